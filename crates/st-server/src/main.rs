@@ -1,0 +1,3 @@
+//! Under construction.
+#![expect(missing_docs, reason="x")]
+fn main() {}

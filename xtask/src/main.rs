@@ -1,2 +1,121 @@
-//! x
-fn main() {}
+//! `cargo xtask`: the project's developer commands, one verb each.
+//!
+//! Promises: every step prints a heading before it runs, the first failure stops the run with one
+//! clear line and a non-zero exit, and a tool that a step needs is installed below `target/tools`
+//! or the command that adds it is named. Leaves out: anything that a user of the server needs.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the person who ran it")]
+
+mod lint;
+mod step;
+mod suites;
+#[cfg(test)]
+mod tidy;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use cargo_metadata::MetadataCommand;
+use xshell::Shell;
+
+use crate::step::{Failure, Tools};
+
+const HELP: &str = "\
+usage: cargo xtask <verb>
+
+  lint         format, clippy, docs, dependency rules, tidy
+  test         every test but the slow ones, then the doc-tests
+  integration  build st-server and run its end-to-end tests, the slow ones too
+  ci           lint, then every test once, the slow ones too
+";
+
+/// What `main` exits with when it was called wrongly, as most command line tools do.
+const WRONG_USAGE: u8 = 2;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verb {
+    Lint,
+    Test,
+    Integration,
+    Ci,
+}
+
+impl Verb {
+    /// The one verb on the command line; anything before or after it is a mistake worth stopping
+    /// for, because a flag that is silently ignored looks like one that worked.
+    fn parse(mut args: impl Iterator<Item = String>) -> Option<Self> {
+        let verb = match args.next()?.as_str() {
+            "lint" => Self::Lint,
+            "test" => Self::Test,
+            "integration" => Self::Integration,
+            "ci" => Self::Ci,
+            _ => return None,
+        };
+        args.next().is_none().then_some(verb)
+    }
+}
+
+fn main() -> ExitCode {
+    let Some(verb) = Verb::parse(std::env::args().skip(1)) else {
+        eprint!("{HELP}");
+        return ExitCode::from(WRONG_USAGE);
+    };
+    match run(&verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nxtask: failed to {failure}");
+            let mut cause = failure.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: &Verb) -> Result<(), Failure> {
+    let workspace = MetadataCommand::new().no_deps().exec().map_err(Failure::reading_workspace)?;
+    let sh = Shell::new().map_err(Failure::opening_shell)?;
+    sh.change_dir(&workspace.workspace_root);
+    let tools = Tools::below(&sh, workspace.target_directory.as_std_path());
+    match verb {
+        Verb::Lint => lint::all(&sh, &tools)?,
+        Verb::Test => suites::fast(&sh, &tools)?,
+        Verb::Integration => suites::integration(&sh, &tools)?,
+        Verb::Ci => {
+            lint::all(&sh, &tools)?;
+            suites::everything_once(&sh, &tools)?;
+        }
+    }
+    println!("\nxtask: all passed");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HELP, Verb};
+
+    fn parse(args: &[&str]) -> Option<Verb> {
+        Verb::parse(args.iter().map(|arg| (*arg).to_owned()))
+    }
+
+    #[test]
+    fn each_verb_of_the_help_is_understood() {
+        let verbs: Vec<&str> = HELP
+            .lines()
+            .filter_map(|line| line.strip_prefix("  "))
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
+        assert_eq!(verbs, ["lint", "test", "integration", "ci"]);
+        for verb in verbs {
+            assert!(parse(&[verb]).is_some(), "{verb} is in the help but not understood");
+        }
+    }
+
+    #[test]
+    fn a_missing_unknown_or_surplus_word_is_refused() {
+        assert_eq!(parse(&[]), None);
+        assert_eq!(parse(&["deploy"]), None);
+        assert_eq!(parse(&["ci", "--fast"]), None);
+    }
+}

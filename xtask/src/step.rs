@@ -1,0 +1,101 @@
+//! One step of a verb: its heading, its command, its failure; and the tools that steps need.
+//!
+//! Promises: nothing runs without a heading, and a failure names the step. Tools that are missing
+//! are installed below the target directory, so that nothing outside the work tree changes.
+//! Leaves out: which steps there are.
+
+use std::error::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use xshell::{Cmd, Shell, cmd};
+
+/// Prints the heading of a step, so that a person sees what runs and where it stopped.
+pub(crate) fn heading(name: &str) {
+    println!("\n== {name}");
+}
+
+/// Runs one command under its heading; the shell prints the command itself.
+pub(crate) fn step(name: &'static str, command: &Cmd<'_>) -> Result<(), Failure> {
+    heading(name);
+    command.run().map_err(|source| Failure::Step { name, source })
+}
+
+/// Why a verb stopped. Reads on after "failed to ".
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A step's command could not start or ended with a fault.
+    Step { name: &'static str, source: xshell::Error },
+    /// A tool is missing and only the person at the machine can add it.
+    Missing { tool: &'static str, remedy: &'static str },
+    /// The workspace or the shell could not be opened.
+    Start { what: &'static str, source: Box<dyn Error> },
+}
+
+impl Failure {
+    pub(crate) fn reading_workspace(source: cargo_metadata::Error) -> Self {
+        Self::Start { what: "read the workspace", source: Box::new(source) }
+    }
+
+    pub(crate) fn opening_shell(source: xshell::Error) -> Self {
+        Self::Start { what: "open the shell", source: Box::new(source) }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step { name, .. } => write!(f, "pass the step \"{name}\""),
+            Self::Missing { tool, remedy } => write!(f, "find {tool}; add it with `{remedy}`"),
+            Self::Start { what, .. } => f.write_str(what),
+        }
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Step { source, .. } => Some(source),
+            Self::Missing { .. } => None,
+            Self::Start { source, .. } => Some(source.as_ref()),
+        }
+    }
+}
+
+/// Where missing cargo subcommands are installed.
+pub(crate) struct Tools {
+    root: PathBuf,
+}
+
+impl Tools {
+    /// Tools below `target`. What is on the PATH already is preferred: a developer's own
+    /// cargo-nextest need not be built a second time.
+    pub(crate) fn below(sh: &Shell, target: &Path) -> Self {
+        let root = target.join("tools");
+        let mut path = sh.var_os("PATH").unwrap_or_default();
+        path.push(":");
+        path.push(root.join("bin"));
+        sh.set_var("PATH", path);
+        Self { root }
+    }
+
+    /// Makes `cargo NAME` available, installing `package` when it is not.
+    pub(crate) fn need(
+        &self,
+        sh: &Shell,
+        name: &str,
+        package: &'static str,
+    ) -> Result<(), Failure> {
+        if answers(sh, name) {
+            return Ok(());
+        }
+        let root = &self.root;
+        println!("\n{package} is not installed; building it once into {}", root.display());
+        step("install a tool", &cmd!(sh, "cargo install --root {root} --locked {package}"))
+    }
+}
+
+/// Whether `cargo NAME` exists and starts.
+pub(crate) fn answers(sh: &Shell, name: &str) -> bool {
+    cmd!(sh, "cargo {name} --version").quiet().ignore_stdout().ignore_stderr().run().is_ok()
+}

@@ -1,0 +1,42 @@
+//! `cargo xtask test` and `integration`, and the tests of `ci`.
+//!
+//! Promises: `ci` runs each test once: the tidy checks in `lint`, all others in one run with the
+//! slow ones switched on, so neither is repeated by `integration`. Leaves out: which tests are
+//! slow; a test asks the environment for `ST_SLOW=1` and says so when it skips itself.
+
+use xshell::{Shell, cmd};
+
+use crate::step::{Failure, Tools, step};
+
+/// Switches the slow tests on.
+const SLOW: (&str, &str) = ("ST_SLOW", "1");
+
+/// All tests of the workspace but the slow ones.
+pub(crate) fn fast(sh: &Shell, tools: &Tools) -> Result<(), Failure> {
+    tools.need(sh, "nextest", "cargo-nextest")?;
+    step("tests", &cmd!(sh, "cargo nextest run --workspace"))?;
+    doc_tests(sh)
+}
+
+/// The server's own tests against its real binary, the slow ones too.
+pub(crate) fn integration(sh: &Shell, tools: &Tools) -> Result<(), Failure> {
+    tools.need(sh, "nextest", "cargo-nextest")?;
+    step("build st-server", &cmd!(sh, "cargo build --package st-server"))?;
+    let (name, value) = SLOW;
+    step("end-to-end tests", &cmd!(sh, "cargo nextest run --package st-server").env(name, value))
+}
+
+/// Every test once, the slow ones too, except this crate's: `lint` has run those.
+pub(crate) fn everything_once(sh: &Shell, tools: &Tools) -> Result<(), Failure> {
+    tools.need(sh, "nextest", "cargo-nextest")?;
+    let (name, value) = SLOW;
+    step(
+        "tests, the slow ones too",
+        &cmd!(sh, "cargo nextest run --workspace --exclude xtask").env(name, value),
+    )?;
+    doc_tests(sh)
+}
+
+fn doc_tests(sh: &Shell) -> Result<(), Failure> {
+    step("doc-tests", &cmd!(sh, "cargo test --workspace --doc"))
+}

@@ -1,0 +1,4 @@
+//! Under construction.
+/// Placeholder.
+#[derive(Debug)]
+pub struct MemoryStore;

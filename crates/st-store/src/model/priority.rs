@@ -1,0 +1,97 @@
+//! In which order jobs of one owner run.
+//!
+//! Each entry has a static virtual deadline, `queued_at + offset(priority)`, and the earliest goes
+//! first. The deadline is written once and never changes while the priority does not, so order is
+//! one index column. Proof against starvation: an entry queued at `t` has a deadline of at most
+//! `t + offset(0)`, and every entry queued later than that has a later one; so it is overtaken only
+//! by entries queued within the largest offset, five hours, after it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::Role;
+
+/// From 0, least urgent, to 50, most urgent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(u8);
+
+/// A number that is no priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("priority {0} is outside 0 to 50")]
+pub struct InvalidPriority(pub i64);
+
+/// How much sooner one point of priority makes an entry's deadline.
+const STEP: SignedDuration = SignedDuration::from_mins(6);
+
+impl Priority {
+    /// The least urgent.
+    pub const MIN: Self = Self(0);
+    /// The most urgent.
+    pub const MAX: Self = Self(50);
+
+    /// A priority from its number.
+    pub fn new(number: i64) -> Result<Self, InvalidPriority> {
+        match u8::try_from(number) {
+            Ok(small) if small <= Self::MAX.0 => Ok(Self(small)),
+            Ok(_) | Err(_) => Err(InvalidPriority(number)),
+        }
+    }
+
+    /// What a person's jobs get when nobody overrides it.
+    pub const fn of_role(role: Role) -> Self {
+        match role {
+            Role::Viewer => Self(0),
+            Role::Researcher => Self(10),
+            Role::Lead => Self(20),
+            Role::Admin => Self(30),
+        }
+    }
+
+    /// Its number, 0 to 50.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
+    /// The name of the band that it falls into.
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            0..=9 => "low",
+            10..=19 => "normal",
+            20..=29 => "high",
+            30..=39 => "urgent",
+            _ => "critical",
+        }
+    }
+
+    /// The virtual deadline of an entry queued at `queued_at`: the order key, earliest first.
+    pub fn deadline(self, queued_at: Timestamp) -> Timestamp {
+        let offset = STEP * i32::from(Self::MAX.0 - self.0);
+        queued_at.saturating_add(offset).unwrap_or(Timestamp::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_overtaken_only_by_those_queued_within_the_largest_offset() {
+        let queued = Timestamp::from_millisecond(1_700_000_000_000).unwrap();
+        let lowest = Priority::MIN.deadline(queued);
+        let bound = SignedDuration::from_hours(5);
+        assert_eq!(lowest.duration_since(queued), bound);
+        let late = queued + bound + SignedDuration::from_millis(1);
+        assert!(Priority::MAX.deadline(late) > lowest);
+        assert!(Priority::MAX.deadline(queued + SignedDuration::from_hours(4)) < lowest);
+    }
+
+    #[test]
+    fn bands_have_the_names_of_their_roles() {
+        let names: Vec<_> = [0, 9, 10, 20, 30, 40, 50]
+            .map(|n| Priority::new(n).unwrap().name())
+            .into_iter()
+            .collect();
+        assert_eq!(names, ["low", "low", "normal", "high", "urgent", "critical", "critical"]);
+        assert_eq!(Priority::new(51), Err(InvalidPriority(51)));
+        assert_eq!(Priority::new(-1), Err(InvalidPriority(-1)));
+    }
+}

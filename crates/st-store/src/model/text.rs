@@ -1,0 +1,60 @@
+//! Enums that are text in the database, in JSON and in the log: one spelling, in one place.
+
+use std::fmt;
+
+/// A word that names no variant of the enum it was read as.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} {word:?}, expected one of {}", legal.join(", "))]
+pub struct UnknownText {
+    /// What the word was read as, such as `job status`.
+    pub what: &'static str,
+    /// The word itself.
+    pub word: String,
+    /// The legal words.
+    pub legal: Vec<&'static str>,
+}
+
+/// Pads like a string does, which `write_str` would not.
+pub(crate) fn pad(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.pad(text)
+}
+
+/// Gives an enum `ALL`, `as_str`, `FromStr` and `Display` from one table of words.
+macro_rules! text_enum {
+    ($(#[$meta:meta])* $name:ident, $what:literal { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vmeta])* $variant,)+ }
+
+        impl $name {
+            /// Every variant, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word for it in the database, in JSON and in the log.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::model::UnknownText;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                Self::ALL.iter().copied().find(|each| each.as_str() == word).ok_or_else(|| {
+                    $crate::model::UnknownText {
+                        what: $what,
+                        word: word.to_owned(),
+                        legal: Self::ALL.iter().map(|each| each.as_str()).collect(),
+                    }
+                })
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $crate::model::text::pad(f, self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use text_enum;

@@ -1,0 +1,273 @@
+//! Runs every background task in the same way.
+//!
+//! A task runs at the start, when its period is over, at the time that it asked for, and at once
+//! when it is signalled. Never twice at the same time. Each run has a deadline; a panic is caught;
+//! after a failure the next run waits a little longer each time. Stopping lets a run finish, within
+//! a deadline.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use st_log::{Chain, CorrelationId, InScope, LogContext, Logger, get_logger};
+use st_store::{Clock, EventId};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::activator::Activator;
+use crate::status::{CurrentRun, LastRun, Outcome, TaskStatus};
+use crate::task::{Cycle, Reason, Report, Task, TaskId};
+
+const LOG: Logger = get_logger("simpletuner.cloud.background");
+
+/// After a failure the next run waits this long, then twice as long, and so on up to the period.
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+/// A period is stretched by up to a tenth, so that many servers do not knock at the same moment.
+const JITTER: f64 = 0.1;
+
+/// The tasks before they run.
+#[derive(Debug)]
+pub struct Driver {
+    clock: Arc<dyn Clock>,
+    random: fastrand::Rng,
+    tasks: Vec<(Arc<dyn Task>, Activator)>,
+}
+
+/// The tasks while they run. Dropping it stops nothing; see [`Running::stop`].
+#[derive(Debug)]
+pub struct Running {
+    tasks: BTreeMap<TaskId, (Activator, watch::Receiver<TaskStatus>)>,
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+    aborting: CancellationToken,
+}
+
+impl Driver {
+    /// A driver without tasks; `seed` decides the jitter of their periods.
+    pub fn new(clock: Arc<dyn Clock>, seed: u64) -> Self {
+        Self { clock, random: fastrand::Rng::with_seed(seed), tasks: Vec::new() }
+    }
+
+    /// Adds a task; `activator` wakes it from then on.
+    pub fn register(&mut self, task: Arc<dyn Task>, activator: Activator) {
+        self.tasks.push((task, activator));
+    }
+
+    /// Starts all tasks. Each runs at once.
+    pub fn start(mut self) -> Running {
+        let mut running = Running {
+            tasks: BTreeMap::new(),
+            tracker: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            aborting: CancellationToken::new(),
+        };
+        for (task, activator) in std::mem::take(&mut self.tasks) {
+            let status = TaskStatus {
+                id: task.id(),
+                period: task.timing().period,
+                current: None,
+                last: None,
+                last_success_at: None,
+                next_run_at: None,
+            };
+            let (sender, receiver) = watch::channel(status);
+            running.tasks.insert(task.id(), (activator.clone(), receiver));
+            let task = Loop {
+                task,
+                activator,
+                status: sender,
+                clock: Arc::clone(&self.clock),
+                random: self.random.fork(),
+                stopping: running.stopping.clone(),
+                failures: 0,
+            };
+            running.track(task.run());
+        }
+        running
+    }
+}
+
+impl Running {
+    /// Wakes these tasks whenever events were committed.
+    pub fn wake_on_events(&self, mut events: watch::Receiver<EventId>, tasks: &[TaskId]) {
+        let activators: Vec<Activator> =
+            tasks.iter().filter_map(|id| Some(self.tasks.get(id)?.0.clone())).collect();
+        let stopping = self.stopping.clone();
+        self.track(async move {
+            loop {
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    changed = events.changed() => if changed.is_err() { return },
+                }
+                activators.iter().for_each(Activator::activate);
+            }
+        });
+    }
+
+    /// Makes a task run now. `false` when there is no such task.
+    pub fn activate(&self, id: TaskId) -> bool {
+        self.tasks.get(&id).is_some_and(|(activator, _)| {
+            activator.activate();
+            true
+        })
+    }
+
+    /// What the tasks show, now and whenever it changes.
+    pub fn status(&self, id: TaskId) -> Option<watch::Receiver<TaskStatus>> {
+        self.tasks.get(&id).map(|(_, status)| status.clone())
+    }
+
+    /// What all tasks show now.
+    pub fn statuses(&self) -> Vec<TaskStatus> {
+        self.tasks.values().map(|(_, status)| status.borrow().clone()).collect()
+    }
+
+    /// Begins nothing new, lets what runs finish within `deadline`, and gives up the rest: those
+    /// are returned. Stopping twice is harmless.
+    pub async fn stop(&self, deadline: Duration) -> Vec<TaskId> {
+        self.stopping.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok() {
+            return Vec::new();
+        }
+        let unfinished = self
+            .statuses()
+            .into_iter()
+            .filter(|status| status.current.is_some())
+            .map(|status| status.id)
+            .collect();
+        self.aborting.cancel();
+        self.tracker.wait().await;
+        unfinished
+    }
+
+    fn track(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let aborting = self.aborting.clone();
+        let work = self.tracker.track_future(async move {
+            tokio::select! {
+                () = work => {}
+                () = aborting.cancelled() => {}
+            }
+        });
+        // A worker is nobody's request: it starts outside of every scope.
+        drop(st_log::Scope::root().in_scope(|| st_log::spawn(work)));
+    }
+}
+
+/// One task's life.
+struct Loop {
+    task: Arc<dyn Task>,
+    activator: Activator,
+    status: watch::Sender<TaskStatus>,
+    clock: Arc<dyn Clock>,
+    random: fastrand::Rng,
+    stopping: CancellationToken,
+    failures: u32,
+}
+
+impl Loop {
+    async fn run(mut self) {
+        let mut reason = Reason::Start;
+        let mut iteration = 0;
+        while !self.stopping.is_cancelled() {
+            iteration += 1;
+            let wait = self.once(iteration, reason).await;
+            reason = tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = tokio::time::sleep(wait) => Reason::Timer,
+                // While it fails, signals wait for the backoff: they would only fail as well.
+                () = self.activator.activated(), if self.failures == 0 => Reason::Signal,
+            };
+        }
+    }
+
+    /// One run; returns how long to wait for the next.
+    async fn once(&mut self, iteration: u64, reason: Reason) -> Duration {
+        let now = self.clock.now();
+        let run = CurrentRun { iteration, started_at: now, reason };
+        self.status.send_modify(|status| {
+            status.current = Some(run);
+            status.next_run_at = None;
+        });
+        let began = Instant::now();
+        let cycle = Cycle { now, reason, stopping: self.stopping.clone() };
+        let cycle_id = CorrelationId::generate();
+        let context = LogContext::new().field("cycle_id", cycle_id.to_string());
+        let (outcome, wake_at) =
+            self.guarded(&cycle).in_context(context).with_correlation_id(cycle_id).await;
+        self.failures = match &outcome {
+            Outcome::Done { .. } => 0,
+            Outcome::Failed { .. } | Outcome::Panicked { .. } | Outcome::TimedOut => {
+                self.failures.saturating_add(1)
+            }
+        };
+        let ended = self.clock.now();
+        let wait = self.wait(wake_at, ended);
+        self.status.send_modify(|status| {
+            status.current = None;
+            if self.failures == 0 {
+                status.last_success_at = Some(ended);
+            }
+            status.last = Some(LastRun { run, elapsed: began.elapsed(), outcome });
+            status.next_run_at = ended.checked_add(wait).ok();
+        });
+        wait
+    }
+
+    /// Runs the task under its deadline, catches its panic, and reports what went wrong.
+    async fn guarded(&self, cycle: &Cycle) -> (Outcome, Option<Timestamp>) {
+        let timing = self.task.timing();
+        let id = self.task.id();
+        let run = AssertUnwindSafe(self.task.run(cycle)).catch_unwind();
+        match tokio::time::timeout(timing.deadline, run).await {
+            Ok(Ok(Ok(Report { counts, wake_at }))) => (Outcome::Done { counts }, wake_at),
+            Ok(Ok(Err(failed))) => {
+                let cause = failed.source.as_ref() as &dyn std::error::Error;
+                st_log::error!(logger: LOG, task = %id, error = cause, "{}", failed.message);
+                (Outcome::Failed { error: Chain(&failed).to_string() }, None)
+            }
+            Ok(Err(panic)) => {
+                let message = panic_message(panic.as_ref());
+                st_log::error!(logger: LOG, task = %id, panic = message, "Background task panicked");
+                (Outcome::Panicked { message }, None)
+            }
+            Err(_elapsed) => {
+                let seconds = timing.deadline.as_secs();
+                st_log::error!(
+                    logger: LOG, task = %id, deadline_seconds = seconds,
+                    "Background task was given up at its deadline"
+                );
+                (Outcome::TimedOut, None)
+            }
+        }
+    }
+
+    fn wait(&mut self, wake_at: Option<Timestamp>, now: Timestamp) -> Duration {
+        let period = self.task.timing().period;
+        if self.failures > 0 {
+            let doublings = (self.failures - 1).min(16);
+            return FIRST_BACKOFF.saturating_mul(1 << doublings).min(period.max(FIRST_BACKOFF));
+        }
+        let jittered = period.mul_f64(1.0 + JITTER * self.random.f64());
+        match wake_at {
+            Some(at) => {
+                jittered.min(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+            }
+            None => jittered,
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it did not say why".to_owned())
+}

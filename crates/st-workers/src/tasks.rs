@@ -1,0 +1,5 @@
+//! The background tasks, one each.
+
+pub mod expirer;
+pub mod poller;
+pub mod scheduler;

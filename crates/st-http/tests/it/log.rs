@@ -1,0 +1,52 @@
+//! The line that each request leaves. Logging is set up for the whole process, so this looks only at
+//! lines with its own correlation ID.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use st_http::{Client, Config};
+use st_log::{CorrelationId, InScope as _, Settings};
+
+use crate::server::{Reply, Server, ok};
+
+#[tokio::test]
+async fn each_request_leaves_one_debug_line_without_secrets() {
+    let file = format!("{}/http.log", env!("CARGO_TARGET_TMPDIR"));
+    drop(std::fs::remove_file(&file));
+    let env = [("SIMPLETUNER_LOG_LEVEL", "DEBUG"), ("SIMPLETUNER_LOG_FILE", file.as_str())];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let log = st_log::init(Settings::from_env(env).unwrap()).unwrap();
+    let server = Server::start(|request| {
+        if request.head.starts_with("GET") { ok("{}") } else { Reply::Close(String::new()) }
+    })
+    .await;
+    let client = Client::new(Config::default()).unwrap();
+    let url = server.url("/v1/jobs?token=hunter2");
+
+    async {
+        client.get(&url).bearer("hunter2").send().await.unwrap();
+        client.post(&url).bearer("hunter2").send().await.unwrap_err();
+    }
+    .with_correlation_id(CorrelationId::parse("line-of-http").unwrap())
+    .await;
+    assert!(log.flush(Duration::from_secs(10)));
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("hunter2"), "{text}");
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["correlation_id"] == "line-of-http")
+        .filter(|line| line["logger"] == "simpletuner.cloud.http")
+        .collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    let shown = server.url("/v1/jobs");
+    for (line, method) in lines.iter().zip(["GET", "POST"]) {
+        assert_eq!(line["level"], "DEBUG");
+        assert_eq!(line["extra"]["method"], method);
+        assert_eq!(line["extra"]["url"], json!(shown));
+        assert!(line["extra"]["elapsed_ms"].is_u64(), "{line}");
+    }
+    assert_eq!(lines[0]["extra"]["status"], 200);
+    assert!(lines[1]["exception"]["message"].as_str().unwrap().contains("broke"), "{text}");
+}

@@ -1,0 +1,222 @@
+//! The ID that ties together all lines of one unit of work.
+//!
+//! An ID needs no escaping in JSON, in an HTTP header or for `grep`: the character set sees to it.
+//! It belongs to a scope, and which scope that is, the scope's own module decides.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+
+use http::HeaderName;
+
+use crate::scope::{Scope, local};
+use crate::value::Value;
+
+/// The HTTP header that carries a correlation ID in both directions.
+pub const CORRELATION_ID_HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// Characters an ID may have at most.
+const LONGEST: usize = 128;
+/// A UUID fits; what is longer is shared instead of copied.
+const INLINE: usize = 36;
+
+/// Identifies a request or a background cycle in every log line it causes.
+///
+/// One to 128 of `A-Z a-z 0-9 . _ - + / = :`. Cheap to clone.
+#[derive(Clone)]
+pub struct CorrelationId(Text);
+
+#[derive(Clone)]
+enum Text {
+    Inline { bytes: [u8; INLINE], len: usize },
+    Shared(Arc<str>),
+}
+
+/// A text that cannot be a correlation ID. It does not repeat the text, which may be hostile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a correlation ID: legal are 1 to {LONGEST} of A-Z a-z 0-9 . _ - + / = :")]
+#[non_exhaustive]
+pub struct InvalidCorrelationId;
+
+impl CorrelationId {
+    /// Takes an ID that came from outside.
+    pub fn parse(text: &str) -> Result<Self, InvalidCorrelationId> {
+        let legal = (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_legal);
+        if legal { Ok(Self(Text::new(text))) } else { Err(InvalidCorrelationId) }
+    }
+
+    /// A fresh one: 12 lower-case hexadecimal digits, not meant to be unguessable.
+    pub fn generate() -> Self {
+        // The generator of this thread may be gone already when a thread-local is torn down.
+        let bits = fastrand::Rng::new().u64(..) & 0xffff_ffff_ffff;
+        Self(Text::new(&format!("{bits:012x}")))
+    }
+
+    /// The ID of this process, for lines that belong to no scope.
+    pub(crate) fn of_process() -> &'static Self {
+        static ID: OnceLock<CorrelationId> = OnceLock::new();
+        ID.get_or_init(Self::generate)
+    }
+
+    /// The ID as it was given.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Text::Inline { bytes, len } => {
+                bytes.get(..*len).and_then(|it| str::from_utf8(it).ok()).unwrap_or_default()
+            }
+            Text::Shared(text) => text,
+        }
+    }
+}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let mut bytes = [0; INLINE];
+        match bytes.get_mut(..text.len()) {
+            Some(start) => {
+                start.copy_from_slice(text.as_bytes());
+                Self::Inline { bytes, len: text.len() }
+            }
+            None => Self::Shared(text.into()),
+        }
+    }
+}
+
+fn is_legal(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._-+/=:".contains(&byte)
+}
+
+/// The current scope's correlation ID; where it has none, it gets a fresh one.
+pub fn get_correlation_id() -> CorrelationId {
+    local::write(|active| active.id.get_or_insert_with(CorrelationId::generate).clone())
+        .unwrap_or_else(CorrelationId::generate)
+}
+
+/// The current scope's correlation ID, where it has one.
+pub fn current_correlation_id() -> Option<CorrelationId> {
+    local::read(|active| active.id.clone()).flatten()
+}
+
+/// Gives the current scope a correlation ID until it ends.
+pub fn set_correlation_id(id: CorrelationId) {
+    set_id(Some(id));
+}
+
+/// Takes the current scope's correlation ID away.
+pub fn clear_correlation_id() {
+    set_id(None);
+}
+
+/// Runs `work` with a correlation ID; a future takes [`InScope`](crate::InScope).
+pub fn with_correlation_id<R>(id: CorrelationId, work: impl FnOnce() -> R) -> R {
+    Scope::capture().with_id(id).in_scope(work)
+}
+
+/// Sets the ID where it differs, so that reading a scope never leaves a trace of its own.
+pub(crate) fn set_id(id: Option<CorrelationId>) {
+    if current_correlation_id() != id {
+        local::write(|active| active.id = id);
+    }
+}
+
+impl FromStr for CorrelationId {
+    type Err = InvalidCorrelationId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CorrelationId").field(&self.as_str()).finish()
+    }
+}
+
+impl AsRef<str> for CorrelationId {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl From<CorrelationId> for Value {
+    fn from(id: CorrelationId) -> Self {
+        id.as_str().into()
+    }
+}
+
+impl PartialEq for CorrelationId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for CorrelationId {}
+
+impl Hash for CorrelationId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl PartialOrd for CorrelationId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for CorrelationId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_legal_is_kept() {
+        let longest = "x".repeat(LONGEST);
+        for text in ["a", "abc123def456", "A-Z.a_z+0/9=:", &"u".repeat(INLINE), &longest] {
+            let id = CorrelationId::parse(text).unwrap();
+            assert_eq!(id.as_str(), text);
+            assert_eq!(id.to_string(), text);
+            assert_eq!(text.parse::<CorrelationId>().unwrap(), id);
+        }
+    }
+
+    #[test]
+    fn what_is_not_legal_is_refused_and_not_repeated() {
+        let too_long = "x".repeat(LONGEST + 1);
+        for text in ["", "a b", "a\r\nSet-Cookie: evil", "é", "\"", "a,b", &too_long] {
+            let error = CorrelationId::parse(text).unwrap_err();
+            assert!(text.len() < 3 || !error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn generated_ones_are_twelve_lower_case_hex_digits_and_differ() {
+        let ids: std::collections::BTreeSet<_> =
+            (0..1000).map(|_| CorrelationId::generate()).collect();
+        assert_eq!(ids.len(), 1000);
+        for id in ids {
+            assert_eq!(id.as_str().len(), 12);
+            assert!(id.as_str().bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f')));
+        }
+    }
+
+    #[test]
+    fn padding_is_respected() {
+        let id = CorrelationId::parse("abc").unwrap();
+        assert_eq!(format!("[{id:>5}]"), "[  abc]");
+        assert_eq!(format!("{id:?}"), "CorrelationId(\"abc\")");
+    }
+}

@@ -1,0 +1,138 @@
+//! The queue before outputs that fail, stand still or keep up.
+
+use std::io::Write;
+use std::slice;
+
+use super::*;
+use crate::settings::Settings;
+
+/// Nothing takes so long; a wake-up that is lost must not pass for one that is late.
+const LONG: Duration = Duration::from_hours(1);
+
+/// Takes so many bytes, then fails until it is given more room.
+#[derive(Debug, Clone, Default)]
+struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+impl Disk {
+    fn with_room(room: usize) -> Self {
+        Self(Arc::new(Mutex::new((Vec::new(), room))))
+    }
+
+    fn grow(&self, room: usize) {
+        self.0.lock().unwrap().1 += room;
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().0.clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut disk = self.0.lock().unwrap();
+        let fits = bytes.len().min(disk.1);
+        disk.1 -= fits;
+        disk.0.extend_from_slice(&bytes[..fits]);
+        if fits == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(fits) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn queue(disks: &[Disk]) -> Queue {
+    let outputs = disks.iter().map(|disk| Output::new(disk.clone())).collect();
+    let formatter = Formatter::new(&Settings::default(), false);
+    Queue::start(outputs, Arc::new(formatter)).unwrap()
+}
+
+fn push(queue: &Queue, line: &str) {
+    queue.push(line);
+    assert!(queue.flush(LONG));
+}
+
+fn dropped(line: &str) -> u64 {
+    let record: serde_json::Value = serde_json::from_str(line).unwrap();
+    let count = record["extra"]["dropped"].as_u64().unwrap();
+    assert_eq!(record["message"], format!("{count} log lines were dropped"));
+    assert_eq!(record["level"], "WARNING");
+    count
+}
+
+#[test]
+fn a_full_disk_loses_lines_counts_them_and_tells_when_it_works_again() {
+    let (small, large) = (Disk::with_room(11), Disk::with_room(1 << 20));
+    let queue = queue(&[small.clone(), large.clone()]);
+    for line in ["first\n", "second\n", "third\n", "fourth\n"] {
+        push(&queue, line);
+    }
+    assert_eq!(small.lines(), ["first", "secon"]);
+    assert_eq!(queue.dropped(), 2);
+    small.grow(1 << 20);
+    push(&queue, "fifth\n");
+    push(&queue, "sixth\n");
+    let lines = small.lines();
+    // The torn line was finished, so that none begins in the middle of another.
+    assert_eq!(lines[..3], ["first", "second", "fifth"]);
+    assert_eq!(dropped(&lines[3]), 2);
+    assert_eq!(lines[4..], ["sixth"]);
+    assert_eq!(large.lines(), ["first", "second", "third", "fourth", "fifth", "sixth"]);
+    queue.close();
+}
+
+#[test]
+fn a_full_queue_drops_lines_and_never_waits() {
+    let disk = Disk::with_room(usize::MAX);
+    let queue = queue(slice::from_ref(&disk));
+    let held = disk.0.lock().unwrap();
+    let line = format!("{}\n", "x".repeat(CAPACITY / 4));
+    for _ in 0..20 {
+        queue.push(&line);
+    }
+    assert!(!queue.flush(Duration::ZERO));
+    drop(held);
+    assert!(queue.flush(LONG));
+    push(&queue, "last\n");
+    let lines = disk.lines();
+    let lost: u64 = lines.iter().filter(|it| it.starts_with('{')).map(|it| dropped(it)).sum();
+    let kept = lines.iter().filter(|it| it.starts_with('x')).count();
+    assert!(lost >= 12, "{lost}");
+    assert_eq!(u64::try_from(kept).unwrap() + lost, 20);
+    assert_eq!(queue.dropped(), lost);
+    assert_eq!(lines.last().unwrap(), "last");
+    queue.close();
+}
+
+#[test]
+fn lines_of_many_threads_stay_whole_and_in_order() {
+    let disk = Disk::with_room(usize::MAX);
+    let queue = queue(slice::from_ref(&disk));
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let queue = &queue;
+            scope.spawn(move || (0..500).for_each(|at| queue.push(&format!("{thread} {at}\n"))));
+        }
+    });
+    assert!(queue.flush(LONG));
+    let lines = disk.lines();
+    for thread in 0..4 {
+        let own = lines.iter().filter(|it| it.starts_with(&format!("{thread} ")));
+        let expected: Vec<_> = (0..500).map(|at| format!("{thread} {at}")).collect();
+        assert!(own.eq(&expected));
+    }
+    queue.close();
+}
+
+#[test]
+fn a_queue_that_is_closed_ends_its_thread_after_the_last_line() {
+    let disk = Disk::with_room(usize::MAX);
+    let queue = queue(slice::from_ref(&disk));
+    queue.push("last\n");
+    queue.close();
+    while Arc::strong_count(&queue.0) > 1 {
+        thread::yield_now();
+    }
+    assert_eq!(disk.lines(), ["last"]);
+}

@@ -1,0 +1,69 @@
+//! Running code and reading what it logged.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use st_log::Settings;
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+/// Collects lines.
+#[derive(Clone, Default)]
+pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What `work` logs, word for word.
+pub(crate) fn text_of(settings: Settings, work: impl FnOnce()) -> String {
+    let captured = Captured::default();
+    let layer = st_log::layer(settings, captured.clone());
+    tracing::subscriber::with_default(Registry::default().with(layer), work);
+    captured.text()
+}
+
+/// Everything that `work` logs as JSON.
+pub(crate) fn records_of(work: impl FnOnce()) -> Vec<Value> {
+    records_at(st_log::Level::Debug, work)
+}
+
+/// What `work` logs as JSON at this level.
+pub(crate) fn records_at(level: st_log::Level, work: impl FnOnce()) -> Vec<Value> {
+    parsed(&text_of(Settings { level: level.into(), ..Settings::default() }, work))
+}
+
+/// What `work` and the tasks it starts log as JSON, on one thread.
+pub(crate) fn records_of_async(work: impl Future<Output = ()>) -> Vec<Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    records_of(|| runtime.block_on(work))
+}
+
+pub(crate) fn parsed(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// The one record there is.
+pub(crate) fn only(records: Vec<Value>) -> Value {
+    let [record] = <[Value; 1]>::try_from(records).unwrap();
+    record
+}
+
+/// A span of another module than the one that logs in it.
+pub(crate) fn foreign_span() -> tracing::Span {
+    tracing::info_span!("foreign")
+}

@@ -1,1 +1,16 @@
-//! Under construction.
+#![doc = include_str!("../README.md")]
+
+mod api;
+mod app;
+pub mod cli;
+pub mod config;
+mod correlation;
+mod fields;
+mod listen;
+mod problem;
+mod shutdown;
+mod strict;
+
+pub use app::{App, StartError};
+pub use config::get_enterprise_config;
+pub use shutdown::Shutdown;

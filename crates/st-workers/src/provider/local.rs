@@ -1,1 +1,258 @@
-//! Under construction.
+//! Jobs on this machine: a command that the configuration names, as a process of its own.
+//!
+//! Each attempt has a folder, named after its marker, and a runner: a small process of this program
+//! that holds the folder's lock, runs the command and writes down how it ended. The runner outlives
+//! the server; a server that starts again finds it by its process ID and start time. Whatever is
+//! repeated, the lock lets an attempt run once.
+//!
+//! Nothing of a request reaches a shell or an argument: it names one of the configured commands, and
+//! the command reads its input from a file.
+
+mod attempt;
+pub mod example;
+mod process;
+mod runner;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+use st_log::{Logger, get_logger};
+use st_store::{JobStatus, JobType, ProviderConfig, ProviderJobId, ProviderName, Report};
+use tokio::process::Command;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::provider::{Account, KnownJob, Marker, Provider, ProviderError, Submission};
+use attempt::{Attempt, CommandFile};
+pub use runner::run_attempt;
+
+const LOG: Logger = get_logger("simpletuner.cloud.local");
+
+/// How long a runner may take to say that it runs.
+const RUNNER_START: Duration = Duration::from_secs(5);
+/// How long a cancellation waits for the end; the poller sees a later one.
+const CANCEL_WAIT: Duration = Duration::from_secs(1);
+/// How often a folder is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(10);
+/// Of what a job printed, the last so many bytes.
+const LOG_TAIL: u64 = 64 * 1024;
+
+/// What jobs on this machine may run, and where they live.
+#[derive(Debug, Clone)]
+pub struct LocalConfig {
+    /// The folder with a folder for each attempt.
+    pub dir: PathBuf,
+    /// The commands, by the name that a job uses.
+    pub commands: BTreeMap<String, LocalCommand>,
+    /// How a runner is started; the attempt's folder becomes its last argument.
+    pub runner: RunnerCommand,
+}
+
+/// A command that a job may name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// All its arguments.
+    pub args: Vec<String>,
+    /// Added to its environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// A program that calls [`run_attempt`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunnerCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// Arguments before the folder.
+    pub args: Vec<String>,
+}
+
+/// The provider `local`.
+#[derive(Debug)]
+pub struct Local {
+    name: ProviderName,
+    config: LocalConfig,
+}
+
+impl Local {
+    /// The provider. Its folder is made when the first job comes.
+    pub fn new(config: LocalConfig) -> Self {
+        Self { name: ProviderName::new("local"), config }
+    }
+
+    /// The command that a job's input names.
+    fn command(&self, input: &Value) -> Result<&LocalCommand, String> {
+        let named = input.pointer("/config/command");
+        let name = match named {
+            None | Some(Value::Null) => "example",
+            Some(Value::String(name)) => name,
+            Some(_) => return Err("command must be text".to_owned()),
+        };
+        self.config.commands.get(name).ok_or_else(|| {
+            let legal: Vec<&str> = self.config.commands.keys().map(String::as_str).collect();
+            let legal = legal.join(", ");
+            format!("command {name:?} is not configured on this server; there are {legal}")
+        })
+    }
+
+    fn attempt(&self, marker: &str) -> Result<Attempt, ProviderError> {
+        Attempt::named(&self.config.dir, marker).ok_or(ProviderError::NotFound)
+    }
+
+    async fn look(&self, job: &KnownJob) -> Result<Report, ProviderError> {
+        let attempt = self.attempt(job.provider_job_id.as_str())?;
+        blocking(move || attempt.report()).await?.ok_or(ProviderError::NotFound)
+    }
+
+    /// Starts a runner and sees to it that it does not stay as a zombie.
+    fn start_runner(&self, attempt: &Attempt) -> Result<(), ProviderError> {
+        let runner = &self.config.runner;
+        let output = attempt.output().map_err(|error| transient("open the job's log", error))?;
+        let errors = output.try_clone().map_err(|error| transient("open the job's log", error))?;
+        let mut child = Command::new(&runner.program)
+            .args(&runner.args)
+            .arg(attempt.dir())
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .process_group(0)
+            .kill_on_drop(false)
+            .spawn()
+            .map_err(|error| transient("start a runner", error))?;
+        drop(st_log::spawn(async move {
+            if let Err(error) = child.wait().await {
+                st_log::debug!(
+                    logger: LOG, error = &error as &dyn std::error::Error, "Runner cannot be awaited"
+                );
+            }
+        }));
+        Ok(())
+    }
+}
+
+/// Does file work where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, ProviderError> {
+    match st_log::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| transient("read or write the job's folder", error)),
+        Err(stopped) => Err(transient("do file work", std::io::Error::other(stopped))),
+    }
+}
+
+fn transient(what: &str, error: std::io::Error) -> ProviderError {
+    ProviderError::Transient {
+        message: format!("cannot {what}"),
+        retry_after: None,
+        source: Some(Box::new(error)),
+    }
+}
+
+#[async_trait]
+impl Provider for Local {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    fn job_type(&self) -> JobType {
+        JobType::Local
+    }
+
+    fn check(&self, input: &Value, _settings: &ProviderConfig) -> Result<(), String> {
+        self.command(input).map(drop)
+    }
+
+    async fn submit(&self, submission: &Submission) -> Result<Report, ProviderError> {
+        let command = self
+            .command(&submission.input)
+            .map_err(|message| ProviderError::Permanent { message })?;
+        let command = CommandFile {
+            program: command.program.clone(),
+            args: command.args.clone(),
+            env: command.env.clone(),
+            job_id: submission.marker.job.to_string(),
+            correlation_id: st_log::get_correlation_id().to_string(),
+        };
+        let attempt = self.attempt(&submission.marker.to_string())?;
+        let (mine, input) = (attempt.clone(), submission.input.to_string());
+        blocking(move || mine.prepare(&input, &command)).await?;
+        // From here on the runner may run, whatever is seen of it.
+        self.start_runner(&attempt)?;
+        let deadline = Instant::now() + RUNNER_START;
+        let mut looks = looks();
+        while Instant::now() < deadline {
+            looks.tick().await;
+            let mine = attempt.clone();
+            if let Some(report) = blocking(move || mine.report()).await? {
+                return Ok(report);
+            }
+        }
+        Err(ProviderError::UnknownOutcome {
+            message: "the runner did not say that it runs".to_owned(),
+            may_arrive_for: RUNNER_START,
+            source: None,
+        })
+    }
+
+    async fn status(&self, job: &KnownJob) -> Result<Report, ProviderError> {
+        self.look(job).await
+    }
+
+    async fn statuses(&self, jobs: &[KnownJob]) -> Vec<Result<Report, ProviderError>> {
+        let mut reports = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            reports.push(self.look(job).await);
+        }
+        reports
+    }
+
+    async fn cancel(&self, job: &KnownJob) -> Result<Report, ProviderError> {
+        let attempt = self.attempt(job.provider_job_id.as_str())?;
+        let mine = attempt.clone();
+        blocking(move || mine.ask_to_end()).await?;
+        let deadline = Instant::now() + CANCEL_WAIT;
+        let mut looks = looks();
+        loop {
+            looks.tick().await;
+            let report = self.look(job).await?;
+            let over = report.status.is_some_and(JobStatus::is_terminal);
+            if over || Instant::now() >= deadline {
+                return Ok(report);
+            }
+        }
+    }
+
+    async fn logs(&self, job: &KnownJob) -> Result<String, ProviderError> {
+        let attempt = self.attempt(job.provider_job_id.as_str())?;
+        blocking(move || attempt.tail(LOG_TAIL)).await?.ok_or(ProviderError::NotFound)
+    }
+
+    async fn find_by_marker(
+        &self,
+        marker: Marker,
+        _since: Timestamp,
+    ) -> Result<Vec<Report>, ProviderError> {
+        let attempt = self.attempt(&marker.to_string())?;
+        Ok(blocking(move || attempt.report()).await?.into_iter().collect())
+    }
+
+    async fn validate(&self) -> Result<Account, ProviderError> {
+        Ok(Account { username: "local".to_owned() })
+    }
+}
+
+fn looks() -> tokio::time::Interval {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
+
+/// The report of an attempt in a state.
+fn report_of(marker: &str, status: JobStatus) -> Report {
+    Report::of(ProviderJobId::new(marker), status)
+}

@@ -1,1 +1,310 @@
-//! Under construction.
+//! Replicate, by its public HTTP API (predictions).
+//!
+//! What decides whether somebody pays twice is in [`Replicate::submit`] and in `answer`: only a
+//! call that certainly had no effect is reported as one that may be repeated.
+
+mod answer;
+mod price;
+mod status;
+mod wire;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt};
+use http::{Method, Uri};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+use st_http::{Client, Request};
+use st_log::InScope;
+use st_store::{JobStatus, JobType, ProviderConfig, ProviderJobId, ProviderName, Report};
+
+use crate::provider::{Account, KnownJob, Marker, Provider, ProviderError, Submission};
+use answer::{Effect, read};
+use wire::{AccountReply, Page, Prediction};
+
+/// The input field that carries the marker.
+const MARKER: &str = "st_marker";
+/// Up to so many jobs are asked about one by one; more of them through the list.
+const FEW: usize = 2;
+/// How many calls for single jobs are on their way at once.
+const AT_ONCE: usize = 8;
+/// The provider's clock may differ from ours by this much.
+const SKEW: SignedDuration = SignedDuration::from_mins(2);
+/// How many jobs a page of the list has.
+const PAGE: usize = 100;
+/// Beyond this many pages a search for a marker is given up rather than called fruitless.
+const MARKER_PAGES: usize = 50;
+
+/// An API token. Nothing prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiToken(String);
+
+impl ApiToken {
+    /// Takes the token as it is.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+}
+
+impl fmt::Debug for ApiToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiToken(..)")
+    }
+}
+
+/// Where the API is, and for whom it works.
+#[derive(Debug, Clone)]
+pub struct ReplicateConfig {
+    /// Such as `https://api.replicate.com/v1`.
+    pub base_url: String,
+    /// The account's token.
+    pub api_token: ApiToken,
+}
+
+/// A base URL that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no absolute http or https URL")]
+pub struct InvalidBaseUrl(String);
+
+/// The provider `replicate`.
+#[derive(Debug)]
+pub struct Replicate {
+    name: ProviderName,
+    base: String,
+    origin: (String, String),
+    token: ApiToken,
+    client: Client,
+}
+
+impl Replicate {
+    /// The provider, calling through `client`.
+    pub fn new(config: ReplicateConfig, client: Client) -> Result<Self, InvalidBaseUrl> {
+        let base = config.base_url.trim_end_matches('/').to_owned();
+        let origin = origin(&base).ok_or_else(|| InvalidBaseUrl(base.clone()))?;
+        let name = ProviderName::new("replicate");
+        Ok(Self { name, base, origin, token: config.api_token, client })
+    }
+
+    fn request(&self, method: Method, url: &str) -> Request {
+        self.client.request(method, url).bearer(&self.token.0)
+    }
+
+    /// A call without effect, or one that may be repeated.
+    async fn harmless(
+        &self,
+        method: Method,
+        url: &str,
+    ) -> Result<st_http::Response, ProviderError> {
+        read(self.request(method, url).send().await, Effect::None)
+    }
+
+    fn url_of(&self, job: &KnownJob, action: &str) -> Result<String, ProviderError> {
+        let id = wire::safe_id(job.provider_job_id.as_str())?;
+        Ok(format!("{}/predictions/{id}{action}", self.base))
+    }
+
+    async fn prediction(&self, job: &KnownJob) -> Result<Prediction, ProviderError> {
+        let url = self.url_of(job, "")?;
+        wire::decode(&self.harmless(Method::GET, &url).await?)
+    }
+
+    /// The predictions created since a time, newest first, until `done` or `max_pages`; `true` when
+    /// the list was read to its end.
+    async fn list(
+        &self,
+        since: Timestamp,
+        max_pages: usize,
+        mut done: impl FnMut(&[Prediction]) -> bool + Send,
+    ) -> Result<(Vec<Prediction>, bool), ProviderError> {
+        let since = since.saturating_sub(SKEW).unwrap_or(Timestamp::MIN);
+        let mut url = format!("{}/predictions?created_after={since:.3}", self.base);
+        let mut found = Vec::new();
+        for _page in 0..max_pages {
+            let page: Page = wire::decode(&self.harmless(Method::GET, &url).await?)?;
+            found.extend(page.results);
+            match page.next {
+                None => return Ok((found, true)),
+                Some(_) if done(&found) => break,
+                // The token must not follow a link to another host.
+                Some(next) if origin(&next).as_ref() == Some(&self.origin) => url = next,
+                Some(_) => break,
+            }
+        }
+        Ok((found, false))
+    }
+
+    async fn one_by_one(&self, jobs: &[&KnownJob]) -> Vec<Result<Report, ProviderError>> {
+        let mut calls = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            calls.push(self.status(job).with_correlation_id(job.correlation_id.clone()));
+        }
+        stream::iter(calls).buffered(AT_ONCE).collect().await
+    }
+}
+
+/// Scheme and authority.
+fn origin(url: &str) -> Option<(String, String)> {
+    let uri: Uri = url.parse().ok()?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+    let authority = uri.authority().filter(|authority| !authority.host().is_empty())?;
+    Some((scheme.to_owned(), authority.as_str().to_ascii_lowercase()))
+}
+
+fn version(settings: &ProviderConfig) -> Option<&str> {
+    settings.get("version_override")?.as_str().filter(|version| !version.is_empty())
+}
+
+/// What the trainer gets: its configuration as text, and the marker.
+fn input(submission: &Submission) -> Map<String, Value> {
+    let mut input = Map::new();
+    for (ours, theirs) in [("config", "config_json"), ("dataloader_config", "dataloader_json")] {
+        if let Some(value) = submission.input.get(ours) {
+            input.insert(theirs.to_owned(), value.to_string().into());
+        }
+    }
+    input.insert(MARKER.to_owned(), submission.marker.to_string().into());
+    input
+}
+
+#[async_trait]
+impl Provider for Replicate {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    fn job_type(&self) -> JobType {
+        JobType::Cloud
+    }
+
+    fn check(&self, _input: &Value, settings: &ProviderConfig) -> Result<(), String> {
+        match version(settings) {
+            Some(_) => Ok(()),
+            None => Err("it is not known which model trains; name it with PUT \
+                         /api/cloud/providers/replicate/config \
+                         {\"version_override\": \"owner/model:version\"}"
+                .to_owned()),
+        }
+    }
+
+    async fn submit(&self, submission: &Submission) -> Result<Report, ProviderError> {
+        let Some(version) = version(&submission.settings) else {
+            let message = "the setting version_override was removed meanwhile".to_owned();
+            return Err(ProviderError::Permanent { message });
+        };
+        let body = serde_json::json!({"version": version, "input": input(submission)});
+        let request = self.request(Method::POST, &format!("{}/predictions", self.base));
+        let response = read(request.json(&body).send().await, Effect::Once)?;
+        match wire::decode::<Prediction>(&response) {
+            Ok(prediction) => Ok(prediction.report(submission.hardware_type.as_deref())),
+            // It said yes in a way that cannot be read: it may well have the job.
+            Err(error) => Err(answer::unreadable(&error)),
+        }
+    }
+
+    async fn status(&self, job: &KnownJob) -> Result<Report, ProviderError> {
+        Ok(self.prediction(job).await?.report(job.hardware_type.as_deref()))
+    }
+
+    async fn statuses(&self, jobs: &[KnownJob]) -> Vec<Result<Report, ProviderError>> {
+        let all: Vec<&KnownJob> = jobs.iter().collect();
+        let Some(since) = jobs.iter().map(|job| job.submitted_at).min() else {
+            return Vec::new();
+        };
+        if jobs.len() <= FEW {
+            return self.one_by_one(&all).await;
+        }
+        let is =
+            |prediction: &Prediction, job: &KnownJob| prediction.id == job.provider_job_id.as_str();
+        let every_one = |found: &[Prediction]| {
+            jobs.iter().all(|job| found.iter().any(|prediction| is(prediction, job)))
+        };
+        let pages = jobs.len().div_ceil(PAGE) + 3;
+        let found = match self.list(since, pages, every_one).await {
+            Ok((found, _ended)) => found,
+            // A provider in trouble is not asked again for each job.
+            Err(error) => return jobs.iter().map(|_job| Err(error.again())).collect(),
+        };
+        let mut answers: Vec<Option<Report>> = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let prediction = found.iter().find(|prediction| is(prediction, job));
+            answers.push(prediction.map(|it| it.report(job.hardware_type.as_deref())));
+        }
+        let missing: Vec<&KnownJob> = jobs
+            .iter()
+            .zip(&answers)
+            .filter(|(_, answer)| answer.is_none())
+            .map(|(job, _)| job)
+            .collect();
+        let mut asked = self.one_by_one(&missing).await.into_iter();
+        answers
+            .into_iter()
+            .map(|answer| match answer {
+                Some(report) => Ok(report),
+                None => asked.next().unwrap_or(Err(ProviderError::NotFound)),
+            })
+            .collect()
+    }
+
+    async fn cancel(&self, job: &KnownJob) -> Result<Report, ProviderError> {
+        let url = self.url_of(job, "/cancel")?;
+        match self.harmless(Method::POST, &url).await {
+            Ok(response) => {
+                let prediction: Prediction = wire::decode(&response)?;
+                Ok(prediction.report(job.hardware_type.as_deref()))
+            }
+            // What is not there cannot cost anything.
+            Err(ProviderError::NotFound) => {
+                Ok(Report::of(job.provider_job_id.clone(), JobStatus::Cancelled))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn logs(&self, job: &KnownJob) -> Result<String, ProviderError> {
+        let prediction = self.prediction(job).await?;
+        if prediction.data_removed == Some(true) {
+            // An hour after a job's end the provider deletes what it printed.
+            return Err(ProviderError::NotFound);
+        }
+        Ok(prediction.logs.unwrap_or_default())
+    }
+
+    async fn find_by_marker(
+        &self,
+        marker: Marker,
+        since: Timestamp,
+    ) -> Result<Vec<Report>, ProviderError> {
+        let (mut found, ended) = self.list(since, MARKER_PAGES, |_| false).await?;
+        let marker = marker.to_string();
+        found.retain(|prediction| prediction.carries(MARKER, &marker));
+        if found.is_empty() && !ended {
+            let message = "the provider's list could not be read to its end".to_owned();
+            return Err(ProviderError::Transient { message, retry_after: None, source: None });
+        }
+        found.sort_by(|one, two| (one.created_at(), &one.id).cmp(&(two.created_at(), &two.id)));
+        Ok(found.iter().map(|prediction| prediction.report(None)).collect())
+    }
+
+    async fn validate(&self) -> Result<Account, ProviderError> {
+        let response = self.harmless(Method::GET, &format!("{}/account", self.base)).await?;
+        let account: AccountReply = wire::decode(&response)?;
+        Ok(Account { username: account.username })
+    }
+}
+
+impl Prediction {
+    fn report(&self, hardware_type: Option<&str>) -> Report {
+        let seconds = self.metrics.as_ref().and_then(|metrics| metrics.predict_time);
+        let price = price::per_second(self.model.as_deref(), hardware_type);
+        Report {
+            provider_job_id: ProviderJobId::new(self.id.clone()),
+            status: status::of_word(&self.status),
+            started_at: wire::time(self.started_at.as_ref()),
+            completed_at: wire::time(self.completed_at.as_ref()),
+            cost_usd: seconds.map(|seconds| seconds.max(0.0) * price),
+            error_message: self.error_text(),
+            output_url: self.output_url(),
+        }
+    }
+}

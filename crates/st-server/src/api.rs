@@ -1,0 +1,139 @@
+//! The HTTP interface: which path is answered by whom, and what every answer needs.
+
+mod approvals;
+mod background;
+mod body;
+mod events;
+mod health;
+mod jobs;
+mod providers;
+mod queue;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::routing::{get, post};
+use jiff::Timestamp;
+use serde::Serialize;
+use st_store::{Clock, JobId, Role, Store, UserId};
+use st_workers::{BackgroundTasks, Providers};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::correlation;
+
+/// How many event streams one user may have open.
+const STREAMS: usize = 64;
+
+/// What the handlers share.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) background: Arc<BackgroundTasks>,
+    pub(crate) providers: Providers,
+    pub(crate) clock: Arc<dyn Clock>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config_dir: PathBuf,
+    started_at: Timestamp,
+    streams: Arc<Semaphore>,
+    stopping: CancellationToken,
+    /// The generator of job IDs; held for one ID.
+    random: Mutex<fastrand::Rng>,
+}
+
+/// Who makes a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) user: UserId,
+    pub(crate) role: Role,
+}
+
+impl Api {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        background: Arc<BackgroundTasks>,
+        providers: Providers,
+        clock: Arc<dyn Clock>,
+        setup: Setup,
+    ) -> Self {
+        let shared = Shared {
+            config_dir: setup.config_dir,
+            started_at: clock.now(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            stopping: setup.stopping,
+            random: Mutex::new(fastrand::Rng::with_seed(setup.seed)),
+        };
+        Self { store, background, providers, clock, shared: Arc::new(shared) }
+    }
+
+    /// Who asks. Without accounts, and on loopback only, everybody is the local administrator.
+    #[expect(clippy::unused_self, reason = "accounts, when there are any, are the API's")]
+    pub(crate) fn caller(&self) -> Caller {
+        Caller { user: UserId::new("local"), role: Role::Admin }
+    }
+
+    fn new_job_id(&self, now: Timestamp) -> JobId {
+        let mut bytes = [0; 10];
+        self.shared.random.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut bytes);
+        JobId::new(now, bytes)
+    }
+
+    pub(crate) fn router(self) -> Router {
+        Router::new()
+            .route("/api/cloud/jobs/submit", post(jobs::submit::submit))
+            .route("/api/cloud/jobs", get(jobs::list))
+            .route("/api/cloud/jobs/{job}", get(jobs::show))
+            .route("/api/cloud/jobs/{job}/cancel", post(jobs::cancel))
+            .route("/api/cloud/jobs/{job}/events", get(jobs::history))
+            .route("/api/cloud/jobs/{job}/logs", get(jobs::logs))
+            .route("/api/queue", get(queue::list))
+            .route("/api/queue/stats", get(queue::stats))
+            .route("/api/queue/position/{job}", get(queue::position))
+            .route("/api/queue/{job}/cancel", post(jobs::cancel))
+            .route("/api/queue/concurrency", get(queue::limits).post(queue::set_limits))
+            .route("/api/approvals/rules", get(approvals::rules).post(approvals::add_rule))
+            .route("/api/approvals/rules/{id}", get(approvals::rule))
+            .route("/api/approvals/conditions", get(approvals::conditions))
+            .route("/api/approvals/requests", get(approvals::requests))
+            .route("/api/approvals/requests/{id}", get(approvals::request))
+            .route("/api/approvals/requests/{id}/approve", post(approvals::approve))
+            .route("/api/approvals/requests/{id}/reject", post(approvals::reject))
+            .route("/api/cloud/providers", get(providers::list))
+            .route(
+                "/api/cloud/providers/{provider}/config",
+                get(providers::config).put(providers::set_config),
+            )
+            .route("/api/cloud/providers/{provider}/validate", get(providers::validate))
+            .route("/api/events", get(events::stream))
+            .route("/api/background/tasks", get(background::list))
+            .route("/health", get(health::plain))
+            .route("/api/cloud/health", get(health::full))
+            .route("/api/cloud/health/live", get(health::live))
+            .route("/api/cloud/health/ready", get(health::ready))
+            .layer(axum::middleware::from_fn(correlation::observe))
+            .with_state(self)
+    }
+}
+
+/// What the API is told when it is made.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) config_dir: PathBuf,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) seed: u64,
+}
+
+/// A time as the API writes it: RFC 3339, UTC, milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Time(pub(crate) Timestamp);
+
+impl Serialize for Time {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:.3}", self.0))
+    }
+}

@@ -1,0 +1,299 @@
+//! Approval rules and requests over HTTP.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use serde_json::{Value, json};
+use st_log::{LogContext, Logger, get_logger};
+use st_store::{
+    ApprovalId, ApprovalStatus, Condition, Decision, NewRule, ProviderName, RequestFilter, Role,
+    Rule, RuleId, Verdict, Work,
+};
+
+use super::body::{Body, Query};
+use super::{Api, Time};
+use crate::fields::Fields;
+use crate::problem::Problem;
+
+const LOG: Logger = get_logger("simpletuner.cloud.approvals");
+const MAX_TEXT: usize = 2000;
+
+/// A rule as clients see it.
+#[derive(Debug, Serialize)]
+struct RuleView {
+    id: i64,
+    name: String,
+    description: String,
+    condition: &'static str,
+    /// The same as `condition`; the command line reads it.
+    r#type: &'static str,
+    threshold: String,
+    is_active: bool,
+    /// The same as `is_active`; the command line reads it.
+    enabled: bool,
+    priority: i64,
+    applies_to_provider: Option<String>,
+    applies_to_level: Option<&'static str>,
+    exempt_levels: Vec<&'static str>,
+    required_approver_level: &'static str,
+    created_at: Time,
+    created_by: String,
+}
+
+impl From<Rule> for RuleView {
+    fn from(Rule { id, rule }: Rule) -> Self {
+        Self {
+            id: id.0,
+            name: rule.name,
+            description: rule.description,
+            condition: rule.condition.as_str(),
+            r#type: rule.condition.as_str(),
+            threshold: rule.threshold,
+            is_active: rule.is_active,
+            enabled: rule.is_active,
+            priority: rule.priority,
+            applies_to_provider: rule.applies_to_provider.map(|it| it.to_string()),
+            applies_to_level: rule.applies_to_level.map(Role::as_str),
+            exempt_levels: rule.exempt_levels.into_iter().map(Role::as_str).collect(),
+            required_approver_level: rule.required_approver_level.as_str(),
+            created_at: Time(rule.created_at),
+            created_by: rule.created_by.to_string(),
+        }
+    }
+}
+
+/// A request as clients see it.
+#[derive(Debug, Serialize)]
+struct RequestView {
+    id: i64,
+    job_id: String,
+    user_id: String,
+    rule_id: i64,
+    status: &'static str,
+    reason: String,
+    provider: String,
+    config_name: Option<String>,
+    estimated_cost: f64,
+    hardware_type: Option<String>,
+    reviewed_by: Option<String>,
+    reviewed_at: Option<Time>,
+    review_notes: Option<String>,
+    created_at: Time,
+    requested_at: Time,
+    expires_at: Time,
+    required_approver_level: &'static str,
+}
+
+impl RequestView {
+    fn of(work: Work) -> Option<Self> {
+        let Work { job, entry, approval, .. } = work;
+        let request = approval?;
+        Some(Self {
+            id: request.id.0,
+            job_id: job.id.to_string(),
+            user_id: job.owner.user.to_string(),
+            rule_id: request.rule_id.0,
+            status: request.status.as_str(),
+            reason: request.reason,
+            provider: job.provider.to_string(),
+            config_name: job.config_name,
+            estimated_cost: entry.estimated_cost,
+            hardware_type: job.hardware_type,
+            reviewed_by: request.reviewed_by.map(|user| user.to_string()),
+            reviewed_at: request.reviewed_at.map(Time),
+            review_notes: request.review_notes,
+            created_at: Time(request.created_at),
+            requested_at: Time(request.created_at),
+            expires_at: Time(request.expires_at),
+            required_approver_level: request.required_role.as_str(),
+        })
+    }
+}
+
+pub(crate) async fn conditions() -> Json<Value> {
+    let conditions: Vec<Value> = Condition::ALL
+        .iter()
+        .map(|it| json!({"value": it.as_str(), "description": it.description()}))
+        .collect();
+    Json(json!({"conditions": conditions}))
+}
+
+pub(crate) async fn rules(
+    State(api): State<Api>,
+    mut query: Query,
+) -> Result<Json<Value>, Problem> {
+    let active_only = query.0.boolean("active_only").unwrap_or(false);
+    query.finish()?;
+    let rules = api.store.list_rules().await?.into_iter();
+    let rules = rules.filter(|rule| rule.rule.is_active || !active_only).map(RuleView::from);
+    Ok(Json(json!({"rules": rules.collect::<Vec<_>>()})))
+}
+
+pub(crate) async fn rule(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let missing = || Problem::not_found(format!("there is no approval rule {id:?}"));
+    let rule_id: RuleId = id.parse().map_err(|_not_a_number| missing())?;
+    let rule = api.store.find_rule(rule_id).await?.ok_or_else(missing)?;
+    Ok(Json(json!(RuleView::from(rule))))
+}
+
+pub(crate) async fn add_rule(State(api): State<Api>, body: Body) -> Result<Json<Value>, Problem> {
+    let rule = read_rule(&api, body.fields())?;
+    let rule = api.store.add_rule(rule).await?;
+    st_log::info!(
+        logger: LOG, rule_id = rule.id.0, name = rule.rule.name.as_str(),
+        condition = rule.rule.condition.as_str(), threshold = rule.rule.threshold.as_str(),
+        "Approval rule added"
+    );
+    Ok(Json(json!(RuleView::from(rule))))
+}
+
+fn read_rule(api: &Api, mut fields: Fields) -> Result<NewRule, Problem> {
+    let name = fields.non_empty_string("name", 200);
+    let name = fields.require(name, "name");
+    let condition = fields.word::<Condition>("condition");
+    let condition = fields.require(condition, "condition");
+    let threshold = fields.string("threshold");
+    let threshold = match condition {
+        Some(Condition::FirstJob) => Some(threshold.unwrap_or_default()),
+        Some(_) | None => fields.require(threshold, "threshold"),
+    };
+    let exempt = fields.strings("exempt_levels").unwrap_or_default();
+    let mut exempt_levels = Vec::with_capacity(exempt.len());
+    for word in exempt {
+        match word.parse::<Role>() {
+            Ok(role) => exempt_levels.push(role),
+            Err(unknown) => fields.fault("exempt_levels", unknown.to_string()),
+        }
+    }
+    let description = fields.string("description").unwrap_or_default();
+    let is_active = fields.boolean("is_active").unwrap_or(true);
+    let priority = fields.integer("priority", -1_000_000..=1_000_000).unwrap_or(0);
+    let applies_to_provider = fields.non_empty_string("applies_to_provider", 100);
+    let applies_to_level = fields.word::<Role>("applies_to_level");
+    let required = fields.word::<Role>("required_approver_level").unwrap_or(Role::Lead);
+    fields.finish().map_err(Problem::invalid)?;
+    // `finish` has refused every request in which one of them is missing.
+    let (Some(name), Some(condition), Some(threshold)) = (name, condition, threshold) else {
+        return Err(Problem::internal());
+    };
+    Ok(NewRule {
+        name,
+        description,
+        condition,
+        threshold,
+        is_active,
+        priority,
+        applies_to_provider: applies_to_provider.map(ProviderName::new),
+        applies_to_level,
+        exempt_levels,
+        required_approver_level: required,
+        created_by: api.caller().user,
+        created_at: api.clock.now(),
+    })
+}
+
+pub(crate) async fn requests(
+    State(api): State<Api>,
+    mut query: Query,
+) -> Result<Json<Value>, Problem> {
+    let page = query.page();
+    let status = query.0.word::<ApprovalStatus>("status");
+    let pending_only = query.0.boolean("pending_only").unwrap_or(false);
+    query.finish()?;
+    let pending = RequestFilter { status: Some(ApprovalStatus::Pending) };
+    let filter = if pending_only { pending } else { RequestFilter { status } };
+    let found = api.store.list_requests(filter, page).await?;
+    let open = st_store::PageRequest { limit: 1, offset: 0 };
+    let pending_count = api.store.list_requests(pending, open).await?.total;
+    let requests: Vec<RequestView> = found.items.into_iter().filter_map(RequestView::of).collect();
+    Ok(Json(json!({
+        "requests": requests,
+        "total": found.total,
+        "pending_count": pending_count,
+    })))
+}
+
+fn request_id(name: &str) -> Result<ApprovalId, Problem> {
+    name.parse().map_err(|_not_a_number| no_request(name))
+}
+
+fn no_request(name: &str) -> Problem {
+    Problem::not_found(format!("there is no approval request {name:?}"))
+}
+
+pub(crate) async fn request(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let found = api.store.find_request(request_id(&name)?).await?;
+    let view = found.and_then(RequestView::of).ok_or_else(|| no_request(&name))?;
+    Ok(Json(json!(view)))
+}
+
+pub(crate) async fn approve(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let mut fields = body.fields();
+    let notes = fields.non_empty_string("notes", MAX_TEXT);
+    let reason = fields.non_empty_string("reason", MAX_TEXT);
+    fields.finish().map_err(Problem::invalid)?;
+    decide(&api, &name, Verdict::Approve, notes.or(reason)).await
+}
+
+pub(crate) async fn reject(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let mut fields = body.fields();
+    let reason = fields.non_empty_string("reason", MAX_TEXT);
+    let reason = fields.require(reason, "reason");
+    fields.finish().map_err(Problem::invalid)?;
+    decide(&api, &name, Verdict::Reject, reason).await
+}
+
+async fn decide(
+    api: &Api,
+    name: &str,
+    verdict: Verdict,
+    notes: Option<String>,
+) -> Result<Json<Value>, Problem> {
+    let id = request_id(name)?;
+    let by = api.caller().user;
+    let decision = Decision { verdict, by: by.clone(), notes: notes.clone() };
+    let work = api.store.decide(id, &decision, api.clock.now()).await?;
+    let context = LogContext::new()
+        .field("job_id", work.job.id.to_string())
+        .field("approval_id", id.0)
+        .field("user_id", by.to_string());
+    let job_id = work.job.id.to_string();
+    let tell = || {
+        let _in_context = context.clone().enter();
+        match verdict {
+            Verdict::Approve => {
+                st_log::info!(logger: LOG, "Approval given");
+            }
+            Verdict::Reject => {
+                st_log::info!(logger: LOG, reason = notes.as_deref(), "Approval refused");
+            }
+        }
+    };
+    st_log::with_correlation_id(work.job.correlation_id.clone(), tell);
+    let mut answer = json!({"success": true, "request_id": id.0, "job_id": job_id});
+    if let Value::Object(answer) = &mut answer {
+        let (key, reason) = match verdict {
+            Verdict::Approve => ("approved_by", None),
+            Verdict::Reject => ("rejected_by", Some(notes.unwrap_or_default())),
+        };
+        answer.insert(key.to_owned(), by.as_str().into());
+        if let Some(reason) = reason {
+            answer.insert("reason".to_owned(), reason.into());
+        }
+    }
+    Ok(Json(answer))
+}

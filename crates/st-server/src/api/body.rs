@@ -1,0 +1,105 @@
+//! What a request says: its body and its query, read strictly.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http_body_util::{BodyExt, Limited};
+use serde_json::{Map, Value};
+use st_store::PageRequest;
+
+use crate::fields::Fields;
+use crate::problem::Problem;
+use crate::strict;
+
+/// The largest body that is read, in bytes.
+const LIMIT: usize = 1024 * 1024;
+
+/// A JSON object.
+#[derive(Debug)]
+pub(crate) struct Body {
+    /// As it came.
+    pub(crate) raw: Map<String, Value>,
+}
+
+impl Body {
+    pub(crate) fn fields(&self) -> Fields {
+        Fields::new(self.raw.clone())
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Problem;
+
+    /// A missing body is an empty object. Only `application/json` is taken, which a page of another
+    /// origin cannot send without asking first.
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let bytes = match Limited::new(body, LIMIT).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                return Err(Problem::too_large(LIMIT));
+            }
+            Err(error) => {
+                let detail = format!("the request body could not be read: {error}");
+                return Err(Problem::bad_request("unreadable_body", detail));
+            }
+        };
+        if !is_json(&parts) {
+            return Err(Problem::not_json());
+        }
+        if bytes.is_empty() {
+            return Ok(Self { raw: Map::new() });
+        }
+        let value = strict::parse_json(&bytes).map_err(|fault| {
+            let detail = format!("the request body is not JSON: {}", fault.message);
+            Problem::bad_request("malformed_json", detail)
+        })?;
+        match value {
+            Value::Object(raw) => Ok(Self { raw }),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Err(Problem::invalid_field("", "expected an object")),
+        }
+    }
+}
+
+fn is_json(parts: &Parts) -> bool {
+    let Some(value) = parts.headers.get(CONTENT_TYPE) else { return false };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// The query string.
+#[derive(Debug)]
+pub(crate) struct Query(pub(crate) Fields);
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        Fields::from_query(parts.uri.query().unwrap_or_default())
+            .map(Self)
+            .map_err(Problem::invalid)
+    }
+}
+
+impl Query {
+    /// Reads `limit` and `offset`.
+    pub(crate) fn page(&mut self) -> PageRequest {
+        let usual = PageRequest::default();
+        let number = |number: Option<i64>, usual| {
+            number.and_then(|number| u32::try_from(number).ok()).unwrap_or(usual)
+        };
+        PageRequest {
+            limit: number(self.0.integer("limit", 1..=500), usual.limit),
+            offset: number(self.0.integer("offset", 0..=i64::from(u32::MAX)), usual.offset),
+        }
+    }
+
+    /// Ends reading: whatever was not legal or not asked for is refused.
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        self.0.finish().map_err(Problem::invalid)
+    }
+}

@@ -1,0 +1,204 @@
+//! The queue over HTTP.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use st_store::{JobType, Limit, Limits, Priority, QueueFilter, QueueStats, QueueStatus, Work};
+use st_workers::TaskId;
+
+use super::body::{Body, Query};
+use super::jobs::find;
+use super::{Api, Time};
+use crate::problem::Problem;
+
+/// A queue entry as clients see it.
+#[derive(Debug, Serialize)]
+struct EntryView {
+    id: i64,
+    job_id: String,
+    user_id: String,
+    team_id: Option<String>,
+    org_id: Option<String>,
+    provider: String,
+    config_name: Option<String>,
+    priority: u8,
+    priority_name: &'static str,
+    priority_override: Option<u8>,
+    effective_priority: u8,
+    status: &'static str,
+    position: Option<u64>,
+    queued_at: Time,
+    started_at: Option<Time>,
+    completed_at: Option<Time>,
+    estimated_cost: f64,
+    requires_approval: bool,
+    approval_id: Option<i64>,
+    attempt: u32,
+    max_attempts: u32,
+    error_message: Option<String>,
+    not_before: Option<Time>,
+}
+
+impl EntryView {
+    fn of(work: Work, position: Option<u64>) -> Self {
+        let Work { job, entry, approval, .. } = work;
+        Self {
+            id: entry.id.0,
+            job_id: job.id.to_string(),
+            user_id: job.owner.user.to_string(),
+            team_id: job.owner.team.map(|team| team.to_string()),
+            org_id: job.owner.org.map(|org| org.to_string()),
+            provider: job.provider.to_string(),
+            config_name: job.config_name,
+            priority: entry.priority.get(),
+            priority_name: entry.effective_priority().name(),
+            priority_override: entry.priority_override.map(Priority::get),
+            effective_priority: entry.effective_priority().get(),
+            status: entry.status.as_str(),
+            position,
+            queued_at: Time(entry.queued_at),
+            started_at: entry.started_at.map(Time),
+            completed_at: entry.completed_at.map(Time),
+            estimated_cost: entry.estimated_cost,
+            requires_approval: approval.is_some(),
+            approval_id: approval.map(|request| request.id.0),
+            attempt: entry.attempt,
+            max_attempts: entry.max_attempts,
+            error_message: entry.error_message,
+            not_before: entry.not_before.map(Time),
+        }
+    }
+}
+
+/// How many take a slot.
+fn in_slots(stats: &QueueStats) -> u64 {
+    QueueStatus::ALL.iter().filter(|it| it.takes_slot()).map(|&it| stats.count(it)).sum()
+}
+
+pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Value>, Problem> {
+    let page = query.page();
+    let status = match query.0.string("status") {
+        Some(word) => Some(
+            word.parse::<QueueStatus>()
+                .map_err(|unknown| Problem::bad_request("unknown_status", unknown.to_string()))?,
+        ),
+        None => None,
+    };
+    let include_completed = query.0.boolean("include_completed").unwrap_or(false);
+    query.finish()?;
+    let found = api.store.list_entries(QueueFilter { status, include_completed }, page).await?;
+    let mut entries = Vec::with_capacity(found.items.len());
+    for work in found.items {
+        let position = api.store.position(work.job.id).await?;
+        entries.push(EntryView::of(work, position));
+    }
+    let counted = api.store.queue_stats().await?;
+    Ok(Json(json!({
+        "entries": entries,
+        "total": found.total,
+        "total_pending": counted.count(QueueStatus::Pending),
+        "total_running": in_slots(&counted),
+    })))
+}
+
+pub(crate) async fn stats(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    let stats = api.store.queue_stats().await?;
+    let now = api.clock.now();
+    let oldest = stats.oldest_claimable_at;
+    let oldest = oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
+    let by_status: Map<String, Value> = QueueStatus::ALL
+        .iter()
+        .map(|&status| (status.as_str().to_owned(), stats.count(status).into()))
+        .collect();
+    let by_user: Map<String, Value> =
+        stats.by_user.iter().map(|(user, entries)| (user.to_string(), (*entries).into())).collect();
+    let mut body = json!({
+        "by_status": by_status,
+        "by_user": by_user,
+        "queue_depth": stats.count(QueueStatus::Pending),
+        "running": in_slots(&stats),
+        "avg_wait_seconds": stats.avg_wait_seconds,
+        "oldest_claimable_seconds": oldest,
+        "local_gpu_max_concurrent": null,
+        "local": local(&api).await?,
+        // Jobs of other machines' agents do not exist here.
+        "workers": null,
+    });
+    if let Value::Object(body) = &mut body {
+        body.extend(limits_view(&stats.limits));
+    }
+    Ok(Json(body))
+}
+
+/// Jobs on this machine.
+async fn local(api: &Api) -> Result<Value, Problem> {
+    let Some(provider) = api.providers.iter().find(|it| it.job_type() == JobType::Local) else {
+        return Ok(Value::Null);
+    };
+    let running = api.store.list_active(provider.name(), None, 500).await?.len();
+    let limits = api.store.limits().await?;
+    Ok(json!({"running_jobs": running, "max_concurrent_jobs": limits.local}))
+}
+
+pub(crate) async fn position(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let work = find(&api, &name).await?;
+    let position = api.store.position(work.job.id).await?;
+    let stats = api.store.queue_stats().await?;
+    Ok(Json(json!({
+        "job_id": work.job.id.to_string(),
+        "position": position,
+        "status": work.entry.status.as_str(),
+        "priority": work.entry.effective_priority().name(),
+        "queued_at": Time(work.entry.queued_at),
+        "estimated_wait_seconds": position.and_then(|it| estimate(it, &stats)),
+    })))
+}
+
+/// From the mean wait of the latest claims, scaled to how far in front this job is. Unknown while
+/// nothing was claimed yet.
+fn estimate(position: u64, stats: &QueueStats) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "queues are shorter than 2^52")]
+    let ahead = position as f64 / stats.count(QueueStatus::Pending).max(1) as f64;
+    stats.avg_wait_seconds.map(|mean| mean * ahead)
+}
+
+fn limits_view(limits: &Limits) -> Map<String, Value> {
+    let mut view: Map<String, Value> = Limit::ALL
+        .iter()
+        .map(|&limit| (limit.as_str().to_owned(), limits.get(limit).into()))
+        .collect();
+    view.insert("enable_fair_share".to_owned(), limits.fair_share.into());
+    view
+}
+
+pub(crate) async fn limits(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    Ok(Json(Value::Object(limits_view(&api.store.limits().await?))))
+}
+
+pub(crate) async fn set_limits(State(api): State<Api>, body: Body) -> Result<Json<Value>, Problem> {
+    let mut fields = body.fields();
+    let mut read = |limit: Limit, now: u32| {
+        let given = fields.integer(limit.as_str(), 1..=i64::from(limit.largest()));
+        given.and_then(|number| u32::try_from(number).ok()).unwrap_or(now)
+    };
+    let now = api.store.limits().await?;
+    let mut limits = Limits {
+        global: read(Limit::Global, now.global),
+        per_user: read(Limit::User, now.per_user),
+        per_team: read(Limit::Team, now.per_team),
+        per_org: read(Limit::Org, now.per_org),
+        local: read(Limit::Local, now.local),
+        fair_share: now.fair_share,
+    };
+    limits.fair_share = fields.boolean("enable_fair_share").unwrap_or(now.fair_share);
+    fields.finish().map_err(Problem::invalid)?;
+    api.store.set_limits(limits, api.clock.now()).await?;
+    api.background.activate(TaskId::QueueProcessing);
+    let mut view = limits_view(&limits);
+    view.insert("success".to_owned(), true.into());
+    Ok(Json(Value::Object(view)))
+}

@@ -1,0 +1,201 @@
+//! The server: what it is made of, in which order it starts, and in which order it stops.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use st_log::{Logger, get_logger};
+use st_store::{Clock, SqliteConfig, SqliteStore, Store, SystemClock};
+use st_workers::provider::Provider;
+use st_workers::provider::local::{Local, LocalCommand, LocalConfig, RunnerCommand};
+use st_workers::provider::replicate::{Replicate, ReplicateConfig};
+use st_workers::tasks::poller::PollerConfig;
+use st_workers::{
+    BackgroundConfig, Providers, Unfinished, start_background_tasks, stop_background_tasks,
+};
+use tokio::net::TcpListener;
+
+use crate::api::{Api, Setup};
+use crate::config::Config;
+use crate::listen;
+use crate::shutdown::Shutdown;
+
+const LOG: Logger = get_logger("simpletuner.cloud.server");
+
+/// How long requests under way may take when the server stops.
+const DRAIN_REQUESTS: Duration = Duration::from_secs(5);
+/// How long background work may take when the server stops.
+const DRAIN_WORK: Duration = Duration::from_secs(10);
+
+/// Why the server did not start, or did not stop well.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder for the database and all else cannot be made or written.
+    #[error("cannot write to the state directory {}", path.display())]
+    StateDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The database cannot be used.
+    #[error("cannot use the database")]
+    Store(#[source] st_store::Error),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A provider cannot be set up.
+    #[error("cannot set up provider {provider}")]
+    Provider {
+        /// Which.
+        provider: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The program does not know its own file, which it needs to start jobs.
+    #[error("cannot find the program's own file")]
+    OwnFile(#[source] io::Error),
+}
+
+/// A server that is set up and listens, but does not answer yet.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    store: Arc<SqliteStore>,
+    providers: Providers,
+    clock: Arc<dyn Clock>,
+    listener: TcpListener,
+}
+
+impl App {
+    /// Opens the store, sets up the providers and takes the port.
+    pub async fn build(config: Config) -> Result<Self, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        make_state_dir(&config)?;
+        // The port first: a second server must not touch the first one's database.
+        let address = SocketAddr::new(config.host, config.port);
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| StartError::Listen { address, source })?;
+        let database = SqliteConfig::new(config.state_dir.join("cloud.db"));
+        let store = SqliteStore::open(database, clock.now()).await.map_err(StartError::Store)?;
+        let providers = providers(&config)?;
+        Ok(Self { config, store: Arc::new(store), providers, clock, listener })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown`, then stops in order: no new requests, no new work, what runs
+    /// finishes, the store is closed.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
+        let Self { config, store, providers, clock, listener } = self;
+        let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+        let background = BackgroundConfig {
+            polling: PollerConfig {
+                enabled: config.polling.enabled,
+                period: config.polling.interval,
+            },
+            approval_check: config.approval_check,
+            seed: fastrand::u64(..),
+        };
+        let background = start_background_tasks(background, &shared, &providers, &clock);
+        let background = Arc::new(background);
+        let setup = Setup {
+            config_dir: config.config_dir,
+            stopping: shutdown.soft.clone(),
+            seed: fastrand::u64(..),
+        };
+        let api = Api::new(shared, Arc::clone(&background), providers, clock, setup);
+        let served = listen::serve(listener, api.router(), shutdown.soft.clone(), DRAIN_REQUESTS);
+        if !served.await {
+            st_log::warning!(logger: LOG, "Requests were cut off");
+        }
+        let Unfinished { tasks, submissions } =
+            stop_background_tasks(&background, DRAIN_WORK).await;
+        if !tasks.is_empty() || submissions > 0 {
+            let tasks: Vec<&str> = tasks.iter().map(|task| task.as_str()).collect();
+            st_log::warning!(
+                logger: LOG, tasks = tasks.join(", "), submissions,
+                "Work was left to the next start"
+            );
+        }
+        store.close().await.map_err(StartError::Store)?;
+        st_log::info!(logger: LOG, "Stopped");
+        Ok(())
+    }
+}
+
+/// Makes the folder, for its owner alone, and tries whether it can be written.
+fn make_state_dir(config: &Config) -> Result<(), StartError> {
+    let path = &config.state_dir;
+    let fail = |source| StartError::StateDir { path: path.clone(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)?;
+    let probe = path.join(".write-test");
+    std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)).map_err(fail)
+}
+
+fn providers(config: &Config) -> Result<Providers, StartError> {
+    let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(local(config)?)];
+    if let Some(replicate) = &config.replicate {
+        let fail = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Provider {
+            provider: "replicate",
+            source,
+        };
+        let http = st_http::Config {
+            attempt_timeout: config.http.timeout.min(st_http::Config::default().attempt_timeout),
+            overall_timeout: config.http.timeout,
+            tls_verify: config.http.tls_verify,
+            ca_bundle: config.http.ca_bundle.clone(),
+            ..st_http::Config::default()
+        };
+        let client = st_http::Client::new(http).map_err(|error| fail(error.into()))?;
+        let replicate = ReplicateConfig {
+            base_url: replicate.base_url.clone(),
+            api_token: replicate.api_token.clone(),
+        };
+        let replicate = Replicate::new(replicate, client).map_err(|error| fail(error.into()))?;
+        providers.push(Arc::new(replicate));
+    }
+    Ok(providers.into_iter().collect())
+}
+
+fn local(config: &Config) -> Result<Local, StartError> {
+    let own = std::env::current_exe().map_err(StartError::OwnFile)?;
+    let verb = |verb: &str| vec![verb.to_owned()];
+    let mut commands: BTreeMap<String, LocalCommand> = config
+        .commands
+        .iter()
+        .map(|(name, command)| {
+            let command = LocalCommand {
+                program: command.program.clone(),
+                args: command.args.clone(),
+                env: command.env.clone(),
+            };
+            (name.clone(), command)
+        })
+        .collect();
+    // So that a newcomer has something to submit. A command configured under that name wins.
+    commands.entry("example".to_owned()).or_insert_with(|| LocalCommand {
+        program: own.clone(),
+        args: verb("example-training"),
+        env: BTreeMap::new(),
+    });
+    let runner = RunnerCommand { program: own, args: verb("local-runner") };
+    let dir = config.state_dir.join("local");
+    Ok(Local::new(LocalConfig { dir, commands, runner }))
+}

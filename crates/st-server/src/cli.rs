@@ -1,0 +1,192 @@
+//! The command line.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use st_log::{Chain, Logger, get_logger};
+
+use crate::app::App;
+use crate::config::{Config, Flags};
+use crate::shutdown::Shutdown;
+
+const LOG: Logger = get_logger("simpletuner.cloud.server");
+
+/// Of the command line, the environment or the configuration.
+const EXIT_USAGE: u8 = 64;
+/// Stopped at the second signal, as by SIGINT.
+const EXIT_INSISTED: u8 = 130;
+
+/// A control plane for training jobs at cloud providers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "st-server",
+    version,
+    about,
+    after_help = "\
+The environment (SIMPLETUNER_LOG_LEVEL, SIMPLETUNER_STATE_DIR, REPLICATE_API_TOKEN, ...) and\n\
+simpletuner-enterprise.yaml configure it; the README lists both."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server and stay in the foreground until SIGTERM or SIGINT
+    Serve(Serve),
+    /// Supervise one attempt of a job on this machine
+    #[command(hide = true)]
+    LocalRunner {
+        /// The attempt's folder
+        dir: PathBuf,
+    },
+    /// Behave like a training without training anything
+    #[command(hide = true)]
+    ExampleTraining,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Read this configuration file instead of looking for one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Listen on this address instead of 127.0.0.1
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<String>,
+    /// Listen on this port instead of 8001
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
+impl Cli {
+    /// Reads the command line; help, version and usage errors are already printed.
+    pub fn read() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            // Nobody is left to tell when even this cannot be printed.
+            match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_closed) => ExitCode::FAILURE,
+            }
+        })
+    }
+
+    /// Does what was asked. `environment` is the program's.
+    pub fn run(self, environment: &BTreeMap<String, String>) -> ExitCode {
+        match self.command {
+            Command::Serve(serve) => serve.run(environment),
+            Command::LocalRunner { dir } => st_workers::provider::local::run_attempt(&dir),
+            Command::ExampleTraining => match environment.get("ST_INPUT") {
+                Some(input) => {
+                    st_workers::provider::local::example::train(input.as_ref(), io::stdout())
+                }
+                None => fail(EXIT_USAGE, "example-training is started by the server"),
+            },
+        }
+    }
+}
+
+impl Serve {
+    fn run(self, environment: &BTreeMap<String, String>) -> ExitCode {
+        let flags = Flags { config: self.config, host: self.host, port: self.port };
+        let cwd = match std::env::current_dir() {
+            Ok(cwd) => cwd,
+            Err(error) => return fail(EXIT_USAGE, &format!("no working directory: {error}")),
+        };
+        let config = match Config::load(environment, &flags, &cwd) {
+            Ok(config) => config,
+            Err(faults) => return fail(EXIT_USAGE, &faults.to_string()),
+        };
+        let log = match st_log::init(config.log.clone()) {
+            Ok(log) => log,
+            Err(error) => return fail(EXIT_USAGE, &Chain(&error).to_string()),
+        };
+        for note in &config.notes {
+            st_log::warning!(logger: LOG, "{note}");
+        }
+        let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(1, &format!("cannot start the runtime: {error}")),
+        };
+        let handle = log.handle();
+        let code = runtime.block_on(serve(config, handle));
+        // What still hangs in a system call must not keep the process.
+        runtime.shutdown_background();
+        drop(log);
+        code
+    }
+}
+
+async fn serve(config: Config, log: st_log::LogHandle) -> ExitCode {
+    let shutdown = match Shutdown::on_signals(log) {
+        Ok(shutdown) => shutdown,
+        Err(error) => return fail(1, &format!("cannot listen for signals: {error}")),
+    };
+    let file = config.file.clone();
+    let state_dir = config.state_dir.clone();
+    let app = match App::build(config).await {
+        Ok(app) => app,
+        Err(error) => {
+            let chain = Chain(&error).to_string();
+            st_log::critical!(logger: LOG, reason = chain.as_str(), "Server did not start");
+            return fail(1, &chain);
+        }
+    };
+    let address = match app.address() {
+        Ok(address) => address,
+        Err(error) => return fail(1, &format!("the port was lost: {error}")),
+    };
+    st_log::info!(
+        logger: LOG,
+        version = env!("CARGO_PKG_VERSION"),
+        address = address.to_string(),
+        state_dir = state_dir.display().to_string(),
+        config_file = file.map(|file| file.display().to_string()),
+        "Listening on http://{address}"
+    );
+    say_hello(address);
+    let hard = shutdown.hard.clone();
+    tokio::select! {
+        stopped = app.run(shutdown) => match stopped {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let chain = Chain(&error).to_string();
+                st_log::critical!(logger: LOG, reason = chain.as_str(), "Server did not stop well");
+                fail(1, &chain)
+            }
+        },
+        () = hard.cancelled() => ExitCode::from(EXIT_INSISTED),
+    }
+}
+
+/// For whoever started it by hand: how to try it.
+fn say_hello(address: SocketAddr) {
+    let hello = format!(
+        "st-server listens on http://{address}\n\
+         Submit an example job:\n  \
+         curl -s 'http://{address}/api/cloud/jobs/submit?provider=local' \
+         -H 'Content-Type: application/json' \
+         -d '{{\"config\": {{\"command\": \"example\"}}, \"config_name\": \"first\"}}'\n\
+         and watch it go:\n  curl -sN http://{address}/api/events\n"
+    );
+    print(&hello);
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    print(&format!("st-server: {message}\n"));
+    ExitCode::from(code)
+}
+
+/// On stderr; when that is closed there is nobody to tell.
+fn print(text: &str) {
+    if let Err(closed) = io::stderr().write_all(text.as_bytes()) {
+        st_log::debug!(
+            logger: LOG, error = &closed as &dyn std::error::Error, "stderr cannot be written"
+        );
+    }
+}

@@ -1,0 +1,212 @@
+//! What the server is told: defaults, then the file, then the environment, then flags.
+//!
+//! All of it is read and checked before anything starts, and every fault is named at once.
+
+mod environment;
+mod file;
+mod position;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use st_workers::provider::replicate::ApiToken;
+use st_workers::tasks::{expirer, poller};
+
+use environment::Environment;
+use file::File;
+
+/// The provider's public address.
+const REPLICATE: &str = "https://api.replicate.com/v1";
+/// The longest that a call to a provider may take; the lease of a claim counts on it.
+const LONGEST_CALL: Duration = Duration::from_mins(1);
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_field_names, reason = "`config_dir` is named after its variable")]
+pub struct Config {
+    /// The log.
+    pub log: st_log::Settings,
+    /// Where to listen; always a loopback address.
+    pub host: IpAddr,
+    /// On which port.
+    pub port: u16,
+    /// The database and all else that is written.
+    pub state_dir: PathBuf,
+    /// Where named job configurations are.
+    pub config_dir: PathBuf,
+    /// The poller.
+    pub polling: Polling,
+    /// How often lapsed approvals are looked for, at the latest.
+    pub approval_check: Duration,
+    /// The account at Replicate, if there is one.
+    pub replicate: Option<ReplicateSettings>,
+    /// What jobs on this machine may run, by name.
+    pub commands: BTreeMap<String, Command>,
+    /// Calls to providers.
+    pub http: HttpSettings,
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+    /// What is worth a warning once there is a log.
+    pub notes: Vec<String>,
+}
+
+/// The poller's settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Polling {
+    /// Poll also where a webhook URL is set.
+    pub enabled: bool,
+    /// From one poll to the next.
+    pub interval: Duration,
+}
+
+/// An account at Replicate.
+#[derive(Debug, Clone)]
+pub struct ReplicateSettings {
+    /// The API's address.
+    pub base_url: String,
+    /// The account's token.
+    pub api_token: ApiToken,
+}
+
+/// A command that jobs on this machine may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The program, by its absolute path.
+    pub program: PathBuf,
+    /// Its arguments; nothing of a request is added.
+    pub args: Vec<String>,
+    /// Added to its environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// How providers are called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// Whether certificates are checked.
+    pub tls_verify: bool,
+    /// Authorities that are trusted besides the system's.
+    pub ca_bundle: Option<PathBuf>,
+}
+
+/// What the command line says.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// The file to read.
+    pub config: Option<PathBuf>,
+    /// Where to listen.
+    pub host: Option<String>,
+    /// On which port.
+    pub port: Option<u16>,
+}
+
+/// One thing that is not legal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// A variable, a flag, or a place in a file.
+    pub place: String,
+    /// What is wrong, and what is legal.
+    pub message: String,
+}
+
+/// Everything that is not legal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Faults(pub Vec<Fault>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration is not legal")?;
+        self.0.iter().try_for_each(|fault| write!(f, "\n  {}: {}", fault.place, fault.message))
+    }
+}
+
+impl Config {
+    /// Reads all of it. `cwd` is where a file is looked for first.
+    pub fn load(
+        environment: &BTreeMap<String, String>,
+        flags: &Flags,
+        cwd: &Path,
+    ) -> Result<Self, Faults> {
+        let mut faults = Vec::new();
+        let env = Environment::read(environment, &mut faults);
+        let file = File::read(environment, flags.config.as_deref(), cwd, &mut faults);
+        let host = match &flags.host {
+            Some(text) => environment::host(text)
+                .map_err(|message| faults.push(Fault { place: "--host".to_owned(), message }))
+                .ok(),
+            None => env.host.or(file.host),
+        };
+        let home = environment.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        let state_dir =
+            env.state_dir.or(file.state_dir).or_else(|| Some(home?.join(".simpletuner")));
+        if state_dir.is_none() {
+            let message = "must be set where HOME is not".to_owned();
+            faults.push(Fault { place: "SIMPLETUNER_STATE_DIR".to_owned(), message });
+        }
+        if !faults.is_empty() {
+            return Err(Faults(faults));
+        }
+        let state_dir = state_dir.unwrap_or_default();
+        let base_url = env.base_url.or(file.base_url).unwrap_or_else(|| REPLICATE.to_owned());
+        let usual = st_log::Settings::default();
+        Ok(Self {
+            log: st_log::Settings {
+                level: env.log_level.or(file.log_level).unwrap_or(usual.level),
+                format: env.log_format.or(file.log_format).unwrap_or(usual.format),
+                file: env.log_file.or(file.log_file),
+                ..st_log::Settings::default()
+            },
+            host: host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            port: flags.port.or(env.port).or(file.port).unwrap_or(8001),
+            config_dir: env
+                .config_dir
+                .or(file.config_dir)
+                .unwrap_or_else(|| state_dir.join("configs")),
+            state_dir,
+            polling: Polling {
+                enabled: file.polling_enabled.unwrap_or(false),
+                interval: env.poll_interval.or(file.poll_interval).unwrap_or(poller::PERIOD),
+            },
+            approval_check: env.approval_check.unwrap_or(expirer::PERIOD),
+            replicate: env.api_token.map(|api_token| ReplicateSettings { base_url, api_token }),
+            commands: file.commands,
+            http: HttpSettings {
+                timeout: env.http_timeout.or(file.http_timeout).unwrap_or(LONGEST_CALL),
+                tls_verify: env.tls_verify.or(file.tls_verify).unwrap_or(true),
+                ca_bundle: env.ca_bundle.or(file.ca_bundle),
+            },
+            file: file.path,
+            notes: env.notes,
+        })
+    }
+}
+
+/// What programs beside the server ask of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnterpriseConfig {
+    /// Whether polling is switched on explicitly.
+    pub job_polling_enabled: bool,
+    /// From one poll to the next.
+    pub job_polling_interval: Duration,
+}
+
+/// Reads the configuration as the server does, from the process's own environment and working
+/// directory.
+pub fn get_enterprise_config() -> Result<EnterpriseConfig, Faults> {
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let config = Config::load(&environment, &Flags::default(), &cwd)?;
+    Ok(EnterpriseConfig {
+        job_polling_enabled: config.polling.enabled,
+        job_polling_interval: config.polling.interval,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! The environment's part of the configuration.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use st_workers::provider::replicate::ApiToken;
+
+use super::Fault;
+
+/// The variables that are ours. One that is named almost like them is a misspelling.
+const OURS: [&str; 15] = [
+    "SIMPLETUNER_APPROVAL_CHECK_INTERVAL",
+    "SIMPLETUNER_CA_BUNDLE",
+    "SIMPLETUNER_CONFIG_DIR",
+    "SIMPLETUNER_ENTERPRISE_CONFIG",
+    "SIMPLETUNER_HOST",
+    "SIMPLETUNER_HTTP_TIMEOUT",
+    "SIMPLETUNER_JOB_POLL_INTERVAL",
+    "SIMPLETUNER_JOB_RETENTION_DAYS",
+    "SIMPLETUNER_LOG_FILE",
+    "SIMPLETUNER_LOG_FORMAT",
+    "SIMPLETUNER_LOG_LEVEL",
+    "SIMPLETUNER_PORT",
+    "SIMPLETUNER_SSL_VERIFY",
+    "SIMPLETUNER_STATE_DIR",
+    "REPLICATE_API_BASE_URL",
+];
+
+/// Other programs' variables that happen to be near ours.
+const OTHERS: [&str; 4] = [
+    "SIMPLETUNER_API_KEY",
+    "SIMPLETUNER_AUDIT_RETENTION_DAYS",
+    "SIMPLETUNER_SSL_ENABLED",
+    "SIMPLETUNER_SSL_NO_VERIFY",
+];
+
+/// A name within this distance of ours is taken for it.
+const NEAR: usize = 2;
+const DAY_SECONDS: u64 = 86_400;
+
+/// What the environment says.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    pub(super) log_level: Option<st_log::Filter>,
+    pub(super) log_format: Option<st_log::Format>,
+    pub(super) log_file: Option<PathBuf>,
+    pub(super) host: Option<IpAddr>,
+    pub(super) port: Option<u16>,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) config_dir: Option<PathBuf>,
+    pub(super) poll_interval: Option<Duration>,
+    pub(super) approval_check: Option<Duration>,
+    pub(super) api_token: Option<ApiToken>,
+    pub(super) base_url: Option<String>,
+    pub(super) http_timeout: Option<Duration>,
+    pub(super) tls_verify: Option<bool>,
+    pub(super) ca_bundle: Option<PathBuf>,
+    pub(super) notes: Vec<String>,
+}
+
+struct Reader<'e> {
+    variables: &'e BTreeMap<String, String>,
+    faults: &'e mut Vec<Fault>,
+}
+
+impl Reader<'_> {
+    /// An empty value counts as none.
+    fn text(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.text(name).map(PathBuf::from)
+    }
+
+    fn read<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let value = self.text(name)?;
+        match read(value) {
+            Ok(read) => Some(read),
+            Err(legal) => {
+                let message = format!("{value:?} is not legal, {legal}");
+                self.faults.push(Fault { place: name.to_owned(), message });
+                None
+            }
+        }
+    }
+
+    fn seconds(&mut self, name: &str, longest: u64) -> Option<Duration> {
+        self.read(name, |text| match text.parse() {
+            Ok(seconds) if (1..=longest).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+            Ok(_) | Err(_) => Err(format!("expected whole seconds from 1 to {longest}")),
+        })
+    }
+}
+
+impl Environment {
+    pub(super) fn read(variables: &BTreeMap<String, String>, faults: &mut Vec<Fault>) -> Self {
+        misspelt(variables, faults);
+        let mut reader = Reader { variables, faults };
+        let mut notes = Vec::new();
+        let days = reader.read("SIMPLETUNER_JOB_RETENTION_DAYS", |text| {
+            let days = text.parse::<u32>().ok().filter(|days| *days <= 36_500);
+            days.ok_or_else(|| "expected whole days from 0 to 36500".to_owned())
+        });
+        if days.is_some_and(|days| days > 0) {
+            let note = "SIMPLETUNER_JOB_RETENTION_DAYS: this version keeps finished jobs for ever";
+            notes.push(note.to_owned());
+        }
+        for proxy in ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"] {
+            if reader.text(proxy).is_some() {
+                notes.push(format!("{proxy}: this version calls providers without a proxy"));
+            }
+        }
+        Self {
+            log_level: reader.read("SIMPLETUNER_LOG_LEVEL", parsed),
+            log_format: reader.read("SIMPLETUNER_LOG_FORMAT", parsed),
+            log_file: reader.path("SIMPLETUNER_LOG_FILE"),
+            host: reader.read("SIMPLETUNER_HOST", host),
+            port: reader.read("SIMPLETUNER_PORT", |text| match text.parse() {
+                Ok(port) if port > 0 => Ok(port),
+                Ok(_) | Err(_) => Err("expected a port from 1 to 65535".to_owned()),
+            }),
+            state_dir: reader.path("SIMPLETUNER_STATE_DIR"),
+            config_dir: reader.path("SIMPLETUNER_CONFIG_DIR"),
+            poll_interval: reader.seconds("SIMPLETUNER_JOB_POLL_INTERVAL", DAY_SECONDS),
+            approval_check: reader.seconds("SIMPLETUNER_APPROVAL_CHECK_INTERVAL", DAY_SECONDS),
+            api_token: reader.text("REPLICATE_API_TOKEN").map(ApiToken::new),
+            base_url: reader.read("REPLICATE_API_BASE_URL", base_url),
+            http_timeout: reader.seconds("SIMPLETUNER_HTTP_TIMEOUT", super::LONGEST_CALL.as_secs()),
+            tls_verify: reader.read("SIMPLETUNER_SSL_VERIFY", |text| {
+                match text.to_ascii_lowercase().as_str() {
+                    "true" | "1" | "yes" => Ok(true),
+                    "false" | "0" | "no" => Ok(false),
+                    _ => Err("expected true or false".to_owned()),
+                }
+            }),
+            ca_bundle: reader.read("SIMPLETUNER_CA_BUNDLE", |text| existing_file(text.into())),
+            notes,
+        }
+    }
+}
+
+fn misspelt(variables: &BTreeMap<String, String>, faults: &mut Vec<Fault>) {
+    let strange = variables.keys().filter(|name| {
+        let name = name.as_str();
+        name.starts_with("SIMPLETUNER") && !OURS.contains(&name) && !OTHERS.contains(&name)
+    });
+    for name in strange {
+        let near = OURS.iter().map(|ours| (strsim::osa_distance(name, ours), ours)).min();
+        if let Some((distance, ours)) = near
+            && distance <= NEAR
+        {
+            let message = format!("unknown variable, did you mean {ours}?");
+            faults.push(Fault { place: name.clone(), message });
+        }
+    }
+}
+
+fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// Reads an address to listen on.
+pub(super) fn host(text: &str) -> Result<IpAddr, String> {
+    let address = match text {
+        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        other => other.parse().map_err(|_no_address| "expected an IP address".to_owned())?,
+    };
+    if address.is_loopback() {
+        return Ok(address);
+    }
+    Err("listening elsewhere than on loopback needs authentication, which this version does not \
+         have; put a reverse proxy with a login in front of it"
+        .to_owned())
+}
+
+/// Reads the address of an API.
+pub(super) fn base_url(text: &str) -> Result<String, String> {
+    let expected = || "expected a URL such as https://api.replicate.com/v1".to_owned();
+    let uri: http::Uri = text.parse().map_err(|_no_uri| expected())?;
+    let http = matches!(uri.scheme_str(), Some("http" | "https"));
+    if http && uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none() {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err(expected())
+    }
+}
+
+pub(super) fn existing_file(path: PathBuf) -> Result<PathBuf, String> {
+    if path.is_file() { Ok(path) } else { Err("expected a file that exists".to_owned()) }
+}

@@ -1,0 +1,305 @@
+//! The file's part of the configuration: `simpletuner-enterprise.yaml`.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::environment::{base_url, existing_file, host};
+use super::{Command, Fault, LONGEST_CALL, position};
+use crate::fields::{FieldFault, Fields};
+use crate::strict::StrictValue;
+
+const NAME: &str = "simpletuner-enterprise.yaml";
+const DAY_SECONDS: i64 = 86_400;
+/// The queue's interval, which is fixed.
+const QUEUE_SECONDS: i64 = 5;
+
+/// What the file says.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "`log_file` is what it is called elsewhere")]
+pub(super) struct File {
+    pub(super) path: Option<PathBuf>,
+    pub(super) log_level: Option<st_log::Filter>,
+    pub(super) log_format: Option<st_log::Format>,
+    pub(super) log_file: Option<PathBuf>,
+    pub(super) host: Option<IpAddr>,
+    pub(super) port: Option<u16>,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) config_dir: Option<PathBuf>,
+    pub(super) polling_enabled: Option<bool>,
+    pub(super) poll_interval: Option<Duration>,
+    pub(super) base_url: Option<String>,
+    pub(super) http_timeout: Option<Duration>,
+    pub(super) tls_verify: Option<bool>,
+    pub(super) ca_bundle: Option<PathBuf>,
+    pub(super) commands: BTreeMap<String, Command>,
+}
+
+impl File {
+    pub(super) fn read(
+        environment: &BTreeMap<String, String>,
+        named: Option<&Path>,
+        cwd: &Path,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
+        let Some((path, text)) = find(environment, named, cwd, faults) else {
+            return Self::default();
+        };
+        let mut found = Vec::new();
+        let mut file = match serde_yaml::from_str::<StrictValue>(&text) {
+            Ok(StrictValue(mut value)) => {
+                replace(&mut value, environment, "", &mut found);
+                Self::of(value, &mut found)
+            }
+            Err(error) => {
+                let at = error
+                    .location()
+                    .map_or_else(String::new, |at| format!(":{}:{}", at.line(), at.column()));
+                let place = format!("{}{at}", path.display());
+                faults.push(Fault { place, message: error.to_string() });
+                Self::default()
+            }
+        };
+        for FieldFault { pointer, message } in found {
+            let at = position::of(&text, &pointer)
+                .map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
+            let name = pointer.trim_start_matches('/').replace('/', ".");
+            let place = format!("{}{at}", path.display());
+            let message = if name.is_empty() { message } else { format!("{name}: {message}") };
+            faults.push(Fault { place, message });
+        }
+        file.path = Some(path);
+        file
+    }
+
+    fn of(value: Value, faults: &mut Vec<FieldFault>) -> Self {
+        let mut fields = match value {
+            Value::Object(given) => Fields::new(given),
+            Value::Null => return Self::default(),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                let message = "expected sections such as background or providers".to_owned();
+                faults.push(FieldFault { pointer: String::new(), message });
+                return Self::default();
+            }
+        };
+        let mut file = Self::default();
+        fields.section("background", |fields| file.background(fields));
+        fields.section("server", |fields| file.server(fields));
+        fields.section("logging", |fields| {
+            file.log_level = fields.word("level");
+            file.log_format = fields.word("format");
+            file.log_file = fields.non_empty_string("file", 4096).map(PathBuf::from);
+        });
+        fields.section("http", |fields| file.http(fields));
+        fields.section("providers", |fields| {
+            fields.section("replicate", |fields| {
+                file.base_url = checked(fields, "api_base_url", base_url);
+            });
+            fields.section("local", |fields| {
+                fields.section("commands", |fields| file.commands = commands(fields));
+            });
+        });
+        if let Err(found) = fields.finish() {
+            faults.extend(found);
+        }
+        file
+    }
+
+    fn background(&mut self, fields: &mut Fields) {
+        fields.section("job_status_polling", |fields| {
+            self.polling_enabled = fields.boolean("enabled");
+            self.poll_interval = seconds(fields, "interval_seconds", DAY_SECONDS);
+        });
+        fields.section("queue_processing", |fields| {
+            if fields.boolean("enabled") == Some(false) {
+                fields.fault("enabled", "the queue cannot be disabled");
+            }
+            if let Some(other) = fields.integer("interval_seconds", 1..=DAY_SECONDS)
+                && other != QUEUE_SECONDS
+            {
+                fields.fault("interval_seconds", "the interval is fixed at 5 seconds");
+            }
+        });
+    }
+
+    fn server(&mut self, fields: &mut Fields) {
+        self.host = checked(fields, "host", host);
+        let port = fields.integer("port", 1..=65_535);
+        self.port = port.and_then(|port| u16::try_from(port).ok());
+        self.state_dir = fields.non_empty_string("state_dir", 4096).map(PathBuf::from);
+        self.config_dir = fields.non_empty_string("config_dir", 4096).map(PathBuf::from);
+    }
+
+    fn http(&mut self, fields: &mut Fields) {
+        let longest = i64::try_from(LONGEST_CALL.as_secs()).unwrap_or(i64::MAX);
+        self.http_timeout = seconds(fields, "timeout_seconds", longest);
+        self.tls_verify = fields.boolean("ssl_verify");
+        self.ca_bundle = checked(fields, "ca_bundle", |path| existing_file(path.into()));
+    }
+}
+
+/// The file to read: the one that is named, else the first that there is.
+fn find(
+    environment: &BTreeMap<String, String>,
+    named: Option<&Path>,
+    cwd: &Path,
+    faults: &mut Vec<Fault>,
+) -> Option<(PathBuf, String)> {
+    let variable = "SIMPLETUNER_ENTERPRISE_CONFIG";
+    let by_variable = environment.get(variable).filter(|path| !path.is_empty());
+    let named = match (named, by_variable) {
+        (Some(path), _) => Some(("--config", path.to_owned())),
+        (None, Some(path)) => Some((variable, PathBuf::from(path))),
+        (None, None) => None,
+    };
+    if let Some((place, path)) = named {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => return Some((path, text)),
+            Err(error) => {
+                let message = format!("{} cannot be read: {error}", path.display());
+                faults.push(Fault { place: place.to_owned(), message });
+                return None;
+            }
+        }
+    }
+    let home = environment.get("HOME").filter(|home| !home.is_empty());
+    let in_home = home.map(|home| Path::new(home).join(".config/simpletuner/enterprise.yaml"));
+    let places =
+        [Some(cwd.join(NAME)), in_home, Some(PathBuf::from("/etc/simpletuner/enterprise.yaml"))];
+    for path in places.into_iter().flatten() {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => return Some((path, text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                let message = format!("cannot be read: {error}");
+                faults.push(Fault { place: path.display().to_string(), message });
+                return None;
+            }
+        }
+    }
+    None
+}
+
+/// Puts the environment's values where `${NAME}` stands; `$${` is a plain `${`. A text that is one
+/// variable and nothing else takes the kind of the value, so that numbers work.
+fn replace(
+    value: &mut Value,
+    environment: &BTreeMap<String, String>,
+    pointer: &str,
+    faults: &mut Vec<FieldFault>,
+) {
+    match value {
+        Value::String(text) if text.contains("${") => match filled(text, environment) {
+            Ok((filled, true)) => {
+                *value = match serde_yaml::from_str::<StrictValue>(&filled) {
+                    Ok(StrictValue(scalar @ (Value::Bool(_) | Value::Number(_) | Value::Null))) => {
+                        scalar
+                    }
+                    Ok(_) | Err(_) => Value::String(filled),
+                }
+            }
+            Ok((filled, false)) => *value = Value::String(filled),
+            Err(message) => {
+                faults.push(FieldFault { pointer: pointer.to_owned(), message });
+                *value = Value::Null;
+            }
+        },
+        Value::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                replace(item, environment, &format!("{pointer}/{index}"), faults);
+            }
+        }
+        Value::Object(fields) => {
+            for (key, item) in fields.iter_mut() {
+                replace(item, environment, &format!("{pointer}/{key}"), faults);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The text with its variables filled in, and whether it was one variable and nothing else.
+fn filled(text: &str, environment: &BTreeMap<String, String>) -> Result<(String, bool), String> {
+    let mut out = String::new();
+    let mut rest = text;
+    let mut whole = false;
+    while let Some((before, after)) = rest.split_once("${") {
+        if let Some(literal) = before.strip_suffix('$') {
+            out.push_str(literal);
+            out.push_str("${");
+            rest = after;
+            continue;
+        }
+        out.push_str(before);
+        let Some((name, after)) = after.split_once('}') else {
+            return Err("a ${ is not closed with }".to_owned());
+        };
+        let Some(value) = environment.get(name) else {
+            return Err(format!("the environment has no {name}"));
+        };
+        whole = text.len() == name.len() + 3;
+        out.push_str(value);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok((out, whole))
+}
+
+fn seconds(fields: &mut Fields, key: &str, longest: i64) -> Option<Duration> {
+    let seconds = fields.integer(key, 1..=longest)?;
+    u64::try_from(seconds).ok().map(Duration::from_secs)
+}
+
+/// Text that must pass `check`, which says what is legal.
+fn checked<T>(
+    fields: &mut Fields,
+    key: &str,
+    check: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    let text = fields.non_empty_string(key, 4096)?;
+    match check(&text) {
+        Ok(value) => Some(value),
+        Err(legal) => {
+            fields.fault(key, format!("{text:?} is not legal, {legal}"));
+            None
+        }
+    }
+}
+
+fn commands(fields: &mut Fields) -> BTreeMap<String, Command> {
+    let legal = |char: char| {
+        char.is_ascii_lowercase() || char.is_ascii_digit() || matches!(char, '_' | '-')
+    };
+    let mut commands = BTreeMap::new();
+    for name in fields.names() {
+        let command = fields.section(&name, command);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(legal) {
+            fields.fault(&name, "a command's name has 1 to 64 of a-z 0-9 _ -");
+        } else if let Some(Some(command)) = command {
+            commands.insert(name, command);
+        }
+    }
+    commands
+}
+
+fn command(fields: &mut Fields) -> Option<Command> {
+    let program = fields.non_empty_string("program", 4096);
+    let program = fields.require(program, "program").map(PathBuf::from);
+    if program.as_ref().is_some_and(|program| !program.is_absolute()) {
+        fields.fault("program", "must be an absolute path");
+    }
+    let args = fields.strings("args").unwrap_or_default();
+    let mut env = BTreeMap::new();
+    fields.section("env", |fields| {
+        for name in fields.names() {
+            if let Some(value) = fields.string(&name) {
+                env.insert(name, value);
+            }
+        }
+    });
+    Some(Command { program: program?, args, env })
+}

@@ -1,0 +1,162 @@
+//! What is legal, what is not, and how it is said.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Config, Flags};
+
+fn load(environment: &[(&str, &str)], yaml: Option<&str>) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    if let Some(yaml) = yaml {
+        std::fs::write(dir.path().join("simpletuner-enterprise.yaml"), yaml).unwrap();
+    }
+    load_in(dir.path(), environment, &Flags::default())
+}
+
+fn load_in(cwd: &Path, environment: &[(&str, &str)], flags: &Flags) -> Result<Config, String> {
+    let mut variables: BTreeMap<String, String> =
+        environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    variables.entry("HOME".to_owned()).or_insert_with(|| "/home/nobody".to_owned());
+    Config::load(&variables, flags, cwd)
+        .map_err(|faults| faults.to_string().replace(&format!("{}/", cwd.display()), ""))
+}
+
+#[test]
+fn nothing_given_is_the_defaults() {
+    let config = load(&[], None).unwrap();
+    assert_eq!((config.host.to_string().as_str(), config.port), ("127.0.0.1", 8001));
+    assert_eq!(config.polling.interval, Duration::from_secs(30));
+    assert!(!config.polling.enabled);
+    assert_eq!(config.approval_check, Duration::from_secs(300));
+    assert_eq!(config.state_dir, Path::new("/home/nobody/.simpletuner"));
+    assert_eq!(config.config_dir, Path::new("/home/nobody/.simpletuner/configs"));
+    assert!(config.replicate.is_none() && config.file.is_none());
+    assert!(load(&[], Some("")).is_ok(), "an empty file says nothing");
+}
+
+#[test]
+fn every_bad_variable_is_named_at_once() {
+    let said = load(
+        &[
+            ("SIMPLETUNER_LOG_LEVEL", "LOUD"),
+            ("SIMPLETUNER_LOG_FORMAT", "xml"),
+            ("SIMPLETUNER_JOB_POLL_INTERVAL", "5m"),
+            ("SIMPLETUNER_APPROVAL_CHECK_INTERVAL", "0"),
+            ("SIMPLETUNER_HOST", "0.0.0.0"),
+            ("SIMPLETUNER_PORT", "70000"),
+            ("SIMPLETUNER_SSL_VERIFY", "maybe"),
+            ("SIMPLETUNER_CA_BUNDLE", "/nowhere.pem"),
+            ("SIMPLETUNER_HTTP_TIMEOUT", "61"),
+            ("SIMPLETUNER_JOB_RETENTION_DAYS", "-1"),
+            ("REPLICATE_API_BASE_URL", "ftp://x"),
+            ("SIMPLETUNER_LOG_LEVLE", "INFO"),
+            ("SIMPLETUNER_ENTERPRISE_CONFIG", "/nowhere.yaml"),
+        ],
+        None,
+    )
+    .unwrap_err();
+    assert_eq!(said.lines().count(), 1 + 13, "{said}");
+    for line in [
+        "SIMPLETUNER_LOG_LEVLE: unknown variable, did you mean SIMPLETUNER_LOG_LEVEL?",
+        "SIMPLETUNER_LOG_FORMAT: \"xml\" is not legal, ",
+        "SIMPLETUNER_JOB_POLL_INTERVAL: \"5m\" is not legal, expected whole seconds from 1 to 86400",
+        "SIMPLETUNER_HOST: \"0.0.0.0\" is not legal, listening elsewhere than on loopback needs",
+        "SIMPLETUNER_ENTERPRISE_CONFIG: /nowhere.yaml cannot be read",
+    ] {
+        assert!(said.contains(line), "{line}\nis not in\n{said}");
+    }
+}
+
+#[test]
+fn every_fault_of_the_file_is_named_with_its_place() {
+    let yaml = "\
+background:
+  job_status_polling:
+    intervall_seconds: 30
+    enabled: perhaps
+  queue_processing:
+    enabled: false
+    interval_seconds: 10
+providers:
+  local:
+    commands:
+      Bad Name: { program: /bin/true }
+      relative: { program: true.sh, args: [1] }
+server:
+  port: 0
+  host: 10.0.0.1
+";
+    let said = load(&[], Some(yaml)).unwrap_err();
+    for line in [
+        "simpletuner-enterprise.yaml:3:24: background.job_status_polling.intervall_seconds: \
+         unknown field, did you mean \"interval_seconds\"?",
+        "yaml:4:14: background.job_status_polling.enabled: expected true or false, found text",
+        "yaml:6:14: background.queue_processing.enabled: the queue cannot be disabled",
+        "yaml:7:23: background.queue_processing.interval_seconds: the interval is fixed",
+        "providers.local.commands.Bad Name: a command's name",
+        "providers.local.commands.relative.program: must be an absolute path",
+        "providers.local.commands.relative.args: expected an array of text",
+        "yaml:14:9: server.port: expected a whole number from 1 to 65535, found 0",
+        "yaml:15:9: server.host: \"10.0.0.1\" is not legal",
+    ] {
+        assert!(said.contains(line), "{line}\nis not in\n{said}");
+    }
+}
+
+#[test]
+fn broken_yaml_says_where() {
+    let said = load(&[], Some("background:\n  - x\n y: [\n")).unwrap_err();
+    assert!(said.contains("simpletuner-enterprise.yaml:3:"), "{said}");
+    let twice = load(&[], Some("server:\n  port: 1\n  port: 2\n")).unwrap_err();
+    assert!(twice.contains("port"), "{twice}");
+}
+
+#[test]
+fn flags_go_before_the_environment_and_that_before_the_file() {
+    let yaml = "background: { job_status_polling: { enabled: true, interval_seconds: 60 } }\n\
+                server: { port: 9001 }\n";
+    let file = load(&[], Some(yaml)).unwrap();
+    assert_eq!((file.port, file.polling.interval), (9001, Duration::from_secs(60)));
+    assert!(file.polling.enabled);
+    let environment = [("SIMPLETUNER_PORT", "9002"), ("SIMPLETUNER_JOB_POLL_INTERVAL", "45")];
+    let both = load(&environment, Some(yaml)).unwrap();
+    assert_eq!((both.port, both.polling.interval), (9002, Duration::from_secs(45)));
+    let flags = Flags { port: Some(9003), ..Flags::default() };
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(load_in(dir.path(), &environment, &flags).unwrap().port, 9003);
+}
+
+#[test]
+fn variables_are_filled_into_the_file() {
+    let yaml =
+        "server: { port: \"${PORT}\", state_dir: \"${BASE}/state\", config_dir: \"a$${b}\" }\n";
+    let config = load(&[("PORT", "9004"), ("BASE", "/srv")], Some(yaml)).unwrap();
+    assert_eq!(config.port, 9004);
+    assert_eq!(config.state_dir, Path::new("/srv/state"));
+    assert_eq!(config.config_dir, Path::new("a${b}"));
+    let missing = load(&[], Some(yaml)).unwrap_err();
+    assert!(missing.contains("server.port: the environment has no PORT"), "{missing}");
+}
+
+#[test]
+fn a_token_is_never_repeated() {
+    let config = load(&[("REPLICATE_API_TOKEN", "r8_secret")], None).unwrap();
+    assert!(!format!("{config:?}").contains("r8_secret"));
+    assert_eq!(config.replicate.unwrap().base_url, "https://api.replicate.com/v1");
+    let said = load(&[("REPLICATE_API_TOKEN", "r8_secret"), ("SIMPLETUNER_PORT", "x")], None);
+    assert!(!said.unwrap_err().contains("r8_secret"));
+}
+
+#[test]
+fn commands_come_from_the_file() {
+    let yaml = "providers:\n  local:\n    commands:\n      train:\n        program: /bin/train\n        \
+                args: [--fast]\n        env: { A: b }\n";
+    let config = load(&[], Some(yaml)).unwrap();
+    let train = &config.commands["train"];
+    assert_eq!(
+        (train.program.as_path(), train.args.as_slice()),
+        (Path::new("/bin/train"), &["--fast".to_owned()][..])
+    );
+    assert_eq!(train.env["A"], "b");
+}

@@ -1,0 +1,127 @@
+//! JSON and YAML as they must be: a key twice, anywhere, is an error and not a choice.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// A value in which no object has a key twice.
+#[derive(Debug)]
+pub(crate) struct StrictValue(pub(crate) Value);
+
+impl<'de> Deserialize<'de> for StrictValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value that JSON has")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        let number = Number::from_f64(value);
+        number
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("not-a-number and infinity are no values"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(StrictValue(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if object.contains_key(&key) {
+                return Err(de::Error::custom(format_args!("the key {key:?} is there twice")));
+            }
+            let StrictValue(value) = entries.next_value()?;
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// Why bytes are not JSON.
+#[derive(Debug)]
+pub(crate) struct JsonFault {
+    /// What and where.
+    pub(crate) message: String,
+}
+
+/// Reads JSON; the depth is limited.
+pub(crate) fn parse_json(bytes: &[u8]) -> Result<Value, JsonFault> {
+    let parsed: Result<StrictValue, _> = serde_json::from_slice(bytes);
+    parsed.map(|it| it.0).map_err(|error| JsonFault { message: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_twice_at_any_depth_is_refused_in_json_and_yaml() {
+        let json = br#"{"a": {"b": 1, "b": 2}}"#;
+        assert!(parse_json(json).unwrap_err().message.contains("\"b\" is there twice"));
+        let yaml = serde_yaml::from_str::<StrictValue>("a:\n  b: 1\n  b: 2\n");
+        assert!(yaml.unwrap_err().to_string().contains("b"));
+    }
+
+    #[test]
+    fn what_is_not_json_says_where() {
+        for bad in [&b"{"[..], b"{\"a\": 1} x", b"\"\xff\"", b"nul"] {
+            let message = parse_json(bad).unwrap_err().message;
+            assert!(message.contains("line 1"), "{message}");
+        }
+        let deep = "[".repeat(10_000);
+        assert!(parse_json(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn numbers_keep_their_kind() {
+        let value = parse_json(b"[18446744073709551615, -1, 1.5]").unwrap();
+        assert_eq!(value, serde_json::json!([u64::MAX, -1, 1.5]));
+    }
+}

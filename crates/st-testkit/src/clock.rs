@@ -1,0 +1,33 @@
+//! A clock that goes with tokio's, so that paused time moves it.
+
+use jiff::{SignedDuration, Timestamp};
+use st_store::Clock;
+use tokio::time::Instant;
+
+/// Starts at a fixed time of day and moves as tokio's time does.
+#[derive(Debug)]
+pub struct TokioClock {
+    base: Timestamp,
+    began: Instant,
+}
+
+impl TokioClock {
+    /// A clock that shows 2026-01-01T00:00:00Z now.
+    pub fn new() -> Self {
+        let base = Timestamp::from_second(1_767_225_600).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self { base, began: Instant::now() }
+    }
+}
+
+impl Default for TokioClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        let elapsed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.base.saturating_add(SignedDuration::from_millis(elapsed)).unwrap_or(Timestamp::MAX)
+    }
+}

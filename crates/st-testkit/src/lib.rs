@@ -1,4 +1,5 @@
-//! Under construction.
+//! Test doubles that several crates share: a provider in memory and one on the wire, a clock on
+//! tokio's time, the store's conformance suite. Never published, and a dependency of tests only.
 
 pub mod clock;
 pub mod provider;

@@ -158,8 +158,7 @@ impl FakeProvider {
         let id = ProviderJobId::new(format!("p{}", state.next));
         let report = Report::of(id.clone(), JobStatus::Queued);
         let correlation_id = st_log::get_correlation_id().to_string();
-        let job =
-            LedgerJob { marker: submission.marker, report: report.clone(), correlation_id };
+        let job = LedgerJob { marker: submission.marker, report: report.clone(), correlation_id };
         state.jobs.insert(id, job);
         report
     }

@@ -126,9 +126,10 @@ async fn slots_are_never_exceeded_and_every_job_gets_its_turn() {
     for index in 0..20 {
         jobs.push(bench.submit(if index % 2 == 0 { "ann" } else { "bob" }).await);
     }
+    bench.provider.wait_for(|provider| provider.ledger().len() == 4).await;
     let mut most = 0;
     for job in jobs {
-        bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
+        bench.until(job, |work| work.job.provider_job_id.is_some()).await;
         let ledger = bench.provider.ledger();
         let live = ledger.iter().filter(|job| job.report.status.unwrap().is_active()).count();
         most = most.max(live);

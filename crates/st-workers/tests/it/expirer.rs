@@ -52,8 +52,7 @@ async fn an_approved_job_runs_and_does_not_lapse() {
     ask_for_everything(&bench).await;
     let job = bench.submit_with("ann", |new| new.estimated_cost = 1.0).await;
     let request = bench.work(job).await.approval.unwrap().id;
-    let decision =
-        Decision { verdict: Verdict::Approve, by: UserId::new("lead"), notes: None };
+    let decision = Decision { verdict: Verdict::Approve, by: UserId::new("lead"), notes: None };
     bench.store.decide(request, &decision, bench.clock.now()).await.unwrap();
     bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
     bench.provider.set_all(JobStatus::Completed);

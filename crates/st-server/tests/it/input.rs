@@ -24,7 +24,12 @@ async fn what_is_not_legal_is_refused_and_nothing_is_stored() {
         ("an array", b"[]", 422, "object"),
         ("empty", b"", 422, "config"),
         ("no config", b"{\"config_name\": \"x\"}", 422, "config"),
-        ("unknown field", b"{\"config\": {}, \"confg_name\": 1}", 422, "did you mean \"config_name\""),
+        (
+            "unknown field",
+            b"{\"config\": {}, \"confg_name\": 1}",
+            422,
+            "did you mean \"config_name\"",
+        ),
         ("both", b"{\"config\": {}, \"config_name_to_load\": \"x\"}", 422, "together"),
         ("path escape", b"{\"config_name_to_load\": \"../../etc/passwd\"}", 422, "letters"),
         ("hidden file", b"{\"config_name_to_load\": \".ssh\"}", 422, "letters"),
@@ -40,7 +45,8 @@ async fn what_is_not_legal_is_refused_and_nothing_is_stored() {
     }
     let text = server.post_raw(SUBMIT, &[("content-type", "text/plain")], b"{}").await;
     assert_eq!(text.status, 415, "a page of another origin could send that");
-    let unknown = server.post("/api/cloud/jobs/submit?provider=nowhere", json!({"config": {}})).await;
+    let unknown =
+        server.post("/api/cloud/jobs/submit?provider=nowhere", json!({"config": {}})).await;
     assert_eq!(unknown.status, 422);
     assert!(detail(&unknown).contains("nowhere"));
     assert_eq!(server.get("/api/cloud/jobs").await.body["total"], 0);
@@ -107,7 +113,10 @@ async fn one_key_makes_one_job() {
     let first = server.post(SUBMIT, body.clone()).await.body;
     let second = server.post(SUBMIT, body).await.body;
     assert_eq!(first["job_id"], second["job_id"]);
-    assert_eq!((&first["idempotent_hit"], &second["idempotent_hit"]), (&json!(false), &json!(true)));
+    assert_eq!(
+        (&first["idempotent_hit"], &second["idempotent_hit"]),
+        (&json!(false), &json!(true))
+    );
     let other = json!({"config": {"seconds": 1}, "idempotency_key": "k-1"});
     let other = server.post(SUBMIT, other).await;
     assert_eq!((other.status, &other.body["code"]), (409, &json!("idempotency_mismatch")));

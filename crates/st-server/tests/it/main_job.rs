@@ -166,7 +166,8 @@ async fn events_resume_without_a_gap_or_a_repeat_also_across_a_restart() {
     let resumed = Events::follow(&server, Some(middle)).await;
     let second = server.train("two").await;
     let done = |seen: &[crate::events::Seen]| {
-        seen.iter().any(|it| it.data["status"] == "completed" && it.data["job_id"] == second.as_str())
+        seen.iter()
+            .any(|it| it.data["status"] == "completed" && it.data["job_id"] == second.as_str())
     };
     let after: Vec<i64> = resumed.until(done).await.iter().filter_map(|it| it.id).collect();
     let expected: Vec<i64> = (middle + 1..).take(after.len()).collect();
@@ -213,6 +214,7 @@ async fn a_stop_is_clean_and_leaves_whole_lines() {
     let _open_stream = Events::follow(&server, None).await;
     let status = server.stop().await;
     assert!(status.success(), "{status}");
-    let messages: Vec<Value> = server.log().into_iter().map(|line| line["message"].clone()).collect();
+    let messages: Vec<Value> =
+        server.log().into_iter().map(|line| line["message"].clone()).collect();
     assert_eq!(messages.last(), Some(&json!("Stopped")));
 }

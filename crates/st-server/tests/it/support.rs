@@ -64,7 +64,9 @@ impl Server {
         let first = timeout(PATIENCE, stderr.next_line()).await.unwrap().unwrap();
         assert!(first.as_deref().is_some_and(|line| line.contains("listens on")), "{first:?}");
         // Kept open and read, so that the server never writes into a closed or full pipe.
-        drop(tokio::task::spawn(async move { while let Ok(Some(_)) = stderr.next_line().await {} }));
+        drop(tokio::task::spawn(
+            async move { while let Ok(Some(_)) = stderr.next_line().await {} },
+        ));
         let url = format!("http://127.0.0.1:{port}");
         let server = Self { child, dir, setup, url, client: reqwest::Client::new() };
         eventually("the server is ready", async || {
@@ -87,12 +89,6 @@ impl Server {
         let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
         assert!(sent.success());
         timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap()
-    }
-
-    /// Starts another one on the same state, after a stop.
-    pub(crate) async fn restart(self) -> Self {
-        let Self { dir, setup, .. } = self;
-        Self::start_in(dir, setup).await
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -1,0 +1,182 @@
+//! The world as HTTP and JSON.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::{Asked, Fault, Job, World, is_over};
+
+const PAGE: usize = 100;
+
+pub(super) async fn serve(listener: TcpListener, world: World) {
+    let router = Router::new().fallback(answer).with_state(world);
+    // It ends with the test, by being dropped.
+    drop(axum::serve(listener, router).await);
+}
+
+async fn answer(State(world): State<World>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let full = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = full.strip_prefix("/v1").unwrap_or(full).to_owned();
+    let text = |value: &axum::http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let headers: Vec<(String, String)> =
+        parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    let asked = Asked {
+        method: parts.method.to_string(),
+        path,
+        headers,
+        body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+    };
+    let authorized = asked.header("authorization").is_some_and(|it| it.starts_with("Bearer "));
+    let fault = world.note(asked.clone());
+    let response = match fault {
+        _ if !authorized => reply(
+            401,
+            &json!({"title": "Unauthenticated", "status": 401,
+                    "detail": "You did not pass a valid authentication token"}),
+        ),
+        None => act(&world, &asked, None),
+        Some(Fault::DropBefore) => broken(),
+        Some(Fault::DropAfter) => {
+            act(&world, &asked, None);
+            broken()
+        }
+        Some(Fault::Garbage) => {
+            act(&world, &asked, None);
+            "<html>bad gateway</html>".into_response()
+        }
+        Some(Fault::Silence) => {
+            world.answered();
+            std::future::pending().await
+        }
+        Some(Fault::ServerError) => reply(500, &json!({"detail": "Internal server error"})),
+        Some(Fault::TooMany { retry_after }) => {
+            let detail = "Request was throttled. Expected available in 1 second.";
+            let mut response = reply(429, &json!({"detail": detail, "status": 429}));
+            if let Some(Ok(value)) = retry_after.map(str::parse) {
+                response.headers_mut().insert("retry-after", value);
+            }
+            response
+        }
+        Some(Fault::NextAt(next)) => act(&world, &asked, Some(next)),
+        Some(Fault::Redirect(to)) => {
+            let mut response = reply(302, &json!({}));
+            if let Ok(value) = to.parse() {
+                response.headers_mut().insert("location", value);
+            }
+            response
+        }
+    };
+    world.answered();
+    response
+}
+
+/// A reply whose connection breaks before its head was sent whole: the body fails at once, and with
+/// it the connection.
+fn broken() -> Response {
+    let failing = stream::iter([Err::<Bytes, _>(std::io::Error::other("as planned"))]);
+    let mut response = Response::new(Body::from_stream(failing));
+    response.headers_mut().insert("content-length", axum::http::HeaderValue::from_static("100"));
+    response
+}
+
+fn act(world: &World, asked: &Asked, next: Option<String>) -> Response {
+    let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let mut state = world.state();
+    match (asked.method.as_str(), parts.as_slice()) {
+        ("GET", ["account"]) => reply(200, &json!({"type": "user", "username": "tester"})),
+        ("POST", ["predictions"]) => {
+            let input = asked.body.get("input").cloned().unwrap_or(Value::Null);
+            let id = state.create(input);
+            match state.look(&id, false) {
+                Some(job) => reply(201, &shown(&job)),
+                None => missing(),
+            }
+        }
+        ("GET", ["predictions"]) => {
+            let query = pairs(query);
+            let since = query.get("created_after").and_then(|it| it.parse::<Timestamp>().ok());
+            let start: usize = query.get("cursor").and_then(|it| it.parse().ok()).unwrap_or(0);
+            let listed = state.jobs.iter().rev();
+            let listed = listed.filter(|job| since.is_none_or(|since| job.created_at >= since));
+            let ids: Vec<String> = listed.map(|job| job.id.clone()).collect();
+            let page = ids.iter().skip(start).take(PAGE);
+            let results: Vec<Value> =
+                page.filter_map(|id| state.look(id, true)).map(|job| shown(&job)).collect();
+            let after = since.map_or_else(String::new, |since| format!("&created_after={since}"));
+            let cursor = start + PAGE;
+            let host = asked.header("host").unwrap_or_default();
+            let more = (cursor < ids.len())
+                .then(|| format!("http://{host}/v1/predictions?cursor={cursor}{after}"));
+            reply(200, &json!({"results": results, "next": next.or(more), "previous": null}))
+        }
+        ("GET", ["predictions", id]) => {
+            state.look(id, true).map_or_else(missing, |job| reply(200, &shown(&job)))
+        }
+        ("POST", ["predictions", id, "cancel"]) => {
+            state.cancel(id);
+            state.look(id, false).map_or_else(missing, |job| reply(200, &shown(&job)))
+        }
+        _ => missing(),
+    }
+}
+
+fn pairs(query: &str) -> BTreeMap<String, String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.replace("%3A", ":"))).collect()
+}
+
+fn missing() -> Response {
+    reply(404, &json!({"detail": "The requested resource could not be found.", "status": 404}))
+}
+
+fn reply(status: u16, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    if let Ok(status) = axum::http::StatusCode::from_u16(status) {
+        *response.status_mut() = status;
+    }
+    let json = axum::http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert("content-type", json);
+    response
+}
+
+/// A job as the provider shows it: early on most fields are missing, times have odd precisions.
+fn shown(job: &Job) -> Value {
+    let mut shown = json!({
+        "id": job.id,
+        "status": job.status,
+        "version": "hidden",
+        "model": "simpletuner/advanced-trainer",
+        "input": job.input,
+        "created_at": format!("{:.8}", job.created_at),
+        "webhook_completed": null,
+        "logs": null,
+        "error": job.error,
+    });
+    if let Value::Object(fields) = &mut shown
+        && job.status != "starting"
+    {
+        let removed = job.data_removed;
+        let over = is_over(&job.status);
+        let output =
+            (job.status == "succeeded" && !removed).then_some("https://replicate.delivery/x.tar");
+        fields.insert("started_at".into(), format!("{:.3}", job.created_at).into());
+        let ended = job.completed_at.map(|at| format!("{at:.6}"));
+        fields.insert("completed_at".into(), ended.into());
+        fields.insert("logs".into(), if removed { Value::Null } else { "step 1/10\n".into() });
+        fields.insert("output".into(), output.into());
+        fields.insert("data_removed".into(), removed.into());
+        let metrics = if over { json!({"predict_time": 12.5}) } else { json!({}) };
+        fields.insert("metrics".into(), metrics);
+    }
+    shown
+}

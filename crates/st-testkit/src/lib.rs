@@ -2,5 +2,7 @@
 //! tokio's time, the store's conformance suite. Never published, and a dependency of tests only.
 
 pub mod clock;
+pub mod dump;
 pub mod provider;
 pub mod replicate;
+pub mod suite;

@@ -508,5 +508,3 @@ impl Work {
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -368,7 +368,7 @@ fn list(connection: &Connection, filter: QueueFilter, page: PageRequest) -> Resu
     )?;
     let total: Option<i64> = value(
         connection,
-        "SELECT SUM(entries) FROM queue_counts WHERE status IN (SELECT value FROM json_each(?1))",
+        "SELECT COALESCE(SUM(entries), 0) FROM queue_counts WHERE status IN (SELECT value FROM json_each(?1))",
         [wanted],
     )?;
     Ok(Page { items, total: total.unwrap_or(0).unsigned_abs() })

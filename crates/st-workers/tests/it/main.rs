@@ -3,5 +3,7 @@
 mod dispatch;
 mod driver;
 mod expirer;
+mod local;
 mod poller;
+mod replicate;
 mod support;

@@ -1,0 +1,470 @@
+//! Jobs on this machine: real processes, run by this test program in the part of the runner.
+//!
+//! Nothing here waits for a time to pass: a command that shall last waits for a file, and a test
+//! looks until what it waits for is there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Map, Value, json};
+use st_log::{CorrelationId, InScope};
+use st_store::{JobId, JobStatus, ProviderJobId, Report};
+use st_workers::provider::local::{Local, LocalCommand, LocalConfig, RunnerCommand, run_attempt};
+use st_workers::provider::{KnownJob, Marker, Provider, ProviderError, Submission};
+use tempfile::TempDir;
+
+/// Lasts until the file `go` is there, and a minute at most should a test die before it is.
+const WAIT_FOR_GO: &str =
+    "i=0; while [ ! -e \"$ST_OUTPUT_DIR/go\" ] && [ $i -lt 3000 ]; do sleep 0.02; i=$((i+1)); done";
+/// Two processes that a signal must find, the second one deaf to SIGTERM.
+const TREE: &str = "(trap '' TERM; exec sleep 60) & echo $! > child; echo $$ > parent; wait";
+
+/// Not a test: what a runner does when a test starts this program as one, with an attempt's folder
+/// as the last argument.
+#[test]
+#[expect(clippy::exit, reason = "what the harness prints must not follow what the job printed")]
+fn runner_process() {
+    let Some(dir) = std::env::args_os().next_back().map(PathBuf::from) else { return };
+    if dir.join("command.json").exists() {
+        std::process::exit(i32::from(run_attempt(&dir) != ExitCode::SUCCESS));
+    }
+}
+
+/// A folder for attempts, and one job.
+struct Place {
+    root: PathBuf,
+    marker: Marker,
+    _root: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let random = fastrand::u128(..).to_le_bytes()[..10].try_into().unwrap();
+        let job = JobId::new(Timestamp::UNIX_EPOCH, random);
+        let root = tempfile::tempdir().unwrap();
+        let marker = Marker { job, attempt: 1 };
+        Self { root: root.path().to_owned(), marker, _root: root }
+    }
+
+    /// The provider with this script as the command `job`.
+    fn running(&self, script: &str) -> Local {
+        Local::new(self.config(script))
+    }
+
+    fn config(&self, script: &str) -> LocalConfig {
+        let args = vec!["-c".to_owned(), script.to_owned()];
+        let command = LocalCommand { program: "/bin/sh".into(), args, env: BTreeMap::new() };
+        let runner = ["--exact", "local::runner_process", "--nocapture"].map(str::to_owned);
+        LocalConfig {
+            dir: self.root.clone(),
+            commands: BTreeMap::from([("job".to_owned(), command)]),
+            runner: RunnerCommand {
+                program: std::env::current_exe().unwrap(),
+                args: runner.to_vec(),
+            },
+        }
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.root.join(self.marker.to_string())
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
+    }
+
+    fn submission(&self) -> Submission {
+        Submission {
+            marker: self.marker,
+            input: json!({"config": {"command": "job", "rank": 16}}),
+            hardware_type: None,
+            settings: Map::new(),
+        }
+    }
+
+    fn known(&self) -> KnownJob {
+        known(self.marker.job, &self.marker.to_string())
+    }
+
+    /// The job's last report, once it has ended.
+    async fn end(&self, local: &Local) -> Report {
+        let job = self.known();
+        let ended = async || {
+            let report = local.status(&job).await.unwrap();
+            report.status.unwrap().is_terminal().then_some(report)
+        };
+        eventually("the job ends", ended).await
+    }
+
+    /// Submits and waits for the end.
+    async fn run(&self, script: &str) -> Report {
+        let local = self.running(script);
+        local.submit(&self.submission()).await.unwrap();
+        self.end(&local).await
+    }
+
+    fn runner_record(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.file("runner.json")).unwrap()).unwrap()
+    }
+
+    /// The ID of a process, once the command has written it down.
+    async fn pid(&self, name: &str) -> i32 {
+        let read = async || fs::read_to_string(self.file(name)).ok()?.trim().parse().ok();
+        eventually("the command writes its process ID down", read).await
+    }
+}
+
+/// What one more runner comes to.
+async fn run_again(dir: PathBuf) -> ExitCode {
+    st_log::spawn_blocking(move || run_attempt(&dir)).await.unwrap()
+}
+
+fn known(id: JobId, provider_job_id: &str) -> KnownJob {
+    KnownJob {
+        id,
+        provider_job_id: ProviderJobId::new(provider_job_id),
+        correlation_id: CorrelationId::parse("of-ann").unwrap(),
+        submitted_at: Timestamp::UNIX_EPOCH,
+        hardware_type: None,
+    }
+}
+
+/// Looks until it is so.
+async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let found = async {
+        loop {
+            looks.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(20), found).await;
+    found.unwrap_or_else(|_elapsed| panic!("it never came to it that {what}"))
+}
+
+/// Waits until a process has ended; nobody may have asked it for its status yet.
+async fn gone(pid: i32) {
+    let ended = async || match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.contains(") Z ").then_some(()),
+        Err(_gone) => Some(()),
+    };
+    eventually("the process ends", ended).await;
+}
+
+#[tokio::test]
+async fn a_command_runs_to_its_end() {
+    let place = Place::new();
+    let local = place.running(WAIT_FOR_GO);
+    let begun = local.submit(&place.submission()).await.unwrap();
+    assert_eq!(begun.provider_job_id.as_str(), place.marker.to_string());
+    assert_eq!(begun.status, Some(JobStatus::Running));
+    fs::write(place.file("go"), "").unwrap();
+    let ended = place.end(&local).await;
+    assert_eq!(ended.status, Some(JobStatus::Completed));
+    assert_eq!((ended.started_at, ended.error_message), (begun.started_at, None));
+    assert!(ended.completed_at.unwrap() >= begun.started_at.unwrap());
+}
+
+#[tokio::test]
+async fn a_failure_says_its_code_and_the_last_line() {
+    let ended = Place::new().run("echo one; echo two >&2; echo; exit 3").await;
+    assert_eq!(ended.status, Some(JobStatus::Failed));
+    assert_eq!(ended.error_message.as_deref(), Some("exit status 3: two"));
+
+    let ended = Place::new().run("printf '\\n 1%%\\r 2%%\\r'; kill -9 $$").await;
+    assert_eq!(ended.status, Some(JobStatus::Failed));
+    assert_eq!(ended.error_message.as_deref(), Some("ended by signal 9: 2%"));
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_there_is_a_failure() {
+    let place = Place::new();
+    let mut config = place.config("");
+    config.commands.get_mut("job").unwrap().program = "/no/such/program".into();
+    let local = Local::new(config);
+    local.submit(&place.submission()).await.unwrap();
+    let ended = place.end(&local).await;
+    assert_eq!(ended.status, Some(JobStatus::Failed));
+    let why = ended.error_message.unwrap();
+    assert!(why.starts_with("/no/such/program cannot be started"), "{why}");
+}
+
+#[tokio::test]
+async fn only_a_configured_command_is_accepted() {
+    let place = Place::new();
+    let mut config = place.config("");
+    let local = Local::new(config.clone());
+    let check = |local: &Local, config: Value| local.check(&json!({"config": config}), &Map::new());
+    assert_eq!(check(&local, json!({"command": "job"})), Ok(()));
+    let refused = check(&local, json!({"command": "/bin/sh"})).unwrap_err();
+    assert!(refused.contains("\"/bin/sh\"") && refused.ends_with("job"), "{refused}");
+    check(&local, json!({"command": ["job"]})).unwrap_err();
+    check(&local, json!({})).unwrap_err();
+
+    let job = config.commands["job"].clone();
+    config.commands.insert("example".to_owned(), job);
+    assert_eq!(check(&Local::new(config), json!({})), Ok(()));
+
+    let mut submission = place.submission();
+    submission.input = json!({"config": {"command": "other"}});
+    let refused = local.submit(&submission).await.unwrap_err();
+    assert!(matches!(refused, ProviderError::Permanent { .. }), "{refused:?}");
+    assert!(!place.dir().exists());
+}
+
+#[tokio::test]
+async fn a_provider_without_commands_is_not_valid() {
+    let place = Place::new();
+    let mut config = place.config("");
+    assert_eq!(Local::new(config.clone()).validate().await.unwrap().username, "local");
+    config.commands.clear();
+    let refused = Local::new(config).validate().await.unwrap_err();
+    assert!(matches!(refused, ProviderError::Permanent { .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_input_is_a_file_for_its_owner_alone() {
+    let place = Place::new();
+    let script = "cat \"$ST_INPUT\" > seen; echo $ST_JOB_ID $ST_CORRELATION_ID $EXTRA > names";
+    let mut config = place.config(script);
+    config.commands.get_mut("job").unwrap().env.insert("EXTRA".to_owned(), "more".to_owned());
+    let local = Local::new(config);
+    let id = CorrelationId::parse("of-ann").unwrap();
+    local.submit(&place.submission()).with_correlation_id(id).await.unwrap();
+    assert_eq!(place.end(&local).await.status, Some(JobStatus::Completed));
+    let seen: Value = serde_json::from_slice(&fs::read(place.file("seen")).unwrap()).unwrap();
+    assert_eq!(seen, place.submission().input);
+    let names = fs::read_to_string(place.file("names")).unwrap();
+    assert_eq!(names, format!("{} of-ann more\n", place.marker.job));
+    for secret in ["input.json", "command.json", "output.log"] {
+        let mode = fs::metadata(place.file(secret)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn a_relative_folder_works_as_an_absolute_one() {
+    let mut place = Place::new();
+    let here = std::env::current_dir().unwrap();
+    // Deep enough that the way up from here does not lead to the root from there.
+    place.root.extend(here.components().skip(1).map(|_| "deep"));
+    let mut config = place.config("cat \"$ST_INPUT\" && [ -d \"$ST_OUTPUT_DIR\" ]");
+    let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    config.dir = up.join(place.root.strip_prefix("/").unwrap());
+    let local = Local::new(config);
+    local.submit(&place.submission()).await.unwrap();
+    let ended = place.end(&local).await;
+    assert_eq!((ended.status, ended.error_message), (Some(JobStatus::Completed), None));
+}
+
+#[test]
+fn the_servers_secrets_do_not_reach_the_command() {
+    let inner = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "local::inside_an_environment_with_secrets", "--nocapture"])
+        .env("SIMPLETUNER_WEBHOOK_SECRET", "s3cret")
+        .env("REPLICATE_API_TOKEN", "s3cret")
+        .env("LEFT_ALONE", "yes")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&inner.stdout);
+    assert!(inner.status.success(), "{text}{}", String::from_utf8_lossy(&inner.stderr));
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+/// The other half of the test above; by itself it sees no secrets and so proves nothing.
+#[tokio::test]
+async fn inside_an_environment_with_secrets() {
+    let with_secrets = std::env::vars_os().any(|(name, _)| name == "REPLICATE_API_TOKEN");
+    let place = Place::new();
+    let local = place.running(&format!("env > seen; {WAIT_FOR_GO}"));
+    local.submit(&place.submission()).await.unwrap();
+    let runner = &place.runner_record()["process"]["pid"];
+    let runner = fs::read(format!("/proc/{runner}/environ")).unwrap();
+    fs::write(place.file("go"), "").unwrap();
+    assert_eq!(place.end(&local).await.status, Some(JobStatus::Completed));
+    for seen in [fs::read(place.file("seen")).unwrap(), runner] {
+        let seen = String::from_utf8_lossy(&seen);
+        assert!(!seen.contains("s3cret"), "a secret is there");
+        assert!(!with_secrets || seen.contains("LEFT_ALONE=yes"), "all is gone");
+    }
+}
+
+#[tokio::test]
+async fn cancelling_ends_the_whole_tree() {
+    let place = Place::new();
+    let local = place.running(TREE);
+    local.submit(&place.submission()).await.unwrap();
+    let (parent, child) = (place.pid("parent").await, place.pid("child").await);
+    local.cancel(&place.known()).await.unwrap();
+    let ended = place.end(&local).await;
+    assert_eq!((ended.status, ended.error_message), (Some(JobStatus::Cancelled), None));
+    gone(parent).await;
+    gone(child).await;
+    // Once it is over, that is how it stays.
+    assert_eq!(local.cancel(&place.known()).await.unwrap().completed_at, ended.completed_at);
+}
+
+#[tokio::test]
+async fn a_command_that_ends_in_its_own_way_when_asked_is_cancelled_too() {
+    let place = Place::new();
+    let local = place.running("trap 'exit 3' TERM; sleep 60 & echo $$ > parent; wait");
+    local.submit(&place.submission()).await.unwrap();
+    place.pid("parent").await;
+    local.cancel(&place.known()).await.unwrap();
+    assert_eq!(place.end(&local).await.status, Some(JobStatus::Cancelled));
+}
+
+#[tokio::test]
+async fn cancelling_a_job_that_is_over_changes_nothing() {
+    let place = Place::new();
+    let ended = place.run("exit 0").await;
+    assert_eq!(place.running("").cancel(&place.known()).await.unwrap(), ended);
+}
+
+#[tokio::test]
+async fn another_provider_on_the_folder_finds_the_job() {
+    let place = Place::new();
+    let first = place.running(WAIT_FOR_GO);
+    first.submit(&place.submission()).await.unwrap();
+    drop(first);
+    let second = place.running("exit 1");
+    let running = second.status(&place.known()).await.unwrap();
+    assert_eq!(running.status, Some(JobStatus::Running));
+    let found = second.find_by_marker(place.marker, Timestamp::MIN).await.unwrap();
+    assert_eq!(found, [running]);
+    fs::write(place.file("go"), "").unwrap();
+    assert_eq!(place.end(&second).await.status, Some(JobStatus::Completed));
+}
+
+#[tokio::test]
+async fn an_attempt_runs_once_however_often_it_is_submitted() {
+    let place = Place::new();
+    let local = place.running(&format!("echo begun >> runs; {WAIT_FOR_GO}"));
+    let submission = place.submission();
+    let (one, two) = tokio::join!(local.submit(&submission), local.submit(&submission));
+    assert_eq!(one.unwrap().status, Some(JobStatus::Running));
+    assert_eq!(two.unwrap().status, Some(JobStatus::Running));
+    local.submit(&submission).await.unwrap();
+    fs::write(place.file("go"), "").unwrap();
+    assert_eq!(place.end(&local).await.status, Some(JobStatus::Completed));
+    let again = local.submit(&submission).await.unwrap();
+    assert_eq!(again.status, Some(JobStatus::Completed));
+    assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
+    assert_eq!(fs::read_to_string(place.file("runs")).unwrap(), "begun\n");
+}
+
+#[tokio::test]
+async fn an_attempt_whose_runner_died_has_failed_and_is_not_run_again() {
+    let place = Place::new();
+    let local = place.running(&format!("echo begun >> runs; echo $$ > parent; {WAIT_FOR_GO}"));
+    local.submit(&place.submission()).await.unwrap();
+    place.pid("parent").await;
+    let runner = i32::try_from(place.runner_record()["process"]["pid"].as_i64().unwrap()).unwrap();
+    kill_process(Pid::from_raw(runner).unwrap(), Signal::KILL).unwrap();
+    let ended = place.end(&local).await;
+    assert_eq!(ended.status, Some(JobStatus::Failed));
+    let why = ended.error_message.unwrap();
+    assert!(why.contains("the process is gone"), "{why}");
+    let again = local.submit(&place.submission()).await.unwrap();
+    assert_eq!(again.status, Some(JobStatus::Failed));
+    assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
+    assert_eq!(fs::read_to_string(place.file("runs")).unwrap(), "begun\n");
+    fs::write(place.file("go"), "").unwrap();
+}
+
+#[tokio::test]
+async fn another_process_with_the_id_is_not_taken_for_the_job() {
+    let place = Place::new();
+    let local = place.running(WAIT_FOR_GO);
+    local.submit(&place.submission()).await.unwrap();
+    let record = place.runner_record();
+    for (field, other) in [("start_time", json!(1)), ("boot_id", json!("another"))] {
+        let mut reused = record.clone();
+        reused["process"][field] = other;
+        fs::write(place.file("runner.json"), reused.to_string()).unwrap();
+        let report = local.status(&place.known()).await.unwrap();
+        assert_eq!(report.status, Some(JobStatus::Failed), "{field}");
+        // It is not ours to end, either.
+        local.cancel(&place.known()).await.unwrap();
+        fs::remove_file(place.file("cancel")).unwrap();
+    }
+    fs::write(place.file("runner.json"), record.to_string()).unwrap();
+    let report = local.status(&place.known()).await.unwrap();
+    assert_eq!(report.status, Some(JobStatus::Running));
+    fs::write(place.file("go"), "").unwrap();
+    assert_eq!(place.end(&local).await.status, Some(JobStatus::Completed));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_named_and_nothing_is_concluded_from_it() {
+    let place = Place::new();
+    let local = place.running("");
+    for name in ["runner.json", "exit.json"] {
+        fs::create_dir_all(place.dir()).unwrap();
+        for garbage in ["", "{", "[]", "{\"process\": 1}", "\0\u{1f}"] {
+            fs::write(place.file(name), garbage).unwrap();
+            let error = local.status(&place.known()).await.unwrap_err();
+            let text = st_log::Chain(&error).to_string();
+            assert!(matches!(error, ProviderError::Transient { .. }), "{error:?}");
+            assert!(text.contains(name), "{text}");
+        }
+        fs::remove_dir_all(place.dir()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn once_a_runner_may_run_trouble_is_an_unknown_outcome() {
+    let place = Place::new();
+    fs::create_dir(place.dir()).unwrap();
+    fs::write(place.file("runner.json"), "{").unwrap();
+    let error = place.running("").submit(&place.submission()).await.unwrap_err();
+    assert!(matches!(error, ProviderError::UnknownOutcome { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_runner_that_cannot_be_started_is_no_passing_trouble() {
+    let place = Place::new();
+    for program in [Path::new("/no/such/runner"), place.root.as_path()] {
+        let mut config = place.config("");
+        config.runner.program = program.to_owned();
+        let error = Local::new(config).submit(&place.submission()).await.unwrap_err();
+        assert!(matches!(error, ProviderError::Permanent { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_marker_is_not_known() {
+    let place = Place::new();
+    let local = place.running("");
+    fs::write(place.root.join("output.log"), "not yours").unwrap();
+    let other = place.marker.to_string();
+    for id in ["", ".", "..", "../x.1", other.trim_end_matches(".1"), &other] {
+        let job = known(place.marker.job, id);
+        for answer in [local.status(&job).await, local.cancel(&job).await] {
+            assert!(matches!(answer, Err(ProviderError::NotFound)), "{id}: {answer:?}");
+        }
+        assert!(matches!(local.logs(&job).await, Err(ProviderError::NotFound)), "{id}");
+    }
+    assert_eq!(local.find_by_marker(place.marker, Timestamp::MIN).await.unwrap(), []);
+    let answers = local.statuses(&[place.known(), known(place.marker.job, "x")]).await;
+    assert_eq!(answers.len(), 2);
+}
+
+#[tokio::test]
+async fn logs_are_the_end_of_what_was_printed() {
+    let place = Place::new();
+    place
+        .run("printf 'first\\n'; head -c 100000 /dev/zero | tr '\\0' x; printf '\\377 last\\n'")
+        .await;
+    let logs = place.running("").logs(&place.known()).await.unwrap();
+    assert!(logs.ends_with("x\u{fffd} last\n") && !logs.contains("first"));
+    assert!(logs.chars().count() <= 64 * 1024);
+}

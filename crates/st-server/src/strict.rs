@@ -106,7 +106,7 @@ mod tests {
         let json = br#"{"a": {"b": 1, "b": 2}}"#;
         assert!(parse_json(json).unwrap_err().message.contains("\"b\" is there twice"));
         let yaml = serde_yaml::from_str::<StrictValue>("a:\n  b: 1\n  b: 2\n");
-        assert!(yaml.unwrap_err().to_string().contains("b"));
+        assert!(yaml.unwrap_err().to_string().contains("is there twice"));
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
             assert!(message.contains("line 1"), "{message}");
         }
         let deep = "[".repeat(10_000);
-        assert!(parse_json(deep.as_bytes()).is_err());
+        assert!(parse_json(deep.as_bytes()).unwrap_err().message.contains("recursion limit"));
     }
 
     #[test]

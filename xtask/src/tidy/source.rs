@@ -14,7 +14,7 @@ const EMPTY_NAMES: [&str; 6] = ["utils", "util", "helpers", "helper", "common", 
 
 /// What the domain model may name beside itself: no IO, no runtime, no database.
 const MODEL_MAY_NAME: [&str; 7] =
-    ["serde", "serde-json", "jiff", "uuid", "thiserror", "regex-lite", "st-log"];
+    ["serde", "serde_json", "jiff", "uuid", "thiserror", "regex-lite", "st-log"];
 
 const HYPER: [&str; 3] = ["hyper", "hyper-rustls", "hyper-util"];
 
@@ -120,6 +120,8 @@ fn stray_sql(tree: &Tree) -> Vec<Fault> {
     tree.rust()
         .filter(|file| file.path.starts_with("crates/"))
         .filter(|file| !file.path.starts_with("crates/st-store/src/sqlite"))
+        // A test may damage a database in ways for which the store has no method.
+        .filter(|file| !is_test_file(&file.path))
         .flat_map(|file| {
             each_line(file, &blank(&file.text, Keep::CodeAndLiterals), |line| {
                 SQL.into_iter()
@@ -287,6 +289,7 @@ mod on_bad_samples {
         let path = "crates/st-server/src/x.rs";
         assert_eq!(found(stray_sql, path, text), [format!("{path}:2"), format!("{path}:4")]);
         accepts(stray_sql, "crates/st-store/src/sqlite/jobs.rs", text);
+        accepts(stray_sql, "crates/st-server/tests/it/start.rs", text);
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn nothing_given_is_the_defaults() {
     assert_eq!((config.host.to_string().as_str(), config.port), ("127.0.0.1", 8001));
     assert_eq!(config.polling.interval, Duration::from_secs(30));
     assert!(!config.polling.enabled);
-    assert_eq!(config.approval_check, Duration::from_secs(300));
+    assert_eq!(config.approval_check, Duration::from_mins(5));
     assert_eq!(config.state_dir, Path::new("/home/nobody/.simpletuner"));
     assert_eq!(config.config_dir, Path::new("/home/nobody/.simpletuner/configs"));
     assert!(config.replicate.is_none() && config.file.is_none());
@@ -117,7 +117,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
     let yaml = "background: { job_status_polling: { enabled: true, interval_seconds: 60 } }\n\
                 server: { port: 9001 }\n";
     let file = load(&[], Some(yaml)).unwrap();
-    assert_eq!((file.port, file.polling.interval), (9001, Duration::from_secs(60)));
+    assert_eq!((file.port, file.polling.interval), (9001, Duration::from_mins(1)));
     assert!(file.polling.enabled);
     let environment = [("SIMPLETUNER_PORT", "9002"), ("SIMPLETUNER_JOB_POLL_INTERVAL", "45")];
     let both = load(&environment, Some(yaml)).unwrap();

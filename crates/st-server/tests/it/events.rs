@@ -38,7 +38,7 @@ impl Events {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         let (sender, seen) = watch::channel(Vec::new());
-        let reader = tokio::task::spawn(async move {
+        let reader = st_log::spawn(async move {
             let mut body = response.bytes_stream();
             let mut text = String::new();
             while let Some(Ok(bytes)) = body.next().await {
@@ -57,7 +57,7 @@ impl Events {
     }
 
     /// Waits until what came so far is as wanted, and gives it.
-    pub(crate) async fn until(&self, done: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
+    pub(crate) async fn until(&self, done: impl Fn(&[Seen]) -> bool + Send + Sync) -> Vec<Seen> {
         let mut seen = self.seen.clone();
         let wait = seen.wait_for(|seen| done(seen));
         timeout(PATIENCE, wait).await.unwrap().unwrap().clone()
@@ -70,7 +70,7 @@ fn parse(event: &str) -> Option<Seen> {
     for line in event.lines() {
         match line.split_once(": ") {
             Some(("id", id)) => seen.id = id.parse().ok(),
-            Some(("event", kind)) => seen.kind = kind.to_owned(),
+            Some(("event", kind)) => kind.clone_into(&mut seen.kind),
             Some(("data", data)) => {
                 seen.data = serde_json::from_str(data).unwrap();
                 has_data = true;

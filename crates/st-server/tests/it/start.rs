@@ -51,7 +51,8 @@ async fn a_state_directory_that_cannot_be_written_is_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a-file");
     std::fs::write(&file, "").unwrap();
-    let setup = Setup::default().with("SIMPLETUNER_STATE_DIR", file.join("state").display());
+    let setup =
+        Setup::default().with("SIMPLETUNER_STATE_DIR", &file.join("state").display().to_string());
     let refused = refused(&dir, &setup, free_port()).await;
     assert_eq!(refused.code, Some(1));
     assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
@@ -62,7 +63,8 @@ async fn a_state_directory_that_cannot_be_written_is_one_line() {
 async fn a_second_server_on_the_same_state_names_the_first() {
     let server = Server::start(Setup::default()).await;
     let dir = tempfile::tempdir().unwrap();
-    let setup = Setup::default().with("SIMPLETUNER_STATE_DIR", server.state_dir().display());
+    let setup =
+        Setup::default().with("SIMPLETUNER_STATE_DIR", &server.state_dir().display().to_string());
     let refused = refused(&dir, &setup, free_port()).await;
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("is in use by process"), "{}", refused.stderr);
@@ -79,7 +81,8 @@ async fn a_database_from_a_newer_version_is_left_alone() {
     assert_eq!(connection.execute(newer, []).unwrap(), 1);
     connection.close().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let setup = Setup::default().with("SIMPLETUNER_STATE_DIR", server.state_dir().display());
+    let setup =
+        Setup::default().with("SIMPLETUNER_STATE_DIR", &server.state_dir().display().to_string());
     let refused = refused(&dir, &setup, free_port()).await;
     assert_eq!(refused.code, Some(1));
     assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);

@@ -23,8 +23,8 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
-        self.env.insert(name.to_owned(), value.to_string());
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
         self
     }
 
@@ -64,9 +64,7 @@ impl Server {
         let first = timeout(PATIENCE, stderr.next_line()).await.unwrap().unwrap();
         assert!(first.as_deref().is_some_and(|line| line.contains("listens on")), "{first:?}");
         // Kept open and read, so that the server never writes into a closed or full pipe.
-        drop(tokio::task::spawn(
-            async move { while let Ok(Some(_)) = stderr.next_line().await {} },
-        ));
+        drop(st_log::spawn(async move { while let Ok(Some(_)) = stderr.next_line().await {} }));
         let url = format!("http://127.0.0.1:{port}");
         let server = Self { child, dir, setup, url, client: reqwest::Client::new() };
         eventually("the server is ready", async || {

@@ -98,7 +98,7 @@ impl State {
         QueueStats {
             by_status,
             by_user,
-            avg_wait_seconds: (claims > 0).then(|| total.as_secs_f64() / f64::from(claims)),
+            avg_wait_seconds: QueueStats::mean_wait(total, claims),
             oldest_claimable_at: claimable.map(|work| work.entry.queued_at).min(),
             limits: self.limits,
         }

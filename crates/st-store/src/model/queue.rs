@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{AttemptToken, Limits, Priority, QueueEntryId, QueueStatus, UserId};
 
@@ -82,6 +82,11 @@ pub struct QueueStats {
 }
 
 impl QueueStats {
+    /// The mean of waits that add up to `total`, in seconds.
+    pub(crate) fn mean_wait(total: SignedDuration, claims: u32) -> Option<f64> {
+        (claims > 0).then(|| total.as_secs_f64() / f64::from(claims))
+    }
+
     /// How many entries have this status.
     pub fn count(&self, status: QueueStatus) -> u64 {
         self.by_status.get(&status).copied().unwrap_or(0)

@@ -507,4 +507,3 @@ impl Work {
         if held == current { Ok(()) } else { Err(Refusal::StaleAttempt { held, current }) }
     }
 }
-

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
@@ -390,19 +390,24 @@ fn stats(connection: &Connection) -> Result<QueueStats> {
             Ok((UserId::new(columns.plain::<String>("user_id")?), columns.number("count")?))
         },
     )?;
-    let waited: Option<f64> = value(
+    let waited = all(
         connection,
-        "SELECT AVG(waited) / 1000.0 FROM (SELECT started_at - queued_at AS waited \
-         FROM queue_entries WHERE started_at IS NOT NULL \
-         ORDER BY started_at DESC, entry_id DESC LIMIT 100) HAVING COUNT(*) > 0",
+        "SELECT COALESCE(SUM(waited), 0), COUNT(*) FROM ( \
+         SELECT started_at - queued_at AS waited FROM queue_entries \
+         WHERE started_at IS NOT NULL ORDER BY started_at DESC, entry_id DESC LIMIT 100)",
         [],
+        |row| {
+            let mut columns = Columns::new(row, "queue_entries");
+            let total = SignedDuration::from_millis(columns.plain("waited")?);
+            Ok(QueueStats::mean_wait(total, columns.number("claims")?))
+        },
     )?;
     let oldest = "SELECT MIN(queued_at) FROM queue_entries \
                   WHERE status = 'pending' AND not_before IS NULL";
     Ok(QueueStats {
         by_status: counted.into_iter().collect(),
         by_user: users.into_iter().collect::<BTreeMap<_, _>>(),
-        avg_wait_seconds: waited,
+        avg_wait_seconds: waited.into_iter().next().flatten(),
         oldest_claimable_at: time_of(connection, oldest)?,
         limits: limits(connection)?,
     })
@@ -417,6 +422,6 @@ fn job_id(row: &Row<'_>) -> Result<JobId> {
     Columns::new(row, "queue_entries").word("job_id")
 }
 
-fn after(now: Timestamp, by: jiff::SignedDuration) -> Timestamp {
+fn after(now: Timestamp, by: SignedDuration) -> Timestamp {
     now.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use st_store::MemoryStore;
 use st_testkit::suite::Shared;
 
-async fn empty() -> (Shared, ()) {
-    (Arc::new(MemoryStore::new()), ())
+fn empty() -> std::future::Ready<(Shared, ())> {
+    std::future::ready((Arc::new(MemoryStore::new()), ()))
 }
 
 st_testkit::conformance!(empty());

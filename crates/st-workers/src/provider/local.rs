@@ -14,7 +14,9 @@ mod process;
 mod runner;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::error::Error as StdError;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -81,7 +83,11 @@ pub struct Local {
 
 impl Local {
     /// The provider. Its folder is made when the first job comes.
-    pub fn new(config: LocalConfig) -> Self {
+    pub fn new(mut config: LocalConfig) -> Self {
+        // A command has a working directory of its own: what it is told must hold there too.
+        if let Ok(dir) = std::path::absolute(&config.dir) {
+            config.dir = dir;
+        }
         Self { name: ProviderName::new("local"), config }
     }
 
@@ -114,7 +120,9 @@ impl Local {
         let runner = &self.config.runner;
         let output = attempt.output().map_err(|error| transient("open the job's log", error))?;
         let errors = output.try_clone().map_err(|error| transient("open the job's log", error))?;
-        let mut child = Command::new(&runner.program)
+        let mut command = Command::new(&runner.program);
+        without_secrets(&mut command);
+        let mut child = command
             .args(&runner.args)
             .arg(attempt.dir())
             .stdin(Stdio::null())
@@ -123,7 +131,7 @@ impl Local {
             .process_group(0)
             .kill_on_drop(false)
             .spawn()
-            .map_err(|error| transient("start a runner", error))?;
+            .map_err(|error| not_started(&runner.program, error))?;
         drop(st_log::spawn(async move {
             if let Err(error) = child.wait().await {
                 st_log::debug!(
@@ -135,17 +143,44 @@ impl Local {
     }
 }
 
-/// Does file work where it may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T, ProviderError> {
-    match st_log::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| transient("read or write the job's folder", error)),
-        Err(stopped) => Err(transient("do file work", std::io::Error::other(stopped))),
+/// The server's settings and secrets are neither the runner's nor the job's.
+fn without_secrets(command: &mut Command) {
+    for (name, _value) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("SIMPLETUNER_") || text.starts_with("REPLICATE_") {
+            command.env_remove(&name);
+        }
     }
 }
 
-fn transient(what: &str, error: std::io::Error) -> ProviderError {
+/// Does file work where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, ProviderError> {
+    match st_log::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| transient("read or write the job's folder", error)),
+        Err(stopped) => Err(transient("do file work", io::Error::other(stopped))),
+    }
+}
+
+/// Trouble with the program itself does not pass; a lack of memory or of processes may.
+fn not_started(program: &Path, error: io::Error) -> ProviderError {
+    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) {
+        let message = format!("cannot run {}: {error}", program.display());
+        return ProviderError::Permanent { message };
+    }
+    transient("start a runner", error)
+}
+
+fn unknown(source: Option<Box<dyn StdError + Send + Sync>>) -> ProviderError {
+    ProviderError::UnknownOutcome {
+        message: "the runner did not say that it runs".to_owned(),
+        may_arrive_for: RUNNER_START,
+        source,
+    }
+}
+
+fn transient(what: &str, error: io::Error) -> ProviderError {
     ProviderError::Transient {
         message: format!("cannot {what}"),
         retry_after: None,
@@ -188,15 +223,13 @@ impl Provider for Local {
         while Instant::now() < deadline {
             looks.tick().await;
             let mine = attempt.clone();
-            if let Some(report) = blocking(move || mine.report()).await? {
-                return Ok(report);
+            match blocking(move || mine.report()).await {
+                Ok(Some(report)) => return Ok(report),
+                Ok(None) => {}
+                Err(error) => return Err(unknown(Some(Box::new(error)))),
             }
         }
-        Err(ProviderError::UnknownOutcome {
-            message: "the runner did not say that it runs".to_owned(),
-            may_arrive_for: RUNNER_START,
-            source: None,
-        })
+        Err(unknown(None))
     }
 
     async fn status(&self, job: &KnownJob) -> Result<Report, ProviderError> {
@@ -242,6 +275,11 @@ impl Provider for Local {
     }
 
     async fn validate(&self) -> Result<Account, ProviderError> {
+        if self.config.commands.is_empty() {
+            return Err(ProviderError::Permanent {
+                message: "no command is configured".to_owned(),
+            });
+        }
         Ok(Account { username: "local".to_owned() })
     }
 }

@@ -3,21 +3,24 @@
 //! Nothing here waits for a time to pass: a command that shall last waits for a file, and a test
 //! looks until what it waits for is there.
 
-use std::collections::BTreeMap;
-use std::fs;
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+
+mod place;
+
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, getpgid, kill_process};
 use serde_json::{Map, Value, json};
 use st_log::{CorrelationId, InScope};
-use st_store::{JobId, JobStatus, ProviderJobId, Report};
-use st_workers::provider::local::{Local, LocalCommand, LocalConfig, RunnerCommand, run_attempt};
-use st_workers::provider::{KnownJob, Marker, Provider, ProviderError, Submission};
-use tempfile::TempDir;
+use st_store::JobStatus;
+use st_workers::provider::local::{Local, run_attempt};
+use st_workers::provider::{Provider, ProviderError};
+
+use place::{Place, gone, known, run_again};
 
 /// Lasts until the file `go` is there, and a minute at most should a test die before it is.
 const WAIT_FOR_GO: &str =
@@ -34,129 +37,6 @@ fn runner_process() {
     if dir.join("command.json").exists() {
         std::process::exit(i32::from(run_attempt(&dir) != ExitCode::SUCCESS));
     }
-}
-
-/// A folder for attempts, and one job.
-struct Place {
-    root: PathBuf,
-    marker: Marker,
-    _root: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let random = fastrand::u128(..).to_le_bytes()[..10].try_into().unwrap();
-        let job = JobId::new(Timestamp::UNIX_EPOCH, random);
-        let root = tempfile::tempdir().unwrap();
-        let marker = Marker { job, attempt: 1 };
-        Self { root: root.path().to_owned(), marker, _root: root }
-    }
-
-    /// The provider with this script as the command `job`.
-    fn running(&self, script: &str) -> Local {
-        Local::new(self.config(script))
-    }
-
-    fn config(&self, script: &str) -> LocalConfig {
-        let args = vec!["-c".to_owned(), script.to_owned()];
-        let command = LocalCommand { program: "/bin/sh".into(), args, env: BTreeMap::new() };
-        let runner = ["--exact", "local::runner_process", "--nocapture"].map(str::to_owned);
-        LocalConfig {
-            dir: self.root.clone(),
-            commands: BTreeMap::from([("job".to_owned(), command)]),
-            runner: RunnerCommand {
-                program: std::env::current_exe().unwrap(),
-                args: runner.to_vec(),
-            },
-        }
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.root.join(self.marker.to_string())
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.dir().join(name)
-    }
-
-    fn submission(&self) -> Submission {
-        Submission {
-            marker: self.marker,
-            input: json!({"config": {"command": "job", "rank": 16}}),
-            hardware_type: None,
-            settings: Map::new(),
-        }
-    }
-
-    fn known(&self) -> KnownJob {
-        known(self.marker.job, &self.marker.to_string())
-    }
-
-    /// The job's last report, once it has ended.
-    async fn end(&self, local: &Local) -> Report {
-        let job = self.known();
-        let ended = async || {
-            let report = local.status(&job).await.unwrap();
-            report.status.unwrap().is_terminal().then_some(report)
-        };
-        eventually("the job ends", ended).await
-    }
-
-    /// Submits and waits for the end.
-    async fn run(&self, script: &str) -> Report {
-        let local = self.running(script);
-        local.submit(&self.submission()).await.unwrap();
-        self.end(&local).await
-    }
-
-    fn runner_record(&self) -> Value {
-        serde_json::from_slice(&fs::read(self.file("runner.json")).unwrap()).unwrap()
-    }
-
-    /// The ID of a process, once the command has written it down.
-    async fn pid(&self, name: &str) -> i32 {
-        let read = async || fs::read_to_string(self.file(name)).ok()?.trim().parse().ok();
-        eventually("the command writes its process ID down", read).await
-    }
-}
-
-/// What one more runner comes to.
-async fn run_again(dir: PathBuf) -> ExitCode {
-    st_log::spawn_blocking(move || run_attempt(&dir)).await.unwrap()
-}
-
-fn known(id: JobId, provider_job_id: &str) -> KnownJob {
-    KnownJob {
-        id,
-        provider_job_id: ProviderJobId::new(provider_job_id),
-        correlation_id: CorrelationId::parse("of-ann").unwrap(),
-        submitted_at: Timestamp::UNIX_EPOCH,
-        hardware_type: None,
-    }
-}
-
-/// Looks until it is so.
-async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let mut looks = tokio::time::interval(Duration::from_millis(5));
-    let found = async {
-        loop {
-            looks.tick().await;
-            if let Some(found) = look().await {
-                return found;
-            }
-        }
-    };
-    let found = tokio::time::timeout(Duration::from_secs(20), found).await;
-    found.unwrap_or_else(|_elapsed| panic!("it never came to it that {what}"))
-}
-
-/// Waits until a process has ended; nobody may have asked it for its status yet.
-async fn gone(pid: i32) {
-    let ended = async || match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.contains(") Z ").then_some(()),
-        Err(_gone) => Some(()),
-    };
-    eventually("the process ends", ended).await;
 }
 
 #[tokio::test]
@@ -335,6 +215,8 @@ async fn another_provider_on_the_folder_finds_the_job() {
     let first = place.running(WAIT_FOR_GO);
     first.submit(&place.submission()).await.unwrap();
     drop(first);
+    // What a terminal sends to the server's group does not reach it.
+    assert_eq!(getpgid(Some(place.runner())).unwrap(), place.runner());
     let second = place.running("exit 1");
     let running = second.status(&place.known()).await.unwrap();
     assert_eq!(running.status, Some(JobStatus::Running));
@@ -362,13 +244,33 @@ async fn an_attempt_runs_once_however_often_it_is_submitted() {
 }
 
 #[tokio::test]
+async fn only_the_runner_with_the_lock_runs_the_command() {
+    let place = Place::new();
+    fs::create_dir(place.dir()).unwrap();
+    let lock = File::create(place.file("lock")).unwrap();
+    lock.lock().unwrap();
+    let id = place.marker.job.to_string();
+    let command = json!({
+        "program": "/bin/sh", "args": ["-c", "echo > ran"], "env": {}, "job_id": id,
+        "correlation_id": "of-ann",
+    });
+    fs::write(place.file("command.json"), command.to_string()).unwrap();
+    assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
+    assert!(!place.file("runner.json").exists());
+    drop(lock);
+    assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
+    assert!(place.file("ran").exists());
+    let ended = place.end(&place.running("")).await;
+    assert_eq!(ended.status, Some(JobStatus::Completed));
+}
+
+#[tokio::test]
 async fn an_attempt_whose_runner_died_has_failed_and_is_not_run_again() {
     let place = Place::new();
     let local = place.running(&format!("echo begun >> runs; echo $$ > parent; {WAIT_FOR_GO}"));
     local.submit(&place.submission()).await.unwrap();
     place.pid("parent").await;
-    let runner = i32::try_from(place.runner_record()["process"]["pid"].as_i64().unwrap()).unwrap();
-    kill_process(Pid::from_raw(runner).unwrap(), Signal::KILL).unwrap();
+    kill_process(place.runner(), Signal::KILL).unwrap();
     let ended = place.end(&local).await;
     assert_eq!(ended.status, Some(JobStatus::Failed));
     let why = ended.error_message.unwrap();
@@ -392,15 +294,25 @@ async fn another_process_with_the_id_is_not_taken_for_the_job() {
         fs::write(place.file("runner.json"), reused.to_string()).unwrap();
         let report = local.status(&place.known()).await.unwrap();
         assert_eq!(report.status, Some(JobStatus::Failed), "{field}");
-        // It is not ours to end, either.
-        local.cancel(&place.known()).await.unwrap();
-        fs::remove_file(place.file("cancel")).unwrap();
     }
     fs::write(place.file("runner.json"), record.to_string()).unwrap();
     let report = local.status(&place.known()).await.unwrap();
     assert_eq!(report.status, Some(JobStatus::Running));
     fs::write(place.file("go"), "").unwrap();
     assert_eq!(place.end(&local).await.status, Some(JobStatus::Completed));
+}
+
+#[tokio::test]
+async fn a_process_that_is_not_the_jobs_is_not_ended() {
+    let place = Place::new();
+    place.run("exit 0").await;
+    fs::remove_file(place.file("exit.json")).unwrap();
+    let mut reused = place.runner_record();
+    // A signal to it would end this test.
+    reused["process"]["pid"] = json!(std::process::id());
+    fs::write(place.file("runner.json"), reused.to_string()).unwrap();
+    let report = place.running("").cancel(&place.known()).await.unwrap();
+    assert_eq!(report.status, Some(JobStatus::Failed));
 }
 
 #[tokio::test]

@@ -1,5 +1,12 @@
 //! The workers, seen from outside: on a store in memory, a provider in memory and paused time.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "what helps tests fails as tests do"
+)]
+
 mod dispatch;
 mod driver;
 mod expirer;

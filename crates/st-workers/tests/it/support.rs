@@ -91,7 +91,11 @@ impl Bench {
 
     /// Waits until the job is as wanted; looks again after every committed event and, as time is
     /// paused, fails at once when nothing can happen any more.
-    pub(crate) async fn until(&self, job: JobId, done: impl Fn(&Work) -> bool) -> Work {
+    pub(crate) async fn until(
+        &self,
+        job: JobId,
+        done: impl Fn(&Work) -> bool + Send + Sync,
+    ) -> Work {
         let mut events = self.store.last_event();
         let wait = async {
             loop {

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,6 +23,9 @@ const LOCK: &str = "lock";
 const RUNNER: &str = "runner.json";
 const EXIT: &str = "exit.json";
 const CANCEL: &str = "cancel";
+
+/// Counts the files that this process began to write.
+static WRITES: AtomicU64 = AtomicU64::new(0);
 
 /// What the runner is to run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -113,7 +117,12 @@ impl Attempt {
         self.write(EXIT, &serde_json::to_vec(exit)?)
     }
 
-    pub(super) fn has_ended(&self) -> io::Result<bool> {
+    /// Whether a runner took it up, whatever became of that runner.
+    pub(super) fn has_begun(&self) -> io::Result<bool> {
+        Ok(self.dir.join(RUNNER).try_exists()? || self.has_ended()?)
+    }
+
+    fn has_ended(&self) -> io::Result<bool> {
         self.dir.join(EXIT).try_exists()
     }
 
@@ -177,7 +186,8 @@ impl Attempt {
         };
         let last_line = || -> Option<String> {
             let tail = self.tail(4096).ok().flatten()?;
-            let line = tail.lines().rev().find(|line| !line.trim().is_empty())?;
+            // A progress bar writes its lines over one another.
+            let line = tail.rsplit(['\n', '\r']).find(|line| !line.trim().is_empty())?;
             Some(line.trim().chars().take(500).collect())
         };
         let mut report = report_of(&self.marker, status);
@@ -206,7 +216,9 @@ impl Attempt {
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
         match fs::read(self.dir.join(name)) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+                io::Error::new(ErrorKind::InvalidData, format!("{name} is damaged: {error}"))
+            }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -214,7 +226,9 @@ impl Attempt {
 
     /// Whole or not at all, also when the machine stops in between.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let unfinished = self.dir.join(format!(".{name}.{}", std::process::id()));
+        // Two that write at once must not take each other's file away.
+        let nonce = WRITES.fetch_add(1, Ordering::Relaxed);
+        let unfinished = self.dir.join(format!(".{name}.{}.{nonce}", std::process::id()));
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -252,6 +266,6 @@ mod tests {
         assert_eq!(attempt.report().unwrap(), None);
         fs::create_dir(attempt.dir()).unwrap();
         fs::write(attempt.dir().join(RUNNER), "{").unwrap();
-        assert!(attempt.report().unwrap_err().to_string().contains("EOF"));
+        assert!(attempt.report().unwrap_err().to_string().contains("runner.json is damaged"));
     }
 }

@@ -51,6 +51,10 @@ impl ProcessId {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
     use super::*;
 
     #[test]
@@ -63,5 +67,18 @@ mod tests {
         assert!(!other_boot.is_alive().unwrap());
         let nobody = ProcessId { pid: i32::MAX, start_time: 1, boot_id: String::new() };
         assert!(!nobody.is_alive().unwrap());
+    }
+
+    #[test]
+    fn a_process_that_nobody_asked_for_its_end_is_not_alive() {
+        let mut child = Command::new("/bin/cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let process = ProcessId::of(pid).unwrap().unwrap();
+        assert!(process.is_alive().unwrap());
+        drop(child.stdin.take());
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_raw(pid).unwrap()), ended).unwrap();
+        assert!(!process.is_alive().unwrap());
+        child.wait().unwrap();
     }
 }

@@ -43,7 +43,8 @@ async fn run(dir: &Path) -> io::Result<()> {
         Err(TryLockError::WouldBlock) => return Ok(()),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    if attempt.has_ended()? {
+    // An earlier runner may be gone without a record of the end: the lock alone does not tell.
+    if attempt.has_begun()? {
         return Ok(());
     }
     let Some(command) = attempt.command()? else {
@@ -75,21 +76,13 @@ async fn run(dir: &Path) -> io::Result<()> {
 /// Starts the command in a group of its own, so that ending it ends its children and spares the
 /// runner.
 fn start(attempt: &Attempt, command: &CommandFile) -> io::Result<Child> {
-    let mut child = Command::new(&command.program);
-    for (name, _value) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        // The server's settings and secrets are not the job's.
-        if text.starts_with("SIMPLETUNER_") || text.starts_with("REPLICATE_") {
-            child.env_remove(&name);
-        }
-    }
-    child
+    Command::new(&command.program)
         .args(&command.args)
+        .envs(&command.env)
         .env("ST_JOB_ID", &command.job_id)
         .env("ST_CORRELATION_ID", &command.correlation_id)
         .env("ST_INPUT", attempt.input())
         .env("ST_OUTPUT_DIR", attempt.dir())
-        .envs(&command.env)
         .current_dir(attempt.dir())
         .stdin(Stdio::null())
         .process_group(0)

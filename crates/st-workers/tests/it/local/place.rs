@@ -1,0 +1,145 @@
+//! A folder for the attempts at one job, a provider on it, and ways to wait for what happens there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::process::Pid;
+use serde_json::{Map, Value, json};
+use st_log::CorrelationId;
+use st_store::{JobId, ProviderJobId, Report};
+use st_workers::provider::local::{Local, LocalCommand, LocalConfig, RunnerCommand, run_attempt};
+use st_workers::provider::{KnownJob, Marker, Provider, Submission};
+use tempfile::TempDir;
+
+/// A folder for attempts, and one job.
+pub(super) struct Place {
+    pub(super) root: PathBuf,
+    pub(super) marker: Marker,
+    _root: TempDir,
+}
+
+impl Place {
+    pub(super) fn new() -> Self {
+        let random = fastrand::u128(..).to_le_bytes()[..10].try_into().unwrap();
+        let job = JobId::new(Timestamp::UNIX_EPOCH, random);
+        let root = tempfile::tempdir().unwrap();
+        let marker = Marker { job, attempt: 1 };
+        Self { root: root.path().to_owned(), marker, _root: root }
+    }
+
+    /// The provider with this script as the command `job`.
+    pub(super) fn running(&self, script: &str) -> Local {
+        Local::new(self.config(script))
+    }
+
+    pub(super) fn config(&self, script: &str) -> LocalConfig {
+        let args = vec!["-c".to_owned(), script.to_owned()];
+        let command = LocalCommand { program: "/bin/sh".into(), args, env: BTreeMap::new() };
+        let runner = ["--exact", "local::runner_process", "--nocapture"].map(str::to_owned);
+        LocalConfig {
+            dir: self.root.clone(),
+            commands: BTreeMap::from([("job".to_owned(), command)]),
+            runner: RunnerCommand {
+                program: std::env::current_exe().unwrap(),
+                args: runner.to_vec(),
+            },
+        }
+    }
+
+    pub(super) fn dir(&self) -> PathBuf {
+        self.root.join(self.marker.to_string())
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
+    }
+
+    pub(super) fn submission(&self) -> Submission {
+        Submission {
+            marker: self.marker,
+            input: json!({"config": {"command": "job", "rank": 16}}),
+            hardware_type: None,
+            settings: Map::new(),
+        }
+    }
+
+    pub(super) fn known(&self) -> KnownJob {
+        known(self.marker.job, &self.marker.to_string())
+    }
+
+    /// The job's last report, once it has ended.
+    pub(super) async fn end(&self, local: &Local) -> Report {
+        let job = self.known();
+        let ended = async || {
+            let report = local.status(&job).await.unwrap();
+            report.status.unwrap().is_terminal().then_some(report)
+        };
+        eventually("the job ends", ended).await
+    }
+
+    /// Submits and waits for the end.
+    pub(super) async fn run(&self, script: &str) -> Report {
+        let local = self.running(script);
+        local.submit(&self.submission()).await.unwrap();
+        self.end(&local).await
+    }
+
+    pub(super) fn runner_record(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.file("runner.json")).unwrap()).unwrap()
+    }
+
+    /// The runner's process.
+    pub(super) fn runner(&self) -> Pid {
+        let pid = self.runner_record()["process"]["pid"].as_i64().unwrap();
+        Pid::from_raw(pid.try_into().unwrap()).unwrap()
+    }
+
+    /// The ID of a process, once the command has written it down.
+    pub(super) async fn pid(&self, name: &str) -> i32 {
+        let read = async || fs::read_to_string(self.file(name)).ok()?.trim().parse().ok();
+        eventually("the command writes its process ID down", read).await
+    }
+}
+
+/// What one more runner comes to.
+pub(super) async fn run_again(dir: PathBuf) -> ExitCode {
+    st_log::spawn_blocking(move || run_attempt(&dir)).await.unwrap()
+}
+
+pub(super) fn known(id: JobId, provider_job_id: &str) -> KnownJob {
+    KnownJob {
+        id,
+        provider_job_id: ProviderJobId::new(provider_job_id),
+        correlation_id: CorrelationId::parse("of-ann").unwrap(),
+        submitted_at: Timestamp::UNIX_EPOCH,
+        hardware_type: None,
+    }
+}
+
+/// Looks until it is so.
+pub(super) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let found = async {
+        loop {
+            looks.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(20), found).await;
+    found.unwrap_or_else(|_elapsed| panic!("it never came to it that {what}"))
+}
+
+/// Waits until a process has ended; nobody may have asked it for its status yet.
+pub(super) async fn gone(pid: i32) {
+    let ended = async || match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.contains(") Z ").then_some(()),
+        Err(_gone) => Some(()),
+    };
+    eventually("the process ends", ended).await;
+}

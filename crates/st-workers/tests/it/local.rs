@@ -195,11 +195,12 @@ async fn cancelling_ends_the_whole_tree() {
 #[tokio::test]
 async fn a_command_that_ends_in_its_own_way_when_asked_is_cancelled_too() {
     let place = Place::new();
-    let local = place.running("trap 'exit 3' TERM; sleep 60 & echo $$ > parent; wait");
+    let local = place.running("trap 'touch asked; exit 3' TERM; sleep 60 & echo $$ > parent; wait");
     local.submit(&place.submission()).await.unwrap();
     place.pid("parent").await;
     local.cancel(&place.known()).await.unwrap();
     assert_eq!(place.end(&local).await.status, Some(JobStatus::Cancelled));
+    assert!(place.file("asked").exists());
 }
 
 #[tokio::test]
@@ -269,7 +270,7 @@ async fn an_attempt_whose_runner_died_has_failed_and_is_not_run_again() {
     let place = Place::new();
     let local = place.running(&format!("echo begun >> runs; echo $$ > parent; {WAIT_FOR_GO}"));
     local.submit(&place.submission()).await.unwrap();
-    place.pid("parent").await;
+    let orphan = place.pid("parent").await;
     kill_process(place.runner(), Signal::KILL).unwrap();
     let ended = place.end(&local).await;
     assert_eq!(ended.status, Some(JobStatus::Failed));
@@ -280,6 +281,7 @@ async fn an_attempt_whose_runner_died_has_failed_and_is_not_run_again() {
     assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
     assert_eq!(fs::read_to_string(place.file("runs")).unwrap(), "begun\n");
     fs::write(place.file("go"), "").unwrap();
+    gone(orphan).await;
 }
 
 #[tokio::test]

@@ -11,11 +11,11 @@ mod sqlite;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, Result};
 pub use memory::MemoryStore;
-pub use model::work::{Cancelling, Retried};
+pub use model::work::{Cancelling, Failure, Retried};
 pub use model::*;
 pub use repo::{
-    ApprovalRepo, Claim, Claiming, EventLog, Expiry, Failure, JobRef, JobRepo, ProviderConfig,
-    QueueRepo, SettingsRepo, Store, Submitted,
+    ApprovalRepo, Claim, Claiming, EventLog, Expiry, JobRef, JobRepo, ProviderConfig, QueueRepo,
+    SettingsRepo, Store, Submitted,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteConfig, SqliteStore};

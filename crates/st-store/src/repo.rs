@@ -12,7 +12,7 @@ mod settings;
 pub use approvals::{ApprovalRepo, Expiry};
 pub use events::EventLog;
 pub use jobs::{JobRef, JobRepo, Submitted};
-pub use queue::{Claim, Claiming, Failure, QueueRepo};
+pub use queue::{Claim, Claiming, QueueRepo};
 pub use settings::{ProviderConfig, SettingsRepo};
 
 /// All of it. Implemented by every backend, and the type that workers and servers take.

@@ -7,12 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{MemoryStore, State, page};
 use crate::error::Result;
-use crate::model::work::Retried;
+use crate::model::work::{Failure, Retried};
 use crate::model::{
     Admission, AttemptToken, JobId, Page, PageRequest, QueueFilter, QueueStats, QueueStatus,
     Refusal, Report, Usage, Work,
 };
-use crate::repo::{Claim, Claiming, Failure, QueueRepo};
+use crate::repo::{Claim, Claiming, QueueRepo};
 
 /// How many claims the mean wait is taken over.
 const RECENT: usize = 100;
@@ -174,21 +174,8 @@ impl QueueRepo for MemoryStore {
         now: Timestamp,
     ) -> Result<Retried> {
         self.write(|state| {
-            let (retried, _work) = state.step(job, |work| {
-                Ok(match &failure {
-                    Failure::Passing { error, retry_at } => {
-                        work.retry(token, error, *retry_at, now)?
-                    }
-                    Failure::Final { error } => {
-                        work.fail(token, error, now)?;
-                        Retried::Exhausted
-                    }
-                    Failure::Cancelled => {
-                        work.cancel_claimed(token, now)?;
-                        Retried::Cancelled
-                    }
-                })
-            })?;
+            let give_back = |work: &mut Work| Ok(work.give_back(token, &failure, now)?);
+            let (retried, _work) = state.step(job, give_back)?;
             Ok(retried)
         })
     }

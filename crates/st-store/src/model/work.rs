@@ -82,12 +82,31 @@ pub enum Refusal {
     },
 }
 
-/// What became of an attempt that failed for a passing reason.
+/// Why a claimed entry is given back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// For a passing reason: to be tried again, not before this time.
+    Passing {
+        /// What went wrong.
+        error: String,
+        /// Not before.
+        retry_at: Timestamp,
+    },
+    /// For good.
+    Final {
+        /// What went wrong.
+        error: String,
+    },
+    /// It was cancelled meanwhile.
+    Cancelled,
+}
+
+/// What became of an attempt that was given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retried {
     /// It waits for its next attempt, which has this number.
     Waiting(u32),
-    /// It was the last attempt; the job failed.
+    /// It failed for good, or was the last attempt; the job failed.
     Exhausted,
     /// It had been cancelled meanwhile, and now is.
     Cancelled,
@@ -251,16 +270,28 @@ impl Work {
         self.set_job(status, Source::Scheduler, now)
     }
 
-    /// The attempt failed for a passing reason and certainly left nothing at the provider.
-    pub fn retry(
+    /// Whoever claimed it gives it back. Nothing of the attempt may be at the provider.
+    pub fn give_back(
         &mut self,
         token: AttemptToken,
-        error: &str,
-        not_before: Timestamp,
+        failure: &Failure,
         now: Timestamp,
     ) -> Result<Retried, Refusal> {
         self.need_token(token)?;
         self.need(QueueStatus::Ready)?;
+        match failure {
+            Failure::Passing { error, retry_at } => self.retry(error, *retry_at, now),
+            Failure::Final { error } => self.fail(error, now).map(|()| Retried::Exhausted),
+            Failure::Cancelled => self.cancel_claimed(now).map(|()| Retried::Cancelled),
+        }
+    }
+
+    fn retry(
+        &mut self,
+        error: &str,
+        not_before: Timestamp,
+        now: Timestamp,
+    ) -> Result<Retried, Refusal> {
         self.entry.error_message = Some(error.to_owned());
         if self.entry.cancel_requested_at.is_some() {
             self.finish(JobStatus::Cancelled, Source::Scheduler, now)?;
@@ -278,18 +309,15 @@ impl Work {
         Ok(Retried::Waiting(self.entry.attempt))
     }
 
-    /// The attempt failed for good and certainly left nothing at the provider.
-    pub fn fail(
-        &mut self,
-        token: AttemptToken,
-        error: &str,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
-        self.need_token(token)?;
-        self.need(QueueStatus::Ready)?;
+    fn fail(&mut self, error: &str, now: Timestamp) -> Result<(), Refusal> {
         self.entry.error_message = Some(error.to_owned());
         self.job.error_message = Some(error.to_owned());
         self.finish(JobStatus::Failed, Source::Scheduler, now)
+    }
+
+    fn cancel_claimed(&mut self, now: Timestamp) -> Result<(), Refusal> {
+        self.job.error_message = Some("cancelled before it was submitted".to_owned());
+        self.finish(JobStatus::Cancelled, Source::Scheduler, now)
     }
 
     /// Takes over what the provider says. `false` when that changed nothing: it said nothing new,
@@ -354,14 +382,6 @@ impl Work {
                 Ok(Cancelling::Done)
             }
         }
-    }
-
-    /// A cancelled job whose submission certainly left nothing at the provider.
-    pub fn cancel_claimed(&mut self, token: AttemptToken, now: Timestamp) -> Result<(), Refusal> {
-        self.need_token(token)?;
-        self.need(QueueStatus::Ready)?;
-        self.job.error_message = Some("cancelled before it was submitted".to_owned());
-        self.finish(JobStatus::Cancelled, Source::Scheduler, now)
     }
 
     /// Somebody decides about its approval.

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::error::Result;
-use crate::model::work::Retried;
+use crate::model::work::{Failure, Retried};
 use crate::model::{AttemptToken, JobId, Page, PageRequest, QueueFilter, QueueStats, Report, Work};
 
 /// How to claim.
@@ -81,23 +81,4 @@ pub trait QueueRepo: Send + Sync {
 
     /// When something in the queue becomes due by itself: a delayed entry, or a lease.
     async fn next_due(&self) -> Result<Option<Timestamp>>;
-}
-
-/// Why a claimed entry is given back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// For a passing reason: to be tried again, not before this time.
-    Passing {
-        /// What went wrong.
-        error: String,
-        /// Not before.
-        retry_at: Timestamp,
-    },
-    /// For good.
-    Final {
-        /// What went wrong.
-        error: String,
-    },
-    /// It was cancelled meanwhile.
-    Cancelled,
 }

@@ -18,12 +18,12 @@ use super::rows::{Columns, all, change, load, save, select_work, step, value, wo
 use super::settings::limits;
 use super::writer::Lane;
 use crate::error::{Error, Result};
-use crate::model::work::Retried;
+use crate::model::work::{Failure, Retried};
 use crate::model::{
     Admission, AttemptToken, JobId, JobType, OrgId, Owner, Page, PageRequest, ProviderJobId,
     QueueFilter, QueueStats, QueueStatus, Refusal, Report, TeamId, Usage, UserId, Work,
 };
-use crate::repo::{Claim, Claiming, Failure, QueueRepo};
+use crate::repo::{Claim, Claiming, QueueRepo};
 
 #[async_trait]
 impl QueueRepo for SqliteStore {
@@ -106,21 +106,7 @@ impl QueueRepo for SqliteStore {
     ) -> Result<Retried> {
         self.writer
             .write(Lane::Interactive, "give a claimed job back", move |connection| {
-                let take = |work: &mut Work| {
-                    Ok(match &failure {
-                        Failure::Passing { error, retry_at } => {
-                            work.retry(token, error, *retry_at, now)?
-                        }
-                        Failure::Final { error } => {
-                            work.fail(token, error, now)?;
-                            Retried::Exhausted
-                        }
-                        Failure::Cancelled => {
-                            work.cancel_claimed(token, now)?;
-                            Retried::Cancelled
-                        }
-                    })
-                };
+                let take = |work: &mut Work| Ok(work.give_back(token, &failure, now)?);
                 step(connection, job, take).map(|(retried, _work)| retried)
             })
             .await

@@ -29,10 +29,19 @@ pub enum Fault {
     },
     /// An error of the server, before anything is done.
     ServerError,
+    /// Refused, before anything is done.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// What the provider says.
+        detail: &'static str,
+    },
     /// The request is done and the reply is no JSON.
     Garbage,
     /// No reply, ever.
     Silence,
+    /// The request is done and the reply begins, but its body never ends.
+    SlowBody,
     /// The next page is said to be at this address.
     NextAt(String),
     /// A redirect to this address.

@@ -28,6 +28,8 @@ const LEASE: SignedDuration = SignedDuration::from_secs(90);
 const LONGEST_CALL: SignedDuration = SignedDuration::from_secs(65);
 /// After a crash: how long the call that was under way may still be on its way.
 const SETTLE: SignedDuration = SignedDuration::from_secs(30);
+/// After the provider could not be asked.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// How often the provider's list is asked while nothing is certain.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
@@ -267,12 +269,22 @@ impl Dispatcher {
                     Box::pin(self.submit(provider, claim, until)).await
                 }
             },
+            // Better a job that somebody must submit again than one that is paid for twice.
+            Err(ProviderError::Permanent { message }) => {
+                self.give_back(claim, Failure::Final { error: message }).await
+            }
             Err(error) => {
                 st_log::warning!(
                     logger: LOG, error = &error as &dyn std::error::Error,
                     "Provider could not be asked about the submission, trying again"
                 );
-                self.store.hold(job, token, after(now, LOOK_AGAIN), certain_at).await
+                let wait = if let ProviderError::Transient { retry_after: Some(wish), .. } = error {
+                    SignedDuration::try_from(wish).ok()
+                } else {
+                    None
+                };
+                let until = after(now, wait.unwrap_or(ASK_AGAIN).max(LOOK_AGAIN));
+                self.store.hold(job, token, until, certain_at).await
             }
         }
     }

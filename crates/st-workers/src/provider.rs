@@ -143,6 +143,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
     async fn logs(&self, job: &KnownJob) -> Result<String, ProviderError>;
 
     /// All jobs that carry the marker, oldest first, among those handed over since `since`.
+    /// [`ProviderError::Permanent`] when that cannot be told, now or ever.
     async fn find_by_marker(
         &self,
         marker: Marker,

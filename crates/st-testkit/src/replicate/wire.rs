@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -57,6 +57,10 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
             world.answered();
             std::future::pending().await
         }
+        Some(Fault::SlowBody) => endless(act(&world, &asked, None)),
+        Some(Fault::Refused { status, detail }) => {
+            reply(status, &json!({"detail": detail, "status": status}))
+        }
         Some(Fault::ServerError) => reply(500, &json!({"detail": "Internal server error"})),
         Some(Fault::TooMany { retry_after }) => {
             let detail = "Request was throttled. Expected available in 1 second.";
@@ -86,6 +90,13 @@ fn broken() -> Response {
     let mut response = Response::new(Body::from_stream(failing));
     response.headers_mut().insert("content-length", axum::http::HeaderValue::from_static("100"));
     response
+}
+
+/// The same reply with a body of which only the first byte comes.
+fn endless(response: Response) -> Response {
+    let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
+    let (parts, _) = response.into_parts();
+    Response::from_parts(parts, Body::from_stream(first.chain(stream::pending())))
 }
 
 fn act(world: &World, asked: &Asked, next: Option<String>) -> Response {
@@ -156,7 +167,7 @@ fn shown(job: &Job) -> Value {
         "status": job.status,
         "version": "hidden",
         "model": "simpletuner/advanced-trainer",
-        "input": job.input,
+        "input": if job.data_removed { json!({}) } else { job.input.clone() },
         "created_at": format!("{:.8}", job.created_at),
         "webhook_completed": null,
         "logs": null,

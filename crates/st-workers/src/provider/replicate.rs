@@ -8,6 +8,7 @@ mod price;
 mod status;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -62,9 +63,9 @@ pub struct ReplicateConfig {
     pub api_token: ApiToken,
 }
 
-/// A base URL that cannot be used.
+/// A base URL that cannot be used. It is not repeated where it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no absolute http or https URL")]
+#[error("{0} is no absolute http or https URL without user name and query")]
 pub struct InvalidBaseUrl(String);
 
 /// The provider `replicate`.
@@ -81,7 +82,9 @@ impl Replicate {
     /// The provider, calling through `client`.
     pub fn new(config: ReplicateConfig, client: Client) -> Result<Self, InvalidBaseUrl> {
         let base = config.base_url.trim_end_matches('/').to_owned();
-        let origin = origin(&base).ok_or_else(|| InvalidBaseUrl(base.clone()))?;
+        let origin = if base.contains(['@', '?', '#']) { None } else { origin(&base) };
+        let shown = || if base.contains('@') { "it".to_owned() } else { format!("{base:?}") };
+        let origin = origin.ok_or_else(|| InvalidBaseUrl(shown()))?;
         let name = ProviderName::new("replicate");
         Ok(Self { name, base, origin, token: config.api_token, client })
     }
@@ -109,29 +112,29 @@ impl Replicate {
         wire::decode(&self.harmless(Method::GET, &url).await?)
     }
 
-    /// The predictions created since a time, newest first, until `done` or `max_pages`; `true` when
-    /// the list was read to its end.
+    /// Shows the predictions created since a time, newest first, page by page, until `done` says so
+    /// or `max_pages` were read; `true` when the list was read to its end. Pages are large, so each
+    /// is dropped by whoever does not keep something of it.
     async fn list(
         &self,
         since: Timestamp,
         max_pages: usize,
-        mut done: impl FnMut(&[Prediction]) -> bool + Send,
-    ) -> Result<(Vec<Prediction>, bool), ProviderError> {
+        mut done: impl FnMut(Vec<Prediction>) -> bool + Send,
+    ) -> Result<bool, ProviderError> {
         let since = since.saturating_sub(SKEW).unwrap_or(Timestamp::MIN);
         let mut url = format!("{}/predictions?created_after={since:.3}", self.base);
-        let mut found = Vec::new();
         for _page in 0..max_pages {
             let page: Page = wire::decode(&self.harmless(Method::GET, &url).await?)?;
-            found.extend(page.results);
+            let done = done(page.results);
             match page.next {
-                None => return Ok((found, true)),
-                Some(_) if done(&found) => break,
+                None => return Ok(true),
+                Some(_) if done => break,
                 // The token must not follow a link to another host.
                 Some(next) if origin(&next).as_ref() == Some(&self.origin) => url = next,
                 Some(_) => break,
             }
         }
-        Ok((found, false))
+        Ok(false)
     }
 
     async fn one_by_one(&self, jobs: &[&KnownJob]) -> Vec<Result<Report, ProviderError>> {
@@ -158,8 +161,13 @@ fn version(settings: &ProviderConfig) -> Option<&str> {
 /// What the trainer gets: its configuration as text, and the marker.
 fn input(submission: &Submission) -> Map<String, Value> {
     let mut input = Map::new();
-    for (ours, theirs) in [("config", "config_json"), ("dataloader_config", "dataloader_json")] {
-        if let Some(value) = submission.input.get(ours) {
+    let names = [
+        ("config", "config_json"),
+        ("dataloader_config", "dataloader_json"),
+        ("lycoris_config", "lycoris_config"),
+    ];
+    for (ours, theirs) in names {
+        if let Some(value) = submission.input.get(ours).filter(|value| !value.is_null()) {
             input.insert(theirs.to_owned(), value.to_string().into());
         }
     }
@@ -214,22 +222,32 @@ impl Provider for Replicate {
         if jobs.len() <= FEW {
             return self.one_by_one(&all).await;
         }
-        let is =
-            |prediction: &Prediction, job: &KnownJob| prediction.id == job.provider_job_id.as_str();
-        let every_one = |found: &[Prediction]| {
-            jobs.iter().all(|job| found.iter().any(|prediction| is(prediction, job)))
-        };
+        let mut reports: BTreeMap<&str, Option<Report>> =
+            jobs.iter().map(|job| (job.provider_job_id.as_str(), None)).collect();
+        let hardware: BTreeMap<&str, Option<&str>> = jobs
+            .iter()
+            .map(|job| (job.provider_job_id.as_str(), job.hardware_type.as_deref()))
+            .collect();
+        let mut missing = reports.len();
         let pages = jobs.len().div_ceil(PAGE) + 3;
-        let found = match self.list(since, pages, every_one).await {
-            Ok((found, _ended)) => found,
+        let listed = self.list(since, pages, |page| {
+            for prediction in page {
+                let id = prediction.id.as_str();
+                if let Some(report @ None) = reports.get_mut(id) {
+                    *report = Some(prediction.report(hardware.get(id).copied().flatten()));
+                    missing -= 1;
+                }
+            }
+            missing == 0
+        });
+        if let Err(error) = listed.await {
             // A provider in trouble is not asked again for each job.
-            Err(error) => return jobs.iter().map(|_job| Err(error.again())).collect(),
-        };
-        let mut answers: Vec<Option<Report>> = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let prediction = found.iter().find(|prediction| is(prediction, job));
-            answers.push(prediction.map(|it| it.report(job.hardware_type.as_deref())));
+            return jobs.iter().map(|_job| Err(error.again())).collect();
         }
+        let answers: Vec<Option<Report>> = jobs
+            .iter()
+            .map(|job| reports.get(job.provider_job_id.as_str()).cloned().flatten())
+            .collect();
         let missing: Vec<&KnownJob> = jobs
             .iter()
             .zip(&answers)
@@ -275,12 +293,24 @@ impl Provider for Replicate {
         marker: Marker,
         since: Timestamp,
     ) -> Result<Vec<Report>, ProviderError> {
-        let (mut found, ended) = self.list(since, MARKER_PAGES, |_| false).await?;
         let marker = marker.to_string();
-        found.retain(|prediction| prediction.carries(MARKER, &marker));
+        let mut found: Vec<Prediction> = Vec::new();
+        let mut removed = false;
+        let listed = self.list(since, MARKER_PAGES, |page| {
+            removed |= page.iter().any(|it| it.data_removed == Some(true));
+            found.extend(page.into_iter().filter(|it| it.carries(MARKER, &marker)));
+            false
+        });
+        let ended = listed.await?;
         if found.is_empty() && !ended {
             let message = "the provider's list could not be read to its end".to_owned();
             return Err(ProviderError::Transient { message, retry_after: None, source: None });
+        }
+        if found.is_empty() && removed {
+            // An hour after a job's end its input goes, and the marker with it.
+            let message = "it cannot be told any more whether the job arrived: the provider has \
+                           deleted the inputs of jobs that it took since then";
+            return Err(ProviderError::Permanent { message: message.to_owned() });
         }
         found.sort_by(|one, two| (one.created_at(), &one.id).cmp(&(two.created_at(), &two.id)));
         Ok(found.iter().map(|prediction| prediction.report(None)).collect())

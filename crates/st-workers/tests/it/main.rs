@@ -13,4 +13,5 @@ mod expirer;
 mod local;
 mod poller;
 mod replicate;
+mod replicate_contract;
 mod support;

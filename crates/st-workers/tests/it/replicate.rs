@@ -131,6 +131,19 @@ async fn a_lost_reply_is_found_by_its_marker_and_by_no_other() {
 }
 
 #[tokio::test]
+async fn what_can_no_longer_be_told_is_not_taken_for_absence() {
+    let (fake, provider) = start().await;
+    let since = SystemClock.now();
+    fake.world().drop_next_reply();
+    provider.submit(&submission(1)).await.unwrap_err();
+    let id = fake.world().charges().remove(0);
+    fake.world().hold("succeeded");
+    fake.world().change(&id, |job| job.data_removed = true);
+    let found = provider.find_by_marker(marker(1), since).await;
+    assert!(matches!(found, Err(ProviderError::Permanent { .. })), "{found:?}");
+}
+
+#[tokio::test]
 async fn many_jobs_are_asked_about_through_the_list_and_each_has_its_answer() {
     let (fake, provider) = start().await;
     fake.world().hold("processing");

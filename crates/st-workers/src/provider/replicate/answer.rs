@@ -57,14 +57,15 @@ fn failed(error: Error, effect: Effect) -> ProviderError {
 fn refused(response: &Response, effect: Effect) -> ProviderError {
     let status = response.status();
     let body: Option<Value> = response.json().ok();
-    let detail = body.as_ref().and_then(|body| body.get("detail")?.as_str());
-    let detail = detail.map_or_else(
+    let said = body.as_ref().and_then(|body| body.get("detail")?.as_str());
+    let detail = said.map_or_else(
         || format!("the provider answered {status}"),
         |detail| detail.chars().take(500).collect(),
     );
     match status {
         StatusCode::TOO_MANY_REQUESTS => ProviderError::Transient {
-            retry_after: Some(wait(response.headers(), &detail)),
+            // Our own text has a number too, the status, which is not a time.
+            retry_after: Some(wait(response.headers(), said.unwrap_or_default())),
             message: detail,
             source: None,
         },
@@ -166,6 +167,7 @@ mod tests {
             (headers(&[]), words, 30),
             (headers(&[]), "Expected available in 1 second.", 1),
             (headers(&[]), "slow down", 1),
+            (headers(&[]), "", 1),
             (headers(&date), words, 90),
             (headers(&[("retry-after", "999999")]), words, 3600),
         ];

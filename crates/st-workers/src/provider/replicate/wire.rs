@@ -1,9 +1,10 @@
 //! The provider's JSON. Read leniently: every field but ID and status may be missing, null or new,
-//! and one that cannot be read says nothing rather than failing the whole.
+//! and one that cannot be read says nothing rather than failing the whole. The ID goes into URLs, so
+//! an answer with one that could leave its place there is not read at all.
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use st_http::Response;
 
@@ -16,9 +17,10 @@ const LONGEST_ERROR: usize = 2000;
 /// A job of the provider.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Prediction {
+    #[serde(deserialize_with = "only_safe")]
     pub(super) id: String,
     pub(super) status: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     pub(super) model: Option<String>,
     #[serde(default)]
     pub(super) input: Value,
@@ -26,7 +28,7 @@ pub(super) struct Prediction {
     output: Value,
     #[serde(default)]
     error: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     pub(super) logs: Option<String>,
     #[serde(default)]
     created_at: Value,
@@ -34,9 +36,9 @@ pub(super) struct Prediction {
     pub(super) started_at: Option<Value>,
     #[serde(default)]
     pub(super) completed_at: Option<Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     pub(super) metrics: Option<Metrics>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     pub(super) data_removed: Option<bool>,
 }
 
@@ -51,12 +53,12 @@ pub(super) struct Metrics {
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
     pub(super) results: Vec<Prediction>,
-    #[serde(default)]
     pub(super) next: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct AccountReply {
+    #[serde(default)]
     pub(super) username: String,
 }
 
@@ -84,7 +86,7 @@ impl Prediction {
     /// Where the result is: the output, or the first of several.
     pub(super) fn output_url(&self) -> Option<String> {
         let first = match &self.output {
-            Value::Array(items) => items.first()?,
+            Value::Array(items) => items.iter().find(|item| item.is_string())?,
             Value::Object(fields) => fields.get("weights")?,
             single @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => single,
         };
@@ -96,6 +98,23 @@ impl Prediction {
 /// A time of any precision; `None` where it cannot be read.
 pub(super) fn time(value: Option<&Value>) -> Option<Timestamp> {
     value?.as_str()?.parse().ok()
+}
+
+/// A value of another type than expected counts as missing.
+fn if_readable<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: DeserializeOwned,
+    D: Deserializer<'de>,
+{
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
+}
+
+fn only_safe<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let id = String::deserialize(deserializer)?;
+    match safe_id(&id) {
+        Ok(_) => Ok(id),
+        Err(_) => Err(Error::custom("an id with characters that do not belong in a url")),
+    }
 }
 
 /// An ID that can stand in a URL.
@@ -144,6 +163,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_cancellation_answers_is_read() {
+        let over = read(
+            r#"{"completed_at": "2023-08-16T19:33:27.215203Z", "error": null, "id": "xxi2",
+                "created_at": "2023-08-16T19:33:27.135361Z", "input": {"a": true}, "logs": null,
+                "metrics": {"predict_time": 3e-06}, "output": null, "status": "canceled",
+                "started_at": "2023-08-16T19:33:27.215200Z", "webhook_completed": null,
+                "urls": {"get": "https://api.replicate.com/v1/predictions/xxi2"}}"#,
+        );
+        assert_eq!((over.status.as_str(), over.logs.as_deref()), ("canceled", None));
+        assert!(time(over.started_at.as_ref()) < time(over.completed_at.as_ref()));
+    }
+
+    #[test]
+    fn a_field_of_an_odd_type_is_missing_and_spoils_nothing_else() {
+        let odd = read(
+            r#"{"id": "a1", "status": "succeeded", "model": 7, "logs": ["x"], "input": "none",
+                "metrics": {"predict_time": "long"}, "data_removed": "yes", "created_at": 12,
+                "output": [null, {"a": 1}, "https://replicate.delivery/x.tar"]}"#,
+        );
+        assert_eq!((odd.model.as_deref(), odd.logs.as_deref()), (None, None));
+        assert!(odd.metrics.is_none() && odd.data_removed.is_none() && odd.created_at().is_none());
+        assert_eq!(odd.output_url().as_deref(), Some("https://replicate.delivery/x.tar"));
+    }
+
+    #[test]
+    fn a_page_without_results_is_not_an_empty_page() {
+        serde_json::from_str::<Page>("{}").unwrap_err();
+        let page: Page = serde_json::from_str(r#"{"results": []}"#).unwrap();
+        assert!(page.results.is_empty() && page.next.is_none());
+    }
+
+    #[test]
     fn data_is_no_address_and_an_odd_error_is_text() {
         let data = format!("data:image/png;base64,{}", "A".repeat(5000));
         let text =
@@ -158,6 +209,9 @@ mod tests {
         assert_eq!(safe_id("abc-12_X").unwrap(), "abc-12_X");
         for bad in ["", "../x", "a/b", "a?b", "ä"] {
             assert!(matches!(safe_id(bad), Err(ProviderError::NotFound)), "{bad}");
+            let answer = serde_json::json!({"id": bad, "status": "starting"});
+            let error = serde_json::from_value::<Prediction>(answer).unwrap_err();
+            assert!(error.to_string().contains("do not belong in a url"), "{bad}: {error}");
         }
     }
 }

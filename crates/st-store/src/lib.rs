@@ -11,7 +11,6 @@ mod sqlite;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, Result};
 pub use memory::MemoryStore;
-pub use model::work::{Cancelling, Failure, Retried};
 pub use model::*;
 pub use repo::{
     ApprovalRepo, Claim, Claiming, EventLog, Expiry, JobRef, JobRepo, ProviderConfig, QueueRepo,

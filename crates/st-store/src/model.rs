@@ -14,6 +14,7 @@ pub mod priority;
 pub mod queue;
 pub mod rule;
 pub mod status;
+pub mod step;
 mod text;
 pub mod work;
 
@@ -31,5 +32,6 @@ pub use priority::{InvalidPriority, Priority};
 pub use queue::{Lease, QueueEntry, QueueStats};
 pub use rule::{Condition, Facts, InvalidRule, NewRule, Rule};
 pub use status::{ApprovalStatus, JobStatus, QueueStatus};
+pub use step::{Cancelling, Failure, Refusal, Retried};
 pub use text::UnknownText;
-pub use work::{Refusal, Work};
+pub use work::Work;

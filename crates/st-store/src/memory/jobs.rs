@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Key, MemoryStore, State, page};
 use crate::error::{Error, Result};
 use crate::model::rule::first_match;
-use crate::model::work::Cancelling;
+use crate::model::step::Cancelling;
 use crate::model::{
     ApprovalId, AttemptToken, Facts, Idempotency, JobFilter, JobId, NewJob, Page, PageRequest,
     ProviderName, QueueEntryId, QueueStatus, Report, Rule, Source, UserId, Work,

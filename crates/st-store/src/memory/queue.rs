@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{MemoryStore, State, page};
 use crate::error::Result;
-use crate::model::work::{Failure, Retried};
+use crate::model::step::{Failure, Retried};
 use crate::model::{
     Admission, AttemptToken, JobId, Page, PageRequest, QueueFilter, QueueStats, QueueStatus,
     Refusal, Report, Usage, Work,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::error::Result;
-use crate::model::work::Cancelling;
+use crate::model::step::Cancelling;
 use crate::model::{
     AttemptToken, JobFilter, JobId, NewJob, Page, PageRequest, ProviderName, Report, Source, Work,
 };

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::error::Result;
-use crate::model::work::{Failure, Retried};
+use crate::model::step::{Failure, Retried};
 use crate::model::{AttemptToken, JobId, Page, PageRequest, QueueFilter, QueueStats, Report, Work};
 
 /// How to claim.

@@ -9,7 +9,7 @@ use super::writer::Lane;
 use super::{SqliteStore, approvals};
 use crate::error::{Error, Result};
 use crate::model::rule::first_match;
-use crate::model::work::Cancelling;
+use crate::model::step::Cancelling;
 use crate::model::{
     ApprovalId, AttemptToken, Facts, Idempotency, JobFilter, JobId, JobStatus, JobType, NewJob,
     Page, PageRequest, ProviderName, QueueEntryId, Report, Rule, Source, UserId, Work,

@@ -18,7 +18,7 @@ use super::rows::{Columns, all, change, load, save, select_work, step, value, wo
 use super::settings::limits;
 use super::writer::Lane;
 use crate::error::{Error, Result};
-use crate::model::work::{Failure, Retried};
+use crate::model::step::{Failure, Retried};
 use crate::model::{
     Admission, AttemptToken, JobId, JobType, OrgId, Owner, Page, PageRequest, ProviderJobId,
     QueueFilter, QueueStats, QueueStatus, Refusal, Report, TeamId, Usage, UserId, Work,

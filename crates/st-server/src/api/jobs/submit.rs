@@ -150,8 +150,9 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 fn digest(provider: &ProviderName, body: &Map<String, Value>) -> String {
     let mut body = body.clone();
     body.remove("idempotency_key");
-    body.sort_keys();
-    let text = format!("{provider}\n{}", Value::Object(body));
+    let mut body = Value::Object(body);
+    body.sort_all_objects();
+    let text = format!("{provider}\n{body}");
     Sha256::digest(text.as_bytes())
         .iter()
         .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))

@@ -81,7 +81,10 @@ pub fn start_background_tasks(
     driver.register(Arc::new(expirer), Activator::new());
     let events = store.last_event();
     let running = driver.start();
-    running.wake_on_events(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);
+    running.wake_on(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);
+    for changes in providers.iter().filter_map(|provider| provider.changes()) {
+        running.wake_on(changes, &[TaskId::JobStatusPolling]);
+    }
     BackgroundTasks { running, dispatcher }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use st_log::{Chain, CorrelationId, InScope, LogContext, Logger, get_logger};
-use st_store::{Clock, EventId};
+use st_store::Clock;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -94,8 +94,12 @@ impl Driver {
 }
 
 impl Running {
-    /// Wakes these tasks whenever events were committed.
-    pub fn wake_on_events(&self, mut events: watch::Receiver<EventId>, tasks: &[TaskId]) {
+    /// Wakes these tasks whenever something changed.
+    pub fn wake_on<T: Send + Sync + 'static>(
+        &self,
+        mut source: watch::Receiver<T>,
+        tasks: &[TaskId],
+    ) {
         let activators: Vec<Activator> =
             tasks.iter().filter_map(|id| Some(self.tasks.get(id)?.0.clone())).collect();
         let stopping = self.stopping.clone();
@@ -103,7 +107,7 @@ impl Running {
             loop {
                 tokio::select! {
                     () = stopping.cancelled() => return,
-                    changed = events.changed() => if changed.is_err() { return },
+                    changed = source.changed() => if changed.is_err() { return },
                 }
                 activators.iter().for_each(Activator::activate);
             }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use st_log::CorrelationId;
 use st_store::{JobId, JobType, ProviderConfig, ProviderJobId, ProviderName, Report};
+use tokio::sync::watch;
 
 pub mod local;
 pub mod replicate;
@@ -149,6 +150,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
         marker: Marker,
         since: Timestamp,
     ) -> Result<Vec<Report>, ProviderError>;
+
+    /// Changes whenever the provider learns by itself that one of its jobs may have changed; `None`
+    /// where it has to be asked.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 
     /// Whether the provider knows us, and as whom.
     async fn validate(&self) -> Result<Account, ProviderError>;

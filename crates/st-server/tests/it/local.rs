@@ -16,6 +16,15 @@ async fn a_newcomer_submits_the_example_and_watches_it_go() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_job_on_this_machine_is_seen_before_the_next_poll() {
+    let server =
+        Server::start(Setup::default().with("SIMPLETUNER_JOB_POLL_INTERVAL", "3600")).await;
+    let config = json!({"command": "example", "steps": 2, "seconds": 1});
+    let job = server.submit("local", json!({"config": config})).await;
+    server.until(&job, "completed").await;
+}
+
+#[tokio::test]
 async fn an_example_that_fails_says_why() {
     let server = Server::start(Setup::default()).await;
     let config = json!({"command": "example", "steps": 2, "seconds": 0, "fail": true});

@@ -26,6 +26,7 @@ use serde_json::Value;
 use st_log::{Logger, get_logger};
 use st_store::{JobStatus, JobType, ProviderConfig, ProviderJobId, ProviderName, Report};
 use tokio::process::Command;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::provider::{Account, KnownJob, Marker, Provider, ProviderError, Submission};
@@ -79,6 +80,8 @@ pub struct RunnerCommand {
 pub struct Local {
     name: ProviderName,
     config: LocalConfig,
+    /// Counts the runners that ended.
+    ended: watch::Sender<u64>,
 }
 
 impl Local {
@@ -88,7 +91,7 @@ impl Local {
         if let Ok(dir) = std::path::absolute(&config.dir) {
             config.dir = dir;
         }
-        Self { name: ProviderName::new("local"), config }
+        Self { name: ProviderName::new("local"), config, ended: watch::Sender::new(0) }
     }
 
     /// The command that a job's input names.
@@ -132,12 +135,14 @@ impl Local {
             .kill_on_drop(false)
             .spawn()
             .map_err(|error| not_started(&runner.program, error))?;
+        let ended = self.ended.clone();
         drop(st_log::spawn(async move {
             if let Err(error) = child.wait().await {
                 st_log::debug!(
                     logger: LOG, error = &error as &dyn std::error::Error, "Runner cannot be awaited"
                 );
             }
+            ended.send_modify(|ended| *ended += 1);
         }));
         Ok(())
     }
@@ -272,6 +277,11 @@ impl Provider for Local {
     ) -> Result<Vec<Report>, ProviderError> {
         let attempt = self.attempt(&marker.to_string())?;
         Ok(blocking(move || attempt.report()).await?.into_iter().collect())
+    }
+
+    /// The end of every runner that this process started.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.ended.subscribe())
     }
 
     async fn validate(&self) -> Result<Account, ProviderError> {

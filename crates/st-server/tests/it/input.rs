@@ -48,8 +48,10 @@ async fn what_is_not_legal_is_refused_and_nothing_is_stored() {
     let unknown =
         server.post("/api/cloud/jobs/submit?provider=nowhere", json!({"config": {}})).await;
     assert_eq!(unknown.status, 422);
-    assert!(detail(&unknown).contains("nowhere"));
+    assert!(detail(&unknown).contains("provider: \"nowhere\" is not configured"));
     assert_eq!(server.get("/api/cloud/jobs").await.body["total"], 0);
+    let queue = server.get("/api/queue").await;
+    assert_eq!((queue.status, &queue.body["total"]), (200, &json!(0)), "empty, and no error");
 }
 
 #[tokio::test]

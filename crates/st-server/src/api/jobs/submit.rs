@@ -129,7 +129,8 @@ fn configured(api: &Api, name: &ProviderName) -> Result<std::sync::Arc<dyn Provi
         let hint =
             if name.as_str() == "replicate" { "set REPLICATE_API_TOKEN to use it; " } else { "" };
         let known = known.join(", ");
-        let message = format!("provider {name:?} is not configured; {hint}configured are: {known}");
+        let message =
+            format!("{:?} is not configured; {hint}configured are: {known}", name.as_str());
         Problem::invalid_field("/provider", message)
     })
 }

@@ -190,7 +190,7 @@ async fn compare(steps: Vec<Step>) {
 #[test]
 fn sqlite_and_memory_agree_on_random_steps() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let cases = if std::env::var_os("ST_SLOW").is_some() { 300 } else { 48 };
+    let cases = if std::env::var_os("ST_SLOW").is_some() { 150 } else { 48 };
     // A failing case is printed whole, so no file keeps it.
     let config =
         Config { cases, max_shrink_iters: 500, failure_persistence: None, ..Config::default() };

@@ -1,5 +1,7 @@
 //! Approvals in memory.
 
+use std::cmp::Reverse;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -34,7 +36,7 @@ impl ApprovalRepo for MemoryStore {
         let last = state.rules.iter().map(|rule| rule.id.0).max().unwrap_or(0);
         let rule = Rule { id: RuleId(last + 1), rule };
         state.rules.push(rule.clone());
-        state.rules.sort_by_key(|rule| (-rule.rule.priority, rule.id));
+        state.rules.sort_by_key(|rule| (Reverse(rule.rule.priority), rule.id));
         Ok(rule)
     }
 
@@ -59,7 +61,7 @@ impl ApprovalRepo for MemoryStore {
             .filter(|(asked, _)| filter.status.is_none_or(|status| asked.status == status))
             .map(|(asked, work)| (asked.id, work))
             .collect();
-        found.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+        found.sort_by_key(|(id, _)| Reverse(*id));
         let total = found.len() as u64;
         let items = page(found.into_iter().map(|(_, work)| work.clone()), request);
         Ok(Page { items, total })

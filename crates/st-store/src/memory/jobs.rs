@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Key, MemoryStore, State, page};
 use crate::error::{Error, Result};
+use crate::model::job::to_millis;
 use crate::model::rule::first_match;
 use crate::model::step::Cancelling;
 use crate::model::{
@@ -50,6 +51,10 @@ impl State {
             return Ok(Submitted { work, repeated: true });
         }
         let rule = self.asking_rule(&new, now)?;
+        if self.works.contains_key(&new.id) {
+            let source = format!("there is a job {} already", new.id).into();
+            return Err(Error::Database { operation: "store a job", source });
+        }
         self.entries += 1;
         self.approvals += i64::from(rule.is_some());
         let ids = (QueueEntryId(self.entries), ApprovalId(self.approvals));
@@ -57,7 +62,9 @@ impl State {
         let work = self.save(work);
         self.inputs.insert(new.id, new.input);
         if let Some(Idempotency { key, digest, expires_at }) = new.idempotency {
-            self.keys.insert((new.owner.user, key), Key { digest, job: new.id, expires_at });
+            let key = (new.owner.user, key);
+            let expires_at = to_millis(expires_at);
+            self.keys.insert(key, Key { digest, job: new.id, expires_at });
         }
         Ok(Submitted { work, repeated: false })
     }

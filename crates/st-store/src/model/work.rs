@@ -430,3 +430,6 @@ impl Work {
         if held == current { Ok(()) } else { Err(Refusal::StaleAttempt { held, current }) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! An error with its causes on one line.
 
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Causes that are followed at most; an error that is its own cause must not hang the program.
 const DEEPEST: usize = 64;
@@ -22,4 +23,35 @@ pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'a),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(error.source(), |&it| it.source()).take(DEEPEST)
+}
+
+/// The name of an error's type, as far as `Debug` gives it away: an error behind `dyn` has no other
+/// way to tell. For an enum that is the variant.
+pub(crate) fn kind(error: &(dyn Error + 'static)) -> String {
+    if error.is::<std::io::Error>() {
+        return "io::Error".to_owned();
+    }
+    let mut printed = Start(String::new());
+    // The end of the printing is an error of `Start`'s own making.
+    let _ended = catch_unwind(AssertUnwindSafe(|| write!(printed, "{error:?}")));
+    let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
+    let rest = printed.0.trim_start_matches(is_name);
+    let name = printed.0.strip_suffix(rest).unwrap_or_default();
+    let derived = rest.is_empty() || rest.starts_with('(') || rest.starts_with(" {");
+    if derived && name.starts_with(|it: char| it.is_ascii_uppercase()) {
+        name.to_owned()
+    } else {
+        "Error".to_owned()
+    }
+}
+
+/// Takes the start of a text and refuses the rest, so that a huge value costs nothing.
+struct Start(String);
+
+impl fmt::Write for Start {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        const ENOUGH: usize = 100;
+        self.0.extend(text.chars().take(ENOUGH.saturating_sub(self.0.len())));
+        if self.0.len() < ENOUGH { Ok(()) } else { Err(fmt::Error) }
+    }
 }

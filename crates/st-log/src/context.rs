@@ -1,21 +1,25 @@
 //! Fields for every line of a scope.
 //!
-//! A context is plain data until it is entered. What is entered never changes: an inner scope is a
-//! new, merged list, so a line needs no look at the scopes around it.
+//! A context is written down as JSON when it is built, not when a line is logged: a line only
+//! copies it. What is entered never changes; an inner scope is a new, merged text, so a line needs
+//! no look at the scopes around it.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::scope::local::{self, Frame};
-use crate::value::Value;
+use crate::members::{Members, members};
+use crate::scope::frame::Frame;
+use crate::scope::local;
+use crate::value::ToValue;
 
 /// Fields that every log line within a scope carries in `extra`.
 ///
 /// Scopes nest: a key set again by an inner scope replaces the outer one for as long as the inner
-/// scope lasts, and keeps its place.
-#[derive(Debug, Clone, Default)]
+/// scope lasts. The order in a line is outer before inner.
+#[derive(Clone, Default)]
 pub struct LogContext {
-    fields: Fields,
+    members: Members,
 }
 
 impl LogContext {
@@ -26,9 +30,8 @@ impl LogContext {
 
     /// With one field more; a key given twice has its last value.
     #[must_use]
-    pub fn field(mut self, key: &'static str, value: impl Into<Value>) -> Self {
-        let fields = self.fields.0.get_or_insert_default();
-        put(Arc::make_mut(fields), key, value.into());
+    pub fn field(mut self, key: &str, value: impl ToValue) -> Self {
+        self.members.put(key, &value.to_value());
         self
     }
 
@@ -36,64 +39,47 @@ impl LogContext {
     ///
     /// For code that does not await; a future takes [`InScope::in_context`](crate::InScope).
     pub fn enter(self) -> ContextGuard {
-        let entered = Arc::new(());
-        local::push(Frame::new(Arc::downgrade(&entered), self.fields));
-        ContextGuard { entered: Some(entered), stays_on_its_thread: PhantomData }
+        ContextGuard { entered: local::enter(self.members), stays_on_its_thread: PhantomData }
     }
 
-    pub(crate) fn fields(&self) -> &Fields {
-        &self.fields
+    pub(crate) fn into_members(self) -> Members {
+        self.members
+    }
+}
+
+impl fmt::Debug for LogContext {
+    /// The keys only: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = members(self.members.as_bytes()).map(|it| String::from_utf8_lossy(it.key));
+        f.write_str("LogContext ")?;
+        f.debug_list().entries(keys).finish()
     }
 }
 
 /// Ends the scope of [`LogContext::enter`] when it is dropped.
 ///
-/// Guards may be dropped in any order: each takes exactly its own fields away.
+/// Guards may be dropped in any order: each takes exactly its own fields away. One that is held
+/// across an `.await` would put its fields on whatever else runs on the thread meanwhile, so the
+/// future that does it cannot be spawned:
+///
+/// ```compile_fail
+/// st_log::spawn(async {
+///     let _fields = st_log::LogContext::new().field("job_id", "xyz789").enter();
+///     tokio::task::yield_now().await;
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "the fields are taken away when the guard is dropped"]
 pub struct ContextGuard {
-    entered: Option<Arc<()>>,
-    // A guard held across an await would put its fields on whatever task runs next on the thread,
-    // so it keeps such a future from being spawned.
+    /// None where there was nothing to enter: no field, or a thread at its very end.
+    entered: Option<Arc<Frame>>,
     stays_on_its_thread: PhantomData<*const ()>,
 }
 
 impl Drop for ContextGuard {
     fn drop(&mut self) {
-        drop(self.entered.take());
-        local::forget_left_frames();
-    }
-}
-
-/// Merged fields: each key once, in the order of first insertion.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Fields(Option<Arc<Vec<(&'static str, Value)>>>);
-
-impl Fields {
-    pub(crate) const NONE: Self = Self(None);
-
-    pub(crate) fn as_slice(&self) -> &[(&'static str, Value)] {
-        self.0.as_ref().map_or(&[], |fields| fields.as_slice())
-    }
-
-    /// These, with those of an inner scope.
-    pub(crate) fn merged(&self, inner: &Self) -> Self {
-        let (Some(outer), Some(inner)) = (&self.0, &inner.0) else {
-            return if inner.0.is_some() { inner.clone() } else { self.clone() };
-        };
-        let mut fields = Vec::with_capacity(outer.len() + inner.len());
-        fields.extend_from_slice(outer);
-        for (key, value) in inner.iter() {
-            put(&mut fields, key, value.clone());
+        if let Some(frame) = self.entered.take() {
+            local::leave(&frame);
         }
-        Self(Some(Arc::new(fields)))
-    }
-}
-
-/// Sets a field that may be there already.
-pub(crate) fn put(fields: &mut Vec<(&'static str, Value)>, key: &'static str, value: Value) {
-    match fields.iter_mut().find(|(known, _)| *known == key) {
-        Some((_, old)) => *old = value,
-        None => fields.push((key, value)),
     }
 }

@@ -11,15 +11,16 @@ use std::sync::{Arc, OnceLock};
 use http::HeaderName;
 
 use crate::scope::{Scope, local};
-use crate::value::Value;
+use crate::value::{ToValue, Value};
 
 /// The HTTP header that carries a correlation ID in both directions.
 pub const CORRELATION_ID_HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 
 /// Characters an ID may have at most.
 const LONGEST: usize = 128;
-/// A UUID fits; what is longer is shared instead of copied.
-const INLINE: usize = 36;
+/// What this crate generates fits; what is longer is shared instead of copied. With it, a scope is
+/// small enough to be put in force and taken out at every poll.
+const INLINE: usize = 22;
 
 /// Identifies a request or a background cycle in every log line it causes.
 ///
@@ -29,7 +30,7 @@ pub struct CorrelationId(Text);
 
 #[derive(Clone)]
 enum Text {
-    Inline { bytes: [u8; INLINE], len: usize },
+    Inline { len: u8, bytes: [u8; INLINE] },
     Shared(Arc<str>),
 }
 
@@ -63,9 +64,17 @@ impl CorrelationId {
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Text::Inline { bytes, len } => {
-                bytes.get(..*len).and_then(|it| str::from_utf8(it).ok()).unwrap_or_default()
+                let text = bytes.get(..usize::from(*len));
+                text.and_then(|it| str::from_utf8(it).ok()).unwrap_or_default()
             }
             Text::Shared(text) => text,
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Text::Inline { bytes, len } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Text::Shared(text) => text.as_bytes(),
         }
     }
 }
@@ -73,12 +82,12 @@ impl CorrelationId {
 impl Text {
     fn new(text: &str) -> Self {
         let mut bytes = [0; INLINE];
-        match bytes.get_mut(..text.len()) {
-            Some(start) => {
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(start), Ok(len)) => {
                 start.copy_from_slice(text.as_bytes());
-                Self::Inline { bytes, len: text.len() }
+                Self::Inline { len, bytes }
             }
-            None => Self::Shared(text.into()),
+            _ => Self::Shared(text.into()),
         }
     }
 }
@@ -110,11 +119,11 @@ pub fn clear_correlation_id() {
 
 /// Runs `work` with a correlation ID; a future takes [`InScope`](crate::InScope).
 pub fn with_correlation_id<R>(id: CorrelationId, work: impl FnOnce() -> R) -> R {
-    Scope::capture().with_id(id).in_scope(work)
+    Scope::capture().with_correlation_id(id).in_scope(work)
 }
 
-/// Sets the ID where it differs, so that reading a scope never leaves a trace of its own.
-pub(crate) fn set_id(id: Option<CorrelationId>) {
+/// Sets the ID where it differs, so that a scope without one does not come into being for it.
+fn set_id(id: Option<CorrelationId>) {
     if current_correlation_id() != id {
         local::write(|active| active.id = id);
     }
@@ -146,9 +155,9 @@ impl AsRef<str> for CorrelationId {
     }
 }
 
-impl From<CorrelationId> for Value {
-    fn from(id: CorrelationId) -> Self {
-        id.as_str().into()
+impl ToValue for CorrelationId {
+    fn to_value(&self) -> Value<'_> {
+        self.as_str().to_value()
     }
 }
 

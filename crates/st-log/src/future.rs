@@ -4,15 +4,18 @@
 //! future from thread to thread and touches nothing else that runs there. It is also in force while
 //! the future is dropped, because destructors log too.
 
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::context::{Fields, LogContext};
-use crate::correlation::{self, CorrelationId};
+use crate::context::LogContext;
+use crate::correlation::CorrelationId;
+use crate::members::Members;
 use crate::scope::Scope;
-use crate::scope::local::Active;
+use crate::scope::local::{self, Active};
+use crate::trace_context::TraceContext;
 
 /// Gives a future a scope of its own.
 pub trait InScope: Future + Sized {
@@ -20,20 +23,28 @@ pub trait InScope: Future + Sized {
     ///
     /// The correlation ID stays that of the scope around, also when the future sets it.
     fn in_context(self, context: LogContext) -> Scoped<Self> {
-        Scoped::new(self, Carried::Context(context), None)
+        Scoped::new(self, Carried::Fields(context.into_members()), Scope::root())
     }
 
     /// Every line of the future carries this ID and the fields of the scope it is polled in.
     fn with_correlation_id(self, id: CorrelationId) -> Scoped<Self> {
-        Scoped::new(self, Carried::Id, Some(id))
+        Scoped::new(self, Carried::Ids, Scope::root().with_correlation_id(id))
+    }
+
+    /// Every line of the future belongs to this trace; the rest is that of the scope it is polled
+    /// in.
+    fn with_trace_context(self, trace: TraceContext) -> Scoped<Self> {
+        Scoped::new(self, Carried::Ids, Scope::root().with_trace_context(trace))
     }
 
     /// Every line of the future carries what a line would carry here and now, wherever it runs.
     fn in_current_scope(self) -> Scoped<Self> {
-        let scope = Scope::capture();
-        let mut scoped = Scoped::new(self, Carried::Scope, scope.id().cloned());
-        scoped.scope.active.set_base(scope.fields().clone());
-        scoped
+        self.in_scope(Scope::capture())
+    }
+
+    /// Every line of the future carries what this scope carries, wherever it runs.
+    fn in_scope(self, scope: Scope) -> Scoped<Self> {
+        Scoped::new(self, Carried::Everything, scope)
     }
 }
 
@@ -59,9 +70,9 @@ pin_project! {
 }
 
 impl<F> Scoped<F> {
-    fn new(future: F, carried: Carried, id: Option<CorrelationId>) -> Self {
-        let active = Active::new(Fields::NONE, id);
-        Self { future: Some(future), scope: OwnScope { carried, active, begun: false } }
+    fn new(future: F, carried: Carried, scope: Scope) -> Self {
+        let scope = OwnScope { carried, active: scope.into_active() };
+        Self { future: Some(future), scope }
     }
 }
 
@@ -75,57 +86,49 @@ impl<F: Future> Future for Scoped<F> {
     }
 }
 
-/// What a future brings; the rest comes from the scope in which it is first polled.
-#[derive(Debug)]
-enum Carried {
-    Context(LogContext),
-    Id,
-    Scope,
-}
-
 #[derive(Debug)]
 struct OwnScope {
     carried: Carried,
     active: Active,
-    begun: bool,
+}
+
+/// What a future brings; the rest comes from the scope in which it is first polled.
+#[derive(Debug)]
+enum Carried {
+    /// These fields, not yet put on top of those around.
+    Fields(Members),
+    /// Fields that are in the scope already, and whatever IDs there are around.
+    FieldsInScope,
+    /// IDs, and the fields around have not been taken over yet.
+    Ids,
+    /// All that there is; nothing comes from around any more.
+    Everything,
 }
 
 impl OwnScope {
     fn run<R>(&mut self, work: impl FnOnce() -> R) -> R {
-        self.begin();
-        // Without an ID around, the task may have moved to a thread that does not know it yet.
-        if self.shares_id()
-            && let Some(around) = correlation::current_correlation_id()
-        {
-            self.active.id = Some(around);
+        match self.carried {
+            Carried::Everything => {
+                let _running = self.active.run();
+                work()
+            }
+            Carried::FieldsInScope => local::run_sharing(&mut self.active, work),
+            Carried::Fields(_) | Carried::Ids => {
+                self.begin();
+                self.run(work)
+            }
         }
-        let result = {
-            let _running = self.active.enter();
-            work()
-        };
-        if self.shares_id() {
-            correlation::set_id(self.active.id.clone());
-        }
-        result
     }
 
     fn begin(&mut self) {
-        if self.begun {
-            return;
-        }
-        self.begun = true;
-        match &self.carried {
-            Carried::Context(context) => {
-                let around = Scope::capture().with_inner(context.fields());
-                self.active.set_base(around.fields().clone());
+        let around = Scope::capture();
+        match mem::replace(&mut self.carried, Carried::Everything) {
+            Carried::Fields(fields) => {
+                self.active = around.with_members(fields).into_active();
+                self.carried = Carried::FieldsInScope;
             }
-            Carried::Id => self.active.set_base(Scope::capture().fields().clone()),
-            Carried::Scope => {}
+            Carried::Ids => self.active.fill_from(around),
+            Carried::FieldsInScope | Carried::Everything => {}
         }
-    }
-
-    /// An ID that is generated inside a context is the whole task's.
-    fn shares_id(&self) -> bool {
-        matches!(self.carried, Carried::Context(_))
     }
 }

@@ -10,40 +10,34 @@ use std::time::Duration;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::layer::{Formatter, LogLayer};
-use crate::output::Output;
+use crate::bridge::Bridge;
+use crate::filter::{Current, Filter};
+use crate::format::Formatter;
+use crate::layer::{Levels, LogLayer};
+use crate::own;
 use crate::settings::{EnvFault, Format, Settings};
-use crate::writer::Queue;
+use crate::sink::Sink;
+use crate::sink::output::Output;
 
 /// How long the end of the program waits for a slow disk or a reader that stands still.
 const AT_EXIT: Duration = Duration::from_secs(2);
 /// How long a panic waits; most are caught, and then the work goes on.
 const AT_PANIC: Duration = Duration::from_secs(1);
 
-/// Sets up logging for the whole program, once.
-///
-/// Panics are logged from now on, before what was the panic hook so far is called. Keep the guard
-/// until the end of `main`.
-pub fn init(settings: Settings) -> Result<LogGuard, Error> {
-    let mut outputs = Vec::new();
-    if let Some(path) = &settings.file {
-        let opened = Output::file(path);
-        outputs.push(opened.map_err(|source| Error::File { path: path.clone(), source })?);
-    }
-    outputs.push(Output::stdout());
-    let color = settings.color
-        && settings.file.is_none()
-        && settings.format == Format::Text
-        && io::stdout().is_terminal();
-    let formatter = Arc::new(Formatter::new(&settings, color));
-    let queue = Queue::start(outputs, Arc::clone(&formatter)).map_err(Error::Thread)?;
-    let layer = LogLayer::queued(settings.level, Arc::clone(&formatter), queue.clone());
-    if tracing::subscriber::set_global_default(Registry::default().with(layer)).is_err() {
-        queue.close();
+/// Sets up logging for the whole program, once: for `tracing`, for the `log` crate, and for panics
+/// where the settings say so. Keep the guard until the end of `main`.
+pub fn init(settings: &Settings) -> Result<LogGuard, Error> {
+    let opened = Opened::new(settings)?;
+    let subscriber = Registry::default().with(opened.layer(settings));
+    if tracing::subscriber::set_global_default(subscriber).is_err() {
+        opened.sink.close();
         return Err(Error::AlreadyInitialized);
     }
-    log_panics(queue.clone(), formatter);
-    Ok(LogGuard { handle: LogHandle { queue } })
+    opened.take_log_records();
+    if settings.log_panics {
+        opened.log_panics();
+    }
+    Ok(opened.guard())
 }
 
 /// [`init`] with the settings that the program's environment asks for.
@@ -53,22 +47,89 @@ pub fn init_from_env() -> Result<LogGuard, Error> {
         // A name that is not Unicode is none of ours; a value that is not gets its say in a fault.
         Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
     });
-    init(Settings::from_env(vars).map_err(|faults| Error::Environment(Faults(faults)))?)
+    init(&Settings::from_env(vars).map_err(|faults| Error::Environment(Faults(faults)))?)
 }
 
-fn log_panics(queue: Queue, formatter: Arc<Formatter>) {
-    let next = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        queue.push(&formatter.panic_line(panic));
-        queue.flush(AT_PANIC);
-        next(panic);
-    }));
+/// Opens stdout and the file, for a program that composes its own subscriber:
+///
+/// ```
+/// use tracing_subscriber::layer::SubscriberExt as _;
+///
+/// let (layer, log) = st_log::open(&st_log::Settings::default())?;
+/// let subscriber = tracing_subscriber::registry().with(layer.beside_others());
+/// # let subscriber = subscriber.with(None::<st_log::LogLayer>);
+/// tracing::subscriber::set_global_default(subscriber).expect("the first one");
+/// log.take_log_records();
+/// # Ok::<(), st_log::Error>(())
+/// ```
+pub fn open(settings: &Settings) -> Result<(LogLayer, LogGuard), Error> {
+    let opened = Opened::new(settings)?;
+    if settings.log_panics {
+        opened.log_panics();
+    }
+    Ok((opened.layer(settings), opened.guard()))
 }
 
-/// Keeps the promise that everything queued is written: dropping it waits for that, up to two
+/// What layer, bridge, panic hook and handle share.
+#[derive(Debug, Clone)]
+struct Opened {
+    filter: Current,
+    formatter: Arc<Formatter>,
+    sink: Sink,
+}
+
+impl Opened {
+    fn new(settings: &Settings) -> Result<Self, Error> {
+        let mut outputs = Vec::new();
+        if let Some(path) = &settings.file {
+            let opened = Output::file(path);
+            outputs.push(opened.map_err(|source| Error::File { path: path.clone(), source })?);
+        }
+        outputs.push(Output::stdout());
+        let color = settings.color
+            && settings.file.is_none()
+            && settings.format == Format::Text
+            && io::stdout().is_terminal();
+        let formatter = Arc::new(Formatter::new(settings, color));
+        let sink = Sink::open(settings.writer, &formatter, outputs).map_err(Error::Thread)?;
+        Ok(Self { filter: Current::new(settings.level.clone()), formatter, sink })
+    }
+
+    fn layer(&self, settings: &Settings) -> LogLayer {
+        let Self { filter, formatter, sink } = self.clone();
+        LogLayer::new(settings, filter, formatter, sink)
+    }
+
+    fn guard(self) -> LogGuard {
+        LogGuard { handle: LogHandle { opened: self } }
+    }
+
+    /// False where another logger has them already; then they are its business.
+    fn take_log_records(&self) -> bool {
+        let Self { filter, formatter, sink } = self.clone();
+        let hint = filter.get().log_hint();
+        let taken = log::set_boxed_logger(Box::new(Bridge { filter, formatter, sink })).is_ok();
+        if taken {
+            log::set_max_level(hint);
+        }
+        taken
+    }
+
+    fn log_panics(&self) {
+        let Self { formatter, sink, .. } = self.clone();
+        let next = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            sink.write(&own::panic_line(&formatter, panic), crate::level::Level::Critical);
+            sink.flush(AT_PANIC);
+            next(panic);
+        }));
+    }
+}
+
+/// Keeps the promise that everything logged is written: dropping it waits for that, up to two
 /// seconds.
 #[derive(Debug)]
-#[must_use = "dropping the guard waits for the queue and makes later lines slow"]
+#[must_use = "dropping the guard waits for what is not written yet, and makes later lines slow"]
 pub struct LogGuard {
     handle: LogHandle,
 }
@@ -77,6 +138,11 @@ impl LogGuard {
     /// A handle for other parts of the program.
     pub fn handle(&self) -> LogHandle {
         self.handle.clone()
+    }
+
+    /// See [`LogHandle::take_log_records`].
+    pub fn take_log_records(&self) -> bool {
+        self.handle.take_log_records()
     }
 
     /// See [`LogHandle::flush`].
@@ -93,38 +159,66 @@ impl LogGuard {
     pub fn dropped_lines(&self) -> u64 {
         self.handle.dropped_lines()
     }
+
+    /// See [`LogHandle::level`].
+    pub fn level(&self) -> Filter {
+        self.handle.level()
+    }
+
+    /// See [`LogHandle::set_level`].
+    pub fn set_level(&self, level: impl Into<Filter>) {
+        self.handle.set_level(level);
+    }
 }
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        self.handle.queue.flush(AT_EXIT);
-        self.handle.queue.hurry();
+        self.handle.opened.sink.flush(AT_EXIT);
+        self.handle.opened.sink.hurry();
     }
 }
 
 /// What can be done with the log while the program runs.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
-    queue: Queue,
+    opened: Opened,
 }
 
 impl LogHandle {
-    /// Waits until everything logged so far is written. False when that takes longer than `timeout`.
+    /// Takes the records of the `log` crate too, as [`init`] does by itself. False where another
+    /// logger has them already.
+    pub fn take_log_records(&self) -> bool {
+        self.opened.take_log_records()
+    }
+
+    /// Waits until everything logged so far is written. False when that takes longer than `timeout`
+    /// or cannot be done.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.queue.flush(timeout)
+        self.opened.sink.flush(timeout)
     }
 
-    /// Opens the log file again, after it was renamed by a rotation.
+    /// Opens the log file again, at once; without this, a file that was renamed or removed is
+    /// noticed about two seconds later.
     ///
-    /// Returns at once. Where the file cannot be opened the old one is kept and a warning logged.
+    /// Where the file cannot be opened the old one is kept and a warning logged.
     pub fn reopen(&self) {
-        self.queue.reopen();
+        self.opened.sink.reopen();
     }
 
-    /// Lines that were lost since the start, because the queue was full or writing failed; a line
-    /// that two outputs lost counts twice.
+    /// Lines that were lost since the start, because there was no room for them or writing failed;
+    /// a line that two outputs lost counts twice.
     pub fn dropped_lines(&self) -> u64 {
-        self.queue.dropped()
+        self.opened.sink.dropped()
+    }
+
+    /// Which events are logged at the moment.
+    pub fn level(&self) -> Filter {
+        Levels(self.opened.filter.clone()).get()
+    }
+
+    /// Changes which events are logged, from now on and everywhere.
+    pub fn set_level(&self, level: impl Into<Filter>) {
+        Levels(self.opened.filter.clone()).set(level.into());
     }
 }
 

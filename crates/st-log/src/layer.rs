@@ -3,194 +3,198 @@
 //! The layer filters, formats and hands on; it holds no lock and no thread-local variable while it
 //! reads an event, so whatever is logged may log something itself.
 
-use std::backtrace::Backtrace;
-use std::fmt;
-use std::io::Write;
-use std::panic::PanicHookInfo;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use jiff::Timestamp;
 use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use crate::correlation::CorrelationId;
-use crate::level::{Filter, Level, dotted};
-use crate::record::{Record, Source};
-use crate::scope::Scope;
-use crate::settings::{Format, Settings};
-use crate::value::Value;
-use crate::visit::Visited;
-use crate::writer::Queue;
+use crate::draft::{Buffers, Draft, with_buffers};
+use crate::filter::{Current, Filter};
+use crate::format::Formatter;
+use crate::settings::Settings;
+use crate::sink::Sink;
+use crate::site::{Site, dotted};
+use crate::spans::SpanFields;
+use crate::visit::{LoggerName, Visitor};
 
-/// Under which name this crate speaks for itself.
-const OWN_LOGGER: &str = "simpletuner.cloud.log";
-
-/// Formats every event that passes the filter. Made by [`layer`], for a [`Registry`].
+/// Formats every event that passes the filter. Made by [`layer`] or [`open`](crate::open), for a
+/// [`Registry`].
 ///
 /// [`Registry`]: tracing_subscriber::Registry
 #[derive(Debug)]
 pub struct LogLayer {
-    filter: Filter,
+    filter: Current,
     formatter: Arc<Formatter>,
-    target: Target,
+    sink: Sink,
+    include_span_fields: bool,
+    beside_others: bool,
 }
 
-/// A layer that writes each line to `sink` at once, with one `write_all`.
+/// A layer that hands each line, with its newline, to `write`.
 ///
 /// For tests, and for programs with their own idea of where lines go: the file in the settings is
-/// not opened, and lines that the sink refuses are lost. The sink must not log.
-pub fn layer(settings: Settings, sink: impl Write + Send + 'static) -> LogLayer {
-    let formatter = Arc::new(Formatter::new(&settings, false));
-    LogLayer { filter: settings.level, formatter, target: Target::Sink(Mutex::new(Box::new(sink))) }
-}
-
-enum Target {
-    /// The lock keeps lines whole.
-    Sink(Mutex<Box<dyn Write + Send>>),
-    Queue(Queue),
-}
-
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sink(_) => "Sink",
-            Self::Queue(_) => "Queue",
-        })
-    }
+/// not opened. `write` must not log.
+pub fn layer(settings: &Settings, write: impl Fn(&[u8]) + Send + Sync + 'static) -> LogLayer {
+    let formatter = Arc::new(Formatter::new(settings, false));
+    LogLayer::new(
+        settings,
+        Current::new(settings.level.clone()),
+        formatter,
+        Sink::Own(Arc::new(write)),
+    )
 }
 
 impl LogLayer {
-    pub(crate) fn queued(filter: Filter, formatter: Arc<Formatter>, queue: Queue) -> Self {
-        Self { filter, formatter, target: Target::Queue(queue) }
+    pub(crate) fn new(
+        settings: &Settings,
+        filter: Current,
+        formatter: Arc<Formatter>,
+        sink: Sink,
+    ) -> Self {
+        Self {
+            filter,
+            formatter,
+            sink,
+            include_span_fields: settings.include_span_fields,
+            beside_others: false,
+        }
     }
 
-    fn write(&self, line: &str) {
-        match &self.target {
-            Target::Sink(sink) => {
-                let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-                if sink.write_all(line.as_bytes()).is_err() {
-                    // Promised: the line is lost, and there is nobody to tell.
-                }
-            }
-            Target::Queue(queue) => queue.push(line),
-        }
+    /// Filters for itself only.
+    ///
+    /// Without this, what the level hides does not even come into being, for no layer: that is what
+    /// makes a hidden event cost nothing. With it, layers beside this one see every event and span
+    /// that they themselves ask for, and a hidden event costs what it costs to find out.
+    #[must_use]
+    pub fn beside_others(self) -> Self {
+        Self { beside_others: true, ..self }
+    }
+
+    fn wants(&self, metadata: &Metadata<'_>) -> bool {
+        let is_kept_span = || {
+            self.include_span_fields
+                && metadata.is_span()
+                && *metadata.level() <= tracing::Level::INFO
+        };
+        self.filter.get().passes(metadata) || is_kept_span()
     }
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.filter.passes(metadata) { Interest::always() } else { Interest::never() }
+        if self.beside_others || self.wants(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        self.filter.passes(metadata)
+        self.beside_others || self.wants(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.filter.hint())
+        if self.beside_others {
+            return None;
+        }
+        let hint = self.filter.get().hint();
+        Some(if self.include_span_fields { hint.max(LevelFilter::INFO) } else { hint })
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if self.include_span_fields
+            && let Some(span) = context.span(id)
+        {
+            SpanFields::create(&span, attributes, &self.formatter.redaction);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if self.include_span_fields
+            && let Some(span) = context.span(id)
+        {
+            SpanFields::record(&span, values, &self.formatter.redaction);
+        }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let scope = Scope::capture();
-        let mut visited = Visited::new(scope.fields());
-        event.record(&mut visited);
         let metadata = event.metadata();
-        let level = Level::of(metadata);
-        let module = metadata.module_path();
-        let span = context.event_span(event).map(|span| span.metadata());
-        let function = visited
-            .function
-            .as_deref()
-            .or_else(|| span.filter(|it| it.module_path() == module).map(Metadata::name))
-            .or_else(|| module.unwrap_or(metadata.target()).rsplit("::").next())
-            .unwrap_or_default();
-        self.write(&self.formatter.line(&Record {
-            at: now(),
-            level,
-            logger: dotted(metadata.target()),
-            message: &visited.message,
-            correlation_id: scope.id().unwrap_or_else(|| CorrelationId::of_process()),
-            source: Source::new(metadata.file(), metadata.line(), function),
-            exception: visited.exception,
-            stack: self.formatter.stack_of(level),
-            extra: &visited.extra,
-        }));
+        if self.beside_others && !self.filter.get().passes(metadata) {
+            return;
+        }
+        with_buffers(|buffers| {
+            let Buffers { parts, recent } = buffers;
+            let Formatter { sites, redaction, .. } = &*self.formatter;
+            let mut fallback = None;
+            let site = recent.get(metadata, sites, redaction, &mut fallback);
+            let mut draft = if site.is_dynamic {
+                let mut name = LoggerName::default();
+                event.record(&mut name);
+                if site.level < self.filter.get().level_of(&name.0) {
+                    return;
+                }
+                Draft::begin(&self.formatter, parts, site.level, &dotted(&name.0))
+            } else {
+                Draft::begin_at(&self.formatter, parts, site)
+            };
+            event.record(&mut Visitor { draft: &mut draft, site });
+            self.finish(draft, site, event, &context);
+        });
     }
 }
 
-/// How records become lines.
-#[derive(Debug)]
-pub(crate) struct Formatter {
-    format: Format,
-    color: bool,
-    include_stack_info: bool,
-}
-
-impl Formatter {
-    pub(crate) fn new(settings: &Settings, color: bool) -> Self {
-        let Settings { format, include_stack_info, .. } = *settings;
-        Self { format, color, include_stack_info }
-    }
-
-    fn line(&self, record: &Record<'_>) -> String {
-        record.line(self.format, self.color)
-    }
-
-    fn stack_of(&self, level: Level) -> Option<String> {
-        let wanted = self.include_stack_info && level >= Level::Error;
-        wanted.then(|| Backtrace::force_capture().to_string())
-    }
-
-    /// A line about the log itself.
-    pub(crate) fn own_line(&self, message: &str, extra: &[(&'static str, Value)]) -> String {
-        self.line(&Record {
-            at: now(),
-            level: Level::Warning,
-            logger: OWN_LOGGER.into(),
-            message,
-            correlation_id: CorrelationId::of_process(),
-            source: Source::new(Some(file!()), Some(line!()), "own_line"),
-            exception: None,
-            stack: None,
-            extra,
-        })
-    }
-
-    /// A line about a panic. One in the main thread ends the program; any other may be caught.
-    pub(crate) fn panic_line(&self, panic: &PanicHookInfo<'_>) -> String {
-        let thread = std::thread::current();
-        let name = thread.name().unwrap_or("unnamed");
-        let level = if name == "main" { Level::Critical } else { Level::Error };
-        let scope = Scope::capture();
-        let mut extra = scope.fields().as_slice().to_vec();
-        crate::context::put(&mut extra, "thread", name.into());
-        let place = panic.location();
-        let file = place.map(std::panic::Location::file);
-        let stem = file.and_then(|it| std::path::Path::new(it).file_stem()?.to_str());
-        self.line(&Record {
-            at: now(),
-            level,
-            logger: OWN_LOGGER.into(),
-            message: &format!("Panicked: {}", panic.payload_as_str().unwrap_or("no message")),
-            correlation_id: scope.id().unwrap_or_else(|| CorrelationId::of_process()),
-            // A panic does not say in which function it was; its module comes nearest.
-            source: Source::new(
-                file,
-                place.map(std::panic::Location::line),
-                stem.unwrap_or_default(),
-            ),
-            exception: None,
-            stack: self.stack_of(level),
-            extra: &extra,
-        })
+impl LogLayer {
+    fn finish<S: Subscriber + for<'a> LookupSpan<'a>>(
+        &self,
+        mut draft: Draft<'_>,
+        site: &Site,
+        event: &Event<'_>,
+        context: &Context<'_, S>,
+    ) {
+        let needs_span = self.include_span_fields || !draft.has_source();
+        let span = if needs_span { context.event_span(event) } else { None };
+        if !draft.has_source() {
+            let metadata = event.metadata();
+            let module = metadata.module_path();
+            let around =
+                span.as_ref().map(SpanRef::metadata).filter(|it| it.module_path() == module);
+            let last = module.unwrap_or(metadata.target()).rsplit("::").next();
+            draft.source(&site.source, around.map(Metadata::name).or(last).unwrap_or_default());
+        }
+        let span = span.filter(|_| self.include_span_fields);
+        let level = site.level;
+        match &span {
+            Some(span) => {
+                let extensions = span.extensions();
+                let fields = extensions.get::<SpanFields>().map(SpanFields::members);
+                let line = draft.finish(fields);
+                // A lock of the registry is held as long as these are.
+                drop(extensions);
+                self.sink.write(line, level);
+            }
+            None => self.sink.write(draft.finish(None), level),
+        }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place where a line gets its time")]
-fn now() -> Timestamp {
-    Timestamp::now()
+/// Reads and changes what the log does while the program runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Levels(pub(crate) Current);
+
+impl Levels {
+    pub(crate) fn get(&self) -> Filter {
+        self.0.get().as_ref().clone()
+    }
+
+    pub(crate) fn set(&self, filter: Filter) {
+        self.0.set(filter);
+        // Each place in the code asks once more; then it knows again without asking.
+        tracing::callsite::rebuild_interest_cache();
+        log::set_max_level(self.0.get().log_hint());
+    }
 }

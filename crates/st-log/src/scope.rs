@@ -2,19 +2,28 @@
 //!
 //! A scope belongs to a unit of work, not to a thread. Code that runs on another thread or in
 //! another task has this scope only where it was taken along: by [`InScope`](crate::InScope), by
-//! [`spawn`](crate::spawn) or as a [`Scope`].
+//! [`spawn`](crate::spawn()) or as a [`Scope`].
 
+pub(crate) mod frame;
 pub(crate) mod local;
 
-use crate::context::Fields;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::context::LogContext;
 use crate::correlation::CorrelationId;
+use crate::members::{Members, members};
+use crate::trace_context::TraceContext;
+use frame::Frame;
 use local::Active;
 
-/// A snapshot of fields and correlation ID, to take along to another thread or task.
-#[derive(Debug, Clone, Default)]
+/// A snapshot of fields and correlation ID, to take along to another thread or task, or to put into
+/// a queue beside the work and restore when it is taken out.
+#[derive(Clone, Default)]
 pub struct Scope {
-    fields: Fields,
     id: Option<CorrelationId>,
+    trace: Option<TraceContext>,
+    top: Option<Arc<Frame>>,
 }
 
 impl Scope {
@@ -25,32 +34,66 @@ impl Scope {
 
     /// The scope of the running code.
     pub fn capture() -> Self {
-        local::read(|active| Self { fields: active.fields().clone(), id: active.id.clone() })
-            .unwrap_or_default()
+        local::read(|active| Self {
+            id: active.id.clone(),
+            trace: active.trace.clone(),
+            top: active.top().cloned(),
+        })
+        .unwrap_or_default()
     }
 
-    /// Runs `work` in this scope. What `work` changes is forgotten afterwards.
-    pub fn in_scope<R>(&self, work: impl FnOnce() -> R) -> R {
-        let mut active = Active::new(self.fields.clone(), self.id.clone());
-        let _running = active.enter();
-        work()
+    /// This scope with another correlation ID.
+    #[must_use]
+    pub fn with_correlation_id(self, id: CorrelationId) -> Self {
+        Self { id: Some(id), ..self }
     }
 
-    pub(crate) fn fields(&self) -> &Fields {
-        &self.fields
+    /// This scope with another trace context.
+    #[must_use]
+    pub fn with_trace_context(self, trace: TraceContext) -> Self {
+        Self { trace: Some(trace), ..self }
     }
 
-    pub(crate) fn id(&self) -> Option<&CorrelationId> {
+    /// This scope with more fields.
+    #[must_use]
+    pub fn with_context(self, context: LogContext) -> Self {
+        self.with_members(context.into_members())
+    }
+
+    pub(crate) fn with_members(self, fields: Members) -> Self {
+        if fields.as_bytes().is_empty() {
+            return self;
+        }
+        Self { top: Some(Arc::new(Frame::new(self.top, fields))), ..self }
+    }
+
+    /// The correlation ID, where there is one: what a queue on disk has to keep.
+    pub fn correlation_id(&self) -> Option<&CorrelationId> {
         self.id.as_ref()
     }
 
-    pub(crate) fn with_id(mut self, id: CorrelationId) -> Self {
-        self.id = Some(id);
-        self
+    /// Runs `work` in this scope. What `work` changes is forgotten afterwards. A future takes
+    /// [`InScope::in_scope`](crate::InScope::in_scope).
+    pub fn in_scope<R>(&self, work: impl FnOnce() -> R) -> R {
+        let mut active = self.clone().into_active();
+        let _running = active.run();
+        work()
     }
 
-    pub(crate) fn with_inner(mut self, inner: &Fields) -> Self {
-        self.fields = self.fields.merged(inner);
-        self
+    pub(crate) fn into_active(self) -> Active {
+        Active::new(self.id, self.trace, self.top)
+    }
+}
+
+impl fmt::Debug for Scope {
+    /// The keys of the fields only: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self.top.as_ref().map_or(&[][..], |it| it.members().as_bytes());
+        let keys: Vec<_> = members(fields).map(|it| String::from_utf8_lossy(it.key)).collect();
+        f.debug_struct("Scope")
+            .field("correlation_id", &self.id)
+            .field("trace_context", &self.trace)
+            .field("fields", &keys)
+            .finish()
     }
 }

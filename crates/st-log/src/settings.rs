@@ -5,16 +5,24 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
-use crate::level::Filter;
+use crate::filter::Filter;
+use crate::redact::Redaction;
 
 const LEVEL: &str = "SIMPLETUNER_LOG_LEVEL";
 const FORMAT: &str = "SIMPLETUNER_LOG_FORMAT";
 const FILE: &str = "SIMPLETUNER_LOG_FILE";
 const NO_COLOR: &str = "NO_COLOR";
 
-/// How to log. The default is INFO and above as JSON to stdout.
+/// What a record has at most, so that Docker, which cuts at 16 KiB, leaves it whole.
+const MAX_RECORD_BYTES: usize = 16_000;
+/// About ten thousand lines.
+const CAPACITY: usize = 4 << 20;
+
+/// How to log. The default is INFO and above as JSON to stdout, each line written at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Settings {
     /// Which events are logged.
     pub level: Filter,
@@ -22,10 +30,25 @@ pub struct Settings {
     pub format: Format,
     /// A file to append to, besides stdout. Its folder must exist.
     pub file: Option<PathBuf>,
+    /// Who writes, and when.
+    pub writer: Writer,
     /// Whether errors carry the stack they were logged from, as `stack_info`.
     pub include_stack_info: bool,
+    /// Whether the fields of `tracing` spans are in `extra` too. Spans of INFO and above are then
+    /// kept whatever the level is.
+    pub include_span_fields: bool,
+    /// Whether records of a scope with a [`TraceContext`](crate::TraceContext) have `trace_id` and
+    /// `span_id`.
+    pub trace_context: bool,
+    /// Whether panics are logged at CRITICAL, before what was the panic hook so far is called.
+    pub log_panics: bool,
     /// Whether text on a terminal may be coloured; with a file it never is, as both get the same.
     pub color: bool,
+    /// Which fields are secrets.
+    pub redaction: Redaction,
+    /// How long a record may be, with its newline; what is longer is cut inside its longest texts.
+    /// At least 1024.
+    pub max_record_bytes: usize,
 }
 
 impl Default for Settings {
@@ -34,10 +57,50 @@ impl Default for Settings {
             level: Filter::default(),
             format: Format::default(),
             file: None,
+            writer: Writer::default(),
             include_stack_info: false,
+            include_span_fields: false,
+            trace_context: false,
+            log_panics: false,
             color: true,
+            redaction: Redaction::default(),
+            max_record_bytes: MAX_RECORD_BYTES,
         }
     }
+}
+
+/// Who writes lines, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Writer {
+    /// The thread that logs, before its call returns: one write per line and output. What was
+    /// logged is safe from the end of the process, however it comes.
+    ///
+    /// A reader of stdout that does not keep up is waited for, up to 100 ms within any second; what
+    /// it still has no room for is dropped and counted.
+    #[default]
+    Direct,
+    /// A thread, many lines at once: WARNING and above at once, others after 20 ms at the latest.
+    /// Logging costs less, and the process may take what is not written yet with it.
+    Batched {
+        /// Bytes that may wait.
+        capacity: usize,
+        /// What happens to a line for which there is no room.
+        overflow: Overflow,
+    },
+}
+
+impl Writer {
+    /// Batched, with 4 MiB, and what does not fit dropped and counted.
+    pub const BATCHED: Self = Self::Batched { capacity: CAPACITY, overflow: Overflow::Drop };
+}
+
+/// What happens to a line for which there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// It is dropped at once, and counted.
+    Drop,
+    /// Whoever logs waits so long at most; then the line is dropped, and counted.
+    Wait(Duration),
 }
 
 impl Settings {
@@ -168,8 +231,8 @@ mod tests {
                 .with("hyper", Level::Critical),
             format: Format::Text,
             file: Some("/var/log/simpletuner/cloud.log".into()),
-            include_stack_info: false,
             color: false,
+            ..Settings::default()
         };
         assert_eq!(from(&vars).unwrap(), expected);
     }

@@ -1,13 +1,17 @@
 //! The value of a field, with the type it has in JSON.
 
 use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::json;
 
 /// What a field holds; it keeps its JSON type in the record.
-///
-/// Floats that are not finite print as `null`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Value {
+pub enum Value<'a> {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -20,93 +24,159 @@ pub enum Value {
     I128(i128),
     /// A whole number above `i128::MAX`.
     U128(u128),
-    /// A fraction; printed as short as it reads back the same.
+    /// A fraction, printed as the shortest decimal that is this `f32`; `null` where not finite.
+    F32(f32),
+    /// A fraction, printed as the shortest decimal that is this `f64`; `null` where not finite.
     F64(f64),
     /// A text.
-    String(Cow<'static, str>),
-    /// Anything that JSON can say, nested as deep as it is.
-    Json(serde_json::Value),
+    String(Cow<'a, str>),
+    /// Anything else that JSON can say; see [`json`](crate::json()).
+    Json(Json),
 }
 
-impl From<bool> for Value {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
+/// A value of any depth that is JSON already. Made by [`json`](crate::json()).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Json(Vec<u8>);
+
+impl Json {
+    pub(crate) fn of(value: &(impl Serialize + ?Sized)) -> Self {
+        Self(json::of(value))
+    }
+
+    /// What is JSON already, with the record's separators.
+    pub(crate) fn written(text: Vec<u8>) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
-macro_rules! from_integers {
+/// What can be the value of a field.
+pub trait ToValue {
+    /// The value; it is written down at once, so nothing has to be copied for it.
+    fn to_value(&self) -> Value<'_>;
+}
+
+impl Value<'_> {
+    /// Appends it as JSON.
+    pub(crate) fn push(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Bool(true) => out.extend_from_slice(b"true"),
+            Self::Bool(false) => out.extend_from_slice(b"false"),
+            Self::I64(it) => json::push_int(out, *it),
+            Self::U64(it) => json::push_int(out, *it),
+            Self::I128(it) => json::push_int(out, *it),
+            Self::U128(it) => json::push_int(out, *it),
+            Self::F32(it) => json::push_float(out, *it),
+            Self::F64(it) => json::push_float(out, *it),
+            Self::String(it) => json::push_str(out, it),
+            Self::Json(it) => out.extend_from_slice(it.as_bytes()),
+        }
+    }
+}
+
+macro_rules! numbers {
     ($($from:ty => $variant:ident),+ $(,)?) => {
-        $(impl From<$from> for Value {
-            fn from(value: $from) -> Self {
-                Self::$variant(value.into())
+        $(impl ToValue for $from {
+            fn to_value(&self) -> Value<'_> {
+                Value::$variant((*self).into())
             }
         })+
     };
 }
 
-from_integers! {
+numbers! {
+    bool => Bool,
     i8 => I64, i16 => I64, i32 => I64, i64 => I64, i128 => I128,
     u8 => U64, u16 => U64, u32 => U64, u64 => U64, u128 => U128,
-    f64 => F64,
+    f32 => F32, f64 => F64,
 }
 
-impl From<usize> for Value {
-    fn from(value: usize) -> Self {
-        u64::try_from(value).map_or(Self::Null, Self::U64)
+impl ToValue for usize {
+    fn to_value(&self) -> Value<'_> {
+        u64::try_from(*self).map_or(Value::Null, Value::U64)
     }
 }
 
-impl From<isize> for Value {
-    fn from(value: isize) -> Self {
-        i64::try_from(value).map_or(Self::Null, Self::I64)
+impl ToValue for isize {
+    fn to_value(&self) -> Value<'_> {
+        i64::try_from(*self).map_or(Value::Null, Value::I64)
     }
 }
 
-impl From<f32> for Value {
-    /// As the decimal it stands for: 0.1 and not 0.10000000149011612.
-    fn from(value: f32) -> Self {
-        Self::F64(value.to_string().parse().unwrap_or_else(|_| value.into()))
+impl ToValue for str {
+    fn to_value(&self) -> Value<'_> {
+        Value::String(self.into())
     }
 }
 
-impl From<char> for Value {
-    fn from(value: char) -> Self {
-        Self::String(value.to_string().into())
+impl ToValue for String {
+    fn to_value(&self) -> Value<'_> {
+        self.as_str().to_value()
     }
 }
 
-impl From<&str> for Value {
-    fn from(value: &str) -> Self {
-        Self::String(value.to_owned().into())
+impl ToValue for char {
+    fn to_value(&self) -> Value<'_> {
+        Value::String(self.to_string().into())
     }
 }
 
-impl From<String> for Value {
-    fn from(value: String) -> Self {
-        Self::String(value.into())
+impl ToValue for [u8] {
+    /// As text; what is not UTF-8 becomes U+FFFD.
+    fn to_value(&self) -> Value<'_> {
+        Value::String(String::from_utf8_lossy(self))
     }
 }
 
-impl From<&String> for Value {
-    fn from(value: &String) -> Self {
-        value.as_str().into()
+impl ToValue for Vec<u8> {
+    fn to_value(&self) -> Value<'_> {
+        self.as_slice().to_value()
     }
 }
 
-impl From<Cow<'static, str>> for Value {
-    fn from(value: Cow<'static, str>) -> Self {
-        Self::String(value)
+impl ToValue for serde_json::Value {
+    fn to_value(&self) -> Value<'_> {
+        Value::Json(Json::of(self))
     }
 }
 
-impl From<serde_json::Value> for Value {
-    fn from(value: serde_json::Value) -> Self {
-        Self::Json(value)
+impl ToValue for Json {
+    fn to_value(&self) -> Value<'_> {
+        Value::Json(self.clone())
     }
 }
 
-impl<T: Into<Self>> From<Option<T>> for Value {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, Into::into)
+impl ToValue for Value<'_> {
+    fn to_value(&self) -> Value<'_> {
+        self.clone()
     }
 }
+
+impl<T: ToValue> ToValue for Option<T> {
+    /// `null` for `None`.
+    fn to_value(&self) -> Value<'_> {
+        self.as_ref().map_or(Value::Null, T::to_value)
+    }
+}
+
+impl<T: ToValue + ToOwned + ?Sized> ToValue for Cow<'_, T> {
+    fn to_value(&self) -> Value<'_> {
+        self.as_ref().to_value()
+    }
+}
+
+macro_rules! pointers {
+    ($($pointer:ty),+ $(,)?) => {
+        $(impl<T: ToValue + ?Sized> ToValue for $pointer {
+            fn to_value(&self) -> Value<'_> {
+                (**self).to_value()
+            }
+        })+
+    };
+}
+
+pointers!(&T, Box<T>, Rc<T>, Arc<T>);

@@ -102,7 +102,7 @@ impl Serve {
             Ok(config) => config,
             Err(faults) => return fail(EXIT_USAGE, &faults.to_string()),
         };
-        let log = match st_log::init(config.log.clone()) {
+        let log = match st_log::init(&config.log) {
             Ok(log) => log,
             Err(error) => return fail(EXIT_USAGE, &Chain(&error).to_string()),
         };

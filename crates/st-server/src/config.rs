@@ -155,6 +155,7 @@ impl Config {
         let usual = st_log::Settings::default();
         Ok(Self {
             log: st_log::Settings {
+                log_panics: true,
                 level: env.log_level.or(file.log_level).unwrap_or(usual.level),
                 format: env.log_format.or(file.log_format).unwrap_or(usual.format),
                 file: env.log_file.or(file.log_file),

@@ -15,7 +15,7 @@ async fn each_request_leaves_one_debug_line_without_secrets() {
     drop(std::fs::remove_file(&file));
     let env = [("SIMPLETUNER_LOG_LEVEL", "DEBUG"), ("SIMPLETUNER_LOG_FILE", file.as_str())];
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let log = st_log::init(Settings::from_env(env).unwrap()).unwrap();
+    let log = st_log::init(&Settings::from_env(env).unwrap()).unwrap();
     let server = Server::start(|request| {
         if request.head.starts_with("GET") { ok("{}") } else { Reply::Close(String::new()) }
     })

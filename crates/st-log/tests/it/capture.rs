@@ -1,10 +1,9 @@
 //! Running code and reading what it logged.
 
-use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use st_log::Settings;
+use st_log::{LogLayer, Settings};
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -13,27 +12,20 @@ use tracing_subscriber::layer::SubscriberExt as _;
 pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Captured {
+    pub(crate) fn layer(&self, settings: &Settings) -> LogLayer {
+        let lines = Arc::clone(&self.0);
+        st_log::layer(settings, move |line| lines.lock().unwrap().extend_from_slice(line))
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What `work` logs, word for word.
-pub(crate) fn text_of(settings: Settings, work: impl FnOnce()) -> String {
+pub(crate) fn text_of(settings: &Settings, work: impl FnOnce()) -> String {
     let captured = Captured::default();
-    let layer = st_log::layer(settings, captured.clone());
-    tracing::subscriber::with_default(Registry::default().with(layer), work);
+    tracing::subscriber::with_default(Registry::default().with(captured.layer(settings)), work);
     captured.text()
 }
 
@@ -44,7 +36,7 @@ pub(crate) fn records_of(work: impl FnOnce()) -> Vec<Value> {
 
 /// What `work` logs as JSON at this level.
 pub(crate) fn records_at(level: st_log::Level, work: impl FnOnce()) -> Vec<Value> {
-    parsed(&text_of(Settings { level: level.into(), ..Settings::default() }, work))
+    parsed(&text_of(&Settings { level: level.into(), ..Settings::default() }, work))
 }
 
 /// What `work` and the tasks it starts log as JSON, on one thread.

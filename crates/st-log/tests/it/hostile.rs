@@ -79,7 +79,7 @@ fn no_raw_control_character_comes_out() {
     let nasty = "a\nb\r\t\0\u{1b}[31m\u{7f}\u{85}\u{2028}\u{202e}\"\\é";
     for format in Format::ALL {
         let settings = Settings { format, ..Settings::default() };
-        let text = text_of(settings, || {
+        let text = text_of(&settings, || {
             st_log::info!(logger: LOG, nasty, "{nasty}");
         });
         let line = text.strip_suffix('\n').unwrap();
@@ -98,7 +98,7 @@ fn no_raw_control_character_comes_out() {
 fn text_cannot_forge_a_line_or_a_field() {
     let settings = Settings { format: Format::Text, ..Settings::default() };
     let forged = "x\n2024-01-15 10:30:00 [ERROR] forged (id): y";
-    let text = text_of(settings, || {
+    let text = text_of(&settings, || {
         let _context = st_log::LogContext::new().field("user", "a admin=true").enter();
         st_log::info!(logger: LOG, forged, "{forged}");
     });

@@ -47,7 +47,7 @@ fn a_threshold_hides_what_is_below_it() {
 #[test]
 fn the_longest_rule_decides() {
     let level: Filter = "shop.cart=debug,shop=INFO,ERROR".parse().unwrap();
-    let text = text_of(Settings { level, ..Settings::default() }, || {
+    let text = text_of(&Settings { level, ..Settings::default() }, || {
         tracing::debug!(target: "shop.cart", "1");
         tracing::debug!(target: "shop::cart::item", "2");
         tracing::info!(target: "shop.orders", "3");
@@ -69,7 +69,7 @@ fn chatty_foreign_crates_are_held_until_they_are_named() {
     assert_eq!(records_at(Level::Debug, chatter).len(), 2);
     assert_eq!(Filter::new(Level::Error).level_of("hyper::client"), Level::Error);
     let level = Filter::new(Level::Debug).with("hyper", Level::Debug);
-    let text = text_of(Settings { level, ..Settings::default() }, chatter);
+    let text = text_of(&Settings { level, ..Settings::default() }, chatter);
     assert_eq!(parsed(&text).len(), 3);
 }
 
@@ -101,7 +101,7 @@ fn a_hidden_event_evaluates_nothing() {
 fn tracing_learns_the_most_verbose_level_in_advance() {
     let hint = |filter: &str| {
         let settings = Settings { level: filter.parse().unwrap(), ..Settings::default() };
-        let layer = st_log::layer(settings, Captured::default());
+        let layer = Captured::default().layer(&settings);
         Layer::<Registry>::max_level_hint(&layer).unwrap()
     };
     assert_eq!(hint("INFO"), LevelFilter::INFO);
@@ -113,7 +113,7 @@ fn tracing_learns_the_most_verbose_level_in_advance() {
 #[test]
 fn tracing_asks_once_per_callsite() {
     let settings = Settings { level: Level::Critical.into(), ..Settings::default() };
-    let layer = st_log::layer(settings, Captured::default());
+    let layer = Captured::default().layer(&settings);
     let seen = Asked::default();
     let asked = Arc::clone(&seen.0);
     tracing::subscriber::with_default(Registry::default().with(seen).with(layer), one_of_each);

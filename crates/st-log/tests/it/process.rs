@@ -10,13 +10,15 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use st_log::{CorrelationId, Format, LogContext, LogGuard, Settings};
+use st_log::{CorrelationId, Format, LogContext, LogGuard, Settings, Writer};
 
 use crate::capture::parsed;
 
 const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.test");
 const PROGRAM: &str = "ST_LOG_TEST_PROGRAM";
 const FILE: &str = "SIMPLETUNER_LOG_FILE";
+/// Set where lines are to be written by a thread.
+const BATCHED: &str = "ST_LOG_TEST_BATCHED";
 type Program = (&'static str, fn(&Path));
 
 /// What a started program does; the parent looks at what came out.
@@ -75,14 +77,37 @@ impl Ran {
 }
 
 fn run(name: &str) -> Ran {
+    run_as(name, |_| {})
+}
+
+/// Runs a program with each of the writers.
+fn run_both(name: &str) -> [Ran; 2] {
+    let batched = run_as(name, |command| {
+        command.env(BATCHED, "1");
+    });
+    [run(name), batched]
+}
+
+fn run_as(name: &str, change: impl FnOnce(&mut Command)) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cloud.log");
-    let output = command(name, &path).output().unwrap();
+    let mut command = command(name, &path);
+    change(&mut command);
+    let output = command.output().unwrap();
     Ran { output, file: fs::read_to_string(path).unwrap(), _dir: dir }
 }
 
 fn init() -> LogGuard {
-    st_log::init_from_env().unwrap()
+    st_log::init(&settings()).unwrap()
+}
+
+/// As the environment says, and with everything that is off by default.
+fn settings() -> Settings {
+    let vars = std::env::vars().filter(|(name, _)| name.starts_with("SIMPLETUNER_"));
+    let settings = Settings::from_env(vars).unwrap();
+    let batched = std::env::var_os(BATCHED).is_some();
+    let writer = if batched { Writer::BATCHED } else { Writer::Direct };
+    Settings { log_panics: true, writer, ..settings }
 }
 
 fn panics(_: &Path) {
@@ -96,16 +121,18 @@ fn panics(_: &Path) {
 
 #[test]
 fn a_panic_is_logged_after_everything_before_it() {
-    let ran = run("panics");
-    assert!(!ran.output.status.success());
-    let records = ran.records();
-    assert_eq!(records.len(), 1001);
-    let last = &records[1000];
-    assert_eq!(last["message"], "Panicked: on purpose");
-    assert_eq!(last["correlation_id"], "abc123");
-    assert_eq!(last["source"]["file"], "process.rs");
-    // Whatever printed panics before still does.
-    assert!(String::from_utf8_lossy(&ran.output.stderr).contains("on purpose"));
+    for ran in run_both("panics") {
+        assert!(!ran.output.status.success());
+        let records = ran.records();
+        assert_eq!(records.len(), 1001);
+        let last = &records[1000];
+        assert_eq!(last["message"], "Panicked: on purpose");
+        assert_eq!(last["level"], "CRITICAL");
+        assert_eq!(last["correlation_id"], "abc123");
+        assert_eq!(last["source"]["file"], "process.rs");
+        // Whatever printed panics before still does.
+        assert!(String::from_utf8_lossy(&ran.output.stderr).contains("on purpose"));
+    }
 }
 
 struct Logs;
@@ -172,7 +199,7 @@ fn a_thread_may_log_while_its_variables_are_torn_down() {
 
 fn sets_up_twice(file: &Path) {
     let log = init();
-    let again = st_log::init(Settings::default()).unwrap_err();
+    let again = st_log::init(&Settings::default()).unwrap_err();
     assert_eq!(again.to_string(), "logging is set up already");
     st_log::info!(logger: LOG, "still here");
     drop(log);
@@ -204,7 +231,7 @@ fn a_file_that_cannot_be_opened_is_named() {
         format: Format::Text,
         ..Settings::default()
     };
-    let error = st_log::init(settings).unwrap_err();
+    let error = st_log::init(&settings).unwrap_err();
     assert_eq!(error.to_string(), "cannot open the log file \"/nowhere/at all/cloud.log\"");
     assert!(error.source().unwrap().to_string().contains("No such file"));
 }

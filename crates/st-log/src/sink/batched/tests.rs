@@ -6,6 +6,8 @@ use std::slice;
 use super::*;
 use crate::settings::Settings;
 
+/// What the buffer holds here.
+const CAPACITY: usize = 1 << 20;
 /// Nothing takes so long; a wake-up that is lost must not pass for one that is late.
 const LONG: Duration = Duration::from_hours(1);
 
@@ -42,14 +44,18 @@ impl Write for Disk {
     }
 }
 
-fn queue(disks: &[Disk]) -> Queue {
-    let outputs = disks.iter().map(|disk| Output::new(disk.clone())).collect();
-    let formatter = Formatter::new(&Settings::default(), false);
-    Queue::start(outputs, Arc::new(formatter)).unwrap()
+fn queue(disks: &[Disk]) -> Batched {
+    queue_that(disks, Overflow::Drop)
 }
 
-fn push(queue: &Queue, line: &str) {
-    queue.push(line);
+fn queue_that(disks: &[Disk], overflow: Overflow) -> Batched {
+    let outputs = disks.iter().map(|disk| Output::new(disk.clone())).collect();
+    let formatter = Formatter::new(&Settings::default(), false);
+    Batched::start(outputs, Arc::new(formatter), CAPACITY, overflow).unwrap()
+}
+
+fn push(queue: &Batched, line: &str) {
+    queue.push(line.as_bytes(), false);
     assert!(queue.flush(LONG));
 }
 
@@ -89,7 +95,7 @@ fn a_full_queue_drops_lines_and_never_waits() {
     let held = disk.0.lock().unwrap();
     let line = format!("{}\n", "x".repeat(CAPACITY / 4));
     for _ in 0..20 {
-        queue.push(&line);
+        queue.push(line.as_bytes(), false);
     }
     assert!(!queue.flush(Duration::ZERO));
     drop(held);
@@ -106,13 +112,44 @@ fn a_full_queue_drops_lines_and_never_waits() {
 }
 
 #[test]
+fn a_line_waits_for_room_where_it_may() {
+    let disk = Disk::with_room(usize::MAX);
+    let queue = queue_that(slice::from_ref(&disk), Overflow::Wait(LONG));
+    let line = format!("{}\n", "x".repeat(CAPACITY / 4));
+    for _ in 0..40 {
+        queue.push(line.as_bytes(), false);
+    }
+    assert!(queue.flush(LONG));
+    assert_eq!((disk.lines().len(), queue.dropped()), (40, 0));
+    queue.close();
+}
+
+#[test]
+fn a_line_waits_no_longer_than_it_may() {
+    let disk = Disk::with_room(usize::MAX);
+    let queue = queue_that(slice::from_ref(&disk), Overflow::Wait(Duration::from_millis(1)));
+    let held = disk.0.lock().unwrap();
+    let line = format!("{}\n", "x".repeat(CAPACITY / 4));
+    while queue.dropped() == 0 {
+        queue.push(line.as_bytes(), true);
+    }
+    drop(held);
+    assert!(queue.flush(LONG));
+    queue.close();
+}
+
+#[test]
 fn lines_of_many_threads_stay_whole_and_in_order() {
     let disk = Disk::with_room(usize::MAX);
     let queue = queue(slice::from_ref(&disk));
     thread::scope(|scope| {
         for thread in 0..4 {
             let queue = &queue;
-            scope.spawn(move || (0..500).for_each(|at| queue.push(&format!("{thread} {at}\n"))));
+            scope.spawn(move || {
+                for at in 0..500 {
+                    queue.push(format!("{thread} {at}\n").as_bytes(), at % 7 == 0);
+                }
+            });
         }
     });
     assert!(queue.flush(LONG));
@@ -129,7 +166,7 @@ fn lines_of_many_threads_stay_whole_and_in_order() {
 fn a_queue_that_is_closed_ends_its_thread_after_the_last_line() {
     let disk = Disk::with_room(usize::MAX);
     let queue = queue(slice::from_ref(&disk));
-    queue.push("last\n");
+    queue.push(b"last\n", false);
     queue.close();
     while Arc::strong_count(&queue.0) > 1 {
         thread::yield_now();

@@ -1,0 +1,46 @@
+//! The fields of a line: those of spans, of the scope and of the event, each key once.
+
+use crate::json::COMMA;
+use crate::members::{Member, bit, members};
+
+/// Fields from one of the places that a line has them from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    pub(crate) text: &'a [u8],
+    pub(crate) mask: u64,
+}
+
+impl Fields<'_> {
+    pub(crate) const NONE: Fields<'static> = Fields { text: b"", mask: 0 };
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    fn has(&self, member: &Member<'_>) -> bool {
+        bit(member.key) & self.mask != 0 && members(self.text).any(|it| it.key == member.key)
+    }
+}
+
+/// Appends all fields, outermost first; of a key that is there twice, the innermost counts.
+pub(crate) fn push_merged<const N: usize>(out: &mut Vec<u8>, all: [Fields<'_>; N]) {
+    let start = out.len();
+    for (at, fields) in all.iter().enumerate().filter(|(_, it)| !it.is_empty()) {
+        let inner = all.get(at + 1..).unwrap_or_default();
+        if inner.iter().all(|it| it.mask & fields.mask == 0) {
+            push_comma(out, start);
+            out.extend_from_slice(fields.text);
+            continue;
+        }
+        for member in members(fields.text).filter(|it| !inner.iter().any(|inner| inner.has(it))) {
+            push_comma(out, start);
+            out.extend_from_slice(member.whole);
+        }
+    }
+}
+
+fn push_comma(out: &mut Vec<u8>, start: usize) {
+    if out.len() > start {
+        out.extend_from_slice(COMMA);
+    }
+}

@@ -1,0 +1,146 @@
+//! Records that are too long.
+//!
+//! Docker splits a line at 16 KiB, and half a record is no JSON. So a record that is longer than it
+//! may be is cut where it hurts least: inside its longest texts, each of which then says how much
+//! of it is missing. The record stays whole, with `"truncated": true` in `extra`.
+
+use std::ops::Range;
+
+use crate::draft::Places;
+use crate::escape::{floor_boundary, push_marker};
+use crate::json::COMMA;
+use crate::members::{Member, inside, items, members};
+
+const TRUNCATED: &[u8] = b"\"truncated\": true";
+/// A marker with its quotes.
+const MARKER: usize = 48;
+
+/// Cuts a JSON record, without its newline, to at most `max` bytes, if that is at all possible.
+pub(crate) fn json(line: &mut Vec<u8>, places: &Places, max: usize) {
+    let whole = std::mem::take(line);
+    let part = |range: &Range<usize>| whole.get(range.clone()).unwrap_or_default();
+    let (message, exception, stack) =
+        (part(&places.message), part(&places.exception), part(&places.stack));
+    let extra = part(&places.extra).strip_prefix(b", \"extra\": ").unwrap_or_default();
+    let extra = inside(extra, b'{').unwrap_or_default();
+    let cuttable = message.len() + exception.len() + stack.len() + part(&places.extra).len();
+    let fixed = whole.len() - cuttable + b", \"extra\": {}".len() + TRUNCATED.len();
+    let mut room = max.saturating_sub(fixed);
+
+    line.extend_from_slice(part(&(0..places.message.start)));
+    let before = line.len();
+    push_cut(
+        line,
+        message,
+        share(room, message.len(), exception.len() + stack.len() + extra.len()),
+    );
+    room = room.saturating_sub(line.len() - before);
+    line.extend_from_slice(part(&(places.message.end..places.exception.start)));
+    let before = line.len();
+    push_exception(line, exception, share(room, exception.len(), stack.len() + extra.len()));
+    room = room.saturating_sub(line.len() - before);
+    let before = line.len();
+    push_stack(line, stack, share(room, stack.len(), extra.len()));
+    room = room.saturating_sub(line.len() - before);
+    line.extend_from_slice(b", \"extra\": {");
+    push_members(line, extra, room);
+    line.extend_from_slice(TRUNCATED);
+    line.extend_from_slice(b"}}");
+}
+
+/// Cuts a line of text.
+pub(crate) fn text(line: &mut Vec<u8>, max: usize) {
+    let kept = floor_boundary(line, max.saturating_sub(MARKER));
+    let left_out = line.len() - kept;
+    line.truncate(kept);
+    push_marker(line, left_out);
+}
+
+/// What a part may take: half of the room, or more where the others do not need it.
+fn share(room: usize, wanted: usize, others: usize) -> usize {
+    wanted.min((room / 2).max(room.saturating_sub(others)))
+}
+
+/// Appends the inside of a string.
+fn push_cut(line: &mut Vec<u8>, escaped: &[u8], room: usize) {
+    if escaped.len() <= room {
+        return line.extend_from_slice(escaped);
+    }
+    let kept = floor_boundary(escaped, room.saturating_sub(MARKER));
+    line.extend_from_slice(escaped.get(..kept).unwrap_or_default());
+    push_marker(line, escaped.len() - kept);
+}
+
+fn push_string(line: &mut Vec<u8>, string: &[u8], room: usize) {
+    line.push(b'"');
+    push_cut(line, inside(string, b'"').unwrap_or_default(), room.saturating_sub(2));
+    line.push(b'"');
+}
+
+fn push_exception(line: &mut Vec<u8>, exception: &[u8], room: usize) {
+    let object = exception.strip_prefix(b", \"exception\": ").and_then(|it| inside(it, b'{'));
+    let (Some(object), true) = (object, exception.len() > room) else {
+        return line.extend_from_slice(exception);
+    };
+    let value =
+        |key: &[u8]| members(object).find(|it| it.key == key).map_or(&b"\"\""[..], |it| it.value);
+    line.extend_from_slice(b", \"exception\": {\"type\": ");
+    push_string(line, value(b"type"), 256);
+    line.extend_from_slice(b", \"message\": ");
+    push_string(line, value(b"message"), room / 2);
+    line.extend_from_slice(b", \"chain\": [");
+    // What is left for the causes, with the names of the three.
+    let mut room = (room / 2).saturating_sub(256 + 64);
+    for (at, cause) in items(inside(value(b"chain"), b'[').unwrap_or_default()).enumerate() {
+        if room < 2 * MARKER {
+            break;
+        }
+        let before = line.len();
+        if at > 0 {
+            line.extend_from_slice(COMMA);
+        }
+        push_string(line, cause, room / 2);
+        room = room.saturating_sub(line.len() - before);
+    }
+    line.extend_from_slice(b"]}");
+}
+
+fn push_stack(line: &mut Vec<u8>, stack: &[u8], room: usize) {
+    const NAME: &[u8] = b", \"stack_info\": ";
+    if let Some(string) = stack.strip_prefix(NAME)
+        && room > NAME.len() + MARKER
+    {
+        line.extend_from_slice(NAME);
+        push_string(line, string, room - NAME.len());
+    }
+}
+
+/// Appends the members, each with a comma behind it. The small ones stay whole; the others share
+/// what is left.
+fn push_members(line: &mut Vec<u8>, extra: &[u8], room: usize) {
+    let all = || members(extra).filter(|it| it.key != b"truncated");
+    let cost = |it: &Member<'_>| it.whole.len() + COMMA.len();
+    let even = room / all().count().max(1);
+    let small: usize = all().map(|it| cost(&it)).filter(|it| *it <= even).sum();
+    let large = all().filter(|it| cost(it) > even).count().max(1);
+    let each = room.saturating_sub(small) / large;
+    for member in all() {
+        if cost(&member) <= each.max(even) {
+            line.extend_from_slice(member.whole);
+        } else {
+            let name = member.whole.len() - member.value.len();
+            let Some(room) = each.checked_sub(name + COMMA.len()).filter(|it| *it >= MARKER) else {
+                continue;
+            };
+            line.extend_from_slice(member.whole.get(..name).unwrap_or_default());
+            if member.value.first() == Some(&b'"') {
+                push_string(line, member.value, room);
+            } else {
+                line.push(b'"');
+                push_marker(line, member.value.len());
+                line.push(b'"');
+            }
+        }
+        line.extend_from_slice(COMMA);
+    }
+}

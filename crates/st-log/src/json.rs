@@ -1,0 +1,160 @@
+//! JSON with the record's separators, `", "` and `": "`, appended to a buffer.
+//!
+//! The separators are part of the contract: `grep '"correlation_id": "abc123"'` has to find a line.
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
+
+use crate::escape::{self, Style};
+use crate::members;
+
+/// Between two members or items.
+pub(crate) const COMMA: &[u8] = b", ";
+
+/// Appends a quoted string.
+pub(crate) fn push_str(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    escape::push(out, text, Style::Json);
+    out.push(b'"');
+}
+
+/// Appends a whole number.
+pub(crate) fn push_int(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends a fraction, as short as it reads back the same; JSON has no other word than `null` for
+/// what is not finite.
+pub(crate) fn push_float(out: &mut Vec<u8>, number: impl Float) {
+    if number.is_finite() {
+        out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
+    } else {
+        out.extend_from_slice(b"null");
+    }
+}
+
+/// Both widths: an `f32` is shortest as itself, 0.1 and not 0.10000000149011612.
+pub(crate) trait Float: zmij::Float + Copy {
+    fn is_finite(self) -> bool;
+}
+
+impl Float for f32 {
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+}
+
+impl Float for f64 {
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+}
+
+/// Whatever serde can say, as JSON; what it cannot, as a text that tells why.
+pub(crate) fn of(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
+    let mut out = Vec::new();
+    let serialized = value.serialize(&mut Serializer::with_formatter(&mut out, Spaced));
+    if let Err(error) = serialized {
+        out.clear();
+        push_str(&mut out, &format!("<not serializable: {error}>"));
+        return out;
+    }
+    if !members::has_repeated_key(&out) {
+        return out;
+    }
+    // Flattened structs may say a key twice. A map cannot, and keeps the last one.
+    match serde_json::from_slice::<serde_json::Value>(&out) {
+        Ok(value) => of(&value),
+        Err(error) => of(&format!("<not serializable: {error}>")),
+    }
+}
+
+/// The record's separators, and our escapes beyond those of JSON.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        if first { Ok(()) } else { out.write_all(COMMA) }
+    }
+
+    fn begin_object_key<W: io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        if first { Ok(()) } else { out.write_all(COMMA) }
+    }
+
+    fn begin_object_value<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
+    }
+
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut escaped = Vec::with_capacity(fragment.len());
+        escape::push(&mut escaped, fragment, Style::Json);
+        out.write_all(&escaped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    fn text(value: &impl Serialize) -> String {
+        String::from_utf8(of(value)).unwrap()
+    }
+
+    #[test]
+    fn nested_values_keep_types_and_order_and_have_the_separators() {
+        #[derive(Serialize)]
+        struct Outer {
+            z: f32,
+            big: i128,
+            a: Vec<Option<u8>>,
+            text: &'static str,
+        }
+        let value = Outer { z: 0.1, big: i128::MAX, a: vec![Some(1), None], text: "\u{85}\"" };
+        assert_eq!(
+            text(&value),
+            format!(
+                "{{\"z\": 0.1, \"big\": {}, \"a\": [1, null], \"text\": \"\\u0085\\\"\"}}",
+                i128::MAX
+            )
+        );
+        assert_eq!(
+            text(&json!({"n": f64::NAN, "e": {}, "l": []})),
+            r#"{"e": {}, "l": [], "n": null}"#
+        );
+    }
+
+    #[test]
+    fn a_repeated_key_has_its_last_value() {
+        #[derive(Serialize)]
+        struct Flat {
+            #[serde(flatten)]
+            a: BTreeMap<&'static str, u8>,
+            #[serde(flatten)]
+            b: BTreeMap<&'static str, u8>,
+        }
+        let flat = Flat { a: BTreeMap::from([("k", 1)]), b: BTreeMap::from([("k", 2)]) };
+        assert_eq!(text(&vec![flat]), r#"[{"k": 2}]"#);
+    }
+
+    #[test]
+    fn what_cannot_be_serialized_says_so() {
+        let keys = BTreeMap::from([(vec![1], 1)]);
+        assert!(text(&keys).starts_with("\"<not serializable: "), "{}", text(&keys));
+    }
+}

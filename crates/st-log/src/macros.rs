@@ -1,0 +1,134 @@
+//! The macros that log.
+//!
+//! They end in `tracing::event!`, so other subscribers see ordinary events. A disabled event
+//! evaluates none of its arguments.
+
+/// Logs at DEBUG.
+///
+/// `logger: LOG` comes first and may be left out for the module's own logger; a logger that is no
+/// constant is given as `dynamic_logger: logger`. Fields follow as in `tracing`: `key = value`,
+/// `%display`, `?debug`, `variable`; the message is last.
+///
+/// A value may be anything that `tracing` or [`ToValue`](crate::ToValue) knows, and any error: it
+/// becomes the record's `exception`.
+///
+/// ```
+/// # const LOG: st_log::Logger = st_log::get_logger("shop.orders");
+/// # let input = serde_json::json!({"steps": 10});
+/// # let error = std::io::Error::other("disk full");
+/// st_log::debug!(logger: LOG, input, ratio = 0.1_f32, next = None::<u32>, "Order {} read", 4711);
+/// st_log::error!(logger: LOG, error, "Order not stored");
+/// ```
+#[macro_export]
+macro_rules! debug {
+    ($($event:tt)+) => { $crate::__event!([] DEBUG, $($event)+) };
+}
+
+/// Logs at INFO; see [`debug!`](crate::debug).
+#[macro_export]
+macro_rules! info {
+    ($($event:tt)+) => { $crate::__event!([] INFO, $($event)+) };
+}
+
+/// Logs at WARNING; see [`debug!`](crate::debug).
+#[macro_export]
+macro_rules! warning {
+    ($($event:tt)+) => { $crate::__event!([] WARN, $($event)+) };
+}
+
+/// Logs at ERROR; see [`debug!`](crate::debug).
+#[macro_export]
+macro_rules! error {
+    ($($event:tt)+) => { $crate::__event!([] ERROR, $($event)+) };
+}
+
+/// Logs at CRITICAL; see [`debug!`](crate::debug). Other subscribers see an ERROR.
+#[macro_export]
+macro_rules! critical {
+    ($($event:tt)+) => {
+        $crate::__event!([name: $crate::__private::CRITICAL,] ERROR, $($event)+)
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __event {
+    ([$($name:tt)*] $level:ident, logger: $logger:expr, $($event:tt)+) => {
+        $crate::__fields!({ [$($name)*] $level [$logger.name()] }
+            [code.function.name = $crate::__function!(),] $($event)+)
+    };
+    ([$($name:tt)*] $level:ident, dynamic_logger: $logger:expr, $($event:tt)+) => {
+        $crate::__fields!({ [$($name)*] $level [$crate::__private::DYNAMIC] }
+            [log.logger = $logger.name(), code.function.name = $crate::__function!(),] $($event)+)
+    };
+    ([$($name:tt)*] $level:ident, $($event:tt)+) => {
+        $crate::__fields!({ [$($name)*] $level [::core::module_path!()] }
+            [code.function.name = $crate::__function!(),] $($event)+)
+    };
+}
+
+/// Goes through the fields one by one, so that values which `tracing` cannot carry are carried all
+/// the same; what is left is the message.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __fields {
+    ($to:tt [$($done:tt)*] $($key:ident).+ = ?$value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!($to [$($done)* $($key).+ = ?$value,] $($($rest)*)?)
+    };
+    ($to:tt [$($done:tt)*] $($key:ident).+ = %$value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!($to [$($done)* $($key).+ = %$value,] $($($rest)*)?)
+    };
+    ($to:tt [$($done:tt)*] $($key:ident).+ = $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!($to [$($done)* $($key).+ = $crate::__value!($value),] $($($rest)*)?)
+    };
+    ($to:tt [$($done:tt)*] $key:literal = ?$value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!($to [$($done)* $key = ?$value,] $($($rest)*)?)
+    };
+    ($to:tt [$($done:tt)*] $key:literal = %$value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!($to [$($done)* $key = %$value,] $($($rest)*)?)
+    };
+    ($to:tt [$($done:tt)*] $key:literal = $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!($to [$($done)* $key = $crate::__value!($value),] $($($rest)*)?)
+    };
+    ($to:tt [$($done:tt)*] ?$($key:ident).+ $(, $($rest:tt)*)?) => {
+        $crate::__fields!($to [$($done)* ?$($key).+,] $($($rest)*)?)
+    };
+    ($to:tt [$($done:tt)*] %$($key:ident).+ $(, $($rest:tt)*)?) => {
+        $crate::__fields!($to [$($done)* %$($key).+,] $($($rest)*)?)
+    };
+    ($to:tt [$($done:tt)*] $($key:ident).+ $(, $($rest:tt)*)?) => {
+        $crate::__fields!($to [$($done)* $($key).+ = $crate::__value!($($key).+),] $($($rest)*)?)
+    };
+    ({ [$($name:tt)*] $level:ident [$target:expr] } [$($fields:tt)*]) => {{
+        use $crate::__private::carriers::*;
+        $crate::__private::tracing::event!(
+            $($name)* target: $target, $crate::__private::tracing::Level::$level, { $($fields)* }
+        )
+    }};
+    ({ [$($name:tt)*] $level:ident [$target:expr] } [$($fields:tt)*] $($message:tt)+) => {{
+        use $crate::__private::carriers::*;
+        $crate::__private::tracing::event!(
+            $($name)* target: $target, $crate::__private::tracing::Level::$level,
+            { $($fields)* }, $($message)+
+        )
+    }};
+}
+
+/// One expression, so that what it makes lives as long as the event.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __value {
+    ($value:expr) => {
+        (&&&&$crate::__private::Given(&$value)).__carry().__as_field()
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __function {
+    () => {{
+        // An item has the path of the function around it, whatever that one's generics are.
+        fn here() {}
+        $crate::__private::function_around(&here)
+    }};
+}

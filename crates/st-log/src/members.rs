@@ -1,0 +1,286 @@
+//! Reading back the JSON that this crate wrote itself: the members of an object, as they stand.
+//!
+//! Fields of a scope are kept as ready text, `"job_id": "xyz789", "attempt": 2`, because a line then
+//! only copies them. Whoever has to look inside (a key that is set again, a secret, the text
+//! format) looks here. What was not written by this crate ends the reading.
+
+use crate::json::{self, COMMA};
+use crate::value::Value;
+
+/// What fields usually take, so that there is one allocation for all of a context.
+const USUAL: usize = 96;
+
+/// Fields as ready text, each key once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Members {
+    text: Vec<u8>,
+    /// The bits of all keys.
+    mask: u64,
+}
+
+impl Members {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(crate) fn mask(&self) -> u64 {
+        self.mask
+    }
+
+    /// Sets a field; a key that is there already goes to the end.
+    pub(crate) fn put(&mut self, key: &str, value: &Value<'_>) {
+        let before = self.text.len();
+        if before == 0 {
+            self.text.reserve(USUAL);
+        } else {
+            self.text.extend_from_slice(COMMA);
+        }
+        let at = self.text.len();
+        json::push_str(&mut self.text, key);
+        let escaped = self.text.get(at + 1..self.text.len() - 1).unwrap_or_default();
+        let bit = bit(escaped);
+        if self.mask & bit != 0 {
+            // The key may be there: take it out, and begin again behind what is left.
+            let added = self.text.split_off(at);
+            self.text.truncate(before);
+            remove(&mut self.text, added.get(1..added.len() - 1).unwrap_or_default());
+            if !self.text.is_empty() {
+                self.text.extend_from_slice(COMMA);
+            }
+            self.text.extend_from_slice(&added);
+        }
+        self.mask |= bit;
+        self.text.extend_from_slice(b": ");
+        value.push(&mut self.text);
+    }
+
+    /// These with those of an inner scope behind them, which replace what has the same key. Also
+    /// where the inner ones begin.
+    pub(crate) fn with_inner(&self, inner: &[u8], inner_mask: u64) -> (Self, usize) {
+        let mut text = Vec::with_capacity(self.text.len() + inner.len() + COMMA.len());
+        push_others(&mut text, &self.text, self.mask, inner, inner_mask);
+        if !text.is_empty() && !inner.is_empty() {
+            text.extend_from_slice(COMMA);
+        }
+        let inner_at = text.len();
+        text.extend_from_slice(inner);
+        (Self { text, mask: self.mask | inner_mask }, inner_at)
+    }
+}
+
+/// Appends the outer members that no inner one replaces.
+pub(crate) fn push_others(
+    out: &mut Vec<u8>,
+    outer: &[u8],
+    outer_mask: u64,
+    inner: &[u8],
+    inner_mask: u64,
+) {
+    if outer_mask & inner_mask == 0 {
+        return out.extend_from_slice(outer);
+    }
+    let start = out.len();
+    for member in members(outer) {
+        let replaced =
+            bit(member.key) & inner_mask != 0 && members(inner).any(|it| it.key == member.key);
+        if !replaced {
+            if out.len() > start {
+                out.extend_from_slice(COMMA);
+            }
+            out.extend_from_slice(member.whole);
+        }
+    }
+}
+
+/// One `"key": value`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Member<'a> {
+    /// Escaped, without its quotes.
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    /// Key and value as they stand.
+    pub(crate) whole: &'a [u8],
+}
+
+/// The members of `"a": 1, "b": 2`.
+pub(crate) fn members(text: &[u8]) -> impl Iterator<Item = Member<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let key_end = string_end(rest)?;
+        let value_at = key_end + 2;
+        let value = rest.get(value_at..)?;
+        let end = value_at + value_end(value)?;
+        let member = Member {
+            key: rest.get(1..key_end - 1)?,
+            value: rest.get(value_at..end)?,
+            whole: rest.get(..end)?,
+        };
+        rest = rest.get(end + 2..).unwrap_or_default();
+        Some(member)
+    })
+}
+
+/// The items of `1, "b", {"c": 2}`.
+pub(crate) fn items(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = value_end(rest).filter(|end| *end > 0)?;
+        let item = rest.get(..end)?;
+        rest = rest.get(end + 2..).unwrap_or_default();
+        Some(item)
+    })
+}
+
+/// What stands between the braces of an object or the brackets of an array.
+pub(crate) fn inside(value: &[u8], open: u8) -> Option<&[u8]> {
+    if value.first() != Some(&open) {
+        return None;
+    }
+    value.get(1..value.len().checked_sub(1)?)
+}
+
+/// Where the string at the start ends, after its closing quote.
+fn string_end(text: &[u8]) -> Option<usize> {
+    if text.first() != Some(&b'"') {
+        return None;
+    }
+    let mut at = 1;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+fn value_end(text: &[u8]) -> Option<usize> {
+    match text.first()? {
+        b'"' => string_end(text),
+        b'{' | b'[' => {
+            let mut depth = 0_usize;
+            let mut at = 0;
+            loop {
+                match text.get(at)? {
+                    b'"' => at += string_end(text.get(at..)?)?,
+                    b'{' | b'[' => {
+                        depth += 1;
+                        at += 1;
+                    }
+                    b'}' | b']' => {
+                        depth -= 1;
+                        at += 1;
+                        if depth == 0 {
+                            return Some(at);
+                        }
+                    }
+                    _ => at += 1,
+                }
+            }
+        }
+        _ => {
+            Some(text.iter().position(|it| matches!(it, b',' | b'}' | b']')).unwrap_or(text.len()))
+        }
+    }
+}
+
+/// Whether some object in this value says a key twice.
+pub(crate) fn has_repeated_key(value: &[u8]) -> bool {
+    if let Some(object) = inside(value, b'{') {
+        let mut keys = Vec::new();
+        for member in members(object) {
+            if keys.contains(&member.key) || has_repeated_key(member.value) {
+                return true;
+            }
+            keys.push(member.key);
+        }
+        return false;
+    }
+    inside(value, b'[').is_some_and(|array| items(array).any(has_repeated_key))
+}
+
+/// A bit for a key, of 64: keys that differ in it differ.
+pub(crate) fn bit(escaped_key: &[u8]) -> u64 {
+    let first = escaped_key.first().copied().unwrap_or_default();
+    let last = escaped_key.last().copied().unwrap_or_default();
+    let mixed = escaped_key.len() * 31 + usize::from(first) * 7 + usize::from(last) * 3;
+    1 << (mixed % 64)
+}
+
+/// Takes the member of this key out; what is left keeps its order.
+pub(crate) fn remove(text: &mut Vec<u8>, escaped_key: &[u8]) {
+    let mut start = 0;
+    let found = members(text).find_map(|member| {
+        let end = start + member.whole.len();
+        let range = start..end;
+        start = end + 2;
+        (member.key == escaped_key).then_some(range)
+    });
+    let Some(range) = found else { return };
+    // The separator goes with it: the one after it or, for the last member, the one before.
+    text.drain(if range.end < text.len() {
+        range.start..range.end + 2
+    } else {
+        range.start.saturating_sub(2)..range.end
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#""a": 1, "b\"": {"x": [1, {"y": "}, "}], "z": null}, "": "c, \\""#;
+
+    #[test]
+    fn members_come_out_as_they_stand() {
+        let found: Vec<_> = members(TEXT.as_bytes())
+            .map(|it| (str::from_utf8(it.key).unwrap(), str::from_utf8(it.value).unwrap()))
+            .collect();
+        let nested = r#"{"x": [1, {"y": "}, "}], "z": null}"#;
+        assert_eq!(found, [("a", "1"), ("b\\\"", nested), ("", "\"c, \\\\\"")]);
+        let items: Vec<_> =
+            items(b"1, \"b, \", {\"c\": 2}").map(|it| str::from_utf8(it).unwrap()).collect();
+        assert_eq!(items, ["1", "\"b, \"", "{\"c\": 2}"]);
+    }
+
+    #[test]
+    fn what_this_crate_did_not_write_ends_the_reading() {
+        for text in ["", "x", "\"a", "\"a\"", "\"a\": ", "\"a\": {", "\"a\": \"b"] {
+            assert_eq!(members(text.as_bytes()).count(), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_set_again_goes_to_the_end() {
+        let mut fields = Members::default();
+        // "a" and "b" differ in their bit, "ab" and "cb" could not matter less.
+        for (key, value) in [("a", 1), ("b", 2), ("a", 3), ("b", 4), ("b", 5)] {
+            fields.put(key, &Value::I64(value));
+        }
+        assert_eq!(fields.as_bytes(), br#""a": 3, "b": 5"#);
+        let mut inner = Members::default();
+        inner.put("c", &Value::I64(6));
+        inner.put("a", &Value::I64(7));
+        let (merged, at) = fields.with_inner(inner.as_bytes(), inner.mask());
+        assert_eq!(merged.as_bytes(), br#""b": 5, "c": 6, "a": 7"#);
+        assert_eq!(&merged.as_bytes()[at..], inner.as_bytes());
+        let (same, at) = Members::default().with_inner(inner.as_bytes(), inner.mask());
+        assert_eq!((same.as_bytes(), at), (inner.as_bytes(), 0));
+    }
+
+    #[test]
+    fn a_member_is_taken_out_with_its_separator() {
+        let without = |key: &str| {
+            let mut text = br#""a": 1, "b": [2, 3], "c": "d""#.to_vec();
+            remove(&mut text, key.as_bytes());
+            String::from_utf8(text).unwrap()
+        };
+        assert_eq!(without("a"), r#""b": [2, 3], "c": "d""#);
+        assert_eq!(without("b"), r#""a": 1, "c": "d""#);
+        assert_eq!(without("c"), r#""a": 1, "b": [2, 3]"#);
+        assert_eq!(without("x"), r#""a": 1, "b": [2, 3], "c": "d""#);
+        let mut only = br#""a": 1"#.to_vec();
+        remove(&mut only, b"a");
+        assert_eq!(only, b"");
+    }
+}

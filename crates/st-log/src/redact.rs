@@ -1,0 +1,226 @@
+//! Secrets: what a field's key gives away is not printed.
+//!
+//! The key decides, not the value, at every depth of nested values. A key is that of a secret when
+//! its last words are: `token`, `access_token`, `X-Api-Key`, `dbPassword`; not `token_count`.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::json::COMMA;
+use crate::members::{inside, items, members};
+
+const REDACTED: &[u8] = b"\"[REDACTED]\"";
+
+/// Which fields are printed as `"[REDACTED]"`, by the last words of their keys.
+///
+/// Case and the separators `_`, `-`, `.` and space make no difference. The default covers
+/// [`Redaction::DEFAULT`].
+#[derive(Clone)]
+pub struct Redaction {
+    keys: Vec<String>,
+    /// Contexts remember by it that they hold nothing to redact.
+    id: u32,
+}
+
+impl Redaction {
+    /// What is redacted unless it is said otherwise.
+    pub const DEFAULT: [&'static str; 14] = [
+        "access_key",
+        "api_key",
+        "authorization",
+        "bearer",
+        "cookie",
+        "cookies",
+        "credential",
+        "credentials",
+        "passphrase",
+        "passwd",
+        "password",
+        "private_key",
+        "secret",
+        "token",
+    ];
+
+    /// Nothing.
+    pub fn none() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        Self { keys: Vec::new(), id: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// These keys besides.
+    #[must_use]
+    pub fn with(self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let mut all = self.keys;
+        for key in keys {
+            let key: String = key.as_ref().chars().filter(|it| !is_separator(*it)).collect();
+            let key = key.to_ascii_lowercase();
+            if !key.is_empty() && !all.contains(&key) {
+                all.push(key);
+            }
+        }
+        Self { keys: all, ..Self::none() }
+    }
+
+    /// Whether the value of this key is a secret.
+    pub fn covers(&self, key: &str) -> bool {
+        self.covers_escaped(key.as_bytes())
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// A key with something to escape in it may be covered by its end all the same.
+    pub(crate) fn covers_escaped(&self, key: &[u8]) -> bool {
+        self.keys.iter().any(|secret| ends_in(key, secret.as_bytes()))
+    }
+
+    /// Whether no member is a secret, at any depth.
+    pub(crate) fn is_clean(&self, text: &[u8]) -> bool {
+        members(text).all(|it| !self.covers_escaped(it.key) && self.is_clean_value(it.value))
+    }
+
+    fn is_clean_value(&self, value: &[u8]) -> bool {
+        if let Some(object) = inside(value, b'{') {
+            return self.is_clean(object);
+        }
+        inside(value, b'[').is_none_or(|array| items(array).all(|it| self.is_clean_value(it)))
+    }
+
+    /// Appends the members without their secrets.
+    pub(crate) fn push_members(&self, out: &mut Vec<u8>, text: &[u8]) {
+        for (at, member) in members(text).enumerate() {
+            if at > 0 {
+                out.extend_from_slice(COMMA);
+            }
+            let key_and_colon = member.whole.len() - member.value.len();
+            out.extend_from_slice(member.whole.get(..key_and_colon).unwrap_or_default());
+            if self.covers_escaped(member.key) {
+                out.extend_from_slice(REDACTED);
+            } else {
+                self.push_value(out, member.value);
+            }
+        }
+    }
+
+    /// Appends a value without the secrets inside.
+    pub(crate) fn push_value(&self, out: &mut Vec<u8>, value: &[u8]) {
+        if let Some(object) = inside(value, b'{') {
+            out.push(b'{');
+            self.push_members(out, object);
+            out.push(b'}');
+        } else if let Some(array) = inside(value, b'[') {
+            out.push(b'[');
+            for (at, item) in items(array).enumerate() {
+                if at > 0 {
+                    out.extend_from_slice(COMMA);
+                }
+                self.push_value(out, item);
+            }
+            out.push(b']');
+        } else {
+            out.extend_from_slice(value);
+        }
+    }
+
+    pub(crate) fn push_mark(out: &mut Vec<u8>) {
+        out.extend_from_slice(REDACTED);
+    }
+}
+
+impl Default for Redaction {
+    fn default() -> Self {
+        Self::none().with(Self::DEFAULT)
+    }
+}
+
+impl fmt::Debug for Redaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Redaction").field(&self.keys).finish()
+    }
+}
+
+impl PartialEq for Redaction {
+    fn eq(&self, other: &Self) -> bool {
+        self.keys == other.keys
+    }
+}
+
+impl Eq for Redaction {}
+
+fn is_separator(it: char) -> bool {
+    matches!(it, '_' | '-' | '.' | ' ')
+}
+
+/// Whether the last words of `key` are `secret`, which is lower-case and without separators.
+fn ends_in(key: &[u8], secret: &[u8]) -> bool {
+    let mut rest = key;
+    let mut first = 0;
+    for expected in secret.iter().rev() {
+        while let Some((it, before)) = rest.split_last()
+            && is_separator(char::from(*it))
+        {
+            rest = before;
+        }
+        match rest.split_last() {
+            Some((it, before)) if it.eq_ignore_ascii_case(expected) => {
+                (first, rest) = (*it, before);
+            }
+            _ => return false,
+        }
+    }
+    // A word begins where the key does, after a separator, or with a capital: `dbPassword`.
+    rest.last().is_none_or(|it| {
+        !it.is_ascii_alphanumeric() || (first.is_ascii_uppercase() && !it.is_ascii_uppercase())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_a_key_decide() {
+        let redaction = Redaction::default();
+        for key in [
+            "token",
+            "Authorization",
+            "Proxy-Authorization",
+            "access_token",
+            "api_key",
+            "apiKey",
+            "X-API-Key",
+            "REPLICATE_API_TOKEN",
+            "dbPassword",
+            "webhook.secret",
+            "set-cookie",
+            "APIKEY",
+            "a.b.token",
+            "é_token",
+            "token_",
+        ] {
+            assert!(redaction.covers(key), "{key}");
+        }
+        for key in
+            ["tokens", "token_count", "broken", "monkey", "key", "secretary", "", "passwordless"]
+        {
+            assert!(!redaction.covers(key), "{key}");
+        }
+        assert!(!Redaction::none().covers("token"));
+        assert!(Redaction::none().with(["Social-Security"]).covers("user_social_security"));
+    }
+
+    #[test]
+    fn secrets_are_found_at_every_depth() {
+        let redaction = Redaction::default();
+        let text = br#""a": 1, "h": [{"Cookie": {"x": 1}, "b": "t"}], "token": [1]"#;
+        let mut out = Vec::new();
+        redaction.push_members(&mut out, text);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#""a": 1, "h": [{"Cookie": "[REDACTED]", "b": "t"}], "token": "[REDACTED]""#
+        );
+        assert!(!redaction.is_clean(text));
+        assert!(redaction.is_clean(br#""a": 1, "h": [{"b": "token"}]"#));
+    }
+}

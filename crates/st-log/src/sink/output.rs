@@ -1,0 +1,226 @@
+//! One place where lines go: it may fail for a while and loses only what it must.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::mem;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::patience::{Patience, now};
+use super::stdout;
+
+/// How often a file is looked after, whether it still is where it was opened.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often stderr is told of an output that fails.
+const TELL: Duration = Duration::from_mins(1);
+
+/// Takes whole lines.
+pub(crate) struct Output {
+    sink: Box<dyn Write + Send>,
+    /// Tells when there is room, where a write may find none.
+    waits: Option<OwnedFd>,
+    patience: Patience,
+    opened: Option<Opened>,
+    /// The rest of a line of which a part was written. Written first when writing works again, so
+    /// that the next line does not begin in the middle of this one.
+    torn: Vec<u8>,
+    /// Lines that were not written and not yet reported.
+    lost: u64,
+    failing: bool,
+    told_at: Option<Instant>,
+}
+
+/// A file, which somebody may rename.
+struct Opened {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+    looked_at: Instant,
+    /// At the last look there was nothing. Whoever renamed it may be about to make a new one, with
+    /// an owner of its choice, so that is waited for once.
+    was_missing: bool,
+}
+
+impl Output {
+    pub(crate) fn new(sink: impl Write + Send + 'static) -> Self {
+        Self::of(Box::new(sink), None)
+    }
+
+    fn of(sink: Box<dyn Write + Send>, waits: Option<OwnedFd>) -> Self {
+        Self {
+            sink,
+            waits,
+            patience: Patience::new(Duration::ZERO),
+            opened: None,
+            torn: Vec::new(),
+            lost: 0,
+            failing: false,
+            told_at: None,
+        }
+    }
+
+    /// Opens a file for append.
+    pub(crate) fn file(path: &Path) -> io::Result<Self> {
+        let (file, opened) = open(path)?;
+        Ok(Self { opened: Some(opened), ..Self::new(file) })
+    }
+
+    pub(crate) fn stdout() -> Self {
+        let (sink, waits) = stdout::open();
+        Self::of(sink, waits)
+    }
+
+    /// How long it may wait for room within any second.
+    pub(crate) fn with_patience(self, each_second: Duration) -> Self {
+        Self { patience: Patience::new(each_second), ..self }
+    }
+
+    /// Writes whole lines; returns how many of them were lost.
+    pub(crate) fn write(&mut self, lines: &[u8]) -> u64 {
+        self.look_after();
+        self.write_here(lines)
+    }
+
+    fn write_here(&mut self, lines: &[u8]) -> u64 {
+        let before = self.lost;
+        match self.try_write(lines) {
+            Ok(()) => self.failing = false,
+            Err(error) => self.tell(&error),
+        }
+        self.lost - before
+    }
+
+    /// Counts lines that were lost before they came here.
+    pub(crate) fn miss(&mut self, lines: u64) {
+        self.lost += lines;
+    }
+
+    /// Writes what `report` makes of the number of lost lines, when there are any and it works.
+    pub(crate) fn report(&mut self, report: impl FnOnce(u64) -> Vec<u8>) {
+        if self.lost == 0 || self.failing {
+            return;
+        }
+        let lost = self.lost;
+        let unreported = self.write_here(&report(lost));
+        self.lost = if unreported == 0 { 0 } else { lost };
+    }
+
+    /// Writes the rest of a torn line; whether there is none left.
+    pub(crate) fn mend(&mut self) -> bool {
+        self.torn.is_empty() || self.write_here(b"") == 0 && self.torn.is_empty()
+    }
+
+    /// Opens the file again, which may have been renamed; the old one stays where that fails.
+    ///
+    /// Returns how many lines were lost by it.
+    pub(crate) fn reopen(&mut self) -> io::Result<u64> {
+        let Some(opened) = &self.opened else { return Ok(0) };
+        let (file, opened) = open(&opened.path)?;
+        self.sink = Box::new(file);
+        self.opened = Some(opened);
+        // The rest of a line is of no use in another file.
+        let lost = u64::from(!mem::take(&mut self.torn).is_empty());
+        self.lost += lost;
+        Ok(lost)
+    }
+
+    /// Follows a file that was renamed or removed. One that was truncated needs nothing: it is
+    /// written at its end, wherever that is.
+    fn look_after(&mut self) {
+        let Some(opened) = &mut self.opened else { return };
+        let now = now();
+        if now.duration_since(opened.looked_at) < LOOK {
+            return;
+        }
+        opened.looked_at = now;
+        let moved = match std::fs::metadata(&opened.path) {
+            Ok(found) => device_and_inode(&found) != opened.device_and_inode,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                mem::replace(&mut opened.was_missing, true)
+            }
+            // Nothing is known; the file that is open still is one.
+            Err(_unknown) => false,
+        };
+        if moved && let Err(error) = self.reopen() {
+            self.tell(&error);
+        }
+    }
+
+    fn try_write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let torn = mem::take(&mut self.torn);
+        let (written, result) = self.write_all(&torn);
+        if let Err(error) = result {
+            self.torn = torn.get(written..).unwrap_or_default().to_vec();
+            self.lost += count(lines);
+            return Err(error);
+        }
+        let (written, result) = self.write_all(lines);
+        if result.is_err() {
+            let rest = lines.get(written..).unwrap_or_default();
+            let mid_line =
+                lines.get(..written).is_some_and(|it| !it.is_empty() && !it.ends_with(b"\n"));
+            if mid_line {
+                self.torn =
+                    rest.split_inclusive(|it| *it == b'\n').next().unwrap_or_default().to_vec();
+            }
+            self.lost += count(rest) - u64::from(mid_line);
+        }
+        result
+    }
+
+    /// How much was written, and whether that is all.
+    fn write_all(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+        let mut written = 0;
+        while let Some(rest) = bytes.get(written..).filter(|it| !it.is_empty()) {
+            match self.sink.write(rest) {
+                Ok(0) => return (written, Err(ErrorKind::WriteZero.into())),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.wait() => {}
+                Err(error) => return (written, Err(error)),
+            }
+        }
+        (written, Ok(()))
+    }
+
+    fn wait(&mut self) -> bool {
+        let Some(fd) = &self.waits else { return false };
+        self.patience.wait(|timeout| stdout::wait_for_room(fd, timeout))
+    }
+
+    /// On stderr: the log cannot tell of itself now.
+    fn tell(&mut self, error: &io::Error) {
+        self.failing = true;
+        let now = now();
+        if self.told_at.is_some_and(|told_at| now.duration_since(told_at) < TELL) {
+            return;
+        }
+        self.told_at = Some(now);
+        let name = self.opened.as_ref().map_or("stdout".into(), |it| it.path.to_string_lossy());
+        let name = name.escape_debug();
+        let notice = format!("st-log: cannot write to {name}, lines are dropped: {error}\n");
+        if io::stderr().write_all(notice.as_bytes()).is_err() {
+            // Then nobody listens at all.
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, Opened)> {
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let opened = Opened {
+        path: path.to_owned(),
+        device_and_inode: device_and_inode(&file.metadata()?),
+        looked_at: now(),
+        was_missing: false,
+    };
+    Ok((file, opened))
+}
+
+fn device_and_inode(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn count(lines: &[u8]) -> u64 {
+    lines.iter().map(|it| u64::from(*it == b'\n')).sum()
+}

@@ -1,0 +1,126 @@
+//! The fields of `tracing` spans, for programs that have some and ask for them.
+//!
+//! They are written down when the span is made, with those of the spans around it, so that an event
+//! only looks at the innermost one. They rank below those of scopes and of events.
+
+use std::error::Error;
+use std::fmt;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Record};
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
+
+use crate::carry::Carried;
+use crate::chain::Chain;
+use crate::draft::push_quoted;
+use crate::members::Members;
+use crate::redact::Redaction;
+use crate::value::{Json, ToValue, Value};
+
+/// What a span keeps for our layer.
+#[derive(Debug)]
+pub(crate) struct SpanFields(Members);
+
+impl SpanFields {
+    pub(crate) fn create<S: for<'a> LookupSpan<'a>>(
+        span: &SpanRef<'_, S>,
+        attributes: &Attributes<'_>,
+        redaction: &Redaction,
+    ) {
+        let outer = span
+            .parent()
+            .and_then(|parent| parent.extensions().get::<Self>().map(|fields| fields.0.clone()));
+        let mut visitor = SpanVisitor { members: outer.unwrap_or_default(), redaction };
+        attributes.record(&mut visitor);
+        span.extensions_mut().replace(Self(visitor.members));
+    }
+
+    /// Fields that were given later. Spans that are open inside keep what they began with.
+    pub(crate) fn record<S: for<'a> LookupSpan<'a>>(
+        span: &SpanRef<'_, S>,
+        values: &Record<'_>,
+        redaction: &Redaction,
+    ) {
+        // Foreign code runs while values are read, and no lock may be held then.
+        let members = span.extensions().get::<Self>().map(|fields| fields.0.clone());
+        let mut visitor = SpanVisitor { members: members.unwrap_or_default(), redaction };
+        values.record(&mut visitor);
+        span.extensions_mut().replace(Self(visitor.members));
+    }
+
+    pub(crate) fn members(&self) -> &Members {
+        &self.0
+    }
+}
+
+struct SpanVisitor<'a> {
+    members: Members,
+    redaction: &'a Redaction,
+}
+
+impl SpanVisitor<'_> {
+    fn put(&mut self, field: &Field, value: &Value<'_>) {
+        if self.redaction.covers(field.name()) {
+            let mut mark = Vec::new();
+            Redaction::push_mark(&mut mark);
+            self.members.put(field.name(), &Value::Json(Json::written(mark)));
+        } else {
+            self.members.put(field.name(), value);
+        }
+    }
+
+    fn put_printed(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        let mut printed = Vec::new();
+        push_quoted(&mut printed, value);
+        self.put(field, &Value::Json(Json::written(printed)));
+    }
+}
+
+impl Visit for SpanVisitor<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put_printed(field, format_args!("{value:?}"));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        match value.downcast_ref::<Carried>() {
+            Some(carried) => {
+                let mut json = Vec::new();
+                carried.push_redacted(&mut json, self.redaction);
+                self.put(field, &Value::Json(Json::written(json)));
+            }
+            None => self.put_printed(field, format_args!("{}", Chain(value))),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, &value.to_value());
+    }
+
+    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
+        self.put(field, &value.to_value());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, &value.to_value());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, &value.to_value());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, &value.to_value());
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.put(field, &value.to_value());
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.put(field, &value.to_value());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, &value.to_value());
+    }
+}

@@ -72,7 +72,7 @@ fn tell(work: &Work) {
         let approval = work.approval.as_ref().map(|request| request.id.0);
         st_log::warning!(
             logger: LOG, approval_id = approval,
-            "Approval was not given in time, job cancelled"
+            "Approval request expired, job cancelled"
         );
     });
 }

@@ -153,6 +153,7 @@ impl Poller {
         let answers = provider.statuses(&known).await;
         let mut unreachable = None;
         let mut reports: Vec<(JobId, AttemptToken, JobReport)> = Vec::new();
+        let mut asked: Vec<Work> = Vec::new();
         let works = page.into_iter().filter(|work| work.job.provider_job_id.is_some());
         for (work, answer) in works.zip(answers) {
             match answer {
@@ -160,12 +161,14 @@ impl Poller {
                     self.remember(provider.name(), |memory| memory.denials.remove(&work.job.id));
                     tally.synced += 1;
                     reports.push((work.job.id, work.entry.token, report));
+                    asked.push(work);
                 }
                 Err(error) => {
                     tally.failed += 1;
-                    not_synced(&work, &Chain(&error).to_string());
+                    not_synced(&work, &error);
                     if let Some(lost) = self.lost(provider, &work, &error) {
                         reports.push((work.job.id, work.entry.token, lost));
+                        asked.push(work);
                     }
                     if matches!(error, ProviderError::NotFound) {
                         continue;
@@ -174,21 +177,15 @@ impl Poller {
                 }
             }
         }
-        let asked: Vec<JobId> = reports.iter().map(|(job, ..)| *job).collect();
         let recorded = self.store.record_statuses(reports, Source::Poll, self.clock.now()).await?;
-        for (job, result) in asked.into_iter().zip(recorded) {
+        for (work, result) in asked.iter().zip(recorded) {
             match result {
                 Ok(Some(work)) => {
                     tally.changed += 1;
                     changed(&work);
                 }
                 Ok(None) => {}
-                Err(error) => {
-                    st_log::debug!(
-                        logger: LOG, job_id = %job, error = &error as &dyn std::error::Error,
-                        "Failed to sync job {job}"
-                    );
-                }
+                Err(error) => not_synced(work, &error),
             }
         }
         Ok(unreachable)
@@ -310,8 +307,8 @@ fn about(work: &Work, tell: impl FnOnce()) {
     });
 }
 
-fn not_synced(work: &Work, reason: &str) {
-    let job = work.job.id;
+fn not_synced(work: &Work, error: &dyn std::error::Error) {
+    let (job, reason) = (work.job.id, Chain(error).to_string());
     about(work, || st_log::debug!(logger: LOG, reason, "Failed to sync job {job}"));
 }
 

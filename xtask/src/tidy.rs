@@ -8,6 +8,7 @@
 
 mod crates;
 mod documents;
+mod messages;
 mod source;
 mod text;
 mod tree;

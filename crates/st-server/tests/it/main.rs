@@ -3,12 +3,14 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "what helps tests fails as tests do"
 )]
 
 mod events;
 mod input;
 mod local;
+mod logging_docs;
 mod main_job;
 mod start;
 mod support;

@@ -81,6 +81,10 @@ impl Server {
         Self::start_in(dir, setup).await
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// Stops it as an init system would.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
         let pid = self.child.id().unwrap().to_string();

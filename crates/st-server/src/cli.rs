@@ -1,5 +1,7 @@
 //! The command line.
 
+mod logs;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -39,6 +41,8 @@ pub struct Cli {
 enum Command {
     /// Start the server and stay in the foreground until SIGTERM or SIGINT
     Serve(Serve),
+    /// Filter the server's JSON log and print it for people
+    Logs(logs::Logs),
     /// Supervise one attempt of a job on this machine
     #[command(hide = true)]
     LocalRunner {
@@ -80,6 +84,7 @@ impl Cli {
     pub fn run(self, environment: &BTreeMap<String, String>) -> ExitCode {
         match self.command {
             Command::Serve(serve) => serve.run(environment),
+            Command::Logs(logs) => logs.run(environment),
             Command::LocalRunner { dir } => st_workers::provider::local::run_attempt(&dir),
             Command::ExampleTraining => match environment.get("ST_INPUT") {
                 Some(input) => {

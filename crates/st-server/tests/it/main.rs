@@ -11,6 +11,7 @@ mod events;
 mod input;
 mod local;
 mod logging_docs;
+mod logs;
 mod main_job;
 mod start;
 mod support;

@@ -20,7 +20,7 @@ use crate::json::{COMMA, push_str};
 use crate::level::Level;
 use crate::members::{self, Members};
 use crate::redact::Redaction;
-use crate::scope::local::{self, Active};
+use crate::scope::local::{self, State};
 use crate::settings::Format;
 use crate::site::{FieldInfo, Recent, Site, Source};
 use crate::stamp::{Now, Stamp};
@@ -278,10 +278,10 @@ impl<'a> Draft<'a> {
         &parts.line
     }
 
-    fn finish_in(&mut self, scope: Option<&Active>, spans: Option<&Members>, stack: Option<&str>) {
+    fn finish_in(&mut self, scope: Option<&State>, spans: Option<&Members>, stack: Option<&str>) {
         let redaction = &self.formatter.redaction;
         let parts = &mut *self.parts;
-        let frame = scope.and_then(Active::top);
+        let frame = scope.and_then(State::top);
         let context = frame.map_or(Fields::NONE, |frame| {
             let mask = frame.members().mask();
             if frame.is_clean(redaction) {
@@ -353,7 +353,7 @@ pub(crate) fn push_head(line: &mut Vec<u8>, level: Level, logger: &str) {
 }
 
 /// Appends what follows the message.
-fn push_ids(line: &mut Vec<u8>, scope: Option<&Active>, trace_context: bool) {
+fn push_ids(line: &mut Vec<u8>, scope: Option<&State>, trace_context: bool) {
     line.extend_from_slice(b"\", \"correlation_id\": \"");
     let id = scope.and_then(|it| it.id.as_ref());
     line.extend_from_slice(id.unwrap_or_else(|| CorrelationId::of_process()).as_bytes());

@@ -127,7 +127,7 @@ impl OwnScope {
                 self.active = around.with_members(fields).into_active();
                 self.carried = Carried::FieldsInScope;
             }
-            Carried::Ids => self.active.fill_from(around),
+            Carried::Ids => self.active.fill_from(around.into_active()),
             Carried::FieldsInScope | Carried::Everything => {}
         }
     }

@@ -85,7 +85,9 @@ impl Opened {
             let opened = Output::file(path);
             outputs.push(opened.map_err(|source| Error::File { path: path.clone(), source })?);
         }
-        outputs.push(Output::stdout());
+        if settings.stdout {
+            outputs.push(Output::stdout());
+        }
         let color = settings.color
             && settings.file.is_none()
             && settings.format == Format::Text

@@ -15,7 +15,7 @@ use crate::correlation::CorrelationId;
 use crate::members::{Members, members};
 use crate::trace_context::TraceContext;
 use frame::Frame;
-use local::Active;
+use local::{Active, State};
 
 /// A snapshot of fields and correlation ID, to take along to another thread or task, or to put into
 /// a queue beside the work and restore when it is taken out.
@@ -81,7 +81,7 @@ impl Scope {
     }
 
     pub(crate) fn into_active(self) -> Active {
-        Active::new(self.id, self.trace, self.top)
+        Active::new(State::new(self.id, self.trace, self.top))
     }
 }
 

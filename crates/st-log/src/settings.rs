@@ -28,6 +28,8 @@ pub struct Settings {
     pub level: Filter,
     /// How a line looks.
     pub format: Format,
+    /// Whether lines go to stdout; a program that prints its results there has them in a file only.
+    pub stdout: bool,
     /// A file to append to, besides stdout. Its folder must exist.
     pub file: Option<PathBuf>,
     /// Who writes, and when.
@@ -56,6 +58,7 @@ impl Default for Settings {
         Self {
             level: Filter::default(),
             format: Format::default(),
+            stdout: true,
             file: None,
             writer: Writer::default(),
             include_stack_info: false,

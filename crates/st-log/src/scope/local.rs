@@ -2,68 +2,97 @@
 //!
 //! It lies there only while its work runs on the thread; a future takes its scope away between
 //! polls. A task that nobody wrapped sees no other task's scope, because what lies here is marked
-//! with its owner. Nothing here runs foreign code while the variable is borrowed, and nothing fails
+//! with its owner. Nothing here runs foreign code while a scope is looked at, and nothing fails
 //! where the variable is gone already, in a thread that ends: then there is no scope.
+//!
+//! Two cells instead of one `RefCell` because each poll of a scoped future puts its scope here and
+//! takes it away: that is a swap of two words, with no flag to be checked and set in between.
 
-use std::cell::RefCell;
-use std::mem;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use tokio::task;
 
 use crate::correlation::CorrelationId;
 use crate::members::Members;
-use crate::scope::Scope;
 use crate::scope::frame::Frame;
 use crate::trace_context::TraceContext;
 
 thread_local! {
-    static LOCAL: RefCell<Local> =
-        const { RefCell::new(Local { here: Active::root(None), lodgers: Vec::new() }) };
+    static LOCAL: Local = const {
+        Local { owner: Cell::new(None), here: Cell::new(None), lodgers: RefCell::new(Vec::new()) }
+    };
 }
 
 /// What this thread knows of scopes.
 struct Local {
-    here: Active,
+    /// The task whose scope lies here; none for code outside of any task.
+    owner: Cell<Option<task::Id>>,
+    /// Taken out while somebody looks at it.
+    here: Cell<Option<Box<State>>>,
     /// Tasks that run here without a scope of their own: what they set is theirs alone.
-    lodgers: Vec<Active>,
+    lodgers: RefCell<Vec<Active>>,
+}
+
+/// What a scope holds.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) id: Option<CorrelationId>,
+    pub(crate) trace: Option<TraceContext>,
+    top: Option<Arc<Frame>>,
+    /// How many frames from the top were entered here; those below came along and stay.
+    entered: u32,
 }
 
 impl Local {
-    fn find(&self, me: Option<task::Id>) -> Option<&Active> {
-        if self.here.owner == me {
-            return Some(&self.here);
+    fn look<R>(&self, look: impl FnOnce(&State) -> R) -> Option<R> {
+        let me = task::try_id();
+        if self.owner.get() == me {
+            let state = self.here.take();
+            let seen = state.as_deref().map(look);
+            self.here.set(state);
+            return seen;
         }
-        self.lodgers.iter().find(|it| it.owner == me)
+        let lodgers = self.lodgers.try_borrow().ok()?;
+        lodgers.iter().find(|it| it.owner == me)?.state.as_deref().map(look)
     }
 
-    fn find_or_add(&mut self, me: Option<task::Id>) -> &mut Active {
-        if self.here.owner == me {
-            return &mut self.here;
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> Option<R> {
+        let me = task::try_id();
+        if self.owner.get() == me {
+            let mut state = self.here.take().unwrap_or_default();
+            let result = change(&mut state);
+            self.here.set(Some(state));
+            return Some(result);
         }
-        let at = self.lodgers.iter().position(|it| it.owner == me).unwrap_or_else(|| {
+        let mut lodgers = self.lodgers.try_borrow_mut().ok()?;
+        let at = lodgers.iter().position(|it| it.owner == me).unwrap_or_else(|| {
             // Nobody says when a task ends. One that waits inside a context comes back for it; the
             // others lose at most an ID that nobody gave them.
-            self.lodgers.retain(|it| it.entered > 0);
-            self.lodgers.push(Active::root(me));
-            self.lodgers.len() - 1
+            lodgers.retain(|it| it.state.as_ref().is_some_and(|it| it.entered > 0));
+            lodgers.push(Active { owner: me, state: None });
+            lodgers.len() - 1
         });
-        self.lodgers.get_mut(at).unwrap_or(&mut self.here)
+        lodgers.get_mut(at).map(|it| change(it.state.get_or_insert_default()))
     }
-}
 
-fn with<R>(look: impl FnOnce(&mut Local) -> R) -> Option<R> {
-    LOCAL.try_with(|local| local.try_borrow_mut().ok().map(|mut it| look(&mut it))).ok().flatten()
+    fn leave(&self, frame: &Arc<Frame>) -> bool {
+        let mut state = self.here.take();
+        let was_here = state.as_mut().is_some_and(|it| it.leave(frame));
+        self.here.set(state);
+        let mut leave = |it: &mut Active| it.state.as_mut().is_some_and(|it| it.leave(frame));
+        was_here || self.lodgers.try_borrow_mut().is_ok_and(|mut it| it.iter_mut().any(&mut leave))
+    }
 }
 
 /// Looks at the scope of the running code, where it has one.
-pub(crate) fn read<R>(look: impl FnOnce(&Active) -> R) -> Option<R> {
-    with(|local| local.find(task::try_id()).map(look)).flatten()
+pub(crate) fn read<R>(look: impl FnOnce(&State) -> R) -> Option<R> {
+    LOCAL.try_with(|local| local.look(look)).ok().flatten()
 }
 
 /// Changes the scope of the running code.
-pub(crate) fn write<R>(change: impl FnOnce(&mut Active) -> R) -> Option<R> {
-    with(|local| change(local.find_or_add(task::try_id())))
+pub(crate) fn write<R>(change: impl FnOnce(&mut State) -> R) -> Option<R> {
+    LOCAL.try_with(|local| local.change(change)).ok().flatten()
 }
 
 /// Adds fields to the scope of the running code, if there are any and there is one.
@@ -71,49 +100,31 @@ pub(crate) fn enter(fields: Members) -> Option<Arc<Frame>> {
     if fields.as_bytes().is_empty() {
         return None;
     }
-    write(|active| active.enter_frame(fields))
+    write(|state| state.enter(fields))
 }
 
 /// Takes the fields away again, wherever they are.
 pub(crate) fn leave(frame: &Arc<Frame>) {
-    with(|local| {
-        let found = local.here.leave(frame) || local.lodgers.iter_mut().any(|it| it.leave(frame));
-        if !found {
-            // Its scope is not in force at the moment, and looks at this note when it is again.
-            frame.leave();
-        }
-    });
+    if LOCAL.try_with(|local| local.leave(frame)) == Ok(false) {
+        // Their scope is not in force at the moment, and looks at this note when it is again.
+        frame.leave();
+    }
 }
 
-/// A scope that code runs in.
-#[derive(Debug)]
-pub(crate) struct Active {
-    pub(crate) id: Option<CorrelationId>,
-    pub(crate) trace: Option<TraceContext>,
-    owner: Option<task::Id>,
-    top: Option<Arc<Frame>>,
-    /// How many frames from the top were entered here; those below came along and stay.
-    entered: u32,
-}
-
-impl Active {
-    pub(crate) const fn new(
+impl State {
+    pub(crate) fn new(
         id: Option<CorrelationId>,
         trace: Option<TraceContext>,
         base: Option<Arc<Frame>>,
     ) -> Self {
-        Self { id, trace, owner: None, top: base, entered: 0 }
-    }
-
-    const fn root(owner: Option<task::Id>) -> Self {
-        Self { id: None, trace: None, owner, top: None, entered: 0 }
+        Self { id, trace, top: base, entered: 0 }
     }
 
     pub(crate) fn top(&self) -> Option<&Arc<Frame>> {
         self.top.as_ref()
     }
 
-    fn enter_frame(&mut self, fields: Members) -> Arc<Frame> {
+    fn enter(&mut self, fields: Members) -> Arc<Frame> {
         let frame = Arc::new(Frame::new(self.top.take(), fields));
         self.top = Some(Arc::clone(&frame));
         self.entered += 1;
@@ -167,13 +178,54 @@ impl Active {
         true
     }
 
+    /// Takes over what it does not have itself.
+    fn fill_from(&mut self, around: Self) {
+        let Self { id, trace, top, .. } = around;
+        self.id = self.id.take().or(id);
+        self.trace = self.trace.take().or(trace);
+        self.top = self.top.take().or(top);
+    }
+
+    fn has_ids_of(&self, other: &Self) -> bool {
+        self.id == other.id && self.trace == other.trace
+    }
+}
+
+/// A scope that code runs in.
+#[derive(Debug)]
+pub(crate) struct Active {
+    owner: Option<task::Id>,
+    state: Option<Box<State>>,
+}
+
+impl Active {
+    pub(crate) fn new(state: State) -> Self {
+        Self { owner: None, state: Some(Box::new(state)) }
+    }
+
+    /// Takes over what it does not have itself.
+    pub(crate) fn fill_from(&mut self, around: Self) {
+        if let Some(around) = around.state {
+            self.state.get_or_insert_default().fill_from(*around);
+        }
+    }
+
     /// Puts this scope in force until the guard is dropped, also by a panic.
+    #[inline]
     pub(crate) fn run(&mut self) -> Running<'_> {
-        with(|local| {
-            self.owner = task::try_id();
-            mem::swap(&mut local.here, self);
-        });
+        self.owner = task::try_id();
+        self.swap();
         Running(self)
+    }
+
+    #[inline]
+    fn swap(&mut self) {
+        // Where the variable is gone, the work runs without a scope.
+        let swapped = LOCAL.try_with(|local| {
+            self.owner = local.owner.replace(self.owner);
+            self.state = local.here.replace(self.state.take());
+        });
+        swapped.unwrap_or_default();
     }
 }
 
@@ -182,60 +234,42 @@ impl Active {
 pub(crate) struct Running<'a>(&'a mut Active);
 
 impl Drop for Running<'_> {
+    #[inline]
     fn drop(&mut self) {
-        with(|local| {
-            mem::swap(&mut local.here, self.0);
-            if local.here.entered > 0 {
-                local.here.forget_left();
-            }
-        });
+        if let Some(around) = &mut self.0.state
+            && around.entered > 0
+        {
+            around.forget_left();
+        }
+        self.0.swap();
     }
 }
 
-/// The scope of a future that adds fields to whatever scope it is polled in, and shares the IDs of
-/// that scope: one that is generated inside is the whole task's.
+/// Runs `work` in the scope of a future that adds fields to whatever scope it is polled in, and
+/// shares the IDs of that scope: one that is generated inside is the whole task's.
 pub(crate) fn run_sharing<R>(active: &mut Active, work: impl FnOnce() -> R) -> R {
-    with(|local| {
-        // Without an ID around, the task may have moved to a thread that does not know it yet.
-        if let Some(around) = local.find(task::try_id()) {
-            active.adopt_ids(around);
+    let own = active.state.get_or_insert_default();
+    // Without an ID around, the task may have moved to a thread that does not know it yet.
+    read(|around| {
+        if around.id.is_some() && own.id != around.id {
+            own.id.clone_from(&around.id);
+        }
+        if around.trace.is_some() && own.trace != around.trace {
+            own.trace.clone_from(&around.trace);
         }
     });
     let result = {
         let _running = active.run();
         work()
     };
-    with(|local| {
-        let me = task::try_id();
-        let known = local.find(me).is_some_and(|it| it.has_ids_of(active));
-        if !known && (active.id.is_some() || local.find(me).is_some()) {
-            let around = local.find_or_add(me);
-            around.id.clone_from(&active.id);
-            around.trace.clone_from(&active.trace);
-        }
-    });
+    let own = active.state.get_or_insert_default();
+    // Where there is no scope around, one comes into being only for an ID.
+    let is_known = read(|around| around.has_ids_of(own));
+    if is_known == Some(false) || (is_known.is_none() && own.id.is_some()) {
+        write(|around| {
+            around.id.clone_from(&own.id);
+            around.trace.clone_from(&own.trace);
+        });
+    }
     result
-}
-
-impl Active {
-    /// Takes over what it does not have itself.
-    pub(crate) fn fill_from(&mut self, around: Scope) {
-        let Self { id, trace, top, .. } = around.into_active();
-        self.id = self.id.take().or(id);
-        self.trace = self.trace.take().or(trace);
-        self.top = self.top.take().or(top);
-    }
-
-    fn adopt_ids(&mut self, around: &Self) {
-        if around.id.is_some() && self.id != around.id {
-            self.id.clone_from(&around.id);
-        }
-        if around.trace.is_some() && self.trace != around.trace {
-            self.trace.clone_from(&around.trace);
-        }
-    }
-
-    fn has_ids_of(&self, other: &Self) -> bool {
-        self.id == other.id && self.trace == other.trace
-    }
 }

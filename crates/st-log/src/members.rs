@@ -28,6 +28,7 @@ impl Members {
     }
 
     /// Sets a field; a key that is there already goes to the end.
+    #[inline]
     pub(crate) fn put(&mut self, key: &str, value: &Value<'_>) {
         let before = self.text.len();
         if before == 0 {

@@ -61,6 +61,7 @@ pub trait ToValue {
 
 impl Value<'_> {
     /// Appends it as JSON.
+    #[inline]
     pub(crate) fn push(&self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.extend_from_slice(b"null"),

@@ -99,7 +99,11 @@ impl Subject {
             return Some(ours(path, Writer::Direct));
         }
         let file = open(path);
-        if self == Self::JsonSubscriber { json_subscriber(file) } else { set(json(file)) }
+        if self == Self::JsonSubscriber {
+            json_subscriber(file)
+        } else {
+            set(json(file))
+        }
         None
     }
 

@@ -8,6 +8,8 @@
 )]
 
 mod capture;
+#[cfg(feature = "tower")]
+mod example;
 mod functions;
 mod hostile;
 mod levels;

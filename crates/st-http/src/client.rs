@@ -1,4 +1,4 @@
-//! The client and the one way in which a request is sent: correlation ID, connection, head, body.
+//! The client and the one way in which a request is sent: its IDs, connection, head, body.
 //! Leaves out retries, the breaker, the proxy and the address policy.
 
 use std::fmt;
@@ -11,6 +11,7 @@ use http::{HeaderValue, Method};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
+use st_log::{TRACEPARENT_HEADER, TRACESTATE_HEADER};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connect::{self, Pool};
@@ -75,6 +76,7 @@ impl Client {
     ) -> Result<Response, Error> {
         let start = Instant::now();
         set_correlation_id(&mut request);
+        set_trace_context(&mut request);
         let method = request.method().clone();
         let overall = overall.unwrap_or(self.0.config.overall_timeout);
         let outcome = self.exchange(request, url, start, overall).await;
@@ -142,6 +144,23 @@ fn set_correlation_id(request: &mut Outgoing) {
     }
 }
 
+/// As the caller of this program sent it, so that the other side belongs to the same trace. A header
+/// that the request has already is meant to be another.
+fn set_trace_context(request: &mut Outgoing) {
+    let headers = request.headers_mut();
+    let Some(trace) = st_log::current_trace_context() else { return };
+    if headers.contains_key(TRACEPARENT_HEADER) {
+        return;
+    }
+    // What either may consist of is a subset of what a header may.
+    if let Ok(value) = HeaderValue::from_str(trace.traceparent()) {
+        headers.insert(TRACEPARENT_HEADER, value);
+    }
+    if let Some(Ok(value)) = trace.tracestate().map(HeaderValue::from_str) {
+        headers.entry(TRACESTATE_HEADER).or_insert(value);
+    }
+}
+
 /// `timeout` after `start`, or so far away that it makes no difference.
 fn after(start: Instant, timeout: Duration) -> Instant {
     const FAR: Duration = Duration::from_hours(24 * 365);
@@ -156,8 +175,9 @@ fn log(method: &Method, url: &str, outcome: &Result<Response, Error>, elapsed_ms
             st_log::debug!(logger: LOG, method, url, status, elapsed_ms, "HTTP request answered");
         }
         Err(error) => {
-            let error: &(dyn std::error::Error + 'static) = error;
-            st_log::debug!(logger: LOG, method, url, error, elapsed_ms, "HTTP request failed");
+            st_log::debug!(
+                logger: LOG, method, url, error = *error, elapsed_ms, "HTTP request failed"
+            );
         }
     }
 }

@@ -46,7 +46,7 @@ impl Request {
     }
 
     /// Sets a header, in the place of an earlier one of the name. `X-Correlation-ID` is always that
-    /// of the scope; `Content-Length` and `Transfer-Encoding` are refused, they follow the body.
+    /// of the scope; `traceparent` is that of the scope where none is set here; `Content-Length` and `Transfer-Encoding` are refused, they follow the body.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,

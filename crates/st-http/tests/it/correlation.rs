@@ -1,7 +1,7 @@
 //! The correlation ID belongs to the request, not to the client and not to the connection.
 
 use st_http::{Client, Config};
-use st_log::{CorrelationId, InScope as _};
+use st_log::{CorrelationId, InScope as _, Scope, TraceContext};
 
 use crate::server::{Server, ok};
 
@@ -77,4 +77,43 @@ async fn the_shared_client_is_one_client() {
 
     assert_eq!(server.seen().len(), 2);
     assert_eq!(server.connections(), 1);
+}
+
+/// What is sent of a trace, from the scope of one, by a request with these headers of its own.
+async fn sent_of_a_trace(own: &[(&str, &str)]) -> [Vec<String>; 2] {
+    let server = Server::start(|_| ok("{}")).await;
+    let trace = TraceContext::parse(PARENT).unwrap().with_state("a=1,b=2");
+    let mut request = Client::new(Config::default()).unwrap().get(&server.url("/"));
+    for (name, value) in own {
+        request = request.header(*name, *value);
+    }
+    request.send().in_scope(Scope::root().with_trace_context(trace)).await.unwrap();
+    let seen = server.seen().remove(0);
+    let of = |name| seen.header(name).into_iter().map(str::to_owned).collect();
+    [of("traceparent"), of("tracestate")]
+}
+
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const OTHER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+#[tokio::test]
+async fn the_trace_of_the_scope_is_sent_on_unchanged() {
+    assert_eq!(sent_of_a_trace(&[]).await, [[PARENT], ["a=1,b=2"]]);
+}
+
+#[tokio::test]
+async fn a_trace_of_the_request_itself_is_not_mixed_with_that_of_the_scope() {
+    let none: Vec<String> = Vec::new();
+    assert_eq!(sent_of_a_trace(&[("traceparent", OTHER)]).await, [vec![OTHER.to_owned()], none]);
+    let both = sent_of_a_trace(&[("traceparent", OTHER), ("tracestate", "c=3")]).await;
+    assert_eq!(both, [[OTHER], ["c=3"]]);
+    assert_eq!(sent_of_a_trace(&[("tracestate", "c=3")]).await, [[PARENT], ["c=3"]]);
+}
+
+#[tokio::test]
+async fn outside_of_a_trace_none_is_made_up() {
+    let server = Server::start(|_| ok("{}")).await;
+    Client::new(Config::default()).unwrap().get(&server.url("/")).send().await.unwrap();
+    let seen = server.seen();
+    assert_eq!((seen[0].header("traceparent").len(), seen[0].header("tracestate").len()), (0, 0));
 }

@@ -113,7 +113,7 @@ async fn a_request_that_a_closed_connection_gave_back_goes_out_once_on_another()
     let (closed, is_closed) = mpsc::channel();
     let bell = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let bell_address = bell.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
+    let server = st_log::spawn_thread(move || {
         let first = answer(&listener);
         may_close.recv().unwrap();
         drop(first);

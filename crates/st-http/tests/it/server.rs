@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use st_log::SpawnInScope as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -73,14 +74,14 @@ impl Server {
         let (accepted, connections) = watch::channel(0);
         let mut accepting = JoinSet::new();
         let entries = Arc::clone(&ledger);
-        accepting.spawn(async move {
+        accepting.spawn_in_scope(async move {
             let mut open = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 accepted.send_modify(|count| *count += 1);
                 let connection = *accepted.borrow();
                 let (entries, seen, reply) =
                     (Arc::clone(&entries), seen.clone(), Arc::clone(&reply));
-                open.spawn(async move {
+                open.spawn_in_scope(async move {
                     let mut stream = stream;
                     while let Some(request) = read(&mut stream, connection, http).await {
                         let reply = reply(&request);

@@ -79,6 +79,7 @@ impl Writer {
             capacity: capacity.max(1),
         });
         let theirs = Arc::clone(&shared);
+        // In no scope: it works for all callers, and outlives the one that opened the store.
         let thread = std::thread::Builder::new()
             .name("st-store-writer".to_owned())
             .spawn(move || run(connection, &theirs, &last_event))

@@ -138,7 +138,7 @@ async fn serve(config: Config, log: st_log::LogHandle) -> ExitCode {
         Ok(app) => app,
         Err(error) => {
             let chain = Chain(&error).to_string();
-            st_log::critical!(logger: LOG, reason = chain.as_str(), "Server did not start");
+            st_log::critical!(logger: LOG, reason = chain, "Server did not start");
             return fail(1, &chain);
         }
     };
@@ -161,7 +161,7 @@ async fn serve(config: Config, log: st_log::LogHandle) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let chain = Chain(&error).to_string();
-                st_log::critical!(logger: LOG, reason = chain.as_str(), "Server did not stop well");
+                st_log::critical!(logger: LOG, reason = chain, "Server did not stop well");
                 fail(1, &chain)
             }
         },
@@ -191,7 +191,7 @@ fn fail(code: u8, message: &str) -> ExitCode {
 fn print(text: &str) {
     if let Err(closed) = io::stderr().write_all(text.as_bytes()) {
         st_log::debug!(
-            logger: LOG, error = &closed as &dyn std::error::Error, "stderr cannot be written"
+            logger: LOG, error = closed, "stderr cannot be written"
         );
     }
 }

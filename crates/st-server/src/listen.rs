@@ -47,7 +47,7 @@ pub(crate) async fn serve(
             Ok((stream, _peer)) => stream,
             Err(error) => {
                 st_log::warning!(
-                    logger: LOG, error = &error as &dyn std::error::Error,
+                    logger: LOG, error,
                     "Connection could not be accepted"
                 );
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -56,7 +56,7 @@ pub(crate) async fn serve(
         };
         if let Err(error) = stream.set_nodelay(true) {
             st_log::debug!(
-                logger: LOG, error = &error as &dyn std::error::Error,
+                logger: LOG, error,
                 "Connection was gone before it was served"
             );
         }
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
         let serve = async move {
             if let Err(error) = connection.await {
                 st_log::debug!(
-                    logger: LOG, error = &error as &dyn std::error::Error,
+                    logger: LOG, error,
                     "Connection ended early"
                 );
             }

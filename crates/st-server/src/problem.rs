@@ -142,8 +142,8 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    /// Carried as an extension; the outermost layer knows the path and the correlation ID and
-    /// renders it.
+    /// Carried as an extension; what stands around the handlers knows the path and the
+    /// correlation ID and renders it.
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         response.extensions_mut().insert(self);
@@ -172,7 +172,7 @@ impl From<Error> for Problem {
             | Error::SchemaTooNew { .. }
             | Error::SchemaChanged { .. } => {
                 st_log::error!(
-                    logger: LOG, error = &error as &dyn std::error::Error, "Request failed"
+                    logger: LOG, error, "Request failed"
                 );
                 Self::internal()
             }

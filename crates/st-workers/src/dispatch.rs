@@ -134,7 +134,7 @@ impl Dispatcher {
             Ok(report) => report,
             Err(error) => {
                 st_log::warning!(
-                    logger: LOG, error = &error as &dyn std::error::Error,
+                    logger: LOG, error,
                     "Job could not be cancelled at the provider, trying again later"
                 );
                 return work;
@@ -173,7 +173,7 @@ impl Dispatcher {
             // Whatever it was, the lease runs out and the next one finds out what became of it.
             if matches!(error, Error::Refused(Refusal::StaleAttempt { .. })) {
                 st_log::debug!(
-                    logger: LOG, error = &error as &dyn std::error::Error,
+                    logger: LOG, error,
                     "Job was taken over by another attempt"
                 );
             } else {
@@ -275,7 +275,7 @@ impl Dispatcher {
             }
             Err(error) => {
                 st_log::warning!(
-                    logger: LOG, error = &error as &dyn std::error::Error,
+                    logger: LOG, error,
                     "Provider could not be asked about the submission, trying again"
                 );
                 let wait = if let ProviderError::Transient { retry_after: Some(wish), .. } = error {
@@ -307,7 +307,7 @@ impl Dispatcher {
                     "Job was at the provider twice, the later one is cancelled"
                 ),
                 Err(error) => st_log::error!(
-                    logger: LOG, provider_job_id = twin, error = &error as &dyn std::error::Error,
+                    logger: LOG, provider_job_id = twin, error,
                     "Job is at the provider twice and the later one could not be cancelled"
                 ),
             }
@@ -419,13 +419,13 @@ fn marker(work: &Work) -> Marker {
 fn context(work: &Work) -> LogContext {
     LogContext::new()
         .field("job_id", work.job.id.to_string())
-        .field("provider", work.job.provider.to_string())
+        .field("provider", work.job.provider.as_str())
         .field("attempt", work.entry.attempt)
 }
 
 fn not_recorded(error: &Error) {
     st_log::error!(
-        logger: LOG, error = error as &dyn std::error::Error,
+        logger: LOG, error = *error,
         "What became of the job could not be recorded"
     );
 }

@@ -202,7 +202,7 @@ impl Loop {
         let began = Instant::now();
         let cycle = Cycle { now, reason, stopping: self.stopping.clone() };
         let cycle_id = CorrelationId::generate();
-        let context = LogContext::new().field("cycle_id", cycle_id.to_string());
+        let context = LogContext::new().field("cycle_id", &cycle_id);
         let (outcome, wake_at) =
             self.guarded(&cycle).in_context(context).with_correlation_id(cycle_id).await;
         self.failures = match &outcome {
@@ -232,8 +232,9 @@ impl Loop {
         match tokio::time::timeout(timing.deadline, run).await {
             Ok(Ok(Ok(Report { counts, wake_at }))) => (Outcome::Done { counts }, wake_at),
             Ok(Ok(Err(failed))) => {
-                let cause = failed.source.as_ref() as &dyn std::error::Error;
-                st_log::error!(logger: LOG, task = %id, error = cause, "{}", failed.message);
+                st_log::error!(
+                    logger: LOG, task = %id, error = *failed.source, "{}", failed.message
+                );
                 (Outcome::Failed { error: Chain(&failed).to_string() }, None)
             }
             Ok(Err(panic)) => {

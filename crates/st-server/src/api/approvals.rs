@@ -270,7 +270,7 @@ async fn decide(
     let context = LogContext::new()
         .field("job_id", work.job.id.to_string())
         .field("approval_id", id.0)
-        .field("user_id", by.to_string());
+        .field("user_id", by.as_str());
     let job_id = work.job.id.to_string();
     let tell = || {
         let _in_context = context.clone().enter();

@@ -155,7 +155,7 @@ impl Follower {
             Err(error) => {
                 // The client comes back with the last ID that it got.
                 st_log::warning!(
-                    logger: LOG, error = &error as &dyn std::error::Error,
+                    logger: LOG, error,
                     "Event stream ended: the log could not be read"
                 );
                 return None;

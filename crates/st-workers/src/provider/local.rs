@@ -139,7 +139,7 @@ impl Local {
         drop(st_log::spawn(async move {
             if let Err(error) = child.wait().await {
                 st_log::debug!(
-                    logger: LOG, error = &error as &dyn std::error::Error, "Runner cannot be awaited"
+                    logger: LOG, error, "Runner cannot be awaited"
                 );
             }
             ended.send_modify(|ended| *ended += 1);

@@ -223,7 +223,7 @@ impl Poller {
         for work in overdue {
             if let Err(error) = self.dispatcher.cancel(work.job.id).await {
                 st_log::debug!(
-                    logger: LOG, job_id = %work.job.id, error = &error as &dyn std::error::Error,
+                    logger: LOG, job_id = %work.job.id, error,
                     "Job could not be cancelled again"
                 );
             }
@@ -257,7 +257,7 @@ impl Poller {
         });
         match down {
             Some(error) if !was_down => st_log::warning!(
-                logger: LOG, provider = name, error = error as &dyn std::error::Error,
+                logger: LOG, provider = name, error = *error,
                 jobs = tally.failed, "Provider cannot be reached, its jobs keep their last status"
             ),
             None if was_down && tally.synced > 0 => st_log::info!(
@@ -301,7 +301,7 @@ fn about(work: &Work, tell: impl FnOnce()) {
     st_log::with_correlation_id(work.job.correlation_id.clone(), || {
         let context = LogContext::new()
             .field("job_id", work.job.id.to_string())
-            .field("provider", work.job.provider.to_string());
+            .field("provider", work.job.provider.as_str());
         let _in_context = context.enter();
         tell();
     });

@@ -253,8 +253,8 @@ fn told(submitted: &Submitted) {
     let Submitted { work, repeated } = submitted;
     let context = LogContext::new()
         .field("job_id", work.job.id.to_string())
-        .field("provider", work.job.provider.to_string())
-        .field("user_id", work.job.owner.user.to_string());
+        .field("provider", work.job.provider.as_str())
+        .field("user_id", work.job.owner.user.as_str());
     let _in_context = context.enter();
     if *repeated {
         st_log::info!(logger: LOG, "Job had been submitted before under the same key");

@@ -83,8 +83,9 @@ impl Api {
         JobId::new(now, bytes)
     }
 
-    pub(crate) fn router(self) -> Router {
-        Router::new()
+    /// All paths. `trace_context`: whether a caller's W3C trace context is kept.
+    pub(crate) fn router(self, trace_context: bool) -> Router {
+        let router = Router::new()
             .route("/api/cloud/jobs/submit", post(jobs::submit::submit))
             .route("/api/cloud/jobs", get(jobs::list))
             .route("/api/cloud/jobs/{job}", get(jobs::show))
@@ -114,9 +115,8 @@ impl Api {
             .route("/health", get(health::plain))
             .route("/api/cloud/health", get(health::full))
             .route("/api/cloud/health/live", get(health::live))
-            .route("/api/cloud/health/ready", get(health::ready))
-            .layer(axum::middleware::from_fn(correlation::observe))
-            .with_state(self)
+            .route("/api/cloud/health/ready", get(health::ready));
+        correlation::around(router, trace_context).with_state(self)
     }
 }
 

@@ -121,7 +121,8 @@ impl App {
             seed: fastrand::u64(..),
         };
         let api = Api::new(shared, Arc::clone(&background), providers, clock, setup);
-        let served = listen::serve(listener, api.router(), shutdown.soft.clone(), DRAIN_REQUESTS);
+        let router = api.router(config.log.trace_context);
+        let served = listen::serve(listener, router, shutdown.soft.clone(), DRAIN_REQUESTS);
         if !served.await {
             st_log::warning!(logger: LOG, "Requests were cut off");
         }

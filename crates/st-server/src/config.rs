@@ -159,6 +159,9 @@ impl Config {
                 level: env.log_level.or(file.log_level).unwrap_or(usual.level),
                 format: env.log_format.or(file.log_format).unwrap_or(usual.format),
                 file: env.log_file.or(file.log_file),
+                trace_context: file.trace_context.unwrap_or(usual.trace_context),
+                include_stack_info: file.stack_info.unwrap_or(usual.include_stack_info),
+                color: usual.color && !env.no_color,
                 ..st_log::Settings::default()
             },
             host: host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),

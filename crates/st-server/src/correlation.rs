@@ -1,57 +1,56 @@
-//! The outermost layer: every request gets a correlation ID, and every answer says it.
+//! What stands around every handler: a scope, a line in the log, and errors as clients see them.
 //!
-//! A valid `X-Correlation-ID` of the caller is kept, anything else is replaced. The handler runs in
-//! the ID's scope. Errors are rendered here, also those of the router and of a handler that
-//! panicked.
+//! Outermost is st-log's layer: it gives the request its correlation ID and says it on the answer.
+//! Within it errors are rendered, also those of the router and of a handler that panicked. An answer
+//! that is still being sent, such as the event stream, is in the scope until its end.
 
 use std::panic::AssertUnwindSafe;
 
+use axum::Router;
 use axum::extract::Request;
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Method};
-use st_log::{CORRELATION_ID_HEADER, CorrelationId, InScope, Logger, get_logger};
+use http::Method;
+use st_log::tower::CorrelationLayer;
+use st_log::{CorrelationId, Logger, get_correlation_id, get_logger};
 use tokio::time::Instant;
 
 use crate::problem::Problem;
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
 
-pub(crate) async fn observe(request: Request, next: Next) -> Response {
-    let id = incoming(request.headers()).unwrap_or_else(CorrelationId::generate);
+/// Puts all of it around `router`. `trace_context`: whether a caller's W3C trace context is kept in
+/// the scope too.
+pub(crate) fn around<S>(router: Router<S>, trace_context: bool) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    // What is added last is outermost.
+    router.layer(from_fn(observe)).layer(CorrelationLayer::new().trace_context(trace_context))
+}
+
+async fn observe(request: Request, next: Next) -> Response {
+    // Taken before the handler runs, which may set another one for what it logs.
+    let id = get_correlation_id();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let began = Instant::now();
-    let answer = async {
-        let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-        let response = response.unwrap_or_else(|_panic| {
-            // The panic hook has logged what and where.
-            st_log::error!(logger: LOG, "Handler panicked");
-            Problem::internal().into_response()
-        });
-        let response = render(response, &method, &path, &id);
-        let status = response.status().as_u16();
-        let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if method == Method::GET {
-            st_log::debug!(logger: LOG, status, elapsed_ms, "{method} {path}");
-        } else {
-            st_log::info!(logger: LOG, status, elapsed_ms, "{method} {path}");
-        }
-        response
-    };
-    let mut response = answer.with_correlation_id(id.clone()).await;
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(CORRELATION_ID_HEADER, value);
+    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = response.unwrap_or_else(|_panic| {
+        // The panic hook has logged what and where.
+        st_log::error!(logger: LOG, "Handler panicked");
+        Problem::internal().into_response()
+    });
+    let response = render(response, &method, &path, &id);
+    let status = response.status().as_u16();
+    let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if method == Method::GET {
+        st_log::debug!(logger: LOG, status, elapsed_ms, "{method} {path}");
+    } else {
+        st_log::info!(logger: LOG, status, elapsed_ms, "{method} {path}");
     }
     response
-}
-
-/// The caller's ID, where it sent exactly one that is valid.
-fn incoming(headers: &HeaderMap) -> Option<CorrelationId> {
-    let mut values = headers.get_all(CORRELATION_ID_HEADER).iter();
-    let only = values.next().filter(|_| values.next().is_none())?;
-    CorrelationId::parse(only.to_str().ok()?).ok()
 }
 
 fn render(mut response: Response, method: &Method, path: &str, id: &CorrelationId) -> Response {
@@ -63,5 +62,43 @@ fn render(mut response: Response, method: &Method, path: &str, id: &CorrelationI
             Problem::of_router(status, method, path).render(path, id, &response)
         }
         None => response,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::routing::get;
+    use serde_json::Value;
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::listen;
+
+    async fn fails() -> Response {
+        st_log::set_correlation_id(CorrelationId::generate());
+        panic!("as it was told to");
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_under_the_callers_id() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/fails", listener.local_addr().unwrap());
+        let router = around(Router::new().route("/fails", get(fails)), false);
+        let stop = CancellationToken::new();
+        let server = st_log::spawn(listen::serve(listener, router, stop.clone(), Duration::ZERO));
+
+        let request = reqwest::Client::new().get(url).header("X-Correlation-ID", "panic-1");
+        let answer = request.send().await.unwrap();
+
+        assert_eq!(answer.status(), 500);
+        assert_eq!(answer.headers()["x-correlation-id"], "panic-1");
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert_eq!(body["correlation_id"], "panic-1");
+        assert_eq!(body["code"], "internal_error");
+        stop.cancel();
+        server.await.unwrap();
     }
 }

@@ -47,6 +47,7 @@ pub(super) struct Environment {
     pub(super) log_level: Option<st_log::Filter>,
     pub(super) log_format: Option<st_log::Format>,
     pub(super) log_file: Option<PathBuf>,
+    pub(super) no_color: bool,
     pub(super) host: Option<IpAddr>,
     pub(super) port: Option<u16>,
     pub(super) state_dir: Option<PathBuf>,
@@ -118,6 +119,7 @@ impl Environment {
             log_level: reader.read("SIMPLETUNER_LOG_LEVEL", parsed),
             log_format: reader.read("SIMPLETUNER_LOG_FORMAT", parsed),
             log_file: reader.path("SIMPLETUNER_LOG_FILE"),
+            no_color: reader.text("NO_COLOR").is_some(),
             host: reader.read("SIMPLETUNER_HOST", host),
             port: reader.read("SIMPLETUNER_PORT", |text| match text.parse() {
                 Ok(port) if port > 0 => Ok(port),

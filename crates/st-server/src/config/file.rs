@@ -26,6 +26,8 @@ pub(super) struct File {
     pub(super) log_level: Option<st_log::Filter>,
     pub(super) log_format: Option<st_log::Format>,
     pub(super) log_file: Option<PathBuf>,
+    pub(super) trace_context: Option<bool>,
+    pub(super) stack_info: Option<bool>,
     pub(super) host: Option<IpAddr>,
     pub(super) port: Option<u16>,
     pub(super) state_dir: Option<PathBuf>,
@@ -93,6 +95,8 @@ impl File {
             file.log_level = fields.word("level");
             file.log_format = fields.word("format");
             file.log_file = fields.non_empty_string("file", 4096).map(PathBuf::from);
+            file.trace_context = fields.boolean("trace_context");
+            file.stack_info = fields.boolean("include_stack_info");
         });
         fields.section("http", |fields| file.http(fields));
         fields.section("providers", |fields| {

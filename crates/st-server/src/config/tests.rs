@@ -128,6 +128,29 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
+fn the_switches_of_the_log_are_off_until_they_are_set() {
+    let switches = |environment: &[(&str, &str)], yaml: &str| {
+        let log = load(environment, Some(yaml)).unwrap().log;
+        [log.trace_context, log.include_stack_info, log.color]
+    };
+    assert_eq!(switches(&[], ""), [false, false, true]);
+    assert_eq!(switches(&[("NO_COLOR", "")], "logging: { level: INFO }"), [false, false, true]);
+    assert_eq!(
+        switches(&[("NO_COLOR", "1")], "logging: { trace_context: true }"),
+        [true, false, false]
+    );
+    assert_eq!(switches(&[], "logging: { include_stack_info: true }"), [false, true, true]);
+    let said = load(&[], Some("logging:\n  trace_context: maybe\n  include_stack: 1\n"));
+    let said = said.unwrap_err();
+    for line in [
+        "yaml:2:18: logging.trace_context: expected true or false, found text",
+        "yaml:3:18: logging.include_stack: unknown field, there are",
+    ] {
+        assert!(said.contains(line), "{line}\nis not in\n{said}");
+    }
+}
+
+#[test]
 fn variables_are_filled_into_the_file() {
     let yaml =
         "server: { port: \"${PORT}\", state_dir: \"${BASE}/state\", config_dir: \"a$${b}\" }\n";

@@ -7,6 +7,7 @@
     reason = "what helps tests fails as tests do"
 )]
 
+mod correlation;
 mod events;
 mod input;
 mod local;

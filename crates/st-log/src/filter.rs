@@ -1,5 +1,6 @@
 //! Which events are logged: by level, and by the dotted names of loggers.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -110,6 +111,14 @@ impl Filter {
             Level::Error => log::LevelFilter::Error,
             Level::Critical => log::LevelFilter::Off,
         }
+    }
+}
+
+impl fmt::Display for Filter {
+    /// As it is configured: `INFO,simpletuner.cloud.queue=DEBUG`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = self.rules.iter().map(|(logger, level)| format!(",{logger}={level}"));
+        f.pad(&format!("{}{}", self.default, rules.collect::<String>()))
     }
 }
 

@@ -9,11 +9,12 @@ use crate::draft::{Draft, with_buffers};
 use crate::format::Formatter;
 use crate::json::{push_int, push_str};
 use crate::level::Level;
+use crate::logger::{Logger, get_logger};
 use crate::scope::Scope;
 use crate::site::Source;
 
 /// Under which name this crate speaks for itself.
-const LOGGER: &str = "simpletuner.cloud.log";
+pub(crate) const LOG: Logger = get_logger("simpletuner.cloud.log");
 
 /// So many lines were lost, and now writing works again.
 pub(crate) fn dropped_line(formatter: &Formatter, lost: u64) -> Vec<u8> {
@@ -42,7 +43,7 @@ fn warning(
     // Whoever happens to write when it works again has nothing to do with what was lost.
     Scope::root().in_scope(|| {
         with_buffers(|buffers| {
-            let mut draft = Draft::begin(formatter, &mut buffers.parts, Level::Warning, LOGGER);
+            let mut draft = Draft::begin(formatter, &mut buffers.parts, Level::Warning, LOG.name());
             draft.message(message);
             draft.source(&Source::new(Some(file!()), Some(at)), "warning");
             fields(&mut draft);
@@ -59,7 +60,7 @@ pub(crate) fn panic_line(formatter: &Formatter, panic: &PanicHookInfo<'_>) -> Ve
     // A panic does not say in which function it was; its module comes nearest.
     let module = file.and_then(|it| Path::new(it).file_stem()?.to_str()).unwrap_or_default();
     with_buffers(|buffers| {
-        let mut draft = Draft::begin(formatter, &mut buffers.parts, Level::Critical, LOGGER);
+        let mut draft = Draft::begin(formatter, &mut buffers.parts, Level::Critical, LOG.name());
         draft.message_of(format_args!(
             "Panicked: {}",
             panic.payload_as_str().unwrap_or("no message")

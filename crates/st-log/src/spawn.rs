@@ -23,6 +23,7 @@ where
 
 /// [`tokio::task::spawn_local`] for a future that stays in the current scope.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "the future is in its scope")]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: 'static> + 'static,
@@ -42,6 +43,7 @@ where
 }
 
 /// [`std::thread::spawn`] for work that stays in the current scope.
+#[expect(clippy::disallowed_methods, reason = "the work is in its scope")]
 pub fn spawn_thread<R, W>(work: W) -> thread::JoinHandle<R>
 where
     W: FnOnce() -> R + Send + 'static,
@@ -77,6 +79,7 @@ pub trait SpawnInScope<T> {
         T: Send;
 }
 
+#[expect(clippy::disallowed_methods, reason = "the futures and the work are in their scope")]
 impl<T: 'static> SpawnInScope<T> for JoinSet<T> {
     #[track_caller]
     fn spawn_in_scope<F>(&mut self, future: F) -> AbortHandle

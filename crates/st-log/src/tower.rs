@@ -30,6 +30,7 @@ use tower_service::Service;
 
 use crate::correlation::{CORRELATION_ID_HEADER, CorrelationId};
 use crate::future::{InScope as _, Scoped};
+use crate::own;
 use crate::scope::Scope;
 use crate::scope::local::Active;
 use crate::trace_context::{TRACEPARENT_HEADER, TRACESTATE_HEADER, TraceContext};
@@ -64,8 +65,14 @@ impl CorrelationLayer {
         }
         if replaced {
             // Not the value: it may be hostile.
-            let length = headers.get(CORRELATION_ID_HEADER).map_or(0, HeaderValue::len);
-            scope.in_scope(|| crate::debug!(length, "Caller's correlation ID replaced"));
+            let values = headers.get_all(CORRELATION_ID_HEADER).iter();
+            let (values, longest) =
+                values.fold((0, 0), |(count, longest), it| (count + 1, it.len().max(longest)));
+            scope.in_scope(|| {
+                crate::debug!(
+                    logger: own::LOG, values, longest, "Caller's correlation ID replaced"
+                );
+            });
         }
         scope
     }

@@ -6,6 +6,7 @@ mod body;
 mod events;
 mod health;
 mod jobs;
+mod logging;
 mod providers;
 mod queue;
 
@@ -16,6 +17,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use serde::Serialize;
+use st_log::LogHandle;
 use st_store::{Clock, JobId, Role, Store, UserId};
 use st_workers::{BackgroundTasks, Providers};
 use tokio::sync::Semaphore;
@@ -42,6 +44,7 @@ struct Shared {
     started_at: Timestamp,
     streams: Arc<Semaphore>,
     stopping: CancellationToken,
+    log: LogHandle,
     /// The generator of job IDs; held for one ID.
     random: Mutex<fastrand::Rng>,
 }
@@ -66,6 +69,7 @@ impl Api {
             started_at: clock.now(),
             streams: Arc::new(Semaphore::new(STREAMS)),
             stopping: setup.stopping,
+            log: setup.log,
             random: Mutex::new(fastrand::Rng::with_seed(setup.seed)),
         };
         Self { store, background, providers, clock, shared: Arc::new(shared) }
@@ -112,6 +116,7 @@ impl Api {
             .route("/api/cloud/providers/{provider}/validate", get(providers::validate))
             .route("/api/events", get(events::stream))
             .route("/api/background/tasks", get(background::list))
+            .route("/api/logging/level", get(logging::level).put(logging::set_level))
             .route("/health", get(health::plain))
             .route("/api/cloud/health", get(health::full))
             .route("/api/cloud/health/live", get(health::live))
@@ -125,6 +130,7 @@ impl Api {
 pub(crate) struct Setup {
     pub(crate) config_dir: PathBuf,
     pub(crate) stopping: CancellationToken,
+    pub(crate) log: LogHandle,
     pub(crate) seed: u64,
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use st_log::{Logger, get_logger};
+use st_log::{LogHandle, Logger, get_logger};
 use st_store::{Clock, SqliteConfig, SqliteStore, Store, SystemClock};
 use st_workers::provider::Provider;
 use st_workers::provider::local::{Local, LocalCommand, LocalConfig, RunnerCommand};
@@ -102,7 +102,7 @@ impl App {
 
     /// Serves until `shutdown`, then stops in order: no new requests, no new work, what runs
     /// finishes, the store is closed.
-    pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
+    pub async fn run(self, shutdown: Shutdown, log: LogHandle) -> Result<(), StartError> {
         let Self { config, store, providers, clock, listener } = self;
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let background = BackgroundConfig {
@@ -118,6 +118,7 @@ impl App {
         let setup = Setup {
             config_dir: config.config_dir,
             stopping: shutdown.soft.clone(),
+            log,
             seed: fastrand::u64(..),
         };
         let api = Api::new(shared, Arc::clone(&background), providers, clock, setup);

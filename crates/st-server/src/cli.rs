@@ -128,7 +128,7 @@ impl Serve {
 }
 
 async fn serve(config: Config, log: st_log::LogHandle) -> ExitCode {
-    let shutdown = match Shutdown::on_signals(log) {
+    let shutdown = match Shutdown::on_signals(log.clone()) {
         Ok(shutdown) => shutdown,
         Err(error) => return fail(1, &format!("cannot listen for signals: {error}")),
     };
@@ -157,7 +157,7 @@ async fn serve(config: Config, log: st_log::LogHandle) -> ExitCode {
     say_hello(address);
     let hard = shutdown.hard.clone();
     tokio::select! {
-        stopped = app.run(shutdown) => match stopped {
+        stopped = app.run(shutdown, log) => match stopped {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let chain = Chain(&error).to_string();

@@ -100,9 +100,9 @@ impl Subject {
         }
         let file = open(path);
         if self == Self::JsonSubscriber {
-            json_subscriber(file)
+            json_subscriber(file);
         } else {
-            set(json(file))
+            set(json(file));
         }
         None
     }
@@ -125,7 +125,7 @@ pub(crate) enum Behind {
 }
 
 fn ours(path: &Path, writer: Writer) -> LogGuard {
-    // Stdout is /dev/null, see the cases; a line there costs a write more.
+    // The others write to the file only.
     let settings = Settings {
         level: Level::Info.into(),
         file: Some(path.to_owned()),

@@ -6,6 +6,10 @@
     clippy::panic,
     reason = "the helpers of tests fail as tests do"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what bare tasks and threads see is part of what is tested"
+)]
 
 mod capture;
 #[cfg(feature = "tower")]

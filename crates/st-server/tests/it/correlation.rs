@@ -40,7 +40,7 @@ async fn a_hostile_correlation_id_is_replaced_and_a_good_one_kept() {
         let id = answered(&server, &[hostile]).await;
         assert_eq!(id.len(), 12, "{hostile} became {id}");
         let told = of_id(&server.log(), &id);
-        assert_eq!(told[0]["extra"]["length"], hostile.len(), "{told:?}");
+        assert_eq!(told[0]["extra"]["longest"], hostile.len(), "{told:?}");
     }
     let log = std::fs::read_to_string(server.log_file()).unwrap();
     assert!(!log.contains("\"level\": \"CRITICAL\"") && !log.contains("two words"));

@@ -11,6 +11,7 @@ mod correlation;
 mod events;
 mod input;
 mod local;
+mod log_level;
 mod logging_docs;
 mod logs;
 mod main_job;

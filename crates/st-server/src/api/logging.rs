@@ -1,0 +1,36 @@
+//! The level of the log, while the server runs.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use st_log::{Filter, Logger, get_logger};
+
+use super::Api;
+use super::body::Body;
+use crate::problem::Problem;
+
+const LOG: Logger = get_logger("simpletuner.cloud.api");
+
+/// `GET /api/logging/level`
+pub(crate) async fn level(State(api): State<Api>) -> Json<Value> {
+    view(&api)
+}
+
+/// `PUT /api/logging/level`: from now on, until the next start.
+pub(crate) async fn set_level(State(api): State<Api>, body: Body) -> Result<Json<Value>, Problem> {
+    let mut fields = body.fields();
+    let level = fields.word::<Filter>("level");
+    let level = fields.require(level, "level");
+    fields.finish().map_err(Problem::invalid)?;
+    if let Some(level) = level {
+        let text = level.to_string();
+        api.shared.log.set_level(level);
+        // WARNING, so that the log tells of it whatever the new level hides below ERROR.
+        st_log::warning!(logger: LOG, log_level = text.as_str(), "Log level changed");
+    }
+    Ok(view(&api))
+}
+
+fn view(api: &Api) -> Json<Value> {
+    Json(json!({ "level": api.shared.log.level().to_string() }))
+}

@@ -26,6 +26,10 @@ pub(crate) fn all(sh: &Shell, tools: &Tools) -> Result<(), Failure> {
         &cmd!(sh, "cargo clippy --package st-store --no-default-features -- -D warnings"),
     )?;
     step(
+        "clippy: st-log without its features",
+        &cmd!(sh, "cargo clippy --package st-log -- -D warnings"),
+    )?;
+    step(
         "documentation",
         &cmd!(sh, "cargo doc --no-deps --workspace").env("RUSTDOCFLAGS", "-D warnings"),
     )?;

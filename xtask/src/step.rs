@@ -95,6 +95,26 @@ impl Tools {
     }
 }
 
+impl Tools {
+    /// Makes a program of the distribution available where that can be done without asking, which
+    /// is as root on Debian. The tests that run it say when they are skipped, so nothing fails here.
+    #[expect(clippy::unused_self, reason = "the counterpart of `need`")]
+    pub(crate) fn want(&self, sh: &Shell, program: &str) {
+        let is_there = || cmd!(sh, "which {program}").quiet().ignore_stdout().run().is_ok();
+        if is_there() {
+            return;
+        }
+        heading("install a program that tests run");
+        let is_root = cmd!(sh, "id -u").quiet().read().is_ok_and(|id| id == "0");
+        let installed = is_root
+            && cmd!(sh, "apt-get update").quiet().ignore_stdout().run().is_ok()
+            && cmd!(sh, "apt-get install -y {program}").ignore_stdout().run().is_ok();
+        if !installed {
+            println!("!! {program} is not installed; add it with `apt-get install {program}`.");
+        }
+    }
+}
+
 /// Whether `cargo NAME` exists and starts.
 pub(crate) fn answers(sh: &Shell, name: &str) -> bool {
     cmd!(sh, "cargo {name} --version").quiet().ignore_stdout().ignore_stderr().run().is_ok()

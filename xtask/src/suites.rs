@@ -26,9 +26,15 @@ pub(crate) fn integration(sh: &Shell, tools: &Tools) -> Result<(), Failure> {
     step("end-to-end tests", &cmd!(sh, "cargo nextest run --package st-server").env(name, value))
 }
 
+/// Programs of others that some tests run for real, where they are there.
+const PROGRAMS: [&str; 2] = ["jq", "logrotate"];
+
 /// Every test once, the slow ones too, except this crate's: `lint` has run those.
 pub(crate) fn everything_once(sh: &Shell, tools: &Tools) -> Result<(), Failure> {
     tools.need(sh, "nextest", "cargo-nextest")?;
+    for program in PROGRAMS {
+        tools.want(sh, program);
+    }
     let (name, value) = SLOW;
     step(
         "tests, the slow ones too",

@@ -74,7 +74,7 @@ fn is_suspect(byte: u8, style: Style) -> bool {
 }
 
 fn needs_escape(it: char, style: Style) -> bool {
-    is_unsafe(it) || (style == Style::Json && matches!(it, '"' | '\\'))
+    is_unprintable(it) || (style == Style::Json && matches!(it, '"' | '\\'))
 }
 
 fn push_escaped(out: &mut Vec<u8>, it: char, style: Style) {
@@ -108,7 +108,10 @@ fn push_escaped(out: &mut Vec<u8>, it: char, style: Style) {
     }
 }
 
-fn is_unsafe(it: char) -> bool {
+/// Whether a character could fool whoever reads it on a terminal: a control character, a line or
+/// paragraph separator, a mark that turns the reading direction. None of them is in a log line as
+/// itself.
+pub fn is_unprintable(it: char) -> bool {
     it.is_control()
         || matches!(it, '\u{2028}' | '\u{2029}')
         || matches!(it, '\u{61c}' | '\u{200e}' | '\u{200f}')

@@ -42,6 +42,7 @@ pub use correlation::{
     CORRELATION_ID_HEADER, CorrelationId, InvalidCorrelationId, clear_correlation_id,
     current_correlation_id, get_correlation_id, set_correlation_id, with_correlation_id,
 };
+pub use escape::is_unprintable;
 pub use filter::{Filter, InvalidFilter};
 pub use future::{InScope, Scoped};
 pub use init::{Error, Faults, LogGuard, LogHandle, init, init_from_env, open};

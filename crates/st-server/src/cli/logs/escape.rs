@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use st_log::is_unprintable;
+
 /// Appends a text for people; what needs no escape stays as it is, also quotes and backslashes.
 pub(super) fn plain(out: &mut String, text: &str) {
     each(out, text, |out, it| out.extend(it.escape_default()));
@@ -32,20 +34,13 @@ fn each(out: &mut String, text: &str, unsafe_one: impl Fn(&mut String, char)) {
         return out.push_str(text);
     }
     for it in text.chars() {
-        if is_unsafe(it) { unsafe_one(out, it) } else { out.push(it) }
+        if is_unprintable(it) { unsafe_one(out, it) } else { out.push(it) }
     }
-}
-
-pub(super) fn is_unsafe(it: char) -> bool {
-    it.is_control()
-        || matches!(it, '\u{2028}' | '\u{2029}')
-        || matches!(it, '\u{61c}' | '\u{200e}' | '\u{200f}')
-        || matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{is_unsafe, json, line, plain};
+    use super::{is_unprintable, json, line, plain};
 
     fn written(write: fn(&mut String, &str), text: &str) -> String {
         let mut out = String::new();
@@ -66,12 +61,12 @@ mod tests {
         let all: String = ('\0'..=char::MAX).collect();
         for write in [plain, line, json] {
             let out = written(write, &all);
-            let unsafe_ones: String = out.chars().filter(|it| is_unsafe(*it)).collect();
+            let unsafe_ones: String = out.chars().filter(|it| is_unprintable(*it)).collect();
             assert!(unsafe_ones.is_empty() || unsafe_ones == "\t", "{unsafe_ones:?}");
         }
         let marks = "\u{0}\u{1f}\u{7f}\u{80}\u{9f}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\
                      \u{202e}\u{2066}\u{2069}";
-        assert!(marks.chars().all(is_unsafe));
-        assert!(!"aé–\u{a0}\u{200d}\u{2065}\u{206a}😀".chars().any(is_unsafe));
+        assert!(marks.chars().all(is_unprintable));
+        assert!(!"aé–\u{a0}\u{200d}\u{2065}\u{206a}😀".chars().any(is_unprintable));
     }
 }

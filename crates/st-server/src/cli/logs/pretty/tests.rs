@@ -1,8 +1,8 @@
 //! Records and what becomes of them on the screen.
 
 use super::Pretty;
-use crate::cli::logs::escape::is_unsafe;
 use crate::cli::logs::record::Record;
+use st_log::is_unprintable;
 
 const HEAD: &str = r#""timestamp": "2024-01-15T10:30:00.007Z", "level": "INFO", "logger": "simpletuner.cloud.jobs", "message": "Job submitted""#;
 
@@ -94,5 +94,5 @@ fn nothing_in_a_record_reaches_the_terminal_as_itself() {
     );
     let out = shown(&line, false);
     assert_eq!(out.matches('\n').count(), 3, "{out}");
-    assert!(!out.chars().any(|it| it != '\n' && is_unsafe(it)), "{out:?}");
+    assert!(!out.chars().any(|it| it != '\n' && is_unprintable(it)), "{out:?}");
 }

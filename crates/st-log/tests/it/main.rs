@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "the helpers of tests fail as tests do"
 )]
 #![expect(
@@ -21,3 +22,4 @@ mod process;
 mod random;
 mod record;
 mod scopes;
+mod strict;

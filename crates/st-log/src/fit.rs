@@ -14,6 +14,12 @@ use crate::members::{Member, inside, items, members};
 const TRUNCATED: &[u8] = b"\"truncated\": true";
 /// A marker with its quotes.
 const MARKER: usize = 48;
+/// A member that is never cut.
+const SMALL: usize = 128;
+/// What an exception has besides its texts.
+const EXCEPTION_NAMES: usize = b", \"exception\": {\"type\": , \"message\": , \"chain\": []}".len();
+/// Enough of an exception to tell what it is.
+const EXCEPTION_START: usize = 320;
 
 /// Cuts a JSON record, without its newline, to at most `max` bytes, if that is at all possible.
 pub(crate) fn json(line: &mut Vec<u8>, places: &Places, max: usize) {
@@ -26,21 +32,22 @@ pub(crate) fn json(line: &mut Vec<u8>, places: &Places, max: usize) {
     let cuttable = message.len() + exception.len() + stack.len() + part(&places.extra).len();
     let fixed = whole.len() - cuttable + b", \"extra\": {}".len() + TRUNCATED.len();
     let mut room = max.saturating_sub(fixed);
+    let extra_len = extra.len() + COMMA.len();
+    // What is small is what lines are found by, so no large text takes its place.
+    let small = small_fields(extra).min(room / 4);
+    let exception_start = exception.len().min(EXCEPTION_START).min(room / 3);
 
     line.extend_from_slice(part(&(0..places.message.start)));
     let before = line.len();
-    push_cut(
-        line,
-        message,
-        share(room, message.len(), exception.len() + stack.len() + extra.len()),
-    );
+    let others = exception.len() + stack.len() + extra_len;
+    push_cut(line, message, share(room, message.len(), others, small + exception_start));
     room = room.saturating_sub(line.len() - before);
     line.extend_from_slice(part(&(places.message.end..places.exception.start)));
     let before = line.len();
-    push_exception(line, exception, share(room, exception.len(), stack.len() + extra.len()));
+    push_exception(line, exception, share(room, exception.len(), stack.len() + extra_len, small));
     room = room.saturating_sub(line.len() - before);
     let before = line.len();
-    push_stack(line, stack, share(room, stack.len(), extra.len()));
+    push_stack(line, stack, share(room, stack.len(), extra_len, small));
     room = room.saturating_sub(line.len() - before);
     line.extend_from_slice(b", \"extra\": {");
     push_members(line, extra, room);
@@ -56,9 +63,11 @@ pub(crate) fn text(line: &mut Vec<u8>, max: usize) {
     push_marker(line, left_out);
 }
 
-/// What a part may take: half of the room, or more where the others do not need it.
-fn share(room: usize, wanted: usize, others: usize) -> usize {
-    wanted.min((room / 2).max(room.saturating_sub(others)))
+/// What a part may take: half of the room, or more where the others do not need it, but nothing of
+/// what is kept for them.
+fn share(room: usize, wanted: usize, others: usize, kept: usize) -> usize {
+    let room = room.saturating_sub(kept);
+    wanted.min((room / 2).max(room.saturating_sub(others.saturating_sub(kept))))
 }
 
 /// Appends the inside of a string.
@@ -84,13 +93,20 @@ fn push_exception(line: &mut Vec<u8>, exception: &[u8], room: usize) {
     };
     let value =
         |key: &[u8]| members(object).find(|it| it.key == key).map_or(&b"\"\""[..], |it| it.value);
+    let kind = value(b"type");
+    // Without room for a start of the message it would tell nothing.
+    let Some(room) = room.checked_sub(EXCEPTION_NAMES + kind.len()).filter(|it| *it > 2 * MARKER)
+    else {
+        return;
+    };
     line.extend_from_slice(b", \"exception\": {\"type\": ");
-    push_string(line, value(b"type"), 256);
+    line.extend_from_slice(kind);
     line.extend_from_slice(b", \"message\": ");
-    push_string(line, value(b"message"), room / 2);
+    let before = line.len();
+    let chain = value(b"chain").len().saturating_sub(2);
+    push_string(line, value(b"message"), (room / 2).max(room.saturating_sub(chain)));
+    let mut room = room.saturating_sub(line.len() - before);
     line.extend_from_slice(b", \"chain\": [");
-    // What is left for the causes, with the names of the three.
-    let mut room = (room / 2).saturating_sub(256 + 64);
     for (at, cause) in items(inside(value(b"chain"), b'[').unwrap_or_default()).enumerate() {
         if room < 2 * MARKER {
             break;
@@ -115,17 +131,30 @@ fn push_stack(line: &mut Vec<u8>, stack: &[u8], room: usize) {
     }
 }
 
-/// Appends the members, each with a comma behind it. The small ones stay whole; the others share
-/// what is left.
-fn push_members(line: &mut Vec<u8>, extra: &[u8], room: usize) {
+/// The member with its separator.
+fn cost(member: &Member<'_>) -> usize {
+    member.whole.len() + COMMA.len()
+}
+
+/// What the small members take.
+fn small_fields(extra: &[u8]) -> usize {
+    members(extra).map(|it| cost(&it)).filter(|it| *it <= SMALL).sum()
+}
+
+/// Appends the members, each with a comma behind it. The small ones stay whole, as many as there is
+/// room for; the others share what is left.
+fn push_members(line: &mut Vec<u8>, extra: &[u8], mut room: usize) {
     let all = || members(extra).filter(|it| it.key != b"truncated");
-    let cost = |it: &Member<'_>| it.whole.len() + COMMA.len();
-    let even = room / all().count().max(1);
-    let small: usize = all().map(|it| cost(&it)).filter(|it| *it <= even).sum();
-    let large = all().filter(|it| cost(it) > even).count().max(1);
-    let each = room.saturating_sub(small) / large;
+    let small = SMALL.max(room / all().count().max(1));
+    let wanted: usize = all().map(|it| cost(&it)).filter(|it| *it <= small).sum();
+    let large = all().filter(|it| cost(it) > small).count().max(1);
+    let each = room.saturating_sub(wanted) / large;
     for member in all() {
-        if cost(&member) <= each.max(even) {
+        let before = line.len();
+        if cost(&member) <= small.max(each) {
+            if cost(&member) > room {
+                continue;
+            }
             line.extend_from_slice(member.whole);
         } else {
             let name = member.whole.len() - member.value.len();
@@ -142,5 +171,6 @@ fn push_members(line: &mut Vec<u8>, extra: &[u8], room: usize) {
             }
         }
         line.extend_from_slice(COMMA);
+        room = room.saturating_sub(line.len() - before);
     }
 }

@@ -22,4 +22,5 @@ mod process;
 mod random;
 mod record;
 mod scopes;
+mod size;
 mod strict;

@@ -186,6 +186,23 @@ impl State {
         self.top = self.top.take().or(top);
     }
 
+    fn take_ids_of(&mut self, around: &Self) {
+        if !self.has_ids_of(around) {
+            self.id.clone_from(&around.id);
+            self.trace.clone_from(&around.trace);
+        }
+    }
+
+    /// The same, but keeps what there is none of around.
+    fn adopt_ids_of(&mut self, around: &Self) {
+        if around.id.is_some() && self.id != around.id {
+            self.id.clone_from(&around.id);
+        }
+        if around.trace.is_some() && self.trace != around.trace {
+            self.trace.clone_from(&around.trace);
+        }
+    }
+
     fn has_ids_of(&self, other: &Self) -> bool {
         self.id == other.id && self.trace == other.trace
     }
@@ -213,9 +230,20 @@ impl Active {
     /// Puts this scope in force until the guard is dropped, also by a panic.
     #[inline]
     pub(crate) fn run(&mut self) -> Running<'_> {
+        self.forget_left();
         self.owner = task::try_id();
         self.swap();
         Running(self)
+    }
+
+    /// Guards may have been dropped while this scope was not in force.
+    #[inline]
+    fn forget_left(&mut self) {
+        if let Some(state) = &mut self.state
+            && state.entered > 0
+        {
+            state.forget_left();
+        }
     }
 
     #[inline]
@@ -236,11 +264,7 @@ pub(crate) struct Running<'a>(&'a mut Active);
 impl Drop for Running<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(around) = &mut self.0.state
-            && around.entered > 0
-        {
-            around.forget_left();
-        }
+        self.0.forget_left();
         self.0.swap();
     }
 }
@@ -248,16 +272,7 @@ impl Drop for Running<'_> {
 /// Runs `work` in the scope of a future that adds fields to whatever scope it is polled in, and
 /// shares the IDs of that scope: one that is generated inside is the whole task's.
 pub(crate) fn run_sharing<R>(active: &mut Active, work: impl FnOnce() -> R) -> R {
-    let own = active.state.get_or_insert_default();
-    // Without an ID around, the task may have moved to a thread that does not know it yet.
-    read(|around| {
-        if around.id.is_some() && own.id != around.id {
-            own.id.clone_from(&around.id);
-        }
-        if around.trace.is_some() && own.trace != around.trace {
-            own.trace.clone_from(&around.trace);
-        }
-    });
+    take_ids(active);
     let result = {
         let _running = active.run();
         work()
@@ -272,4 +287,21 @@ pub(crate) fn run_sharing<R>(active: &mut Active, work: impl FnOnce() -> R) -> R
         });
     }
     result
+}
+
+/// Takes over the IDs of the scope around.
+fn take_ids(active: &mut Active) {
+    let me = task::try_id();
+    let is_same_task = active.owner == me;
+    let own = active.state.get_or_insert_default();
+    let taken = LOCAL.try_with(|local| {
+        if local.owner.get() != me && is_same_task {
+            // A bare task may have moved to a thread that does not know its IDs yet, or no more:
+            // what its future remembers still holds.
+            local.look(|around| own.adopt_ids_of(around));
+        } else if local.look(|around| own.take_ids_of(around)).is_none() {
+            own.take_ids_of(&State::default());
+        }
+    });
+    taken.unwrap_or_default();
 }

@@ -17,6 +17,7 @@ mod capture;
 mod example;
 mod functions;
 mod hostile;
+mod interleave;
 mod levels;
 mod process;
 mod random;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use st_log::{CorrelationId, Format, LogContext, LogGuard, Settings, Writer};
 
 use crate::capture::parsed;
+use crate::interleave;
 
 const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.test");
 const PROGRAM: &str = "ST_LOG_TEST_PROGRAM";
@@ -22,7 +23,8 @@ const BATCHED: &str = "ST_LOG_TEST_BATCHED";
 type Program = (&'static str, fn(&Path));
 
 /// What a started program does; the parent looks at what came out.
-const PROGRAMS: [Program; 11] = [
+const PROGRAMS: &[Program] = &[
+    ("interleaves", interleave::interleaves),
     ("says_ten_thousand_lines", outputs::says_ten_thousand_lines),
     ("speaks_to_nobody", outputs::speaks_to_nobody),
     ("is_not_heard", outputs::is_not_heard),
@@ -41,11 +43,11 @@ const PROGRAMS: [Program; 11] = [
 fn program() {
     let Some(name) = std::env::var_os(PROGRAM) else { return };
     let file = std::env::var_os(FILE).unwrap();
-    let (_, run) = PROGRAMS.into_iter().find(|(it, _)| name == *it).unwrap();
+    let (_, run) = PROGRAMS.iter().find(|(it, _)| name == *it).unwrap();
     run(Path::new(&file));
 }
 
-fn command(name: &str, file: &Path) -> Command {
+pub(crate) fn command(name: &str, file: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "process::program", "--nocapture", "--test-threads=1"]);
     command.env(PROGRAM, name).env(FILE, file).env("SIMPLETUNER_LOG_LEVEL", "debug");
@@ -97,7 +99,7 @@ fn run_as(name: &str, change: impl FnOnce(&mut Command)) -> Ran {
     Ran { output, file: fs::read_to_string(path).unwrap(), _dir: dir }
 }
 
-fn init() -> LogGuard {
+pub(crate) fn init() -> LogGuard {
     st_log::init(&settings()).unwrap()
 }
 

@@ -25,6 +25,24 @@ pub(crate) fn causes<'a>(
     std::iter::successors(error.source(), |&it| it.source()).take(DEEPEST)
 }
 
+/// The same for an error whose code is not to be trusted; ends with None where asking panicked.
+pub(crate) fn causes_caught<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = Option<&'a (dyn Error + 'static)>> {
+    let mut last = Some(error);
+    let next = move || match catch_unwind(AssertUnwindSafe(|| last?.source())) {
+        Ok(source) => {
+            last = source;
+            source.map(Some)
+        }
+        Err(_panic) => {
+            last = None;
+            Some(None)
+        }
+    };
+    std::iter::from_fn(next).take(DEEPEST)
+}
+
 /// The name of an error's type, as far as `Debug` gives it away: an error behind `dyn` has no other
 /// way to tell. For an enum that is the variant.
 pub(crate) fn kind(error: &(dyn Error + 'static)) -> String {

@@ -251,11 +251,14 @@ impl<'a> Draft<'a> {
                 out.extend_from_slice(b", \"message\": ");
                 push_quoted(out, format_args!("{error}"));
                 out.extend_from_slice(b", \"chain\": [");
-                for (at, cause) in chain::causes(error).enumerate() {
+                for (at, cause) in chain::causes_caught(error).enumerate() {
                     if at > 0 {
                         out.extend_from_slice(COMMA);
                     }
-                    push_quoted(out, format_args!("{cause}"));
+                    match cause {
+                        Some(cause) => push_quoted(out, format_args!("{cause}")),
+                        None => out.extend_from_slice(b"\"<panicked>\""),
+                    }
                 }
                 out.extend_from_slice(b"]}");
             }

@@ -19,6 +19,7 @@ mod functions;
 mod hostile;
 mod interleave;
 mod levels;
+mod lifecycle;
 mod process;
 mod random;
 mod record;

@@ -1,6 +1,9 @@
 //! Logging set up for a whole process: each test starts this test program again, as another.
 
+mod endings;
+
 mod outputs;
+
 mod tasks;
 
 use std::error::Error;
@@ -24,6 +27,11 @@ type Program = (&'static str, fn(&Path));
 
 /// What a started program does; the parent looks at what came out.
 const PROGRAMS: &[Program] = &[
+    ("logs_three_deep", endings::logs_three_deep),
+    ("ends_a_thread_with_scopes", endings::ends_a_thread_with_scopes),
+    ("logs_in_the_panic_hook", endings::logs_in_the_panic_hook),
+    ("exits", endings::exits),
+    ("aborts", endings::aborts),
     ("interleaves", interleave::interleaves),
     ("says_ten_thousand_lines", outputs::says_ten_thousand_lines),
     ("speaks_to_nobody", outputs::speaks_to_nobody),

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::panic;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tracing_subscriber::Registry;
@@ -76,6 +77,8 @@ struct Opened {
     filter: Current,
     formatter: Arc<Formatter>,
     sink: Sink,
+    /// Whether the records of the `log` crate come here, so that its level is ours to set.
+    has_log_records: Arc<AtomicBool>,
 }
 
 impl Opened {
@@ -94,11 +97,16 @@ impl Opened {
             && io::stdout().is_terminal();
         let formatter = Arc::new(Formatter::new(settings, color));
         let sink = Sink::open(settings.writer, &formatter, outputs).map_err(Error::Thread)?;
-        Ok(Self { filter: Current::new(settings.level.clone()), formatter, sink })
+        Ok(Self {
+            filter: Current::new(settings.level.clone()),
+            formatter,
+            sink,
+            has_log_records: Arc::default(),
+        })
     }
 
     fn layer(&self, settings: &Settings) -> LogLayer {
-        let Self { filter, formatter, sink } = self.clone();
+        let Self { filter, formatter, sink, .. } = self.clone();
         LogLayer::new(settings, filter, formatter, sink)
     }
 
@@ -108,10 +116,11 @@ impl Opened {
 
     /// False where another logger has them already; then they are its business.
     fn take_log_records(&self) -> bool {
-        let Self { filter, formatter, sink } = self.clone();
+        let Self { filter, formatter, sink, .. } = self.clone();
         let hint = filter.get().log_hint();
         let taken = log::set_boxed_logger(Box::new(Bridge { filter, formatter, sink })).is_ok();
         if taken {
+            self.has_log_records.store(true, Ordering::Relaxed);
             log::set_max_level(hint);
         }
         taken
@@ -221,6 +230,9 @@ impl LogHandle {
     /// Changes which events are logged, from now on and everywhere.
     pub fn set_level(&self, level: impl Into<Filter>) {
         Levels(self.opened.filter.clone()).set(level.into());
+        if self.opened.has_log_records.load(Ordering::Relaxed) {
+            log::set_max_level(self.opened.filter.get().log_hint());
+        }
     }
 }
 

@@ -195,6 +195,5 @@ impl Levels {
         self.0.set(filter);
         // Each place in the code asks once more; then it knows again without asking.
         tracing::callsite::rebuild_interest_cache();
-        log::set_max_level(self.0.get().log_hint());
     }
 }

@@ -1,6 +1,7 @@
 //! Logging set up for a whole process: each test starts this test program again, as another.
 
 mod endings;
+mod interop;
 
 mod outputs;
 
@@ -32,6 +33,9 @@ const PROGRAMS: &[Program] = &[
     ("logs_in_the_panic_hook", endings::logs_in_the_panic_hook),
     ("exits", endings::exits),
     ("aborts", endings::aborts),
+    ("speaks_by_the_log_crate", interop::speaks_by_the_log_crate),
+    ("changes_its_level", interop::changes_its_level),
+    ("has_a_logger_already", interop::has_a_logger_already),
     ("interleaves", interleave::interleaves),
     ("says_ten_thousand_lines", outputs::says_ten_thousand_lines),
     ("speaks_to_nobody", outputs::speaks_to_nobody),

@@ -28,3 +28,5 @@ mod scopes;
 mod size;
 mod spans;
 mod strict;
+#[cfg(feature = "tower")]
+mod tower;

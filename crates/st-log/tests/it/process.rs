@@ -4,6 +4,8 @@ mod endings;
 mod interop;
 
 mod outputs;
+mod readers;
+mod sinks;
 
 mod tasks;
 
@@ -12,9 +14,10 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
-use st_log::{CorrelationId, Format, LogContext, LogGuard, Settings, Writer};
+use st_log::{CorrelationId, Format, LogContext, LogGuard, Overflow, Settings, Writer};
 
 use crate::capture::parsed;
 use crate::interleave;
@@ -22,7 +25,7 @@ use crate::interleave;
 const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.test");
 const PROGRAM: &str = "ST_LOG_TEST_PROGRAM";
 const FILE: &str = "SIMPLETUNER_LOG_FILE";
-/// Set where lines are to be written by a thread.
+/// Set where lines are to be written by a thread; `wait` and `drop` are for a small queue.
 const BATCHED: &str = "ST_LOG_TEST_BATCHED";
 type Program = (&'static str, fn(&Path));
 
@@ -36,6 +39,13 @@ const PROGRAMS: &[Program] = &[
     ("speaks_by_the_log_crate", interop::speaks_by_the_log_crate),
     ("changes_its_level", interop::changes_its_level),
     ("has_a_logger_already", interop::has_a_logger_already),
+    ("shares_a_file", sinks::shares_a_file),
+    ("is_moved_about", sinks::is_moved_about),
+    ("is_truncated", sinks::is_truncated),
+    ("fails_to_write", sinks::fails_to_write),
+    ("speaks_with_many_threads", sinks::speaks_with_many_threads),
+    ("is_rotated_by_logrotate", sinks::is_rotated_by_logrotate),
+    ("meets_a_full_pipe", readers::meets_a_full_pipe),
     ("interleaves", interleave::interleaves),
     ("says_ten_thousand_lines", outputs::says_ten_thousand_lines),
     ("speaks_to_nobody", outputs::speaks_to_nobody),
@@ -67,7 +77,10 @@ pub(crate) fn command(name: &str, file: &Path) -> Command {
 }
 
 fn lines_of(output: &Output) -> String {
-    let stdout = String::from_utf8_lossy(&output.stdout);
+    harness_cut_off(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn harness_cut_off(stdout: &str) -> String {
     // The harness begins a line and leaves it to the program to go on.
     let lines = stdout.split_inclusive('\n');
     lines.filter_map(|it| it.get(it.find("{\"timestamp\"")?..)).collect()
@@ -119,8 +132,13 @@ pub(crate) fn init() -> LogGuard {
 fn settings() -> Settings {
     let vars = std::env::vars().filter(|(name, _)| name.starts_with("SIMPLETUNER_"));
     let settings = Settings::from_env(vars).unwrap();
-    let batched = std::env::var_os(BATCHED).is_some();
-    let writer = if batched { Writer::BATCHED } else { Writer::Direct };
+    let small = |overflow| Writer::Batched { capacity: 4096, overflow };
+    let writer = match std::env::var_os(BATCHED).and_then(|it| it.into_string().ok()).as_deref() {
+        None => Writer::Direct,
+        Some("wait") => small(Overflow::Wait(Duration::from_hours(1))),
+        Some("drop") => small(Overflow::Drop),
+        Some(_) => Writer::BATCHED,
+    };
     Settings { log_panics: true, writer, ..settings }
 }
 

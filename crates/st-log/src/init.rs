@@ -14,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::bridge::Bridge;
 use crate::filter::{Current, Filter};
 use crate::format::Formatter;
-use crate::layer::{Levels, LogLayer};
+use crate::layer::LogLayer;
 use crate::own;
 use crate::settings::{EnvFault, Format, Settings};
 use crate::sink::Sink;
@@ -224,14 +224,17 @@ impl LogHandle {
 
     /// Which events are logged at the moment.
     pub fn level(&self) -> Filter {
-        Levels(self.opened.filter.clone()).get()
+        self.opened.filter.get().as_ref().clone()
     }
 
     /// Changes which events are logged, from now on and everywhere.
     pub fn set_level(&self, level: impl Into<Filter>) {
-        Levels(self.opened.filter.clone()).set(level.into());
-        if self.opened.has_log_records.load(Ordering::Relaxed) {
-            log::set_max_level(self.opened.filter.get().log_hint());
+        let Opened { filter, has_log_records, .. } = &self.opened;
+        filter.set(level.into());
+        // Each place in the code asks once more; then it knows again without asking.
+        tracing::callsite::rebuild_interest_cache();
+        if has_log_records.load(Ordering::Relaxed) {
+            log::set_max_level(filter.get().log_hint());
         }
     }
 }

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use crate::draft::{Buffers, Draft, with_buffers};
-use crate::filter::{Current, Filter};
+use crate::filter::Current;
 use crate::format::Formatter;
 use crate::settings::Settings;
 use crate::sink::Sink;
@@ -179,21 +179,5 @@ impl LogLayer {
             }
             None => self.sink.write(draft.finish(None), level),
         }
-    }
-}
-
-/// Reads and changes what the log does while the program runs.
-#[derive(Debug, Clone)]
-pub(crate) struct Levels(pub(crate) Current);
-
-impl Levels {
-    pub(crate) fn get(&self) -> Filter {
-        self.0.get().as_ref().clone()
-    }
-
-    pub(crate) fn set(&self, filter: Filter) {
-        self.0.set(filter);
-        // Each place in the code asks once more; then it knows again without asking.
-        tracing::callsite::rebuild_interest_cache();
     }
 }

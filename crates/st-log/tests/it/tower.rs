@@ -179,7 +179,10 @@ fn a_hostile_id_is_replaced_and_never_repeated() {
         assert!(is_generated(answered.id()), "{values:?}");
         assert_eq!(answered.messages(), ["Caller's correlation ID replaced", "before", "after"]);
         assert!(answered.records.iter().all(|it| it["correlation_id"] == answered.id()));
-        assert_eq!(answered.records[0]["extra"], json!({"length": values[0].len()}));
+        assert_eq!(
+            answered.records[0]["extra"],
+            json!({"values": values.len(), "longest": values[0].len()})
+        );
         let all = serde_json::to_string(&answered.records).unwrap();
         assert!(!all.contains("hostil") && !all.contains("xxx"), "{all}");
     }

@@ -4,7 +4,7 @@
 //! It belongs to a scope, and which scope that is, the scope's own module decides.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
@@ -50,7 +50,7 @@ impl CorrelationId {
     /// A fresh one: 12 lower-case hexadecimal digits, not meant to be unguessable.
     pub fn generate() -> Self {
         // The generator of this thread may be gone already when a thread-local is torn down.
-        let bits = fastrand::Rng::new().u64(..) & 0xffff_ffff_ffff;
+        let bits = (fastrand::Rng::new().u64(..) ^ of_this_process()) & 0xffff_ffff_ffff;
         Self(Text::new(&format!("{bits:012x}")))
     }
 
@@ -90,6 +90,13 @@ impl Text {
             _ => Self::Shared(text.into()),
         }
     }
+}
+
+/// Differs between processes. The generator is seeded with the time and the number of the thread,
+/// which workers that start together have in common.
+fn of_this_process() -> u64 {
+    static BITS: OnceLock<u64> = OnceLock::new();
+    *BITS.get_or_init(|| RandomState::new().hash_one(()))
 }
 
 fn is_legal(byte: u8) -> bool {

@@ -11,6 +11,7 @@ mod tasks;
 
 use std::error::Error;
 use std::fs;
+use std::io::{Read as _, Seek as _};
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -46,6 +47,7 @@ const PROGRAMS: &[Program] = &[
     ("speaks_with_many_threads", sinks::speaks_with_many_threads),
     ("is_rotated_by_logrotate", sinks::is_rotated_by_logrotate),
     ("meets_a_full_pipe", readers::meets_a_full_pipe),
+    ("makes_an_id", tasks::makes_an_id),
     ("interleaves", interleave::interleaves),
     ("says_ten_thousand_lines", outputs::says_ten_thousand_lines),
     ("speaks_to_nobody", outputs::speaks_to_nobody),
@@ -86,6 +88,16 @@ fn harness_cut_off(stdout: &str) -> String {
     lines.filter_map(|it| it.get(it.find("{\"timestamp\"")?..)).collect()
 }
 
+/// What [`Command::output`] gives, by way of a file: a pipe that is not read in time loses lines.
+fn output_of(command: &mut Command) -> Output {
+    let mut stdout = tempfile::tempfile().unwrap();
+    command.stdout(stdout.try_clone().unwrap());
+    let mut output = command.output().unwrap();
+    stdout.rewind().unwrap();
+    stdout.read_to_end(&mut output.stdout).unwrap();
+    output
+}
+
 struct Ran {
     output: Output,
     file: String,
@@ -120,7 +132,7 @@ fn run_as(name: &str, change: impl FnOnce(&mut Command)) -> Ran {
     let path = dir.path().join("cloud.log");
     let mut command = command(name, &path);
     change(&mut command);
-    let output = command.output().unwrap();
+    let output = output_of(&mut command);
     Ran { output, file: fs::read_to_string(path).unwrap(), _dir: dir }
 }
 

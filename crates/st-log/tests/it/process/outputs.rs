@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use st_log::{CorrelationId, LogContext};
 
-use super::{LOG, command, init, lines_of, run};
+use super::{LOG, command, init, lines_of, output_of, run};
 use crate::capture::parsed;
 
 /// Nothing takes so long; a wake-up that is lost must not pass for one that is late.
@@ -75,7 +75,7 @@ fn a_closed_stdout_disturbs_neither_the_program_nor_the_file() {
 
 #[test]
 fn a_full_disk_disturbs_neither_the_program_nor_stdout() {
-    let output = command("says_ten_thousand_lines", Path::new("/dev/full")).output().unwrap();
+    let output = output_of(&mut command("says_ten_thousand_lines", Path::new("/dev/full")));
     assert!(output.status.success());
     assert_eq!(parsed(&lines_of(&output)).len(), 10_000);
     let notice = String::from_utf8(output.stderr).unwrap();
@@ -144,7 +144,7 @@ fn rotated(file: &Path) -> PathBuf {
 fn a_rotated_file_is_left_alone_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cloud.log");
-    let output = command("reopens", &path).output().unwrap();
+    let output = output_of(&mut command("reopens", &path));
     assert!(output.status.success(), "{output:?}");
     let messages = |path: &Path| -> Vec<Value> {
         let text = fs::read_to_string(path).unwrap();

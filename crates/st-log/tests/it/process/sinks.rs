@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use st_log::{CorrelationId, LogGuard};
 
-use super::{BATCHED, LOG, command, init};
+use super::{BATCHED, LOG, command, init, output_of};
 use crate::capture::parsed;
 use crate::strict;
 
@@ -28,7 +28,7 @@ fn runs_with_both_writers(name: &str, check: impl Fn(&Path, &Output) + Sync) {
         if batched {
             program.env(BATCHED, "1");
         }
-        let output = program.output().unwrap();
+        let output = output_of(&mut program);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         check(&path, &output);
     };
@@ -71,7 +71,7 @@ fn two_processes_append_to_one_file_without_tearing_a_line() {
         let start = || {
             let mut program = command("shares_a_file", &path);
             if batched {
-                program.env(BATCHED, "1");
+                program.env(BATCHED, "wait");
             }
             program.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
         };

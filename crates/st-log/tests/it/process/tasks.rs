@@ -95,3 +95,18 @@ fn a_blocking_call_carries_the_scope_and_the_root_does_not() {
     assert_eq!(records[0]["correlation_id"], "abc123");
     assert_ne!(records[1]["correlation_id"], "abc123");
 }
+
+pub(super) fn makes_an_id(_: &Path) {
+    let _log = init();
+    // As if both had started at the same moment.
+    fastrand::seed(4711);
+    st_log::get_correlation_id();
+    st_log::info!(logger: LOG, "mine");
+}
+
+#[test]
+fn processes_that_start_together_make_ids_of_their_own() {
+    let [first, second] = super::run_both("makes_an_id").map(|ran| ran.records());
+    assert_eq!((first.len(), second.len()), (1, 1));
+    assert_ne!(first[0]["correlation_id"], second[0]["correlation_id"]);
+}

@@ -1,25 +1,34 @@
 //! The `log` crate: its records come out like events, with their key-values.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use log::kv::{self, Key, VisitSource, VisitValue};
 use log::{Log, Metadata, Record};
-use std::sync::Arc;
+use tracing_subscriber::Registry;
+use tracing_subscriber::registry::LookupSpan as _;
 
 use crate::draft::{Draft, push_quoted, with_buffers};
 use crate::filter::Current;
 use crate::format::Formatter;
 use crate::json::{push_float, push_int, push_str};
 use crate::level::Level;
+use crate::members::Members;
 use crate::sink::Sink;
 use crate::site::{Source, dotted};
+use crate::spans::SpanFields;
 
 /// What the `log` crate hands its records to.
 pub(crate) struct Bridge {
     pub(crate) filter: Current,
     pub(crate) formatter: Arc<Formatter>,
     pub(crate) sink: Sink,
+    pub(crate) include_span_fields: bool,
 }
+
+/// How long whoever flushes by the `log` crate's own call waits at most.
+const FLUSH: Duration = Duration::from_secs(2);
 
 impl From<log::Level> for Level {
     fn from(level: log::Level) -> Self {
@@ -58,11 +67,25 @@ impl Log for Bridge {
             {
                 push_str(out, &error.to_string());
             }
-            self.sink.write(draft.finish(None), level);
+            let spans = self.include_span_fields.then(|| self.span_fields()).flatten();
+            self.sink.write(draft.finish(spans.as_ref()), level);
         });
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.sink.flush(FLUSH);
+    }
+}
+
+impl Bridge {
+    /// The fields of the span around, where the registry that keeps them can be found.
+    fn span_fields(&self) -> Option<Members> {
+        let fields = tracing::Span::current().with_subscriber(|(id, dispatch)| {
+            let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
+            SpanFields::of(&span, &self.formatter.redaction)
+        });
+        fields.flatten()
+    }
 }
 
 /// The span around, if it is of the same module, as for events; else the module's last segment.

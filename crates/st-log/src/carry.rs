@@ -91,17 +91,58 @@ pub struct Given<'a, T: ?Sized>(pub &'a T);
 
 /// What `tracing` would carry, but not as it is.
 pub trait CarriedAlways {
+    /// How it travels.
+    type Way;
+
     /// The value on its way.
-    fn __carry(&self) -> Carried;
+    fn __carry(&self) -> Self::Way;
 }
 
 impl CarriedAlways for &&&Given<'_, f32> {
+    type Way = Carried;
+
     fn __carry(&self) -> Carried {
         Carried::new(&self.0.to_value())
     }
 }
 
+// As `tracing` carries it. Beside the one for `f32` it keeps the compiler from taking every
+// literal with a decimal point for an `f32`.
+impl<'a> CarriedAlways for &&&Given<'a, f64> {
+    type Way = &'a f64;
+
+    fn __carry(&self) -> &'a f64 {
+        self.0
+    }
+}
+
+impl CarriedAlways for &&&Given<'_, &f32> {
+    type Way = Carried;
+
+    fn __carry(&self) -> Carried {
+        Carried::new(&self.0.to_value())
+    }
+}
+
+impl<'a> CarriedAlways for &&&Given<'a, &f64> {
+    type Way = &'a f64;
+
+    fn __carry(&self) -> &'a f64 {
+        self.0
+    }
+}
+
 impl<T: ToValue> CarriedAlways for &&&Given<'_, Option<T>> {
+    type Way = Carried;
+
+    fn __carry(&self) -> Carried {
+        Carried::new(&self.0.to_value())
+    }
+}
+
+impl<T: ToValue> CarriedAlways for &&&Given<'_, &Option<T>> {
+    type Way = Carried;
+
     fn __carry(&self) -> Carried {
         Carried::new(&self.0.to_value())
     }
@@ -166,6 +207,12 @@ impl AsField for Carried {
     fn __as_field(&self) -> &(dyn Error + 'static) {
         self
     }
+}
+
+/// What goes into the event. A function, because the type of a literal may not be known yet where a
+/// method is called.
+pub fn as_field<T: AsField>(carried: &T) -> &T::Field {
+    carried.__as_field()
 }
 
 /// The path of the function in which an item was declared.

@@ -1,5 +1,6 @@
 //! An error with its causes on one line.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,12 +36,21 @@ pub(crate) fn causes_caught<'a>(
             last = source;
             source.map(Some)
         }
-        Err(_panic) => {
+        Err(panic) => {
+            forget(panic);
             last = None;
             Some(None)
         }
     };
     std::iter::from_fn(next).take(DEEPEST)
+}
+
+/// Drops what a panic left behind, which may panic in turn.
+pub(crate) fn forget(panic: Box<dyn Any + Send>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        // Whoever does that twice may keep its memory.
+        std::mem::forget(panic);
+    }
 }
 
 /// The name of an error's type, as far as `Debug` gives it away: an error behind `dyn` has no other
@@ -51,7 +61,10 @@ pub(crate) fn kind(error: &(dyn Error + 'static)) -> String {
     }
     let mut printed = Start(String::new());
     // The end of the printing is an error of `Start`'s own making.
-    let _ended = catch_unwind(AssertUnwindSafe(|| write!(printed, "{error:?}")));
+    let ended = catch_unwind(AssertUnwindSafe(|| write!(printed, "{error:?}")));
+    if let Err(panic) = ended {
+        forget(panic);
+    }
     let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
     let rest = printed.0.trim_start_matches(is_name);
     let name = printed.0.strip_suffix(rest).unwrap_or_default();

@@ -168,7 +168,7 @@ impl<'a> Draft<'a> {
 
     fn text_head(&mut self, logger: &str) {
         let line = &mut self.parts.line;
-        text::push_head(line, self.level, logger, self.formatter.color);
+        text::push_head(line, self.level, name(logger), self.formatter.color);
         text::push_id(line);
         line.extend_from_slice(b"): ");
     }
@@ -328,17 +328,20 @@ impl<'a> Draft<'a> {
                 }
             }
             Format::Text => {
-                text::push_pair(line, b"exception", &parts.exception);
-                if let Some(stack) = stack {
-                    parts.source.clear();
-                    push_str(&mut parts.source, stack);
-                    text::push_pair(line, b"stack_info", &parts.source);
-                }
+                places.exception =
+                    pushed(line, |line| text::push_pair(line, b"exception", &parts.exception));
+                places.stack = pushed(line, |line| {
+                    if let Some(stack) = stack {
+                        parts.source.clear();
+                        push_str(&mut parts.source, stack);
+                        text::push_pair(line, b"stack_info", &parts.source);
+                    }
+                });
                 parts.source.clear();
                 push_merged(&mut parts.source, [spans, context, own]);
                 text::push_pairs(line, &parts.source);
                 if line.len() >= self.formatter.max_bytes {
-                    fit::text(line, self.formatter.max_bytes - 1);
+                    fit::text(line, &places, self.formatter.max_bytes - 1);
                 }
             }
         }
@@ -346,12 +349,20 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// What a name has at most: the record's limit is no limit for what cannot be cut.
+const LONGEST_NAME: usize = 200;
+
+/// The start of a name that somebody made too long.
+pub(crate) fn name(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(LONGEST_NAME)).unwrap_or(name)
+}
+
 /// Appends what stands between the time and the message.
 pub(crate) fn push_head(line: &mut Vec<u8>, level: Level, logger: &str) {
     line.extend_from_slice(b"\", \"level\": \"");
     line.extend_from_slice(level.as_str().as_bytes());
     line.extend_from_slice(b"\", \"logger\": ");
-    push_str(line, logger);
+    push_str(line, name(logger));
     line.extend_from_slice(b", \"message\": \"");
 }
 
@@ -389,10 +400,14 @@ pub(crate) fn push_quoted(out: &mut Vec<u8>, value: fmt::Arguments<'_>) {
 fn push_printed(out: &mut Vec<u8>, value: fmt::Arguments<'_>, style: Style) {
     let mut escaping = Escaping::new(out, style);
     let printed = catch_unwind(AssertUnwindSafe(|| escaping.write_fmt(value)));
-    escaping.finish();
+    let was_cut = escaping.finish();
     match printed {
         Ok(Ok(())) => {}
+        Ok(Err(fmt::Error)) if was_cut => {}
         Ok(Err(fmt::Error)) => out.extend_from_slice(b"<fmt error>"),
-        Err(_panic) => out.extend_from_slice(b"<panicked>"),
+        Err(panic) => {
+            out.extend_from_slice(b"<panicked>");
+            chain::forget(panic);
+        }
     }
 }

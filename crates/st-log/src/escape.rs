@@ -118,7 +118,8 @@ pub fn is_unprintable(it: char) -> bool {
         || matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Takes what foreign code prints and escapes it on the way, without a copy in between.
+/// Takes what foreign code prints and escapes it on the way, without a copy in between. Refuses what
+/// is too long, so that the printing ends.
 #[derive(Debug)]
 pub(crate) struct Escaping<'a> {
     out: &'a mut Vec<u8>,
@@ -132,32 +133,26 @@ impl<'a> Escaping<'a> {
         Self { out, style, room: LONGEST_TEXT, left_out: 0 }
     }
 
-    /// Marks what was left out, if anything was.
-    pub(crate) fn finish(self) {
+    /// Marks what was left out; whether anything was.
+    pub(crate) fn finish(self) -> bool {
         if self.left_out > 0 {
             push_marker(self.out, self.left_out);
         }
+        self.left_out > 0
     }
 }
 
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let kept = match text.get(..self.room) {
-            None if text.len() <= self.room => text,
-            None => text.get(..text.floor_char_boundary(self.room)).unwrap_or_default(),
-            Some(start) => start,
-        };
+        let kept = text.get(..text.floor_char_boundary(self.room)).unwrap_or(text);
         self.room -= kept.len();
-        if kept.len() < text.len() {
-            self.room = 0;
-            self.left_out += text.len() - kept.len();
-        }
+        self.left_out += text.len() - kept.len();
         push(self.out, kept, self.style);
-        Ok(())
+        if self.left_out == 0 { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
-/// Stands where a text was cut.
+/// Stands where a text was cut. Of one whose printing was ended, more may be missing.
 pub(crate) fn push_marker(out: &mut Vec<u8>, left_out: usize) {
     out.extend_from_slice(b"...[truncated ");
     out.extend_from_slice(itoa::Buffer::new().format(left_out).as_bytes());
@@ -245,11 +240,10 @@ mod tests {
         let mut out = Vec::new();
         let mut writer = Escaping::new(&mut out, Style::Json);
         writer.write_str(&"x".repeat(LONGEST_TEXT - 1)).unwrap();
-        writer.write_str("éé").unwrap();
-        writer.write_str("y").unwrap();
-        writer.finish();
+        assert_eq!(writer.write_str("éé"), Err(fmt::Error));
+        assert!(writer.finish());
         let end = String::from_utf8(out.split_off(LONGEST_TEXT - 2)).unwrap();
-        assert_eq!(end, "x...[truncated 5 bytes]");
+        assert_eq!(end, "x...[truncated 4 bytes]");
     }
 
     proptest! {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
 use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 
@@ -65,12 +66,11 @@ impl Filter {
 
     /// The least grave level that is logged by this logger.
     pub fn level_of(&self, logger: &str) -> Level {
-        let logger = dotted(logger);
-        let named = self.rules.iter().filter(|(rule, _)| covers(rule, &logger));
+        let named = self.rules.iter().filter(|(rule, _)| covers(rule, logger));
         if let Some((_, level)) = named.max_by_key(|(rule, _)| rule.len()) {
             return *level;
         }
-        if HELD.iter().any(|held| covers(held, &logger)) {
+        if HELD.iter().any(|held| covers(held, logger)) {
             return self.default.max(Level::Warning);
         }
         self.default
@@ -162,25 +162,37 @@ fn is_logger(text: &str) -> bool {
             .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'_' | b':' | b'-'))
 }
 
+/// Whether the logger, with dots or as a Rust path, is the rule's or below it.
 fn covers(rule: &str, logger: &str) -> bool {
-    logger.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    let mut rest = logger;
+    for (at, part) in rule.split('.').enumerate() {
+        if at > 0 {
+            let Some(below) = rest.strip_prefix('.').or_else(|| rest.strip_prefix("::")) else {
+                return false;
+            };
+            rest = below;
+        }
+        let Some(after) = rest.strip_prefix(part) else { return false };
+        rest = after;
+    }
+    rest.is_empty() || rest.starts_with('.') || rest.starts_with("::")
 }
 
-/// The filter in force, which may change while the program runs.
+/// The filter in force, which may change while the program runs. Those who ask do not meet at a
+/// lock: the `log` crate asks for each record.
 #[derive(Debug, Clone)]
-pub(crate) struct Current(Arc<RwLock<Arc<Filter>>>);
+pub(crate) struct Current(Arc<ArcSwap<Filter>>);
 
 impl Current {
     pub(crate) fn new(filter: Filter) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(filter))))
+        Self(Arc::new(ArcSwap::from_pointee(filter)))
     }
 
-    pub(crate) fn get(&self) -> Arc<Filter> {
-        // Held for a clone; what is behind it is never half written.
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn get(&self) -> Guard<Arc<Filter>> {
+        self.0.load()
     }
 
     pub(crate) fn set(&self, filter: Filter) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(filter);
+        self.0.store(Arc::new(filter));
     }
 }

@@ -55,8 +55,25 @@ pub(crate) fn json(line: &mut Vec<u8>, places: &Places, max: usize) {
     line.extend_from_slice(b"}}");
 }
 
-/// Cuts a line of text.
-pub(crate) fn text(line: &mut Vec<u8>, max: usize) {
+/// Cuts a line of text: its message, its exception and its stack, and the end of the line where that
+/// is not enough.
+pub(crate) fn text(line: &mut Vec<u8>, places: &Places, max: usize) {
+    let whole = std::mem::take(line);
+    let part = |range: Range<usize>| whole.get(range).unwrap_or_default();
+    let (message, exception, stack) =
+        (part(places.message.clone()), part(places.exception.clone()), part(places.stack.clone()));
+    let fields = part(places.stack.end..whole.len());
+    line.extend_from_slice(part(0..places.message.start));
+    let mut others = message.len() + exception.len() + stack.len() + fields.len();
+    for cut in [message, exception, stack] {
+        others -= cut.len();
+        let room = max.saturating_sub(line.len());
+        push_cut(line, cut, share(room, cut.len(), others, fields.len().min(room / 4)));
+    }
+    line.extend_from_slice(fields);
+    if line.len() <= max {
+        return;
+    }
     let kept = floor_boundary(line, max.saturating_sub(MARKER));
     let left_out = line.len() - kept;
     line.truncate(kept);

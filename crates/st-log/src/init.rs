@@ -31,7 +31,6 @@ pub fn init(settings: &Settings) -> Result<LogGuard, Error> {
     let opened = Opened::new(settings)?;
     let subscriber = Registry::default().with(opened.layer(settings));
     if tracing::subscriber::set_global_default(subscriber).is_err() {
-        opened.sink.close();
         return Err(Error::AlreadyInitialized);
     }
     opened.take_log_records();
@@ -43,11 +42,9 @@ pub fn init(settings: &Settings) -> Result<LogGuard, Error> {
 
 /// [`init`] with the settings that the program's environment asks for.
 pub fn init_from_env() -> Result<LogGuard, Error> {
-    let vars = std::env::vars_os();
-    let vars = vars.filter_map(|(name, value)| {
-        // A name that is not Unicode is none of ours; a value that is not gets its say in a fault.
-        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-    });
+    // A name that is not Unicode is none of ours.
+    let vars =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     init(&Settings::from_env(vars).map_err(|faults| Error::Environment(Faults(faults)))?)
 }
 
@@ -79,6 +76,7 @@ struct Opened {
     sink: Sink,
     /// Whether the records of the `log` crate come here, so that its level is ours to set.
     has_log_records: Arc<AtomicBool>,
+    include_span_fields: bool,
 }
 
 impl Opened {
@@ -102,6 +100,7 @@ impl Opened {
             formatter,
             sink,
             has_log_records: Arc::default(),
+            include_span_fields: settings.include_span_fields,
         })
     }
 
@@ -116,9 +115,10 @@ impl Opened {
 
     /// False where another logger has them already; then they are its business.
     fn take_log_records(&self) -> bool {
-        let Self { filter, formatter, sink, .. } = self.clone();
+        let Self { filter, formatter, sink, include_span_fields, .. } = self.clone();
         let hint = filter.get().log_hint();
-        let taken = log::set_boxed_logger(Box::new(Bridge { filter, formatter, sink })).is_ok();
+        let bridge = Bridge { filter, formatter, sink, include_span_fields };
+        let taken = log::set_boxed_logger(Box::new(bridge)).is_ok();
         if taken {
             self.has_log_records.store(true, Ordering::Relaxed);
             log::set_max_level(hint);
@@ -162,8 +162,8 @@ impl LogGuard {
     }
 
     /// See [`LogHandle::reopen`].
-    pub fn reopen(&self) {
-        self.handle.reopen();
+    pub fn reopen(&self) -> bool {
+        self.handle.reopen()
     }
 
     /// See [`LogHandle::dropped_lines`].
@@ -211,9 +211,10 @@ impl LogHandle {
     /// Opens the log file again, at once; without this, a file that was renamed or removed is
     /// noticed about two seconds later.
     ///
-    /// Where the file cannot be opened the old one is kept and a warning logged.
-    pub fn reopen(&self) {
-        self.opened.sink.reopen();
+    /// Whether there is a file and it was opened. Where it cannot be, the old one is kept and a
+    /// warning logged.
+    pub fn reopen(&self) -> bool {
+        self.opened.sink.reopen()
     }
 
     /// Lines that were lost since the start, because there was no room for them or writing failed;

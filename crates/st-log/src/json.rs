@@ -3,12 +3,13 @@
 //! The separators are part of the contract: `grep '"correlation_id": "abc123"'` has to find a line.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
 use crate::escape::{self, Style};
-use crate::members;
+use crate::{chain, members};
 
 /// Between two members or items.
 pub(crate) const COMMA: &[u8] = b", ";
@@ -55,20 +56,25 @@ impl Float for f64 {
 /// Whatever serde can say, as JSON; what it cannot, as a text that tells why.
 pub(crate) fn of(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
     let mut out = Vec::new();
-    let serialized = value.serialize(&mut Serializer::with_formatter(&mut out, Spaced));
-    if let Err(error) = serialized {
+    let serialize = || value.serialize(&mut Serializer::with_formatter(&mut out, Spaced));
+    let failed = match catch_unwind(AssertUnwindSafe(serialize)) {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("<not serializable: {error}>")),
+        Err(panic) => {
+            chain::forget(panic);
+            Some("<panicked>".to_owned())
+        }
+    };
+    if let Some(failed) = failed {
         out.clear();
-        push_str(&mut out, &format!("<not serializable: {error}>"));
-        return out;
+        push_str(&mut out, &failed);
+    } else if members::has_repeated_key(&out) {
+        // Flattened structs may say a key twice; the last one counts.
+        let mut unique = Vec::with_capacity(out.len());
+        members::push_unique(&mut unique, &out);
+        return unique;
     }
-    if !members::has_repeated_key(&out) {
-        return out;
-    }
-    // Flattened structs may say a key twice. A map cannot, and keeps the last one.
-    match serde_json::from_slice::<serde_json::Value>(&out) {
-        Ok(value) => of(&value),
-        Err(error) => of(&format!("<not serializable: {error}>")),
-    }
+    out
 }
 
 /// The record's separators, and our escapes beyond those of JSON.
@@ -93,6 +99,16 @@ impl Formatter for Spaced {
 
     fn begin_object_value<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
         out.write_all(b": ")
+    }
+
+    /// A raw value is whatever somebody else wrote: it is read and written again.
+    fn write_raw_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let value = serde_json::from_str::<serde_json::Value>(fragment)?;
+        out.write_all(&of(&value))
     }
 
     fn write_string_fragment<W: io::Write + ?Sized>(
@@ -144,12 +160,13 @@ mod tests {
         #[derive(Serialize)]
         struct Flat {
             #[serde(flatten)]
-            a: BTreeMap<&'static str, u8>,
+            a: BTreeMap<&'static str, u128>,
             #[serde(flatten)]
             b: BTreeMap<&'static str, u8>,
         }
-        let flat = Flat { a: BTreeMap::from([("k", 1)]), b: BTreeMap::from([("k", 2)]) };
-        assert_eq!(text(&vec![flat]), r#"[{"k": 2}]"#);
+        let flat =
+            Flat { a: BTreeMap::from([("k", u128::MAX), ("z", 3)]), b: BTreeMap::from([("k", 2)]) };
+        assert_eq!(text(&vec![flat]), r#"[{"z": 3, "k": 2}]"#);
     }
 
     #[test]

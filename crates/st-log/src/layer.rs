@@ -171,7 +171,8 @@ impl LogLayer {
         match &span {
             Some(span) => {
                 let extensions = span.extensions();
-                let fields = extensions.get::<SpanFields>().map(SpanFields::members);
+                let fields = extensions.get::<SpanFields>();
+                let fields = fields.and_then(|it| it.members(&self.formatter.redaction));
                 let line = draft.finish(fields);
                 // A lock of the registry is held as long as these are.
                 drop(extensions);

@@ -64,15 +64,14 @@ pub use value::{Json, ToValue, Value};
 pub mod __private {
     pub use tracing;
 
-    pub use crate::carry::{Carried, Given, function_around};
+    pub use crate::carry::{AsField, Carried, Given, as_field, function_around};
     pub use crate::level::CRITICAL;
     pub use crate::logger::DYNAMIC;
 
     /// In scope wherever an event is.
     pub mod carriers {
         pub use crate::carry::{
-            AsField as _, CarriedAlways as _, CarriedAsError as _, CarriedAsValue as _,
-            CarriedByTracing as _,
+            CarriedAlways as _, CarriedAsError as _, CarriedAsValue as _, CarriedByTracing as _,
         };
     }
 }

@@ -119,7 +119,7 @@ macro_rules! __fields {
 #[macro_export]
 macro_rules! __value {
     ($value:expr) => {
-        (&&&&$crate::__private::Given(&$value)).__carry().__as_field()
+        $crate::__private::as_field(&(&&&&$crate::__private::Given(&$value)).__carry())
     };
 }
 

@@ -4,6 +4,8 @@
 //! only copies them. Whoever has to look inside (a key that is set again, a secret, the text
 //! format) looks here. What was not written by this crate ends the reading.
 
+use std::collections::BTreeMap;
+
 use crate::json::{self, COMMA};
 use crate::value::Value;
 
@@ -188,16 +190,45 @@ fn value_end(text: &[u8]) -> Option<usize> {
 /// Whether some object in this value says a key twice.
 pub(crate) fn has_repeated_key(value: &[u8]) -> bool {
     if let Some(object) = inside(value, b'{') {
-        let mut keys = Vec::new();
-        for member in members(object) {
-            if keys.contains(&member.key) || has_repeated_key(member.value) {
-                return true;
-            }
-            keys.push(member.key);
-        }
-        return false;
+        let mut keys: Vec<&[u8]> = members(object).map(|it| it.key).collect();
+        keys.sort_unstable();
+        return keys.windows(2).any(|two| two.first() == two.last())
+            || members(object).any(|it| has_repeated_key(it.value));
     }
     inside(value, b'[').is_some_and(|array| items(array).any(has_repeated_key))
+}
+
+/// Appends a value in which of each key only the last one is left.
+pub(crate) fn push_unique(out: &mut Vec<u8>, value: &[u8]) {
+    if let Some(object) = inside(value, b'{') {
+        let last: BTreeMap<&[u8], usize> =
+            members(object).enumerate().map(|(at, it)| (it.key, at)).collect();
+        out.push(b'{');
+        let start = out.len();
+        for (at, member) in members(object).enumerate() {
+            if last.get(member.key) != Some(&at) {
+                continue;
+            }
+            if out.len() > start {
+                out.extend_from_slice(COMMA);
+            }
+            let name = member.whole.len() - member.value.len();
+            out.extend_from_slice(member.whole.get(..name).unwrap_or_default());
+            push_unique(out, member.value);
+        }
+        out.push(b'}');
+    } else if let Some(array) = inside(value, b'[') {
+        out.push(b'[');
+        for (at, item) in items(array).enumerate() {
+            if at > 0 {
+                out.extend_from_slice(COMMA);
+            }
+            push_unique(out, item);
+        }
+        out.push(b']');
+    } else {
+        out.extend_from_slice(value);
+    }
 }
 
 /// A bit for a key, of 64: keys that differ in it differ.

@@ -24,7 +24,7 @@ pub struct Redaction {
 
 impl Redaction {
     /// What is redacted unless it is said otherwise.
-    pub const DEFAULT: [&'static str; 14] = [
+    pub const DEFAULT: &'static [&'static str] = &[
         "access_key",
         "api_key",
         "authorization",
@@ -38,6 +38,7 @@ impl Redaction {
         "password",
         "private_key",
         "secret",
+        "secret_key",
         "token",
     ];
 
@@ -63,15 +64,22 @@ impl Redaction {
 
     /// Whether the value of this key is a secret.
     pub fn covers(&self, key: &str) -> bool {
-        self.covers_escaped(key.as_bytes())
+        self.covers_plain(key.as_bytes())
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.id
     }
 
-    /// A key with something to escape in it may be covered by its end all the same.
     pub(crate) fn covers_escaped(&self, key: &[u8]) -> bool {
+        if key.contains(&b'\\') {
+            let quoted = [b"\"", key, b"\""].concat();
+            return serde_json::from_slice::<String>(&quoted).is_ok_and(|key| self.covers(&key));
+        }
+        self.covers_plain(key)
+    }
+
+    fn covers_plain(&self, key: &[u8]) -> bool {
         self.keys.iter().any(|secret| ends_in(key, secret.as_bytes()))
     }
 
@@ -155,7 +163,8 @@ fn is_separator(it: char) -> bool {
 /// Whether the last words of `key` are `secret`, which is lower-case and without separators.
 fn ends_in(key: &[u8], secret: &[u8]) -> bool {
     let mut rest = key;
-    let mut first = 0;
+    // Of the word, its first two letters as they are written.
+    let (mut first, mut second) = (0, 0);
     for expected in secret.iter().rev() {
         while let Some((it, before)) = rest.split_last()
             && is_separator(char::from(*it))
@@ -164,14 +173,16 @@ fn ends_in(key: &[u8], secret: &[u8]) -> bool {
         }
         match rest.split_last() {
             Some((it, before)) if it.eq_ignore_ascii_case(expected) => {
-                (first, rest) = (*it, before);
+                (first, second, rest) = (*it, first, before);
             }
             _ => return false,
         }
     }
-    // A word begins where the key does, after a separator, or with a capital: `dbPassword`.
+    // A word begins where the key does, after a separator, or with a capital that is not in the
+    // middle of capitals: `dbPassword`, `APIToken`.
     rest.last().is_none_or(|it| {
-        !it.is_ascii_alphanumeric() || (first.is_ascii_uppercase() && !it.is_ascii_uppercase())
+        let is_word = !it.is_ascii_uppercase() || second.is_ascii_lowercase();
+        !it.is_ascii_alphanumeric() || (first.is_ascii_uppercase() && is_word)
     })
 }
 
@@ -198,6 +209,9 @@ mod tests {
             "a.b.token",
             "é_token",
             "token_",
+            "HFToken",
+            "DBPassword",
+            "secretKey",
         ] {
             assert!(redaction.covers(key), "{key}");
         }
@@ -206,6 +220,7 @@ mod tests {
         {
             assert!(!redaction.covers(key), "{key}");
         }
+        assert!(redaction.covers_escaped(br"x\ntoken") && !redaction.covers_escaped(br"x\nntoken"));
         assert!(!Redaction::none().covers("token"));
         assert!(Redaction::none().with(["Social-Security"]).covers("user_social_security"));
     }

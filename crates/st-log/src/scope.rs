@@ -64,7 +64,7 @@ impl Scope {
         if fields.as_bytes().is_empty() {
             return self;
         }
-        Self { top: Some(Arc::new(Frame::new(self.top, fields))), ..self }
+        Self { top: Some(Arc::new(Frame::flat(self.top, fields))), ..self }
     }
 
     /// The correlation ID, where there is one: what a queue on disk has to keep.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads the environment itself: the variables are handed in.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -110,12 +111,15 @@ impl Settings {
     /// Reads the three `SIMPLETUNER_LOG_` variables and `NO_COLOR` among `vars`.
     ///
     /// An empty variable counts as not set. Tells all faults, not just the first.
-    pub fn from_env(
-        vars: impl IntoIterator<Item = (String, String)>,
+    pub fn from_env<V: Into<OsString>>(
+        vars: impl IntoIterator<Item = (String, V)>,
     ) -> Result<Self, Vec<EnvFault>> {
         let mut settings = Self::default();
         let mut faults = Vec::new();
-        for (name, value) in vars {
+        for (name, given) in vars {
+            let given = given.into();
+            // A path may be any bytes; of the others, what is not Unicode is not legal either.
+            let value = given.to_string_lossy();
             if value.trim().is_empty() {
                 continue;
             }
@@ -123,7 +127,7 @@ impl Settings {
                 LEVEL => read(LEVEL, &value).map(|level| settings.level = level),
                 FORMAT => read(FORMAT, &value).map(|format| settings.format = format),
                 FILE => {
-                    settings.file = Some(value.into());
+                    settings.file = Some(PathBuf::from(&given));
                     Ok(())
                 }
                 NO_COLOR => {

@@ -7,7 +7,7 @@ pub(crate) mod batched;
 pub(crate) mod direct;
 pub(crate) mod output;
 mod patience;
-mod stdout;
+mod unwaiting;
 
 use std::fmt;
 use std::io;
@@ -69,14 +69,14 @@ impl Sink {
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
         match self {
             Self::Own(_) => true,
-            Self::Direct(direct) => direct.flush(),
+            Self::Direct(direct) => direct.flush(timeout),
             Self::Batched(batched) => batched.flush(timeout),
         }
     }
 
-    pub(crate) fn reopen(&self) {
+    pub(crate) fn reopen(&self) -> bool {
         match self {
-            Self::Own(_) => {}
+            Self::Own(_) => false,
             Self::Direct(direct) => direct.reopen(),
             Self::Batched(batched) => batched.reopen(),
         }
@@ -95,13 +95,6 @@ impl Sink {
     pub(crate) fn hurry(&self) {
         if let Self::Batched(batched) = self {
             batched.hurry();
-        }
-    }
-
-    /// Nothing comes any more.
-    pub(crate) fn close(&self) {
-        if let Self::Batched(batched) = self {
-            batched.close();
         }
     }
 }

@@ -112,7 +112,7 @@ impl Source {
     pub(crate) fn new(path: Option<&str>, line: Option<u32>) -> Self {
         let file = path.and_then(|it| it.rsplit(['/', '\\']).next()).unwrap_or("unknown");
         let mut start = b"{\"file\": ".to_vec();
-        push_str(&mut start, file);
+        push_str(&mut start, draft::name(file));
         start.extend_from_slice(b", \"line\": ");
         json::push_int(&mut start, line.unwrap_or(0));
         start.extend_from_slice(b", \"function\": \"");
@@ -136,7 +136,7 @@ impl Source {
     /// Appends it for the function of this name.
     pub(crate) fn push(&self, out: &mut Vec<u8>, function: &str) {
         out.extend_from_slice(&self.start);
-        escape::push(out, function, Style::Json);
+        escape::push(out, draft::name(function), Style::Json);
         out.extend_from_slice(b"\"}");
     }
 }

@@ -17,9 +17,9 @@ use crate::members::Members;
 use crate::redact::Redaction;
 use crate::value::{Json, ToValue, Value};
 
-/// What a span keeps for our layer.
-#[derive(Debug)]
-pub(crate) struct SpanFields(Members);
+/// What a span keeps for our layers: its fields, without what each of them takes for a secret.
+#[derive(Debug, Default)]
+pub(crate) struct SpanFields(Vec<(u32, Members)>);
 
 impl SpanFields {
     pub(crate) fn create<S: for<'a> LookupSpan<'a>>(
@@ -27,12 +27,10 @@ impl SpanFields {
         attributes: &Attributes<'_>,
         redaction: &Redaction,
     ) {
-        let outer = span
-            .parent()
-            .and_then(|parent| parent.extensions().get::<Self>().map(|fields| fields.0.clone()));
+        let outer = span.parent().and_then(|parent| Self::of(&parent, redaction));
         let mut visitor = SpanVisitor { members: outer.unwrap_or_default(), redaction };
         attributes.record(&mut visitor);
-        span.extensions_mut().replace(Self(visitor.members));
+        Self::put(span, visitor);
     }
 
     /// Fields that were given later. Spans that are open inside keep what they began with.
@@ -42,14 +40,33 @@ impl SpanFields {
         redaction: &Redaction,
     ) {
         // Foreign code runs while values are read, and no lock may be held then.
-        let members = span.extensions().get::<Self>().map(|fields| fields.0.clone());
-        let mut visitor = SpanVisitor { members: members.unwrap_or_default(), redaction };
+        let members = Self::of(span, redaction).unwrap_or_default();
+        let mut visitor = SpanVisitor { members, redaction };
         values.record(&mut visitor);
-        span.extensions_mut().replace(Self(visitor.members));
+        Self::put(span, visitor);
     }
 
-    pub(crate) fn members(&self) -> &Members {
-        &self.0
+    pub(crate) fn members(&self, redaction: &Redaction) -> Option<&Members> {
+        self.0.iter().find(|(id, _)| *id == redaction.id()).map(|(_, members)| members)
+    }
+
+    pub(crate) fn of<S: for<'a> LookupSpan<'a>>(
+        span: &SpanRef<'_, S>,
+        redaction: &Redaction,
+    ) -> Option<Members> {
+        span.extensions().get::<Self>()?.members(redaction).cloned()
+    }
+
+    fn put<S: for<'a> LookupSpan<'a>>(span: &SpanRef<'_, S>, visited: SpanVisitor<'_>) {
+        let SpanVisitor { members, redaction } = visited;
+        let mut extensions = span.extensions_mut();
+        if extensions.get_mut::<Self>().is_none() {
+            extensions.insert(Self::default());
+        }
+        if let Some(Self(all)) = extensions.get_mut::<Self>() {
+            all.retain(|(id, _)| *id != redaction.id());
+            all.push((redaction.id(), members));
+        }
     }
 }
 

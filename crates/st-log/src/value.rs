@@ -1,6 +1,7 @@
 //! The value of a field, with the type it has in JSON.
 
 use std::borrow::Cow;
+use std::num::NonZero;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -96,6 +97,21 @@ numbers! {
     f32 => F32, f64 => F64,
 }
 
+macro_rules! non_zero_numbers {
+    ($($from:ty => $variant:ident),+ $(,)?) => {
+        $(impl ToValue for NonZero<$from> {
+            fn to_value(&self) -> Value<'_> {
+                Value::$variant(self.get().into())
+            }
+        })+
+    };
+}
+
+non_zero_numbers! {
+    i8 => I64, i16 => I64, i32 => I64, i64 => I64, i128 => I128,
+    u8 => U64, u16 => U64, u32 => U64, u64 => U64, u128 => U128,
+}
+
 impl ToValue for usize {
     fn to_value(&self) -> Value<'_> {
         u64::try_from(*self).map_or(Value::Null, Value::U64)
@@ -105,6 +121,12 @@ impl ToValue for usize {
 impl ToValue for isize {
     fn to_value(&self) -> Value<'_> {
         i64::try_from(*self).map_or(Value::Null, Value::I64)
+    }
+}
+
+impl ToValue for NonZero<usize> {
+    fn to_value(&self) -> Value<'_> {
+        u64::try_from(self.get()).map_or(Value::Null, Value::U64)
     }
 }
 
@@ -130,6 +152,12 @@ impl ToValue for [u8] {
     /// As text; what is not UTF-8 becomes U+FFFD.
     fn to_value(&self) -> Value<'_> {
         Value::String(String::from_utf8_lossy(self))
+    }
+}
+
+impl<const N: usize> ToValue for [u8; N] {
+    fn to_value(&self) -> Value<'_> {
+        self.as_slice().to_value()
     }
 }
 

@@ -55,10 +55,11 @@ impl Visit for Visitor<'_, '_> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let is_secret = self.site.field(field).is_some_and(|it| it.is_secret);
         if let Some(carried) = value.downcast_ref::<Carried>() {
             let redaction = self.draft.redaction();
             self.put(field, |out| carried.push_redacted(out, redaction));
-        } else if !self.draft.exception(value) {
+        } else if is_secret || !self.draft.exception(value) {
             self.put(field, |out| push_quoted(out, format_args!("{}", Chain(value))));
         }
     }

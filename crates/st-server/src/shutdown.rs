@@ -32,8 +32,9 @@ impl Shutdown {
                     Some(()) = terminate.recv() => "SIGTERM",
                     Some(()) = interrupt.recv() => "SIGINT",
                     Some(()) = hangup.recv() => {
-                        log.reopen();
-                        st_log::info!(logger: LOG, "Log file reopened");
+                        if log.reopen() {
+                            st_log::info!(logger: LOG, "Log file reopened");
+                        }
                         continue;
                     }
                     else => return,

@@ -41,6 +41,12 @@ impl Frame {
         }
     }
 
+    /// Without a way back to what was in force before, for a scope that nobody leaves step by step:
+    /// however deep such scopes are, each stands for itself.
+    pub(crate) fn flat(outer: Option<Arc<Self>>, own: Members) -> Self {
+        Self { outer: None, ..Self::new(outer, own) }
+    }
+
     pub(crate) fn outer(&self) -> Option<&Arc<Self>> {
         self.outer.as_ref()
     }

@@ -24,6 +24,9 @@ thread_local! {
     };
 }
 
+/// Tasks without a scope of their own whose IDs a thread remembers.
+const LODGERS: usize = 64;
+
 /// What this thread knows of scopes.
 struct Local {
     /// The task whose scope lies here; none for code outside of any task.
@@ -67,9 +70,12 @@ impl Local {
         }
         let mut lodgers = self.lodgers.try_borrow_mut().ok()?;
         let at = lodgers.iter().position(|it| it.owner == me).unwrap_or_else(|| {
-            // Nobody says when a task ends. One that waits inside a context comes back for it; the
-            // others lose at most an ID that nobody gave them.
-            lodgers.retain(|it| it.state.as_ref().is_some_and(|it| it.entered > 0));
+            // Nobody says when a task ends. One that waits inside a context comes back for it; of
+            // the others, those that came last are remembered.
+            if lodgers.len() >= LODGERS {
+                let is_over = |it: &Active| it.state.as_ref().is_none_or(|it| it.entered == 0);
+                lodgers.iter().position(is_over).map(|at| lodgers.remove(at));
+            }
             lodgers.push(Active { owner: me, state: None });
             lodgers.len() - 1
         });

@@ -13,16 +13,23 @@ use std::time::Duration;
 use crate::format::Formatter;
 use crate::own;
 use crate::settings::Overflow;
+use crate::sink::direct;
 use crate::sink::output::Output;
 
 /// How long lines below WARNING gather before they are written.
 const GATHER: Duration = Duration::from_millis(20);
+/// How long whoever asks for it waits until files are opened again.
+const REOPENING: Duration = Duration::from_secs(1);
 /// How long a line waits for its write once the guard is gone and the program may end any moment.
 const LAST_WISH: Duration = Duration::from_millis(100);
 
-/// Where lines wait for the thread.
+/// Where lines wait for the thread, which ends with the last of these.
 #[derive(Debug, Clone)]
-pub(crate) struct Batched(Arc<Shared>);
+pub(crate) struct Batched(Arc<Ours>);
+
+/// The side of those who log.
+#[derive(Debug)]
+struct Ours(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -34,7 +41,10 @@ struct Shared {
     wake: Condvar,
     /// For those who log: something was done, so there is room.
     done: Condvar,
+    /// Lines that found no room.
     dropped: AtomicU64,
+    /// Lines that the outputs lost.
+    lost: AtomicU64,
     hurried: AtomicBool,
 }
 
@@ -47,6 +57,8 @@ struct State {
     done: u64,
     dropped: u64,
     reopen: bool,
+    /// What came of it.
+    reopened: Option<bool>,
     closed: bool,
     /// Something is there that cannot wait until more has gathered.
     urgent: bool,
@@ -80,16 +92,17 @@ impl Batched {
             wake: Condvar::new(),
             done: Condvar::new(),
             dropped: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             hurried: AtomicBool::new(false),
         });
         let mut writer = Writer { shared: Arc::clone(&shared), outputs, formatter };
         thread::Builder::new().name("st-log".to_owned()).spawn(move || writer.run())?;
-        Ok(Self(shared))
+        Ok(Self(Arc::new(Ours(shared))))
     }
 
     /// Takes a line in, or drops it when there is no room for it in time.
     pub(crate) fn push(&self, line: &[u8], urgent: bool) {
-        let shared = &*self.0;
+        let shared = self.shared();
         let mut state = shared.lock();
         if !shared.has_room(&state, line) {
             state = shared.wait_for_room(state, line);
@@ -110,40 +123,52 @@ impl Batched {
 
     /// Waits until everything taken in so far is written or lost. False when it takes longer.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.shared().lock();
         let upto = state.taken_in;
         if state.done >= upto {
             return true;
         }
         state.urgent = true;
-        self.0.wake(state);
-        let state = self.0.wait_until(self.0.lock(), timeout, |it| it.done >= upto);
+        self.shared().wake(state);
+        let state = self.shared().wait_until(self.shared().lock(), timeout, |it| it.done >= upto);
         state.done >= upto
     }
 
-    /// Opens files again: whatever is taken in after this goes to the new ones.
-    pub(crate) fn reopen(&self) {
-        let mut state = self.0.lock();
+    /// Opens files again: whatever is taken in after this goes to the new ones. Whether there is a
+    /// file and it was opened in time.
+    pub(crate) fn reopen(&self) -> bool {
+        let mut state = self.shared().lock();
         state.reopen = true;
+        state.reopened = None;
         state.urgent = true;
         state.taken_in += 1;
-        self.0.wake(state);
+        self.shared().wake(state);
+        let is_done = |it: &State| it.reopened.is_some();
+        let state = self.shared().wait_until(self.shared().lock(), REOPENING, is_done);
+        state.reopened.unwrap_or_default()
     }
 
     pub(crate) fn hurry(&self) {
-        self.0.hurried.store(true, Ordering::Relaxed);
+        self.shared().hurried.store(true, Ordering::Relaxed);
     }
 
+    fn shared(&self) -> &Shared {
+        &self.0.0
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        let Shared { dropped, lost, .. } = self.shared();
+        dropped.load(Ordering::Relaxed) + lost.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Ours {
     /// Ends the thread once the buffer is empty.
-    pub(crate) fn close(&self) {
+    fn drop(&mut self) {
         let mut state = self.0.lock();
         state.closed = true;
         state.urgent = true;
         self.0.wake(state);
-    }
-
-    pub(crate) fn dropped(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -269,27 +294,19 @@ impl Writer {
     fn write(&mut self, batch: &Batch) {
         let mut failed = Vec::new();
         if batch.reopen {
-            self.reopen(&mut failed);
+            let reopened = direct::reopen(&mut self.outputs, &self.formatter);
+            failed = reopened.failed;
+            self.shared.lock().reopened = Some(reopened.any);
         }
         for output in &mut self.outputs {
-            let mut lost = 0;
             for lines in [&batch.lines, &failed].into_iter().filter(|it| !it.is_empty()) {
-                lost += output.write(lines);
+                output.write(lines);
             }
-            self.shared.dropped.fetch_add(lost, Ordering::Relaxed);
             output.miss(batch.dropped);
             output.report(|lost| own::dropped_line(&self.formatter, lost));
         }
-    }
-
-    /// Appends the lines that tell what could not be reopened.
-    fn reopen(&mut self, failed: &mut Vec<u8>) {
-        for output in &mut self.outputs {
-            match output.reopen() {
-                Ok(lost) => drop(self.shared.dropped.fetch_add(lost, Ordering::Relaxed)),
-                Err(error) => failed.extend(own::not_reopened_line(&self.formatter, &error)),
-            }
-        }
+        let lost = self.outputs.iter().map(Output::lost).sum();
+        self.shared.lost.store(lost, Ordering::Relaxed);
     }
 }
 

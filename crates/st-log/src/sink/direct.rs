@@ -1,7 +1,7 @@
 //! Each line is one write by the thread that logs it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::format::Formatter;
 use crate::own;
@@ -12,54 +12,58 @@ pub(crate) struct Direct {
     /// Held for the writes of a line, which keeps it whole; never while foreign code runs.
     outputs: Mutex<Vec<Output>>,
     formatter: Arc<Formatter>,
-    dropped: AtomicU64,
 }
 
 impl Direct {
     pub(crate) fn new(outputs: Vec<Output>, formatter: Arc<Formatter>) -> Self {
-        Self { outputs: Mutex::new(outputs), formatter, dropped: AtomicU64::new(0) }
+        Self { outputs: Mutex::new(outputs), formatter }
     }
 
     pub(crate) fn write(&self, line: &[u8]) {
         for output in self.lock().iter_mut() {
-            let lost = output.write(line);
-            if lost > 0 {
-                self.dropped.fetch_add(lost, Ordering::Relaxed);
-            }
+            output.write(line);
             output.report(|lost| own::dropped_line(&self.formatter, lost));
         }
     }
 
-    pub(crate) fn flush(&self) -> bool {
-        self.lock().iter_mut().all(Output::mend)
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
+        // All of them, also after one that does not work.
+        self.lock().iter_mut().map(|it| it.mend(timeout)).fold(true, |all, it| all && it)
     }
 
-    pub(crate) fn reopen(&self) {
+    /// Whether there is a file and it was opened.
+    pub(crate) fn reopen(&self) -> bool {
         let mut outputs = self.lock();
-        let failed: Vec<u8> = outputs
-            .iter_mut()
-            .filter_map(|output| match output.reopen() {
-                Ok(lost) => {
-                    self.dropped.fetch_add(lost, Ordering::Relaxed);
-                    None
-                }
-                Err(error) => Some(own::not_reopened_line(&self.formatter, &error)),
-            })
-            .flatten()
-            .collect();
+        let Reopened { any, failed } = reopen(&mut outputs, &self.formatter);
         if !failed.is_empty() {
-            for output in outputs.iter_mut() {
-                let lost = output.write(&failed);
-                self.dropped.fetch_add(lost, Ordering::Relaxed);
-            }
+            outputs.iter_mut().for_each(|output| output.write(&failed));
         }
+        any
     }
 
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.lock().iter().map(Output::lost).sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Output>> {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What came of opening files again.
+pub(super) struct Reopened {
+    pub(super) any: bool,
+    /// The lines that tell what could not be opened.
+    pub(super) failed: Vec<u8>,
+}
+
+pub(super) fn reopen(outputs: &mut [Output], formatter: &Formatter) -> Reopened {
+    let mut reopened = Reopened { any: false, failed: Vec::new() };
+    for output in outputs {
+        match output.reopen() {
+            Ok(is_file) => reopened.any |= is_file,
+            Err(error) => reopened.failed.extend(own::not_reopened_line(formatter, &error)),
+        }
+    }
+    reopened
 }

@@ -3,13 +3,13 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::mem;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::patience::{Patience, now};
-use super::stdout;
+use super::unwaiting;
 
 /// How often a file is looked after, whether it still is where it was opened.
 const LOOK: Duration = Duration::from_secs(1);
@@ -28,6 +28,8 @@ pub(crate) struct Output {
     torn: Vec<u8>,
     /// Lines that were not written and not yet reported.
     lost: u64,
+    /// All lines that came here and were not written.
+    lost_in_all: u64,
     failing: bool,
     told_at: Option<Instant>,
 }
@@ -37,12 +39,17 @@ struct Opened {
     path: PathBuf,
     device_and_inode: (u64, u64),
     looked_at: Instant,
+    /// The file itself, wherever it is now.
+    file: File,
+    /// It was removed, and another one cannot be made: what is written to it is lost.
+    is_gone: bool,
     /// At the last look there was nothing. Whoever renamed it may be about to make a new one, with
     /// an owner of its choice, so that is waited for once.
     was_missing: bool,
 }
 
 impl Output {
+    #[cfg(test)]
     pub(crate) fn new(sink: impl Write + Send + 'static) -> Self {
         Self::of(Box::new(sink), None)
     }
@@ -55,6 +62,7 @@ impl Output {
             opened: None,
             torn: Vec::new(),
             lost: 0,
+            lost_in_all: 0,
             failing: false,
             told_at: None,
         }
@@ -62,13 +70,15 @@ impl Output {
 
     /// Opens a file for append.
     pub(crate) fn file(path: &Path) -> io::Result<Self> {
-        let (file, opened) = open(path)?;
-        Ok(Self { opened: Some(opened), ..Self::new(file) })
+        let (file, waits, opened) = open(path)?;
+        Ok(Self { opened: Some(opened), ..Self::of(Box::new(file), waits) })
     }
 
     pub(crate) fn stdout() -> Self {
-        let (sink, waits) = stdout::open();
-        Self::of(sink, waits)
+        match unwaiting::open(io::stdout().as_fd()) {
+            Ok((sink, waits)) => Self::of(sink, waits),
+            Err(_closed) => Self::of(Box::new(io::stdout()), None),
+        }
     }
 
     /// How long it may wait for room within any second.
@@ -76,19 +86,35 @@ impl Output {
         Self { patience: Patience::new(each_second), ..self }
     }
 
-    /// Writes whole lines; returns how many of them were lost.
-    pub(crate) fn write(&mut self, lines: &[u8]) -> u64 {
+    /// Writes whole lines.
+    pub(crate) fn write(&mut self, lines: &[u8]) {
         self.look_after();
-        self.write_here(lines)
+        if self.opened.as_ref().is_some_and(|it| it.is_gone) {
+            self.failing = true;
+            self.lose(count(lines));
+        } else {
+            self.write_here(lines);
+        }
     }
 
-    fn write_here(&mut self, lines: &[u8]) -> u64 {
-        let before = self.lost;
-        match self.try_write(lines) {
-            Ok(()) => self.failing = false,
-            Err(error) => self.tell(&error),
+    /// Lines that were lost here, since the start.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost_in_all
+    }
+
+    fn lose(&mut self, lines: u64) {
+        self.lost += lines;
+        self.lost_in_all += lines;
+    }
+
+    /// Whether all of it was written.
+    fn write_here(&mut self, lines: &[u8]) -> bool {
+        let written = self.try_write(lines);
+        self.failing = written.is_err();
+        if let Err(error) = &written {
+            self.tell("lines are dropped", error);
         }
-        self.lost - before
+        written.is_ok()
     }
 
     /// Counts lines that were lost before they came here.
@@ -101,28 +127,39 @@ impl Output {
         if self.lost == 0 || self.failing {
             return;
         }
-        let lost = self.lost;
-        let unreported = self.write_here(&report(lost));
-        self.lost = if unreported == 0 { 0 } else { lost };
+        let lost = mem::take(&mut self.lost);
+        let before = self.lost_in_all;
+        if !self.write_here(&report(lost)) {
+            // The report is no line that somebody misses.
+            self.lost_in_all = before;
+            self.lost = lost;
+        }
     }
 
-    /// Writes the rest of a torn line; whether there is none left.
-    pub(crate) fn mend(&mut self) -> bool {
-        self.torn.is_empty() || self.write_here(b"") == 0 && self.torn.is_empty()
+    /// Writes the rest of a torn line, for which it may wait so long; whether there is none left.
+    pub(crate) fn mend(&mut self, timeout: Duration) -> bool {
+        if !self.torn.is_empty() {
+            let usual = mem::replace(&mut self.patience, Patience::new(timeout));
+            self.write_here(b"");
+            self.patience = usual;
+        }
+        self.torn.is_empty()
     }
 
     /// Opens the file again, which may have been renamed; the old one stays where that fails.
     ///
-    /// Returns how many lines were lost by it.
-    pub(crate) fn reopen(&mut self) -> io::Result<u64> {
-        let Some(opened) = &self.opened else { return Ok(0) };
-        let (file, opened) = open(&opened.path)?;
+    /// Whether there is a file to be opened.
+    pub(crate) fn reopen(&mut self) -> io::Result<bool> {
+        let Some(before) = &mut self.opened else { return Ok(false) };
+        let (file, waits, opened) = open(&before.path).inspect_err(|_| {
+            before.is_gone = before.file.metadata().is_ok_and(|it| it.nlink() == 0);
+        })?;
         self.sink = Box::new(file);
+        self.waits = waits;
         self.opened = Some(opened);
         // The rest of a line is of no use in another file.
-        let lost = u64::from(!mem::take(&mut self.torn).is_empty());
-        self.lost += lost;
-        Ok(lost)
+        self.torn.clear();
+        Ok(true)
     }
 
     /// Follows a file that was renamed or removed. One that was truncated needs nothing: it is
@@ -143,7 +180,11 @@ impl Output {
             Err(_unknown) => false,
         };
         if moved && let Err(error) = self.reopen() {
-            self.tell(&error);
+            let is_gone = self.opened.as_ref().is_some_and(|it| it.is_gone);
+            self.tell(
+                if is_gone { "lines are dropped" } else { "lines still go to the old file" },
+                &error,
+            );
         }
     }
 
@@ -152,8 +193,13 @@ impl Output {
         let (written, result) = self.write_all(&torn);
         if let Err(error) = result {
             self.torn = torn.get(written..).unwrap_or_default().to_vec();
-            self.lost += count(lines);
+            self.lose(count(lines));
             return Err(error);
+        }
+        if !torn.is_empty() {
+            // It was given up when it was torn, and is whole now.
+            self.lost = self.lost.saturating_sub(1);
+            self.lost_in_all = self.lost_in_all.saturating_sub(1);
         }
         let (written, result) = self.write_all(lines);
         if result.is_err() {
@@ -164,7 +210,7 @@ impl Output {
                 self.torn =
                     rest.split_inclusive(|it| *it == b'\n').next().unwrap_or_default().to_vec();
             }
-            self.lost += count(rest) - u64::from(mid_line);
+            self.lose(count(rest));
         }
         result
     }
@@ -186,12 +232,11 @@ impl Output {
 
     fn wait(&mut self) -> bool {
         let Some(fd) = &self.waits else { return false };
-        self.patience.wait(|timeout| stdout::wait_for_room(fd, timeout))
+        self.patience.wait(|timeout| unwaiting::wait_for_room(fd, timeout))
     }
 
-    /// On stderr: the log cannot tell of itself now.
-    fn tell(&mut self, error: &io::Error) {
-        self.failing = true;
+    /// On stderr, once in a while.
+    fn tell(&mut self, consequence: &str, error: &io::Error) {
         let now = now();
         if self.told_at.is_some_and(|told_at| now.duration_since(told_at) < TELL) {
             return;
@@ -199,22 +244,29 @@ impl Output {
         self.told_at = Some(now);
         let name = self.opened.as_ref().map_or("stdout".into(), |it| it.path.to_string_lossy());
         let name = name.escape_debug();
-        let notice = format!("st-log: cannot write to {name}, lines are dropped: {error}\n");
-        if io::stderr().write_all(notice.as_bytes()).is_err() {
-            // Then nobody listens at all.
-        }
+        unwaiting::tell(&format!("st-log: cannot write to {name}, {consequence}: {error}\n"));
     }
 }
 
-fn open(path: &Path) -> io::Result<(File, Opened)> {
-    let file = OpenOptions::new().append(true).create(true).open(path)?;
+/// Also a pipe, which is waited for no longer than stdout is.
+fn open(path: &Path) -> io::Result<(File, Option<OwnedFd>, Opened)> {
+    let flags = unwaiting::flags();
+    let file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    let waits = if unwaiting::may_wait(metadata.file_type()) {
+        Some(file.as_fd().try_clone_to_owned()?)
+    } else {
+        None
+    };
     let opened = Opened {
         path: path.to_owned(),
-        device_and_inode: device_and_inode(&file.metadata()?),
+        device_and_inode: device_and_inode(&metadata),
+        file: file.try_clone()?,
+        is_gone: false,
         looked_at: now(),
         was_missing: false,
     };
-    Ok((file, opened))
+    Ok((file, waits, opened))
 }
 
 fn device_and_inode(metadata: &Metadata) -> (u64, u64) {

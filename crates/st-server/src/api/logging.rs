@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
-use st_log::{Filter, Logger, get_logger};
+use st_log::{Filter, Level, Logger, get_logger};
 
 use super::Api;
 use super::body::Body;
@@ -24,9 +24,15 @@ pub(crate) async fn set_level(State(api): State<Api>, body: Body) -> Result<Json
     fields.finish().map_err(Problem::invalid)?;
     if let Some(level) = level {
         let text = level.to_string();
-        api.shared.log.set_level(level);
-        // WARNING, so that the log tells of it whatever the new level hides below ERROR.
-        st_log::warning!(logger: LOG, log_level = text.as_str(), "Log level changed");
+        let tell = || st_log::warning!(logger: LOG, log_level = text.as_str(), "Log level changed");
+        // Under whichever of the two levels it can be seen.
+        if level.level_of(LOG.name()) <= Level::Warning {
+            api.shared.log.set_level(level);
+            tell();
+        } else {
+            tell();
+            api.shared.log.set_level(level);
+        }
     }
     Ok(view(&api))
 }

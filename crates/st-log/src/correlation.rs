@@ -104,6 +104,8 @@ fn is_legal(byte: u8) -> bool {
 }
 
 /// The current scope's correlation ID; where it has none, it gets a fresh one.
+///
+/// Outside of tasks and scopes, the scope is the thread's, until the ID is cleared.
 pub fn get_correlation_id() -> CorrelationId {
     local::write(|active| active.id.get_or_insert_with(CorrelationId::generate).clone())
         .unwrap_or_else(CorrelationId::generate)

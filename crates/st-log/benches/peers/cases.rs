@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Barrier;
@@ -50,7 +51,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "file: the same, one write per event",
-        subjects: FORMATTERS,
+        subjects: &[Subject::StLog, Subject::TracingJson, Subject::JsonSubscriber, Subject::Write],
         against: Subject::TracingJson,
         must: "2.5x",
         aim: "4x",
@@ -189,6 +190,11 @@ impl Drop for Scratch {
 
 fn scopes_to_file(subject: Subject) -> Measured {
     let file = Scratch::new();
+    if subject == Subject::Write {
+        let mut out = fs::OpenOptions::new().append(true).create(true).open(&file.0).unwrap();
+        let line = [b'x'; 402];
+        return Measured { nanoseconds: time(|| out.write_all(&line).unwrap()), bytes: 402 };
+    }
     let _log = subject.to_file(&file.0);
     in_scopes(subject, |event| {
         event();

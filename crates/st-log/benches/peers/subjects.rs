@@ -25,6 +25,8 @@ pub(crate) enum Subject {
     Appender,
     /// tracing with a filter and nothing behind it.
     Tracing,
+    /// One write of a line of ours that is there already: what a file costs whoever formats.
+    Write,
 }
 
 thread_local! {
@@ -65,6 +67,7 @@ impl Subject {
             Self::JsonSubscriber => "json-subscriber",
             Self::Appender => "tracing-appender non_blocking, .json()",
             Self::Tracing => "tracing, nothing behind it",
+            Self::Write => "the write alone",
         }
     }
 
@@ -89,7 +92,7 @@ impl Subject {
                 set(json(|| Sink));
             }
             Self::JsonSubscriber => json_subscriber(|| Sink),
-            Self::Tracing => set(Registry::default().with(LevelFilter::INFO)),
+            Self::Tracing | Self::Write => set(Registry::default().with(LevelFilter::INFO)),
         }
     }
 

@@ -27,8 +27,11 @@ impl Direct {
     }
 
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
-        // All of them, also after one that does not work.
-        self.lock().iter_mut().map(|it| it.mend(timeout)).fold(true, |all, it| all && it)
+        let mut all = true;
+        for output in self.lock().iter_mut() {
+            all &= output.mend(timeout);
+        }
+        all
     }
 
     /// Whether there is a file and it was opened.

@@ -27,9 +27,9 @@ pub(crate) struct Output {
     /// that the next line does not begin in the middle of this one.
     torn: Vec<u8>,
     /// Lines that were not written and not yet reported.
-    lost: u64,
+    unreported: u64,
     /// All lines that came here and were not written.
-    lost_in_all: u64,
+    lost: u64,
     failing: bool,
     told_at: Option<Instant>,
 }
@@ -61,8 +61,8 @@ impl Output {
             patience: Patience::new(Duration::ZERO),
             opened: None,
             torn: Vec::new(),
+            unreported: 0,
             lost: 0,
-            lost_in_all: 0,
             failing: false,
             told_at: None,
         }
@@ -99,12 +99,12 @@ impl Output {
 
     /// Lines that were lost here, since the start.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost_in_all
+        self.lost
     }
 
     fn lose(&mut self, lines: u64) {
+        self.unreported += lines;
         self.lost += lines;
-        self.lost_in_all += lines;
     }
 
     /// Whether all of it was written.
@@ -119,20 +119,20 @@ impl Output {
 
     /// Counts lines that were lost before they came here.
     pub(crate) fn miss(&mut self, lines: u64) {
-        self.lost += lines;
+        self.unreported += lines;
     }
 
     /// Writes what `report` makes of the number of lost lines, when there are any and it works.
     pub(crate) fn report(&mut self, report: impl FnOnce(u64) -> Vec<u8>) {
-        if self.lost == 0 || self.failing {
+        if self.unreported == 0 || self.failing {
             return;
         }
-        let lost = mem::take(&mut self.lost);
-        let before = self.lost_in_all;
+        let lost = mem::take(&mut self.unreported);
+        let before = self.lost;
         if !self.write_here(&report(lost)) {
             // The report is no line that somebody misses.
-            self.lost_in_all = before;
-            self.lost = lost;
+            self.lost = before;
+            self.unreported = lost;
         }
     }
 
@@ -198,8 +198,8 @@ impl Output {
         }
         if !torn.is_empty() {
             // It was given up when it was torn, and is whole now.
+            self.unreported = self.unreported.saturating_sub(1);
             self.lost = self.lost.saturating_sub(1);
-            self.lost_in_all = self.lost_in_all.saturating_sub(1);
         }
         let (written, result) = self.write_all(lines);
         if result.is_err() {

@@ -30,3 +30,4 @@ mod spans;
 mod strict;
 #[cfg(feature = "tower")]
 mod tower;
+mod values;

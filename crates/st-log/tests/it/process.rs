@@ -47,6 +47,7 @@ const PROGRAMS: &[Program] = &[
     ("speaks_with_many_threads", sinks::speaks_with_many_threads),
     ("is_rotated_by_logrotate", sinks::is_rotated_by_logrotate),
     ("meets_a_full_pipe", readers::meets_a_full_pipe),
+    ("is_read_by_nobody", readers::is_read_by_nobody),
     ("makes_an_id", tasks::makes_an_id),
     ("interleaves", interleave::interleaves),
     ("says_ten_thousand_lines", outputs::says_ten_thousand_lines),

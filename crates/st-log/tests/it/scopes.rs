@@ -267,3 +267,27 @@ fn bare_local_tasks_keep_their_guards_apart() {
         assert_eq!(fields(), json!({"main": 1}));
     });
 }
+
+#[test]
+fn bare_tasks_keep_the_ids_they_set() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let sets = |name: &'static str| async move {
+            st_log::set_correlation_id(id(name));
+            yield_now().await;
+            current()
+        };
+        let (a, b) = (spawn_bare(sets("a")), spawn_bare(sets("b")));
+        assert_eq!(a.await.unwrap().as_deref(), Some("a"));
+        assert_eq!(b.await.unwrap().as_deref(), Some("b"));
+    });
+}
+
+#[test]
+fn scopes_within_scopes_end_without_recursion() {
+    let mut scope = Scope::root();
+    for attempt in 0..200_000 {
+        scope = scope.with_context(LogContext::new().field("attempt", attempt));
+    }
+    scope.in_scope(|| assert_eq!(fields(), json!({"attempt": 199_999})));
+}

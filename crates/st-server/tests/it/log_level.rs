@@ -32,6 +32,11 @@ async fn the_level_changes_at_once_and_back() {
     let told = server.log().into_iter().find(|it| it["message"] == "Log level changed").unwrap();
     assert_eq!(told["extra"], json!({"log_level": "ERROR,simpletuner.cloud.api=DEBUG"}));
 
+    // One that hides the line that tells of it is told of before.
+    server.put(PATH, json!({"level": "ERROR"})).await;
+    let told = server.log().into_iter().rfind(|it| it["message"] == "Log level changed").unwrap();
+    assert_eq!(told["extra"], json!({"log_level": "ERROR"}));
+
     server.put(PATH, json!({"level": "INFO"})).await;
     assert!(!shows_debug(&server, "after").await);
 }

@@ -182,3 +182,63 @@ fn a_queue_that_waits_loses_nothing_and_one_that_drops_counts() {
     assert_eq!(u64::try_from(numbers.len()).unwrap() + dropped, 10_000);
     assert!(dropped > 0);
 }
+
+/// Logs until two lines had no room, and says so in a file.
+pub(super) fn is_read_by_nobody(file: &Path) {
+    let log = init();
+    let padding = "x".repeat(10_000);
+    while log.dropped_lines() < 2 {
+        st_log::info!(logger: LOG, padding, "Line");
+    }
+    fs::write(file.with_extension("done"), "").unwrap();
+}
+
+/// Waits until the program got there; the harness around it may well hang on the same pipe.
+fn wait_until_done(path: &Path) {
+    while !path.with_extension("done").exists() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn stdout_and_stderr_in_one_full_pipe_do_not_stop_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cloud.log");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut program = command("is_read_by_nobody", &path);
+    program.stdout(writer.try_clone().unwrap()).stderr(writer);
+    let mut child = program.spawn().unwrap();
+    drop(program);
+    wait_until_done(&path);
+    drop(reader);
+    child.wait().unwrap();
+}
+
+fn pipe_at(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn a_pipe_as_log_file_needs_a_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cloud.log");
+    pipe_at(&path);
+    let settings = st_log::Settings { file: Some(path), ..st_log::Settings::default() };
+    let error = st_log::init(&settings).unwrap_err();
+    let text = st_log::Chain(&error).to_string();
+    assert!(text.contains("cannot open the log file") && text.contains("No such device"), "{text}");
+}
+
+#[test]
+fn a_pipe_as_log_file_whose_reader_stands_still_does_not_stop_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cloud.log");
+    pipe_at(&path);
+    // Reading and writing, so that opening does not wait for the other side.
+    let reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let mut program = command("is_read_by_nobody", &path);
+    let mut child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until_done(&path);
+    assert!(child.wait().unwrap().success());
+    drop(reader);
+}

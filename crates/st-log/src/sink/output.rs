@@ -26,6 +26,8 @@ pub(crate) struct Output {
     /// The rest of a line of which a part was written. Written first when writing works again, so
     /// that the next line does not begin in the middle of this one.
     torn: Vec<u8>,
+    /// How many lost lines the torn line reports, where it is a report.
+    torn_report: Option<u64>,
     /// Lines that were not written and not yet reported.
     unreported: u64,
     /// All lines that came here and were not written.
@@ -61,6 +63,7 @@ impl Output {
             patience: Patience::new(Duration::ZERO),
             opened: None,
             torn: Vec::new(),
+            torn_report: None,
             unreported: 0,
             lost: 0,
             failing: false,
@@ -130,9 +133,10 @@ impl Output {
         let lost = mem::take(&mut self.unreported);
         let before = self.lost;
         if !self.write_here(&report(lost)) {
-            // The report is no line that somebody misses.
+            // The report is no line that somebody misses. One that is torn has yet to be finished.
             self.lost = before;
             self.unreported = lost;
+            self.torn_report = (!self.torn.is_empty()).then_some(lost);
         }
     }
 
@@ -159,6 +163,7 @@ impl Output {
         self.opened = Some(opened);
         // The rest of a line is of no use in another file.
         self.torn.clear();
+        self.torn_report = None;
         Ok(true)
     }
 
@@ -197,9 +202,10 @@ impl Output {
             return Err(error);
         }
         if !torn.is_empty() {
-            // It was given up when it was torn, and is whole now.
-            self.unreported = self.unreported.saturating_sub(1);
-            self.lost = self.lost.saturating_sub(1);
+            let reported = self.torn_report.take();
+            // A line that was torn was given up, and is whole now.
+            self.unreported = self.unreported.saturating_sub(reported.unwrap_or(1));
+            self.lost = self.lost.saturating_sub(u64::from(reported.is_none()));
         }
         let (written, result) = self.write_all(lines);
         if result.is_err() {

@@ -89,6 +89,25 @@ fn a_full_disk_loses_lines_counts_them_and_tells_when_it_works_again() {
 }
 
 #[test]
+fn a_report_that_is_torn_is_finished_and_not_repeated() {
+    let disk = Disk::with_room(6);
+    let queue = queue(slice::from_ref(&disk));
+    push(&queue, "first\n");
+    push(&queue, "second\n");
+    disk.grow(10);
+    // Six of the ten bytes are the line's, four the report's.
+    push(&queue, "third\n");
+    disk.grow(1 << 20);
+    push(&queue, "fourth\n");
+    push(&queue, "fifth\n");
+    let lines = disk.lines();
+    assert_eq!(lines[..2], ["first", "third"]);
+    assert_eq!(dropped(&lines[2]), 1);
+    assert_eq!(lines[3..], ["fourth", "fifth"]);
+    assert_eq!(queue.dropped(), 1);
+}
+
+#[test]
 fn a_full_queue_drops_lines_and_never_waits() {
     let disk = Disk::with_room(usize::MAX);
     let queue = queue(slice::from_ref(&disk));

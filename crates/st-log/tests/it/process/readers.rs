@@ -52,6 +52,8 @@ pub(super) fn meets_a_full_pipe(file: &Path) {
     std::io::stderr().write_all(b"full\n").unwrap();
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
     loop {
+        // A torn line that is finished is lost no more, so that comes first.
+        log.flush(LONG);
         let before = log.dropped_lines();
         say();
         if log.flush(LONG) && log.dropped_lines() == before {

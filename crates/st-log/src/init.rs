@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
+use std::ops::Deref;
 use std::panic;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -138,7 +139,7 @@ impl Opened {
 }
 
 /// Keeps the promise that everything logged is written: dropping it waits for that, up to two
-/// seconds.
+/// seconds. All else it can do is its handle's.
 #[derive(Debug)]
 #[must_use = "dropping the guard waits for what is not written yet, and makes later lines slow"]
 pub struct LogGuard {
@@ -150,35 +151,13 @@ impl LogGuard {
     pub fn handle(&self) -> LogHandle {
         self.handle.clone()
     }
+}
 
-    /// See [`LogHandle::take_log_records`].
-    pub fn take_log_records(&self) -> bool {
-        self.handle.take_log_records()
-    }
+impl Deref for LogGuard {
+    type Target = LogHandle;
 
-    /// See [`LogHandle::flush`].
-    pub fn flush(&self, timeout: Duration) -> bool {
-        self.handle.flush(timeout)
-    }
-
-    /// See [`LogHandle::reopen`].
-    pub fn reopen(&self) -> bool {
-        self.handle.reopen()
-    }
-
-    /// See [`LogHandle::dropped_lines`].
-    pub fn dropped_lines(&self) -> u64 {
-        self.handle.dropped_lines()
-    }
-
-    /// See [`LogHandle::level`].
-    pub fn level(&self) -> Filter {
-        self.handle.level()
-    }
-
-    /// See [`LogHandle::set_level`].
-    pub fn set_level(&self, level: impl Into<Filter>) {
-        self.handle.set_level(level);
+    fn deref(&self) -> &LogHandle {
+        &self.handle
     }
 }
 

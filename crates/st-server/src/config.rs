@@ -161,6 +161,7 @@ impl Config {
                 file: env.log_file.or(file.log_file),
                 trace_context: file.trace_context.unwrap_or(usual.trace_context),
                 include_stack_info: file.stack_info.unwrap_or(usual.include_stack_info),
+                redaction: usual.redaction.with(file.redact.unwrap_or_default()),
                 color: usual.color && !env.no_color,
                 ..st_log::Settings::default()
             },

@@ -27,6 +27,7 @@ pub(super) struct File {
     pub(super) log_format: Option<st_log::Format>,
     pub(super) log_file: Option<PathBuf>,
     pub(super) trace_context: Option<bool>,
+    pub(super) redact: Option<Vec<String>>,
     pub(super) stack_info: Option<bool>,
     pub(super) host: Option<IpAddr>,
     pub(super) port: Option<u16>,
@@ -97,6 +98,7 @@ impl File {
             file.log_file = fields.non_empty_string("file", 4096).map(PathBuf::from);
             file.trace_context = fields.boolean("trace_context");
             file.stack_info = fields.boolean("include_stack_info");
+            file.redact = fields.strings("redact");
         });
         fields.section("http", |fields| file.http(fields));
         fields.section("providers", |fields| {

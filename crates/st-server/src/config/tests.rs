@@ -128,6 +128,14 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
+fn the_log_s_secrets_are_the_usual_ones_and_those_that_are_named() {
+    let redaction = |yaml: &str| load(&[], Some(yaml)).unwrap().log.redaction;
+    assert!(redaction("").covers("api_key") && !redaction("").covers("hf_account"));
+    let named = redaction("logging: { redact: [account, home-address] }");
+    assert!(named.covers("api_key") && named.covers("hf_account") && named.covers("homeAddress"));
+}
+
+#[test]
 fn the_switches_of_the_log_are_off_until_they_are_set() {
     let switches = |environment: &[(&str, &str)], yaml: &str| {
         let log = load(environment, Some(yaml)).unwrap().log;

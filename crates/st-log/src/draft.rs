@@ -121,7 +121,7 @@ pub(crate) struct Places {
     /// With the comma before and all names.
     pub(crate) exception: Range<usize>,
     pub(crate) stack: Range<usize>,
-    /// Between the braces.
+    /// With the comma before, its name and its braces.
     pub(crate) extra: Range<usize>,
 }
 

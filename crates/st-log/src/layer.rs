@@ -38,7 +38,7 @@ pub struct LogLayer {
 /// A layer that hands each line, with its newline, to `write`.
 ///
 /// For tests, and for programs with their own idea of where lines go: the file in the settings is
-/// not opened. `write` must not log.
+/// not opened. `write` must not log; what panics in it comes out of the call that logged.
 pub fn layer(settings: &Settings, write: impl Fn(&[u8]) + Send + Sync + 'static) -> LogLayer {
     let formatter = Arc::new(Formatter::new(settings, false));
     LogLayer::new(

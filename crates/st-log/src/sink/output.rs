@@ -177,7 +177,10 @@ impl Output {
         }
         opened.looked_at = now;
         let moved = match std::fs::metadata(&opened.path) {
-            Ok(found) => device_and_inode(&found) != opened.device_and_inode,
+            Ok(found) => {
+                opened.was_missing = false;
+                device_and_inode(&found) != opened.device_and_inode
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 mem::replace(&mut opened.was_missing, true)
             }

@@ -139,8 +139,8 @@ fn no_line_of_three_thousand_tasks_has_what_is_not_its_own() {
 }
 
 #[test]
-fn no_line_of_fifteen_thousand_tasks_has_what_is_not_its_own() {
+fn no_line_of_eight_thousand_tasks_has_what_is_not_its_own() {
     if strict::is_slow_wanted() {
-        no_line_has_what_is_not_its_own(15_000);
+        no_line_has_what_is_not_its_own(8_000);
     }
 }

@@ -156,6 +156,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_the_same_text_whatever_the_build_makes_of_them() {
+        #[derive(Serialize)]
+        struct Numbers(f32, f64, serde_json::Value);
+        let value = json!([0.1, 1.0, -0.0, 1e300, 1e-7, 2.5e-3, u64::MAX, i64::MIN]);
+        assert_eq!(
+            text(&Numbers(0.1, 0.1, value)),
+            "[0.1, 0.1, [0.1, 1.0, -0.0, 1e+300, 1e-7, 0.0025, 18446744073709551615, \
+             -9223372036854775808]]"
+        );
+    }
+
+    #[test]
     fn a_repeated_key_has_its_last_value() {
         #[derive(Serialize)]
         struct Flat {

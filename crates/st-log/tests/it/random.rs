@@ -61,7 +61,7 @@ fn key() -> impl Strategy<Value = String> {
 
 /// As a reader has it that knows no more than 64 bits and 53 of a fraction.
 fn number(text: &str) -> Json {
-    serde_json::from_str(text).unwrap()
+    strict::read(text).unwrap()
 }
 
 /// As another serializer has it, which may take either of two texts that are as short.

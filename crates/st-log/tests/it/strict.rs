@@ -12,7 +12,12 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// Reads JSON in which no object, at any depth, says a key twice.
+/// Where a crate of the build has turned on `arbitrary_precision` of `serde_json`, numbers that are
+/// no integers of 64 bits come as objects with this key and their text.
+const NUMBER: &str = "$serde_json::private::Number";
+
+/// Reads JSON in which no object, at any depth, says a key twice. A number is the same value whether
+/// or not the build keeps all digits: of 64 bits or a fraction with 53.
 pub(crate) fn read(line: &str) -> Result<Value, serde_json::Error> {
     serde_json::from_str::<Strict>(line).map(|it| it.0)
 }
@@ -124,6 +129,11 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut all = BTreeMap::new();
         while let Some((key, Strict(value))) = members.next_entry::<String, Strict>()? {
+            if key == NUMBER {
+                let number = value.as_str().and_then(|it| it.parse::<f64>().ok());
+                let number = number.filter(|it| it.is_finite()).map(Value::from);
+                return number.ok_or_else(|| A::Error::custom("number out of range"));
+            }
             if all.insert(key.clone(), value).is_some() {
                 return Err(A::Error::custom(format!("the key {key:?} is said twice")));
             }

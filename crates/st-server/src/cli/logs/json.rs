@@ -1,9 +1,8 @@
 //! Where the parts of a JSON object stand in its line.
 //!
 //! Promises: members come in their own order, and a value is the text that stood there, so that a
-//! number is printed as it was written. `serde_json` sorts members and rounds numbers, and its
-//! feature against that would also change how requests are read. It still decides what JSON is; this
-//! only finds the seams in text that has passed it.
+//! number is printed as it was written. `serde_json` sorts members, and writes exponents its own way. It
+//! still decides what JSON is; this only finds the seams in text that has passed it.
 
 use std::borrow::Cow;
 

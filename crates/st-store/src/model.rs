@@ -6,6 +6,7 @@
 pub mod approval;
 pub mod event;
 pub mod ids;
+pub mod input;
 pub mod job;
 pub mod limits;
 pub mod owner;
@@ -24,6 +25,7 @@ pub use ids::{
     ApprovalId, AttemptToken, EventId, JobId, OrgId, ProviderJobId, ProviderName, QueueEntryId,
     RuleId, TeamId, UserId,
 };
+pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
 pub use job::{Idempotency, Job, JobType, NewJob, Report};
 pub use limits::{Admission, InvalidLimits, Limit, Limits, Usage};
 pub use owner::{Owner, Role};

@@ -1,7 +1,8 @@
 //! The one reader of objects that come from outside: request bodies, queries, the configuration.
 //!
 //! It takes fields out by name and type, notes every fault instead of stopping at the first, and at
-//! the end refuses what nobody asked for, with the nearest legal name.
+//! the end refuses what nobody asked for, with the nearest legal name. Text with U+0000, at any depth,
+//! is a fault here and nowhere else: not every store can keep it.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "JSON will have no new kinds of values")]
 
@@ -10,6 +11,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
+use st_store::InputProblem;
 
 /// How far a name may be from a legal one to be taken for it.
 const NEAR: usize = 3;
@@ -38,7 +40,11 @@ pub(crate) struct Fields {
 
 impl Fields {
     pub(crate) fn new(given: Map<String, Value>) -> Self {
-        Self::at(String::new(), given)
+        let mut faults = Vec::new();
+        for (key, value) in &given {
+            find_nul(&format!("/{}", escape(key)), key, value, &mut faults);
+        }
+        Self { faults, ..Self::at(String::new(), given) }
     }
 
     fn at(pointer: String, given: Map<String, Value>) -> Self {
@@ -62,7 +68,9 @@ impl Fields {
             }
             given.insert(name, Value::String(value));
         }
-        if faults.is_empty() { Ok(Self { textual: true, ..Self::new(given) }) } else { Err(faults) }
+        let fields = Self::new(given);
+        faults.extend_from_slice(&fields.faults);
+        if faults.is_empty() { Ok(Self { textual: true, ..fields }) } else { Err(faults) }
     }
 
     /// Notes a fault.
@@ -263,6 +271,36 @@ pub(crate) fn nearest<'a>(word: &str, legal: impl IntoIterator<Item = &'a str>) 
     near.min().map(|(_, it)| it)
 }
 
+/// What is wrong with a text that was given outside of an object.
+pub(crate) fn text_fault(name: &str, text: &str) -> Option<FieldFault> {
+    text.contains('\0').then(|| nul(format!("/{}", escape(name))))
+}
+
+fn nul(pointer: String) -> FieldFault {
+    FieldFault { pointer, message: InputProblem::Nul.to_string() }
+}
+
+/// Notes every U+0000 in a member and within it. Both parsers limit the depth.
+fn find_nul(pointer: &str, key: &str, value: &Value, faults: &mut Vec<FieldFault>) {
+    let in_text = matches!(value, Value::String(text) if text.contains('\0'));
+    if in_text || key.contains('\0') {
+        faults.push(nul(pointer.to_owned()));
+    }
+    match value {
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_nul(&format!("{pointer}/{index}"), "", item, faults);
+            }
+        }
+        Value::Object(members) => {
+            for (key, member) in members {
+                find_nul(&format!("{pointer}/{}", escape(key)), key, member, faults);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// A name as it stands in a JSON pointer.
 fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
@@ -290,6 +328,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::strict;
 
     fn fields(value: Value) -> Fields {
         match value {
@@ -326,6 +365,57 @@ mod tests {
                 "/e: may not be empty",
                 "/f: is required",
                 "/zzz~1~0: unknown field, there are a, b, c, d, e, f, color",
+            ]
+        );
+    }
+
+    #[test]
+    fn u0000_is_a_fault_at_its_place_at_any_depth() {
+        let mut fields = fields(json!({
+            "a": "x\0", "b": {"c/d": [1, {"e": "\0"}], "f\0": {}}, "g\0": "\0", "h": "\u{1}"
+        }));
+        assert_eq!(fields.string("a").as_deref(), Some("x\0"), "refused at the end");
+        let inner = fields.section("b", |b| (b.array("c/d").is_some(), b.object("f\0").is_some()));
+        assert_eq!(inner, Some((true, true)));
+        assert!(fields.has("g\0") && fields.string("g\0").is_some() && fields.has("h"));
+        assert!(fields.string("h").is_some());
+        assert_eq!(
+            said(fields),
+            [
+                "/a: may not contain the character U+0000",
+                "/b/c~1d/1/e: may not contain the character U+0000",
+                "/b/f\0: may not contain the character U+0000",
+                "/g\0: may not contain the character U+0000",
+            ]
+        );
+        for bad in ["a=x%00", "a%00=x", "a=x\0"] {
+            let fault = Fields::from_query(bad).unwrap_err().remove(0);
+            assert_eq!(fault.message, "may not contain the character U+0000", "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_judged_by_what_they_are_and_not_by_how_long_they_are() {
+        let given = br#"{"a": 123456789012345678901234567890, "b": 1e309, "c": -1e309, "d": 1.0,
+            "e": 0.1000000000000000055511151231257827, "f": -0, "g": 99999999999999999999, "h": 1e2}"#;
+        let mut fields = fields(strict::parse_json(given).unwrap());
+        assert_eq!(fields.integer("a", 0..=i64::MAX), None);
+        assert_eq!(fields.number("b", 0.0..=1000.0), None);
+        assert_eq!(fields.number("c", -1000.0..=0.0), None);
+        assert_eq!(fields.integer("d", 0..=9), None);
+        assert_eq!(fields.number("e", 0.0..=1.0), Some(0.1));
+        assert_eq!(fields.integer("f", 0..=9), Some(0));
+        assert_eq!(fields.number("g", 0.0..=1e20), Some(1e20));
+        assert_eq!(fields.integer("h", 0..=1000), None);
+        let expected = "expected a whole number from 0 to";
+        assert_eq!(
+            said(fields),
+            [
+                format!("/a: {expected} {}, found 123456789012345678901234567890", i64::MAX),
+                "/b: expected a number from 0 to 1000, found 1e+309".to_owned(),
+                "/c: expected a number from -1000 to 0, found -1e+309".to_owned(),
+                format!("/d: {expected} 9, found 1.0"),
+                format!("/h: {expected} 1000, found 1e+2"),
             ]
         );
     }

@@ -1,7 +1,7 @@
 //! Approval rules and requests over HTTP.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Value, json};
 use st_log::{LogContext, Logger, get_logger};
@@ -10,7 +10,7 @@ use st_store::{
     Rule, RuleId, Verdict, Work,
 };
 
-use super::body::{Body, Query};
+use super::body::{Body, Name, Query};
 use super::{Api, Time};
 use crate::fields::Fields;
 use crate::problem::Problem;
@@ -129,10 +129,7 @@ pub(crate) async fn rules(
     Ok(Json(json!({"rules": rules.collect::<Vec<_>>()})))
 }
 
-pub(crate) async fn rule(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+pub(crate) async fn rule(State(api): State<Api>, Name(id): Name) -> Result<Json<Value>, Problem> {
     let missing = || Problem::not_found(format!("there is no approval rule {id:?}"));
     let rule_id: RuleId = id.parse().map_err(|_not_a_number| missing())?;
     let rule = api.store.find_rule(rule_id).await?.ok_or_else(missing)?;
@@ -226,7 +223,7 @@ fn no_request(name: &str) -> Problem {
 
 pub(crate) async fn request(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Json<Value>, Problem> {
     let found = api.store.find_request(request_id(&name)?).await?;
     let view = found.and_then(RequestView::of).ok_or_else(|| no_request(&name))?;
@@ -235,7 +232,7 @@ pub(crate) async fn request(
 
 pub(crate) async fn approve(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Name(name): Name,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     let mut fields = body.fields();
@@ -247,7 +244,7 @@ pub(crate) async fn approve(
 
 pub(crate) async fn reject(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Name(name): Name,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     let mut fields = body.fields();

@@ -1,13 +1,13 @@
-//! What a request says: its body and its query, read strictly.
+//! What a request says: its body, its query and the name in its path, read strictly.
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Map, Value};
 use st_store::PageRequest;
 
-use crate::fields::Fields;
+use crate::fields::{self, Fields};
 use crate::problem::Problem;
 use crate::strict;
 
@@ -101,5 +101,25 @@ impl Query {
     /// Ends reading: whatever was not legal or not asked for is refused.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         self.0.finish().map_err(Problem::invalid)
+    }
+}
+
+/// What the path names; each of ours names one thing.
+#[derive(Debug)]
+pub(crate) struct Name(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let parameters =
+            RawPathParams::from_request_parts(parts, state).await.map_err(|error| {
+                Problem::bad_request("bad_path", format!("the path cannot be read: {error}"))
+            })?;
+        let (kind, name) = parameters.iter().next().ok_or_else(Problem::internal)?;
+        match fields::text_fault(kind, name) {
+            None => Ok(Self(name.to_owned())),
+            Some(fault) => Err(Problem::invalid(vec![fault])),
+        }
     }
 }

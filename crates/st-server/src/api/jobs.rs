@@ -3,14 +3,14 @@
 pub(crate) mod submit;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use st_store::{JobFilter, JobRef, JobStatus, JobType, ProviderName, QueueStatus, UserId, Work};
 use st_workers::provider::{KnownJob, ProviderError};
 
-use super::body::Query;
+use super::body::{Name, Query};
 use super::{Api, Time};
 use crate::problem::Problem;
 
@@ -123,10 +123,7 @@ pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Jso
     Ok(Json(json!({"jobs": jobs, "total": found.total, "next": next})))
 }
 
-pub(crate) async fn show(
-    State(api): State<Api>,
-    Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
+pub(crate) async fn show(State(api): State<Api>, Name(name): Name) -> Result<Json<Value>, Problem> {
     let work = find(&api, &name).await?;
     let position = position(&api, &work).await?;
     Ok(Json(json!({"job": JobView::of(work, position, api.clock.now())})))
@@ -134,7 +131,7 @@ pub(crate) async fn show(
 
 pub(crate) async fn cancel(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Json<Value>, Problem> {
     let work = find(&api, &name).await?;
     let work = api.background.cancel(work.job.id).await?;
@@ -147,7 +144,7 @@ pub(crate) async fn cancel(
 
 pub(crate) async fn history(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Json<Value>, Problem> {
     let work = find(&api, &name).await?;
     let events = api.store.job_events(work.job.id).await?;
@@ -155,10 +152,7 @@ pub(crate) async fn history(
     Ok(Json(json!({"job_id": work.job.id.to_string(), "events": events})))
 }
 
-pub(crate) async fn logs(
-    State(api): State<Api>,
-    Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
+pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Json<Value>, Problem> {
     let work = find(&api, &name).await?;
     let logs = match KnownJob::of(&work) {
         None => String::new(),

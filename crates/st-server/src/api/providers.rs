@@ -1,14 +1,14 @@
 //! Providers and their settings over HTTP.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use st_store::{ProviderConfig, ProviderName};
 use st_workers::TaskId;
 use st_workers::provider::ProviderError;
 
 use super::Api;
-use super::body::Body;
+use super::body::{Body, Name};
 use crate::fields::Fields;
 use crate::problem::Problem;
 
@@ -44,7 +44,7 @@ fn known(name: &str) -> Result<ProviderName, Problem> {
 
 pub(crate) async fn config(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Json<Value>, Problem> {
     let provider = known(&name)?;
     let config = api.store.provider_config(&provider).await?;
@@ -53,7 +53,7 @@ pub(crate) async fn config(
 
 pub(crate) async fn set_config(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Name(name): Name,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     let provider = known(&name)?;
@@ -105,7 +105,7 @@ fn is_http(url: &str) -> bool {
 
 pub(crate) async fn validate(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Json<Value>, Problem> {
     let provider = known(&name)?;
     let Some(provider) = api.providers.get(&provider) else {

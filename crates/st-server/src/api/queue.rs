@@ -1,13 +1,13 @@
 //! The queue over HTTP.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use st_store::{JobType, Limit, Limits, Priority, QueueFilter, QueueStats, QueueStatus, Work};
 use st_workers::TaskId;
 
-use super::body::{Body, Query};
+use super::body::{Body, Name, Query};
 use super::jobs::find;
 use super::{Api, Time};
 use crate::problem::Problem;
@@ -143,7 +143,7 @@ async fn local(api: &Api) -> Result<Value, Problem> {
 
 pub(crate) async fn position(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Json<Value>, Problem> {
     let work = find(&api, &name).await?;
     let position = api.store.position(work.job.id).await?;

@@ -191,3 +191,17 @@ fn commands_come_from_the_file() {
     );
     assert_eq!(train.env["A"], "b");
 }
+
+#[test]
+fn numbers_and_text_that_cannot_be_kept_are_named_with_their_place() {
+    let yaml = "server:\n  port: 80.0\n  state_dir: \"a\\0b\"\nproviders:\n  local:\n    \
+                commands:\n      x:\n        program: /bin/x\n        args: [\"\\0\"]\n";
+    let said = load(&[], Some(yaml)).unwrap_err();
+    for line in [
+        "yaml:2:9: server.port: expected a whole number from 1 to 65535, found 80.0",
+        "yaml:3:14: server.state_dir: may not contain the character U+0000",
+        "yaml:9:16: providers.local.commands.x.args.0: may not contain the character U+0000",
+    ] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+}

@@ -43,7 +43,7 @@ async fn what_is_not_legal_is_refused_and_nothing_is_stored() {
         let detail = detail(&answer);
         assert!(detail.contains(named), "{what}: {detail}");
     }
-    let text = server.post_raw(SUBMIT, &[("content-type", "text/plain")], b"{}").await;
+    let text = server.post_raw(SUBMIT, &[("content-type", "text/plain")], &b"{}"[..]).await;
     assert_eq!(text.status, 415, "a page of another origin could send that");
     let unknown =
         server.post("/api/cloud/jobs/submit?provider=nowhere", json!({"config": {}})).await;

@@ -16,4 +16,5 @@ mod logging_docs;
 mod logs;
 mod main_job;
 mod start;
+mod stored;
 mod support;

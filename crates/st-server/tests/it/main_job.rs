@@ -10,7 +10,7 @@ use crate::support::{Server, Setup, eventually};
 const VERSION: &str = "simpletuner/advanced-trainer:ffff";
 
 /// A server with a Replicate of its own, ready to submit to.
-async fn with_replicate() -> (FakeReplicate, Server) {
+pub(crate) async fn with_replicate() -> (FakeReplicate, Server) {
     let replicate = FakeReplicate::start().await;
     let server = Server::start(Setup::default().replicate(&replicate.base_url())).await;
     let config = json!({"version_override": VERSION});

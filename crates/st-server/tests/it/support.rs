@@ -126,7 +126,7 @@ impl Server {
         &self,
         path: &str,
         headers: &[(&str, &str)],
-        body: &'static [u8],
+        body: impl Into<reqwest::Body>,
     ) -> Answer {
         let mut request = self.client.post(self.url(path)).body(body);
         for (name, value) in headers {
@@ -172,6 +172,11 @@ impl Server {
 
     pub(crate) fn log_file(&self) -> PathBuf {
         self.dir.path().join("cloud.log")
+    }
+
+    /// Where `config_name_to_load` is looked for.
+    pub(crate) fn config_dir(&self) -> PathBuf {
+        self.dir.path().join("state/configs")
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {

@@ -1,5 +1,7 @@
 //! Submitting a job.
 
+mod digest;
+
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -8,11 +10,10 @@ use axum::extract::State;
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use st_log::{LogContext, Logger, get_logger};
 use st_store::{
-    APPROVAL_TTL, Idempotency, NewJob, OrgId, Owner, Priority, ProviderName, QueueStatus,
-    Submitted, TeamId,
+    APPROVAL_TTL, Idempotency, InputProblem, InvalidInput, NewJob, OrgId, Owner, Priority,
+    ProviderName, QueueStatus, Submitted, TeamId, check_input,
 };
 use st_workers::provider::Provider;
 
@@ -30,6 +31,9 @@ const MAX_NAME: usize = 200;
 const MAX_KEY: usize = 200;
 /// The largest configuration file that is read, in bytes.
 const MAX_CONFIG: u64 = 1024 * 1024;
+
+/// The field that names a configuration.
+const NAMED: &str = "/config_name_to_load";
 
 /// The request, read.
 #[derive(Debug)]
@@ -84,7 +88,8 @@ impl SubmitJob {
             rest,
             hardware_profile: fields.non_empty_string("hardware_profile", 100),
             idempotency_key: fields.non_empty_string("idempotency_key", MAX_KEY),
-            estimated_cost: fields.number("estimated_cost", 0.0..=1e9).unwrap_or(0.0),
+            // Without the sign that zero may have.
+            estimated_cost: fields.number("estimated_cost", 0.0..=1e9).unwrap_or(0.0) + 0.0,
             max_attempts: u32::try_from(attempts).unwrap_or(3),
             priority: priority.and_then(|number| Priority::new(number).ok()),
             team_id: fields.non_empty_string("team_id", MAX_NAME).map(TeamId::new),
@@ -114,7 +119,7 @@ pub(crate) async fn submit(
     let now = api.clock.now();
     let idempotency = key.map(|key| Idempotency {
         key,
-        digest: digest(provider.name(), &body.raw),
+        digest: digest::of(provider.name(), &body.raw),
         expires_at: now.saturating_add(KEY_TTL).unwrap_or(Timestamp::MAX),
     });
     let new = new_job(&api, provider.as_ref(), request, idempotency, now).await?;
@@ -147,18 +152,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// What was asked, so that the same key with another request is noticed.
-fn digest(provider: &ProviderName, body: &Map<String, Value>) -> String {
-    let mut body = body.clone();
-    body.remove("idempotency_key");
-    let mut body = Value::Object(body);
-    body.sort_all_objects();
-    let text = format!("{provider}\n{body}");
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
-}
-
 async fn new_job(
     api: &Api,
     provider: &dyn Provider,
@@ -167,10 +160,10 @@ async fn new_job(
     now: Timestamp,
 ) -> Result<NewJob, Problem> {
     let Caller { user, role } = api.caller();
-    let config = match (request.config, &request.config_name_to_load) {
-        (Some(config), _) => config,
-        (None, Some(name)) => load(&api.shared.config_dir, name).await?,
-        (None, None) => Map::new(),
+    let (config, field) = match (request.config, &request.config_name_to_load) {
+        (Some(config), _) => (config, "/config"),
+        (None, Some(name)) => (load(&api.shared.config_dir, name).await?, NAMED),
+        (None, None) => (Map::new(), "/config"),
     };
     let config_name = request.config_name.or(request.config_name_to_load);
     let mut input = request.rest;
@@ -179,6 +172,7 @@ async fn new_job(
         input.insert("config_name".to_owned(), name.as_str().into());
     }
     let input = Value::Object(input);
+    check_input(&input).map_err(|invalid| unfit(&invalid, field))?;
     let settings = api.store.provider_config(provider.name()).await?;
     provider
         .check(&input, &settings)
@@ -206,21 +200,44 @@ async fn new_job(
     })
 }
 
+/// Says of an input that cannot be stored which field of the request to change; `config` is the one
+/// that the configuration came from.
+fn unfit(invalid: &InvalidInput, config: &str) -> Problem {
+    let InvalidInput { pointer, problem } = invalid;
+    let field = match pointer.split('/').nth(1) {
+        None | Some("config") => config.to_owned(),
+        Some(other) => format!("/{other}"),
+    };
+    match problem {
+        // Where in so many levels the last one stands helps nobody.
+        InputProblem::TooDeep | InputProblem::TooLarge { .. } => {
+            let message = format!("{problem}, counted with what is stored with it");
+            Problem::invalid_field(&field, message)
+        }
+        InputProblem::Nul | InputProblem::Reserved if field == NAMED => {
+            let place = pointer.strip_prefix("/config").unwrap_or(pointer);
+            Problem::invalid_field(NAMED, format!("the file's {place:?} {problem}"))
+        }
+        InputProblem::Nul | InputProblem::Reserved => {
+            Problem::invalid_field(pointer, problem.to_string())
+        }
+    }
+}
+
 /// Reads a named configuration: `<name>.json` or `<name>/config.json` in the folder, and nothing
 /// else.
 async fn load(folder: &Path, name: &str) -> Result<Map<String, Value>, Problem> {
-    const FIELD: &str = "/config_name_to_load";
     let legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
     if name.starts_with('.') || !name.chars().all(legal) {
         let message = "must be letters, digits, '.', '_' and '-', and not start with '.'";
-        return Err(Problem::invalid_field(FIELD, message));
+        return Err(Problem::invalid_field(NAMED, message));
     }
     for path in [folder.join(format!("{name}.json")), folder.join(name).join("config.json")] {
         let read = st_log::spawn_blocking(move || read_capped(&path)).await;
         match read.map_err(|_panic| Problem::internal())? {
             Ok(bytes) => {
                 let fault = |message: String| {
-                    Problem::invalid_field(FIELD, format!("{name:?} cannot be used: {message}"))
+                    Problem::invalid_field(NAMED, format!("{name:?} cannot be used: {message}"))
                 };
                 return match strict::parse_json(&bytes) {
                     Ok(Value::Object(config)) => Ok(config),
@@ -231,7 +248,7 @@ async fn load(folder: &Path, name: &str) -> Result<Map<String, Value>, Problem> 
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
                 let message = format!("{name:?} cannot be read: {error}");
-                return Err(Problem::invalid_field(FIELD, message));
+                return Err(Problem::invalid_field(NAMED, message));
             }
         }
     }
@@ -293,4 +310,48 @@ async fn answer(api: &Api, submitted: Submitted) -> Result<Value, Problem> {
         "queue_position": position,
         "correlation_id": work.job.correlation_id.as_str(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cost_is_finite_and_not_negative_however_it_is_written() {
+        let cost_of = |text: &str| {
+            let body = format!("{{\"config\": {{}}, \"estimated_cost\": {text}}}");
+            let body = strict::parse_json(body.as_bytes()).unwrap();
+            let fields = Fields::new(body.as_object().unwrap().clone());
+            SubmitJob::read(fields).map(|it| it.estimated_cost)
+        };
+        for (text, cost) in [("1000000000", 1e9), ("0.1", 0.1), ("1e-400", 0.0), ("2E1", 20.0)] {
+            assert_eq!(cost_of(text).unwrap().to_bits(), f64::to_bits(cost), "{text}");
+        }
+        assert!(cost_of("-0.0").unwrap().is_sign_positive());
+        for bad in ["1e309", "-1e309", "-1e-300", "1000000001", "9".repeat(400).as_str()] {
+            let problem = format!("{:?}", cost_of(bad).unwrap_err());
+            assert!(problem.contains("/estimated_cost"), "{bad}: {problem}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_said_of_the_field_that_it_came_with() {
+        let said = |pointer: &str, problem, config| {
+            format!("{:?}", unfit(&InvalidInput { pointer: pointer.to_owned(), problem }, config))
+        };
+        let too_large = InputProblem::TooLarge { bytes: 5_000_000 };
+        for (pointer, problem, config, field, message) in [
+            ("", too_large, "/config", "/config", "5000000 bytes"),
+            ("", too_large, NAMED, NAMED, "5000000 bytes"),
+            ("/config/a", InputProblem::TooDeep, NAMED, NAMED, "100 levels"),
+            ("/dataloader_config/0", InputProblem::TooDeep, NAMED, "/dataloader_config", "levels"),
+            ("/config/a", InputProblem::Nul, NAMED, NAMED, "/a"),
+            ("/config/a", InputProblem::Nul, "/config", "/config/a", "U+0000"),
+            ("/config_name", InputProblem::Nul, NAMED, "/config_name", "U+0000"),
+        ] {
+            let said = said(pointer, problem, config);
+            assert!(said.contains(&format!("pointer: {field:?}")), "{pointer}: {said}");
+            assert!(said.contains(message), "{pointer}: {said}");
+        }
+    }
 }

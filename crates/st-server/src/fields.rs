@@ -15,6 +15,8 @@ use st_store::InputProblem;
 
 /// How far a name may be from a legal one to be taken for it.
 const NEAR: usize = 3;
+/// A number has as many digits as somebody sends; no more than these are sent back.
+const SHOWN: usize = 40;
 /// More legal names than this are not listed.
 const LISTED: usize = 12;
 
@@ -155,7 +157,7 @@ impl Fields {
         match number {
             Some(number) if range.contains(&number) => Some(number),
             Some(_) | None => {
-                self.fault(key, format!("expected {expected}, found {value}"));
+                self.fault(key, format!("expected {expected}, found {}", shown(&value)));
                 None
             }
         }
@@ -173,7 +175,7 @@ impl Fields {
         match number {
             Some(number) if range.contains(&number) => Some(number),
             Some(_) | None => {
-                self.fault(key, format!("expected {expected}, found {value}"));
+                self.fault(key, format!("expected {expected}, found {}", shown(&value)));
                 None
             }
         }
@@ -269,6 +271,16 @@ pub(crate) fn nearest<'a>(word: &str, legal: impl IntoIterator<Item = &'a str>) 
     let near = legal.into_iter().map(|it| (strsim::osa_distance(word, it), it));
     let near = near.filter(|(distance, it)| *distance <= NEAR.min(it.len() / 2));
     near.min().map(|(_, it)| it)
+}
+
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => {
+            text.split_at_checked(end).map_or("", |(start, _)| start).to_owned() + "..."
+        }
+        None => text,
+    }
 }
 
 /// What is wrong with a text that was given outside of an object.
@@ -418,6 +430,15 @@ mod tests {
                 format!("/h: {expected} 1000, found 1e+2"),
             ]
         );
+    }
+
+    #[test]
+    fn a_number_of_many_digits_is_not_sent_back_whole() {
+        let given = format!("{{\"a\": {}}}", "7".repeat(100_000));
+        let mut fields = fields(strict::parse_json(given.as_bytes()).unwrap());
+        assert_eq!(fields.number("a", 0.0..=1.0), None);
+        let shown = "7".repeat(SHOWN);
+        assert_eq!(said(fields), [format!("/a: expected a number from 0 to 1, found {shown}...")]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The HTTP interface: which path is answered by whom, and what every answer needs.
+//! The HTTP interface: the handler of each path, and what the handlers share.
 
 mod approvals;
 mod background;
@@ -10,20 +10,29 @@ mod logging;
 mod providers;
 mod queue;
 
+pub(crate) use providers::REPLICATE;
+
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::extract::FromRequestParts;
 use axum::routing::{get, post};
+use http::request::Parts;
 use jiff::Timestamp;
 use serde::Serialize;
-use st_log::LogHandle;
-use st_store::{Clock, JobId, Role, Store, UserId};
+use st_log::{LogHandle, Logger, get_logger};
+use st_store::{Actor, DamagedRow, JobId, Role, Store, UserId};
 use st_workers::{BackgroundTasks, Providers};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::correlation;
+use crate::problem::Problem;
+
+const LOG: Logger = get_logger("simpletuner.cloud.api");
 
 /// How many event streams one user may have open.
 const STREAMS: usize = 64;
@@ -34,26 +43,44 @@ pub(crate) struct Api {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) background: Arc<BackgroundTasks>,
     pub(crate) providers: Providers,
-    pub(crate) clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
     config_dir: PathBuf,
-    started_at: Timestamp,
+    started: Instant,
     streams: Arc<Semaphore>,
     stopping: CancellationToken,
     log: LogHandle,
-    /// The generator of job IDs; held for one ID.
+    /// The generator of job IDs; locked for one ID.
     random: Mutex<fastrand::Rng>,
+    /// The keys of damaged events that were logged: every stream skips the same ones, and one line
+    /// about each is enough. Locked to add one.
+    damaged_events: Mutex<BTreeSet<String>>,
 }
 
-/// Who makes a request.
+/// The person who makes a request, and what they may do.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,
     pub(crate) role: Role,
+}
+
+impl Caller {
+    /// The caller as the store records who made a change.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::User(self.user.clone())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    /// Without accounts, and on loopback only, every request is the local administrator's.
+    async fn from_request_parts(_parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        Ok(Self { user: UserId::new("local"), role: Role::Admin })
+    }
 }
 
 impl Api {
@@ -61,30 +88,24 @@ impl Api {
         store: Arc<dyn Store>,
         background: Arc<BackgroundTasks>,
         providers: Providers,
-        clock: Arc<dyn Clock>,
         setup: Setup,
     ) -> Self {
         let shared = Shared {
             config_dir: setup.config_dir,
-            started_at: clock.now(),
+            started: Instant::now(),
             streams: Arc::new(Semaphore::new(STREAMS)),
             stopping: setup.stopping,
             log: setup.log,
             random: Mutex::new(fastrand::Rng::with_seed(setup.seed)),
+            damaged_events: Mutex::new(BTreeSet::new()),
         };
-        Self { store, background, providers, clock, shared: Arc::new(shared) }
+        Self { store, background, providers, shared: Arc::new(shared) }
     }
 
-    /// Who asks. Without accounts, and on loopback only, everybody is the local administrator.
-    #[expect(clippy::unused_self, reason = "accounts, when there are any, are the API's")]
-    pub(crate) fn caller(&self) -> Caller {
-        Caller { user: UserId::new("local"), role: Role::Admin }
-    }
-
-    fn new_job_id(&self, now: Timestamp) -> JobId {
+    fn new_job_id(&self) -> JobId {
         let mut bytes = [0; 10];
         self.shared.random.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut bytes);
-        JobId::new(now, bytes)
+        JobId::new(self.store.now(), bytes)
     }
 
     /// All paths. `trace_context`: whether a caller's W3C trace context is kept.
@@ -125,13 +146,25 @@ impl Api {
     }
 }
 
-/// What the API is told when it is made.
+/// What the API needs besides the store, the tasks and the providers.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) config_dir: PathBuf,
     pub(crate) stopping: CancellationToken,
     pub(crate) log: LogHandle,
     pub(crate) seed: u64,
+}
+
+/// Logs the rows that an answer leaves out because they cannot be read: one line for all of them.
+fn log_damaged(damaged: &[DamagedRow]) {
+    if damaged.is_empty() {
+        return;
+    }
+    let rows: Vec<String> = damaged.iter().map(ToString::to_string).collect();
+    st_log::error!(
+        logger: LOG, count = damaged.len(), rows = rows.join("; "),
+        "Damaged rows are left out of the answer"
+    );
 }
 
 /// A time as the API writes it: RFC 3339, UTC, milliseconds.
@@ -143,3 +176,6 @@ impl Serialize for Time {
         serializer.collect_str(&format_args!("{:.3}", self.0))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use st_log::{LogHandle, Logger, get_logger};
-use st_store::{Clock, SqliteConfig, SqliteStore, Store, SystemClock};
+use st_store::{Clock, SqliteConfig, SqliteStore, Store, StoreStatus};
 use st_workers::provider::Provider;
 use st_workers::provider::local::{Local, LocalCommand, LocalConfig, RunnerCommand};
 use st_workers::provider::replicate::{Replicate, ReplicateConfig};
@@ -19,7 +19,7 @@ use st_workers::{
 };
 use tokio::net::TcpListener;
 
-use crate::api::{Api, Setup};
+use crate::api::{Api, REPLICATE, Setup};
 use crate::config::Config;
 use crate::listen;
 use crate::shutdown::Shutdown;
@@ -82,7 +82,6 @@ pub struct App {
 impl App {
     /// Opens the store, sets up the providers and takes the port.
     pub async fn build(config: Config) -> Result<Self, StartError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         make_state_dir(&config)?;
         // The port first: a second server must not touch the first one's database.
         let address = SocketAddr::new(config.host, config.port);
@@ -90,7 +89,8 @@ impl App {
             .await
             .map_err(|source| StartError::Listen { address, source })?;
         let database = SqliteConfig::new(config.state_dir.join("cloud.db"));
-        let store = SqliteStore::open(database, clock.now()).await.map_err(StartError::Store)?;
+        let clock = Arc::clone(&database.clock);
+        let store = SqliteStore::open(database).await.map_err(StartError::Store)?;
         let providers = providers(&config)?;
         Ok(Self { config, store: Arc::new(store), providers, clock, listener })
     }
@@ -121,7 +121,7 @@ impl App {
             log,
             seed: fastrand::u64(..),
         };
-        let api = Api::new(shared, Arc::clone(&background), providers, clock, setup);
+        let api = Api::new(shared, Arc::clone(&background), providers, setup);
         let router = api.router(config.log.trace_context);
         let served = listen::serve(listener, router, shutdown.soft.clone(), DRAIN_REQUESTS);
         if !served.await {
@@ -155,7 +155,7 @@ fn providers(config: &Config) -> Result<Providers, StartError> {
     let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(local(config)?)];
     if let Some(replicate) = &config.replicate {
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Provider {
-            provider: "replicate",
+            provider: REPLICATE.id,
             source,
         };
         let http = st_http::Config {

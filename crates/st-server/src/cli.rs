@@ -72,7 +72,7 @@ impl Cli {
     pub fn read() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|error| {
             let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            // Nobody is left to tell when even this cannot be printed.
+            // When even this cannot be printed, there is no place left to report it.
             match error.print() {
                 Ok(()) => ExitCode::from(code),
                 Err(_closed) => ExitCode::FAILURE,
@@ -80,7 +80,7 @@ impl Cli {
         })
     }
 
-    /// Does what was asked. `environment` is the program's.
+    /// Runs the subcommand and returns the exit code. `environment` is the program's.
     pub fn run(self, environment: &BTreeMap<String, String>) -> ExitCode {
         match self.command {
             Command::Serve(serve) => serve.run(environment),
@@ -154,7 +154,7 @@ async fn serve(config: Config, log: st_log::LogHandle) -> ExitCode {
         config_file = file.map(|file| file.display().to_string()),
         "Listening on http://{address}"
     );
-    say_hello(address);
+    print_banner(address);
     let hard = shutdown.hard.clone();
     tokio::select! {
         stopped = app.run(shutdown, log) => match stopped {
@@ -169,8 +169,8 @@ async fn serve(config: Config, log: st_log::LogHandle) -> ExitCode {
     }
 }
 
-/// For whoever started it by hand: how to try it.
-fn say_hello(address: SocketAddr) {
+/// Prints how to try the server, for a person who started it by hand.
+fn print_banner(address: SocketAddr) {
     let hello = format!(
         "st-server listens on http://{address}\n\
          Submit an example job:\n  \
@@ -187,7 +187,7 @@ fn fail(code: u8, message: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// On stderr; when that is closed there is nobody to tell.
+/// On stderr; when that is closed, there is nowhere else to print.
 fn print(text: &str) {
     if let Err(closed) = io::stderr().write_all(text.as_bytes()) {
         st_log::debug!(

@@ -1,4 +1,4 @@
-//! What the server is told: defaults, then the file, then the environment, then flags.
+//! Configuration. Precedence: flags, environment, file, defaults.
 //!
 //! All of it is read and checked before anything starts, and every fault is named at once.
 

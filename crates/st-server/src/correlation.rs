@@ -1,8 +1,10 @@
-//! What stands around every handler: a scope, a line in the log, and errors as clients see them.
+//! The middleware of every request: its scope, its lines in the log, and its errors as clients see
+//! them.
 //!
-//! Outermost is st-log's layer: it gives the request its correlation ID and says it on the answer.
-//! Within it errors are rendered, also those of the router and of a handler that panicked. An answer
-//! that is still being sent, such as the event stream, is in the scope until its end.
+//! Outermost is st-log's layer: it gives the request its correlation ID and puts that on the answer.
+//! Within it errors are logged and rendered, also those of the router and of a handler that
+//! panicked. An answer that is still being sent, such as the event stream, is in the scope until its
+//! end.
 
 use std::panic::AssertUnwindSafe;
 
@@ -13,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::Method;
 use st_log::tower::CorrelationLayer;
-use st_log::{CorrelationId, Logger, get_correlation_id, get_logger};
+use st_log::{LogContext, Logger, get_correlation_id, get_logger};
 use tokio::time::Instant;
 
 use crate::problem::Problem;
@@ -37,32 +39,50 @@ async fn observe(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let began = Instant::now();
     let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let response = response.unwrap_or_else(|_panic| {
+    let mut response = response.unwrap_or_else(|_panic| {
         // The panic hook has logged what and where.
         st_log::error!(logger: LOG, "Handler panicked");
         Problem::internal().into_response()
     });
-    let response = render(response, &method, &path, &id);
+    let problem = problem_of(&mut response, &method, &path);
     let status = response.status().as_u16();
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut context = LogContext::new();
+    if let Some(problem) = &problem {
+        log_cause(problem, &method, &path);
+        context = context.field("code", problem.code()).field("reason", problem.detail());
+    }
+    let in_context = context.enter();
     if method == Method::GET {
         st_log::debug!(logger: LOG, status, elapsed_ms, "{method} {path}");
     } else {
         st_log::info!(logger: LOG, status, elapsed_ms, "{method} {path}");
     }
-    response
-}
-
-fn render(mut response: Response, method: &Method, path: &str, id: &CorrelationId) -> Response {
-    let problem = response.extensions_mut().remove::<Problem>();
-    let status = response.status();
+    drop(in_context);
     match problem {
-        Some(problem) => problem.render(path, id, &response),
-        None if status.is_client_error() || status.is_server_error() => {
-            Problem::of_router(status, method, path).render(path, id, &response)
-        }
+        Some(problem) => problem.render(&path, &id, &response),
         None => response,
     }
+}
+
+/// The problem that the answer means, if it is an error.
+fn problem_of(response: &mut Response, method: &Method, path: &str) -> Option<Problem> {
+    let status = response.status();
+    let of_handler = response.extensions_mut().remove::<Problem>();
+    of_handler.or_else(|| {
+        let failed = status.is_client_error() || status.is_server_error();
+        failed.then(|| Problem::of_router(status, method, path))
+    })
+}
+
+/// Logs the cause of a fault of ours: once, here, where the request is known.
+fn log_cause(problem: &Problem, method: &Method, path: &str) {
+    let Some(source) = problem.source() else { return };
+    st_log::error!(
+        logger: LOG, method = method.as_str(), path, status = problem.status().as_u16(),
+        code = problem.code(), error = *source,
+        "Request failed"
+    );
 }
 
 #[cfg(test)]
@@ -71,6 +91,7 @@ mod tests {
 
     use axum::routing::get;
     use serde_json::Value;
+    use st_log::CorrelationId;
     use tokio::net::TcpListener;
     use tokio_util::sync::CancellationToken;
 
@@ -79,7 +100,7 @@ mod tests {
 
     async fn fails() -> Response {
         st_log::set_correlation_id(CorrelationId::generate());
-        panic!("as it was told to");
+        panic!("on purpose");
     }
 
     #[tokio::test]

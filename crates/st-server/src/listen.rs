@@ -1,4 +1,4 @@
-//! Accepts connections, within limits, until it is told to stop.
+//! Accepts connections, within limits, until the server stops.
 //!
 //! A client that is slow to send its request is cut off, the number of connections is bounded, and
 //! stopping waits for the requests under way, but not for ever.

@@ -1,18 +1,22 @@
 //! Errors as clients see them: RFC 9457 problem details.
 //!
 //! The only place that knows status codes of errors. A client gets a `detail` that it can act on;
-//! the log gets the causes; the correlation ID joins the two.
+//! the log gets the causes; the correlation ID joins the two. Making a problem logs nothing: the
+//! middleware logs it once, with the request that it belongs to.
+
+mod of_store;
+
+use std::error::Error as StdError;
+use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, StatusCode};
-use serde_json::{Value, json};
-use st_log::{CorrelationId, Logger, get_logger};
-use st_store::{Error, Refusal};
+use serde_json::{Map, Value, json};
+use st_log::CorrelationId;
+use st_store::JobId;
 
 use crate::fields::FieldFault;
-
-const LOG: Logger = get_logger("simpletuner.cloud.api");
 
 /// How long a client is asked to wait when the server is busy, in seconds.
 const BUSY_SECONDS: u16 = 1;
@@ -24,44 +28,75 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     faults: Vec<FieldFault>,
+    /// Members of the body that only this kind of problem has.
+    members: Map<String, Value>,
     retry_after: Option<u16>,
+    /// The cause of a fault of ours. For the log alone: clients must not learn it.
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), faults: Vec::new(), retry_after: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            faults: Vec::new(),
+            members: Map::new(),
+            retry_after: None,
+            source: None,
+        }
     }
 
-    /// The request cannot be read.
+    /// Adds a member to the body.
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Keeps the cause for the log.
+    fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// 400: the request cannot be read.
     pub(crate) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
-    /// There is no such thing.
+    /// 404: the resource does not exist.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
-    /// The thing is not in a state for that.
+    /// 409: the resource's current state does not allow the operation.
     pub(crate) fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
-    /// The body is too large.
+    /// 409: a name that several jobs have. `jobs` are the candidates.
+    pub(crate) fn ambiguous_job(name: &str, jobs: &[JobId]) -> Self {
+        let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
+        let detail = format!("{name:?} names several jobs: {}", jobs.join(", "));
+        Self::conflict("ambiguous_job", detail).with("jobs", jobs)
+    }
+
+    /// 413: the body is too large.
     pub(crate) fn too_large(limit: usize) -> Self {
         let detail = format!("the request body is larger than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
     }
 
-    /// The body is not JSON.
+    /// 415: the body is not JSON.
     pub(crate) fn not_json() -> Self {
         let detail = "the request body must be sent with Content-Type: application/json";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail)
     }
 
-    /// The request says something that is not legal: every fault at once.
+    /// 422: fields of the request are not valid; names every fault.
     pub(crate) fn invalid(faults: Vec<FieldFault>) -> Self {
-        let said: Vec<String> = faults
+        let messages: Vec<String> = faults
             .iter()
             .map(|fault| {
                 let name = fault.pointer.trim_start_matches('/');
@@ -70,35 +105,40 @@ impl Problem {
             })
             .collect();
         let mut problem =
-            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", said.join("; "));
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", messages.join("; "));
         problem.faults = faults;
         problem
     }
 
-    /// One field is not legal.
+    /// 422: one field is not valid.
     pub(crate) fn invalid_field(pointer: &str, message: impl Into<String>) -> Self {
         Self::invalid(vec![FieldFault { pointer: pointer.to_owned(), message: message.into() }])
     }
 
-    /// The provider could not be asked.
+    /// 502: the provider did not answer as it should.
     pub(crate) fn provider(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, "provider_error", detail)
     }
 
-    /// The server cannot do it now.
+    /// 503: the server cannot do it now; the client may try again after `Retry-After`.
     pub(crate) fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         problem.retry_after = Some(BUSY_SECONDS);
         problem
     }
 
-    /// A fault of ours. What it was is in the log.
+    /// 500: a fault of ours. Its cause is in the log.
     pub(crate) fn internal() -> Self {
         let detail = "the server failed; its log has the reason under this correlation ID";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail)
     }
 
-    /// What a plain error answer of the router means.
+    /// 500: stored data that cannot be read. `detail` names it, so that it can be repaired.
+    fn damaged(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged", detail)
+    }
+
+    /// The problem that a plain error answer of the router means.
     pub(crate) fn of_router(status: StatusCode, method: &Method, path: &str) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::not_found(format!("there is no {path}")),
@@ -108,6 +148,26 @@ impl Problem {
             }
             _ => Self::new(status, "bad_request", status.canonical_reason().unwrap_or("error")),
         }
+    }
+
+    /// The status code of the answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The stable word for this kind of problem.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What the client is to know.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The cause, where the problem is a fault of ours that nothing else has logged.
+    pub(crate) fn source(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        self.source.as_deref()
     }
 
     /// The answer, for the request at `path`. Headers that the router set, such as `Allow`, stay.
@@ -121,12 +181,13 @@ impl Problem {
             "code": self.code,
             "correlation_id": id.as_str(),
         });
-        if !self.faults.is_empty()
-            && let Value::Object(body) = &mut body
-        {
-            let faults = self.faults.into_iter();
-            let faults = faults.map(|it| json!({"pointer": it.pointer, "message": it.message}));
-            body.insert("errors".to_owned(), faults.collect());
+        if let Value::Object(body) = &mut body {
+            if !self.faults.is_empty() {
+                let faults = self.faults.into_iter();
+                let faults = faults.map(|it| json!({"pointer": it.pointer, "message": it.message}));
+                body.insert("errors".to_owned(), faults.collect());
+            }
+            body.extend(self.members);
         }
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
@@ -142,58 +203,11 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    /// Carried as an extension; what stands around the handlers knows the path and the
-    /// correlation ID and renders it.
+    /// Carried as an extension: the middleware knows the path and the correlation ID, and renders
+    /// it.
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         response.extensions_mut().insert(self);
         response
-    }
-}
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Busy => {
-                Self::unavailable("store_busy", "too much waits to be stored, try again shortly")
-            }
-            Error::Closed => Self::unavailable("stopping", "the server is stopping"),
-            Error::NotFound { .. } => Self::not_found(error.to_string()),
-            Error::Refused(refusal) => refusal.into(),
-            Error::IdempotencyMismatch { .. } => {
-                Self::conflict("idempotency_mismatch", error.to_string())
-            }
-            Error::InvalidLimits(invalid) => Self::invalid_field("", invalid.to_string()),
-            Error::InvalidRule(invalid) => Self::invalid_field("/threshold", invalid.to_string()),
-            Error::Corrupt { .. }
-            | Error::Database { .. }
-            | Error::Open { .. }
-            | Error::InUse { .. }
-            | Error::SchemaTooNew { .. }
-            | Error::SchemaChanged { .. } => {
-                st_log::error!(
-                    logger: LOG, error, "Request failed"
-                );
-                Self::internal()
-            }
-        }
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        let code = match &refusal {
-            Refusal::AlreadyOver(_) => "job_over",
-            Refusal::AlreadyDecided(_) => "already_decided",
-            Refusal::PastDeadline(_) => "past_deadline",
-            Refusal::NoApproval => "no_approval",
-            Refusal::StaleAttempt { .. }
-            | Refusal::WrongState { .. }
-            | Refusal::OtherProviderJob { .. }
-            | Refusal::AlreadyAdopted(_)
-            | Refusal::NotYetExpired(_)
-            | Refusal::IllegalTransition { .. } => "conflict",
-        };
-        Self::conflict(code, refusal.to_string())
     }
 }

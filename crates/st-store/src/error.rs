@@ -2,50 +2,91 @@
 
 use std::path::PathBuf;
 
-use crate::model::{InvalidLimits, InvalidRule, Refusal};
+use crate::model::{
+    DamagedRow, InvalidJob, InvalidLimits, InvalidRule, InvalidText, TransitionError,
+};
 
-/// Why a call on a store failed. Nothing was changed.
+/// Why a call on a store failed. Nothing was changed, except perhaps where it is
+/// [`Error::OutcomeUnknown`].
 #[derive(Debug, thiserror::Error)]
-
 pub enum Error {
-    /// Too many writes wait already; trying again a little later will do.
+    /// Too many writes wait already, or another program has the database locked; trying again a
+    /// little later will do.
     #[error("the store is busy")]
     Busy,
+    /// Nothing can be written now, for example because the disk is full or broken.
+    #[error("the store cannot write now: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+    /// The file that is open is no longer the file at its path.
+    #[error(
+        "{} was moved, replaced or deleted while in use; put it back, or restart the server",
+        path.display()
+    )]
+    Detached {
+        /// The file that is gone.
+        path: PathBuf,
+    },
+    /// The commit failed, and whether anything is stored will only be seen by reading it.
+    #[error("whether \"{operation}\" was stored is unknown, because the commit failed")]
+    OutcomeUnknown {
+        /// What was being done.
+        operation: &'static str,
+        /// How the commit failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The read was not finished in time.
+    #[error("\"{operation}\" took too long")]
+    Timeout {
+        /// What was being done.
+        operation: &'static str,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
-    /// There is no such thing.
+    /// The object does not exist.
     #[error("{what} {id} does not exist")]
     NotFound {
-        /// What was looked for.
+        /// The kind of object.
         what: &'static str,
-        /// By which name.
+        /// Its identifier.
         id: String,
     },
-    /// The step may not be taken.
+    /// The step is not allowed.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] TransitionError),
     /// The idempotency key was used with another body.
     #[error("idempotency key {key:?} was used before with another request body")]
     IdempotencyMismatch {
         /// The key.
         key: String,
     },
+    /// A submission that cannot be accepted.
+    #[error(transparent)]
+    InvalidJob(#[from] InvalidJob),
     /// Limits out of range.
     #[error(transparent)]
     InvalidLimits(#[from] InvalidLimits),
-    /// A rule whose threshold does not fit its condition.
+    /// A rule that cannot be stored.
     #[error(transparent)]
     InvalidRule(#[from] InvalidRule),
-    /// Something stored cannot be read back.
-    #[error("{table} row {row} has a bad {column}")]
-    Corrupt {
-        /// The table.
-        table: &'static str,
-        /// The column.
-        column: &'static str,
-        /// The row's key.
-        row: String,
+    /// A setting that cannot be stored.
+    #[error(transparent)]
+    InvalidSetting(#[from] InvalidText),
+    /// A stored row cannot be decoded.
+    #[error("damaged data: {0}")]
+    Damaged(DamagedRow),
+    /// More rows than a few cannot be decoded: the fault is not in the rows, and nothing was set
+    /// aside.
+    #[error("{count} stored rows cannot be decoded, the first is {first}")]
+    ManyDamaged {
+        /// How many.
+        count: usize,
+        /// The first of them.
+        first: DamagedRow,
     },
     /// The database failed.
     #[error("{operation} failed in the database")]
@@ -73,6 +114,69 @@ pub enum Error {
         /// Who has it, as far as is known.
         holder: String,
     },
+    /// The database is where its locks and its write-ahead log do not work.
+    #[error(
+        "the database {} is on a network file system ({kind}); put the state directory on a local disk",
+        path.display()
+    )]
+    NetworkFileSystem {
+        /// The file.
+        path: PathBuf,
+        /// The kind of file system.
+        kind: String,
+    },
+    /// The database is gone, though there was one.
+    #[error(
+        "the database {} is missing or empty, but {} says that it holds work; put the database back, \
+         or delete {} to begin with an empty one",
+        path.display(), witness.display(), witness.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The file that speaks of it: the record or the write-ahead log.
+        witness: PathBuf,
+    },
+    /// The database lacks what was acknowledged before a crash.
+    #[error(
+        "the database {} lacks the last {missing} events that were acknowledged; put its -wal file \
+         back, or delete {} to go on with what it holds (queued jobs are then looked up at their \
+         provider before they are submitted)",
+        path.display(), record.display()
+    )]
+    Incomplete {
+        /// The file.
+        path: PathBuf,
+        /// The record beside it.
+        record: PathBuf,
+        /// How many events are missing.
+        missing: i64,
+    },
+    /// The write-ahead log belongs to another database, or to another state of this one.
+    #[error(
+        "{} does not belong to this state of the database; put the matching one back, or move this \
+         one away; to use it all the same, delete {} (queued jobs are then looked up at their \
+         provider before they are submitted)",
+        path.display(), record.display()
+    )]
+    ForeignWal {
+        /// The write-ahead log.
+        path: PathBuf,
+        /// The record beside the database.
+        record: PathBuf,
+    },
+    /// The database file is damaged.
+    #[error(
+        "the database {} is damaged ({finding}); restore a backup, or rescue what can be read with \
+         `sqlite3 {} .recover`",
+        path.display(), path.display()
+    )]
+    DamagedFile {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        finding: String,
+    },
     /// The database was written by a newer version.
     #[error(
         "the database {} is from a newer version: its schema is {found}, this program knows up to {known}",
@@ -97,9 +201,22 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether trying the same call again later may succeed.
+    /// Whether trying the same call again later may succeed, and does no harm.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy)
+        matches!(
+            self,
+            Self::Busy | Self::Unavailable { .. } | Self::Detached { .. } | Self::Timeout { .. }
+        )
+    }
+
+    /// Separates a row that cannot be decoded from every other failure.
+    pub(crate) fn into_damaged(self) -> std::result::Result<DamagedRow, Self> {
+        if let Self::Damaged(row) = self { Ok(row) } else { Err(self) }
+    }
+
+    /// Whether what was asked for may have been stored nevertheless.
+    pub fn outcome_is_unknown(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown { .. })
     }
 }
 

@@ -2,19 +2,24 @@
 
 mod clock;
 mod error;
+pub mod failpoint;
+mod health;
+mod log_context;
 mod memory;
-pub mod model;
+mod model;
 mod repo;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ClockEvidence, ManualClock, SystemClock};
 pub use error::{Error, Result};
+pub use health::{Integrity, StoreHealth, Waiting as WaitingWrites};
 pub use memory::MemoryStore;
 pub use model::*;
 pub use repo::{
-    ApprovalRepo, Claim, Claiming, EventLog, Expiry, JobRef, JobRepo, ProviderConfig, QueueRepo,
-    SettingsRepo, Store, Submitted,
+    ApprovalRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry, JobRef, JobRepo,
+    QueueRepo, RecheckOutcome, Serving, SettingsRepo, Settlement, Store, StoreStatus, StrayRepo,
+    Submitted, UnsettledCounts,
 };
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteConfig, SqliteStore};
+pub use sqlite::{EventGap, Life, SqliteConfig, SqliteStore};

@@ -1,69 +1,118 @@
 //! The store in memory: the plainest code that is right.
 //!
-//! It is what the other backends are compared with, and good enough for tests. Every step goes
-//! through the same [`Work`]; here there is only one lock, maps, and linear looks.
+//! Other backends are compared with it, and it is good enough for tests. Every step goes through
+//! the same [`JobRecord`] as everywhere; here there is only one lock, maps, and linear searches.
+//! Nothing survives the process.
 
 mod approvals;
+mod clock_step;
+mod events;
 mod jobs;
 mod queue;
 mod settings;
+mod settling;
+mod status;
+mod strays;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::clock::{Clock, StoreClock, SystemClock};
 use crate::error::{Error, Result};
-use crate::model::{Event, EventId, JobId, Limits, NewEvent, ProviderName, Rule, UserId, Work};
-use crate::repo::{EventLog, ProviderConfig};
+use crate::model::{
+    Acceptances, Epoch, Event, EventId, JobId, JobRecord, Limits, Marker, NewEvent, PageRequest,
+    ProviderJobId, ProviderName, ProviderSettings, Recheck, Rule, StoredKey, Stray, UserId,
+};
+
+/// How many event IDs a restored database leaves out, so that none that the lost history gave out
+/// is used again.
+const EPOCH_GAP: i64 = 1_000_000;
 
 /// The store in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
-    /// Everything. Held for one step, never across an await.
+    clock: StoreClock,
+    /// Everything that is stored. Locked for one step, never across an await.
     state: Mutex<State>,
     last_event: watch::Sender<EventId>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    works: BTreeMap<JobId, Work>,
+    records: BTreeMap<JobId, JobRecord>,
     inputs: BTreeMap<JobId, Value>,
-    keys: BTreeMap<(UserId, String), Key>,
+    keys: BTreeMap<(UserId, String), StoredKey>,
     rules: Vec<Rule>,
     events: Vec<Event>,
+    strays: BTreeMap<(ProviderName, ProviderJobId), Stray>,
+    rechecks: BTreeMap<Marker, Recheck>,
+    acceptances: BTreeMap<ProviderName, Acceptances>,
     limits: Limits,
-    providers: BTreeMap<ProviderName, ProviderConfig>,
-    entries: i64,
-    approvals: i64,
+    providers: BTreeMap<ProviderName, ProviderSettings>,
+    epoch: Epoch,
+    last_event_id: i64,
+    last_entry_id: i64,
+    last_approval_id: i64,
+    last_write_at: Option<Timestamp>,
+    closed: bool,
 }
 
-#[derive(Debug)]
-struct Key {
-    digest: String,
-    job: JobId,
-    expires_at: Timestamp,
+/// The time of one step, and whether it may be relied on for what cannot be undone.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    now: Timestamp,
+    clock_confirmed: bool,
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// An empty store with the machine's clock.
     pub fn new() -> Self {
-        Self { state: Mutex::default(), last_event: watch::Sender::new(EventId(0)) }
+        Self::with_clock(Arc::new(SystemClock))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// An empty store with this clock.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock: StoreClock::new(clock, None),
+            state: Mutex::new(State::empty()),
+            last_event: watch::Sender::new(EventId(0)),
+        }
+    }
+
+    /// Does what a restore from a copy does to a database file: the epoch rises and event IDs jump,
+    /// so everything that is queued must be reconciled before it is submitted, and readers whose
+    /// position is beyond the last event must read the current state anew.
+    pub fn raise_epoch(&self) {
+        let mut state = self.lock();
+        state.epoch = Epoch(state.epoch.0.saturating_add(1));
+        state.last_event_id = state.last_event_id.saturating_add(EPOCH_GAP);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         // A step that panicked has changed nothing: it works on a copy.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs something that may append events, and tells those who wait for them.
-    fn write<T>(&self, write: impl FnOnce(&mut State) -> T) -> T {
-        let mut state = self.state();
-        let result = write(&mut state);
-        let latest = state.last_id();
+    /// The state, to be read.
+    fn read(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.lock();
+        if state.closed { Err(Error::Closed) } else { Ok(state) }
+    }
+
+    /// Runs something that may append events, and wakes those who wait for them.
+    fn write<T>(&self, write: impl FnOnce(&mut State, Moment) -> Result<T>) -> Result<T> {
+        let mut state = self.read()?;
+        if let Some(step) = self.clock.tick() {
+            state.follow_clock(step);
+        }
+        let now = self.clock.now();
+        let result = write(&mut state, Moment { now, clock_confirmed: self.clock.is_confirmed() });
+        state.last_write_at = Some(now);
+        let latest = state.newest_event();
         drop(state);
         self.last_event.send_if_modified(|known| {
             let newer = latest > *known;
@@ -81,60 +130,63 @@ impl Default for MemoryStore {
 }
 
 impl State {
-    fn last_id(&self) -> EventId {
+    fn empty() -> Self {
+        Self {
+            records: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            rules: Vec::new(),
+            events: Vec::new(),
+            strays: BTreeMap::new(),
+            rechecks: BTreeMap::new(),
+            acceptances: BTreeMap::new(),
+            limits: Limits::default(),
+            providers: BTreeMap::new(),
+            epoch: Epoch::FIRST,
+            last_event_id: 0,
+            last_entry_id: 0,
+            last_approval_id: 0,
+            last_write_at: None,
+            closed: false,
+        }
+    }
+
+    fn newest_event(&self) -> EventId {
         self.events.last().map_or(EventId(0), |event| event.id)
     }
 
     fn append(&mut self, events: Vec<NewEvent>) {
         for event in events {
-            let id = EventId(self.last_id().0 + 1);
-            self.events.push(Event { id, event });
+            self.last_event_id += 1;
+            self.events.push(Event { id: EventId(self.last_event_id), event });
         }
     }
 
-    fn load(&self, job: JobId) -> Result<Work> {
-        let found = self.works.get(&job).cloned();
+    fn load(&self, job: JobId) -> Result<JobRecord> {
+        let found = self.records.get(&job).cloned();
         found.ok_or_else(|| Error::NotFound { what: "job", id: job.to_string() })
     }
 
-    fn save(&mut self, mut work: Work) -> Work {
-        let events = work.take_events();
+    fn save(&mut self, mut record: JobRecord) -> JobRecord {
+        let events = record.take_events();
         self.append(events);
-        self.works.insert(work.job.id, work.clone());
-        work
+        self.records.insert(record.id(), record.clone());
+        record
     }
 
-    /// Takes one step with a copy, and keeps it unless it was refused.
+    /// Takes one step with a copy, and keeps it unless the step was refused.
     fn step<T>(
         &mut self,
         job: JobId,
-        take: impl FnOnce(&mut Work) -> Result<T>,
-    ) -> Result<(T, Work)> {
-        let mut work = self.load(job)?;
-        let came = take(&mut work)?;
-        Ok((came, self.save(work)))
-    }
-}
-
-#[async_trait]
-impl EventLog for MemoryStore {
-    async fn events_after(&self, after: EventId, max: u32) -> Result<Vec<Event>> {
-        let state = self.state();
-        let later = state.events.iter().filter(|event| event.id > after);
-        Ok(later.take(max as usize).cloned().collect())
-    }
-
-    async fn job_events(&self, job: JobId) -> Result<Vec<Event>> {
-        let state = self.state();
-        Ok(state.events.iter().filter(|event| event.event.job_id == job).cloned().collect())
-    }
-
-    fn last_event(&self) -> watch::Receiver<EventId> {
-        self.last_event.subscribe()
+        step: impl FnOnce(&mut JobRecord) -> Result<T>,
+    ) -> Result<(T, JobRecord)> {
+        let mut record = self.load(job)?;
+        let result = step(&mut record)?;
+        Ok((result, self.save(record)))
     }
 }
 
 /// The rows of a page.
-fn page<T>(rows: impl Iterator<Item = T>, request: crate::model::PageRequest) -> Vec<T> {
+fn page<T>(rows: impl Iterator<Item = T>, request: PageRequest) -> Vec<T> {
     rows.skip(request.offset as usize).take(request.limit as usize).collect()
 }

@@ -1,39 +1,65 @@
-//! The domain: what a job, its place in the queue and its approval are, and which steps they may take.
+//! The domain: what a job, its place in the queue and its approval are, and which steps they take.
 //!
-//! Pure: no IO, no clock, no randomness. Everything that decides something about a job's state is
-//! here once, so that every backend takes the same decision.
+//! Pure: no IO, no clock, no randomness. Every rule is here, once, so that every backend decides
+//! the same: transitions, admission, claim order, idempotency, approval rules, blame, reclaiming.
 
-pub mod approval;
-pub mod event;
-pub mod ids;
-pub mod input;
-pub mod job;
-pub mod limits;
-pub mod owner;
-pub mod page;
-pub mod priority;
-pub mod queue;
-pub mod rule;
-pub mod status;
-pub mod step;
-mod text;
-pub mod work;
+mod actor;
+mod approval;
+pub(crate) mod blame;
+mod bounds;
+mod claim_order;
+mod event;
+mod idempotency;
+mod ids;
+mod input;
+mod job;
+mod limits;
+mod owner;
+mod page;
+mod priority;
+mod queue;
+mod reclaim;
+mod record;
+pub(crate) mod rule;
+mod settings;
+mod sighting;
+mod stage;
+mod status;
+mod submission;
+pub(crate) mod text;
+mod transition;
 
-pub use approval::{APPROVAL_TTL, ApprovalRequest, Decision, Verdict};
-pub use event::{Change, Event, NewEvent, Source};
+pub use actor::{Actor, ActorKind};
+pub use approval::{
+    APPROVAL_TTL, Approval, ApprovalOutcome, ApprovalRequest, Decision, Review, SettledApproval,
+    Verdict,
+};
+pub use blame::Acceptances;
+pub use bounds::{
+    IDEMPOTENCY_TTL, MAX_APPROVAL_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK, MAX_RUN_AFTER,
+};
+pub use claim_order::{ClaimOrder, Group, Head};
+pub use event::{Change, Event, NewEvent};
+pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{
-    ApprovalId, AttemptToken, EventId, JobId, OrgId, ProviderJobId, ProviderName, QueueEntryId,
-    RuleId, TeamId, UserId,
+    AccountId, ApprovalId, AttemptToken, Epoch, EventId, Holder, InvalidMarker, JobId, Marker,
+    OrgId, ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId, UserId,
 };
 pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
-pub use job::{Idempotency, Job, JobType, NewJob, Report};
-pub use limits::{Admission, InvalidLimits, Limit, Limits, Usage};
+pub use job::{Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, ProviderStatus};
+pub(crate) use job::{after, to_millis};
+pub use limits::{Admission, InvalidLimits, Limit, Limits, LimitsPatch, Usage};
 pub use owner::{Owner, Role};
-pub use page::{JobFilter, Page, PageRequest, QueueFilter, RequestFilter};
+pub use page::{DamagedRow, JobFilter, Page, PageRequest, QueueFilter, RequestFilter};
 pub use priority::{InvalidPriority, Priority};
-pub use queue::{Lease, QueueEntry, QueueStats};
-pub use rule::{Condition, Facts, InvalidRule, NewRule, Rule};
+pub use queue::{QueueEntry, QueueStats, Standing};
+pub use reclaim::{ALONE_FROM, Caution, MAX_PANICS, MAX_RECLAIMS};
+pub use record::{Grant, Inconsistency, JobRecord, Settling};
+pub use rule::{Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput};
+pub use settings::{ProviderSettings, ProviderSettingsPatch, SettingChange};
+pub use sighting::{RECHECKS, Recheck, Sighting, SightingOutcome, Stray, StrayOutcome};
+pub use stage::{AtProvider, Claimed, Due, End, Finished, Held, Phase, Stage, Waiting};
 pub use status::{ApprovalStatus, JobStatus, QueueStatus};
-pub use step::{Cancelling, Failure, Refusal, Retried};
+pub use submission::{AtMostOnce, Attempt, Cancellation, ClaimOrigin, Lease, RemoteId};
 pub use text::UnknownText;
-pub use work::Work;
+pub use transition::{AttemptFailure, CancelOutcome, Outcome, Settled, TransitionError};

@@ -1,27 +1,49 @@
-//! What a store does, in the terms of the domain: five traits, and [`Store`], their sum.
+//! What a store does, in the terms of the domain: one trait for each topic, and [`Store`], their
+//! sum.
 //!
-//! Each call is one whole step in one transaction. Every mutating call takes `now`; those of
-//! workers also take the attempt token they claimed with and are refused when there is a newer one.
+//! Each call is one whole step in one transaction. No call takes a time: the clock is the store's.
+//! Every call that changes something names its actor, and from a worker the attempt token; a write
+//! with an older token than the newest is refused. Nothing assumes that this process is the only
+//! one.
 
 mod approvals;
 mod events;
 mod jobs;
 mod queue;
 mod settings;
+mod status;
+mod strays;
 
 pub use approvals::{ApprovalRepo, Expiry};
-pub use events::EventLog;
+pub use events::{EventLog, EventPage};
 pub use jobs::{JobRef, JobRepo, Submitted};
-pub use queue::{Claim, Claiming, QueueRepo};
-pub use settings::{ProviderConfig, SettingsRepo};
+pub use queue::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement};
+pub use settings::SettingsRepo;
+pub use status::StoreStatus;
+pub(crate) use status::until;
+pub use strays::{RecheckOutcome, StrayRepo, UnsettledCounts};
 
 /// All of it. Implemented by every backend, and the type that workers and servers take.
 pub trait Store:
-    JobRepo + QueueRepo + ApprovalRepo + EventLog + SettingsRepo + std::fmt::Debug
+    JobRepo
+    + QueueRepo
+    + ApprovalRepo
+    + StrayRepo
+    + EventLog
+    + SettingsRepo
+    + StoreStatus
+    + std::fmt::Debug
 {
 }
 
 impl<T> Store for T where
-    T: JobRepo + QueueRepo + ApprovalRepo + EventLog + SettingsRepo + std::fmt::Debug
+    T: JobRepo
+        + QueueRepo
+        + ApprovalRepo
+        + StrayRepo
+        + EventLog
+        + SettingsRepo
+        + StoreStatus
+        + std::fmt::Debug
 {
 }

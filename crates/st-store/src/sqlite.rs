@@ -2,48 +2,97 @@
 //!
 //! One thread writes, others read beside it. What a call acknowledges is on disk: the journal is a
 //! WAL, every commit is synced, and the answer leaves after the commit. One process at a time has
-//! the file; a second one is told which.
+//! the file; a second one is refused and says which has it.
 
+mod adjust;
 mod approvals;
+mod damage;
 mod events;
+mod integrity;
 mod jobs;
+mod life;
 mod migrate;
+mod place;
+mod query;
 mod queue;
 mod readers;
-mod rows;
+mod records;
 mod settings;
+mod status;
+mod strays;
 mod writer;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::watch;
 
+use crate::clock::{Clock, StoreClock, SystemClock};
 use crate::error::{Error, Result};
+use crate::health::{Integrity, StoreHealth};
 use crate::model::EventId;
 
-use readers::Readers;
-use writer::Writer;
+use integrity::Checker;
+use life::Chronicle;
+pub use life::{EventGap, Life};
+use place::{Place, Presence, Site};
+use readers::{Pool, Reader, Readers};
+use writer::{Parts, Timing, Writer};
 
-/// Where the database is and how much may wait for it.
+const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.store");
+
+/// How long the writer waits for another program that has the database locked.
+const WRITER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the database is and how it is used.
 #[derive(Debug, Clone)]
 pub struct SqliteConfig {
     /// The database file. Its folder must exist. `<path>.lock`, `-wal` and `-shm` lie beside it.
     pub path: PathBuf,
-    /// How many reads may go on at once.
-    pub readers: usize,
-    /// How many writes may wait before a call is [`Error::Busy`].
+    /// How many short reads may go on at the same time.
+    pub point_readers: usize,
+    /// How many lists may be read at the same time.
+    pub list_readers: usize,
+    /// How many writes may wait in a lane before a call is [`Error::Busy`].
     pub queue: usize,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// How long a short read may take, the wait for a connection included.
+    pub read_timeout: Duration,
+    /// How long a list may take.
+    pub list_timeout: Duration,
+    /// How long a write waits while another program has the database locked.
+    pub busy_timeout: Duration,
+    /// How long the start may check the file; the rest is checked beside the work.
+    pub start_check: Duration,
+    /// How long nothing may be written before a probe finds out whether the disk still works.
+    pub probe_period: Duration,
+    /// How long to wait between attempts while nothing can be written.
+    pub retry_period: Duration,
 }
 
 impl SqliteConfig {
-    /// The usual numbers: 3 readers, 1024 waiting writes.
+    /// The usual numbers: 2 readers of each kind, 1024 waiting writes, 5 s for a short read and
+    /// 30 s for a list, a probe after 10 s.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), readers: 3, queue: 1024 }
+        Self {
+            path: path.into(),
+            point_readers: 2,
+            list_readers: 2,
+            queue: 1024,
+            clock: Arc::new(SystemClock),
+            read_timeout: Duration::from_secs(5),
+            list_timeout: Duration::from_secs(30),
+            busy_timeout: WRITER_PATIENCE,
+            start_check: Duration::from_millis(100),
+            probe_period: Duration::from_secs(10),
+            retry_period: Duration::from_secs(1),
+        }
     }
 }
 
@@ -53,90 +102,118 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     last_event: watch::Receiver<EventId>,
-    /// Held, not read: whoever has it locked has the database.
-    _lock: File,
+    health: watch::Receiver<StoreHealth>,
+    clock: Arc<StoreClock>,
+    life: Life,
 }
 
 impl SqliteStore {
-    /// Opens the database, creates it where there is none, and brings its schema up to date. `now`
-    /// is noted with each migration.
-    pub async fn open(config: SqliteConfig, now: Timestamp) -> Result<Self> {
-        st_log::spawn_blocking(move || Self::open_blocking(&config, now)).await.map_err(
-            |stopped| Error::Database { operation: "open the database", source: Box::new(stopped) },
-        )?
+    /// Opens the database, creates it where there is none, and brings its schema up to date.
+    pub async fn open(config: SqliteConfig) -> Result<Self> {
+        st_log::spawn_blocking(move || Self::open_blocking(&config)).await.map_err(|stopped| {
+            Error::Database { operation: "open the database", source: stopped.into() }
+        })?
     }
 
-    fn open_blocking(config: &SqliteConfig, now: Timestamp) -> Result<Self> {
+    fn open_blocking(config: &SqliteConfig) -> Result<Self> {
         let path = &config.path;
-        let lock = lock(path)?;
-        let mut connection = connect(path)?;
-        migrate::migrate(&mut connection, path, now)?;
-        let first = events::last_id(&connection)?;
-        let (sender, last_event) = watch::channel(first);
-        let readers = (0..config.readers.max(1))
-            .map(|_| {
-                let reader = connect(path)?;
-                reader.pragma_update(None, "query_only", true).map_err(open_error(path))?;
-                Ok(reader)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let site = Site::find(path)?;
+        life::expect_database(&site)?;
+        let recorded_pid = life::recorded_pid(&site);
+        let place = Arc::new(Place::lock(site, recorded_pid)?);
+        let mut chronicle = Chronicle::compare(&place)?;
+        chronicle.announce(&place)?;
+        let mut connection = connect(path, config.busy_timeout)?;
+        migrate::migrate(&mut connection, path, config.clock.wall())?;
+        let integrity = integrity::check_start(&mut connection, config.start_check)?;
+        if let Integrity::Damaged(finding) = integrity {
+            return Err(Error::DamagedFile { path: path.clone(), finding });
+        }
+        let newest = life::newest_event_at(&connection)?;
+        let clock = Arc::new(StoreClock::new(Arc::clone(&config.clock), newest));
+        let (life, journal) = chronicle.begin(&mut connection, &place, clock.now())?;
+        adjust::cut(&connection, clock.now())?;
+        place.note_wal()?;
+        if place.presence() != Presence::Here {
+            return Err(Error::Detached { path: path.clone() });
+        }
         sync_folder(path)?;
-        Ok(Self {
-            writer: Writer::start(connection, sender, config.queue)?,
-            readers: Readers::new(readers),
+        let health = watch::Sender::new(StoreHealth::new(integrity.clone()));
+        let checker = match integrity {
+            Integrity::Checking => Checker::start(reader(config, &place)?, health.clone())?,
+            Integrity::Sound | Integrity::Damaged(_) => Checker::default(),
+        };
+        let readers = readers(config, &place)?;
+        let (last_event, received_event) = watch::channel(events::last_id(&connection)?);
+        let received_health = health.subscribe();
+        let parts = Parts {
+            connection,
+            place,
+            journal,
+            clock: Arc::clone(&clock),
+            epoch: life.epoch,
             last_event,
-            _lock: lock,
+            health,
+            checker,
+            on_step: adjust::on_step,
+            timing: Timing { probe: config.probe_period, retry: config.retry_period },
+        };
+        Ok(Self {
+            writer: Writer::start(parts, config.queue)?,
+            readers,
+            last_event: received_event,
+            health: received_health,
+            clock,
+            life,
         })
     }
 
-    /// Finishes what was accepted, folds the WAL into the file and closes it. Calls after this are
-    /// [`Error::Closed`].
-    pub async fn close(&self) -> Result<()> {
-        self.writer.close().await
+    /// Changes of the health, without the numbers of waiting writes.
+    pub fn health_changes(&self) -> watch::Receiver<StoreHealth> {
+        self.health.clone()
+    }
+
+    /// Which life of the database this is.
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// Whether what cannot be undone may be done by this clock.
+    pub fn clock_is_confirmed(&self) -> bool {
+        self.clock.is_confirmed()
+    }
+
+    /// How long until a stored time, not negative.
+    fn until(&self, due: Timestamp) -> Duration {
+        crate::repo::until(self.clock.now(), due)
     }
 }
 
-/// Takes the database for this process alone, or says who has it.
-fn lock(path: &Path) -> Result<File> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let lock_path = PathBuf::from(name);
-    let open =
-        || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path);
-    let mut file =
-        open().map_err(|source| Error::Open { path: lock_path.clone(), source: source.into() })?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let holder = match file.read_to_string(&mut pid) {
-                Ok(_) if !pid.trim().is_empty() => format!("process {}", pid.trim()),
-                Ok(_) | Err(_) => "another process".to_owned(),
-            };
-            return Err(Error::InUse { path: path.to_owned(), holder });
-        }
-        Err(TryLockError::Error(source)) => {
-            return Err(Error::Open { path: lock_path, source: source.into() });
-        }
-    }
-    let note = |file: &mut File| -> std::io::Result<()> {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())
+fn readers(config: &SqliteConfig, place: &Arc<Place>) -> Result<Readers> {
+    let pool = |size: usize, timeout| {
+        let readers = (0..size.max(1)).map(|_| reader(config, place)).collect::<Result<_>>()?;
+        Ok::<_, Error>(Pool::new(readers, timeout, Arc::clone(&config.clock)))
     };
-    note(&mut file).map_err(|source| Error::Open { path: lock_path, source: source.into() })?;
-    Ok(file)
+    let point = pool(config.point_readers, config.read_timeout)?;
+    Ok(Readers::new(point, pool(config.list_readers, config.list_timeout)?))
+}
+
+fn reader(config: &SqliteConfig, place: &Arc<Place>) -> Result<Reader> {
+    let fail = open_error(&config.path);
+    let connection = connect(&config.path, config.busy_timeout)?;
+    connection.pragma_update(None, "query_only", true).map_err(&fail)?;
+    // The last one to close would delete the log by its name; only the writer may.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(&fail)?;
+    Ok(Reader { connection, _place: Arc::clone(place) })
 }
 
 /// Opens a connection and makes sure that what durability rests on is really so: SQLite ignores
 /// settings that it does not know.
-fn connect(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let fail = open_error(path);
     let connection = Connection::open_with_flags(path, flags).map_err(&fail)?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(&fail)?;
+    connection.busy_timeout(busy_timeout).map_err(&fail)?;
     connection.set_prepared_statement_cache_capacity(128);
     let wal: String = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
@@ -170,10 +247,25 @@ fn sync_folder(path: &Path) -> Result<()> {
 
 fn open_error(path: &Path) -> impl Fn(rusqlite::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Open { path: path.clone(), source: source.into() }
+    move |source| match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => {
+            Error::DamagedFile { path: path.clone(), finding: source.to_string() }
+        }
+        _ => Error::Open { path: path.clone(), source: source.into() },
+    }
 }
 
-/// Names what was being done when the database failed.
+/// Names what was being done when the database failed. That another program has it locked is
+/// nobody's failure: later it will do.
 fn failed(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
-    move |source| Error::Database { operation, source: source.into() }
+    move |source| {
+        if writer::is_locked(&source) {
+            Error::Busy
+        } else {
+            Error::Database { operation, source: source.into() }
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,23 @@
-//! A clock that goes with tokio's, so that paused time moves it.
+//! A clock on tokio's time, so that paused time moves it.
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use st_store::Clock;
 use tokio::time::Instant;
 
-/// Starts at a fixed time of day and moves as tokio's time does.
+/// Starts at a fixed time of day and moves as tokio's time does. It is never set.
 #[derive(Debug)]
 pub struct TokioClock {
-    base: Timestamp,
+    start: Timestamp,
     began: Instant,
 }
 
 impl TokioClock {
     /// A clock that shows 2026-01-01T00:00:00Z now.
     pub fn new() -> Self {
-        let base = Timestamp::from_second(1_767_225_600).unwrap_or(Timestamp::UNIX_EPOCH);
-        Self { base, began: Instant::now() }
+        let start = Timestamp::from_second(1_767_225_600).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self { start, began: Instant::now() }
     }
 }
 
@@ -26,8 +28,12 @@ impl Default for TokioClock {
 }
 
 impl Clock for TokioClock {
-    fn now(&self) -> Timestamp {
-        let elapsed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.base.saturating_add(SignedDuration::from_millis(elapsed)).unwrap_or(Timestamp::MAX)
+    fn wall(&self) -> Timestamp {
+        let elapsed = i64::try_from(self.monotonic().as_millis()).unwrap_or(i64::MAX);
+        self.start.saturating_add(SignedDuration::from_millis(elapsed)).unwrap_or(Timestamp::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.began.elapsed()
     }
 }

@@ -1,59 +1,98 @@
 //! A whole store as text, and what must be true of it at any time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use st_store::{
-    ApprovalStatus, Change, Event, EventId, JobFilter, JobId, JobStatus, Limit, PageRequest,
-    ProviderName, QueueFilter, QueueStatus, Store, Usage, Work,
+    ApprovalStatus, Change, ClaimOptions, Event, EventId, JobFilter, JobId, JobRecord, JobRef,
+    JobStatus, Limit, PageRequest, ProviderName, QueueFilter, QueueStatus, RequestFilter, Store,
+    Usage,
 };
 
-/// Everything that can be asked of a store, one thing a line: two stores with the same dump cannot
-/// be told apart.
+use crate::suite::{claiming, serving};
+
+/// The providers whose lists and settings are part of a dump.
+const PROVIDERS: [&str; 2] = ["fake", "other"];
+
+/// Everything that can be asked of a store, one object a line: two stores with the same dump cannot
+/// be distinguished.
 ///
 /// # Panics
-/// When the store fails: the test that asks has failed then.
-#[expect(clippy::unwrap_used, reason = "a test double says what is wrong by panicking")]
+/// When a call on the store fails: then the test has failed.
+#[expect(clippy::unwrap_used, reason = "a test double reports by panicking")]
 pub async fn dump(store: &dyn Store) -> String {
     let mut text = String::new();
-    for work in all_jobs(store).await {
-        let position = store.position(work.job.id).await.unwrap();
-        writeln!(text, "{work:?} position {position:?}").unwrap();
+    let jobs = all_jobs(store).await;
+    let ids: Vec<JobId> = jobs.iter().map(JobRecord::id).collect();
+    let standings = store.standings(&ids).await.unwrap();
+    for (record, standing) in jobs.iter().zip(standings) {
+        let input = store.input(record.id()).await.unwrap();
+        writeln!(text, "{record:?} {standing:?} {input}").unwrap();
     }
     for event in all_events(store).await {
         writeln!(text, "{event:?}").unwrap();
     }
     let filter = QueueFilter { status: None, include_completed: true };
     let entries = store.list_entries(filter, everything()).await.unwrap();
-    let entries: Vec<i64> = entries.items.iter().map(|work| work.entry.id.0).collect();
+    let entries: Vec<i64> = entries.items.iter().map(|record| record.entry().id.0).collect();
     writeln!(text, "entries {entries:?}").unwrap();
+    let requests = store.list_requests(RequestFilter::default(), everything()).await.unwrap();
+    let requests: Vec<JobId> = requests.items.iter().map(JobRecord::id).collect();
+    writeln!(text, "requests {requests:?}").unwrap();
     writeln!(text, "rules {:?}", store.list_rules().await.unwrap()).unwrap();
     writeln!(text, "stats {:?}", store.queue_stats().await.unwrap()).unwrap();
-    writeln!(text, "providers {:?}", store.active_providers().await.unwrap()).unwrap();
-    let active = store.list_active(&ProviderName::new("fake"), None, 1000).await.unwrap();
-    let active: Vec<String> = active.iter().map(|work| work.job.id.to_string()).collect();
-    writeln!(text, "active {active:?}").unwrap();
-    writeln!(text, "due {:?}", store.next_due().await.unwrap()).unwrap();
-    writeln!(text, "expiry {:?}", store.next_expiry().await.unwrap()).unwrap();
-    writeln!(text, "last event {:?}", *store.last_event().borrow()).unwrap();
+    for provider in PROVIDERS.map(ProviderName::new) {
+        let there = store.list_at_provider(&provider, None, 1000).await.unwrap();
+        let there: Vec<String> = there.iter().map(|record| record.id().to_string()).collect();
+        writeln!(text, "{provider} has {there:?}").unwrap();
+        let settings = store.provider_settings(&provider).await.unwrap();
+        writeln!(text, "{provider} {settings:?}").unwrap();
+        for stray in store.due_strays(&provider, 1000).await.unwrap() {
+            writeln!(text, "{stray:?}").unwrap();
+        }
+        for recheck in store.due_rechecks(&provider, 1000).await.unwrap() {
+            writeln!(text, "{recheck:?}").unwrap();
+        }
+    }
+    writeln!(text, "{:?}", store.unsettled().await.unwrap()).unwrap();
+    let serving = PROVIDERS.map(serving).into();
+    let options = ClaimOptions { serving, ..claiming(1) };
+    let due = store.next_due(&options, &BTreeSet::new()).await.unwrap();
+    writeln!(text, "due in {due:?}").unwrap();
+    writeln!(text, "expiry in {:?}", store.next_expiry().await.unwrap()).unwrap();
+    let last = *store.last_event().borrow();
+    writeln!(text, "epoch {} last event {last} now {}", store.epoch(), store.now()).unwrap();
     text
 }
 
 fn everything() -> PageRequest {
-    PageRequest { limit: 100_000, offset: 0 }
+    PageRequest { limit: 500, offset: 0 }
 }
 
-#[expect(clippy::unwrap_used, reason = "a test double says what is wrong by panicking")]
-async fn all_jobs(store: &dyn Store) -> Vec<Work> {
-    store.list_jobs(&JobFilter::default(), everything()).await.unwrap().items
+#[expect(clippy::unwrap_used, reason = "a test double reports by panicking")]
+async fn all_jobs(store: &dyn Store) -> Vec<JobRecord> {
+    let page = store.list_jobs(&JobFilter::default(), everything()).await.unwrap();
+    assert_eq!(page.items.len() as u64, page.total, "more jobs than fit on a page");
+    assert_eq!(page.damaged, [], "nothing is damaged");
+    page.items
 }
 
-#[expect(clippy::unwrap_used, reason = "a test double says what is wrong by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test double reports by panicking")]
 async fn all_events(store: &dyn Store) -> Vec<Event> {
-    store.events_after(EventId(0), u32::MAX).await.unwrap()
+    let mut events = Vec::new();
+    let mut after = EventId(0);
+    loop {
+        let page = store.events_after(after, 500).await.unwrap();
+        assert_eq!(page.damaged, [], "nothing is damaged");
+        events.extend(page.events);
+        match page.next {
+            Some(next) => after = next,
+            None => return events,
+        }
+    }
 }
 
-/// What the events of one job add up to.
+/// The statuses that the events of one job add up to.
 #[derive(Debug, Default, PartialEq)]
 struct Replayed {
     job: Option<JobStatus>,
@@ -61,78 +100,84 @@ struct Replayed {
     approval: Option<ApprovalStatus>,
 }
 
-/// Checks what must be true at any time, whatever happened: the events add up to what is stored, the
-/// three statuses of a job fit each other, and no limit is exceeded.
+impl Replayed {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Job { from, to, .. } => {
+                assert_eq!(self.job, *from, "a job's events are without a gap");
+                assert!(from.is_none_or(|from| from.may_become(*to)), "{from:?} to {to}");
+                self.job = Some(*to);
+            }
+            Change::Queue { from, to, .. } => {
+                assert_eq!(self.queue, *from, "an entry's events are without a gap");
+                assert!(from.is_none_or(|from| from.may_become(*to)), "{from:?} to {to}");
+                self.queue = Some(*to);
+            }
+            Change::Approval { from, to, .. } => {
+                assert_eq!(self.approval, *from, "a request's events are without a gap");
+                assert!(from.is_none_or(|from| from.may_become(*to)), "{from:?} to {to}");
+                self.approval = Some(*to);
+            }
+            Change::Provider { .. } | Change::Limits { .. } => {}
+        }
+    }
+}
+
+/// Checks what must be true at any time, also while limits are lower than what runs: see
+/// [`check_records`]; and that no limit is exceeded.
 ///
 /// # Panics
 /// When something is not as it must be.
-#[expect(clippy::unwrap_used, reason = "a test double says what is wrong by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test double reports by panicking")]
 pub async fn check_invariants(store: &dyn Store) {
+    check_records(store).await;
+    let mut usage = Usage::default();
+    let jobs = all_jobs(store).await;
+    let running = || jobs.iter().filter(|record| record.queue_status().takes_slot());
+    for record in running() {
+        usage.add(&record.job().owner, record.job().job_type, 1);
+    }
+    let limits = store.limits().await.unwrap();
+    for record in running() {
+        for &limit in Limit::ALL {
+            let used = usage.of(limit, &record.job().owner);
+            assert!(used <= limits.get(limit), "{limit}: {used}");
+        }
+    }
+}
+
+/// Checks each record by itself, that the events add up to the stored statuses, and that no two
+/// jobs have one provider job.
+///
+/// # Panics
+/// When something is not as it must be.
+#[expect(clippy::unwrap_used, reason = "a test double reports by panicking")]
+pub async fn check_records(store: &dyn Store) {
     let mut replayed: BTreeMap<JobId, Replayed> = BTreeMap::new();
     let mut last = EventId(0);
     for event in all_events(store).await {
         assert!(event.id > last, "event IDs rise");
         last = event.id;
-        let state = replayed.entry(event.event.job_id).or_default();
-        match event.event.change {
-            Change::Job { from, to } => {
-                assert_eq!(state.job, from, "a job's events are without a gap");
-                assert!(from.is_none_or(|from| from.may_become(to)), "{from:?} to {to}");
-                state.job = Some(to);
-            }
-            Change::Queue { from, to } => {
-                assert_eq!(state.queue, from, "an entry's events are without a gap");
-                assert!(from.is_none_or(|from| from.may_become(to)), "{from:?} to {to}");
-                state.queue = Some(to);
-            }
-            Change::Approval { from, to, .. } => {
-                assert_eq!(state.approval, from, "a request's events are without a gap");
-                state.approval = Some(to);
-            }
+        if let Some(job) = event.event.change.job() {
+            replayed.entry(job).or_default().apply(&event.event.change);
         }
     }
-    let mut usage = Usage::default();
-    let works = all_jobs(store).await;
-    for work in &works {
+    let mut at_providers = BTreeSet::new();
+    for record in all_jobs(store).await {
+        assert_eq!(record.check(), Ok(()), "{record:?}");
         let stored = Replayed {
-            job: Some(work.job.status),
-            queue: Some(work.entry.status),
-            approval: work.approval.as_ref().map(|request| request.status),
+            job: Some(record.status()),
+            queue: Some(record.queue_status()),
+            approval: record.approval().map(st_store::Approval::status),
         };
-        let events = replayed.remove(&work.job.id).unwrap_or_default();
-        assert_eq!(events, stored, "the events of {} add up", work.job.id);
-        fit_each_other(work);
-        if work.entry.status.takes_slot() {
-            usage.add(&work.job.owner, work.job.job_type, 1);
+        let events = replayed.remove(&record.id()).unwrap_or_default();
+        assert_eq!(events, stored, "the events of {} add up", record.id());
+        if let Some(id) = record.provider_job_id() {
+            let provider = record.job().provider.clone();
+            assert!(at_providers.insert((provider.clone(), id.clone())), "{id} has two jobs");
+            let found = JobRef::Provider { provider, id: id.clone() };
+            assert_eq!(store.find_job(&found).await.unwrap().as_ref(), Some(&record));
         }
     }
     assert!(replayed.is_empty(), "every event has its job");
-    let limits = store.limits().await.unwrap();
-    for work in works.iter().filter(|work| work.entry.status.takes_slot()) {
-        for &limit in Limit::ALL {
-            let used = usage.of(limit, &work.job.owner);
-            assert!(used <= limits.get(limit).max(1), "{limit}: {used}");
-        }
-    }
-}
-
-fn fit_each_other(work: &Work) {
-    let (job, entry) = (work.job.status, work.entry.status);
-    let fits = match entry {
-        QueueStatus::Blocked => job == JobStatus::Pending,
-        QueueStatus::Pending => matches!(job, JobStatus::Pending | JobStatus::Uploading),
-        QueueStatus::Ready => job == JobStatus::Uploading,
-        QueueStatus::Running => matches!(job, JobStatus::Queued | JobStatus::Running),
-        QueueStatus::Completed => job == JobStatus::Completed,
-        QueueStatus::Failed => matches!(job, JobStatus::Failed | JobStatus::Cancelled),
-        QueueStatus::Cancelled => job == JobStatus::Cancelled,
-    };
-    assert!(fits, "job {job}, entry {entry}");
-    assert_eq!(work.entry.lease.is_some(), entry == QueueStatus::Ready, "a lease is for ready");
-    let undecided =
-        work.approval.as_ref().is_some_and(|request| request.status == ApprovalStatus::Pending);
-    assert_eq!(undecided, entry == QueueStatus::Blocked, "blocked is waiting for approval");
-    if entry == QueueStatus::Running {
-        assert!(work.job.provider_job_id.is_some(), "the provider has what runs");
-    }
 }

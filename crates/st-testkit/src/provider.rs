@@ -8,9 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
-use st_store::{JobStatus, JobType, ProviderConfig, ProviderJobId, ProviderName, Report};
-use st_workers::provider::{Account, KnownJob, Marker, Provider, ProviderError, Submission};
+use st_store::{
+    AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderJobId, ProviderName, ProviderSettings,
+    ProviderStatus,
+};
+use st_workers::provider::{Account, FoundJob, Provider, ProviderError, RemoteJob, Submission};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
 
 /// What goes wrong with a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,22 +23,30 @@ pub enum SubmitFault {
     Transient,
     /// Refused for good.
     Permanent,
-    /// The job was taken, the reply got lost.
+    /// Refused because of the credentials.
+    Unauthorized,
+    /// The job arrived, the reply got lost.
     LostReply,
-    /// The job was not taken, and nobody knows.
+    /// The request got lost, and the caller cannot know it.
     LostRequest,
-    /// The job was taken twice (a proxy repeated the call), and the reply got lost.
+    /// The reply got lost; the request arrives so much later.
+    Late(Duration),
+    /// The job arrived twice (a proxy repeated the call), and the reply got lost.
     Doubled,
+    /// The provider's code panics before it has sent anything.
+    Panic,
 }
 
 /// A job in the ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LedgerJob {
+    /// Its place in the order of arrival, from 1.
+    pub number: u64,
     /// The attempt that it came from.
     pub marker: Marker,
-    /// What the provider says of it.
-    pub report: Report,
-    /// Under which correlation ID it was submitted.
+    /// What the provider reports about it.
+    pub status: ProviderStatus,
+    /// The correlation ID under which it was submitted.
     pub correlation_id: String,
 }
 
@@ -45,7 +57,11 @@ struct State {
     submits: u64,
     cancels: Vec<ProviderJobId>,
     status_calls: u64,
+    finds: u64,
+    find_takes: Duration,
     outage: Option<Duration>,
+    cancel_hangs: bool,
+    cancel_failures: u32,
     denied: bool,
     next: u64,
 }
@@ -54,8 +70,9 @@ struct State {
 #[derive(Debug)]
 pub struct FakeProvider {
     name: ProviderName,
-    /// The ledger; held for one look or change, never across an await.
-    state: Mutex<State>,
+    /// Guards the ledger and the plan. Locked for one read or change, never across an await. Shared
+    /// with requests that are late.
+    state: Arc<Mutex<State>>,
     /// Counts calls, so that a test can wait for one.
     calls: watch::Sender<u64>,
     /// Submissions wait for a permit here, so that a test can hold one open.
@@ -67,14 +84,14 @@ impl FakeProvider {
     pub fn new(name: &str) -> Arc<Self> {
         Arc::new(Self {
             name: ProviderName::new(name),
-            state: Mutex::default(),
+            state: Arc::default(),
             calls: watch::Sender::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
         })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// The next submissions fail like this, in this order.
@@ -92,14 +109,29 @@ impl FakeProvider {
         self.gate.add_permits(Semaphore::MAX_PERMITS);
     }
 
-    /// From now on the provider cannot be reached, and says when to come back; `None` ends it.
+    /// From now on the provider cannot be reached and asks to be left alone for this time; `None` ends it.
     pub fn set_outage(&self, retry_after: Option<Duration>) {
         self.state().outage = retry_after;
     }
 
-    /// From now on the provider knows none of its jobs.
-    pub fn deny_all(&self) {
-        self.state().denied = true;
+    /// Whether the provider knows none of its jobs from now on.
+    pub fn deny_all(&self, denied: bool) {
+        self.state().denied = denied;
+    }
+
+    /// From now on the list takes so long to answer.
+    pub fn slow_list(&self, takes: Duration) {
+        self.state().find_takes = takes;
+    }
+
+    /// Whether cancellations are never answered from now on.
+    pub fn hang_cancellations(&self, hang: bool) {
+        self.state().cancel_hangs = hang;
+    }
+
+    /// The next so many cancellations fail.
+    pub fn fail_cancellations(&self, times: u32) {
+        self.state().cancel_failures = times;
     }
 
     /// What is in the ledger: each of these was charged for.
@@ -122,23 +154,40 @@ impl FakeProvider {
         self.state().status_calls
     }
 
+    /// How often the list was asked for a marker.
+    pub fn finds(&self) -> u64 {
+        self.state().finds
+    }
+
+    /// The jobs that are not over: each of them costs money.
+    pub fn live(&self) -> Vec<String> {
+        let state = self.state();
+        let live = state.jobs.iter().filter(|(_, job)| is_active(&job.status));
+        live.map(|(id, _)| id.to_string()).collect()
+    }
+
+    /// Puts a job into the ledger that another server submitted, under this attempt.
+    pub fn put(&self, job: JobId, attempt: u32) {
+        self.state().accept(Marker { job, attempt }, "of-another-server");
+    }
+
     /// Moves all jobs that are not over to `status`.
     pub fn set_all(&self, status: JobStatus) {
         for job in self.state().jobs.values_mut() {
-            if job.report.status.is_some_and(JobStatus::is_active) {
-                job.report.status = Some(status);
+            if is_active(&job.status) {
+                job.status.status = Some(status);
             }
         }
     }
 
-    /// Changes what is said of one job.
-    pub fn change(&self, job: &ProviderJobId, change: impl FnOnce(&mut Report)) {
+    /// Changes what the provider reports about one job.
+    pub fn change(&self, job: &ProviderJobId, change: impl FnOnce(&mut ProviderStatus)) {
         if let Some(job) = self.state().jobs.get_mut(job) {
-            change(&mut job.report);
+            change(&mut job.status);
         }
     }
 
-    /// Waits until `done` holds; it is asked again after every call to the provider.
+    /// Waits until `done` holds; it is evaluated again after every call to the provider.
     pub async fn wait_for(&self, mut done: impl FnMut(&Self) -> bool) {
         let mut calls = self.calls.subscribe();
         while !done(self) {
@@ -152,18 +201,7 @@ impl FakeProvider {
         self.calls.send_modify(|calls| *calls += 1);
     }
 
-    fn take(&self, submission: &Submission) -> Report {
-        let mut state = self.state();
-        state.next += 1;
-        let id = ProviderJobId::new(format!("p{}", state.next));
-        let report = Report::of(id.clone(), JobStatus::Queued);
-        let correlation_id = st_log::get_correlation_id().to_string();
-        let job = LedgerJob { marker: submission.marker, report: report.clone(), correlation_id };
-        state.jobs.insert(id, job);
-        report
-    }
-
-    fn look(&self, job: &KnownJob) -> Result<Report, ProviderError> {
+    fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
         let mut state = self.state();
         state.status_calls += 1;
         if let Some(retry_after) = state.outage {
@@ -173,8 +211,101 @@ impl FakeProvider {
             return Err(ProviderError::NotFound);
         }
         let found = state.jobs.get(&job.provider_job_id);
-        found.map(|job| job.report.clone()).ok_or(ProviderError::NotFound)
+        found.map(|job| job.status.clone()).ok_or(ProviderError::NotFound)
     }
+
+    #[expect(clippy::panic, reason = "the planned fault is a panic of the provider's code")]
+    fn answer(&self, fault: Option<SubmitFault>, marker: Marker) -> Answer {
+        let correlation_id = st_log::get_correlation_id().to_string();
+        let accept = || self.state().accept(marker, &correlation_id);
+        match fault {
+            None => Ok(accept()),
+            Some(SubmitFault::Transient) => Err(unreachable(None)),
+            Some(SubmitFault::Permanent) => {
+                Err(ProviderError::Permanent { message: "the input is not legal".to_owned() })
+            }
+            Some(SubmitFault::Unauthorized) => {
+                Err(ProviderError::Unauthorized { message: "unauthenticated".to_owned() })
+            }
+            Some(SubmitFault::LostRequest) => Err(unknown()),
+            Some(SubmitFault::LostReply) => {
+                accept();
+                Err(unknown())
+            }
+            Some(SubmitFault::Late(late)) => {
+                let state = Arc::clone(&self.state);
+                drop(st_log::spawn(async move {
+                    sleep(late).await;
+                    lock(&state).accept(marker, &correlation_id);
+                }));
+                Err(unknown())
+            }
+            Some(SubmitFault::Doubled) => {
+                accept();
+                accept();
+                Err(unknown())
+            }
+            Some(SubmitFault::Panic) => panic!("a bug in the provider's code"),
+        }
+    }
+
+    fn cancel_now(&self, job: &RemoteJob) -> Answer {
+        let mut state = self.state();
+        state.cancels.push(job.provider_job_id.clone());
+        if let Some(retry_after) = state.outage {
+            return Err(unreachable(Some(retry_after)));
+        }
+        if state.cancel_failures > 0 {
+            state.cancel_failures -= 1;
+            return Err(unreachable(None));
+        }
+        let found = state.jobs.get_mut(&job.provider_job_id);
+        found.ok_or(ProviderError::NotFound).map(|job| {
+            if is_active(&job.status) {
+                job.status.status = Some(JobStatus::Cancelled);
+            }
+            job.status.clone()
+        })
+    }
+
+    fn find_now(&self, job: JobId, attempt: Option<u32>) -> Result<Vec<FoundJob>, ProviderError> {
+        let state = self.state();
+        if let Some(retry_after) = state.outage {
+            return Err(unreachable(Some(retry_after)));
+        }
+        let mut found: Vec<&LedgerJob> = state
+            .jobs
+            .values()
+            .filter(|it| {
+                it.marker.job == job && attempt.is_none_or(|only| only == it.marker.attempt)
+            })
+            .collect();
+        found.sort_by_key(|job| job.number);
+        let found = found.into_iter();
+        Ok(found.map(|it| FoundJob { marker: it.marker, status: it.status.clone() }).collect())
+    }
+}
+
+type Answer = Result<ProviderStatus, ProviderError>;
+
+impl State {
+    fn accept(&mut self, marker: Marker, correlation_id: &str) -> ProviderStatus {
+        self.next += 1;
+        let id = ProviderJobId::new(format!("p{}", self.next));
+        let status = ProviderStatus::new(id.clone(), JobStatus::Queued);
+        let correlation_id = correlation_id.to_owned();
+        let job = LedgerJob { number: self.next, marker, status: status.clone(), correlation_id };
+        self.jobs.insert(id, job);
+        status
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_active(status: &ProviderStatus) -> bool {
+    status.status.is_some_and(JobStatus::is_active)
 }
 
 fn unreachable(retry_after: Option<Duration>) -> ProviderError {
@@ -196,87 +327,58 @@ impl Provider for FakeProvider {
         JobType::Cloud
     }
 
-    fn check(&self, _input: &Value, _settings: &ProviderConfig) -> Result<(), String> {
+    fn guarantee(&self) -> AtMostOnce {
+        AtMostOnce::ListedMarker
+    }
+
+    fn check(&self, _input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
         Ok(())
     }
 
-    async fn submit(&self, submission: &Submission) -> Result<Report, ProviderError> {
+    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, ProviderError> {
         self.state().submits += 1;
         self.called();
         let permit = self.gate.acquire().await;
         let fault = self.state().faults.pop_front();
-        let answer = match fault {
-            None => Ok(self.take(submission)),
-            Some(SubmitFault::Transient) => Err(unreachable(None)),
-            Some(SubmitFault::Permanent) => {
-                Err(ProviderError::Permanent { message: "the input is not legal".to_owned() })
-            }
-            Some(SubmitFault::LostRequest) => Err(unknown()),
-            Some(SubmitFault::LostReply) => {
-                self.take(submission);
-                Err(unknown())
-            }
-            Some(SubmitFault::Doubled) => {
-                self.take(submission);
-                self.take(submission);
-                Err(unknown())
-            }
-        };
+        let answer = self.answer(fault, submission.marker);
         drop(permit);
         self.called();
         answer
     }
 
-    async fn status(&self, job: &KnownJob) -> Result<Report, ProviderError> {
-        let answer = self.look(job);
-        self.called();
-        answer
-    }
-
-    async fn statuses(&self, jobs: &[KnownJob]) -> Vec<Result<Report, ProviderError>> {
-        let answers = jobs.iter().map(|job| self.look(job)).collect();
+    async fn statuses(&self, jobs: &[RemoteJob]) -> Vec<Result<ProviderStatus, ProviderError>> {
+        let answers = jobs.iter().map(|job| self.job_status(job)).collect();
         self.called();
         answers
     }
 
-    async fn cancel(&self, job: &KnownJob) -> Result<Report, ProviderError> {
-        let answer = {
-            let mut state = self.state();
-            state.cancels.push(job.provider_job_id.clone());
-            if let Some(retry_after) = state.outage {
-                Err(unreachable(Some(retry_after)))
-            } else {
-                let found = state.jobs.get_mut(&job.provider_job_id);
-                found.ok_or(ProviderError::NotFound).map(|job| {
-                    if job.report.status.is_some_and(JobStatus::is_active) {
-                        job.report.status = Some(JobStatus::Cancelled);
-                    }
-                    job.report.clone()
-                })
-            }
-        };
+    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
+        if self.state().cancel_hangs {
+            std::future::pending::<()>().await;
+        }
+        let answer = self.cancel_now(job);
         self.called();
         answer
     }
 
-    async fn logs(&self, _job: &KnownJob) -> Result<String, ProviderError> {
+    async fn logs(&self, _job: &RemoteJob) -> Result<String, ProviderError> {
         Ok("step 1/1\n".to_owned())
     }
 
     async fn find_by_marker(
         &self,
-        marker: Marker,
+        job: JobId,
+        attempt: Option<u32>,
         _since: Timestamp,
-    ) -> Result<Vec<Report>, ProviderError> {
-        let answer = {
-            let state = self.state();
-            if let Some(retry_after) = state.outage {
-                Err(unreachable(Some(retry_after)))
-            } else {
-                let found = state.jobs.values().filter(|job| job.marker == marker);
-                Ok(found.map(|job| job.report.clone()).collect())
-            }
+    ) -> Result<Vec<FoundJob>, ProviderError> {
+        let takes = {
+            let mut state = self.state();
+            state.finds += 1;
+            state.find_takes
         };
+        self.called();
+        sleep(takes).await;
+        let answer = self.find_now(job, attempt);
         self.called();
         answer
     }

@@ -1,7 +1,7 @@
 //! Replicate, made up: a world of jobs and a ledger of what was charged for, and a small server on
 //! loopback that shows it as the real API does, with faults on demand.
 //!
-//! Tests change the world and look at it; none of them writes the provider's JSON.
+//! Tests change the world and read it; none of them writes the provider's JSON.
 
 mod wire;
 
@@ -65,12 +65,12 @@ pub struct Job {
     pub error: Option<String>,
     /// Whether its data is gone.
     pub data_removed: bool,
-    looks: usize,
+    reads: usize,
 }
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct RecordedRequest {
     /// Such as `POST`.
     pub method: String,
     /// Without the API's prefix, with the query.
@@ -81,7 +81,7 @@ pub struct Asked {
     pub body: Value,
 }
 
-impl Asked {
+impl RecordedRequest {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -91,7 +91,7 @@ impl Asked {
 #[derive(Debug, Default)]
 struct State {
     jobs: Vec<Job>,
-    asked: Vec<Asked>,
+    asked: Vec<RecordedRequest>,
     faults: VecDeque<(Option<&'static str>, Fault)>,
     steps: Vec<&'static str>,
     held: Option<&'static str>,
@@ -103,7 +103,7 @@ pub struct World(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Everything; held for one look or change.
+    /// Guards everything. Locked for one read or change.
     state: Mutex<State>,
     /// Counts requests, so that a test can wait for one.
     requests: watch::Sender<usize>,
@@ -125,13 +125,13 @@ impl World {
         self.state().jobs.clone()
     }
 
-    /// What was charged for: each job that was taken, once.
+    /// What was charged for: each job that arrived, once.
     pub fn charges(&self) -> Vec<String> {
         self.state().jobs.iter().map(|job| job.id.clone()).collect()
     }
 
     /// All requests, oldest first.
-    pub fn requests(&self) -> Vec<Asked> {
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.state().asked.clone()
     }
 
@@ -145,7 +145,7 @@ impl World {
         self.state().held = None;
     }
 
-    /// The statuses of a job from look to look; the last one stays.
+    /// The statuses of a job from read to read; the last one stays.
     pub fn steps(&self, steps: &[&'static str]) {
         steps.clone_into(&mut self.state().steps);
     }
@@ -155,7 +155,7 @@ impl World {
         self.state().faults.push_back((method, fault));
     }
 
-    /// The next submission is taken and its reply lost.
+    /// The next submission arrives and its reply is lost.
     pub fn drop_next_reply(&self) {
         self.fault(Some("POST"), Fault::DropAfter);
     }
@@ -182,7 +182,7 @@ impl World {
         }
     }
 
-    fn note(&self, asked: Asked) -> Option<Fault> {
+    fn note(&self, asked: RecordedRequest) -> Option<Fault> {
         let mut state = self.state();
         let method = asked.method.clone();
         state.asked.push(asked);
@@ -201,7 +201,7 @@ impl State {
         let id = format!("{:026x}", fastrand::u128(..) >> 24);
         // Each a little later than the one before, so that their order is certain.
         let latest = self.jobs.last().map(|job| job.created_at + SignedDuration::from_micros(7));
-        let created_at = latest.unwrap_or(Timestamp::MIN).max(SystemClock.now());
+        let created_at = latest.unwrap_or(Timestamp::MIN).max(SystemClock.wall());
         self.jobs.push(Job {
             id: id.clone(),
             status: "starting".to_owned(),
@@ -210,24 +210,24 @@ impl State {
             completed_at: None,
             error: None,
             data_removed: false,
-            looks: 0,
+            reads: 0,
         });
         id
     }
 
-    /// The job as it is shown to somebody who looks at it.
-    fn look(&mut self, id: &str, counts: bool) -> Option<Job> {
+    /// The job as it is shown; `counts`: whether that moves it on.
+    fn show(&mut self, id: &str, counts: bool) -> Option<Job> {
         let (held, steps) = (self.held, self.steps.clone());
         let job = self.jobs.iter_mut().find(|job| job.id == id)?;
-        job.looks += usize::from(counts);
+        job.reads += usize::from(counts);
         if !is_over(&job.status) {
-            let step = steps.get(job.looks.min(steps.len().saturating_sub(1)));
+            let step = steps.get(job.reads.min(steps.len().saturating_sub(1)));
             if let Some(status) = held.or(step.copied()) {
                 status.clone_into(&mut job.status);
             }
         }
         if is_over(&job.status) && job.completed_at.is_none() {
-            job.completed_at = Some(SystemClock.now());
+            job.completed_at = Some(SystemClock.wall());
         }
         Some(job.clone())
     }

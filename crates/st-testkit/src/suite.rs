@@ -1,32 +1,54 @@
 //! What every store must do, as cases that run against any of them.
 //!
 //! A backend's tests call [`conformance!`](crate::conformance) with an expression that makes an
-//! empty store; each case becomes a test of its own.
+//! empty store on a manual clock; each case becomes a test of its own. Leaves out what only a
+//! backend with files can do: durability, damage, restores.
 
 #![expect(missing_docs, reason = "a case is what its name says")]
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests")]
 
 pub mod approvals;
+pub mod clock;
 pub mod events;
 pub mod jobs;
 pub mod queue;
+pub mod settings;
+pub mod settling;
+pub mod strays;
+pub mod submitting;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, json};
 use st_log::CorrelationId;
 use st_store::{
-    Claim, Claiming, Condition, JobId, JobType, NewJob, NewRule, Owner, ProviderJobId,
-    ProviderName, Report, Role, Store, UserId, Work,
+    AccountId, Actor, ApprovalId, AtMostOnce, AttemptFailure, Claim, ClaimOptions, Clock,
+    Condition, Decision, Error, EventId, Holder, JobId, JobRecord, JobRef, JobStatus, JobType,
+    ManualClock, NewJob, NewRule, Outcome, Owner, PageRequest, ProviderJobId, ProviderName,
+    ProviderStatus, Result, Role, Serving, Settled, Settlement, Store, UserId, Verdict,
 };
 
 /// A store of any kind.
 pub type Shared = Arc<dyn Store>;
 
+/// A store and the clock that it was made with.
+#[derive(Debug, Clone)]
+pub struct Harness {
+    pub store: Shared,
+    pub clock: Arc<ManualClock>,
+}
+
 /// A time: `seconds` after the one at which the cases begin.
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + seconds).unwrap()
+}
+
+/// A clock that shows the time at which the cases begin.
+pub fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(at(0)))
 }
 
 /// The ID of the job with this number.
@@ -34,32 +56,30 @@ pub fn id(number: u8) -> JobId {
     JobId::new(at(0), [number; 10])
 }
 
-/// A job for `user`, without anything special.
-pub fn job(number: u8, user: &str) -> NewJob {
-    NewJob {
-        id: id(number),
-        job_type: JobType::Cloud,
-        provider: ProviderName::new("fake"),
-        config_name: Some(format!("job-{number}")),
-        owner: Owner::user(user),
-        role: Role::Researcher,
-        correlation_id: CorrelationId::parse(&format!("c-{number}")).unwrap(),
-        priority_override: None,
-        estimated_cost: 0.0,
-        max_attempts: 3,
-        hardware_type: None,
-        not_before: None,
-        metadata: Map::from_iter([("note".to_owned(), json!({"n": number}))]),
-        input: json!({"config": {"n": number}}),
-        idempotency: None,
-        approval_ttl: SignedDuration::from_hours(24),
-    }
+/// The provider that all jobs have, unless a case says otherwise.
+pub fn fake() -> ProviderName {
+    ProviderName::new("fake")
 }
 
-/// A rule that asks for approval of what costs more than `usd`.
+/// A job for `user`, without anything special.
+pub fn job(number: u8, user: &str) -> NewJob {
+    let mut new = NewJob::new(
+        id(number),
+        (JobType::Cloud, fake()),
+        Owner::user(user),
+        Role::Researcher,
+        CorrelationId::parse(&format!("c-{number}")).unwrap(),
+    );
+    new.config_name = Some(format!("job-{number}"));
+    new.metadata = Map::from_iter([("note".to_owned(), json!({"n": number}))]);
+    new.input = json!({"config": {"n": number}});
+    new
+}
+
+/// A rule that requires approval of what costs more than `usd`.
 pub fn costs_more_than(usd: &str) -> NewRule {
     NewRule {
-        name: "dear".to_owned(),
+        name: "expensive".to_owned(),
         description: String::new(),
         condition: Condition::CostExceeds,
         threshold: usd.to_owned(),
@@ -70,62 +90,249 @@ pub fn costs_more_than(usd: &str) -> NewRule {
         exempt_levels: Vec::new(),
         required_approver_level: Role::Lead,
         created_by: UserId::new("admin"),
-        created_at: at(0),
     }
 }
 
-/// How the cases claim: up to `max`, for 90 seconds, settled after 30.
-pub fn claiming(max: u32) -> Claiming {
-    let (lease, settle) = (SignedDuration::from_secs(90), SignedDuration::from_secs(30));
-    Claiming { max, lease, settle }
+/// A holder of claims.
+pub fn holder(number: u8) -> Holder {
+    Holder::new([number; 16])
 }
 
-/// Submits a job at a time.
-pub async fn submit(store: &Shared, new: NewJob, seconds: i64) -> Work {
-    store.submit(new, at(seconds)).await.unwrap().work
+/// What a holder knows of a provider whose list shows the markers.
+pub fn serving(provider: &str) -> Serving {
+    Serving {
+        provider: ProviderName::new(provider),
+        account: Some(AccountId::new("account")),
+        guarantee: AtMostOnce::ListedMarker,
+        provider_time: Some(at(5)),
+        may_arrive_for: SignedDuration::from_secs(120),
+    }
 }
 
-/// Claims everything that may be claimed.
-pub async fn claim(store: &Shared, seconds: i64) -> Vec<Claim> {
-    store.claim(claiming(100), at(seconds)).await.unwrap()
+/// How the cases claim: as holder 1, from the fake provider, up to `max` jobs, for 90 seconds.
+pub fn claiming(max: u32) -> ClaimOptions {
+    let lease = Duration::from_secs(90);
+    ClaimOptions { holder: holder(1), serving: vec![serving("fake")], max, lease }
+}
+
+/// An outcome of the job's latest attempt, under its current token.
+pub fn settlement(record: &JobRecord, outcome: Outcome) -> Settlement {
+    let (attempt, token) = (record.entry().attempt, record.token());
+    Settlement { job: record.id(), attempt, token, outcome }
+}
+
+/// The settlement of a submission that the provider accepted under this identifier.
+pub fn submitted(record: &JobRecord, id: &str) -> Settlement {
+    let status = ProviderStatus::new(ProviderJobId::new(id), JobStatus::Queued);
+    settlement(record, Outcome::Submitted(status))
+}
+
+/// The provider's report of a status of the job with this number.
+pub fn status(number: u8, status: JobStatus) -> ProviderStatus {
+    ProviderStatus::new(provider_job(number), status)
+}
+
+/// The provider's identifier of the job with this number.
+pub fn provider_job(number: u8) -> ProviderJobId {
+    ProviderJobId::new(format!("p-{number}"))
+}
+
+/// The outcome of a submission that the provider accepted.
+pub fn accepted(number: u8) -> Outcome {
+    Outcome::Submitted(status(number, JobStatus::Queued))
+}
+
+/// The outcome of an attempt that failed, perhaps through the job's fault.
+pub fn failed(retry_in: i64) -> Outcome {
+    let retry_in = SignedDuration::from_secs(retry_in);
+    Outcome::NotArrived(AttemptFailure::Failed { error: "flaky".to_owned(), retry_in })
+}
+
+pub fn decision(verdict: Verdict) -> Decision {
+    Decision { verdict, by: UserId::new("lead"), notes: Some("because".to_owned()) }
+}
+
+pub fn user(name: &str) -> Actor {
+    Actor::User(UserId::new(name))
+}
+
+/// The longest page that there is.
+pub fn everything() -> PageRequest {
+    PageRequest { limit: 500, offset: 0 }
 }
 
 /// The numbers of claimed jobs, in the order in which they were claimed.
-pub fn numbers(claims: &[Claim]) -> Vec<u64> {
-    claims.iter().map(|claim| claim.input["config"]["n"].as_u64().unwrap()).collect()
+pub fn numbers(claims: &[Claim]) -> Vec<u8> {
+    claims.iter().map(|claim| number(&claim.record)).collect()
 }
 
-/// What the provider says first about the job with this number.
-pub fn accepted(number: u8) -> Report {
-    Report::of(ProviderJobId::new(format!("p-{number}")), st_store::JobStatus::Queued)
+/// The number of a job that [`job`] made.
+pub fn number(record: &JobRecord) -> u8 {
+    let name = record.job().config_name.as_deref().unwrap_or_default();
+    name.trim_start_matches("job-").parse().unwrap()
 }
 
-/// Makes a test of each case, against the store that `$store` makes: a future of the store and of
-/// what must be kept while it is used.
+impl Harness {
+    /// A store that `make` makes on a clock of its own.
+    pub fn new(make: impl FnOnce(Arc<dyn Clock>) -> Shared) -> Self {
+        let clock = clock();
+        let store = make(Arc::clone(&clock) as Arc<dyn Clock>);
+        Self { store, clock }
+    }
+
+    /// Lets time pass until `seconds` after the beginning.
+    pub fn go_to(&self, seconds: u64) {
+        let passed = self.clock.monotonic();
+        self.clock.advance(Duration::from_secs(seconds).saturating_sub(passed));
+    }
+
+    pub async fn submit(&self, new: NewJob) -> JobRecord {
+        self.store.submit(new).await.unwrap().record
+    }
+
+    /// Claims everything that may be claimed.
+    pub async fn claim(&self) -> Vec<Claim> {
+        self.store.claim(&claiming(100)).await.unwrap().claims
+    }
+
+    /// Reclaims everything that may be reclaimed by a process that works on nothing.
+    pub async fn reclaim(&self) -> Vec<Claim> {
+        self.store.reclaim(&claiming(100), &BTreeSet::new()).await.unwrap().claims
+    }
+
+    /// How long until something is due for a process that works on nothing.
+    pub async fn next_due(&self) -> Option<Duration> {
+        self.store.next_due(&claiming(1), &BTreeSet::new()).await.unwrap()
+    }
+
+    /// Settles an outcome of the job's latest attempt.
+    pub async fn settle(
+        &self,
+        record: &JobRecord,
+        outcome: Outcome,
+    ) -> Result<(Settled, JobRecord)> {
+        self.settle_as(&Actor::Scheduler, settlement(record, outcome)).await
+    }
+
+    pub async fn settle_as(
+        &self,
+        actor: &Actor,
+        settlement: Settlement,
+    ) -> Result<(Settled, JobRecord)> {
+        let mut settled = self.store.settle(actor, vec![settlement]).await.unwrap();
+        settled.pop().unwrap()
+    }
+
+    /// A job that is claimed.
+    pub async fn claimed(&self, number: u8) -> JobRecord {
+        self.submit(job(number, &format!("user-{number}"))).await;
+        let claims = self.claim().await;
+        claims.into_iter().find(|claim| claim.record.id() == id(number)).unwrap().record
+    }
+
+    /// A job that its provider has.
+    pub async fn at_provider(&self, number: u8) -> JobRecord {
+        let record = self.claimed(number).await;
+        self.settle(&record, accepted(number)).await.unwrap().1
+    }
+
+    /// The job with this number.
+    pub async fn found(&self, number: u8) -> JobRecord {
+        self.store.find_job(&JobRef::Id(id(number))).await.unwrap().unwrap()
+    }
+
+    /// The request of a job that must be approved.
+    pub async fn blocked(&self, number: u8, ttl: i64) -> ApprovalId {
+        let mut new = job(number, "ann");
+        new.estimated_cost = 100.0;
+        new.approval_ttl = SignedDuration::from_secs(ttl);
+        self.submit(new).await.approval().unwrap().request().id
+    }
+
+    /// The events of a job: what changed, and who changed it.
+    pub async fn history(&self, number: u8) -> Vec<String> {
+        let page = self.store.job_events(id(number), EventId(0), 1000).await.unwrap();
+        let line = |event: &st_store::Event| {
+            let (_, to) = event.event.change.statuses();
+            let subject = event.event.change.subject();
+            format!("{subject} {} by {}", to.unwrap_or_default(), event.event.actor)
+        };
+        page.events.iter().map(line).collect()
+    }
+
+    /// The whole store as text.
+    pub async fn dump(&self) -> String {
+        crate::dump::dump(self.store.as_ref()).await
+    }
+}
+
+/// The reason for which a step was refused.
+pub fn refusal<T: std::fmt::Debug>(result: Result<T>) -> st_store::TransitionError {
+    match result {
+        Err(Error::Refused(refusal)) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// Makes a test of each case, against the store that `$store` makes: a future of a [`Harness`] and
+/// of what must be kept while it is used.
 #[macro_export]
 macro_rules! conformance {
     ($store:expr) => {
+        $crate::conformance!(@topic $store, submitting:
+            a_submission_stores_everything_in_one_step, one_key_of_one_user_makes_one_job,
+            a_key_is_not_forgotten_by_an_unconfirmed_clock, the_same_id_twice_is_a_repetition,
+            what_could_not_be_read_back_is_refused, a_date_is_at_most_ten_years_ahead);
         $crate::conformance!(@topic $store, jobs:
-            a_submission_stores_everything_at_once, a_job_is_found_by_either_name,
-            one_key_of_one_user_makes_one_job, lists_are_paged_and_counted,
-            a_report_is_merged_and_never_erases, a_late_report_changes_nothing,
-            a_repeated_report_writes_nothing, one_refused_report_stops_no_other,
+            a_job_is_found_by_either_identifier, lists_are_paged_and_counted,
+            a_provider_lists_what_it_has, a_report_is_merged_and_never_erases,
+            a_late_report_changes_nothing, a_repeated_report_writes_nothing,
             cancelling_depends_on_where_the_job_is);
         $crate::conformance!(@topic $store, queue:
-            every_limit_holds, simultaneous_claims_never_exceed_a_limit,
-            earlier_deadlines_go_first, an_owner_at_the_limit_blocks_nobody_else,
-            fair_share_serves_who_has_less, a_delayed_job_waits_and_then_goes,
-            a_stale_token_writes_nothing, a_rescue_takes_a_fresh_token,
-            leases_of_a_dead_process_end_at_once, attempts_run_out, a_final_failure_is_final,
-            a_provider_job_is_adopted_once, positions_and_numbers_are_right);
+            every_limit_is_kept, a_lowered_limit_ends_nothing,
+            simultaneous_claims_never_exceed_a_limit, earlier_deadlines_go_first,
+            an_owner_at_its_limit_blocks_nobody_else, fair_share_serves_who_has_less,
+            a_job_waits_for_its_date_and_then_runs, providers_that_are_not_served_wait,
+            a_claim_carries_what_is_known_of_the_provider, a_reclaim_issues_a_fresh_token,
+            jobs_in_flight_are_not_reclaimed, leases_are_renewed_for_their_own_holder,
+            leases_of_dead_holders_end, what_is_reclaimed_often_is_handled_with_care,
+            positions_and_numbers_are_right);
+        $crate::conformance!(@topic $store, settling:
+            a_stale_token_writes_nothing, one_refused_outcome_stops_no_other,
+            settling_twice_writes_nothing, a_provider_job_belongs_to_one_job,
+            a_refused_job_fails_and_is_not_claimed_again, a_failed_attempt_is_repeated_after_a_pause,
+            an_unresolved_attempt_keeps_its_slot, failures_between_acceptances_are_the_jobs_own,
+            blame_falls_in_the_order_of_the_queue, failures_of_every_job_are_nobodys_fault,
+            a_stale_submission_is_a_sighting,
+            a_second_provider_job_is_a_stray, a_held_submission_keeps_its_identifier,
+            every_change_names_its_actor);
+        $crate::conformance!(@topic $store, strays:
+            strays_take_a_slot_until_they_end, strays_are_listed_when_they_are_due,
+            sightings_are_settled_by_what_is_known_of_the_job,
+            an_adopted_sighting_counts_as_an_acceptance, a_stray_that_is_adopted_is_none,
+            rechecks_follow_their_schedule, only_what_may_still_arrive_is_rechecked);
         $crate::conformance!(@topic $store, approvals:
-            a_rule_blocks_what_it_asks_about, the_first_matching_rule_decides,
-            approval_opens_the_way_and_rejection_closes_it, nobody_decides_after_the_deadline,
-            requests_lapse_in_chunks, approving_and_expiring_have_one_winner,
-            a_bad_rule_is_refused);
+            a_rule_blocks_what_it_matches, the_first_matching_rule_decides,
+            approval_admits_the_job_and_rejection_ends_it, a_request_is_not_decided_after_its_deadline,
+            requests_expire_in_chunks, approving_and_expiring_have_one_winner,
+            a_bad_rule_is_refused, requests_are_listed_newest_first);
+        $crate::conformance!(@topic $store, clock:
+            expiry_needs_a_confirmed_clock, a_deadline_behind_an_unconfirmed_clock_is_still_open,
+            waits_move_with_a_clock_that_is_set,
+            past_times_that_waits_begin_with_move_as_well, dates_of_a_wrong_clock_are_cut,
+            the_store_follows_its_clock);
         $crate::conformance!(@topic $store, events:
-            events_resume_without_a_gap_or_a_repeat, who_waits_is_woken_after_the_commit,
-            settings_are_kept_and_patched_without_loss, limits_out_of_range_are_refused);
+            events_resume_without_a_gap_or_a_repeat, a_waiter_is_woken_after_the_commit,
+            a_position_beyond_the_end_must_resync, a_jobs_events_are_paged);
+        $crate::conformance!(@topic $store, settings:
+            limits_are_patched_without_loss, limits_out_of_range_are_refused,
+            settings_are_patched_without_loss, a_patch_that_changes_nothing_has_no_event);
+
+        #[tokio::test]
+        async fn a_closed_store_refuses_every_call() {
+            let (harness, _keep) = $store.await;
+            $crate::suite::jobs::a_closed_store_refuses_every_call(&harness).await;
+        }
     };
     (@topic $store:expr, $topic:ident: $($case:ident),+) => {
         mod $topic {
@@ -134,9 +341,9 @@ macro_rules! conformance {
             $(
                 #[tokio::test]
                 async fn $case() {
-                    let (store, _keep) = $store.await;
-                    $crate::suite::$topic::$case(&store).await;
-                    $crate::dump::check_invariants(store.as_ref()).await;
+                    let (harness, _keep) = $store.await;
+                    $crate::suite::$topic::$case(&harness).await;
+                    $crate::dump::check_invariants(harness.store.as_ref()).await;
                 }
             )+
         }

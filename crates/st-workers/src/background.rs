@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use st_store::{Clock, Error, JobId, Store, Work};
+use st_store::{Actor, Clock, Error, JobId, JobRecord, Store};
+use tokio::time::Instant;
 
-use crate::activator::Activator;
 use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Running};
 use crate::providers::Providers;
@@ -18,11 +18,11 @@ use crate::tasks::scheduler::Scheduler;
 /// How the tasks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BackgroundConfig {
-    /// The poller.
+    /// The settings of the poller.
     pub polling: PollerConfig,
-    /// How often the expirer looks at the latest.
+    /// The interval of the expirer; it also runs at each deadline.
     pub approval_check: Duration,
-    /// Decides all jitter.
+    /// The seed of all jitter.
     pub seed: u64,
 }
 
@@ -43,42 +43,31 @@ pub struct BackgroundTasks {
     dispatcher: Arc<Dispatcher>,
 }
 
-/// What was still going on when the tasks were stopped.
+/// What had not ended when the tasks were stopped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Tasks whose run was given up.
+    /// Tasks whose run was cut off.
     pub tasks: Vec<TaskId>,
-    /// Submissions that are left to their leases.
+    /// How many submissions were left to their leases.
     pub submissions: usize,
 }
 
-/// Starts the poller, the scheduler and the expirer. The store must be this process's alone: what
-/// is found claimed is taken over at once.
+/// Starts the poller, the scheduler and the expirer, as a new holder of claims. The store must be
+/// this process's alone: what other holders left claimed is reclaimed immediately.
 pub fn start_background_tasks(
     config: BackgroundConfig,
     store: &Arc<dyn Store>,
     providers: &Providers,
     clock: &Arc<dyn Clock>,
 ) -> BackgroundTasks {
-    let dispatcher = Arc::new(Dispatcher::new(
-        Arc::clone(store),
-        providers.clone(),
-        Arc::clone(clock),
-        config.seed,
-    ));
+    let dispatcher = Dispatcher::new(Arc::clone(store), providers.clone(), config.seed);
+    let dispatcher = Arc::new(dispatcher);
     let mut driver = Driver::new(Arc::clone(clock), config.seed);
-    let scheduler = Scheduler::new(Arc::clone(store), Arc::clone(&dispatcher));
-    driver.register(Arc::new(scheduler), Activator::new());
-    let poller = Poller::new(
-        Arc::clone(store),
-        providers.clone(),
-        Arc::clone(&dispatcher),
-        Arc::clone(clock),
-        config.polling,
-    );
-    driver.register(Arc::new(poller), Activator::new());
-    let expirer = Expirer::new(Arc::clone(store), Arc::clone(clock), config.approval_check);
-    driver.register(Arc::new(expirer), Activator::new());
+    driver.register(Arc::new(Scheduler::new(Arc::clone(store), Arc::clone(&dispatcher))));
+    let poller =
+        Poller::new(Arc::clone(store), providers.clone(), Arc::clone(&dispatcher), config.polling);
+    driver.register(Arc::new(poller));
+    driver.register(Arc::new(Expirer::new(Arc::clone(store), config.approval_check)));
     let events = store.last_event();
     let running = driver.start();
     running.wake_on(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);
@@ -88,28 +77,27 @@ pub fn start_background_tasks(
     BackgroundTasks { running, dispatcher }
 }
 
-/// Stops them: nothing new is claimed, what runs finishes within `deadline`, the rest is left to
-/// its lease and returned. Stopping twice is harmless.
+/// Stops them: nothing new is claimed, what runs finishes within `deadline`, the rest is cut off,
+/// left to its lease and returned. Stopping twice is harmless.
 pub async fn stop_background_tasks(tasks: &BackgroundTasks, deadline: Duration) -> Unfinished {
-    let until = tokio::time::Instant::now() + deadline;
-    let given_up = tasks.running.stop(deadline).await;
-    let left = until.saturating_duration_since(tokio::time::Instant::now());
-    tasks.dispatcher.drain(left).await;
-    Unfinished { tasks: given_up, submissions: tasks.dispatcher.under_way() }
+    let until = Instant::now() + deadline;
+    let cut_off = tasks.running.stop(deadline).await;
+    let left = until.saturating_duration_since(Instant::now());
+    Unfinished { tasks: cut_off, submissions: tasks.dispatcher.drain(left).await }
 }
 
 impl BackgroundTasks {
-    /// Cancels a job wherever it is.
-    pub async fn cancel(&self, job: JobId) -> Result<Work, Error> {
-        self.dispatcher.cancel(job).await
+    /// Cancels a job wherever it is, on behalf of `by`.
+    pub async fn cancel(&self, job: JobId, by: &Actor) -> Result<JobRecord, Error> {
+        self.dispatcher.cancel(job, by).await
     }
 
-    /// Makes a task run now.
+    /// Makes a task run now, or once more when it is running.
     pub fn activate(&self, id: TaskId) {
         self.running.activate(id);
     }
 
-    /// What the tasks show.
+    /// The state of all tasks now.
     pub fn statuses(&self) -> Vec<TaskStatus> {
         self.running.statuses()
     }

@@ -1,13 +1,13 @@
-//! How long to wait before trying again.
+//! How long to wait before the next try.
 
 use std::time::Duration;
 
 /// Doubling delays with jitter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
-    /// After the first failure.
+    /// The delay after the first failure.
     pub first: Duration,
-    /// Never longer than this.
+    /// The longest delay.
     pub max: Duration,
     /// By which part a delay may be longer or shorter, 0 to 1.
     pub jitter: f64,

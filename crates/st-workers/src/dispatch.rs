@@ -1,435 +1,263 @@
-//! From a claimed entry to a job at its provider, exactly once.
+//! From a claimed job to a job at its provider, exactly once.
 //!
-//! The claim is durable before the provider is called. When the call's outcome is unknown, or the
-//! process that made it died, the provider's own list is asked for the attempt's marker: what is
-//! there is adopted; what is not there is submitted again only when the call can no longer be on
-//! its way. Until then the entry keeps its slot.
+//! The claim is durable before the provider is called. One dispatch lives until its attempt is
+//! resolved: submitted, certainly not arrived, or, when the outcome of the call is unknown,
+//! reconciled by the provider's own list. An attempt is submitted at most once; what did not arrive
+//! goes back to the queue and gets a new attempt with its next claim. Until then the job keeps its
+//! slot, and its lease is renewed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod attempt;
+mod cancel;
+mod in_flight;
+mod lease;
+mod reconcile;
+mod settle;
+mod strays;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use st_log::{Chain, InScope, LogContext, Logger, get_logger};
+use futures_util::FutureExt;
+use jiff::SignedDuration;
+use st_log::{InScope, Logger, get_logger};
 use st_store::{
-    Cancelling, Claim, Claiming, Clock, Error, Failure, JobId, Refusal, Report, Retried, Source,
-    Store, Work,
+    Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Holder, JobId, JobRecord, Outcome,
+    ProviderName, Serving, Store,
 };
+use tokio::sync::{RwLock, Semaphore};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
-use crate::provider::{KnownJob, Marker, Provider, ProviderError, Submission};
+use crate::driver::panic_message;
+use crate::provider::Provider;
 use crate::providers::Providers;
+pub(crate) use cancel::report;
+use in_flight::InFlight;
+use lease::LEASE;
 
 const LOG: Logger = get_logger("simpletuner.cloud.dispatch");
 
-/// How long a claim holds: longer than any call to a provider may take.
-const LEASE: SignedDuration = SignedDuration::from_secs(90);
-/// No call to a provider takes longer, whatever its deadlines are set to.
-const LONGEST_CALL: SignedDuration = SignedDuration::from_secs(65);
-/// After a crash: how long the call that was under way may still be on its way.
-const SETTLE: SignedDuration = SignedDuration::from_secs(30);
-/// After the provider could not be asked.
-const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
-/// How often the provider's list is asked while nothing is certain.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// No call to a provider takes longer, whatever its deadlines are set to. It is shorter than a
+/// lease, so that a call never outlives the claim that it is made under.
+const LONGEST_CALL: Duration = Duration::from_secs(65);
+/// The pause after a dispatch panicked.
+const AFTER_PANIC: Duration = Duration::from_secs(10);
+/// How many cancellations run at the same time beside the submissions.
+const CANCELLATIONS: usize = 8;
 
-/// Submits claimed jobs and cancels jobs at their providers.
+/// Submits claimed jobs, reconciles them, and cancels jobs at their providers.
 #[derive(Debug)]
 pub struct Dispatcher {
     store: Arc<dyn Store>,
     providers: Providers,
-    clock: Arc<dyn Clock>,
+    holder: Holder,
     backoff: Backoff,
-    tracker: TaskTracker,
-    /// The jitter's generator; held for one number at a time.
+    dispatches: TaskTracker,
+    /// Renewals and cancellations: what no stop waits for.
+    helpers: TaskTracker,
+    /// Cancelled when the program stops: reconciling is left to the next start.
+    stopping: CancellationToken,
+    /// Cancelled when a stop has waited long enough.
+    aborting: CancellationToken,
+    /// Guards the jobs that this process works on, with the state of their leases, so that none is
+    /// reclaimed while its dispatch lives. Locked for one read or change, never across an await.
+    in_flight: Mutex<InFlight>,
+    /// Shared by the calls that submit; a job that may be what ends the process has it alone.
+    submits: RwLock<()>,
+    /// Guards when each job may next be cancelled at its provider, so that tries keep their
+    /// distance. Locked for one read or change.
+    next_cancels: Mutex<BTreeMap<JobId, Instant>>,
+    cancellations: Semaphore,
+    /// Guards the names of the providers whose strays are being cancelled, so that no stray is
+    /// cancelled twice at the same time. Locked for one change.
+    cleaning: Mutex<BTreeSet<ProviderName>>,
+    /// Guards the generator of the jitter. Locked for one number.
     random: Mutex<fastrand::Rng>,
 }
 
-/// How a claimed entry is to be taken up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// Nothing of this attempt was ever sent.
-    Fresh,
-    /// Somebody else may have sent it.
-    Rescued,
+/// A claimed job on its way: what its dispatch needs.
+#[derive(Debug)]
+struct Assignment {
+    provider: Arc<dyn Provider>,
+    record: JobRecord,
+    attempt: Attempt,
+    origin: ClaimOrigin,
+    caution: Caution,
+    /// An instant before the claim was made.
+    claimed: Instant,
+    /// Until when the claim may be relied on if it is not renewed.
+    usable_until: Instant,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 impl Dispatcher {
-    /// A dispatcher; `seed` decides the jitter of its retries.
-    pub fn new(
-        store: Arc<dyn Store>,
-        providers: Providers,
-        clock: Arc<dyn Clock>,
-        seed: u64,
-    ) -> Self {
+    /// A dispatcher that claims as a holder of its own; `seed` decides the jitter of its retries.
+    pub fn new(store: Arc<dyn Store>, providers: Providers, seed: u64) -> Self {
         Self {
             store,
             providers,
-            clock,
+            // Never from the seed: two lives with one holder would not tell their claims apart.
+            holder: Holder::new(fastrand::u128(..).to_le_bytes()),
             backoff: Backoff::default(),
-            tracker: TaskTracker::new(),
+            dispatches: TaskTracker::new(),
+            helpers: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            aborting: CancellationToken::new(),
+            in_flight: Mutex::new(InFlight::new()),
+            submits: RwLock::new(()),
+            next_cancels: Mutex::default(),
+            cancellations: Semaphore::new(CANCELLATIONS),
+            cleaning: Mutex::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
         }
     }
 
-    /// How the scheduler is to claim for this dispatcher.
-    pub fn claiming(max: u32) -> Claiming {
-        Claiming { max, lease: LEASE, settle: SETTLE }
+    /// The holder of its claims: this life of this process.
+    pub fn holder(&self) -> Holder {
+        self.holder
     }
 
-    /// Takes up a claimed entry in the background, in the scope of its job.
-    pub fn start(self: &Arc<Self>, claim: Claim, start: Start) {
-        let this = Arc::clone(self);
-        let correlation_id = claim.work.job.correlation_id.clone();
-        let context = context(&claim.work);
-        let dispatch = async move { this.dispatch(claim, start).await }
-            .in_context(context)
-            .with_correlation_id(correlation_id);
-        drop(st_log::spawn(self.tracker.track_future(dispatch)));
+    /// How to claim at most `max` jobs for this dispatcher.
+    pub fn claim_options(&self, max: u32) -> ClaimOptions {
+        let serving = self.providers.iter().map(|provider| Serving {
+            provider: provider.name().clone(),
+            account: provider.account(),
+            guarantee: provider.guarantee(),
+            provider_time: None,
+            may_arrive_for: signed(provider.may_arrive_for()),
+        });
+        ClaimOptions { holder: self.holder, serving: serving.collect(), max, lease: LEASE }
     }
 
-    /// Waits until nothing is on its way; the rest is left to its lease after `deadline`. `false`
-    /// when something was left.
-    pub async fn drain(&self, deadline: Duration) -> bool {
-        self.tracker.close();
-        tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok()
+    /// The jobs that it works on.
+    pub fn in_flight(&self) -> BTreeSet<JobId> {
+        lock(&self.in_flight).jobs()
     }
 
-    /// How many submissions are on their way.
-    pub fn under_way(&self) -> usize {
-        self.tracker.len()
-    }
-
-    /// Cancels a job: here when the provider never had it, else there.
-    pub async fn cancel(&self, job: JobId) -> Result<Work, Error> {
-        let (cancelling, work) = self.store.cancel_job(job, self.clock.now()).await?;
-        let correlation_id = work.job.correlation_id.clone();
-        let context = context(&work);
-        let cancel = async {
-            match cancelling {
-                Cancelling::Done => {
-                    st_log::info!(logger: LOG, "Job cancelled before it was submitted");
-                    work
-                }
-                Cancelling::UnderWay => {
-                    st_log::info!(logger: LOG, "Job will be cancelled once its submission is settled");
-                    work
-                }
-                Cancelling::AtProvider => self.cancel_there(work).await,
-            }
-        };
-        Ok(cancel.in_context(context).with_correlation_id(correlation_id).await)
-    }
-
-    /// Tells the provider, and records what it answers. A failure is left to the poller, which
-    /// tries again.
-    async fn cancel_there(&self, work: Work) -> Work {
-        let (Some(provider), Some(known)) =
-            (self.providers.get(&work.job.provider), KnownJob::of(&work))
+    /// Dispatches a claimed job in the background, in the scope of the job. `claimed` is an instant
+    /// before the call that claimed it.
+    pub fn start(self: &Arc<Self>, claim: Claim, claimed: Instant) {
+        let record = claim.record;
+        let correlation_id = record.job().correlation_id.clone();
+        let context = record.log_context();
+        let name = record.job().provider.clone();
+        let (Some(provider), Some(state)) = (self.providers.get(&name), record.stage().claimed())
         else {
-            st_log::warning!(logger: LOG, "Job cannot be cancelled: its provider is not configured");
-            return work;
+            record.in_log_scope(|| {
+                st_log::error!(logger: LOG, "Claimed job cannot be dispatched");
+            });
+            return;
         };
-        let report = match provider.cancel(&known).await {
-            Ok(report) => report,
-            Err(error) => {
-                st_log::warning!(
-                    logger: LOG, error,
-                    "Job could not be cancelled at the provider, trying again later"
-                );
-                return work;
+        let assignment = Assignment {
+            provider,
+            attempt: state.attempt.clone(),
+            origin: state.origin,
+            caution: claim.caution,
+            claimed,
+            usable_until: claimed + claim.usable_for,
+            record,
+        };
+        let guard = self.enter_flight(&assignment, claim.usable_for);
+        let this = Arc::clone(self);
+        let dispatch = async move {
+            let aborting = this.aborting.clone();
+            tokio::select! {
+                () = this.dispatch(assignment) => {}
+                () = aborting.cancelled() => {}
             }
-        };
-        st_log::info!(logger: LOG, "Job cancelled at the provider");
-        let reports = vec![(work.job.id, work.entry.token, report)];
-        match self.store.record_statuses(reports, Source::User, self.clock.now()).await {
-            Ok(recorded) => match recorded.into_iter().next() {
-                Some(Ok(Some(changed))) => changed,
-                Some(Ok(None)) | None => work,
-                Some(Err(error)) => {
-                    not_recorded(&error);
-                    work
+            drop(guard);
+        }
+        .in_context(context)
+        .with_correlation_id(correlation_id);
+        drop(st_log::spawn(self.dispatches.track_future(dispatch)));
+    }
+
+    /// Waits until nothing is in flight; after `deadline` the rest is cut off and left to its
+    /// lease. Returns how many submissions those were.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        self.stopping.cancel();
+        self.dispatches.close();
+        let drained = tokio::time::timeout(deadline, self.dispatches.wait()).await;
+        let left = if drained.is_ok() { 0 } else { self.dispatches.len() };
+        self.aborting.cancel();
+        self.helpers.close();
+        self.dispatches.wait().await;
+        self.helpers.wait().await;
+        left
+    }
+
+    /// Runs `help` in the background until it is done or the program stops.
+    fn spawn_helper(&self, help: impl Future<Output = ()> + Send + 'static) {
+        let aborting = self.aborting.clone();
+        let help = self.helpers.track_future(async move {
+            tokio::select! {
+                () = help => {}
+                () = aborting.cancelled() => {}
+            }
+        });
+        drop(st_log::spawn(help));
+    }
+
+    /// One attempt until it is resolved. A panic does not end it: whether the provider was called
+    /// is unknown then, so it is reconciled.
+    async fn dispatch(self: &Arc<Self>, mut job: Assignment) {
+        if let Caution::Alone { pause } = job.caution {
+            st_log::warning!(
+                logger: LOG, pause_seconds = pause.as_secs(),
+                "Job was reclaimed again and again, dispatching it alone after a pause"
+            );
+            if self.stops_within(pause.unsigned_abs()).await {
+                return;
+            }
+        }
+        let certain = job.origin == ClaimOrigin::New && job.caution != Caution::ReconcileOnly;
+        let mut unknown_since = if certain { None } else { Some(Instant::now()) };
+        loop {
+            let resolved = AssertUnwindSafe(self.resolve(&job, unknown_since)).catch_unwind().await;
+            let Err(panic) = resolved else { return };
+            unknown_since.get_or_insert_with(Instant::now);
+            let message = panic_message(panic.as_ref());
+            st_log::error!(
+                logger: LOG, panic = message,
+                "Dispatch panicked, whether it submitted the job is unknown"
+            );
+            let error = format!("the dispatch panicked: {message}");
+            match self.settle(&job, Outcome::Unresolved { error, panicked: true }).await {
+                Ok((_, record)) => {
+                    let entry = record.entry();
+                    job.caution = Caution::after(entry.reclaims, entry.panics);
                 }
-            },
-            Err(error) => {
-                not_recorded(&error);
-                work
+                Err(error) => return settle::log_unsettled(&error),
+            }
+            if self.stops_within(AFTER_PANIC).await {
+                return;
             }
         }
     }
 
-    async fn dispatch(&self, claim: Claim, start: Start) {
-        let Some(provider) = self.providers.get(&claim.work.job.provider) else {
-            return self.without_provider(&claim, start).await;
-        };
-        let settled = match start {
-            Start::Fresh => {
-                let until = claim.work.entry.lease.map_or(Timestamp::MIN, |lease| lease.until);
-                self.submit(provider.as_ref(), &claim, until).await
-            }
-            Start::Rescued => self.settle(provider.as_ref(), &claim).await,
-        };
-        if let Err(error) = settled {
-            // Whatever it was, the lease runs out and the next one finds out what became of it.
-            if matches!(error, Error::Refused(Refusal::StaleAttempt { .. })) {
-                st_log::debug!(
-                    logger: LOG, error,
-                    "Job was taken over by another attempt"
-                );
-            } else {
-                not_recorded(&error);
-            }
+    /// Waits; returns early, with `true`, when the program stops.
+    async fn stops_within(&self, wait: Duration) -> bool {
+        tokio::select! {
+            () = self.stopping.cancelled() => true,
+            () = sleep(wait) => false,
         }
     }
 
-    /// Calls the provider, but only while the claim outlasts the call: after that, somebody else may
-    /// already be asking whether it was made.
-    async fn submit(
-        &self,
-        provider: &dyn Provider,
-        claim: &Claim,
-        until: Timestamp,
-    ) -> Result<(), Error> {
-        let submission = match self.submission(claim).await {
-            Ok(submission) => submission,
-            Err(error) => {
-                let failure = self.passing(claim, Chain(&error).to_string(), None);
-                return self.give_back(claim, failure).await;
-            }
-        };
-        if after(self.clock.now(), LONGEST_CALL) > until {
-            st_log::warning!(logger: LOG, "Submission came too late for its claim, leaving it");
-            return Ok(());
-        }
-        let error = match provider.submit(&submission).await {
-            Ok(report) => return self.adopt(provider, claim, &report).await,
-            Err(error) => error,
-        };
-        let text = Chain(&error).to_string();
-        match error {
-            ProviderError::Transient { retry_after, .. } => {
-                self.give_back(claim, self.passing(claim, text, retry_after)).await
-            }
-            ProviderError::Permanent { .. }
-            | ProviderError::Unauthorized { .. }
-            | ProviderError::NotFound => {
-                self.give_back(claim, Failure::Final { error: text }).await
-            }
-            ProviderError::UnknownOutcome { may_arrive_for, .. } => {
-                st_log::warning!(
-                    logger: LOG, reason = text,
-                    "Outcome of the submission is unknown, asking the provider"
-                );
-                let now = self.clock.now();
-                let may_arrive_for = SignedDuration::try_from(may_arrive_for).unwrap_or(SETTLE);
-                let certain_at = after(now, may_arrive_for);
-                let (job, token) = (claim.work.job.id, claim.work.entry.token);
-                self.store.hold(job, token, after(now, LEASE), certain_at).await?;
-                self.look(provider, claim, certain_at).await
-            }
-        }
+    /// The pause before the next attempt at a job, at least `wish`.
+    fn pause(&self, job: &Assignment, wish: Option<Duration>) -> SignedDuration {
+        let draw = lock(&self.random).f64();
+        let pause = self.backoff.delay(job.attempt.number, draw);
+        signed(pause.max(wish.unwrap_or_default()))
     }
-
-    /// Finds out what became of a submission that somebody else may have made.
-    async fn settle(&self, provider: &dyn Provider, claim: &Claim) -> Result<(), Error> {
-        st_log::info!(logger: LOG, "Submission was interrupted, asking the provider");
-        let certain_at =
-            claim.work.entry.lease.map_or_else(|| self.clock.now(), |it| it.resubmit_after);
-        self.look(provider, claim, certain_at).await
-    }
-
-    async fn look(
-        &self,
-        provider: &dyn Provider,
-        claim: &Claim,
-        certain_at: Timestamp,
-    ) -> Result<(), Error> {
-        let since = claim.work.entry.lease.map_or(claim.work.entry.queued_at, |it| it.since);
-        let asked_at = self.clock.now();
-        let found = provider.find_by_marker(marker(&claim.work), since).await;
-        let (job, token) = (claim.work.job.id, claim.work.entry.token);
-        let now = self.clock.now();
-        match found {
-            Ok(reports) => match reports.split_first() {
-                Some((first, others)) => {
-                    self.cancel_twins(provider, claim, others).await;
-                    self.adopt(provider, claim, first).await
-                }
-                None if asked_at < certain_at => {
-                    let until = certain_at.min(after(now, LOOK_AGAIN));
-                    self.store.hold(job, token, until, certain_at).await
-                }
-                None if self.cancel_requested(job).await? => {
-                    self.give_back(claim, Failure::Cancelled).await
-                }
-                None => {
-                    st_log::info!(logger: LOG, "Provider does not have the job, submitting it again");
-                    let until = after(now, LEASE);
-                    self.store.hold(job, token, until, after(now, SETTLE)).await?;
-                    Box::pin(self.submit(provider, claim, until)).await
-                }
-            },
-            // Better a job that somebody must submit again than one that is paid for twice.
-            Err(ProviderError::Permanent { message }) => {
-                self.give_back(claim, Failure::Final { error: message }).await
-            }
-            Err(error) => {
-                st_log::warning!(
-                    logger: LOG, error,
-                    "Provider could not be asked about the submission, trying again"
-                );
-                let wait = if let ProviderError::Transient { retry_after: Some(wish), .. } = error {
-                    SignedDuration::try_from(wish).ok()
-                } else {
-                    None
-                };
-                let until = after(now, wait.unwrap_or(ASK_AGAIN).max(LOOK_AGAIN));
-                self.store.hold(job, token, until, certain_at).await
-            }
-        }
-    }
-
-    async fn cancel_requested(&self, job: JobId) -> Result<bool, Error> {
-        let work = self.store.find_job(&st_store::JobRef::Id(job)).await?;
-        Ok(work.is_some_and(|work| work.entry.cancel_requested_at.is_some()))
-    }
-
-    /// More than one arrived after all: the oldest is kept, the others must not go on costing.
-    async fn cancel_twins(&self, provider: &dyn Provider, claim: &Claim, twins: &[Report]) {
-        for twin in twins {
-            let mut known = claim.work.clone();
-            known.job.provider_job_id = Some(twin.provider_job_id.clone());
-            let Some(known) = KnownJob::of(&known) else { continue };
-            let twin = twin.provider_job_id.as_str();
-            match provider.cancel(&known).await {
-                Ok(_report) => st_log::warning!(
-                    logger: LOG, provider_job_id = twin,
-                    "Job was at the provider twice, the later one is cancelled"
-                ),
-                Err(error) => st_log::error!(
-                    logger: LOG, provider_job_id = twin, error,
-                    "Job is at the provider twice and the later one could not be cancelled"
-                ),
-            }
-        }
-    }
-
-    /// Records that the provider has the job; cancels it there when that was asked meanwhile.
-    async fn adopt(
-        &self,
-        provider: &dyn Provider,
-        claim: &Claim,
-        report: &Report,
-    ) -> Result<(), Error> {
-        let (job, token) = (claim.work.job.id, claim.work.entry.token);
-        let work = self.store.record_submitted(job, token, report, self.clock.now()).await?;
-        st_log::info!(
-            logger: LOG,
-            provider_job_id = report.provider_job_id.as_str(),
-            status = work.job.status.as_str(),
-            "Job handed to {}", provider.name()
-        );
-        if work.entry.cancel_requested_at.is_some() && work.job.status.is_active() {
-            self.cancel_there(work).await;
-        }
-        Ok(())
-    }
-
-    async fn give_back(&self, claim: &Claim, failure: Failure) -> Result<(), Error> {
-        let (job, token) = (claim.work.job.id, claim.work.entry.token);
-        let (error, retry_at) = match &failure {
-            Failure::Passing { error, retry_at } => (error.clone(), Some(*retry_at)),
-            Failure::Final { error } => (error.clone(), None),
-            Failure::Cancelled => ("cancelled".to_owned(), None),
-        };
-        match self.store.give_back(job, token, failure, self.clock.now()).await? {
-            Retried::Waiting(attempt) => {
-                let retry_at = retry_at.map(|at| format!("{at:.3}")).unwrap_or_default();
-                st_log::warning!(
-                    logger: LOG, reason = error, next_attempt = attempt, retry_at,
-                    "Submission failed, trying again"
-                );
-            }
-            Retried::Exhausted => {
-                st_log::error!(logger: LOG, reason = error, "Submission failed for good");
-            }
-            Retried::Cancelled => {
-                st_log::info!(logger: LOG, "Job cancelled before it was submitted");
-            }
-        }
-        Ok(())
-    }
-
-    fn passing(&self, claim: &Claim, error: String, retry_after: Option<Duration>) -> Failure {
-        let draw = self.random.lock().unwrap_or_else(PoisonError::into_inner).f64();
-        let wait = self.backoff.delay(claim.work.entry.attempt, draw);
-        let wait = wait.max(retry_after.unwrap_or_default());
-        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-        Failure::Passing { error, retry_at: after(self.clock.now(), wait) }
-    }
-
-    async fn submission(&self, claim: &Claim) -> Result<Submission, Error> {
-        let job = &claim.work.job;
-        Ok(Submission {
-            marker: marker(&claim.work),
-            input: claim.input.clone(),
-            hardware_type: job.hardware_type.clone(),
-            settings: self.store.provider_config(&job.provider).await?,
-        })
-    }
-
-    async fn without_provider(&self, claim: &Claim, start: Start) {
-        let error = format!("provider {} is not configured", claim.work.job.provider);
-        let (job, token) = (claim.work.job.id, claim.work.entry.token);
-        let settled = match start {
-            Start::Fresh => self.give_back(claim, Failure::Final { error }).await,
-            Start::Rescued => {
-                st_log::warning!(
-                    logger: LOG,
-                    "Submission was interrupted and cannot be settled: its provider is not configured"
-                );
-                let now = self.clock.now();
-                self.store.hold(job, token, after(now, LEASE), after(now, SETTLE)).await
-            }
-        };
-        if let Err(error) = settled {
-            not_recorded(&error);
-        }
-    }
-}
-
-impl KnownJob {
-    /// What a provider must know of a job that it has; `None` when it does not have it.
-    pub fn of(work: &Work) -> Option<Self> {
-        Some(Self {
-            id: work.job.id,
-            provider_job_id: work.job.provider_job_id.clone()?,
-            correlation_id: work.job.correlation_id.clone(),
-            submitted_at: work.entry.started_at.unwrap_or(work.job.created_at),
-            hardware_type: work.job.hardware_type.clone(),
-        })
-    }
-}
-
-fn marker(work: &Work) -> Marker {
-    Marker { job: work.job.id, attempt: work.entry.attempt }
-}
-
-/// The fields that every line about a job carries.
-fn context(work: &Work) -> LogContext {
-    LogContext::new()
-        .field("job_id", work.job.id.to_string())
-        .field("provider", work.job.provider.as_str())
-        .field("attempt", work.entry.attempt)
-}
-
-fn not_recorded(error: &Error) {
-    st_log::error!(
-        logger: LOG, error = *error,
-        "What became of the job could not be recorded"
-    );
-}
-
-fn after(now: Timestamp, by: SignedDuration) -> Timestamp {
-    now.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -1,9 +1,11 @@
 //! Runs every background task in the same way.
 //!
-//! A task runs at the start, when its period is over, at the time that it asked for, and at once
-//! when it is signalled. Never twice at the same time. Each run has a deadline; a panic is caught;
-//! after a failure the next run waits a little longer each time. Stopping lets a run finish, within
-//! a deadline.
+//! A task runs at the start, when its period is over, after the wait that it asked for, and
+//! immediately when it is signalled. Two runs of a task never overlap. Each run has a deadline; a
+//! panic is caught; after a failure the next run waits a little longer each time. Stopping lets a run
+//! finish, within a deadline.
+//!
+//! All waits are monotonic; the wall clock is read only for the times that a task shows.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -12,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use jiff::Timestamp;
 use st_log::{Chain, CorrelationId, InScope, LogContext, Logger, get_logger};
 use st_store::Clock;
 use tokio::sync::watch;
@@ -22,13 +23,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::activator::Activator;
 use crate::status::{CurrentRun, LastRun, Outcome, TaskStatus};
-use crate::task::{Cycle, Reason, Report, Task, TaskId};
+use crate::task::{Cycle, Reason, RunSummary, Task, TaskId};
 
 const LOG: Logger = get_logger("simpletuner.cloud.background");
 
 /// After a failure the next run waits this long, then twice as long, and so on up to the period.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-/// A period is stretched by up to a tenth, so that many servers do not knock at the same moment.
+/// A period is stretched by up to a tenth, so that many servers do not call at the same moment.
 const JITTER: f64 = 0.1;
 
 /// The tasks before they run.
@@ -36,7 +37,7 @@ const JITTER: f64 = 0.1;
 pub struct Driver {
     clock: Arc<dyn Clock>,
     random: fastrand::Rng,
-    tasks: Vec<(Arc<dyn Task>, Activator)>,
+    tasks: Vec<Arc<dyn Task>>,
 }
 
 /// The tasks while they run. Dropping it stops nothing; see [`Running::stop`].
@@ -54,12 +55,12 @@ impl Driver {
         Self { clock, random: fastrand::Rng::with_seed(seed), tasks: Vec::new() }
     }
 
-    /// Adds a task; `activator` wakes it from then on.
-    pub fn register(&mut self, task: Arc<dyn Task>, activator: Activator) {
-        self.tasks.push((task, activator));
+    /// Adds a task.
+    pub fn register(&mut self, task: Arc<dyn Task>) {
+        self.tasks.push(task);
     }
 
-    /// Starts all tasks. Each runs at once.
+    /// Starts all tasks. Each runs immediately.
     pub fn start(mut self) -> Running {
         let mut running = Running {
             tasks: BTreeMap::new(),
@@ -67,7 +68,8 @@ impl Driver {
             stopping: CancellationToken::new(),
             aborting: CancellationToken::new(),
         };
-        for (task, activator) in std::mem::take(&mut self.tasks) {
+        for task in std::mem::take(&mut self.tasks) {
+            let activator = Activator::default();
             let status = TaskStatus {
                 id: task.id(),
                 period: task.timing().period,
@@ -87,7 +89,7 @@ impl Driver {
                 stopping: running.stopping.clone(),
                 failures: 0,
             };
-            running.track(task.run());
+            running.spawn_tracked(task.run_until_stopped());
         }
         running
     }
@@ -103,7 +105,7 @@ impl Running {
         let activators: Vec<Activator> =
             tasks.iter().filter_map(|id| Some(self.tasks.get(id)?.0.clone())).collect();
         let stopping = self.stopping.clone();
-        self.track(async move {
+        self.spawn_tracked(async move {
             loop {
                 tokio::select! {
                     () = stopping.cancelled() => return,
@@ -114,7 +116,7 @@ impl Running {
         });
     }
 
-    /// Makes a task run now. `false` when there is no such task.
+    /// Makes a task run now, or once more when it is running. `false` when there is no such task.
     pub fn activate(&self, id: TaskId) -> bool {
         self.tasks.get(&id).is_some_and(|(activator, _)| {
             activator.activate();
@@ -122,18 +124,18 @@ impl Running {
         })
     }
 
-    /// What the tasks show, now and whenever it changes.
+    /// The state of a task, now and whenever it changes; `None` when there is no such task.
     pub fn status(&self, id: TaskId) -> Option<watch::Receiver<TaskStatus>> {
         self.tasks.get(&id).map(|(_, status)| status.clone())
     }
 
-    /// What all tasks show now.
+    /// The state of all tasks now.
     pub fn statuses(&self) -> Vec<TaskStatus> {
         self.tasks.values().map(|(_, status)| status.borrow().clone()).collect()
     }
 
-    /// Begins nothing new, lets what runs finish within `deadline`, and gives up the rest: those
-    /// are returned. Stopping twice is harmless.
+    /// Begins nothing new, lets current runs finish within `deadline` and ends the others: the
+    /// tasks of those are returned. Stopping twice is harmless.
     pub async fn stop(&self, deadline: Duration) -> Vec<TaskId> {
         self.stopping.cancel();
         self.tracker.close();
@@ -151,7 +153,7 @@ impl Running {
         unfinished
     }
 
-    fn track(&self, work: impl Future<Output = ()> + Send + 'static) {
+    fn spawn_tracked(&self, work: impl Future<Output = ()> + Send + 'static) {
         let aborting = self.aborting.clone();
         let work = self.tracker.track_future(async move {
             tokio::select! {
@@ -159,12 +161,12 @@ impl Running {
                 () = aborting.cancelled() => {}
             }
         });
-        // A worker is nobody's request: it starts outside of every scope.
+        // A worker belongs to no request: it starts outside of every scope.
         drop(st_log::Scope::root().in_scope(|| st_log::spawn(work)));
     }
 }
 
-/// One task's life.
+/// One task with what its loop needs.
 struct Loop {
     task: Arc<dyn Task>,
     activator: Activator,
@@ -176,12 +178,12 @@ struct Loop {
 }
 
 impl Loop {
-    async fn run(mut self) {
+    async fn run_until_stopped(mut self) {
         let mut reason = Reason::Start;
         let mut iteration = 0;
         while !self.stopping.is_cancelled() {
             iteration += 1;
-            let wait = self.once(iteration, reason).await;
+            let wait = self.run_once(iteration, reason).await;
             reason = tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = tokio::time::sleep(wait) => Reason::Timer,
@@ -192,27 +194,26 @@ impl Loop {
     }
 
     /// One run; returns how long to wait for the next.
-    async fn once(&mut self, iteration: u64, reason: Reason) -> Duration {
-        let now = self.clock.now();
-        let run = CurrentRun { iteration, started_at: now, reason };
+    async fn run_once(&mut self, iteration: u64, reason: Reason) -> Duration {
+        let run = CurrentRun { iteration, started_at: self.clock.wall(), reason };
         self.status.send_modify(|status| {
             status.current = Some(run);
             status.next_run_at = None;
         });
         let began = Instant::now();
-        let cycle = Cycle { now, reason, stopping: self.stopping.clone() };
+        let cycle = Cycle { reason, stopping: self.stopping.clone() };
         let cycle_id = CorrelationId::generate();
         let context = LogContext::new().field("cycle_id", &cycle_id);
-        let (outcome, wake_at) =
-            self.guarded(&cycle).in_context(context).with_correlation_id(cycle_id).await;
+        let (outcome, wake_in) =
+            self.run_task(&cycle).in_context(context).with_correlation_id(cycle_id).await;
         self.failures = match &outcome {
             Outcome::Done { .. } => 0,
             Outcome::Failed { .. } | Outcome::Panicked { .. } | Outcome::TimedOut => {
                 self.failures.saturating_add(1)
             }
         };
-        let ended = self.clock.now();
-        let wait = self.wait(wake_at, ended);
+        let ended = self.clock.wall();
+        let wait = self.next_wait(wake_in);
         self.status.send_modify(|status| {
             status.current = None;
             if self.failures == 0 {
@@ -225,12 +226,12 @@ impl Loop {
     }
 
     /// Runs the task under its deadline, catches its panic, and reports what went wrong.
-    async fn guarded(&self, cycle: &Cycle) -> (Outcome, Option<Timestamp>) {
+    async fn run_task(&self, cycle: &Cycle) -> (Outcome, Option<Duration>) {
         let timing = self.task.timing();
         let id = self.task.id();
         let run = AssertUnwindSafe(self.task.run(cycle)).catch_unwind();
         match tokio::time::timeout(timing.deadline, run).await {
-            Ok(Ok(Ok(Report { counts, wake_at }))) => (Outcome::Done { counts }, wake_at),
+            Ok(Ok(Ok(RunSummary { counts, wake_in }))) => (Outcome::Done { counts }, wake_in),
             Ok(Ok(Err(failed))) => {
                 st_log::error!(
                     logger: LOG, task = %id, error = *failed.source, "{}", failed.message
@@ -246,30 +247,26 @@ impl Loop {
                 let seconds = timing.deadline.as_secs();
                 st_log::error!(
                     logger: LOG, task = %id, deadline_seconds = seconds,
-                    "Background task was given up at its deadline"
+                    "Background task exceeded its deadline"
                 );
                 (Outcome::TimedOut, None)
             }
         }
     }
 
-    fn wait(&mut self, wake_at: Option<Timestamp>, now: Timestamp) -> Duration {
+    fn next_wait(&mut self, wake_in: Option<Duration>) -> Duration {
         let period = self.task.timing().period;
         if self.failures > 0 {
             let doublings = (self.failures - 1).min(16);
             return FIRST_BACKOFF.saturating_mul(1 << doublings).min(period.max(FIRST_BACKOFF));
         }
         let jittered = period.mul_f64(1.0 + JITTER * self.random.f64());
-        match wake_at {
-            Some(at) => {
-                jittered.min(Duration::try_from(at.duration_since(now)).unwrap_or_default())
-            }
-            None => jittered,
-        }
+        wake_in.map_or(jittered, |wait| jittered.min(wait))
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+/// The message of a panic.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

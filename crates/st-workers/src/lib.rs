@@ -7,17 +7,17 @@ mod dispatch;
 mod driver;
 pub mod provider;
 mod providers;
+mod reminder;
 mod status;
 mod task;
 pub mod tasks;
 
-pub use activator::Activator;
 pub use background::{
     BackgroundConfig, BackgroundTasks, Unfinished, start_background_tasks, stop_background_tasks,
 };
 pub use backoff::Backoff;
-pub use dispatch::{Dispatcher, Start};
+pub use dispatch::Dispatcher;
 pub use driver::{Driver, Running};
 pub use providers::Providers;
 pub use status::{CurrentRun, LastRun, Outcome, TaskStatus};
-pub use task::{Cycle, Reason, Report, Task, TaskError, TaskId, Timing};
+pub use task::{Cycle, Reason, RunSummary, Task, TaskError, TaskId, Timing};

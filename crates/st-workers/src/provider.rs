@@ -1,7 +1,7 @@
 //! What a place that runs jobs must be able to do, in the terms of the domain.
 //!
-//! A provider knows nothing of the store, the queue or the tasks. It is told everything that a call
-//! needs and says what came of it; above all, when a call failed, whether it may have had an
+//! A provider knows nothing of the store, the queue or the tasks. It gets everything that a call
+//! needs and returns what came of it; above all, when a call failed, whether it may have had an
 //! effect.
 
 use std::error::Error as StdError;
@@ -12,32 +12,19 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use st_log::CorrelationId;
-use st_store::{JobId, JobType, ProviderConfig, ProviderJobId, ProviderName, Report};
+use st_store::{
+    AccountId, AtMostOnce, JobId, JobRecord, JobType, Marker, ProviderJobId, ProviderName,
+    ProviderSettings, ProviderStatus,
+};
 use tokio::sync::watch;
 
 pub mod local;
 pub mod replicate;
 
-/// What identifies one attempt at a job at its provider. It travels inside the job's input, so that
-/// the provider's own list shows whether an attempt arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Marker {
-    /// The job.
-    pub job: JobId,
-    /// The attempt, from 1.
-    pub attempt: u32,
-}
-
-impl fmt::Display for Marker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}.{}", self.job, self.attempt))
-    }
-}
-
 /// A job on its way to a provider.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Submission {
-    /// To be found at the provider afterwards.
+    /// Travels inside the job's input, so that the provider's own list shows whether it arrived.
     pub marker: Marker,
     /// What the submitter asked for: an object with `config` and, where given,
     /// `dataloader_config`, `config_name` and the other fields of the request.
@@ -45,22 +32,45 @@ pub struct Submission {
     /// The hardware that it asks for.
     pub hardware_type: Option<String>,
     /// The provider's settings, as they are now.
-    pub settings: ProviderConfig,
+    pub settings: ProviderSettings,
 }
 
-/// A job that the provider has.
+/// A job that a provider has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownJob {
-    /// Our name for it.
+pub struct RemoteJob {
+    /// Our identifier.
     pub id: JobId,
-    /// The provider's name for it.
+    /// The provider's identifier.
     pub provider_job_id: ProviderJobId,
     /// Its correlation ID: calls for this job alone carry it.
     pub correlation_id: CorrelationId,
-    /// When it was handed to the provider at the earliest, by our clock.
+    /// A lower bound for its creation at the provider, by our clock.
     pub submitted_at: Timestamp,
     /// The hardware that it asked for.
     pub hardware_type: Option<String>,
+}
+
+impl RemoteJob {
+    /// What a provider must know of a job that it has or had; `None` when it never had it.
+    pub fn of(record: &JobRecord) -> Option<Self> {
+        let job = record.job();
+        Some(Self {
+            id: job.id,
+            provider_job_id: record.provider_job_id()?.clone(),
+            correlation_id: job.correlation_id.clone(),
+            submitted_at: record.entry().started_at.unwrap_or(job.created_at),
+            hardware_type: job.hardware_type.clone(),
+        })
+    }
+}
+
+/// A provider job that carries one of our markers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundJob {
+    /// The attempt that it came from.
+    pub marker: Marker,
+    /// What the provider reports about it.
+    pub status: ProviderStatus,
 }
 
 /// Why a call to a provider did not do what was asked.
@@ -84,7 +94,7 @@ pub enum ProviderError {
         /// What went wrong.
         message: String,
     },
-    /// The provider does not know us.
+    /// The provider does not accept our credentials.
     #[error("{message}")]
     Unauthorized {
         /// What went wrong.
@@ -98,7 +108,7 @@ pub enum ProviderError {
     UnknownOutcome {
         /// What went wrong.
         message: String,
-        /// How long the call may still be on its way.
+        /// How long after the end of the call it may still arrive.
         may_arrive_for: Duration,
         /// The cause below.
         #[source]
@@ -106,50 +116,64 @@ pub enum ProviderError {
     },
 }
 
-/// Whose account a provider works for.
+/// The account that a provider works for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// The account's name.
+    /// The account's name at the provider.
     pub username: String,
 }
 
 /// A place that runs jobs.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
-    /// What it is called in requests, in the store and in the log.
+    /// Its name in requests, in the store and in the log.
     fn name(&self) -> &ProviderName;
 
     /// Whether its jobs run on this machine or elsewhere.
     fn job_type(&self) -> JobType;
 
+    /// How it makes sure that one submission becomes at most one job.
+    fn guarantee(&self) -> AtMostOnce;
+
+    /// How long after the end of a call a submission may still arrive, at least. A failed call may
+    /// ask for more.
+    fn may_arrive_for(&self) -> Duration {
+        Duration::from_mins(2)
+    }
+
+    /// The account that submits, where it is known. What another account's list does not show
+    /// proves nothing.
+    fn account(&self) -> Option<AccountId> {
+        None
+    }
+
     /// Says what is wrong with a job's input before it is queued; the text fits behind a colon.
     /// `settings` are the provider's settings as they are now.
-    fn check(&self, input: &Value, settings: &ProviderConfig) -> Result<(), String>;
+    fn check(&self, input: &Value, settings: &ProviderSettings) -> Result<(), String>;
 
-    /// Hands a job over. At most one call per marker may have an effect that nobody learns of; the
-    /// caller sees to that.
-    async fn submit(&self, submission: &Submission) -> Result<Report, ProviderError>;
+    /// Submits a job. At most one call is made per marker; the caller sees to that.
+    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, ProviderError>;
 
-    /// What has become of one job.
-    async fn status(&self, job: &KnownJob) -> Result<Report, ProviderError>;
+    /// The status of many jobs, in whatever way costs the fewest calls. One answer for each job, in
+    /// their order.
+    async fn statuses(&self, jobs: &[RemoteJob]) -> Vec<Result<ProviderStatus, ProviderError>>;
 
-    /// What has become of many jobs, in whatever way costs the fewest calls. One answer for each
-    /// job, in their order.
-    async fn statuses(&self, jobs: &[KnownJob]) -> Vec<Result<Report, ProviderError>>;
-
-    /// Ends a job; one that is over already stays as it is.
-    async fn cancel(&self, job: &KnownJob) -> Result<Report, ProviderError>;
+    /// Cancels a job; one that is over already stays as it is.
+    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError>;
 
     /// What the job printed so far.
-    async fn logs(&self, job: &KnownJob) -> Result<String, ProviderError>;
+    async fn logs(&self, job: &RemoteJob) -> Result<String, ProviderError>;
 
-    /// All jobs that carry the marker, oldest first, among those handed over since `since`.
-    /// [`ProviderError::Permanent`] when that cannot be told, now or ever.
+    /// The jobs at the provider that carry the marker of this attempt, or of any attempt of the job
+    /// when `attempt` is `None`: those created since `since`, oldest first, one for each provider
+    /// job ID. An empty answer means that there is none. [`ProviderError::Permanent`] when that
+    /// cannot be found out, now or ever; every other error says nothing about the job.
     async fn find_by_marker(
         &self,
-        marker: Marker,
+        job: JobId,
+        attempt: Option<u32>,
         since: Timestamp,
-    ) -> Result<Vec<Report>, ProviderError>;
+    ) -> Result<Vec<FoundJob>, ProviderError>;
 
     /// Changes whenever the provider learns by itself that one of its jobs may have changed; `None`
     /// where it has to be asked.
@@ -157,6 +181,6 @@ pub trait Provider: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Whether the provider knows us, and as whom.
+    /// Whether the provider accepts our credentials, and for which account.
     async fn validate(&self) -> Result<Account, ProviderError>;
 }

@@ -12,12 +12,12 @@ use crate::provider::Provider;
 pub struct Providers(Arc<BTreeMap<ProviderName, Arc<dyn Provider>>>);
 
 impl Providers {
-    /// The provider of that name.
+    /// The provider of that name, if it is configured.
     pub fn get(&self, name: &ProviderName) -> Option<Arc<dyn Provider>> {
         self.0.get(name).cloned()
     }
 
-    /// All of them, by name.
+    /// All configured providers, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Provider>> {
         self.0.values()
     }

@@ -1,4 +1,4 @@
-//! What a task shows: whether it runs, and how its last run went.
+//! The observable state of a task: its current run and how the last one went.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use jiff::Timestamp;
 
 use crate::task::{Reason, TaskId};
 
-/// A run that goes on.
+/// A run that has not ended yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CurrentRun {
-    /// Counts the runs since the start, from 1.
+    /// Counts the runs since the start of the driver, from 1.
     pub iteration: u64,
-    /// When it began.
+    /// When it began, by the wall clock.
     pub started_at: Timestamp,
-    /// Why.
+    /// Why it began.
     pub reason: Reason,
 }
 
@@ -22,17 +22,17 @@ pub struct CurrentRun {
 pub enum Outcome {
     /// It did its work.
     Done {
-        /// How much of what.
+        /// How many objects of each kind it handled.
         counts: Vec<(&'static str, u64)>,
     },
     /// It failed.
     Failed {
-        /// Why, with all causes.
+        /// The error with all its causes.
         error: String,
     },
-    /// It panicked: a fault of this program.
+    /// It panicked: a bug of this program.
     Panicked {
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
     /// It did not end before its deadline.
@@ -51,30 +51,30 @@ impl Outcome {
     }
 }
 
-/// A run that is over.
+/// A run that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastRun {
     /// The run.
     pub run: CurrentRun,
-    /// How long it took.
+    /// Its duration.
     pub elapsed: Duration,
     /// How it ended.
     pub outcome: Outcome,
 }
 
-/// What a task shows.
+/// The observable state of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskStatus {
-    /// Which task.
+    /// The task.
     pub id: TaskId,
-    /// Its period.
+    /// From the end of a run to the next one, when nothing wakes it sooner.
     pub period: Duration,
-    /// The run that goes on.
+    /// The run that has not ended yet; `None` between runs.
     pub current: Option<CurrentRun>,
-    /// The run before.
+    /// The latest run that has ended; `None` before the first.
     pub last: Option<LastRun>,
-    /// When a run last did its work.
+    /// When a run last succeeded, by the wall clock.
     pub last_success_at: Option<Timestamp>,
-    /// When it runs next, unless something wakes it sooner.
+    /// When it runs next unless something wakes it sooner; `None` during a run.
     pub next_run_at: Option<Timestamp>,
 }

@@ -1,6 +1,6 @@
 //! What a background task is.
 //!
-//! A task is a reconciler: it gets no input, looks at the state and moves it. Running it once too
+//! A task is a reconciler: it gets no input, reads the state and moves it on. Running it once too
 //! often is harmless, running it late is only late.
 
 use std::error::Error as StdError;
@@ -8,7 +8,6 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 /// The name of a task: the key of its section in the configuration, and its name in the API, in
@@ -49,9 +48,9 @@ impl fmt::Display for TaskId {
 pub enum Reason {
     /// The driver started.
     Start,
-    /// Its period was over, or the time that it had asked for had come.
+    /// Its period was over, or the wait that it had asked for.
     Timer,
-    /// Somebody asked for it, or something changed.
+    /// A request, or a change of what it works on.
     Signal,
 }
 
@@ -69,9 +68,7 @@ impl Reason {
 /// One run, as the task sees it.
 #[derive(Debug, Clone)]
 pub struct Cycle {
-    /// When it began.
-    pub now: Timestamp,
-    /// Why.
+    /// Why it began.
     pub reason: Reason,
     /// Cancelled when the program stops: begin nothing new.
     pub stopping: CancellationToken,
@@ -79,20 +76,20 @@ pub struct Cycle {
 
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// How much of what; the names are those of the log messages.
+pub struct RunSummary {
+    /// How many objects of each kind it handled; the names are those of the log messages.
     pub counts: Vec<(&'static str, u64)>,
-    /// When to run again, where that is sooner than the period.
-    pub wake_at: Option<Timestamp>,
+    /// How long until it should run again, where that is sooner than the period.
+    pub wake_in: Option<Duration>,
 }
 
 /// A run that failed as a whole.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct TaskError {
-    /// What the log says.
+    /// The message of the log line.
     pub message: &'static str,
-    /// Why.
+    /// The cause.
     #[source]
     pub source: Box<dyn StdError + Send + Sync>,
 }
@@ -111,7 +108,7 @@ impl TaskError {
 pub struct Timing {
     /// From the end of a run to the next one, when nothing wakes it sooner.
     pub period: Duration,
-    /// After this a run is given up; what it had committed stays.
+    /// After this a run is ended; what it had committed stays.
     pub deadline: Duration,
 }
 
@@ -121,9 +118,9 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// Its name.
     fn id(&self) -> TaskId;
 
-    /// Its timing.
+    /// How often it runs, and for how long at most.
     fn timing(&self) -> Timing;
 
     /// Runs once.
-    async fn run(&self, cycle: &Cycle) -> Result<Report, TaskError>;
+    async fn run(&self, cycle: &Cycle) -> Result<RunSummary, TaskError>;
 }

@@ -4,14 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Value, json};
-use st_log::{LogContext, Logger, get_logger};
+use st_log::{Logger, get_logger};
 use st_store::{
-    ApprovalId, ApprovalStatus, Condition, Decision, NewRule, ProviderName, RequestFilter, Role,
-    Rule, RuleId, Verdict, Work,
+    ApprovalId, ApprovalStatus, Condition, Decision, JobRecord, NewRule, PageRequest, ProviderName,
+    RequestFilter, Role, Rule, RuleId, UserId, Verdict,
 };
 
 use super::body::{Body, Name, Query};
-use super::{Api, Time};
+use super::{Api, Caller, Time, log_damaged};
 use crate::fields::Fields;
 use crate::problem::Problem;
 
@@ -41,7 +41,7 @@ struct RuleView {
 }
 
 impl From<Rule> for RuleView {
-    fn from(Rule { id, rule }: Rule) -> Self {
+    fn from(Rule { id, rule, created_at }: Rule) -> Self {
         Self {
             id: id.0,
             name: rule.name,
@@ -56,7 +56,7 @@ impl From<Rule> for RuleView {
             applies_to_level: rule.applies_to_level.map(Role::as_str),
             exempt_levels: rule.exempt_levels.into_iter().map(Role::as_str).collect(),
             required_approver_level: rule.required_approver_level.as_str(),
-            created_at: Time(rule.created_at),
+            created_at: Time(created_at),
             created_by: rule.created_by.to_string(),
         }
     }
@@ -85,23 +85,26 @@ struct RequestView {
 }
 
 impl RequestView {
-    fn of(work: Work) -> Option<Self> {
-        let Work { job, entry, approval, .. } = work;
-        let request = approval?;
+    /// The job's request; `None` where its job needs none.
+    fn of(record: &JobRecord) -> Option<Self> {
+        let job = record.job();
+        let approval = record.approval()?;
+        let request = approval.request();
+        let review = approval.review();
         Some(Self {
             id: request.id.0,
             job_id: job.id.to_string(),
             user_id: job.owner.user.to_string(),
             rule_id: request.rule_id.0,
-            status: request.status.as_str(),
-            reason: request.reason,
+            status: approval.status().as_str(),
+            reason: request.reason.clone(),
             provider: job.provider.to_string(),
-            config_name: job.config_name,
-            estimated_cost: entry.estimated_cost,
-            hardware_type: job.hardware_type,
-            reviewed_by: request.reviewed_by.map(|user| user.to_string()),
-            reviewed_at: request.reviewed_at.map(Time),
-            review_notes: request.review_notes,
+            config_name: job.config_name.clone(),
+            estimated_cost: record.entry().estimated_cost,
+            hardware_type: job.hardware_type.clone(),
+            reviewed_by: review.map(|review| review.by.to_string()),
+            reviewed_at: review.and(approval.settled_at()).map(Time),
+            review_notes: review.and_then(|review| review.notes.clone()),
             created_at: Time(request.created_at),
             requested_at: Time(request.created_at),
             expires_at: Time(request.expires_at),
@@ -136,8 +139,12 @@ pub(crate) async fn rule(State(api): State<Api>, Name(id): Name) -> Result<Json<
     Ok(Json(json!(RuleView::from(rule))))
 }
 
-pub(crate) async fn add_rule(State(api): State<Api>, body: Body) -> Result<Json<Value>, Problem> {
-    let rule = read_rule(&api, body.fields())?;
+pub(crate) async fn add_rule(
+    State(api): State<Api>,
+    caller: Caller,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let rule = read_rule(body.fields(), caller.user)?;
     let rule = api.store.add_rule(rule).await?;
     st_log::info!(
         logger: LOG, rule_id = rule.id.0, name = rule.rule.name.as_str(),
@@ -147,7 +154,7 @@ pub(crate) async fn add_rule(State(api): State<Api>, body: Body) -> Result<Json<
     Ok(Json(json!(RuleView::from(rule))))
 }
 
-fn read_rule(api: &Api, mut fields: Fields) -> Result<NewRule, Problem> {
+fn read_rule(mut fields: Fields, created_by: UserId) -> Result<NewRule, Problem> {
     let name = fields.non_empty_string("name", 200);
     let name = fields.require(name, "name");
     let condition = fields.word::<Condition>("condition");
@@ -187,8 +194,7 @@ fn read_rule(api: &Api, mut fields: Fields) -> Result<NewRule, Problem> {
         applies_to_level,
         exempt_levels,
         required_approver_level: required,
-        created_by: api.caller().user,
-        created_at: api.clock.now(),
+        created_by,
     })
 }
 
@@ -203,9 +209,10 @@ pub(crate) async fn requests(
     let pending = RequestFilter { status: Some(ApprovalStatus::Pending) };
     let filter = if pending_only { pending } else { RequestFilter { status } };
     let found = api.store.list_requests(filter, page).await?;
-    let open = st_store::PageRequest { limit: 1, offset: 0 };
+    log_damaged(&found.damaged);
+    let open = PageRequest { limit: 1, offset: 0 };
     let pending_count = api.store.list_requests(pending, open).await?.total;
-    let requests: Vec<RequestView> = found.items.into_iter().filter_map(RequestView::of).collect();
+    let requests: Vec<RequestView> = found.items.iter().filter_map(RequestView::of).collect();
     Ok(Json(json!({
         "requests": requests,
         "total": found.total,
@@ -226,12 +233,13 @@ pub(crate) async fn request(
     Name(name): Name,
 ) -> Result<Json<Value>, Problem> {
     let found = api.store.find_request(request_id(&name)?).await?;
-    let view = found.and_then(RequestView::of).ok_or_else(|| no_request(&name))?;
+    let view = found.as_ref().and_then(RequestView::of).ok_or_else(|| no_request(&name))?;
     Ok(Json(json!(view)))
 }
 
 pub(crate) async fn approve(
     State(api): State<Api>,
+    caller: Caller,
     Name(name): Name,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
@@ -239,11 +247,13 @@ pub(crate) async fn approve(
     let notes = fields.non_empty_string("notes", MAX_TEXT);
     let reason = fields.non_empty_string("reason", MAX_TEXT);
     fields.finish().map_err(Problem::invalid)?;
-    decide(&api, &name, Verdict::Approve, notes.or(reason)).await
+    let decision = Decision { verdict: Verdict::Approve, by: caller.user, notes: notes.or(reason) };
+    decide(&api, &name, decision).await
 }
 
 pub(crate) async fn reject(
     State(api): State<Api>,
+    caller: Caller,
     Name(name): Name,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
@@ -251,46 +261,46 @@ pub(crate) async fn reject(
     let reason = fields.non_empty_string("reason", MAX_TEXT);
     let reason = fields.require(reason, "reason");
     fields.finish().map_err(Problem::invalid)?;
-    decide(&api, &name, Verdict::Reject, reason).await
+    let decision = Decision { verdict: Verdict::Reject, by: caller.user, notes: reason };
+    decide(&api, &name, decision).await
 }
 
-async fn decide(
-    api: &Api,
-    name: &str,
-    verdict: Verdict,
-    notes: Option<String>,
-) -> Result<Json<Value>, Problem> {
+async fn decide(api: &Api, name: &str, decision: Decision) -> Result<Json<Value>, Problem> {
     let id = request_id(name)?;
-    let by = api.caller().user;
-    let decision = Decision { verdict, by: by.clone(), notes: notes.clone() };
-    let work = api.store.decide(id, &decision, api.clock.now()).await?;
-    let context = LogContext::new()
-        .field("job_id", work.job.id.to_string())
-        .field("approval_id", id.0)
-        .field("user_id", by.as_str());
-    let job_id = work.job.id.to_string();
-    let tell = || {
-        let _in_context = context.clone().enter();
-        match verdict {
+    let record = api.store.decide(id, &decision).await?;
+    log_decision(&record, id, &decision);
+    let mut answer =
+        json!({"success": true, "request_id": id.0, "job_id": record.id().to_string()});
+    if let Value::Object(answer) = &mut answer {
+        let by = decision.by.as_str().into();
+        match decision.verdict {
             Verdict::Approve => {
-                st_log::info!(logger: LOG, "Approval given");
+                answer.insert("approved_by".to_owned(), by);
             }
             Verdict::Reject => {
-                st_log::info!(logger: LOG, reason = notes.as_deref(), "Approval refused");
+                answer.insert("rejected_by".to_owned(), by);
+                let reason = decision.notes.unwrap_or_default();
+                answer.insert("reason".to_owned(), reason.into());
             }
-        }
-    };
-    st_log::with_correlation_id(work.job.correlation_id.clone(), tell);
-    let mut answer = json!({"success": true, "request_id": id.0, "job_id": job_id});
-    if let Value::Object(answer) = &mut answer {
-        let (key, reason) = match verdict {
-            Verdict::Approve => ("approved_by", None),
-            Verdict::Reject => ("rejected_by", Some(notes.unwrap_or_default())),
-        };
-        answer.insert(key.to_owned(), by.as_str().into());
-        if let Some(reason) = reason {
-            answer.insert("reason".to_owned(), reason.into());
         }
     }
     Ok(Json(answer))
+}
+
+fn log_decision(record: &JobRecord, id: ApprovalId, decision: &Decision) {
+    let Decision { verdict, by, notes } = decision;
+    record.in_log_scope(|| match verdict {
+        Verdict::Approve => {
+            st_log::info!(
+                logger: LOG, approval_id = id.0, user_id = by.as_str(),
+                "Approval given"
+            );
+        }
+        Verdict::Reject => {
+            st_log::info!(
+                logger: LOG, approval_id = id.0, user_id = by.as_str(), reason = notes.as_deref(),
+                "Approval refused"
+            );
+        }
+    });
 }

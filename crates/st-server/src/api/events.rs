@@ -1,12 +1,14 @@
 //! Events as they are committed, over Server-Sent Events.
 //!
-//! The stream reads the event log from the row after the last one that it sent, so a client that
-//! comes back with `Last-Event-ID` gets what it missed, once, also after a restart of the server. A
-//! slow client holds up only itself.
+//! A stream reads the event log from the row after the last one that it sent, so a client that
+//! comes back with `Last-Event-ID` gets what it missed, once, also after a restart of the server.
+//! A client whose position this log does not have gets `resync`. A slow client delays only itself.
+
+mod view;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -15,16 +17,18 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Value, json};
+use serde_json::json;
 use st_log::{Logger, get_logger};
-use st_store::{ApprovalStatus, Change, Event, EventId, JobStatus, QueueStatus, Store};
+use st_store::{DamagedRow, Event, EventId, EventPage, JobId};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
 
+use super::Api;
 use super::body::Query;
-use super::{Api, Time};
+use super::jobs::find;
 use crate::problem::Problem;
+
+pub(super) use view::EventView;
 
 const LOG: Logger = get_logger("simpletuner.cloud.events");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -32,84 +36,69 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How many events are read at a time.
 const CHUNK: u32 = 256;
 
-/// An event as clients see it.
-pub(crate) fn json(event: &Event) -> Value {
-    let Event { event, .. } = event;
-    let mut data = json!({
-        "type": event.change.event_type(),
-        "job_id": event.job_id.to_string(),
-        "source": event.source.as_str(),
-        "correlation_id": event.correlation_id.as_str(),
-        "timestamp": Time(event.at),
-    });
-    let (status, previous) = match &event.change {
-        Change::Job { from, to } => (to.as_str(), from.map(JobStatus::as_str)),
-        Change::Queue { from, to } => (to.as_str(), from.map(QueueStatus::as_str)),
-        Change::Approval { id, from, to, message } => {
-            if let Value::Object(data) = &mut data {
-                data.insert("approval_id".to_owned(), id.0.into());
-                data.insert("message".to_owned(), message.as_str().into());
-            }
-            (to.as_str(), from.map(ApprovalStatus::as_str))
-        }
-    };
-    if let Value::Object(data) = &mut data {
-        data.insert("status".to_owned(), status.into());
-        data.insert("previous_status".to_owned(), previous.into());
-    }
-    data
+/// How a stream names its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// Not at all: a browser gives them all to `onmessage`.
+    Message,
+    /// By their type.
+    Named,
 }
 
 /// One client's stream.
 struct Follower {
-    store: Arc<dyn Store>,
+    api: Api,
     committed: watch::Receiver<EventId>,
-    stopping: CancellationToken,
+    /// The position in the log up to which everything was sent or skipped.
     sent: EventId,
+    /// Whether the log must be read although nothing new was committed: only that shows whether it
+    /// knows the client's position.
+    unread: bool,
+    /// Only events of this job.
+    job: Option<JobId>,
     ready: VecDeque<Frame>,
     heartbeat: Interval,
-    named: bool,
-    /// Given back when the client is gone.
+    format: Format,
+    /// Released when the client is gone.
     _permit: OwnedSemaphorePermit,
+}
+
+/// What a client asks for. Other names in the query are ignored: pages add some to get around
+/// caches.
+#[derive(Debug)]
+struct Wanted {
+    format: Format,
+    after: Option<EventId>,
+    job: Option<String>,
 }
 
 pub(crate) async fn stream(
     State(api): State<Api>,
     headers: HeaderMap,
-    mut query: Query,
+    query: Query,
 ) -> Result<Response, Problem> {
-    let in_query = query.0.integer("last_event_id", 0..=i64::MAX);
-    let format = query.0.string("format");
-    query.finish()?;
-    let in_header = match headers.get(LAST_EVENT_ID) {
+    let wanted = Wanted::read(&headers, query)?;
+    let job = match &wanted.job {
+        Some(name) => Some(find(&api, name).await?.id()),
         None => None,
-        Some(value) => {
-            let id = value.to_str().ok().and_then(|text| text.parse::<EventId>().ok());
-            let wrong = || Problem::bad_request("bad_event_id", "Last-Event-ID must be a number");
-            Some(id.filter(|id| id.0 >= 0).ok_or_else(wrong)?)
-        }
     };
     let permit = Arc::clone(&api.shared.streams).try_acquire_owned().map_err(|_none_left| {
         Problem::unavailable("too_many_streams", "too many event streams are open")
     })?;
     let committed = api.store.last_event();
-    let last = *committed.borrow();
-    let asked = in_header.or(in_query.map(EventId));
+    let newest = *committed.borrow();
     let mut follower = Follower {
-        store: Arc::clone(&api.store),
+        api,
         committed,
-        stopping: api.shared.stopping.clone(),
-        sent: asked.unwrap_or(last).min(last),
+        sent: wanted.after.unwrap_or(newest),
+        unread: wanted.after.is_some(),
+        job,
         ready: VecDeque::new(),
         heartbeat: heartbeat(),
-        named: format.as_deref() != Some("message"),
+        format: wanted.format,
         _permit: permit,
     };
-    follower.tell("connection", None, &json!({"type": "connected"}));
-    if asked.is_some_and(|asked| asked > last) {
-        // The client knows events that this log never had: another database, or a restored one.
-        follower.tell("resync", None, &json!({"type": "resync"}));
-    }
+    follower.push_notice("connection");
     let frames = stream::unfold(follower, |mut follower| async {
         let frame = follower.next().await?;
         Some((Ok::<_, Infallible>(frame), follower))
@@ -119,6 +108,34 @@ pub(crate) async fn stream(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+impl Wanted {
+    fn read(headers: &HeaderMap, Query(mut query): Query) -> Result<Self, Problem> {
+        let format = match query.string("format").as_deref() {
+            None | Some("" | "message") => Format::Message,
+            Some("named") => Format::Named,
+            Some(other) => {
+                let detail = format!("unknown format {other:?}, expected message or named");
+                return Err(Problem::bad_request("unknown_format", detail));
+            }
+        };
+        // A browser that comes back sends the header, with the query of its first request.
+        let header = headers.get(LAST_EVENT_ID);
+        let header = header.map(|value| value.to_str().unwrap_or("?").to_owned());
+        let given = [header, query.string("last_event_id"), query.string("lastEventId")];
+        let after = given.into_iter().flatten().find(|text| !text.is_empty());
+        let after = after.map(|text| event_id(&text)).transpose()?;
+        let job = query.string("job_id").filter(|name| !name.is_empty());
+        Ok(Self { format, after, job })
+    }
+}
+
+/// A position in the log.
+fn event_id(text: &str) -> Result<EventId, Problem> {
+    text.parse::<EventId>().ok().filter(|id| id.0 >= 0).ok_or_else(|| {
+        Problem::bad_request("bad_event_id", "the last event ID must be a number of at least 0")
+    })
 }
 
 fn heartbeat() -> Interval {
@@ -134,24 +151,24 @@ impl Follower {
             if let Some(frame) = self.ready.pop_front() {
                 return Some(frame);
             }
-            // Marked as seen before the log is read: what is committed after that wakes us again.
-            if *self.committed.borrow_and_update() > self.sent {
-                self.read().await?;
+            // Marked as seen *before* the log is read, so that a commit during the read wakes the
+            // stream again.
+            let newest = *self.committed.borrow_and_update();
+            if self.unread || newest > self.sent {
+                self.read(newest).await?;
                 continue;
             }
             tokio::select! {
-                () = self.stopping.cancelled() => return None,
+                () = self.api.shared.stopping.cancelled() => return None,
                 changed = self.committed.changed() => changed.ok()?,
-                _ = self.heartbeat.tick() => {
-                    self.tell("heartbeat", None, &json!({"type": "heartbeat"}));
-                }
+                _ = self.heartbeat.tick() => self.push_notice("heartbeat"),
             }
         }
     }
 
-    async fn read(&mut self) -> Option<()> {
-        let events = match self.store.events_after(self.sent, CHUNK).await {
-            Ok(events) => events,
+    async fn read(&mut self, newest: EventId) -> Option<()> {
+        let page = match self.api.store.events_after(self.sent, CHUNK).await {
+            Ok(page) => page,
             Err(error) => {
                 // The client comes back with the last ID that it got.
                 st_log::warning!(
@@ -161,25 +178,57 @@ impl Follower {
                 return None;
             }
         };
-        if events.is_empty() {
-            // The newest events are gone already, with the jobs that they were about.
-            self.sent = *self.committed.borrow();
+        self.unread = false;
+        let EventPage { events, damaged, next, resync } = page;
+        if resync {
+            self.push_notice("resync");
+            self.sent = newest;
+            return Some(());
         }
-        for event in events {
-            self.sent = event.id;
-            self.tell(event.event.change.event_type(), Some(event.id), &json(&event));
+        log_skipped(&self.api, &damaged);
+        // Where nothing is left to read, the newest events are gone already, with their jobs.
+        let read_any = !events.is_empty() || !damaged.is_empty();
+        self.sent = next.filter(|_| read_any).unwrap_or(newest);
+        for event in &events {
+            if !self.wants(event) {
+                continue;
+            }
+            let frame = self.frame(event.event.change.event_type()).id(event.id.to_string());
+            self.ready.push_back(frame.data(json!(EventView::of(event)).to_string()));
         }
         Some(())
     }
 
-    fn tell(&mut self, name: &str, id: Option<EventId>, data: &Value) {
-        let mut frame = Frame::default().data(data.to_string());
-        if self.named {
-            frame = frame.event(name);
+    fn wants(&self, event: &Event) -> bool {
+        self.job.is_none_or(|job| event.event.change.job() == Some(job))
+    }
+
+    fn frame(&self, name: &str) -> Frame {
+        match self.format {
+            Format::Message => Frame::default(),
+            Format::Named => Frame::default().event(name),
         }
-        if let Some(id) = id {
-            frame = frame.id(id.to_string());
-        }
+    }
+
+    /// A frame about the stream itself. It has no ID, so the client's position stays.
+    fn push_notice(&mut self, kind: &str) {
+        let frame = self.frame(kind).data(json!({"type": kind}).to_string());
         self.ready.push_back(frame);
+    }
+}
+
+/// Logs the events that streams skip because they cannot be read: once, however many streams meet
+/// them.
+fn log_skipped(api: &Api, damaged: &[DamagedRow]) {
+    for row in damaged {
+        let mut logged = api.shared.damaged_events.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = logged.insert(row.key.clone());
+        drop(logged);
+        if is_new {
+            st_log::warning!(
+                logger: LOG, row = row.to_string(),
+                "Damaged event is left out of the event stream"
+            );
+        }
     }
 }

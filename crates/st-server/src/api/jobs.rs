@@ -1,23 +1,34 @@
 //! Jobs over HTTP.
 
+mod cancel;
 pub(crate) mod submit;
+
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use st_store::{JobFilter, JobRef, JobStatus, JobType, ProviderName, QueueStatus, UserId, Work};
-use st_workers::provider::{KnownJob, ProviderError};
+use st_store::{
+    EventId, JobFilter, JobId, JobRecord, JobRef, JobStatus, JobType, ProviderJobId, ProviderName,
+    QueueStatus, UserId,
+};
+use st_workers::provider::{ProviderError, RemoteJob};
 
 use super::body::{Name, Query};
-use super::{Api, Time};
+use super::{Api, Time, events, log_damaged, providers};
 use crate::problem::Problem;
+
+pub(crate) use cancel::cancel;
+
+/// How many events of a job are listed when the request does not say.
+const EVENTS: u32 = 100;
 
 /// A job as clients see it.
 #[derive(Debug, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "the fields are those of the interface")]
-pub(crate) struct JobView {
+struct JobView {
     job_id: String,
     job_type: &'static str,
     provider: String,
@@ -44,49 +55,80 @@ pub(crate) struct JobView {
 }
 
 impl JobView {
-    fn of(work: Work, queue_position: Option<u64>, now: Timestamp) -> Self {
-        let Work { job, entry, .. } = work;
+    fn of(record: &JobRecord, queue_position: Option<u64>, now: Timestamp) -> Self {
+        let (job, status) = (record.job(), record.status());
         Self {
             job_id: job.id.to_string(),
             job_type: job.job_type.as_str(),
             provider: job.provider.to_string(),
-            status: job.status.as_str(),
+            status: status.as_str(),
+            config_name: job.config_name.clone(),
             created_at: Time(job.created_at),
             started_at: job.started_at.map(Time),
             completed_at: job.completed_at.map(Time),
             finished_at: job.completed_at.map(Time),
             cost_usd: job.cost_usd,
+            hardware_type: job.hardware_type.clone(),
+            error_message: job.error_message.clone(),
+            output_url: job.output_url.clone(),
             user_id: job.owner.user.to_string(),
-            is_terminal: job.status.is_terminal(),
-            is_active: job.status.is_active(),
+            metadata: job.metadata.clone(),
+            is_terminal: status.is_terminal(),
+            is_active: status.is_active(),
             duration_seconds: job.duration_seconds(now),
             queue_position,
-            provider_job_id: job.provider_job_id.as_ref().map(ToString::to_string),
-            attempt: entry.attempt,
+            provider_job_id: record.provider_job_id().map(ToString::to_string),
+            attempt: shown_attempt(record),
             correlation_id: job.correlation_id.to_string(),
-            cancel_requested: entry.cancel_requested_at.is_some() && job.status.is_active(),
-            config_name: job.config_name,
-            hardware_type: job.hardware_type,
-            error_message: job.error_message,
-            output_url: job.output_url,
-            metadata: job.metadata,
+            cancel_requested: record.cancel_requested(),
         }
     }
 }
 
-/// Where a waiting job stands.
-async fn position(api: &Api, work: &Work) -> Result<Option<u64>, Problem> {
-    if work.entry.status == QueueStatus::Pending {
-        Ok(api.store.position(work.job.id).await?)
-    } else {
-        Ok(None)
-    }
+/// The attempt that clients see: the first one also before it began.
+pub(super) fn shown_attempt(record: &JobRecord) -> u32 {
+    record.entry().attempt.max(1)
 }
 
-/// The job of that name, ours or the provider's.
-pub(crate) async fn find(api: &Api, name: &str) -> Result<Work, Problem> {
-    let found = api.store.find_job(&JobRef::parse(name)).await?;
-    found.ok_or_else(|| Problem::not_found(format!("there is no job {name:?}")))
+/// The queue positions of those of the jobs that wait to be claimed, in one call for all of them.
+pub(super) async fn positions(
+    api: &Api,
+    records: &[JobRecord],
+) -> Result<BTreeMap<JobId, u64>, Problem> {
+    let waiting = records.iter().filter(|it| it.queue_status() == QueueStatus::Pending);
+    let waiting: Vec<JobId> = waiting.map(JobRecord::id).collect();
+    if waiting.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let standings = api.store.standings(&waiting).await?;
+    let known = waiting.into_iter().zip(standings);
+    Ok(known.filter_map(|(job, standing)| Some((job, standing?.position))).collect())
+}
+
+/// The queue position of one job, if it waits to be claimed.
+pub(super) async fn position(api: &Api, record: &JobRecord) -> Result<Option<u64>, Problem> {
+    let positions = positions(api, std::slice::from_ref(record)).await?;
+    Ok(positions.get(&record.id()).copied())
+}
+
+/// The job with this ID, ours or a provider's. A provider's may be formed like ours, and two
+/// providers may use the same.
+pub(super) async fn find(api: &Api, name: &str) -> Result<JobRecord, Problem> {
+    if let Ok(id) = name.parse()
+        && let Some(record) = api.store.find_job(&JobRef::Id(id)).await?
+    {
+        return Ok(record);
+    }
+    let mut found = Vec::new();
+    for provider in providers::names(api) {
+        let job = JobRef::Provider { provider, id: ProviderJobId::new(name) };
+        found.extend(api.store.find_job(&job).await?);
+    }
+    if found.len() > 1 {
+        let jobs: Vec<JobId> = found.iter().map(JobRecord::id).collect();
+        return Err(Problem::ambiguous_job(name, &jobs));
+    }
+    found.pop().ok_or_else(|| Problem::not_found(format!("there is no job {name:?}")))
 }
 
 pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Json<Value>, Problem> {
@@ -112,55 +154,59 @@ pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Jso
     }
     query.finish()?;
     let found = api.store.list_jobs(&filter, page).await?;
-    let full = found.items.len() as u64 >= u64::from(page.limit);
-    let next = found.items.last().filter(|_| full).map(|work| work.job.id.to_string());
-    let now = api.clock.now();
-    let mut jobs = Vec::with_capacity(found.items.len());
-    for work in found.items {
-        let position = position(&api, &work).await?;
-        jobs.push(JobView::of(work, position, now));
-    }
+    log_damaged(&found.damaged);
+    let rows = (found.items.len() + found.damaged.len()) as u64;
+    let full = rows >= u64::from(page.limit);
+    let next = found.items.last().filter(|_| full).map(|record| record.id().to_string());
+    let positions = positions(&api, &found.items).await?;
+    let now = api.store.now();
+    let jobs: Vec<JobView> = found
+        .items
+        .iter()
+        .map(|record| JobView::of(record, positions.get(&record.id()).copied(), now))
+        .collect();
     Ok(Json(json!({"jobs": jobs, "total": found.total, "next": next})))
 }
 
 pub(crate) async fn show(State(api): State<Api>, Name(name): Name) -> Result<Json<Value>, Problem> {
-    let work = find(&api, &name).await?;
-    let position = position(&api, &work).await?;
-    Ok(Json(json!({"job": JobView::of(work, position, api.clock.now())})))
-}
-
-pub(crate) async fn cancel(
-    State(api): State<Api>,
-    Name(name): Name,
-) -> Result<Json<Value>, Problem> {
-    let work = find(&api, &name).await?;
-    let work = api.background.cancel(work.job.id).await?;
-    Ok(Json(json!({
-        "success": true,
-        "job_id": work.job.id.to_string(),
-        "status": work.job.status.as_str(),
-    })))
+    let record = find(&api, &name).await?;
+    let position = position(&api, &record).await?;
+    Ok(Json(json!({"job": JobView::of(&record, position, api.store.now())})))
 }
 
 pub(crate) async fn history(
     State(api): State<Api>,
     Name(name): Name,
+    mut query: Query,
 ) -> Result<Json<Value>, Problem> {
-    let work = find(&api, &name).await?;
-    let events = api.store.job_events(work.job.id).await?;
-    let events: Vec<Value> = events.iter().map(super::events::json).collect();
-    Ok(Json(json!({"job_id": work.job.id.to_string(), "events": events})))
+    let after = EventId(query.0.integer("cursor", 0..=i64::MAX).unwrap_or(0));
+    let limit = query.0.integer("limit", 1..=500);
+    query.finish()?;
+    let limit = limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(EVENTS);
+    let record = find(&api, &name).await?;
+    let page = api.store.job_events(record.id(), after, limit).await?;
+    log_damaged(&page.damaged);
+    let rows = (page.events.len() + page.damaged.len()) as u64;
+    let next = page.next.filter(|_| rows >= u64::from(limit));
+    let events: Vec<events::EventView<'_>> =
+        page.events.iter().map(events::EventView::of).collect();
+    Ok(Json(json!({
+        "job_id": record.id().to_string(),
+        "events": events,
+        "next": next.map(|id| id.0),
+    })))
 }
 
 pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Json<Value>, Problem> {
-    let work = find(&api, &name).await?;
-    let logs = match KnownJob::of(&work) {
+    let record = find(&api, &name).await?;
+    let logs = match RemoteJob::of(&record) {
         None => String::new(),
-        Some(known) => {
-            let provider = api.providers.get(&work.job.provider).ok_or_else(|| {
-                Problem::provider(format!("provider {} is not configured", work.job.provider))
+        Some(remote) => {
+            let provider = &record.job().provider;
+            let provider = api.providers.get(provider).ok_or_else(|| {
+                Problem::provider(format!("provider {provider} is not configured"))
             })?;
-            match provider.logs(&known).await {
+            match provider.logs(&remote).await {
                 Ok(logs) => logs,
                 Err(ProviderError::NotFound) => {
                     return Err(Problem::not_found("the provider no longer has the job's logs"));
@@ -169,5 +215,5 @@ pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Jso
             }
         }
     };
-    Ok(Json(json!({"job_id": work.job.id.to_string(), "logs": logs})))
+    Ok(Json(json!({"job_id": record.id().to_string(), "logs": logs})))
 }

@@ -24,13 +24,14 @@ pub(crate) async fn set_level(State(api): State<Api>, body: Body) -> Result<Json
     fields.finish().map_err(Problem::invalid)?;
     if let Some(level) = level {
         let text = level.to_string();
-        let tell = || st_log::warning!(logger: LOG, log_level = text.as_str(), "Log level changed");
+        let log_change =
+            || st_log::warning!(logger: LOG, log_level = text.as_str(), "Log level changed");
         // Under whichever of the two levels it can be seen.
         if level.level_of(LOG.name()) <= Level::Warning {
             api.shared.log.set_level(level);
-            tell();
+            log_change();
         } else {
-            tell();
+            log_change();
             api.shared.log.set_level(level);
         }
     }

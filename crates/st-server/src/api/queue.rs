@@ -2,14 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use st_store::{JobType, Limit, Limits, Priority, QueueFilter, QueueStats, QueueStatus, Work};
+use st_store::{
+    JobRecord, JobType, Limit, Limits, LimitsPatch, Priority, QueueFilter, QueueStats, QueueStatus,
+    Stage, Waiting,
+};
 use st_workers::TaskId;
 
 use super::body::{Body, Name, Query};
-use super::jobs::find;
-use super::{Api, Time};
+use super::jobs::{find, positions, shown_attempt};
+use super::{Api, Caller, Time, log_damaged};
 use crate::problem::Problem;
 
 /// A queue entry as clients see it.
@@ -41,33 +45,46 @@ struct EntryView {
 }
 
 impl EntryView {
-    fn of(work: Work, position: Option<u64>) -> Self {
-        let Work { job, entry, approval, .. } = work;
+    fn of(record: &JobRecord, position: Option<u64>) -> Self {
+        let (job, entry) = (record.job(), record.entry());
+        let approval = record.approval();
         Self {
             id: entry.id.0,
             job_id: job.id.to_string(),
             user_id: job.owner.user.to_string(),
-            team_id: job.owner.team.map(|team| team.to_string()),
-            org_id: job.owner.org.map(|org| org.to_string()),
+            team_id: job.owner.team.as_ref().map(ToString::to_string),
+            org_id: job.owner.org.as_ref().map(ToString::to_string),
             provider: job.provider.to_string(),
-            config_name: job.config_name,
+            config_name: job.config_name.clone(),
             priority: entry.priority.get(),
             priority_name: entry.effective_priority().name(),
             priority_override: entry.priority_override.map(Priority::get),
             effective_priority: entry.effective_priority().get(),
-            status: entry.status.as_str(),
+            status: record.queue_status().as_str(),
             position,
             queued_at: Time(entry.queued_at),
             started_at: entry.started_at.map(Time),
-            completed_at: entry.completed_at.map(Time),
+            completed_at: record.ended_at().map(Time),
             estimated_cost: entry.estimated_cost,
             requires_approval: approval.is_some(),
-            approval_id: approval.map(|request| request.id.0),
-            attempt: entry.attempt,
+            approval_id: approval.map(|approval| approval.request().id.0),
+            attempt: shown_attempt(record),
             max_attempts: entry.max_attempts,
-            error_message: entry.error_message,
-            not_before: entry.not_before.map(Time),
+            error_message: entry.error_message.clone(),
+            not_before: not_before(record).map(Time),
         }
+    }
+}
+
+/// The time before which a waiting job is not claimed, if there is one.
+fn not_before(record: &JobRecord) -> Option<Timestamp> {
+    match record.stage() {
+        Stage::Waiting(Waiting { due }) => due.at(),
+        Stage::Blocked(_)
+        | Stage::Claimed(_)
+        | Stage::Held(_)
+        | Stage::AtProvider(_)
+        | Stage::Finished(_) => None,
     }
 }
 
@@ -88,11 +105,13 @@ pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Jso
     let include_completed = query.0.boolean("include_completed").unwrap_or(false);
     query.finish()?;
     let found = api.store.list_entries(QueueFilter { status, include_completed }, page).await?;
-    let mut entries = Vec::with_capacity(found.items.len());
-    for work in found.items {
-        let position = api.store.position(work.job.id).await?;
-        entries.push(EntryView::of(work, position));
-    }
+    log_damaged(&found.damaged);
+    let positions = positions(&api, &found.items).await?;
+    let entries: Vec<EntryView> = found
+        .items
+        .iter()
+        .map(|record| EntryView::of(record, positions.get(&record.id()).copied()))
+        .collect();
     let counted = api.store.queue_stats().await?;
     Ok(Json(json!({
         "entries": entries,
@@ -104,7 +123,7 @@ pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Jso
 
 pub(crate) async fn stats(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     let stats = api.store.queue_stats().await?;
-    let now = api.clock.now();
+    let now = api.store.now();
     let oldest = stats.oldest_claimable_at;
     let oldest = oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
     let by_status: Map<String, Value> = QueueStatus::ALL
@@ -136,7 +155,7 @@ async fn local(api: &Api) -> Result<Value, Problem> {
     let Some(provider) = api.providers.iter().find(|it| it.job_type() == JobType::Local) else {
         return Ok(Value::Null);
     };
-    let running = api.store.list_active(provider.name(), None, 500).await?.len();
+    let running = api.store.list_at_provider(provider.name(), None, 500).await?.len();
     let limits = api.store.limits().await?;
     Ok(json!({"running_jobs": running, "max_concurrent_jobs": limits.local}))
 }
@@ -145,15 +164,15 @@ pub(crate) async fn position(
     State(api): State<Api>,
     Name(name): Name,
 ) -> Result<Json<Value>, Problem> {
-    let work = find(&api, &name).await?;
-    let position = api.store.position(work.job.id).await?;
+    let record = find(&api, &name).await?;
+    let position = super::jobs::position(&api, &record).await?;
     let stats = api.store.queue_stats().await?;
     Ok(Json(json!({
-        "job_id": work.job.id.to_string(),
+        "job_id": record.id().to_string(),
         "position": position,
-        "status": work.entry.status.as_str(),
-        "priority": work.entry.effective_priority().name(),
-        "queued_at": Time(work.entry.queued_at),
+        "status": record.queue_status().as_str(),
+        "priority": record.entry().effective_priority().name(),
+        "queued_at": Time(record.entry().queued_at),
         "estimated_wait_seconds": position.and_then(|it| estimate(it, &stats)),
     })))
 }
@@ -179,24 +198,22 @@ pub(crate) async fn limits(State(api): State<Api>) -> Result<Json<Value>, Proble
     Ok(Json(Value::Object(limits_view(&api.store.limits().await?))))
 }
 
-pub(crate) async fn set_limits(State(api): State<Api>, body: Body) -> Result<Json<Value>, Problem> {
+pub(crate) async fn set_limits(
+    State(api): State<Api>,
+    caller: Caller,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
     let mut fields = body.fields();
-    let mut read = |limit: Limit, now: u32| {
-        let given = fields.integer(limit.as_str(), 1..=i64::from(limit.largest()));
-        given.and_then(|number| u32::try_from(number).ok()).unwrap_or(now)
-    };
-    let now = api.store.limits().await?;
-    let mut limits = Limits {
-        global: read(Limit::Global, now.global),
-        per_user: read(Limit::User, now.per_user),
-        per_team: read(Limit::Team, now.per_team),
-        per_org: read(Limit::Org, now.per_org),
-        local: read(Limit::Local, now.local),
-        fair_share: now.fair_share,
-    };
-    limits.fair_share = fields.boolean("enable_fair_share").unwrap_or(now.fair_share);
+    let mut patch = LimitsPatch::default();
+    for &limit in Limit::ALL {
+        let value = fields.integer(limit.as_str(), 1..=i64::from(limit.largest()));
+        if let Some(value) = value.and_then(|value| u32::try_from(value).ok()) {
+            patch.set(limit, value);
+        }
+    }
+    patch.fair_share = fields.boolean("enable_fair_share");
     fields.finish().map_err(Problem::invalid)?;
-    api.store.set_limits(limits, api.clock.now()).await?;
+    let limits = api.store.patch_limits(patch, &caller.actor()).await?;
     api.background.activate(TaskId::QueueProcessing);
     let mut view = limits_view(&limits);
     view.insert("success".to_owned(), true.into());

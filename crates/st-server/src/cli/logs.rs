@@ -111,7 +111,7 @@ impl Logs {
             return super::fail(super::EXIT_USAGE, message);
         }
         let color = self.color.is_on(environment, io::stdout().is_terminal());
-        let filter = Filter::new(self.flags, SystemClock.now());
+        let filter = Filter::new(self.flags, SystemClock.wall());
         let mut viewer = Viewer::new(filter, Pretty { color }, io::stdout().lock());
         let mut code = ExitCode::SUCCESS;
         for source in &sources {

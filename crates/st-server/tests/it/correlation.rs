@@ -39,8 +39,8 @@ async fn a_hostile_correlation_id_is_replaced_and_a_good_one_kept() {
     for hostile in ["x\", \"level\": \"CRITICAL", "two words", "", &"x".repeat(129)] {
         let id = answered(&server, &[hostile]).await;
         assert_eq!(id.len(), 12, "{hostile} became {id}");
-        let told = of_id(&server.log(), &id);
-        assert_eq!(told[0]["extra"]["longest"], hostile.len(), "{told:?}");
+        let lines = of_id(&server.log(), &id);
+        assert_eq!(lines[0]["extra"]["longest"], hostile.len(), "{lines:?}");
     }
     let log = std::fs::read_to_string(server.log_file()).unwrap();
     assert!(!log.contains("\"level\": \"CRITICAL\"") && !log.contains("two words"));
@@ -87,7 +87,7 @@ async fn a_stream_is_read_under_the_id_of_its_request() {
 
     let headers = [(ID, "stream-1"), ("last-event-id", "0")];
     let stream = ask(&server, Method::GET, "/api/events", &headers).await;
-    assert!(stream.text().await.unwrap().contains("connected"));
+    assert!(stream.text().await.unwrap().contains("\"type\":\"connection\""));
 
     let lines = of_id(&server.log(), "stream-1");
     let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
@@ -152,6 +152,12 @@ async fn errors_carry_their_stack_where_that_is_switched_on() {
     let lines = of_id(&server.log(), "failed-1");
     let [failed, answered] = &lines[..] else { panic!("{lines:?}") };
     assert_eq!(failed["message"], "Request failed");
-    assert!(failed["stack_info"].as_str().unwrap().contains("problem.rs"), "{failed}");
+    assert_eq!(failed["extra"]["method"], "GET");
+    assert_eq!(failed["extra"]["path"], "/api/cloud/jobs");
+    assert_eq!(
+        (&failed["extra"]["status"], &answered["extra"]["status"]),
+        (&500.into(), &500.into())
+    );
+    assert!(failed["stack_info"].as_str().unwrap().contains("correlation.rs"), "{failed}");
     assert_eq!(answered.get("stack_info"), None);
 }

@@ -12,6 +12,9 @@ use crate::support::{PATIENCE, Server};
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) id: Option<i64>,
+    /// The name of the event, which is `message` where it has none.
+    pub(crate) name: String,
+    /// The type in its data.
     pub(crate) kind: String,
     pub(crate) data: Value,
 }
@@ -65,14 +68,16 @@ impl Events {
 }
 
 fn parse(event: &str) -> Option<Seen> {
-    let mut seen = Seen { id: None, kind: "message".to_owned(), data: Value::Null };
+    let (name, kind) = ("message".to_owned(), String::new());
+    let mut seen = Seen { id: None, name, kind, data: Value::Null };
     let mut has_data = false;
     for line in event.lines() {
         match line.split_once(": ") {
             Some(("id", id)) => seen.id = id.parse().ok(),
-            Some(("event", kind)) => kind.clone_into(&mut seen.kind),
+            Some(("event", name)) => name.clone_into(&mut seen.name),
             Some(("data", data)) => {
                 seen.data = serde_json::from_str(data).unwrap();
+                seen.data["type"].as_str().unwrap().clone_into(&mut seen.kind);
                 has_data = true;
             }
             Some(_) | None => {}

@@ -8,6 +8,7 @@
 )]
 
 mod correlation;
+mod damage;
 mod events;
 mod input;
 mod local;

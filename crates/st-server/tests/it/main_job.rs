@@ -66,6 +66,14 @@ async fn a_job_goes_from_the_request_to_its_end_under_one_correlation_id() {
         .collect();
     assert_eq!(statuses, ["pending", "uploading", "queued", "running", "completed"]);
     assert!(seen.iter().all(|it| it.id.is_none() || it.data["correlation_id"] == "e2e-0001"));
+    assert!(seen.iter().all(|it| it.name == "message"), "browsers give these to `onmessage`");
+    let history = server.get(&format!("/api/cloud/jobs/{id}/events")).await.body;
+    let streamed: Vec<&Value> =
+        seen.iter().filter(|it| it.id.is_some()).map(|it| &it.data).collect();
+    let listed: Vec<&Value> = history["events"].as_array().unwrap().iter().collect();
+    assert_eq!(listed[..streamed.len().min(listed.len())], streamed);
+    let at_provider = job["provider_job_id"].as_str().unwrap();
+    assert_eq!(server.job(at_provider).await["job_id"], id.as_str());
 
     let lines = server.log();
     let mine = lines.iter().filter(|line| line["correlation_id"] == "e2e-0001");
@@ -81,7 +89,7 @@ async fn a_job_goes_from_the_request_to_its_end_under_one_correlation_id() {
 }
 
 #[tokio::test]
-async fn limits_hold_at_the_provider_and_positions_are_told() {
+async fn limits_hold_at_the_provider_and_positions_are_shown() {
     let (replicate, server) = with_replicate().await;
     replicate.world().hold("processing");
     let mut jobs = Vec::new();
@@ -145,7 +153,11 @@ async fn a_running_job_is_cancelled_at_the_provider_once() {
     server.until(&job, "running").await;
     let cancelled = server.post(&format!("/api/cloud/jobs/{job}/cancel"), json!({})).await;
     assert_eq!(cancelled.status, 200);
+    assert!(cancelled.body["message"].is_string(), "{:?}", cancelled.body);
     server.until(&job, "cancelled").await;
+    let history = server.get(&format!("/api/cloud/jobs/{job}/events")).await.body;
+    let last = history["events"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["to"], &last["actor"]["name"]), (&json!("cancelled"), &json!("local")));
     let requests = replicate.world().requests();
     assert_eq!(requests.iter().filter(|it| it.path.ends_with("/cancel")).count(), 1);
     assert_eq!(live(&replicate), 0);

@@ -1,30 +1,57 @@
 //! Approvals in memory.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{MemoryStore, State, page};
+use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
-    ApprovalId, ApprovalStatus, Decision, JobId, NewRule, Page, PageRequest, RequestFilter, Rule,
-    RuleId, Work,
+    Approval, ApprovalId, Decision, JobId, JobRecord, NewRule, Page, PageRequest, RequestFilter,
+    Rule, RuleId, Stage,
 };
-use crate::repo::{ApprovalRepo, Expiry};
+use crate::repo::{ApprovalRepo, Expiry, until};
 
 impl State {
-    fn job_of(&self, id: ApprovalId) -> Option<JobId> {
-        let is = |work: &&Work| work.approval.as_ref().is_some_and(|request| request.id == id);
-        self.works.values().find(is).map(|work| work.job.id)
+    /// Jobs that have or had a request, with it.
+    fn requests(&self) -> impl Iterator<Item = (Approval<'_>, &JobRecord)> {
+        self.records.values().filter_map(|record| Some((record.approval()?, record)))
     }
 
-    fn open_requests(&self) -> impl Iterator<Item = (Timestamp, ApprovalId, JobId)> {
-        self.works.values().filter_map(|work| {
-            let request = work.approval.as_ref()?;
-            let open = request.status == ApprovalStatus::Pending;
-            open.then_some((request.expires_at, request.id, work.job.id))
+    fn request(&self, id: ApprovalId) -> Option<&JobRecord> {
+        let mut requests = self.requests();
+        requests.find(|(approval, _)| approval.request().id == id).map(|(_, record)| record)
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = (Timestamp, ApprovalId, JobId)> {
+        self.records.values().filter_map(|record| match record.stage() {
+            Stage::Blocked(request) => Some((request.expires_at, request.id, record.id())),
+            Stage::Waiting(_)
+            | Stage::Claimed(_)
+            | Stage::Held(_)
+            | Stage::AtProvider(_)
+            | Stage::Finished(_) => None,
         })
+    }
+
+    fn expire(&mut self, max: u32, moment: Moment) -> Result<Expiry> {
+        let Moment { now, clock_confirmed } = moment;
+        let mut due: Vec<_> =
+            self.deadlines().filter(|&(expires_at, ..)| expires_at <= now).collect();
+        if !clock_confirmed {
+            return Ok(Expiry { clock_unconfirmed: !due.is_empty(), ..Expiry::default() });
+        }
+        due.sort_unstable();
+        let more = due.len() > max as usize;
+        due.truncate(max as usize);
+        let mut expired = Vec::with_capacity(due.len());
+        for (.., job) in due {
+            let ((), record) = self.step(job, |record| Ok(record.expire(now)?))?;
+            expired.push(record);
+        }
+        Ok(Expiry { expired, damaged: Vec::new(), more, clock_unconfirmed: false })
     }
 }
 
@@ -32,72 +59,59 @@ impl State {
 impl ApprovalRepo for MemoryStore {
     async fn add_rule(&self, rule: NewRule) -> Result<Rule> {
         rule.check()?;
-        let mut state = self.state();
-        let last = state.rules.iter().map(|rule| rule.id.0).max().unwrap_or(0);
-        let rule = Rule { id: RuleId(last + 1), rule };
-        state.rules.push(rule.clone());
-        state.rules.sort_by_key(|rule| (Reverse(rule.rule.priority), rule.id));
-        Ok(rule)
+        self.write(|state, Moment { now, .. }| {
+            let last = state.rules.iter().map(|rule| rule.id.0).max().unwrap_or(0);
+            let rule = Rule { id: RuleId(last + 1), rule, created_at: now };
+            state.rules.push(rule.clone());
+            state.rules.sort_by_key(|rule| (Reverse(rule.rule.priority), rule.id));
+            Ok(rule)
+        })
     }
 
     async fn find_rule(&self, id: RuleId) -> Result<Option<Rule>> {
-        Ok(self.state().rules.iter().find(|rule| rule.id == id).cloned())
+        Ok(self.read()?.rules.iter().find(|rule| rule.id == id).cloned())
     }
 
     async fn list_rules(&self) -> Result<Vec<Rule>> {
-        Ok(self.state().rules.clone())
+        Ok(self.read()?.rules.clone())
     }
 
     async fn list_requests(
         &self,
         filter: RequestFilter,
         request: PageRequest,
-    ) -> Result<Page<Work>> {
-        let state = self.state();
-        let mut found: Vec<(ApprovalId, &Work)> = state
-            .works
-            .values()
-            .filter_map(|work| Some((work.approval.as_ref()?, work)))
-            .filter(|(asked, _)| filter.status.is_none_or(|status| asked.status == status))
-            .map(|(asked, work)| (asked.id, work))
+    ) -> Result<Page<JobRecord>> {
+        let state = self.read()?;
+        let mut found: Vec<_> = state
+            .requests()
+            .filter(|(approval, _)| filter.status.is_none_or(|it| approval.status() == it))
             .collect();
-        found.sort_by_key(|(id, _)| Reverse(*id));
+        found.sort_by_key(|(approval, _)| Reverse(approval.request().id));
         let total = found.len() as u64;
-        let items = page(found.into_iter().map(|(_, work)| work.clone()), request);
-        Ok(Page { items, total })
+        let items = page(found.into_iter().map(|(_, record)| record.clone()), request);
+        Ok(Page { items, total, damaged: Vec::new() })
     }
 
-    async fn find_request(&self, id: ApprovalId) -> Result<Option<Work>> {
-        let state = self.state();
-        Ok(state.job_of(id).and_then(|job| state.works.get(&job).cloned()))
+    async fn find_request(&self, id: ApprovalId) -> Result<Option<JobRecord>> {
+        Ok(self.read()?.request(id).cloned())
     }
 
-    async fn decide(&self, id: ApprovalId, decision: &Decision, now: Timestamp) -> Result<Work> {
-        self.write(|state| {
+    async fn decide(&self, id: ApprovalId, decision: &Decision) -> Result<JobRecord> {
+        self.write(|state, Moment { now, clock_confirmed }| {
             let missing = || Error::NotFound { what: "approval request", id: id.to_string() };
-            let job = state.job_of(id).ok_or_else(missing)?;
-            let ((), work) = state.step(job, |work| Ok(work.decide(decision, now)?))?;
-            Ok(work)
+            let job = state.request(id).map(JobRecord::id).ok_or_else(missing)?;
+            let ((), record) =
+                state.step(job, |record| Ok(record.decide(decision, now, clock_confirmed)?))?;
+            Ok(record)
         })
     }
 
-    async fn expire(&self, max: u32, now: Timestamp) -> Result<Expiry> {
-        self.write(|state| {
-            let mut due: Vec<_> =
-                state.open_requests().filter(|(expires_at, ..)| *expires_at <= now).collect();
-            due.sort_unstable();
-            let more = due.len() > max as usize;
-            due.truncate(max as usize);
-            let mut expired = Vec::with_capacity(due.len());
-            for (.., job) in due {
-                let ((), work) = state.step(job, |work| Ok(work.expire(now)?))?;
-                expired.push(work);
-            }
-            Ok(Expiry { expired, more })
-        })
+    async fn expire(&self, max: u32) -> Result<Expiry> {
+        self.write(|state, moment| state.expire(max, moment))
     }
 
-    async fn next_expiry(&self) -> Result<Option<Timestamp>> {
-        Ok(self.state().open_requests().map(|(expires_at, ..)| expires_at).min())
+    async fn next_expiry(&self) -> Result<Option<Duration>> {
+        let next = self.read()?.deadlines().map(|(expires_at, ..)| expires_at).min();
+        Ok(next.map(|expires_at| until(self.clock.now(), expires_at)))
     }
 }

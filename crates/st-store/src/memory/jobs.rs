@@ -1,153 +1,127 @@
 //! Jobs in memory.
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::{Key, MemoryStore, State, page};
+use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
-use crate::model::job::to_millis;
 use crate::model::rule::first_match;
-use crate::model::step::Cancelling;
 use crate::model::{
-    ApprovalId, AttemptToken, Facts, Idempotency, JobFilter, JobId, NewJob, Page, PageRequest,
-    ProviderName, QueueEntryId, QueueStatus, Report, Rule, Source, UserId, Work,
+    Actor, ApprovalId, CancelOutcome, InvalidJob, JobCounts, JobFilter, JobId, JobRecord,
+    KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderName, QueueEntryId, RULE_WINDOW,
+    Rule, RuleInput, Stage, StoredKey, after,
 };
 use crate::repo::{JobRef, JobRepo, Submitted};
 
 impl State {
-    fn earlier(
-        &self,
-        user: &UserId,
-        idempotency: &Idempotency,
-        now: Timestamp,
-    ) -> Result<Option<Work>> {
-        let key = self.keys.get(&(user.clone(), idempotency.key.clone()));
-        match key.filter(|key| key.expires_at > now) {
-            None => Ok(None),
-            Some(key) if key.digest == idempotency.digest => self.load(key.job).map(Some),
-            Some(_) => Err(Error::IdempotencyMismatch { key: idempotency.key.clone() }),
+    fn submit(&mut self, new: NewJob, moment: Moment) -> Result<Submitted> {
+        let Moment { now, .. } = moment;
+        check(&new, now)?;
+        if let Some(earlier) = self.earlier_submission(&new, moment)? {
+            return Ok(Submitted { record: earlier, repeated: true });
         }
-    }
-
-    fn asking_rule(&self, new: &NewJob, now: Timestamp) -> Result<Option<Rule>> {
-        let day_ago = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
-        let own = || self.works.values().filter(|work| work.job.owner.user == new.owner.user);
-        let facts = Facts {
-            estimated_cost: new.estimated_cost,
-            hardware_type: new.hardware_type.as_deref(),
-            provider: &new.provider,
-            role: new.role,
-            config_name: new.config_name.as_deref(),
-            daily_jobs: own().filter(|work| work.job.created_at > day_ago).count() as u64,
-            all_jobs: own().count() as u64,
-        };
-        Ok(first_match(&self.rules, &facts)?.cloned())
-    }
-
-    fn submit(&mut self, new: NewJob, now: Timestamp) -> Result<Submitted> {
-        if let Some(idempotency) = &new.idempotency
-            && let Some(work) = self.earlier(&new.owner.user, idempotency, now)?
-        {
-            return Ok(Submitted { work, repeated: true });
+        let rule = self.requiring_rule(&new, now)?;
+        self.last_entry_id += 1;
+        self.last_approval_id += i64::from(rule.is_some());
+        let ids = (QueueEntryId(self.last_entry_id), ApprovalId(self.last_approval_id));
+        let record = JobRecord::submit(&new, rule.as_ref(), ids, (now, self.epoch));
+        let record = self.save(record);
+        if let Some(idempotency) = new.idempotency {
+            let stored = StoredKey::new(&idempotency, new.id, now);
+            self.keys.insert((new.owner.user, idempotency.key), stored);
         }
-        let rule = self.asking_rule(&new, now)?;
-        if self.works.contains_key(&new.id) {
-            let source = format!("there is a job {} already", new.id).into();
-            return Err(Error::Database { operation: "store a job", source });
-        }
-        self.entries += 1;
-        self.approvals += i64::from(rule.is_some());
-        let ids = (QueueEntryId(self.entries), ApprovalId(self.approvals));
-        let work = Work::submit(&new, rule.as_ref(), ids, now);
-        let work = self.save(work);
         self.inputs.insert(new.id, new.input);
-        if let Some(Idempotency { key, digest, expires_at }) = new.idempotency {
-            let key = (new.owner.user, key);
-            let expires_at = to_millis(expires_at);
-            self.keys.insert(key, Key { digest, job: new.id, expires_at });
-        }
-        Ok(Submitted { work, repeated: false })
+        Ok(Submitted { record, repeated: false })
     }
 
-    fn at_providers(&self) -> impl Iterator<Item = &Work> {
-        self.works.values().filter(|work| work.entry.status == QueueStatus::Running)
+    /// The job that an earlier submission with the same key or the same ID made.
+    fn earlier_submission(&self, new: &NewJob, moment: Moment) -> Result<Option<JobRecord>> {
+        if let Some(idempotency) = &new.idempotency {
+            let stored = self.keys.get(&(new.owner.user.clone(), idempotency.key.clone()));
+            match idempotency.verdict(stored, moment.now, moment.clock_confirmed) {
+                KeyVerdict::Repeated(job) => return self.load(job).map(Some),
+                KeyVerdict::Mismatch => {
+                    return Err(Error::IdempotencyMismatch { key: idempotency.key.clone() });
+                }
+                KeyVerdict::New => {}
+            }
+        }
+        Ok(self.records.get(&new.id).cloned())
     }
+
+    fn requiring_rule(&self, new: &NewJob, now: Timestamp) -> Result<Option<Rule>> {
+        let since = after(now, -RULE_WINDOW);
+        let created = || {
+            let jobs = self.records.values().map(JobRecord::job);
+            jobs.filter(|job| job.owner.user == new.owner.user).map(|job| job.created_at)
+        };
+        let recent = created().filter(|&at| at > since).count() as u64;
+        let jobs = JobCounts { recent, all: created().count() as u64 };
+        Ok(first_match(&self.rules, &RuleInput::of(new, jobs))?.cloned())
+    }
+}
+
+/// Refuses a submission that could not be stored, or whose date is too far ahead.
+fn check(new: &NewJob, now: Timestamp) -> Result<()> {
+    new.check()?;
+    if new.run_after.is_some_and(|at| at > after(now, MAX_RUN_AFTER)) {
+        let (field, legal) = ("run_after", "at most 10 years ahead");
+        return Err(InvalidJob::OutOfRange { field, legal }.into());
+    }
+    Ok(())
 }
 
 #[async_trait]
 impl JobRepo for MemoryStore {
-    async fn submit(&self, new: NewJob, now: Timestamp) -> Result<Submitted> {
-        self.write(|state| state.submit(new, now))
+    async fn submit(&self, new: NewJob) -> Result<Submitted> {
+        self.write(|state, moment| state.submit(new, moment))
     }
 
-    async fn find_job(&self, job: &JobRef) -> Result<Option<Work>> {
-        let state = self.state();
+    async fn find_job(&self, job: &JobRef) -> Result<Option<JobRecord>> {
+        let state = self.read()?;
         Ok(match job {
-            JobRef::Id(id) => state.works.get(id).cloned(),
-            JobRef::Provider(name) => {
-                let is = |work: &&Work| {
-                    work.job.provider_job_id.as_ref().is_some_and(|it| it.as_str() == name)
+            JobRef::Id(id) => state.records.get(id).cloned(),
+            JobRef::Provider { provider, id } => {
+                let has = |record: &&JobRecord| {
+                    record.job().provider == *provider && record.provider_job_id() == Some(id)
                 };
-                state.works.values().find(is).cloned()
+                state.records.values().find(has).cloned()
             }
         })
     }
 
-    async fn list_jobs(&self, filter: &JobFilter, request: PageRequest) -> Result<Page<Work>> {
-        let state = self.state();
-        let fits = |work: &&Work| {
-            let job = &work.job;
+    async fn list_jobs(&self, filter: &JobFilter, request: PageRequest) -> Result<Page<JobRecord>> {
+        let state = self.read()?;
+        let matches = |record: &&JobRecord| {
+            let job = record.job();
             filter.job_type.is_none_or(|it| job.job_type == it)
-                && filter.status.is_none_or(|it| job.status == it)
+                && filter.status.is_none_or(|it| record.status() == it)
                 && filter.provider.as_ref().is_none_or(|it| job.provider == *it)
                 && filter.user.as_ref().is_none_or(|it| job.owner.user == *it)
         };
-        let found = state.works.values().rev().filter(fits);
+        let found = state.records.values().rev().filter(matches);
         let total = found.clone().count() as u64;
-        let before = found.filter(|work| filter.before.is_none_or(|it| work.job.id < it));
-        Ok(Page { items: page(before.cloned(), request), total })
+        let older = found.filter(|record| filter.before.is_none_or(|it| record.id() < it));
+        Ok(Page { items: page(older.cloned(), request), total, damaged: Vec::new() })
     }
 
-    async fn list_active(
+    async fn list_at_provider(
         &self,
         provider: &ProviderName,
         after: Option<JobId>,
         max: u32,
-    ) -> Result<Vec<Work>> {
-        let state = self.state();
-        let found = state
-            .at_providers()
-            .filter(|work| work.job.provider == *provider)
-            .filter(|work| after.is_none_or(|after| work.job.id > after));
-        Ok(found.take(max as usize).cloned().collect())
+    ) -> Result<Vec<JobRecord>> {
+        let state = self.read()?;
+        let there = state
+            .records
+            .values()
+            .filter(|record| matches!(record.stage(), Stage::AtProvider(_)))
+            .filter(|record| record.job().provider == *provider)
+            .filter(|record| after.is_none_or(|after| record.id() > after));
+        Ok(there.take(max as usize).cloned().collect())
     }
 
-    async fn active_providers(&self) -> Result<Vec<ProviderName>> {
-        let state = self.state();
-        let mut names: Vec<_> =
-            state.at_providers().map(|work| work.job.provider.clone()).collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
-    }
-
-    async fn record_statuses(
-        &self,
-        reports: Vec<(JobId, AttemptToken, Report)>,
-        source: Source,
-        now: Timestamp,
-    ) -> Result<Vec<Result<Option<Work>>>> {
-        self.write(|state| {
-            let record = |(job, token, report): (JobId, AttemptToken, Report)| {
-                let mut work = state.load(job)?;
-                let changed = work.absorb(token, &report, source, now)?;
-                Ok(changed.then(|| state.save(work)))
-            };
-            Ok(reports.into_iter().map(record).collect())
-        })
-    }
-
-    async fn cancel_job(&self, job: JobId, now: Timestamp) -> Result<(Cancelling, Work)> {
-        self.write(|state| state.step(job, |work| Ok(work.cancel(now)?)))
+    async fn cancel_job(&self, job: JobId, by: &Actor) -> Result<(CancelOutcome, JobRecord)> {
+        self.write(|state, moment| state.step(job, |record| Ok(record.cancel(by, moment.now)?)))
     }
 }

@@ -1,221 +1,288 @@
-//! The queue in memory.
+//! The queue in memory: claims, leases, lists and numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
-use super::{MemoryStore, State, page};
-use crate::error::Result;
-use crate::model::step::{Failure, Retried};
+use super::{MemoryStore, Moment, State, page};
+use crate::error::{Error, Result};
 use crate::model::{
-    Admission, AttemptToken, JobId, Page, PageRequest, QueueFilter, QueueStats, QueueStatus,
-    Refusal, Report, Usage, Work,
+    Actor, Admission, Caution, ClaimOrder, Due, Grant, Group, Head, Holder, JobId, JobRecord,
+    Lease, MAX_LEASE, Page, PageRequest, QueueFilter, QueueStats, Settled, Stage, Standing, Usage,
+    Waiting, after,
 };
-use crate::repo::{Claim, Claiming, QueueRepo};
+use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
 
-/// How many claims the mean wait is taken over.
-const RECENT: usize = 100;
+/// How many claims the mean wait covers.
+const RECENT_CLAIMS: usize = 100;
 
 impl State {
-    fn with_status(&self, status: QueueStatus) -> impl Iterator<Item = &Work> {
-        self.works.values().filter(move |work| work.entry.status == status)
-    }
-
-    fn claim(&mut self, how: Claiming, now: Timestamp) -> Result<Vec<Claim>> {
-        for work in self.works.values_mut() {
-            let due = work.entry.not_before.is_some_and(|at| at <= now);
-            if work.entry.status == QueueStatus::Pending && due {
-                work.entry.not_before = None;
+    /// The occupied slots, by entries and by strays.
+    fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for record in self.records.values().filter(|record| record.queue_status().takes_slot()) {
+            usage.add(&record.job().owner, record.job().job_type, 1);
+        }
+        for stray in self.strays.values() {
+            if let Some(owner) = &stray.owner {
+                usage.add(owner, stray.job_type, 1);
             }
         }
-        let mut usage = Usage::default();
-        for work in self.works.values().filter(|work| work.entry.status.takes_slot()) {
-            usage.add(&work.job.owner, work.job.job_type, 1);
+        usage
+    }
+
+    fn admission(&self) -> Admission {
+        Admission::new(self.limits, self.usage())
+    }
+
+    /// Jobs that may be claimed as soon as there is a slot.
+    fn claimable(&self) -> impl Iterator<Item = &JobRecord> {
+        self.records
+            .values()
+            .filter(|record| matches!(record.stage(), Stage::Waiting(Waiting { due: Due::Now })))
+    }
+
+    fn claim(&mut self, options: &ClaimOptions, now: Timestamp) -> Result<Claims> {
+        for record in self.records.values_mut() {
+            record.wake(now);
         }
-        let mut admission = Admission::new(self.limits, usage);
+        let mut order = ClaimOrder::new(self.admission());
+        for record in self.claimable().filter(|record| serving(options, record).is_some()) {
+            order.offer(head(record));
+        }
         let mut claims = Vec::new();
-        while claims.len() < how.max as usize {
-            let next = self
-                .with_status(QueueStatus::Pending)
-                .filter(|work| work.entry.not_before.is_none())
-                .filter(|work| admission.holds_back(&work.job.owner, work.job.job_type).is_none())
-                .min_by_key(|work| {
-                    (admission.share(&work.job.owner), work.entry.deadline(), work.entry.id)
-                });
-            let Some(job) = next.map(|work| work.job.id) else { break };
-            let (until, settled) = (after(now, how.lease), after(now, how.settle));
-            let ((), work) = self.step(job, |work| Ok(work.claim(until, settled, now)?))?;
-            admission.take(&work.job.owner, work.job.job_type);
-            claims.push(self.claimed(work));
+        while claims.len() < options.max as usize {
+            let Some(Head { job, .. }) = order.grant() else { break };
+            let epoch = self.epoch;
+            let ((), record) = self.step(job, |record| {
+                let Some(serving) = serving(options, record) else { return Ok(()) };
+                let grant = Grant {
+                    lease: lease(options, now),
+                    account: serving.account.clone(),
+                    provider_time: serving.provider_time,
+                    guarantee: serving.guarantee,
+                    may_arrive_for: serving.may_arrive_for,
+                    epoch,
+                };
+                Ok(record.claim(&grant, now)?)
+            })?;
+            claims.push(claimed(options, record));
         }
-        Ok(claims)
+        Ok(found(options, claims))
     }
 
-    fn claimed(&self, work: Work) -> Claim {
-        let input = self.inputs.get(&work.job.id).cloned().unwrap_or_default();
-        Claim { work, input }
-    }
-
-    fn rescue(&mut self, how: Claiming, now: Timestamp) -> Result<Vec<Claim>> {
-        let mut due: Vec<_> = self
-            .with_status(QueueStatus::Ready)
-            .filter_map(|work| Some((work.entry.lease?.until, work.entry.id, work.job.id)))
-            .filter(|(until, ..)| *until <= now)
+    fn reclaim(
+        &mut self,
+        options: &ClaimOptions,
+        in_flight: &BTreeSet<JobId>,
+        now: Timestamp,
+    ) -> Result<Claims> {
+        let mut expired: Vec<_> = self
+            .records
+            .values()
+            .filter(|record| !in_flight.contains(&record.id()))
+            .filter(|record| serving(options, record).is_some())
+            .filter_map(|record| {
+                let until = record.stage().claimed()?.lease.until;
+                (until <= now).then_some((until, record.entry().id, record.id()))
+            })
             .collect();
-        due.sort_unstable();
-        due.truncate(how.max as usize);
-        let mut claims = Vec::with_capacity(due.len());
-        for (.., job) in due {
-            let until = after(now, how.lease);
-            let ((), work) = self.step(job, |work| Ok(work.rescue(until)?))?;
-            claims.push(self.claimed(work));
+        expired.sort_unstable();
+        expired.truncate(options.max as usize);
+        let epoch = self.epoch;
+        let mut claims = Vec::with_capacity(expired.len());
+        for (.., job) in expired {
+            let ((), record) =
+                self.step(job, |record| Ok(record.reclaim(lease(options, now), epoch)?))?;
+            claims.push(claimed(options, record));
         }
-        Ok(claims)
+        Ok(found(options, claims))
+    }
+
+    /// Makes every lease that `matches` end at `until`. Returns how many there were.
+    fn set_leases(
+        &mut self,
+        until: Timestamp,
+        matches: impl Fn(JobId, Holder) -> bool,
+    ) -> Result<u64> {
+        let mut count = 0;
+        for record in self.records.values_mut() {
+            let holder = record.stage().claimed().map(|claimed| claimed.lease.holder);
+            if holder.is_some_and(|holder| matches(record.id(), holder)) {
+                record.extend_lease(record.token(), until)?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    fn standings(&self, jobs: &[JobId]) -> Vec<Option<Standing>> {
+        let mut claimable: Vec<_> = self.claimable().collect();
+        claimable.sort_by_key(|record| (record.entry().deadline(), record.entry().id));
+        let admission = self.admission();
+        let standing = |job: &JobId| {
+            let ahead = claimable.iter().position(|record| record.id() == *job)?;
+            let job = claimable.get(ahead)?.job();
+            let held_by = admission.held_by(&job.owner, job.job_type);
+            Some(Standing { position: ahead as u64 + 1, held_by })
+        };
+        jobs.iter().map(standing).collect()
     }
 
     fn stats(&self) -> QueueStats {
         let mut by_status = BTreeMap::new();
         let mut by_user = BTreeMap::new();
-        for work in self.works.values() {
-            *by_status.entry(work.entry.status).or_insert(0) += 1;
-            if !work.entry.status.is_terminal() {
-                *by_user.entry(work.job.owner.user.clone()).or_insert(0) += 1;
+        for record in self.records.values() {
+            *by_status.entry(record.queue_status()).or_insert(0) += 1;
+            if !record.queue_status().is_terminal() {
+                *by_user.entry(record.job().owner.user.clone()).or_insert(0) += 1;
             }
         }
-        let mut started: Vec<_> = self
-            .works
-            .values()
-            .filter_map(|work| Some((work.entry.started_at?, work.entry.id, work.entry.queued_at)))
+        let entries = self.records.values().map(JobRecord::entry);
+        let mut claims: Vec<_> = entries
+            .filter_map(|entry| Some((entry.started_at?, entry.id, entry.queued_at)))
             .collect();
-        started.sort_unstable_by(|one, two| two.cmp(one));
-        started.truncate(RECENT);
-        let waited = started.iter().map(|(started, _, queued)| started.duration_since(*queued));
-        let total: SignedDuration = waited.sum();
-        let claims = u32::try_from(started.len()).unwrap_or(u32::MAX);
-        let claimable =
-            self.with_status(QueueStatus::Pending).filter(|work| work.entry.not_before.is_none());
+        claims.sort_unstable_by(|one, two| two.cmp(one));
+        claims.truncate(RECENT_CLAIMS);
+        let waits = claims.iter().map(|(started, _, queued)| started.duration_since(*queued));
+        let total: SignedDuration = waits.sum();
+        let count = u32::try_from(claims.len()).unwrap_or(u32::MAX);
         QueueStats {
             by_status,
             by_user,
-            avg_wait_seconds: QueueStats::mean_wait(total, claims),
-            oldest_claimable_at: claimable.map(|work| work.entry.queued_at).min(),
+            avg_wait_seconds: QueueStats::mean_wait(total, count),
+            oldest_claimable_at: self.claimable().map(|record| record.entry().waits_since).min(),
             limits: self.limits,
         }
     }
+
+    /// When a waiting job is due, or a lease ends that the caller would reclaim.
+    fn due_times(
+        &self,
+        options: &ClaimOptions,
+        in_flight: &BTreeSet<JobId>,
+    ) -> impl Iterator<Item = Timestamp> {
+        self.records.values().filter_map(|record| match record.stage() {
+            Stage::Waiting(waiting) => waiting.due.at(),
+            stage @ (Stage::Claimed(_) | Stage::Held(_)) => {
+                let reclaimable =
+                    serving(options, record).is_some() && !in_flight.contains(&record.id());
+                stage.claimed().filter(|_| reclaimable).map(|claimed| claimed.lease.until)
+            }
+            Stage::Blocked(_) | Stage::AtProvider(_) | Stage::Finished(_) => None,
+        })
+    }
+}
+
+/// What the holder knows of the job's provider; `None` where it does not serve it.
+fn serving<'a>(options: &'a ClaimOptions, record: &JobRecord) -> Option<&'a Serving> {
+    options.serving.iter().find(|serving| serving.provider == record.job().provider)
+}
+
+fn head(record: &JobRecord) -> Head {
+    let (job, entry) = (record.job(), record.entry());
+    let group =
+        Group { owner: job.owner.clone(), job_type: job.job_type, provider: job.provider.clone() };
+    Head { deadline: entry.deadline(), entry: entry.id, job: job.id, group }
+}
+
+/// The length of a lease, at most the greatest legal one.
+fn length(lease: Duration) -> SignedDuration {
+    SignedDuration::try_from(lease).unwrap_or(MAX_LEASE).min(MAX_LEASE)
+}
+
+fn lease(options: &ClaimOptions, now: Timestamp) -> Lease {
+    Lease { holder: options.holder, until: after(now, length(options.lease)) }
+}
+
+fn claimed(options: &ClaimOptions, record: JobRecord) -> Claim {
+    let caution = Caution::after(record.entry().reclaims, record.entry().panics);
+    Claim { record, usable_for: length(options.lease).unsigned_abs(), caution }
+}
+
+fn found(options: &ClaimOptions, claims: Vec<Claim>) -> Claims {
+    let more = claims.len() == options.max as usize;
+    Claims { claims, damaged: Vec::new(), more }
 }
 
 #[async_trait]
 impl QueueRepo for MemoryStore {
-    async fn claim(&self, how: Claiming, now: Timestamp) -> Result<Vec<Claim>> {
-        self.write(|state| state.claim(how, now))
+    async fn claim(&self, options: &ClaimOptions) -> Result<Claims> {
+        self.write(|state, Moment { now, .. }| state.claim(options, now))
     }
 
-    async fn rescue(&self, how: Claiming, now: Timestamp) -> Result<Vec<Claim>> {
-        self.write(|state| state.rescue(how, now))
+    async fn reclaim(&self, options: &ClaimOptions, in_flight: &BTreeSet<JobId>) -> Result<Claims> {
+        self.write(|state, Moment { now, .. }| state.reclaim(options, in_flight, now))
     }
 
-    async fn release_leases(&self, now: Timestamp) -> Result<u64> {
-        let mut released = 0;
-        for work in self.state().works.values_mut() {
-            if work.entry.status == QueueStatus::Ready
-                && let Some(lease) = &mut work.entry.lease
-            {
-                lease.until = now;
-                released += 1;
-            }
-        }
-        Ok(released)
-    }
-
-    async fn hold(
+    async fn renew(
         &self,
-        job: JobId,
-        token: AttemptToken,
-        until: Timestamp,
-        resubmit_after: Timestamp,
-    ) -> Result<()> {
-        let hold = |work: &mut Work| Ok(work.hold(token, until, resubmit_after)?);
-        self.write(|state| state.step(job, hold)).map(drop)
-    }
-
-    async fn record_submitted(
-        &self,
-        job: JobId,
-        token: AttemptToken,
-        report: &Report,
-        now: Timestamp,
-    ) -> Result<Work> {
-        self.write(|state| {
-            let adopted: Vec<_> = state
-                .works
-                .values()
-                .filter(|work| work.job.id != job)
-                .filter_map(|work| Some((&work.job.provider, work.job.provider_job_id.as_ref()?)))
-                .map(|(provider, id)| (provider.clone(), id.clone()))
-                .collect();
-            let ((), work) = state.step(job, |work| {
-                work.submitted(token, report, now)?;
-                let id = &report.provider_job_id;
-                if adopted.contains(&(work.job.provider.clone(), id.clone())) {
-                    return Err(Refusal::AlreadyAdopted(id.clone()).into());
-                }
-                Ok(())
-            })?;
-            Ok(work)
+        holder: Holder,
+        lease: Duration,
+        in_flight: &BTreeSet<JobId>,
+    ) -> Result<u64> {
+        self.write(|state, Moment { now, .. }| {
+            let renewed = |job, of| of == holder && in_flight.contains(&job);
+            state.set_leases(after(now, length(lease)), renewed)
         })
     }
 
-    async fn give_back(
+    async fn expire_dead_holders(&self, holder: Holder) -> Result<u64> {
+        // Nobody else can have a store in memory: every other holder is dead.
+        self.write(|state, Moment { now, .. }| state.set_leases(now, |_, of| of != holder))
+    }
+
+    async fn settle(
         &self,
-        job: JobId,
-        token: AttemptToken,
-        failure: Failure,
-        now: Timestamp,
-    ) -> Result<Retried> {
-        self.write(|state| {
-            let give_back = |work: &mut Work| Ok(work.give_back(token, &failure, now)?);
-            let (retried, _work) = state.step(job, give_back)?;
-            Ok(retried)
+        actor: &Actor,
+        settlements: Vec<Settlement>,
+    ) -> Result<Vec<Result<(Settled, JobRecord)>>> {
+        self.write(|state, Moment { now, .. }| {
+            let settle = |settlement: &Settlement| state.settle(actor, settlement, now);
+            Ok(settlements.iter().map(settle).collect())
         })
     }
 
-    async fn list_entries(&self, filter: QueueFilter, request: PageRequest) -> Result<Page<Work>> {
+    async fn input(&self, job: JobId) -> Result<Value> {
+        let found = self.read()?.inputs.get(&job).cloned();
+        found.ok_or_else(|| Error::NotFound { what: "job", id: job.to_string() })
+    }
+
+    async fn list_entries(
+        &self,
+        filter: QueueFilter,
+        request: PageRequest,
+    ) -> Result<Page<JobRecord>> {
         let wanted = filter.statuses();
-        let state = self.state();
-        let mut found: Vec<_> =
-            state.works.values().filter(|work| wanted.contains(&work.entry.status)).collect();
-        found.sort_by_key(|work| work.entry.id);
+        let state = self.read()?;
+        let mut found: Vec<_> = state
+            .records
+            .values()
+            .filter(|record| wanted.contains(&record.queue_status()))
+            .collect();
+        found.sort_by_key(|record| record.entry().id);
         let total = found.len() as u64;
-        Ok(Page { items: page(found.into_iter().cloned(), request), total })
+        let items = page(found.into_iter().cloned(), request);
+        Ok(Page { items, total, damaged: Vec::new() })
     }
 
-    async fn position(&self, job: JobId) -> Result<Option<u64>> {
-        let state = self.state();
-        let key = |work: &Work| (work.entry.deadline(), work.entry.id);
-        let Some(own) = state.with_status(QueueStatus::Pending).find(|work| work.job.id == job)
-        else {
-            return Ok(None);
-        };
-        let ahead = state.with_status(QueueStatus::Pending).filter(|work| key(work) <= key(own));
-        Ok(Some(ahead.count() as u64))
+    async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
+        Ok(self.read()?.standings(jobs))
     }
 
     async fn queue_stats(&self) -> Result<QueueStats> {
-        Ok(self.state().stats())
+        Ok(self.read()?.stats())
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        let state = self.state();
-        let delayed =
-            state.with_status(QueueStatus::Pending).filter_map(|work| work.entry.not_before);
-        let leased = state
-            .with_status(QueueStatus::Ready)
-            .filter_map(|work| work.entry.lease.map(|lease| lease.until));
-        Ok(delayed.chain(leased).min())
+    async fn next_due(
+        &self,
+        options: &ClaimOptions,
+        in_flight: &BTreeSet<JobId>,
+    ) -> Result<Option<Duration>> {
+        let due = self.read()?.due_times(options, in_flight).min();
+        Ok(due.map(|due| until(self.clock.now(), due)))
     }
-}
-
-fn after(now: Timestamp, by: SignedDuration) -> Timestamp {
-    now.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -1,44 +1,69 @@
 //! Settings in memory.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use st_log::CorrelationId;
 
-use super::MemoryStore;
+use super::{MemoryStore, Moment};
 use crate::error::Result;
-use crate::model::{Limits, ProviderName};
-use crate::repo::{ProviderConfig, SettingsRepo};
+use crate::model::{
+    Actor, Change, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
+    ProviderSettingsPatch,
+};
+use crate::repo::SettingsRepo;
+
+fn event(moment: Moment, by: &Actor, correlation_id: CorrelationId, change: Change) -> NewEvent {
+    NewEvent { at: moment.now, actor: by.clone(), correlation_id, change }
+}
+
+/// The names of the settings that differ; `None` when none does.
+fn difference(before: &ProviderSettings, after: &ProviderSettings) -> Option<String> {
+    let pairs = before.entries().zip(after.entries());
+    let changed: Vec<&str> =
+        pairs.filter(|(one, two)| one != two).map(|((name, _), _)| name).collect();
+    if changed.is_empty() { None } else { Some(changed.join(", ")) }
+}
 
 #[async_trait]
 impl SettingsRepo for MemoryStore {
     async fn limits(&self) -> Result<Limits> {
-        Ok(self.state().limits)
+        Ok(self.read()?.limits)
     }
 
-    async fn set_limits(&self, limits: Limits, _now: Timestamp) -> Result<()> {
-        limits.check()?;
-        self.state().limits = limits;
-        Ok(())
+    async fn patch_limits(&self, patch: LimitsPatch, by: &Actor) -> Result<Limits> {
+        let correlation_id = st_log::get_correlation_id();
+        self.write(|state, moment| {
+            let limits = state.limits.patched(&patch)?;
+            if let Some(message) = limits.difference(&state.limits) {
+                state.limits = limits;
+                let change = Change::Limits { message };
+                state.append(vec![event(moment, by, correlation_id, change)]);
+            }
+            Ok(limits)
+        })
     }
 
-    async fn provider_config(&self, provider: &ProviderName) -> Result<ProviderConfig> {
-        Ok(self.state().providers.get(provider).cloned().unwrap_or_default())
+    async fn provider_settings(&self, provider: &ProviderName) -> Result<ProviderSettings> {
+        Ok(self.read()?.providers.get(provider).cloned().unwrap_or_default())
     }
 
-    async fn patch_provider_config(
+    async fn patch_provider_settings(
         &self,
         provider: &ProviderName,
-        patch: ProviderConfig,
-        _now: Timestamp,
-    ) -> Result<ProviderConfig> {
-        let mut state = self.state();
-        let config = state.providers.entry(provider.clone()).or_default();
-        for (key, value) in patch {
-            if value.is_null() {
-                config.remove(&key);
-            } else {
-                config.insert(key, value);
+        patch: ProviderSettingsPatch,
+        by: &Actor,
+    ) -> Result<ProviderSettings> {
+        patch.check()?;
+        let correlation_id = st_log::get_correlation_id();
+        self.write(|state, moment| {
+            let before = state.providers.get(provider).cloned().unwrap_or_default();
+            let mut settings = before.clone();
+            settings.apply(patch);
+            if let Some(message) = difference(&before, &settings) {
+                state.providers.insert(provider.clone(), settings.clone());
+                let change = Change::Provider { provider: provider.clone(), message };
+                state.append(vec![event(moment, by, correlation_id, change)]);
             }
-        }
-        Ok(config.clone())
+            Ok(settings)
+        })
     }
 }

@@ -1,38 +1,130 @@
-//! A request for somebody's consent before a job may run.
+//! Requests for approval: the request while it is open, and what became of it.
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{ApprovalId, ApprovalStatus, Role, RuleId, UserId};
+use crate::model::text::has_nul;
+use crate::model::{ApprovalId, ApprovalStatus, InvalidText, Role, RuleId, UserId};
 
 /// How long a request stays open unless the submission says otherwise.
 pub const APPROVAL_TTL: SignedDuration = SignedDuration::from_hours(24);
 
 /// A request for approval of one job.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApprovalRequest {
-    /// Its name.
+    /// Assigned by the store; rises with each request.
     pub id: ApprovalId,
-    /// The rule that asked for it.
+    /// The rule that requires approval.
     pub rule_id: RuleId,
-    /// Where it is.
-    pub status: ApprovalStatus,
-    /// Why approval is needed, for the one who decides.
+    /// Why approval is required, in words for the reviewer.
     pub reason: String,
-    /// The least role that may decide.
+    /// The lowest role that may decide.
     pub required_role: Role,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it lapses.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// Who decided.
-    pub reviewed_by: Option<UserId>,
-    /// When it was decided, or lapsed.
-    pub reviewed_at: Option<Timestamp>,
-    /// What the one who decided had to say.
-    pub review_notes: Option<String>,
+    /// How long it was to stay open when it was made. A deadline further ahead than that can only
+    /// come from a clock that was wrong.
+    pub ttl: SignedDuration,
 }
 
-/// Which way somebody decided.
+/// A request that is no longer open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledApproval {
+    /// The request.
+    pub request: ApprovalRequest,
+    /// What became of it.
+    pub outcome: ApprovalOutcome,
+    /// When it was decided, expired or cancelled.
+    pub at: Timestamp,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApprovalOutcome {
+    /// The job may run.
+    Approved(Review),
+    /// The job may not run.
+    Rejected(Review),
+    /// There was no decision before the deadline.
+    Expired,
+    /// The job was cancelled before a decision.
+    Cancelled,
+}
+
+/// Who decided, and what they said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// The reviewer.
+    pub by: UserId,
+    /// The reviewer's comment, shown to the submitter.
+    pub notes: Option<String>,
+}
+
+impl SettledApproval {
+    /// The status of the request.
+    pub const fn status(&self) -> ApprovalStatus {
+        match self.outcome {
+            ApprovalOutcome::Approved(_) => ApprovalStatus::Approved,
+            ApprovalOutcome::Rejected(_) => ApprovalStatus::Rejected,
+            ApprovalOutcome::Expired => ApprovalStatus::Expired,
+            ApprovalOutcome::Cancelled => ApprovalStatus::Cancelled,
+        }
+    }
+
+    /// Who decided, where it was decided.
+    pub const fn review(&self) -> Option<&Review> {
+        match &self.outcome {
+            ApprovalOutcome::Approved(review) | ApprovalOutcome::Rejected(review) => Some(review),
+            ApprovalOutcome::Expired | ApprovalOutcome::Cancelled => None,
+        }
+    }
+}
+
+/// The approval of a job, open or settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval<'a> {
+    /// Awaits a decision.
+    Open(&'a ApprovalRequest),
+    /// Decided, expired or cancelled.
+    Settled(&'a SettledApproval),
+}
+
+impl<'a> Approval<'a> {
+    /// The request.
+    pub const fn request(self) -> &'a ApprovalRequest {
+        match self {
+            Self::Open(request) => request,
+            Self::Settled(settled) => &settled.request,
+        }
+    }
+
+    /// The status of the request.
+    pub const fn status(self) -> ApprovalStatus {
+        match self {
+            Self::Open(_) => ApprovalStatus::Pending,
+            Self::Settled(settled) => settled.status(),
+        }
+    }
+
+    /// Who decided, where it was decided.
+    pub const fn review(self) -> Option<&'a Review> {
+        match self {
+            Self::Open(_) => None,
+            Self::Settled(settled) => settled.review(),
+        }
+    }
+
+    /// When it was decided, expired or cancelled.
+    pub const fn settled_at(self) -> Option<Timestamp> {
+        match self {
+            Self::Open(_) => None,
+            Self::Settled(settled) => Some(settled.at),
+        }
+    }
+}
+
+/// Approve or reject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The job may run.
@@ -41,13 +133,24 @@ pub enum Verdict {
     Reject,
 }
 
-/// Somebody's decision.
+/// A reviewer's decision about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Which way.
+    /// Approve or reject.
     pub verdict: Verdict,
-    /// Whose.
+    /// The reviewer.
     pub by: UserId,
-    /// With what words.
+    /// The reviewer's comment, shown to the submitter.
     pub notes: Option<String>,
+}
+
+impl Decision {
+    /// Refuses text that cannot be stored.
+    pub fn check(&self) -> Result<(), InvalidText> {
+        InvalidText::check("user", self.by.as_str())?;
+        match &self.notes {
+            Some(notes) if has_nul(notes) => Err(InvalidText { field: "notes" }),
+            Some(_) | None => Ok(()),
+        }
+    }
 }

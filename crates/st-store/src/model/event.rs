@@ -1,53 +1,61 @@
-//! What happened: one event for each status change, and none besides.
+//! The event log's entries: exactly one for each status change, and one for each change of a
+//! provider's settings or of the limits.
 
 use jiff::Timestamp;
 use st_log::CorrelationId;
 
-use crate::model::text::text_enum;
-use crate::model::{ApprovalId, ApprovalStatus, EventId, JobId, JobStatus, QueueStatus};
+use crate::model::{
+    Actor, ApprovalId, ApprovalStatus, EventId, JobId, JobStatus, ProviderName, QueueStatus,
+};
 
-text_enum! {
-    /// Who made the change.
-    Source, "event source" {
-        /// A person, over the API.
-        User = "user",
-        /// The poller, from what the provider said.
-        Poll = "poll",
-        /// The provider, by itself.
-        Webhook = "webhook",
-        /// The scheduler.
-        Scheduler = "scheduler",
-        /// The expirer.
-        Expirer = "expirer",
-    }
-}
-
-/// A status change. `from` is `None` where the thing came into being.
+/// What changed. `from` is `None` where the object came into being.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// The job's status.
+    /// The status of a job.
     Job {
-        /// Before.
+        /// The job.
+        job: JobId,
+        /// The status before.
         from: Option<JobStatus>,
-        /// After.
+        /// The status after.
         to: JobStatus,
+        /// Why, where there is more to say than the status does.
+        message: Option<String>,
     },
-    /// The queue entry's status.
+    /// The status of a job's queue entry.
     Queue {
-        /// Before.
+        /// The job.
+        job: JobId,
+        /// The status before.
         from: Option<QueueStatus>,
-        /// After.
+        /// The status after.
         to: QueueStatus,
+        /// Why, where there is more to say than the status does.
+        message: Option<String>,
     },
-    /// The approval request's status.
+    /// The status of an approval request.
     Approval {
-        /// Which request.
+        /// The job that it is for.
+        job: JobId,
+        /// The request.
         id: ApprovalId,
-        /// Before.
+        /// The status before.
         from: Option<ApprovalStatus>,
-        /// After.
+        /// The status after.
         to: ApprovalStatus,
-        /// For a person: why.
+        /// Why, in words for a person.
+        message: String,
+    },
+    /// The settings of a provider.
+    Provider {
+        /// The provider.
+        provider: ProviderName,
+        /// Which settings were changed, by name.
+        message: String,
+    },
+    /// The limits.
+    Limits {
+        /// Which limits were changed, and to what.
         message: String,
     },
 }
@@ -64,6 +72,51 @@ impl Change {
                 to: ApprovalStatus::Approved | ApprovalStatus::Rejected | ApprovalStatus::Cancelled,
                 ..
             } => "approval_decided",
+            Self::Provider { .. } => "provider_changed",
+            Self::Limits { .. } => "limits_changed",
+        }
+    }
+
+    /// What kind of object changed: `job`, `queue`, `approval`, `provider` or `limits`.
+    pub const fn subject(&self) -> &'static str {
+        match self {
+            Self::Job { .. } => "job",
+            Self::Queue { .. } => "queue",
+            Self::Approval { .. } => "approval",
+            Self::Provider { .. } => "provider",
+            Self::Limits { .. } => "limits",
+        }
+    }
+
+    /// The job that the change belongs to, if it does.
+    pub const fn job(&self) -> Option<JobId> {
+        match self {
+            Self::Job { job, .. } | Self::Queue { job, .. } | Self::Approval { job, .. } => {
+                Some(*job)
+            }
+            Self::Provider { .. } | Self::Limits { .. } => None,
+        }
+    }
+
+    /// The status before and the status after, as words.
+    pub fn statuses(&self) -> (Option<&'static str>, Option<&'static str>) {
+        match self {
+            Self::Job { from, to, .. } => (from.map(JobStatus::as_str), Some(to.as_str())),
+            Self::Queue { from, to, .. } => (from.map(QueueStatus::as_str), Some(to.as_str())),
+            Self::Approval { from, to, .. } => {
+                (from.map(ApprovalStatus::as_str), Some(to.as_str()))
+            }
+            Self::Provider { .. } | Self::Limits { .. } => (None, None),
+        }
+    }
+
+    /// Why, where there is something to say.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Job { message, .. } | Self::Queue { message, .. } => message.as_deref(),
+            Self::Approval { message, .. }
+            | Self::Provider { message, .. }
+            | Self::Limits { message } => Some(message),
         }
     }
 }
@@ -71,23 +124,21 @@ impl Change {
 /// An event that is not written yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Whom it is about.
-    pub job_id: JobId,
-    /// The job's correlation ID.
-    pub correlation_id: CorrelationId,
-    /// When.
+    /// When, by the store's clock.
     pub at: Timestamp,
-    /// By whom.
-    pub source: Source,
-    /// What.
+    /// Who made the change.
+    pub actor: Actor,
+    /// The job's correlation ID; for other changes the request's.
+    pub correlation_id: CorrelationId,
+    /// What changed.
     pub change: Change,
 }
 
 /// An event in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its place in the log.
+    /// Its position in the log.
     pub id: EventId,
-    /// What it says.
+    /// Its content.
     pub event: NewEvent,
 }

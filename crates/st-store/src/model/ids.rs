@@ -1,4 +1,4 @@
-//! Names of things. A number or a string that names something is never a bare number or string.
+//! Identifiers. A number or a string that identifies something is never a bare number or string.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::model::text::pad;
 
-/// A job of ours: UUID version 7, so that jobs sort by the time of their creation.
+/// A job's identifier: UUID version 7, so that jobs sort by the time of their creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(Uuid);
 
@@ -19,7 +19,7 @@ impl JobId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 
-    /// The UUID itself.
+    /// The identifier as a UUID.
     pub fn as_uuid(self) -> Uuid {
         self.0
     }
@@ -63,32 +63,134 @@ macro_rules! number_id {
 }
 
 number_id! {
-    /// A row of the queue.
+    /// Identifies a queue entry. Assigned by the store in the order of submission, so it is also
+    /// the tie-breaker of the claim order.
     QueueEntryId,
-    /// An approval request.
+    /// Identifies an approval request.
     ApprovalId,
-    /// An approval rule.
+    /// Identifies an approval rule.
     RuleId,
-    /// A row of the event log; rises with every event and is never used again.
+    /// Identifies an event: its position in the log. Rises with every event and is never reused,
+    /// also after the database was restored from a copy.
     EventId,
 }
 
-/// The right to write about one attempt at a job. Each claim and each rescue takes the next one;
-/// whoever holds an older one has lost the job to somebody else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct AttemptToken(pub i64);
+/// Which life of the database this is. It rises when the file was restored, copied or moved, so
+/// that nothing from before can be mistaken for the present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u32);
 
-impl AttemptToken {
-    /// The token that replaces this one.
+impl Epoch {
+    /// The epoch of a database that was never restored.
+    pub const FIRST: Self = Self(1);
+
+    /// The epoch after this one.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 }
 
-impl fmt::Display for AttemptToken {
+impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The fencing token of one claim. Every claim and every reclaim of a job issues a greater one; a
+/// write that carries an older one is refused.
+///
+/// The epoch is its upper half, so a token issued before a restore never equals one issued after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptToken(i64);
+
+impl AttemptToken {
+    /// The token of a job that was never claimed. No claim has it.
+    pub const NONE: Self = Self(0);
+
+    /// The token that follows this one, issued in `epoch`.
+    #[must_use]
+    pub fn next(self, epoch: Epoch) -> Self {
+        let serial = (self.0 & 0xffff_ffff).saturating_add(1).min(0xffff_ffff);
+        let epoch = i64::from(epoch.0).max(self.0 >> 32);
+        Self(epoch << 32 | serial)
+    }
+
+    /// The number that a backend stores.
+    pub const fn to_number(self) -> i64 {
+        self.0
+    }
+
+    /// The token that a backend stored as `number`.
+    pub const fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for AttemptToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}.{}", self.0 >> 32, self.0 & 0xffff_ffff))
+    }
+}
+
+/// One life of one process that claims jobs. A restarted process is another holder, so what the
+/// earlier one claimed is recognized as abandoned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Holder(Uuid);
+
+impl Holder {
+    /// A holder from 16 random bytes; they must be fresh at every start.
+    pub fn new(random: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_random_bytes(random).into_uuid())
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut buffer = Uuid::encode_buffer();
+        pad(f, self.0.hyphenated().encode_lower(&mut buffer))
+    }
+}
+
+impl FromStr for Holder {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::try_parse(text).map(Self)
+    }
+}
+
+/// Identifies one attempt at its provider: `<job id>.<attempt>`. It is part of what is submitted,
+/// so the provider's own list shows whether the attempt arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Marker {
+    /// The job.
+    pub job: JobId,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}.{}", self.job, self.attempt))
+    }
+}
+
+/// A text that is no marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a marker, expected <job id>.<attempt>")]
+pub struct InvalidMarker;
+
+impl FromStr for Marker {
+    type Err = InvalidMarker;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (job, attempt) = text.rsplit_once('.').ok_or(InvalidMarker)?;
+        let plain = attempt.bytes().all(|byte| byte.is_ascii_digit());
+        match (job.parse(), attempt.parse()) {
+            (Ok(job), Ok(attempt)) if plain && attempt > 0 => Ok(Self { job, attempt }),
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => Err(InvalidMarker),
+        }
     }
 }
 
@@ -99,12 +201,12 @@ macro_rules! text_id {
         pub struct $name(String);
 
         impl $name {
-            /// Takes the text as it is.
+            /// An identifier with this text.
             pub fn new(text: impl Into<String>) -> Self {
                 Self(text.into())
             }
 
-            /// The text.
+            /// The identifier as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -119,7 +221,7 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// Who submitted a job.
+    /// The user who submitted a job, decided an approval or changed a setting.
     UserId,
     /// The team a job is counted for.
     TeamId,
@@ -127,8 +229,12 @@ text_id! {
     OrgId,
     /// A provider's name, such as `replicate` or `local`.
     ProviderName,
-    /// What the provider calls a job.
+    /// The provider's identifier for a job; unique only together with the provider's name.
     ProviderJobId,
+    /// The account at a provider under which a job was submitted: base URL and account name, or
+    /// for jobs on this machine the machine's identifier. What another account's list does not
+    /// show proves nothing.
+    AccountId,
 }
 
 #[cfg(test)]
@@ -147,5 +253,27 @@ mod tests {
     #[test]
     fn ids_pad_like_text() {
         assert_eq!(format!("[{:>6}]", UserId::new("ann")), "[   ann]");
+    }
+
+    #[test]
+    fn tokens_rise_and_never_repeat_across_epochs() {
+        let first = AttemptToken::NONE.next(Epoch::FIRST);
+        let second = first.next(Epoch::FIRST);
+        assert!(AttemptToken::NONE < first && first < second);
+        assert_eq!(second.to_string(), "1.2");
+        let restored = first.next(Epoch(2));
+        assert!(restored > second && restored != second);
+        assert_eq!(restored.next(Epoch(1)), AttemptToken((2 << 32) | 3), "an epoch never falls");
+        assert_eq!(AttemptToken::from_number(second.to_number()), second);
+    }
+
+    #[test]
+    fn markers_survive_text_and_nothing_else_is_one() {
+        let job = JobId::new(Timestamp::from_millisecond(1_000).unwrap(), [7; 10]);
+        let marker = Marker { job, attempt: 12 };
+        assert_eq!(marker.to_string().parse(), Ok(marker));
+        for bad in ["", "x.1", &job.to_string(), &format!("{job}.0"), &format!("{job}.+1")] {
+            assert_eq!(bad.parse::<Marker>(), Err(InvalidMarker), "{bad}");
+        }
     }
 }

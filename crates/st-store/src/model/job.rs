@@ -1,11 +1,15 @@
-//! A job: what was asked for, where it runs, and what came of it.
+//! A job: what was asked for, who it is counted for, and what the provider reports about it.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use st_log::CorrelationId;
 
-use crate::model::text::text_enum;
-use crate::model::{JobId, JobStatus, Owner, Priority, ProviderJobId, ProviderName, Role};
+use crate::model::input::{InvalidInput, check_input};
+use crate::model::text::{has_nul, text_enum, without_nul};
+use crate::model::{
+    APPROVAL_TTL, JobId, JobStatus, OrgId, Owner, Priority, ProviderJobId, ProviderName, Role,
+    TeamId,
+};
 
 text_enum! {
     /// Where a job runs.
@@ -17,78 +21,75 @@ text_enum! {
     }
 }
 
-/// A job as it is now.
+/// What is known of a job in every stage.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::struct_field_names, reason = "`job_type` is its name in the API and in the log")]
 pub struct Job {
-    /// Our name for it.
+    /// Chosen by the submitter's server; UUID version 7.
     pub id: JobId,
     /// Where it runs.
     pub job_type: JobType,
-    /// Who runs it.
+    /// The provider that runs it.
     pub provider: ProviderName,
-    /// Where it is.
-    pub status: JobStatus,
-    /// What the submitter called it.
+    /// The submitter's name for it; not unique.
     pub config_name: Option<String>,
-    /// Whom it is counted for.
+    /// Who it is counted for.
     pub owner: Owner,
     /// The ID of the request that created it; every later line and call about it carries this.
     pub correlation_id: CorrelationId,
-    /// When it was submitted.
+    /// When it was submitted, by the store's clock.
     pub created_at: Timestamp,
-    /// When the provider began, by the provider's clock.
+    /// When the provider began, by the provider's clock where it reports that.
     pub started_at: Option<Timestamp>,
-    /// When it ended, by the provider's clock where the provider says.
+    /// When it ended, by the provider's clock where it reports that.
     pub completed_at: Option<Timestamp>,
-    /// What it cost so far, in US dollars.
+    /// Cost so far in US dollars: finite and not negative.
     pub cost_usd: Option<f64>,
-    /// The hardware it was asked for or runs on.
+    /// The hardware that it asked for or runs on.
     pub hardware_type: Option<String>,
     /// Why it failed or was cancelled.
     pub error_message: Option<String>,
     /// Where its result is.
     pub output_url: Option<String>,
-    /// The provider's name for it, once the provider has it.
-    pub provider_job_id: Option<ProviderJobId>,
-    /// What the submitter wanted kept with it.
+    /// Kept with it for the submitter.
     pub metadata: Map<String, Value>,
 }
 
-/// What is needed to submit a job.
+/// A submission.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
-    /// Our name for it.
+    /// The job's identifier. Submitting the same one again returns the job that is there.
     pub id: JobId,
     /// Where it will run.
     pub job_type: JobType,
-    /// Who will run it.
+    /// The provider that will run it.
     pub provider: ProviderName,
-    /// What the submitter calls it.
+    /// The submitter's name for it; not unique.
     pub config_name: Option<String>,
-    /// Whom it is counted for.
+    /// Who it is counted for.
     pub owner: Owner,
     /// The submitter's role: decides its priority and which rules apply.
     pub role: Role,
     /// The ID of the request.
     pub correlation_id: CorrelationId,
-    /// Instead of the role's priority.
+    /// Replaces the role's priority.
     pub priority_override: Option<Priority>,
-    /// What it is expected to cost, in US dollars.
+    /// Estimated cost in US dollars: finite and not negative.
     pub estimated_cost: f64,
-    /// How often submitting it may be tried, at least 1.
+    /// How many attempts may fail through the job's own fault before it fails; at least 1.
     pub max_attempts: u32,
     /// The hardware that it asks for.
     pub hardware_type: Option<String>,
-    /// Not to be started before.
-    pub not_before: Option<Timestamp>,
-    /// Kept with it.
+    /// The date before which it is not claimed; at most [`MAX_RUN_AFTER`](crate::model::MAX_RUN_AFTER) ahead.
+    pub run_after: Option<Timestamp>,
+    /// Kept with it for the submitter.
     pub metadata: Map<String, Value>,
     /// What the provider gets.
     pub input: Value,
-    /// So that sending it twice makes one job.
+    /// Makes repeated submissions one job.
     pub idempotency: Option<Idempotency>,
-    /// How long an approval request for it stays open.
+    /// How long an approval request for it stays open; at most
+    /// [`MAX_APPROVAL_TTL`](crate::model::MAX_APPROVAL_TTL).
     pub approval_ttl: SignedDuration,
 }
 
@@ -99,32 +100,141 @@ pub struct Idempotency {
     pub key: String,
     /// A digest of what was submitted: one key with two bodies is a conflict.
     pub digest: String,
-    /// When the key may be used anew.
-    pub expires_at: Timestamp,
 }
 
-/// What a provider says about a job. What it leaves out stays as it was.
+/// A text that cannot be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{field} contains NUL (U+0000), which cannot be stored")]
+pub struct InvalidText {
+    /// The field.
+    pub field: &'static str,
+}
+
+impl InvalidText {
+    /// Refuses a text that holds NUL.
+    pub(crate) fn check(field: &'static str, text: &str) -> Result<(), Self> {
+        if has_nul(text) { Err(Self { field }) } else { Ok(()) }
+    }
+}
+
+/// A submission that cannot be accepted.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InvalidJob {
+    /// A text that cannot be stored.
+    #[error(transparent)]
+    Text(#[from] InvalidText),
+    /// An input or metadata that could not be read back.
+    #[error("{field} cannot be stored")]
+    Json {
+        /// `input` or `metadata`.
+        field: &'static str,
+        /// What is wrong, and where.
+        source: InvalidInput,
+    },
+    /// A cost that is not a finite number of dollars, or negative.
+    #[error("estimated_cost {0} is not a finite amount of at least 0")]
+    Cost(f64),
+    /// A duration or date that is out of range.
+    #[error("{field} is out of range: {legal}")]
+    OutOfRange {
+        /// The field.
+        field: &'static str,
+        /// What is legal.
+        legal: &'static str,
+    },
+}
+
+impl NewJob {
+    /// A submission with nothing special: no name, the role's priority, no cost, 3 attempts, due
+    /// now, an empty input.
+    pub fn new(
+        id: JobId,
+        (job_type, provider): (JobType, ProviderName),
+        owner: Owner,
+        role: Role,
+        correlation_id: CorrelationId,
+    ) -> Self {
+        Self {
+            id,
+            job_type,
+            provider,
+            config_name: None,
+            owner,
+            role,
+            correlation_id,
+            priority_override: None,
+            estimated_cost: 0.0,
+            max_attempts: 3,
+            hardware_type: None,
+            run_after: None,
+            metadata: Map::new(),
+            input: Value::Object(Map::new()),
+            idempotency: None,
+            approval_ttl: APPROVAL_TTL,
+        }
+    }
+
+    /// Refuses what could not be stored and read back as it is.
+    pub fn check(&self) -> Result<(), InvalidJob> {
+        let texts = [
+            ("provider", Some(self.provider.as_str())),
+            ("config_name", self.config_name.as_deref()),
+            ("user_id", Some(self.owner.user.as_str())),
+            ("team_id", self.owner.team.as_ref().map(TeamId::as_str)),
+            ("org_id", self.owner.org.as_ref().map(OrgId::as_str)),
+            ("hardware_type", self.hardware_type.as_deref()),
+            ("idempotency_key", self.idempotency.as_ref().map(|it| it.key.as_str())),
+        ];
+        for (field, text) in texts {
+            InvalidText::check(field, text.unwrap_or_default())?;
+        }
+        check_input(&self.input).map_err(|source| InvalidJob::Json { field: "input", source })?;
+        check_input(&Value::Object(self.metadata.clone()))
+            .map_err(|source| InvalidJob::Json { field: "metadata", source })?;
+        if !is_cost(self.estimated_cost) {
+            return Err(InvalidJob::Cost(self.estimated_cost));
+        }
+        if self.max_attempts == 0 {
+            let (field, legal) = ("max_attempts", "at least 1");
+            return Err(InvalidJob::OutOfRange { field, legal });
+        }
+        if self.approval_ttl <= SignedDuration::ZERO
+            || self.approval_ttl > super::bounds::MAX_APPROVAL_TTL
+        {
+            let (field, legal) = ("approval_ttl", "more than 0 and at most 30 days");
+            return Err(InvalidJob::OutOfRange { field, legal });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a number can be a cost in dollars.
+pub(crate) fn is_cost(usd: f64) -> bool {
+    usd.is_finite() && usd >= 0.0
+}
+
+/// A provider's status report about one of its jobs. What it leaves out stays as it was.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Report {
-    /// The provider's name for it.
+pub struct ProviderStatus {
+    /// The provider's identifier for the job.
     pub provider_job_id: ProviderJobId,
-    /// Where it is; `None` where the provider's word for it is not known here.
+    /// The status; `None` where the provider's word for it is not known here.
     pub status: Option<JobStatus>,
     /// When it began.
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
-    /// What it cost so far, in US dollars.
+    /// Cost so far in US dollars.
     pub cost_usd: Option<f64>,
-    /// Why it failed.
+    /// Why it failed or was ended.
     pub error_message: Option<String>,
     /// Where its result is.
     pub output_url: Option<String>,
 }
 
-impl Report {
-    /// A report that says nothing but that the provider has the job.
-    pub fn of(provider_job_id: ProviderJobId, status: JobStatus) -> Self {
+impl ProviderStatus {
+    /// A report of nothing but a status.
+    pub fn new(provider_job_id: ProviderJobId, status: JobStatus) -> Self {
         Self {
             provider_job_id,
             status: Some(status),
@@ -138,22 +248,22 @@ impl Report {
 }
 
 impl Job {
-    /// Takes over what the report says and keeps what it does not.
-    pub(crate) fn merge(&mut self, report: &Report) {
-        fn keep<T: Clone>(field: &mut Option<T>, said: Option<&T>) {
-            if let Some(value) = said {
-                *field = Some(value.clone());
+    /// Takes over what a report contains and keeps what it does not. A cost that cannot be one is
+    /// ignored.
+    pub(crate) fn merge(&mut self, report: &ProviderStatus) {
+        fn keep<T>(field: &mut Option<T>, reported: Option<T>) {
+            if reported.is_some() {
+                *field = reported;
             }
         }
-        keep(&mut self.started_at, report.started_at.map(to_millis).as_ref());
-        keep(&mut self.completed_at, report.completed_at.map(to_millis).as_ref());
-        keep(&mut self.cost_usd, report.cost_usd.as_ref().filter(|cost| cost.is_finite()));
-        keep(&mut self.error_message, report.error_message.as_ref());
-        keep(&mut self.output_url, report.output_url.as_ref());
-        keep(&mut self.provider_job_id, Some(&report.provider_job_id));
+        keep(&mut self.started_at, report.started_at.map(to_millis));
+        keep(&mut self.completed_at, report.completed_at.map(to_millis));
+        keep(&mut self.cost_usd, report.cost_usd.filter(|&cost| is_cost(cost)));
+        keep(&mut self.error_message, report.error_message.as_deref().map(without_nul));
+        keep(&mut self.output_url, report.output_url.as_deref().map(without_nul));
     }
 
-    /// How long it has run or ran, in seconds; never negative, whatever the clocks say.
+    /// How long it has run or ran, in seconds; never negative, whatever the clocks show.
     pub fn duration_seconds(&self, now: Timestamp) -> Option<f64> {
         let started = self.started_at?;
         let ended = self.completed_at.unwrap_or(now);
@@ -161,7 +271,12 @@ impl Job {
     }
 }
 
-/// Cuts a time to the millisecond, the resolution that every backend keeps.
+/// Truncates a time to the millisecond, the resolution that every backend keeps.
 pub(crate) fn to_millis(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
+
+/// A time `by` after `at`, at most the greatest there is.
+pub(crate) fn after(at: Timestamp, by: SignedDuration) -> Timestamp {
+    to_millis(at.saturating_add(by).unwrap_or(Timestamp::MAX))
 }

@@ -1,4 +1,4 @@
-//! How many jobs may be at providers at once, and who may have the next slot.
+//! How many jobs may take a slot at the same time, and who may have the next slot.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,8 @@ use std::fmt;
 use crate::model::text::text_enum;
 use crate::model::{JobType, OrgId, Owner, TeamId, UserId};
 
-/// How many entries may take a slot at once. Every entry counts against each limit that names it.
+/// How many entries may take a slot at the same time. Every entry counts against each limit that
+/// applies to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Of all entries, 1 to 100.
@@ -30,7 +31,7 @@ impl Default for Limits {
 }
 
 text_enum! {
-    /// Which limit holds a job back.
+    /// One of the limits.
     Limit, "limit" {
         /// [`Limits::global`]
         Global = "max_concurrent",
@@ -83,7 +84,7 @@ impl Limits {
         }
     }
 
-    /// Says every limit that is out of range.
+    /// Refuses limits of which at least one is out of range, and names each.
     pub fn check(&self) -> Result<(), InvalidLimits> {
         let bad: Vec<_> = Limit::ALL
             .iter()
@@ -94,7 +95,64 @@ impl Limits {
     }
 }
 
-/// How many entries take a slot now, by everything that a limit counts.
+/// A change of some limits; the others stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LimitsPatch {
+    /// [`Limits::global`]
+    pub global: Option<u32>,
+    /// [`Limits::per_user`]
+    pub per_user: Option<u32>,
+    /// [`Limits::per_team`]
+    pub per_team: Option<u32>,
+    /// [`Limits::per_org`]
+    pub per_org: Option<u32>,
+    /// [`Limits::local`]
+    pub local: Option<u32>,
+    /// [`Limits::fair_share`]
+    pub fair_share: Option<bool>,
+}
+
+impl LimitsPatch {
+    /// Sets one limit.
+    pub const fn set(&mut self, limit: Limit, value: u32) {
+        let field = match limit {
+            Limit::Global => &mut self.global,
+            Limit::User => &mut self.per_user,
+            Limit::Team => &mut self.per_team,
+            Limit::Org => &mut self.per_org,
+            Limit::Local => &mut self.local,
+        };
+        *field = Some(value);
+    }
+}
+
+impl Limits {
+    /// The limits that a patch makes of these; refused when one would be out of range.
+    pub fn patched(mut self, patch: &LimitsPatch) -> Result<Self, InvalidLimits> {
+        self.global = patch.global.unwrap_or(self.global);
+        self.per_user = patch.per_user.unwrap_or(self.per_user);
+        self.per_team = patch.per_team.unwrap_or(self.per_team);
+        self.per_org = patch.per_org.unwrap_or(self.per_org);
+        self.local = patch.local.unwrap_or(self.local);
+        self.fair_share = patch.fair_share.unwrap_or(self.fair_share);
+        self.check().map(|()| self)
+    }
+
+    /// How these differ from `before`, for the event; `None` when they do not.
+    pub(crate) fn difference(&self, before: &Self) -> Option<String> {
+        let mut changed: Vec<String> = Limit::ALL
+            .iter()
+            .filter(|&&limit| self.get(limit) != before.get(limit))
+            .map(|&limit| format!("{limit} from {} to {}", before.get(limit), self.get(limit)))
+            .collect();
+        if self.fair_share != before.fair_share {
+            changed.push(format!("enable_fair_share to {}", self.fair_share));
+        }
+        if changed.is_empty() { None } else { Some(changed.join(", ")) }
+    }
+}
+
+/// How many slots are taken now, by everything that a limit counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     total: u32,
@@ -105,7 +163,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Counts `entries` more of this owner.
+    /// Adds `entries` slots of this owner.
     pub fn add(&mut self, owner: &Owner, job_type: JobType, entries: u32) {
         self.total += entries;
         if job_type == JobType::Local {
@@ -117,6 +175,26 @@ impl Usage {
         }
         if let Some(org) = &owner.org {
             *self.orgs.entry(org.clone()).or_default() += entries;
+        }
+    }
+
+    /// Removes one slot of this owner.
+    fn remove(&mut self, owner: &Owner, job_type: JobType) {
+        fn less<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+            if let Some(count) = counts.get_mut(key) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        self.total = self.total.saturating_sub(1);
+        if job_type == JobType::Local {
+            self.local = self.local.saturating_sub(1);
+        }
+        less(&mut self.users, &owner.user);
+        if let Some(team) = &owner.team {
+            less(&mut self.teams, team);
+        }
+        if let Some(org) = &owner.org {
+            less(&mut self.orgs, org);
         }
     }
 
@@ -136,7 +214,8 @@ impl Usage {
     }
 }
 
-/// Hands out slots under the limits. Used by every backend inside its claiming transaction.
+/// Admission control: grants slots under the limits. Used by every backend inside its claiming
+/// transaction.
 #[derive(Debug, Clone)]
 pub struct Admission {
     limits: Limits,
@@ -144,13 +223,13 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Starts from what takes a slot now.
+    /// Starts from the slots that are taken now.
     pub fn new(limits: Limits, usage: Usage) -> Self {
         Self { limits, usage }
     }
 
     /// The first limit that this owner is at, if any.
-    pub fn holds_back(&self, owner: &Owner, job_type: JobType) -> Option<Limit> {
+    pub fn held_by(&self, owner: &Owner, job_type: JobType) -> Option<Limit> {
         Limit::ALL.iter().copied().find(|&limit| {
             let applies = match limit {
                 Limit::Global | Limit::User => true,
@@ -162,17 +241,22 @@ impl Admission {
         })
     }
 
-    /// Counts one more slot as taken.
-    pub fn take(&mut self, owner: &Owner, job_type: JobType) {
+    /// Grants one slot.
+    pub fn reserve(&mut self, owner: &Owner, job_type: JobType) {
         self.usage.add(owner, job_type, 1);
     }
 
-    /// Where an owner stands among others: fewer slots first under fair share, else all alike.
-    pub fn share(&self, owner: &Owner) -> u32 {
+    /// Takes one slot back that was granted by this admission.
+    pub fn release(&mut self, owner: &Owner, job_type: JobType) {
+        self.usage.remove(owner, job_type);
+    }
+
+    /// The rank of an owner among others, lowest first: its taken slots under fair share, else 0.
+    pub fn fair_share_rank(&self, owner: &Owner) -> u32 {
         if self.limits.fair_share { self.usage.of(Limit::User, owner) } else { 0 }
     }
 
-    /// Whether nobody can be given a slot.
+    /// Whether no slot is left for anyone.
     pub fn is_full(&self) -> bool {
         self.usage.total >= self.limits.global
     }
@@ -183,24 +267,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_limit_holds_back_whom_it_counts_and_nobody_else() {
+    fn each_limit_applies_to_its_owners_and_to_no_others() {
         let limits =
             Limits { global: 4, per_user: 2, per_team: 3, per_org: 3, local: 1, fair_share: false };
         let mut admission = Admission::new(limits, Usage::default());
         let ann = Owner { team: Some(TeamId::new("t")), ..Owner::user("ann") };
         let bob = Owner { team: Some(TeamId::new("t")), ..Owner::user("bob") };
-        admission.take(&ann, JobType::Cloud);
-        admission.take(&ann, JobType::Local);
-        assert_eq!(admission.holds_back(&ann, JobType::Cloud), Some(Limit::User));
-        assert_eq!(admission.holds_back(&bob, JobType::Cloud), None);
-        assert_eq!(admission.holds_back(&bob, JobType::Local), Some(Limit::Local));
-        admission.take(&bob, JobType::Cloud);
-        assert_eq!(admission.holds_back(&bob, JobType::Cloud), Some(Limit::Team));
+        admission.reserve(&ann, JobType::Cloud);
+        admission.reserve(&ann, JobType::Local);
+        assert_eq!(admission.held_by(&ann, JobType::Cloud), Some(Limit::User));
+        assert_eq!(admission.held_by(&bob, JobType::Cloud), None);
+        assert_eq!(admission.held_by(&bob, JobType::Local), Some(Limit::Local));
+        admission.reserve(&bob, JobType::Cloud);
+        assert_eq!(admission.held_by(&bob, JobType::Cloud), Some(Limit::Team));
         let eve = Owner::user("eve");
-        assert_eq!(admission.holds_back(&eve, JobType::Cloud), None);
-        admission.take(&eve, JobType::Cloud);
+        assert_eq!(admission.held_by(&eve, JobType::Cloud), None);
+        admission.reserve(&eve, JobType::Cloud);
         assert!(admission.is_full());
-        assert_eq!(admission.holds_back(&Owner::user("zoe"), JobType::Cloud), Some(Limit::Global));
+        assert_eq!(admission.held_by(&Owner::user("zoe"), JobType::Cloud), Some(Limit::Global));
     }
 
     #[test]
@@ -211,5 +295,19 @@ mod tests {
             "max_concurrent 0 is outside 1 to 100, user_max_concurrent 21 is outside 1 to 20"
         );
         assert_eq!(Limits::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_patch_changes_what_it_names_and_is_refused_as_a_whole() {
+        let before = Limits::default();
+        let mut patch = LimitsPatch { fair_share: Some(true), ..LimitsPatch::default() };
+        patch.set(Limit::User, 7);
+        let after = before.patched(&patch).unwrap();
+        assert_eq!(after, Limits { per_user: 7, fair_share: true, ..before });
+        let changed = "user_max_concurrent from 2 to 7, enable_fair_share to true";
+        assert_eq!(after.difference(&before).as_deref(), Some(changed));
+        assert_eq!(after.difference(&after), None);
+        patch.set(Limit::Global, 0);
+        assert_eq!(before.patched(&patch), Err(InvalidLimits(vec![(Limit::Global, 0)])));
     }
 }

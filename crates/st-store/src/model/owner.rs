@@ -1,9 +1,9 @@
-//! Whose a job is, and what a person may do.
+//! Who a job is counted for, and what a person may do.
 
 use crate::model::text::text_enum;
 use crate::model::{OrgId, TeamId, UserId};
 
-/// Whom a job is counted for.
+/// Who a job is counted for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
     /// The user who submitted it.
@@ -22,7 +22,7 @@ impl Owner {
 }
 
 text_enum! {
-    /// What a person may do; each may do what the ones before it may.
+    /// What a person may do; each role includes the ones before it.
     Role, "role" {
         /// Reads.
         Viewer = "viewer",

@@ -1,4 +1,4 @@
-//! What part of a list somebody wants.
+//! Parts of lists: which rows, how many, and which of them could not be read.
 
 use crate::model::{ApprovalStatus, JobId, JobStatus, JobType, ProviderName, QueueStatus, UserId};
 
@@ -7,7 +7,7 @@ use crate::model::{ApprovalStatus, JobId, JobStatus, JobType, ProviderName, Queu
 pub struct PageRequest {
     /// At most so many rows, 1 to 500.
     pub limit: u32,
-    /// How many rows to pass over first.
+    /// How many rows to skip first.
     pub offset: u32,
 }
 
@@ -24,34 +24,53 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// How many rows match in all.
     pub total: u64,
+    /// Rows of this page that could not be decoded; they are set aside and stop nothing else.
+    pub damaged: Vec<DamagedRow>,
 }
 
-/// Which jobs.
+/// A stored row that cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedRow {
+    /// The table.
+    pub table: &'static str,
+    /// The row's key, as far as it can be read.
+    pub key: String,
+    /// What is wrong: the column, and what was found in it.
+    pub problem: String,
+}
+
+impl std::fmt::Display for DamagedRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&format!("{} row {}: {}", self.table, self.key, self.problem))
+    }
+}
+
+/// Which jobs to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobFilter {
     /// Where they run.
     pub job_type: Option<JobType>,
-    /// Where they are.
+    /// Their status.
     pub status: Option<JobStatus>,
-    /// Who runs them.
+    /// The provider that runs them.
     pub provider: Option<ProviderName>,
-    /// Whose they are.
+    /// The user they belong to.
     pub user: Option<UserId>,
     /// Only jobs older than this one: where the page before ended.
     pub before: Option<JobId>,
 }
 
-/// Which queue entries.
+/// Which queue entries to list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueFilter {
-    /// Where they are.
+    /// Their status.
     pub status: Option<QueueStatus>,
-    /// Whether those that are over come too; a `status` that is final brings them as well.
+    /// Whether terminal entries are included; a terminal `status` includes them as well.
     pub include_completed: bool,
 }
 
 impl QueueFilter {
-    /// The statuses that it lets through.
+    /// The statuses that match.
     pub fn statuses(self) -> Vec<QueueStatus> {
         QueueStatus::ALL
             .iter()
@@ -64,9 +83,9 @@ impl QueueFilter {
     }
 }
 
-/// Which approval requests.
+/// Which approval requests to list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestFilter {
-    /// Where they are.
+    /// Their status.
     pub status: Option<ApprovalStatus>,
 }

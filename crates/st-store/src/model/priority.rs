@@ -1,10 +1,10 @@
 //! In which order jobs of one owner run.
 //!
-//! Each entry has a static virtual deadline, `queued_at + offset(priority)`, and the earliest goes
-//! first. The deadline is written once and never changes while the priority does not, so order is
-//! one index column. Proof against starvation: an entry queued at `t` has a deadline of at most
-//! `t + offset(0)`, and every entry queued later than that has a later one; so it is overtaken only
-//! by entries queued within the largest offset, five hours, after it.
+//! Each entry has a static virtual deadline, `waits_since + offset(priority)`, and the earliest is
+//! claimed first. The deadline is written once and changes only with the priority, so the order is
+//! one index column. Proof against starvation: an entry that waits since `t` has a deadline of at
+//! most `t + offset(0)`, and every entry that waits since later than that has a later one; so it is
+//! overtaken only by entries that began to wait within the largest offset, five hours, after it.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -36,7 +36,7 @@ impl Priority {
         }
     }
 
-    /// What a person's jobs get when nobody overrides it.
+    /// The priority of a person's jobs without an override.
     pub const fn of_role(role: Role) -> Self {
         match role {
             Role::Viewer => Self(0),
@@ -46,12 +46,12 @@ impl Priority {
         }
     }
 
-    /// Its number, 0 to 50.
+    /// As a number, 0 to 50.
     pub const fn get(self) -> u8 {
         self.0
     }
 
-    /// The name of the band that it falls into.
+    /// The name of its band.
     pub const fn name(self) -> &'static str {
         match self.0 {
             0..=9 => "low",
@@ -62,10 +62,10 @@ impl Priority {
         }
     }
 
-    /// The virtual deadline of an entry queued at `queued_at`: the order key, earliest first.
-    pub fn deadline(self, queued_at: Timestamp) -> Timestamp {
+    /// The virtual deadline of an entry that waits since `since`: the order key, earliest first.
+    pub fn deadline(self, since: Timestamp) -> Timestamp {
         let offset = STEP * i32::from(Self::MAX.0 - self.0);
-        queued_at.saturating_add(offset).unwrap_or(Timestamp::MAX)
+        since.saturating_add(offset).unwrap_or(Timestamp::MAX)
     }
 }
 

@@ -1,57 +1,54 @@
-//! A job's place in the queue.
+//! A job's place in the queue: what is known of it in every stage.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{AttemptToken, Limits, Priority, QueueEntryId, QueueStatus, UserId};
+use crate::model::{
+    AttemptToken, Epoch, Limit, Limits, Priority, QueueEntryId, QueueStatus, UserId,
+};
 
 /// The place of one job in the queue, from its submission to its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueEntry {
-    /// Its name.
+    /// Assigned by the store; the tie-breaker of the claim order.
     pub id: QueueEntryId,
-    /// Where it is.
-    pub status: QueueStatus,
-    /// What the submitter's role gave it.
+    /// The priority of the submitter's role.
     pub priority: Priority,
-    /// What somebody gave it instead.
+    /// Replaces it.
     pub priority_override: Option<Priority>,
-    /// When it joined the queue; never rewritten.
+    /// When the job was submitted.
     pub queued_at: Timestamp,
+    /// The date before which the submitter does not want it to run.
+    pub run_after: Option<Timestamp>,
+    /// From when the wait counts: the latest of submission, `run_after` and approval. Never moved by
+    /// a failed attempt.
+    pub waits_since: Timestamp,
+    /// The epoch in which it was queued, or reconciled since. An entry of an earlier one is
+    /// reconciled before it is submitted.
+    pub epoch: Epoch,
     /// When it was last claimed.
     pub started_at: Option<Timestamp>,
-    /// When it was over.
-    pub completed_at: Option<Timestamp>,
-    /// What the job is expected to cost, in US dollars.
+    /// Estimated cost in US dollars: finite and not negative.
     pub estimated_cost: f64,
-    /// Which attempt this is, from 1.
+    /// The number of the latest attempt; 0 before the first.
     pub attempt: u32,
-    /// How many attempts there may be.
+    /// How many attempts failed through the job's own fault.
+    pub failed_attempts: u32,
+    /// How many of those there may be; with the last one the job fails.
     pub max_attempts: u32,
+    /// How often in a row it was reclaimed from a holder that was gone. Outlives the claim: a job
+    /// that ends the process does so under a new claim each time.
+    pub reclaims: u32,
+    /// How often in a row its dispatch panicked.
+    pub panics: u32,
+    /// When an attempt failed that will count as the job's own if a submission of another job
+    /// is accepted soon.
+    pub suspect_since: Option<Timestamp>,
     /// What went wrong last.
     pub error_message: Option<String>,
-    /// Who may write about it: the holder of exactly this token.
+    /// The token of the latest claim.
     pub token: AttemptToken,
-    /// While it is `ready`: how long its holder has, and what is known of the submission.
-    pub lease: Option<Lease>,
-    /// While it is `pending`: not to be claimed before.
-    pub not_before: Option<Timestamp>,
-    /// When its cancellation was last asked for.
-    pub cancel_requested_at: Option<Timestamp>,
-}
-
-/// The claim on an entry whose submission is under way, or whose outcome is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    /// When somebody else may take the entry over.
-    pub until: Timestamp,
-    /// When the intent to submit this attempt was first written: nothing of it can be older at the
-    /// provider.
-    pub since: Timestamp,
-    /// Before this, that the provider does not list the job proves nothing: the call may still be
-    /// on its way.
-    pub resubmit_after: Timestamp,
 }
 
 impl QueueEntry {
@@ -60,10 +57,19 @@ impl QueueEntry {
         self.priority_override.unwrap_or(self.priority)
     }
 
-    /// The order key: the earliest of one owner goes first.
+    /// The order key: of one owner's jobs the earliest is claimed first.
     pub fn deadline(&self) -> Timestamp {
-        self.effective_priority().deadline(self.queued_at)
+        self.effective_priority().deadline(self.waits_since)
     }
+}
+
+/// Where a waiting job is in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Its position among all jobs that may be claimed now, from 1.
+    pub position: u64,
+    /// The limit that its owner is at, if one is why it is not claimed.
+    pub held_by: Option<Limit>,
 }
 
 /// The queue in numbers.
@@ -75,9 +81,9 @@ pub struct QueueStats {
     pub by_user: BTreeMap<UserId, u64>,
     /// Mean time from queueing to the claim over the latest claims (at most 100), in seconds.
     pub avg_wait_seconds: Option<f64>,
-    /// Since when the longest-waiting claimable entry could have been claimed.
+    /// Since when the longest-waiting claimable entry waits.
     pub oldest_claimable_at: Option<Timestamp>,
-    /// The limits in force.
+    /// The current limits.
     pub limits: Limits,
 }
 

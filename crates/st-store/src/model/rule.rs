@@ -1,13 +1,16 @@
-//! Rules that say which jobs need somebody's approval.
+//! Rules that decide which jobs need approval.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use regex_lite::Regex;
 
 use crate::model::text::text_enum;
-use crate::model::{ProviderName, Role, RuleId, UserId};
+use crate::model::{InvalidText, NewJob, ProviderName, Role, RuleId, UserId};
+
+/// The time over which `daily_jobs_exceed` counts.
+pub const RULE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 text_enum! {
-    /// What a rule looks at.
+    /// What a rule compares.
     Condition, "condition" {
         /// The estimated cost in US dollars is above the threshold.
         CostExceeds = "cost_exceeds",
@@ -28,7 +31,7 @@ text_enum! {
 }
 
 impl Condition {
-    /// For a person: when it asks for approval.
+    /// When it requires approval, in words for a person.
     pub const fn description(self) -> &'static str {
         match self {
             Self::CostExceeds => "the estimated cost in USD is above the threshold",
@@ -51,74 +54,102 @@ impl Condition {
 /// A rule that is not stored yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewRule {
-    /// What people call it.
+    /// A display name; not unique.
     pub name: String,
-    /// What it is for.
+    /// What it is for, in words for a person.
     pub description: String,
-    /// What it looks at.
+    /// What it compares.
     pub condition: Condition,
     /// What it compares with; its form depends on the condition.
     pub threshold: String,
-    /// Whether it is asked at all.
+    /// Whether it is evaluated at all.
     pub is_active: bool,
-    /// The highest is asked first.
+    /// The rule with the highest priority is evaluated first.
     pub priority: i64,
-    /// Only for this provider.
+    /// Restricts the rule to this provider.
     pub applies_to_provider: Option<ProviderName>,
-    /// Only for submitters of this role.
+    /// Restricts the rule to submitters of this role.
     pub applies_to_level: Option<Role>,
-    /// Not for submitters of these roles.
+    /// Submitters of these roles are exempt.
     pub exempt_levels: Vec<Role>,
-    /// The least role that may decide.
+    /// The lowest role that may decide.
     pub required_approver_level: Role,
-    /// Who made it.
+    /// The user who made it.
     pub created_by: UserId,
-    /// When.
-    pub created_at: Timestamp,
 }
 
 /// A stored rule.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_field_names, reason = "its content is a rule as well")]
 pub struct Rule {
-    /// Its name.
+    /// Assigned by the store; of rules with the same priority the lower one is evaluated first.
     pub id: RuleId,
-    /// What it says.
+    /// Its content.
     pub rule: NewRule,
+    /// When it was stored.
+    pub created_at: Timestamp,
 }
 
-/// A threshold that does not fit its condition.
+/// A rule that cannot be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("threshold {threshold:?} does not fit {condition}: {legal}")]
-pub struct InvalidRule {
-    /// The condition.
-    pub condition: Condition,
-    /// The threshold.
-    pub threshold: String,
-    /// What would fit.
-    pub legal: &'static str,
+pub enum InvalidRule {
+    /// The threshold does not fit the condition.
+    #[error("threshold {threshold:?} does not fit {condition}: {legal}")]
+    Threshold {
+        /// The condition.
+        condition: Condition,
+        /// The threshold.
+        threshold: String,
+        /// What would fit.
+        legal: &'static str,
+    },
+    /// A text that cannot be stored.
+    #[error(transparent)]
+    Text(#[from] InvalidText),
 }
 
-/// What the rules are asked about.
+/// How many jobs a submitter made before this one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    /// Within the last [`RULE_WINDOW`].
+    pub recent: u64,
+    /// Ever.
+    pub all: u64,
+}
+
+/// What the rules are evaluated on.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Facts<'a> {
-    /// What the job is expected to cost, in US dollars.
+pub struct RuleInput<'a> {
+    /// Estimated cost in US dollars.
     pub estimated_cost: f64,
-    /// The hardware that it asks for.
+    /// The hardware that the job asks for.
     pub hardware_type: Option<&'a str>,
-    /// Who will run it.
+    /// The provider that will run it.
     pub provider: &'a ProviderName,
     /// The submitter's role.
     pub role: Role,
-    /// What it is called.
+    /// The submitter's name for the job.
     pub config_name: Option<&'a str>,
-    /// How many jobs the submitter made in the last 24 hours.
-    pub daily_jobs: u64,
-    /// How many jobs the submitter ever made.
-    pub all_jobs: u64,
+    /// How many jobs the submitter made before.
+    pub jobs: JobCounts,
 }
 
-/// A condition with a threshold that was read.
-enum Test {
+impl<'a> RuleInput<'a> {
+    /// The input for a submission.
+    pub fn of(new: &'a NewJob, jobs: JobCounts) -> Self {
+        Self {
+            estimated_cost: new.estimated_cost,
+            hardware_type: new.hardware_type.as_deref(),
+            provider: &new.provider,
+            role: new.role,
+            config_name: new.config_name.as_deref(),
+            jobs,
+        }
+    }
+}
+
+/// A condition with its parsed threshold.
+enum Predicate {
     CostAbove(f64),
     Hardware(Regex),
     Provider(String),
@@ -129,57 +160,64 @@ enum Test {
 }
 
 impl NewRule {
-    /// Says whether the threshold fits the condition.
+    /// Refuses a threshold that does not fit the condition, and text that cannot be stored.
     pub fn check(&self) -> Result<(), InvalidRule> {
-        self.test().map(drop)
+        InvalidText::check("name", &self.name)?;
+        InvalidText::check("description", &self.description)?;
+        InvalidText::check("threshold", &self.threshold)?;
+        let provider = self.applies_to_provider.as_ref().map(ProviderName::as_str);
+        InvalidText::check("applies_to_provider", provider.unwrap_or_default())?;
+        self.predicate().map(drop)
     }
 
-    /// Whether a job of which this is known needs approval by this rule.
-    pub fn asks_for(&self, facts: &Facts<'_>) -> Result<bool, InvalidRule> {
-        let concerns = self.is_active
-            && self.applies_to_provider.as_ref().is_none_or(|only| only == facts.provider)
-            && self.applies_to_level.is_none_or(|only| only == facts.role)
-            && !self.exempt_levels.contains(&facts.role);
-        if !concerns {
+    /// Whether a submission needs approval by this rule.
+    pub fn requires_approval(&self, input: &RuleInput<'_>) -> Result<bool, InvalidRule> {
+        let applies = self.is_active
+            && self.applies_to_provider.as_ref().is_none_or(|only| only == input.provider)
+            && self.applies_to_level.is_none_or(|only| only == input.role)
+            && !self.exempt_levels.contains(&input.role);
+        if !applies {
             return Ok(false);
         }
-        Ok(match self.test()? {
-            Test::CostAbove(usd) => facts.estimated_cost > usd,
-            Test::Hardware(pattern) => facts.hardware_type.is_some_and(|it| pattern.is_match(it)),
-            Test::Provider(name) => facts.provider.as_str() == name,
-            Test::Below(role) => facts.role < role,
-            Test::DailyAbove(jobs) => facts.daily_jobs > jobs,
-            Test::First => facts.all_jobs == 0,
-            Test::Name(pattern) => facts.config_name.is_some_and(|it| pattern.is_match(it)),
+        Ok(match self.predicate()? {
+            Predicate::CostAbove(usd) => input.estimated_cost > usd,
+            Predicate::Hardware(pattern) => {
+                input.hardware_type.is_some_and(|it| pattern.is_match(it))
+            }
+            Predicate::Provider(name) => input.provider.as_str() == name,
+            Predicate::Below(role) => input.role < role,
+            Predicate::DailyAbove(jobs) => input.jobs.recent > jobs,
+            Predicate::First => input.jobs.all == 0,
+            Predicate::Name(pattern) => input.config_name.is_some_and(|it| pattern.is_match(it)),
         })
     }
 
-    fn test(&self) -> Result<Test, InvalidRule> {
+    fn predicate(&self) -> Result<Predicate, InvalidRule> {
         let threshold = self.threshold.trim();
-        let refuse = |legal| InvalidRule {
+        let refuse = |legal| InvalidRule::Threshold {
             condition: self.condition,
             threshold: self.threshold.clone(),
             legal,
         };
         match self.condition {
             Condition::CostExceeds => match threshold.parse::<f64>() {
-                Ok(usd) if usd.is_finite() && usd >= 0.0 => Ok(Test::CostAbove(usd)),
+                Ok(usd) if usd.is_finite() && usd >= 0.0 => Ok(Predicate::CostAbove(usd)),
                 Ok(_) | Err(_) => Err(refuse("expected an amount in USD, such as 50")),
             },
             Condition::HardwareType => match glob(threshold) {
-                Some(pattern) => Ok(Test::Hardware(pattern)),
+                Some(pattern) => Ok(Predicate::Hardware(pattern)),
                 None => Err(refuse("expected a pattern, such as h100*")),
             },
-            Condition::Provider => Ok(Test::Provider(threshold.to_owned())),
+            Condition::Provider => Ok(Predicate::Provider(threshold.to_owned())),
             Condition::UserLevel => match threshold.parse() {
-                Ok(role) => Ok(Test::Below(role)),
+                Ok(role) => Ok(Predicate::Below(role)),
                 Err(_unknown) => Err(refuse("expected viewer, researcher, lead or admin")),
             },
             Condition::DailyJobsExceed => match threshold.parse() {
-                Ok(jobs) => Ok(Test::DailyAbove(jobs)),
+                Ok(jobs) => Ok(Predicate::DailyAbove(jobs)),
                 Err(_not_a_number) => Err(refuse("expected a number of jobs, such as 10")),
             },
-            Condition::FirstJob => Ok(Test::First),
+            Condition::FirstJob => Ok(Predicate::First),
             Condition::ConfigPattern => {
                 let pattern = if threshold.starts_with('^') || threshold.ends_with('$') {
                     Regex::new(threshold).ok()
@@ -187,20 +225,20 @@ impl NewRule {
                     glob(threshold)
                 };
                 pattern
-                    .map(Test::Name)
+                    .map(Predicate::Name)
                     .ok_or_else(|| refuse("expected a regular expression with ^ or $, or a glob"))
             }
         }
     }
 }
 
-/// The first of `rules` that asks for approval; they are in the order in which they are asked.
+/// The first of `rules` that requires approval; they are in the order of their evaluation.
 pub(crate) fn first_match<'a>(
     rules: &'a [Rule],
-    facts: &Facts<'_>,
+    input: &RuleInput<'_>,
 ) -> Result<Option<&'a Rule>, InvalidRule> {
     for rule in rules {
-        if rule.rule.asks_for(facts)? {
+        if rule.rule.requires_approval(input)? {
             return Ok(Some(rule));
         }
     }
@@ -240,23 +278,21 @@ mod tests {
             exempt_levels: Vec::new(),
             required_approver_level: Role::Lead,
             created_by: UserId::new("a"),
-            created_at: Timestamp::UNIX_EPOCH,
         }
     }
 
-    fn asked(rule: &NewRule, change: impl FnOnce(&mut Facts<'_>)) -> bool {
+    fn required(rule: &NewRule, change: impl FnOnce(&mut RuleInput<'_>)) -> bool {
         let provider = ProviderName::new("replicate");
-        let mut facts = Facts {
+        let mut input = RuleInput {
             estimated_cost: 50.0,
             hardware_type: Some("h100-x2"),
             provider: &provider,
             role: Role::Researcher,
             config_name: Some("lora-big"),
-            daily_jobs: 3,
-            all_jobs: 3,
+            jobs: JobCounts { recent: 3, all: 3 },
         };
-        change(&mut facts);
-        rule.asks_for(&facts).unwrap()
+        change(&mut input);
+        rule.requires_approval(&input).unwrap()
     }
 
     #[test]
@@ -278,23 +314,23 @@ mod tests {
             (Condition::ConfigPattern, "big$", true),
         ];
         for (condition, threshold, expected) in table {
-            let got = asked(&rule(condition, threshold), |_| ());
+            let got = required(&rule(condition, threshold), |_| ());
             assert_eq!(got, expected, "{condition} {threshold}");
         }
-        assert!(asked(&rule(Condition::FirstJob, ""), |facts| facts.all_jobs = 0));
+        assert!(required(&rule(Condition::FirstJob, ""), |input| input.jobs.all = 0));
     }
 
     #[test]
     fn exemptions_and_restrictions_are_kept() {
         let mut exempt = rule(Condition::CostExceeds, "1");
         exempt.exempt_levels = vec![Role::Researcher];
-        assert!(!asked(&exempt, |_| ()));
+        assert!(!required(&exempt, |_| ()));
         let mut elsewhere = rule(Condition::CostExceeds, "1");
         elsewhere.applies_to_provider = Some(ProviderName::new("local"));
-        assert!(!asked(&elsewhere, |_| ()));
+        assert!(!required(&elsewhere, |_| ()));
         let mut off = rule(Condition::CostExceeds, "1");
         off.is_active = false;
-        assert!(!asked(&off, |_| ()));
+        assert!(!required(&off, |_| ()));
     }
 
     #[test]

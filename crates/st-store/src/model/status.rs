@@ -1,23 +1,26 @@
-//! The three state machines. One exhaustive table each, which every backend asks before it writes.
+//! The three status words of a job, and which may follow which: one exhaustive table each.
+//!
+//! A job in memory has a [`Stage`](crate::model::Stage); the statuses are what a stage is called
+//! outside.
 
 use crate::model::text::text_enum;
 
 text_enum! {
-    /// Where a job is, in the order in which it gets there. It never moves backwards.
+    /// The status of a job, in the order in which a job passes through them. It never moves backwards.
     JobStatus, "job status" {
-        /// It waits here, for approval or for a slot.
+        /// Waits here, for approval or for a slot; it was never claimed.
         Pending = "pending",
-        /// Claimed: its data goes to the provider, or whether it arrived is being found out.
+        /// Was claimed and is not yet at the provider, also between two attempts.
         Uploading = "uploading",
-        /// The provider has it and has not begun.
+        /// At the provider, which has not begun.
         Queued = "queued",
-        /// The provider works on it.
+        /// At the provider, which works on it.
         Running = "running",
-        /// It ended well.
+        /// Ended successfully.
         Completed = "completed",
-        /// It ended badly.
+        /// Ended with an error.
         Failed = "failed",
-        /// Somebody ended it: a user, a rejection or an expired approval.
+        /// Ended by a user, a rejection, an expired approval or the provider.
         Cancelled = "cancelled",
     }
 }
@@ -31,7 +34,7 @@ impl JobStatus {
         }
     }
 
-    /// Whether it is still on its way to an end.
+    /// Whether it is not final.
     pub const fn is_active(self) -> bool {
         !self.is_terminal()
     }
@@ -59,15 +62,15 @@ impl JobStatus {
 }
 
 text_enum! {
-    /// Where a job's place in the queue is.
+    /// The status of a queue entry.
     QueueStatus, "queue status" {
-        /// It awaits approval.
+        /// Awaits approval.
         Blocked = "blocked",
-        /// It waits for a slot.
+        /// Waits for a slot or a date.
         Pending = "pending",
-        /// Claimed: its submission is under way, or its outcome is not yet known.
+        /// Claimed: its submission is in flight, or its outcome is not yet known.
         Ready = "ready",
-        /// The provider has the job.
+        /// The job is at the provider.
         Running = "running",
         /// The job completed.
         Completed = "completed",
@@ -87,7 +90,7 @@ impl QueueStatus {
         }
     }
 
-    /// Whether it takes a slot: from its claim until it is over.
+    /// Whether the entry takes a slot: from its claim until it is over.
     pub const fn takes_slot(self) -> bool {
         match self {
             Self::Ready | Self::Running => true,
@@ -117,17 +120,17 @@ impl QueueStatus {
 }
 
 text_enum! {
-    /// Where an approval request is.
+    /// The status of an approval request.
     ApprovalStatus, "approval status" {
-        /// Nobody has decided yet.
+        /// Awaits a decision.
         Pending = "pending",
         /// The job may run.
         Approved = "approved",
         /// The job may not run.
         Rejected = "rejected",
-        /// Nobody decided in time.
+        /// Was not decided before its deadline.
         Expired = "expired",
-        /// The job was cancelled before anybody decided.
+        /// The job was cancelled before a decision.
         Cancelled = "cancelled",
     }
 }

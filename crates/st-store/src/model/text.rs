@@ -1,4 +1,5 @@
-//! Enums that are text in the database, in JSON and in the log: one spelling, in one place.
+//! Enums that are text in the database, in JSON and in the log: one spelling, in one place; and the
+//! one character that no stored text may hold.
 
 use std::fmt;
 
@@ -17,6 +18,17 @@ pub struct UnknownText {
 /// Pads like a string does, which `write_str` would not.
 pub(crate) fn pad(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.pad(text)
+}
+
+/// Whether a text holds NUL, which not every database can store.
+pub(crate) fn has_nul(text: &str) -> bool {
+    text.contains('\0')
+}
+
+/// A text of a provider as it can be stored: NUL becomes the replacement character, because what
+/// strangers write is never a reason to lose a status.
+pub(crate) fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 /// Gives an enum `ALL`, `as_str`, `FromStr` and `Display` from one table of words.

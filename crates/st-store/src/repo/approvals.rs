@@ -1,47 +1,58 @@
-//! Approvals: the rules, the requests, who decided, and what lapsed.
+//! Approvals: the rules, the requests, decisions and expiry.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 
 use crate::error::Result;
 use crate::model::{
-    ApprovalId, Decision, NewRule, Page, PageRequest, RequestFilter, Rule, RuleId, Work,
+    ApprovalId, DamagedRow, Decision, JobRecord, NewRule, Page, PageRequest, RequestFilter, Rule,
+    RuleId,
 };
 
-/// What one pass over the lapsed requests did.
-#[derive(Debug, Clone, PartialEq)]
+/// What one pass over the expired requests did.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expiry {
-    /// The jobs whose approval lapsed.
-    pub expired: Vec<Work>,
+    /// The jobs whose approval expired.
+    pub expired: Vec<JobRecord>,
+    /// Jobs that could not be decoded; they are set aside.
+    pub damaged: Vec<DamagedRow>,
     /// Whether there may be more.
     pub more: bool,
+    /// Nothing was expired because the clock is not confirmed: that it shows a deadline as past may
+    /// be wrong, and an expiry cannot be undone.
+    pub clock_unconfirmed: bool,
 }
 
 /// Approvals.
 #[async_trait]
 pub trait ApprovalRepo: Send + Sync {
-    /// Stores a rule; it holds for the submissions after it.
+    /// Stores a rule; it applies to the submissions after it.
     async fn add_rule(&self, rule: NewRule) -> Result<Rule>;
 
     /// The rule, if there is one.
     async fn find_rule(&self, id: RuleId) -> Result<Option<Rule>>;
 
-    /// All rules in the order in which they are asked.
+    /// All rules in the order in which they are evaluated.
     async fn list_rules(&self) -> Result<Vec<Rule>>;
 
-    /// Requests, newest first; each with its job.
-    async fn list_requests(&self, filter: RequestFilter, page: PageRequest) -> Result<Page<Work>>;
+    /// Jobs with their requests, newest request first.
+    async fn list_requests(
+        &self,
+        filter: RequestFilter,
+        page: PageRequest,
+    ) -> Result<Page<JobRecord>>;
 
-    /// The request with its job, if there is one.
-    async fn find_request(&self, id: ApprovalId) -> Result<Option<Work>>;
+    /// The job with this request, if there is one.
+    async fn find_request(&self, id: ApprovalId) -> Result<Option<JobRecord>>;
 
-    /// Decides about a request. Refused when it is decided already or past its deadline.
-    async fn decide(&self, id: ApprovalId, decision: &Decision, now: Timestamp) -> Result<Work>;
+    /// Decides about a request. Refused when it is settled already or past its deadline.
+    async fn decide(&self, id: ApprovalId, decision: &Decision) -> Result<JobRecord>;
 
-    /// Lets at most `max` requests lapse that are past their deadline, the oldest first: each whole
-    /// or not at all.
-    async fn expire(&self, max: u32, now: Timestamp) -> Result<Expiry>;
+    /// Expires at most `max` requests that are past their deadline, the oldest first, each whole or
+    /// not at all.
+    async fn expire(&self, max: u32) -> Result<Expiry>;
 
-    /// When the next open request lapses.
-    async fn next_expiry(&self) -> Result<Option<Timestamp>>;
+    /// How long until the next open request is past its deadline.
+    async fn next_expiry(&self) -> Result<Option<Duration>>;
 }

@@ -1,84 +1,135 @@
-//! The queue: claiming under the limits, and what becomes of what was claimed.
+//! The queue: claiming under the limits, and settling what was claimed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::error::Result;
-use crate::model::step::{Failure, Retried};
-use crate::model::{AttemptToken, JobId, Page, PageRequest, QueueFilter, QueueStats, Report, Work};
+use crate::model::{
+    AccountId, Actor, AtMostOnce, AttemptToken, Caution, DamagedRow, Holder, JobId, JobRecord,
+    Outcome, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Settled, Standing,
+};
 
-/// How to claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claiming {
-    /// At most so many.
-    pub max: u32,
-    /// For how long the claim holds.
-    pub lease: SignedDuration,
-    /// How long after the claim it proves nothing that the provider does not list the job.
-    pub settle: SignedDuration,
+/// A provider that a holder serves, and what it knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serving {
+    /// The provider.
+    pub provider: ProviderName,
+    /// The account under which it submits, where it is known.
+    pub account: Option<AccountId>,
+    /// How the provider makes sure that a submission takes effect at most once.
+    pub guarantee: AtMostOnce,
+    /// The provider's time now, where it is known.
+    pub provider_time: Option<Timestamp>,
+    /// How long after the end of a call a submission may still arrive.
+    pub may_arrive_for: SignedDuration,
 }
 
-/// A claimed entry: the right and the duty to submit its job.
+/// How to claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimOptions {
+    /// Who claims: this life of this process.
+    pub holder: Holder,
+    /// The providers whose jobs it claims; those of others wait.
+    pub serving: Vec<Serving>,
+    /// How many jobs at most.
+    pub max: u32,
+    /// How long the claims last unless they are renewed; at most
+    /// [`MAX_LEASE`](crate::MAX_LEASE).
+    pub lease: Duration,
+}
+
+/// A claimed job: the right and the duty to act for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
-    /// The job; its entry carries the token and the lease.
-    pub work: Work,
-    /// What the provider gets.
-    pub input: Value,
+    /// The job; its stage is claimed or held.
+    pub record: JobRecord,
+    /// How long the claim may be relied on, counted on the caller's monotonic clock from *before*
+    /// the call.
+    pub usable_for: Duration,
+    /// How carefully the job is to be dispatched.
+    pub caution: Caution,
+}
+
+/// What was claimed.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[expect(clippy::struct_field_names, reason = "the claims, beside what was set aside")]
+pub struct Claims {
+    /// The claims, in claim order.
+    pub claims: Vec<Claim>,
+    /// Jobs that could not be decoded; they are set aside and take no slot.
+    pub damaged: Vec<DamagedRow>,
+    /// Whether there may be more to claim at this moment.
+    pub more: bool,
+}
+
+/// An outcome to be settled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// The job.
+    pub job: JobId,
+    /// The number of the attempt that the outcome belongs to.
+    pub attempt: u32,
+    /// The token under which it was claimed, or that it had when it was listed.
+    pub token: AttemptToken,
+    /// What is known.
+    pub outcome: Outcome,
 }
 
 /// The queue.
 #[async_trait]
 pub trait QueueRepo: Send + Sync {
-    /// Claims what may run next under the limits, each under a fresh token. When this returns, the
-    /// intent to submit is durable.
-    async fn claim(&self, how: Claiming, now: Timestamp) -> Result<Vec<Claim>>;
+    /// Claims what may run next under the limits, each job under a new token. When this returns,
+    /// the intent to submit is durable.
+    async fn claim(&self, options: &ClaimOptions) -> Result<Claims>;
 
-    /// Takes over entries whose lease ran out, each under a fresh token.
-    async fn rescue(&self, how: Claiming, now: Timestamp) -> Result<Vec<Claim>>;
+    /// Takes over claims whose lease expired, each under a new token; never those of `in_flight`,
+    /// which the caller is still working on.
+    async fn reclaim(&self, options: &ClaimOptions, in_flight: &BTreeSet<JobId>) -> Result<Claims>;
 
-    /// Ends every lease. For the start of a process that is certainly alone: whoever held one is
-    /// gone.
-    async fn release_leases(&self, now: Timestamp) -> Result<u64>;
-
-    /// Keeps a claimed entry until `until`; what the provider lists proves nothing before
-    /// `resubmit_after`.
-    async fn hold(
+    /// Extends this holder's leases on the jobs that it is working on, unless they were reclaimed.
+    /// Returns how many.
+    async fn renew(
         &self,
-        job: JobId,
-        token: AttemptToken,
-        until: Timestamp,
-        resubmit_after: Timestamp,
-    ) -> Result<()>;
+        holder: Holder,
+        lease: Duration,
+        in_flight: &BTreeSet<JobId>,
+    ) -> Result<u64>;
 
-    /// The provider has the job.
-    async fn record_submitted(
-        &self,
-        job: JobId,
-        token: AttemptToken,
-        report: &Report,
-        now: Timestamp,
-    ) -> Result<Work>;
+    /// Ends the leases of every other holder that is certainly dead, so that they can be reclaimed
+    /// without waiting. Returns how many.
+    async fn expire_dead_holders(&self, holder: Holder) -> Result<u64>;
 
-    /// The attempt failed; nothing of it is at the provider.
-    async fn give_back(
+    /// Settles outcomes, all in one transaction. One result for each, in order: a refused one stops
+    /// none of the others, and settling one again is harmless. A submission under an old token, or
+    /// of another provider job than the job has, is settled as a sighting of that provider job.
+    async fn settle(
         &self,
-        job: JobId,
-        token: AttemptToken,
-        failure: Failure,
-        now: Timestamp,
-    ) -> Result<Retried>;
+        actor: &Actor,
+        settlements: Vec<Settlement>,
+    ) -> Result<Vec<Result<(Settled, JobRecord)>>>;
+
+    /// What the provider gets for a job. Read when it is submitted, not when it is claimed.
+    async fn input(&self, job: JobId) -> Result<Value>;
 
     /// Entries in the order in which they were queued.
-    async fn list_entries(&self, filter: QueueFilter, page: PageRequest) -> Result<Page<Work>>;
+    async fn list_entries(&self, filter: QueueFilter, page: PageRequest)
+    -> Result<Page<JobRecord>>;
 
-    /// Where a waiting job stands, 1 is next; `None` when it does not wait for a slot.
-    async fn position(&self, job: JobId) -> Result<Option<u64>>;
+    /// Where each of these jobs is among those that may be claimed now; `None` for one that is not.
+    async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>>;
 
     /// The queue in numbers.
     async fn queue_stats(&self) -> Result<QueueStats>;
 
-    /// When something in the queue becomes due by itself: a delayed entry, or a lease.
-    async fn next_due(&self) -> Result<Option<Timestamp>>;
+    /// How long until something in the queue becomes due by itself: a delayed job, or a lease that
+    /// this caller would reclaim.
+    async fn next_due(
+        &self,
+        options: &ClaimOptions,
+        in_flight: &BTreeSet<JobId>,
+    ) -> Result<Option<Duration>>;
 }

@@ -1,32 +1,31 @@
 //! Settings that are changed at run time and kept across restarts.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
-use serde_json::{Map, Value};
 
 use crate::error::Result;
-use crate::model::{Limits, ProviderName};
-
-/// A provider's settings: names and JSON values. Which names there are is the API's concern.
-pub type ProviderConfig = Map<String, Value>;
+use crate::model::{
+    Actor, Limits, LimitsPatch, ProviderName, ProviderSettings, ProviderSettingsPatch,
+};
 
 /// Settings.
 #[async_trait]
 pub trait SettingsRepo: Send + Sync {
-    /// The limits in force.
+    /// The current limits.
     async fn limits(&self) -> Result<Limits>;
 
-    /// Puts other limits in force. What runs goes on, even above them.
-    async fn set_limits(&self, limits: Limits, now: Timestamp) -> Result<()>;
+    /// Changes the limits that the patch names and leaves the others. Jobs that have a slot keep
+    /// it, also above a lowered limit. Returns the limits that apply from now on.
+    async fn patch_limits(&self, patch: LimitsPatch, by: &Actor) -> Result<Limits>;
 
     /// A provider's settings.
-    async fn provider_config(&self, provider: &ProviderName) -> Result<ProviderConfig>;
+    async fn provider_settings(&self, provider: &ProviderName) -> Result<ProviderSettings>;
 
-    /// Sets the named settings and leaves the others; a `null` removes. Returns what then holds.
-    async fn patch_provider_config(
+    /// Changes the settings that the patch names and leaves the others. Returns the settings that
+    /// apply from now on.
+    async fn patch_provider_settings(
         &self,
         provider: &ProviderName,
-        patch: ProviderConfig,
-        now: Timestamp,
-    ) -> Result<ProviderConfig>;
+        patch: ProviderSettingsPatch,
+        by: &Actor,
+    ) -> Result<ProviderSettings>;
 }

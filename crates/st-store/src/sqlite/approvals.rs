@@ -1,17 +1,21 @@
 //! Approvals in SQLite.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use super::SqliteStore;
-use super::rows::{Columns, all, change, select_work, step, value, work};
-use super::writer::Lane;
+use super::damage::Damage;
+use super::query::{Columns, all, change_one, value};
+use super::records::{list, load, record, save, select_records, step};
+use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::{
-    ApprovalId, ApprovalStatus, Decision, JobId, NewRule, Page, PageRequest, ProviderName,
-    RequestFilter, Role, Rule, RuleId, UserId, Work,
+    ApprovalId, ApprovalStatus, DamagedRow, Decision, JobId, JobRecord, NewRule, Page, PageRequest,
+    ProviderName, RequestFilter, Role, Rule, RuleId, UserId,
 };
 use crate::repo::{ApprovalRepo, Expiry};
 
@@ -20,16 +24,17 @@ impl ApprovalRepo for SqliteStore {
     async fn add_rule(&self, rule: NewRule) -> Result<Rule> {
         rule.check()?;
         self.writer
-            .write(Lane::Interactive, "store an approval rule", move |connection| {
-                insert_rule(connection, &rule)?;
-                Ok(Rule { id: RuleId(connection.last_insert_rowid()), rule })
+            .write(Lane::Interactive, "store an approval rule", move |tx| {
+                insert_rule(tx, &rule)?;
+                let id = RuleId(tx.connection.last_insert_rowid());
+                Ok(Rule { id, rule: rule.clone(), created_at: tx.now })
             })
             .await
     }
 
     async fn find_rule(&self, id: RuleId) -> Result<Option<Rule>> {
         self.readers
-            .read("read an approval rule", move |connection| {
+            .point("read an approval rule", move |connection| {
                 let found = rules(connection)?;
                 Ok(found.into_iter().find(|rule| rule.id == id))
             })
@@ -37,95 +42,135 @@ impl ApprovalRepo for SqliteStore {
     }
 
     async fn list_rules(&self) -> Result<Vec<Rule>> {
-        self.readers.read("read the approval rules", rules).await
+        self.readers.list("read the approval rules", rules).await
     }
 
-    async fn list_requests(&self, filter: RequestFilter, page: PageRequest) -> Result<Page<Work>> {
-        self.readers
-            .read("list approval requests", move |connection| {
+    async fn list_requests(
+        &self,
+        filter: RequestFilter,
+        page: PageRequest,
+    ) -> Result<Page<JobRecord>> {
+        let page = self
+            .readers
+            .list("list approval requests", move |connection| {
                 let status = filter.status.map(ApprovalStatus::as_str);
-                let items = all(
+                let (items, damaged) = list(
                     connection,
-                    select_work!(
+                    select_records!(
                         "WHERE a.approval_id IS NOT NULL AND (?1 IS NULL OR a.status = ?1) \
                          ORDER BY a.approval_id DESC LIMIT ?2 OFFSET ?3"
                     ),
                     params![status, page.limit, page.offset],
-                    work,
                 )?;
                 let total: Option<i64> = value(
                     connection,
                     "SELECT COUNT(*) FROM approvals WHERE ?1 IS NULL OR status = ?1",
                     [status],
                 )?;
-                Ok(Page { items, total: total.unwrap_or(0).unsigned_abs() })
+                Ok(Page { items, total: total.unwrap_or(0).unsigned_abs(), damaged })
             })
-            .await
+            .await?;
+        self.set_aside(&page.damaged).await?;
+        Ok(page)
     }
 
-    async fn find_request(&self, id: ApprovalId) -> Result<Option<Work>> {
+    async fn find_request(&self, id: ApprovalId) -> Result<Option<JobRecord>> {
         self.readers
-            .read("read an approval request", move |connection| {
-                let sql = select_work!("WHERE a.approval_id = ?1");
-                Ok(all(connection, sql, [id.0], work)?.pop())
+            .point("read an approval request", move |connection| {
+                let sql = select_records!("WHERE a.approval_id = ?1");
+                Ok(all(connection, sql, [id.0], record)?.pop())
             })
             .await
     }
 
-    async fn decide(&self, id: ApprovalId, decision: &Decision, now: Timestamp) -> Result<Work> {
+    async fn decide(&self, id: ApprovalId, decision: &Decision) -> Result<JobRecord> {
         let decision = decision.clone();
         self.writer
-            .write(Lane::Interactive, "decide about an approval", move |connection| {
+            .write(Lane::Interactive, "decide about an approval", move |tx| {
                 let sql = "SELECT job_id FROM approvals WHERE approval_id = ?1";
-                let job: Option<String> = value(connection, sql, [id.0])?;
+                let job: Option<String> = value(tx.connection, sql, [id.0])?;
                 let missing = || Error::NotFound { what: "approval request", id: id.to_string() };
                 let job = job.and_then(|it| it.parse().ok()).ok_or_else(missing)?;
-                let take = |work: &mut Work| Ok(work.decide(&decision, now)?);
-                step(connection, job, take).map(|((), work)| work)
-            })
-            .await
-    }
-
-    async fn expire(&self, max: u32, now: Timestamp) -> Result<Expiry> {
-        self.writer
-            .write(Lane::Bulk, "expire approvals", move |connection| {
-                let mut jobs: Vec<JobId> = all(
-                    connection,
-                    "SELECT job_id FROM approvals WHERE status = 'pending' AND expires_at <= ?1 \
-                     ORDER BY expires_at, approval_id LIMIT ?2",
-                    params![now.as_millisecond(), i64::from(max) + 1],
-                    |row| Columns::new(row, "approvals").word("job_id"),
-                )?;
-                let max = usize::try_from(max).unwrap_or(usize::MAX);
-                let more = jobs.len() > max;
-                jobs.truncate(max);
-                let lapse = |job| {
-                    let take = |work: &mut Work| Ok(work.expire(now)?);
-                    step(connection, job, take).map(|((), work)| work)
+                let decide = |record: &mut JobRecord| {
+                    Ok(record.decide(&decision, tx.now, tx.clock_confirmed)?)
                 };
-                let expired = jobs.into_iter().map(lapse).collect::<Result<_>>()?;
-                Ok(Expiry { expired, more })
+                step(tx, job, decide).map(|((), record)| record)
             })
             .await
     }
 
-    async fn next_expiry(&self) -> Result<Option<Timestamp>> {
-        self.readers
-            .read("read the next approval deadline", |connection| {
-                let sql = "SELECT MIN(expires_at) FROM approvals WHERE status = 'pending'";
+    async fn expire(&self, max: u32) -> Result<Expiry> {
+        self.writer.write(Lane::Bulk, "expire approvals", move |tx| expire(tx, max)).await
+    }
+
+    async fn next_expiry(&self) -> Result<Option<Duration>> {
+        let next = self
+            .readers
+            .point("read the next approval deadline", |connection| {
+                let sql = "SELECT MIN(a.expires_at) FROM approvals a \
+                           JOIN queue_entries q ON q.job_id = a.job_id AND q.held IS NULL \
+                           WHERE a.status = 'pending'";
                 let read =
                     |row: &Row<'_>| Columns::new(row, "approvals").time_or_null("expires_at");
                 Ok(all(connection, sql, [], read)?.pop().flatten())
             })
-            .await
+            .await?;
+        Ok(next.map(|at: Timestamp| self.until(at)))
     }
 }
 
-fn insert_rule(connection: &Connection, rule: &NewRule) -> Result<()> {
+fn expire(tx: &Tx<'_>, max: u32) -> Result<Expiry> {
+    let overdue: Vec<(String, Option<JobId>)> = all(
+        tx.connection,
+        "SELECT a.job_id FROM approvals a \
+         JOIN queue_entries q ON q.job_id = a.job_id AND q.held IS NULL \
+         WHERE a.status = 'pending' AND a.expires_at <= ?1 \
+         ORDER BY a.expires_at, a.approval_id LIMIT ?2",
+        params![tx.now.as_millisecond(), i64::from(max) + 1],
+        |row| {
+            let key: String = Columns::new(row, "approvals").plain("job_id")?;
+            let job = key.parse().ok();
+            Ok((key, job))
+        },
+    )?;
+    let mut expiry = Expiry::default();
+    if !tx.clock_confirmed {
+        expiry.clock_unconfirmed = !overdue.is_empty();
+        return Ok(expiry);
+    }
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    expiry.more = overdue.len() > max;
+    let mut damage = Damage::default();
+    for (key, job) in overdue.into_iter().take(max) {
+        let loaded = match job {
+            Some(job) => load(tx.connection, job),
+            None => Err(Error::Damaged(DamagedRow {
+                table: "approvals",
+                key: key.clone(),
+                problem: "job_id: not an identifier".to_owned(),
+            })),
+        };
+        match loaded {
+            Ok(mut record) => {
+                record.expire(tx.now)?;
+                save(tx.connection, &mut record)?;
+                expiry.expired.push(record);
+            }
+            Err(error) => {
+                let row = error.into_damaged()?;
+                damage.set_aside(tx.connection, DamagedRow { key, ..row })?;
+            }
+        }
+    }
+    expiry.damaged = damage.into_rows();
+    Ok(expiry)
+}
+
+fn insert_rule(tx: &Tx<'_>, rule: &NewRule) -> Result<()> {
     let exempt: Vec<Value> =
         rule.exempt_levels.iter().map(|role| Value::from(role.as_str())).collect();
-    change(
-        connection,
+    change_one(
+        tx.connection,
         "store an approval rule",
         "INSERT INTO approval_rules (name, description, condition, threshold, is_active, \
          priority, applies_to_provider, applies_to_level, exempt_levels, \
@@ -143,13 +188,13 @@ fn insert_rule(connection: &Connection, rule: &NewRule) -> Result<()> {
             Value::Array(exempt).to_string(),
             rule.required_approver_level.as_str(),
             rule.created_by.as_str(),
-            rule.created_at.as_millisecond(),
+            tx.now.as_millisecond(),
         ],
     )
-    .map(drop)
 }
 
-/// All rules in the order in which they are asked.
+/// All rules in the order in which they are evaluated. One that cannot be decoded is an error: a
+/// rule that is skipped would let jobs run that need approval.
 pub(super) fn rules(connection: &Connection) -> Result<Vec<Rule>> {
     all(
         connection,
@@ -163,31 +208,29 @@ pub(super) fn rules(connection: &Connection) -> Result<Vec<Rule>> {
 
 fn rule(row: &Row<'_>) -> Result<Rule> {
     let mut columns = Columns::new(row, "approval_rules");
-    Ok(Rule {
-        id: RuleId(columns.plain("rule_id")?),
-        rule: NewRule {
-            name: columns.plain("name")?,
-            description: columns.plain("description")?,
-            condition: columns.word("condition")?,
-            threshold: columns.plain("threshold")?,
-            is_active: columns.plain("is_active")?,
-            priority: columns.plain("priority")?,
-            applies_to_provider: columns
-                .plain::<Option<String>>("applies_to_provider")?
-                .map(ProviderName::new),
-            applies_to_level: columns.word_or_null("applies_to_level")?,
-            exempt_levels: roles(&mut columns)?,
-            required_approver_level: columns.word("required_approver_level")?,
-            created_by: UserId::new(columns.plain::<String>("created_by")?),
-            created_at: columns.time("created_at")?,
-        },
-    })
+    let id = RuleId(columns.plain("rule_id")?);
+    let rule = NewRule {
+        name: columns.plain("name")?,
+        description: columns.plain("description")?,
+        condition: columns.word("condition")?,
+        threshold: columns.plain("threshold")?,
+        is_active: columns.plain("is_active")?,
+        priority: columns.plain("priority")?,
+        applies_to_provider: columns.text_or_null("applies_to_provider", ProviderName::new)?,
+        applies_to_level: columns.word_or_null("applies_to_level")?,
+        exempt_levels: roles(&mut columns)?,
+        required_approver_level: columns.word("required_approver_level")?,
+        created_by: columns.text("created_by", UserId::new)?,
+    };
+    Ok(Rule { id, rule, created_at: columns.time("created_at")? })
 }
 
 fn roles(columns: &mut Columns<'_>) -> Result<Vec<Role>> {
     let words: Vec<String> = columns.json("exempt_levels")?;
     words
         .iter()
-        .map(|word| word.parse().map_err(|_unknown| columns.corrupt("exempt_levels")))
+        .map(|word| {
+            word.parse().map_err(|unknown| columns.damaged(format!("exempt_levels: {unknown}")))
+        })
         .collect()
 }

@@ -1,38 +1,43 @@
 //! The event log in SQLite. Writers are serial, so IDs are committed in order and a reader that
-//! goes on from the last ID it saw misses none.
+//! continues after the last ID it saw misses none.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Params, Row, params};
 use tokio::sync::watch;
 
 use super::SqliteStore;
-use super::rows::{Columns, all, change, value};
+use super::damage::refuse_many;
+use super::query::{Columns, change_one, each_readable, value};
 use crate::error::Result;
 use crate::model::{
-    ApprovalId, ApprovalStatus, Change, Event, EventId, JobId, JobStatus, NewEvent, QueueStatus,
+    Actor, ActorKind, ApprovalId, Change, Event, EventId, JobId, NewEvent, ProviderName,
 };
-use crate::repo::EventLog;
+use crate::repo::{EventLog, EventPage};
 
 #[async_trait]
 impl EventLog for SqliteStore {
-    async fn events_after(&self, after: EventId, max: u32) -> Result<Vec<Event>> {
-        self.readers
-            .read("read events", move |connection| {
-                let sql = "SELECT event_id, job_id, correlation_id, at, source, subject, \
-                           from_status, to_status, approval_id, message FROM events \
-                           WHERE event_id > ?1 ORDER BY event_id LIMIT ?2";
-                all(connection, sql, params![after.0, max], event)
+    async fn events_after(&self, after: EventId, max: u32) -> Result<EventPage> {
+        let resync = after > *self.last_event.borrow() || self.life.is_in_gap(after);
+        let page = self
+            .readers
+            .point("read events", move |connection| {
+                let sql = "SELECT event_id, at, actor, actor_name, correlation_id, subject, \
+                           job_id, approval_id, provider, from_status, to_status, message \
+                           FROM events WHERE event_id > ?1 ORDER BY event_id LIMIT ?2";
+                read(connection, sql, params![after.0, max])
             })
-            .await
+            .await?;
+        Ok(EventPage { resync, ..page })
     }
 
-    async fn job_events(&self, job: JobId) -> Result<Vec<Event>> {
+    async fn job_events(&self, job: JobId, after: EventId, max: u32) -> Result<EventPage> {
         self.readers
-            .read("read a job's events", move |connection| {
-                let sql = "SELECT event_id, job_id, correlation_id, at, source, subject, \
-                           from_status, to_status, approval_id, message FROM events \
-                           WHERE job_id = ?1 ORDER BY event_id";
-                all(connection, sql, [job.to_string()], event)
+            .list("read a job's events", move |connection| {
+                let sql = "SELECT event_id, at, actor, actor_name, correlation_id, subject, \
+                           job_id, approval_id, provider, from_status, to_status, message \
+                           FROM events WHERE job_id = ?1 AND event_id > ?2 \
+                           ORDER BY event_id LIMIT ?3";
+                read(connection, sql, params![job.to_string(), after.0, max])
             })
             .await
     }
@@ -42,6 +47,17 @@ impl EventLog for SqliteStore {
     }
 }
 
+fn read(connection: &Connection, sql: &str, bound: impl Params) -> Result<EventPage> {
+    let mut page = EventPage::default();
+    page.damaged = each_readable(connection, sql, bound, |row| {
+        page.next = row.get(0).ok().map(EventId).or(page.next);
+        page.events.push(event(row)?);
+        Ok(())
+    })?;
+    refuse_many(&page.damaged)?;
+    Ok(page)
+}
+
 /// The ID of the newest event, also when that event is gone.
 pub(super) fn last_id(connection: &Connection) -> Result<EventId> {
     let id = value(connection, "SELECT seq FROM sqlite_sequence WHERE name = 'events'", [])?;
@@ -49,37 +65,31 @@ pub(super) fn last_id(connection: &Connection) -> Result<EventId> {
 }
 
 pub(super) fn append(connection: &Connection, events: Vec<NewEvent>) -> Result<()> {
-    for event in events {
-        let (subject, from, to, approval, message) = match event.change {
-            Change::Job { from, to } => {
-                ("job", from.map(JobStatus::as_str), to.as_str(), None, None)
-            }
-            Change::Queue { from, to } => {
-                ("queue", from.map(QueueStatus::as_str), to.as_str(), None, None)
-            }
-            Change::Approval { id, from, to, message } => (
-                "approval",
-                from.map(ApprovalStatus::as_str),
-                to.as_str(),
-                Some(id.0),
-                Some(message),
-            ),
+    for NewEvent { at, actor, correlation_id, change } in events {
+        let (from, to) = change.statuses();
+        let (approval, provider) = match &change {
+            Change::Approval { id, .. } => (Some(id.0), None),
+            Change::Provider { provider, .. } => (None, Some(provider.as_str())),
+            Change::Job { .. } | Change::Queue { .. } | Change::Limits { .. } => (None, None),
         };
-        change(
+        change_one(
             connection,
             "append an event",
-            "INSERT INTO events (job_id, correlation_id, at, source, subject, from_status, \
-             to_status, approval_id, message) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO events (at, actor, actor_name, correlation_id, subject, job_id, \
+             approval_id, provider, from_status, to_status, message) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             params![
-                event.job_id.to_string(),
-                event.correlation_id.as_str(),
-                event.at.as_millisecond(),
-                event.source.as_str(),
-                subject,
+                at.as_millisecond(),
+                actor.kind().as_str(),
+                actor.name(),
+                correlation_id.as_str(),
+                change.subject(),
+                change.job().map(|job| job.to_string()),
+                approval,
+                provider,
                 from,
                 to,
-                approval,
-                message
+                change.message(),
             ],
         )?;
     }
@@ -89,26 +99,50 @@ pub(super) fn append(connection: &Connection, events: Vec<NewEvent>) -> Result<(
 fn event(row: &Row<'_>) -> Result<Event> {
     let mut columns = Columns::new(row, "events");
     let id = EventId(columns.plain("event_id")?);
-    let job_id = columns.word("job_id")?;
-    let correlation_id = columns.word("correlation_id")?;
     let at = columns.time("at")?;
-    let source = columns.word("source")?;
+    let kind = columns.word::<ActorKind>("actor")?;
+    let actor = Actor::from_parts(kind, columns.plain("actor_name")?);
+    let actor = columns.require("actor_name", actor)?;
+    let correlation_id = columns.word("correlation_id")?;
     let subject: String = columns.plain("subject")?;
-    let change = match subject.as_str() {
+    let change = change(&mut columns, &subject)?;
+    Ok(Event { id, event: NewEvent { at, actor, correlation_id, change } })
+}
+
+fn change(columns: &mut Columns<'_>, subject: &str) -> Result<Change> {
+    let job = columns.word_or_null::<JobId>("job_id")?;
+    let approval = columns.plain::<Option<i64>>("approval_id")?.map(ApprovalId);
+    let provider = columns.text_or_null("provider", ProviderName::new)?;
+    Ok(match subject {
         "job" => Change::Job {
+            job: columns.require("job_id", job)?,
             from: columns.word_or_null("from_status")?,
             to: columns.word("to_status")?,
-        },
-        "queue" => Change::Queue {
-            from: columns.word_or_null("from_status")?,
-            to: columns.word("to_status")?,
-        },
-        _ => Change::Approval {
-            from: columns.word_or_null("from_status")?,
-            to: columns.word("to_status")?,
-            id: ApprovalId(columns.plain("approval_id")?),
             message: columns.plain("message")?,
         },
-    };
-    Ok(Event { id, event: NewEvent { job_id, correlation_id, at, source, change } })
+        "queue" => Change::Queue {
+            job: columns.require("job_id", job)?,
+            from: columns.word_or_null("from_status")?,
+            to: columns.word("to_status")?,
+            message: columns.plain("message")?,
+        },
+        "approval" => Change::Approval {
+            job: columns.require("job_id", job)?,
+            id: columns.require("approval_id", approval)?,
+            from: columns.word_or_null("from_status")?,
+            to: columns.word("to_status")?,
+            message: columns.plain("message")?,
+        },
+        "provider" | "limits" => {
+            // They have no statuses.
+            columns.plain::<Option<String>>("from_status")?;
+            columns.plain::<Option<String>>("to_status")?;
+            let message = columns.plain("message")?;
+            match provider {
+                Some(provider) => Change::Provider { provider, message },
+                None => Change::Limits { message },
+            }
+        }
+        other => return Err(columns.damaged(format!("subject: unknown word {other:?}"))),
+    })
 }

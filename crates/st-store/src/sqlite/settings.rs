@@ -1,123 +1,182 @@
-//! Settings in SQLite: one row each, JSON.
+//! Settings in SQLite.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use rusqlite::{Connection, params};
-use serde_json::{Value, json};
+use st_log::CorrelationId;
 
-use super::SqliteStore;
-use super::rows::{change, value};
-use super::writer::Lane;
-use crate::error::{Error, Result};
-use crate::model::{Limits, ProviderName};
-use crate::repo::{ProviderConfig, SettingsRepo};
-
-const LIMITS: &str = "limits";
+use super::query::{Columns, all, change, change_one};
+use super::writer::{Lane, Tx};
+use super::{SqliteStore, events};
+use crate::error::Result;
+use crate::model::{
+    Actor, Change, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
+    ProviderSettingsPatch,
+};
+use crate::repo::SettingsRepo;
 
 #[async_trait]
 impl SettingsRepo for SqliteStore {
     async fn limits(&self) -> Result<Limits> {
-        self.readers.read("read the limits", limits).await
+        self.readers.point("read the limits", limits).await
     }
 
-    async fn set_limits(&self, limits: Limits, now: Timestamp) -> Result<()> {
-        limits.check()?;
+    async fn patch_limits(&self, patch: LimitsPatch, by: &Actor) -> Result<Limits> {
+        let (by, request) = (by.clone(), st_log::get_correlation_id());
         self.writer
-            .write(Lane::Interactive, "store the limits", move |connection| {
-                let value = json!({
-                    "global": limits.global,
-                    "per_user": limits.per_user,
-                    "per_team": limits.per_team,
-                    "per_org": limits.per_org,
-                    "local": limits.local,
-                    "fair_share": limits.fair_share,
-                });
-                put(connection, LIMITS, &value, now)
+            .write(Lane::Interactive, "store the limits", move |tx| {
+                let before = limits(tx.connection)?;
+                let after = before.patched(&patch)?;
+                if let Some(message) = after.difference(&before) {
+                    put_limits(tx, &after)?;
+                    record_change(tx, &by, &request, Change::Limits { message })?;
+                }
+                Ok(after)
             })
             .await
     }
 
-    async fn provider_config(&self, provider: &ProviderName) -> Result<ProviderConfig> {
-        let name = setting(provider);
+    async fn provider_settings(&self, provider: &ProviderName) -> Result<ProviderSettings> {
+        let provider = provider.clone();
         self.readers
-            .read("read a provider's settings", move |connection| config(connection, &name))
+            .point("read a provider's settings", move |connection| {
+                provider_settings(connection, &provider)
+            })
             .await
     }
 
-    async fn patch_provider_config(
+    async fn patch_provider_settings(
         &self,
         provider: &ProviderName,
-        patch: ProviderConfig,
-        now: Timestamp,
-    ) -> Result<ProviderConfig> {
-        let name = setting(provider);
+        patch: ProviderSettingsPatch,
+        by: &Actor,
+    ) -> Result<ProviderSettings> {
+        patch.check()?;
+        let (provider, by) = (provider.clone(), by.clone());
+        let request = st_log::get_correlation_id();
         self.writer
-            .write(Lane::Interactive, "store a provider's settings", move |connection| {
-                let mut config = config(connection, &name)?;
-                for (key, value) in patch {
-                    if value.is_null() {
-                        config.remove(&key);
-                    } else {
-                        config.insert(key, value);
-                    }
+            .write(Lane::Interactive, "store a provider's settings", move |tx| {
+                let before = provider_settings(tx.connection, &provider)?;
+                let mut after = before.clone();
+                after.apply(patch.clone());
+                let changed = changed_names(&before, &after);
+                if !changed.is_empty() {
+                    put_provider_settings(tx, &provider, &before, &after)?;
+                    let message = changed.join(", ");
+                    let change = Change::Provider { provider: provider.clone(), message };
+                    record_change(tx, &by, &request, change)?;
                 }
-                put(connection, &name, &Value::Object(config.clone()), now)?;
-                Ok(config)
+                Ok(after)
             })
             .await
     }
 }
 
-fn setting(provider: &ProviderName) -> String {
-    format!("provider:{provider}")
+/// The names of the settings that differ.
+pub(crate) fn changed_names(
+    before: &ProviderSettings,
+    after: &ProviderSettings,
+) -> Vec<&'static str> {
+    let pairs = before.entries().zip(after.entries());
+    pairs.filter(|(one, two)| one != two).map(|((name, _), _)| name).collect()
 }
 
-fn get(connection: &Connection, name: &str) -> Result<Option<Value>> {
-    let text: Option<String> =
-        value(connection, "SELECT value FROM settings WHERE name = ?1", [name])?;
-    text.map(|text| serde_json::from_str(&text).map_err(|_syntax| corrupt(name))).transpose()
+fn record_change(tx: &Tx<'_>, by: &Actor, request: &CorrelationId, change: Change) -> Result<()> {
+    let (actor, correlation_id) = (by.clone(), request.clone());
+    events::append(tx.connection, vec![NewEvent { at: tx.now, actor, correlation_id, change }])
 }
 
-fn corrupt(name: &str) -> Error {
-    Error::Corrupt { table: "settings", column: "value", row: name.to_owned() }
-}
-
-fn put(connection: &Connection, name: &str, value: &Value, now: Timestamp) -> Result<()> {
-    change(
-        connection,
-        "store a setting",
-        "INSERT INTO settings (name, value, changed_at) VALUES (?1, ?2, ?3) \
-         ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_at = excluded.changed_at",
-        params![name, value.to_string(), now.as_millisecond()],
-    )
-    .map(drop)
-}
-
-fn config(connection: &Connection, name: &str) -> Result<ProviderConfig> {
-    match get(connection, name)? {
-        None => Ok(ProviderConfig::new()),
-        Some(Value::Object(config)) => Ok(config),
-        Some(_) => Err(corrupt(name)),
-    }
-}
-
-/// The limits in force: the defaults until somebody set others.
+/// The current limits: the defaults until they are changed.
 pub(super) fn limits(connection: &Connection) -> Result<Limits> {
-    let Some(stored) = get(connection, LIMITS)? else { return Ok(Limits::default()) };
-    let number = |key: &str| {
-        stored
-            .get(key)
-            .and_then(Value::as_u64)
-            .and_then(|number| u32::try_from(number).ok())
-            .ok_or_else(|| corrupt(LIMITS))
-    };
-    let fair_share = stored.get("fair_share").and_then(Value::as_bool);
-    Ok(Limits {
-        global: number("global")?,
-        per_user: number("per_user")?,
-        per_team: number("per_team")?,
-        per_org: number("per_org")?,
-        local: number("local")?,
-        fair_share: fair_share.ok_or_else(|| corrupt(LIMITS))?,
-    })
+    let found = all(
+        connection,
+        "SELECT id, max_concurrent, user_max_concurrent, team_max_concurrent, \
+         org_max_concurrent, local_job_max_concurrent, fair_share FROM limits",
+        [],
+        |row| {
+            let mut columns = Columns::new(row, "limits");
+            columns.plain::<i64>("id")?;
+            Ok(Limits {
+                global: columns.number("max_concurrent")?,
+                per_user: columns.number("user_max_concurrent")?,
+                per_team: columns.number("team_max_concurrent")?,
+                per_org: columns.number("org_max_concurrent")?,
+                local: columns.number("local_job_max_concurrent")?,
+                fair_share: columns.plain("fair_share")?,
+            })
+        },
+    )?;
+    Ok(found.into_iter().next().unwrap_or_default())
+}
+
+fn put_limits(tx: &Tx<'_>, limits: &Limits) -> Result<()> {
+    change_one(
+        tx.connection,
+        "store the limits",
+        "INSERT INTO limits (id, max_concurrent, user_max_concurrent, team_max_concurrent, \
+         org_max_concurrent, local_job_max_concurrent, fair_share, changed_at) \
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO UPDATE SET \
+         max_concurrent = excluded.max_concurrent, \
+         user_max_concurrent = excluded.user_max_concurrent, \
+         team_max_concurrent = excluded.team_max_concurrent, \
+         org_max_concurrent = excluded.org_max_concurrent, \
+         local_job_max_concurrent = excluded.local_job_max_concurrent, \
+         fair_share = excluded.fair_share, changed_at = excluded.changed_at",
+        params![
+            limits.global,
+            limits.per_user,
+            limits.per_team,
+            limits.per_org,
+            limits.local,
+            limits.fair_share,
+            tx.now.as_millisecond(),
+        ],
+    )
+}
+
+fn provider_settings(connection: &Connection, provider: &ProviderName) -> Result<ProviderSettings> {
+    let rows = all(
+        connection,
+        "SELECT name, value FROM provider_settings WHERE provider = ?1",
+        [provider.as_str()],
+        |row| {
+            let mut columns = Columns::new(row, "provider_settings");
+            Ok((columns.plain::<String>("name")?, columns.plain::<String>("value")?))
+        },
+    )?;
+    let mut settings = ProviderSettings::default();
+    for (name, value) in rows {
+        // A name that is not known here was written by a newer version; it stays in the database.
+        settings.set(&name, Some(value));
+    }
+    Ok(settings)
+}
+
+fn put_provider_settings(
+    tx: &Tx<'_>,
+    provider: &ProviderName,
+    before: &ProviderSettings,
+    after: &ProviderSettings,
+) -> Result<()> {
+    for ((name, old), (_, value)) in before.entries().zip(after.entries()) {
+        if old == value {
+            continue;
+        }
+        match value {
+            Some(value) => change(
+                tx.connection,
+                "store a provider's setting",
+                "INSERT INTO provider_settings (provider, name, value, changed_at) \
+                 VALUES (?1, ?2, ?3, ?4) ON CONFLICT (provider, name) DO UPDATE SET \
+                 value = excluded.value, changed_at = excluded.changed_at",
+                params![provider.as_str(), name, value, tx.now.as_millisecond()],
+            )?,
+            None => change(
+                tx.connection,
+                "remove a provider's setting",
+                "DELETE FROM provider_settings WHERE provider = ?1 AND name = ?2",
+                params![provider.as_str(), name],
+            )?,
+        };
+    }
+    Ok(())
 }

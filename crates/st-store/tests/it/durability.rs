@@ -1,105 +1,185 @@
 //! What SQLite keeps, and which files it refuses.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use st_store::{Error, JobRef, SqliteConfig, SqliteStore, Store};
-use st_testkit::dump::dump;
-use st_testkit::suite::{Shared, accepted, at, claim, id, job, submit};
+use st_store::{
+    Actor, ClaimOrigin, Epoch, Error, EventId, EventLog, JobRef, JobRepo, QueueRepo, QueueStatus,
+    SqliteConfig, SqliteStore, StoreStatus,
+};
+use st_testkit::dump::{check_invariants, dump};
+use st_testkit::suite::{self, accepted, claiming, id, job, settlement};
+use tempfile::TempDir;
 
-fn config(dir: &tempfile::TempDir) -> SqliteConfig {
-    SqliteConfig::new(dir.path().join("cloud.db"))
+fn config(folder: &Path) -> SqliteConfig {
+    SqliteConfig { clock: suite::clock(), ..SqliteConfig::new(folder.join("cloud.db")) }
 }
 
-#[tokio::test]
-async fn everything_is_there_after_a_close_and_after_none() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(SqliteStore::open(config(&dir), at(0)).await.unwrap());
-    let shared: Shared = Arc::clone(&store) as Arc<dyn Store>;
+async fn open(folder: &TempDir) -> SqliteStore {
+    SqliteStore::open(config(folder.path())).await.unwrap()
+}
+
+/// Three jobs, of which one is at its provider.
+async fn three_jobs(store: &SqliteStore) {
     for number in 0..3 {
-        submit(&shared, job(number, &format!("user-{number}")), 0).await;
+        store.submit(job(number, &format!("user-{number}"))).await.unwrap();
     }
-    let token = claim(&shared, 1).await[0].work.entry.token;
-    shared.record_submitted(id(0), token, &accepted(0), at(2)).await.unwrap();
-    let before = dump(shared.as_ref()).await;
-    store.close().await.unwrap();
-    assert!(matches!(shared.limits().await, Ok(_) | Err(Error::Closed)));
-    assert!(matches!(shared.submit(job(9, "late"), at(3)).await, Err(Error::Closed)));
-    drop((store, shared));
-    let again = SqliteStore::open(config(&dir), at(4)).await.unwrap();
-    assert_eq!(dump(&again).await, before);
-    // Copied while it is open, WAL and all: what a crash leaves.
-    let crashed = tempfile::tempdir().unwrap();
+    let claims = store.claim(&claiming(1)).await.unwrap().claims;
+    let settlements = vec![settlement(&claims[0].record, accepted(0))];
+    let settled = store.settle(&Actor::Scheduler, settlements).await.unwrap();
+    assert_eq!(settled[0].as_ref().unwrap().1.queue_status(), QueueStatus::Running);
+}
+
+/// Copies the database as it is, with its write-ahead log: what a crash or a backup leaves.
+fn copy(from: &TempDir) -> TempDir {
+    let to = tempfile::tempdir().unwrap();
     for name in ["cloud.db", "cloud.db-wal"] {
-        let from = dir.path().join(name);
-        if from.exists() {
-            std::fs::copy(from, crashed.path().join(name)).unwrap();
+        let file = from.path().join(name);
+        if file.exists() {
+            std::fs::copy(file, to.path().join(name)).unwrap();
         }
     }
-    let recovered = SqliteStore::open(config(&crashed), at(5)).await.unwrap();
-    assert_eq!(dump(&recovered).await, before);
+    to
 }
 
 #[tokio::test]
-async fn a_second_opener_is_told_who_has_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let _first = SqliteStore::open(config(&dir), at(0)).await.unwrap();
-    let error = SqliteStore::open(config(&dir), at(0)).await.unwrap_err();
+async fn everything_is_there_after_a_close_and_nothing_is_accepted_by_a_closed_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    three_jobs(&store).await;
+    let before = dump(&store).await;
+    store.close().await.unwrap();
+    assert!(matches!(store.submit(job(9, "late")).await, Err(Error::Closed)));
+    assert!(matches!(store.find_job(&JobRef::Id(id(0))).await, Err(Error::Closed)));
+    store.close().await.unwrap();
+    drop(store);
+    assert_eq!(dump(&open(&folder).await).await, before);
+}
+
+#[tokio::test]
+async fn a_copy_made_while_it_is_open_has_everything_and_begins_an_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    three_jobs(&store).await;
+    let copied = copy(&folder);
+    let other = open(&copied).await;
+    assert_eq!((store.epoch(), other.epoch()), (Epoch(1), Epoch(2)));
+    check_invariants(&other).await;
+    let last = *store.last_event().borrow();
+    let all = other.events_after(EventId(0), 100).await.unwrap();
+    assert_eq!(all.next, Some(last), "every event is there");
+    let next = other.submit(job(7, "ann")).await.unwrap();
+    let event = other.job_events(next.record.id(), EventId(0), 1).await.unwrap().events.remove(0);
+    assert!(event.id.0 > last.0 + 1_000_000, "no event ID is given twice: {}", event.id);
+}
+
+#[tokio::test]
+async fn a_reader_from_the_lost_future_of_a_restored_database_is_sent_to_resync() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    three_jobs(&store).await;
+    let copied = copy(&folder);
+    let known_to_both = *store.last_event().borrow();
+    store.submit(job(5, "ann")).await.unwrap();
+    let only_here = *store.last_event().borrow();
+    let other = open(&copied).await;
+    other.submit(job(6, "ann")).await.unwrap();
+    let resync = async |after: EventId| other.events_after(after, 10).await.unwrap().resync;
+    assert!(resync(only_here).await);
+    assert!(!resync(known_to_both).await);
+    assert!(resync(EventId(9_000_000)).await, "beyond the end");
+    assert!(!resync(EventId(0)).await);
+}
+
+#[tokio::test]
+async fn what_waited_in_a_restored_database_is_reconciled_before_it_is_submitted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    for number in 0..2 {
+        store.submit(job(number, &format!("user-{number}"))).await.unwrap();
+    }
+    let copied = copy(&folder);
+    let other = open(&copied).await;
+    other.submit(job(2, "user-2")).await.unwrap();
+    let claims = other.claim(&claiming(10)).await.unwrap().claims;
+    let origins: Vec<_> = claims
+        .iter()
+        .map(|claim| (claim.record.id(), claim.record.stage().claimed().unwrap().origin))
+        .collect();
+    let (restored, new) = (ClaimOrigin::Restored, ClaimOrigin::New);
+    assert_eq!(origins, [(id(0), restored), (id(1), restored), (id(2), new)]);
+    // Reconciled and absent: from now on it is one of this epoch.
+    let outcome = suite::failed(0);
+    other.settle(&Actor::Scheduler, vec![settlement(&claims[0].record, outcome)]).await.unwrap();
+    let again = other.claim(&claiming(1)).await.unwrap().claims.remove(0).record;
+    assert_eq!((again.id(), again.stage().claimed().unwrap().origin), (id(0), new));
+    assert!(again.token() > claims[0].record.token());
+}
+
+#[tokio::test]
+async fn a_second_opener_is_refused_and_learns_which_process_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = open(&folder).await;
+    let error = SqliteStore::open(config(folder.path())).await.unwrap_err();
     let own = format!("is in use by process {}", std::process::id());
     assert!(error.to_string().contains(&own), "{error}");
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_there_is_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let nowhere = SqliteConfig::new(dir.path().join("no/such/cloud.db"));
-    let error = SqliteStore::open(nowhere, at(0)).await.unwrap_err();
+async fn a_folder_that_does_not_exist_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = SqliteStore::open(config(&folder.path().join("no/such"))).await.unwrap_err();
     assert!(matches!(&error, Error::Open { .. }), "{error}");
     assert!(error.to_string().contains("no/such"), "{error}");
 }
 
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("cloud.db"), "not a database, but long enough".repeat(99))
-        .unwrap();
-    let error = SqliteStore::open(config(&dir), at(0)).await.unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    let text = "not a database, but long enough".repeat(99);
+    std::fs::write(folder.path().join("cloud.db"), text).unwrap();
+    let error = SqliteStore::open(config(folder.path())).await.unwrap_err();
     assert!(matches!(&error, Error::Open { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn what_fails_in_a_shared_commit_fails_alone() {
-    let (store, _dir) = crate::sqlite::empty().await;
-    submit(&store, job(1, "ann"), 0).await;
-    let writes: Vec<_> = (0..40)
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&folder).await);
+    let writes: Vec<_> = (0..40_u8)
         .map(|number| {
             let store = Arc::clone(&store);
-            // Every other one has an ID that is taken.
-            let new = if number % 2 == 0 { job(1, "ann") } else { job(number, "ann") };
-            st_log::spawn(async move { store.submit(new, at(1)).await.map(drop) })
+            st_log::spawn(async move {
+                // Every other one is about a job that does not exist.
+                if number % 2 == 0 {
+                    store.cancel_job(id(200), &Actor::Operator).await.map(drop)
+                } else {
+                    store.submit(job(number, "ann")).await.map(drop)
+                }
+            })
         })
         .collect();
     let mut failed = 0;
     for write in writes {
         failed += usize::from(write.await.unwrap().is_err());
     }
-    // Number 1 is taken by the first job as well.
-    assert_eq!(failed, 21);
-    for number in (3..40).step_by(2) {
+    assert_eq!(failed, 20);
+    for number in (1..40).step_by(2) {
         let found = store.find_job(&JobRef::Id(id(number))).await.unwrap();
         assert!(found.is_some(), "{number}");
     }
-    st_testkit::dump::check_invariants(store.as_ref()).await;
+    check_invariants(store.as_ref()).await;
 }
 
 #[tokio::test]
 async fn a_full_queue_is_busy_and_loses_nothing_it_accepted() {
-    let dir = tempfile::tempdir().unwrap();
-    let small = SqliteConfig { queue: 1, ..config(&dir) };
-    let store: Shared = Arc::new(SqliteStore::open(small, at(0)).await.unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let small = SqliteConfig { queue: 1, ..config(folder.path()) };
+    let store = Arc::new(SqliteStore::open(small).await.unwrap());
     let writes: Vec<_> = (0..200)
         .map(|number| {
             let store = Arc::clone(&store);
-            st_log::spawn(async move { store.submit(job(number, "ann"), at(1)).await })
+            st_log::spawn(async move { store.submit(job(number, "ann")).await })
         })
         .collect();
     let mut accepted = 0;

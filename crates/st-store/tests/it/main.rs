@@ -6,7 +6,9 @@
     reason = "what helps tests fails as tests do"
 )]
 
+mod damage;
 mod differential;
 mod durability;
 mod memory;
+mod power_cut;
 mod sqlite;

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use st_store::{SqliteConfig, SqliteStore};
-use st_testkit::suite::{Shared, at};
+use st_testkit::suite::{self, Harness};
 use tempfile::TempDir;
 
-pub(crate) async fn empty() -> (Shared, TempDir) {
+pub(crate) async fn empty() -> (Harness, TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let config = SqliteConfig::new(dir.path().join("cloud.db"));
-    (Arc::new(SqliteStore::open(config, at(0)).await.unwrap()), dir)
+    let clock = suite::clock();
+    let config =
+        SqliteConfig { clock: clock.clone(), ..SqliteConfig::new(dir.path().join("cloud.db")) };
+    let store = Arc::new(SqliteStore::open(config).await.unwrap());
+    (Harness { store, clock }, dir)
 }
 
 st_testkit::conformance!(empty());

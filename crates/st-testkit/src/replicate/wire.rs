@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{Asked, Fault, Job, World, is_over};
+use super::{Fault, Job, RecordedRequest, World, is_over};
 
 const PAGE: usize = 100;
 
@@ -29,7 +29,7 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
     let text = |value: &axum::http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let headers: Vec<(String, String)> =
         parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-    let asked = Asked {
+    let asked = RecordedRequest {
         method: parts.method.to_string(),
         path,
         headers,
@@ -83,7 +83,7 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
     response
 }
 
-/// A reply whose connection breaks before its head was sent whole: the body fails at once, and with
+/// A reply whose connection breaks before its head was sent whole: the body fails immediately, and with
 /// it the connection.
 fn broken() -> Response {
     let failing = stream::iter([Err::<Bytes, _>(std::io::Error::other("as planned"))]);
@@ -99,7 +99,7 @@ fn endless(response: Response) -> Response {
     Response::from_parts(parts, Body::from_stream(first.chain(stream::pending())))
 }
 
-fn act(world: &World, asked: &Asked, next: Option<String>) -> Response {
+fn act(world: &World, asked: &RecordedRequest, next: Option<String>) -> Response {
     let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let mut state = world.state();
@@ -108,7 +108,7 @@ fn act(world: &World, asked: &Asked, next: Option<String>) -> Response {
         ("POST", ["predictions"]) => {
             let input = asked.body.get("input").cloned().unwrap_or(Value::Null);
             let id = state.create(input);
-            match state.look(&id, false) {
+            match state.show(&id, false) {
                 Some(job) => reply(201, &shown(&job)),
                 None => missing(),
             }
@@ -122,7 +122,7 @@ fn act(world: &World, asked: &Asked, next: Option<String>) -> Response {
             let ids: Vec<String> = listed.map(|job| job.id.clone()).collect();
             let page = ids.iter().skip(start).take(PAGE);
             let results: Vec<Value> =
-                page.filter_map(|id| state.look(id, true)).map(|job| shown(&job)).collect();
+                page.filter_map(|id| state.show(id, true)).map(|job| shown(&job)).collect();
             let after = since.map_or_else(String::new, |since| format!("&created_after={since}"));
             let cursor = start + PAGE;
             let host = asked.header("host").unwrap_or_default();
@@ -131,11 +131,11 @@ fn act(world: &World, asked: &Asked, next: Option<String>) -> Response {
             reply(200, &json!({"results": results, "next": next.or(more), "previous": null}))
         }
         ("GET", ["predictions", id]) => {
-            state.look(id, true).map_or_else(missing, |job| reply(200, &shown(&job)))
+            state.show(id, true).map_or_else(missing, |job| reply(200, &shown(&job)))
         }
         ("POST", ["predictions", id, "cancel"]) => {
             state.cancel(id);
-            state.look(id, false).map_or_else(missing, |job| reply(200, &shown(&job)))
+            state.show(id, false).map_or_else(missing, |job| reply(200, &shown(&job)))
         }
         _ => missing(),
     }

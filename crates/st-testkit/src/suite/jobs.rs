@@ -1,163 +1,157 @@
-//! Jobs.
+//! Jobs: finding, listing, reports and cancellation.
 
-use serde_json::json;
 use st_store::{
-    Cancelling, Error, Idempotency, JobFilter, JobRef, JobStatus, PageRequest, ProviderJobId,
-    QueueStatus, Refusal, Report, Source, UserId, Work,
+    Actor, CancelOutcome, Error, EventId, JobFilter, JobRecord, JobRef, JobStatus, LimitsPatch,
+    NewJob, Outcome, PageRequest, ProviderName, ProviderStatus, QueueStatus, Settled,
+    TransitionError, UserId,
 };
 
-use super::{Shared, accepted, at, claim, id, job, submit};
+use super::{
+    Harness, accepted, at, claiming, everything, fake, id, job, provider_job, refusal, settlement,
+    status, user,
+};
 
-/// A job that its provider has.
-pub async fn running(store: &Shared, number: u8) -> Work {
-    submit(store, job(number, &format!("user-{number}")), 0).await;
-    let claims = claim(store, 1).await;
-    let token = claims.iter().find(|it| it.work.job.id == id(number)).unwrap().work.entry.token;
-    store.record_submitted(id(number), token, &accepted(number), at(2)).await.unwrap()
+async fn report(harness: &Harness, record: &JobRecord, report: ProviderStatus) -> Settled {
+    let settlement = settlement(record, Outcome::Reported(report));
+    harness.settle_as(&Actor::Poller, settlement).await.unwrap().0
 }
 
-fn report(number: u8, status: JobStatus) -> Report {
-    Report::of(ProviderJobId::new(format!("p-{number}")), status)
-}
-
-async fn record(store: &Shared, work: &Work, report: Report, seconds: i64) -> Option<Work> {
-    let reports = vec![(work.job.id, work.entry.token, report)];
-    let mut recorded = store.record_statuses(reports, Source::Poll, at(seconds)).await.unwrap();
-    recorded.pop().unwrap().unwrap()
-}
-
-pub async fn a_submission_stores_everything_at_once(store: &Shared) {
-    let mut new = job(1, "ann");
-    new.hardware_type = Some("h100".to_owned());
-    let submitted = store.submit(new, at(0)).await.unwrap();
-    assert!(!submitted.repeated);
-    let found = store.find_job(&JobRef::Id(id(1))).await.unwrap().unwrap();
-    assert_eq!(found, submitted.work);
-    assert_eq!((found.job.status, found.entry.status), (JobStatus::Pending, QueueStatus::Pending));
-    assert_eq!(found.job.metadata["note"], json!({"n": 1}));
-    assert_eq!(store.job_events(id(1)).await.unwrap().len(), 2);
-    assert_eq!(store.find_job(&JobRef::Id(id(2))).await.unwrap(), None);
-}
-
-pub async fn a_job_is_found_by_either_name(store: &Shared) {
-    let work = running(store, 1).await;
-    for name in [id(1).to_string(), "p-1".to_owned()] {
-        let found = store.find_job(&JobRef::parse(&name)).await.unwrap();
-        assert_eq!(found.as_ref(), Some(&work), "{name}");
+pub async fn a_job_is_found_by_either_identifier(harness: &Harness) {
+    let record = harness.at_provider(1).await;
+    let at_provider = |provider| JobRef::Provider { provider, id: provider_job(1) };
+    for job in [JobRef::Id(id(1)), at_provider(fake())] {
+        let found = harness.store.find_job(&job).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&record), "{job:?}");
     }
+    let elsewhere = at_provider(ProviderName::new("other"));
+    assert_eq!(harness.store.find_job(&elsewhere).await.unwrap(), None);
 }
 
-pub async fn one_key_of_one_user_makes_one_job(store: &Shared) {
-    let keyed = |number: u8, user: &str, digest: &str, expires: i64| {
-        let key =
-            Idempotency { key: "k".to_owned(), digest: digest.to_owned(), expires_at: at(expires) };
-        st_store::NewJob { idempotency: Some(key), ..job(number, user) }
-    };
-    let first = store.submit(keyed(1, "ann", "d", 100), at(0)).await.unwrap();
-    let again = store.submit(keyed(2, "ann", "d", 200), at(50)).await.unwrap();
-    assert_eq!((again.work.job.id, again.repeated), (first.work.job.id, true));
-    let other = store.submit(keyed(3, "ann", "e", 200), at(50)).await.unwrap_err();
-    assert!(matches!(other, Error::IdempotencyMismatch { .. }), "{other}");
-    let bob = store.submit(keyed(4, "bob", "d", 100), at(50)).await.unwrap();
-    assert!(!bob.repeated, "a key belongs to its user");
-    let late = store.submit(keyed(5, "ann", "e", 300), at(100)).await.unwrap();
-    assert!(!late.repeated, "a key can be used anew after its time");
-    assert_eq!(store.list_jobs(&JobFilter::default(), all()).await.unwrap().total, 3);
-}
-
-fn all() -> PageRequest {
-    PageRequest { limit: 500, offset: 0 }
-}
-
-pub async fn lists_are_paged_and_counted(store: &Shared) {
+pub async fn lists_are_paged_and_counted(harness: &Harness) {
     for number in 1..=7 {
         let user = if number % 2 == 0 { "even" } else { "odd" };
-        submit(store, job(number, user), i64::from(number)).await;
+        harness.submit(job(number, user)).await;
     }
+    let list = async |filter: JobFilter, page| {
+        let page = harness.store.list_jobs(&filter, page).await.unwrap();
+        assert!(page.damaged.is_empty());
+        (page.items.iter().map(super::number).collect::<Vec<_>>(), page.total)
+    };
     let newest = PageRequest { limit: 3, offset: 1 };
-    let page = store.list_jobs(&JobFilter::default(), newest).await.unwrap();
-    let ids: Vec<_> = page.items.iter().map(|work| work.job.id).collect();
-    assert_eq!((ids, page.total), (vec![id(6), id(5), id(4)], 7));
+    assert_eq!(list(JobFilter::default(), newest).await, (vec![6, 5, 4], 7));
     let before = JobFilter { before: Some(id(3)), ..JobFilter::default() };
-    let rest = store.list_jobs(&before, all()).await.unwrap();
-    assert_eq!((rest.items.len(), rest.total), (2, 7), "the total does not depend on the page");
+    let rest = list(before, everything()).await;
+    assert_eq!(rest, (vec![2, 1], 7), "the total does not depend on the page");
     let odd = JobFilter { user: Some(UserId::new("odd")), ..JobFilter::default() };
-    assert_eq!(store.list_jobs(&odd, all()).await.unwrap().total, 4);
+    assert_eq!(list(odd, everything()).await, (vec![7, 5, 3, 1], 4));
     let done = JobFilter { status: Some(JobStatus::Completed), ..JobFilter::default() };
-    assert_eq!(store.list_jobs(&done, all()).await.unwrap().total, 0);
+    assert_eq!(list(done, everything()).await, (vec![], 0));
 }
 
-pub async fn a_report_is_merged_and_never_erases(store: &Shared) {
-    let work = running(store, 1).await;
-    let mut rich = report(1, JobStatus::Running);
+pub async fn a_provider_lists_what_it_has(harness: &Harness) {
+    let mut all = LimitsPatch::default();
+    all.set(st_store::Limit::Global, 100);
+    harness.store.patch_limits(all, &Actor::Operator).await.unwrap();
+    for number in 1..=5 {
+        harness.at_provider(number).await;
+    }
+    harness.claimed(6).await;
+    let over = harness.found(4).await;
+    report(harness, &over, status(4, JobStatus::Completed)).await;
+    let list = async |provider: &ProviderName, after, max| {
+        let found = harness.store.list_at_provider(provider, after, max).await.unwrap();
+        found.iter().map(super::number).collect::<Vec<_>>()
+    };
+    assert_eq!(list(&fake(), None, 2).await, [1, 2]);
+    assert_eq!(list(&fake(), Some(id(2)), 10).await, [3, 5]);
+    assert!(list(&ProviderName::new("other"), None, 10).await.is_empty());
+}
+
+pub async fn a_report_is_merged_and_never_erases(harness: &Harness) {
+    let record = harness.at_provider(1).await;
+    let mut rich = status(1, JobStatus::Running);
     rich.cost_usd = Some(1.5);
     rich.started_at = Some("2026-01-01T00:00:05.12345678Z".parse().unwrap());
-    record(store, &work, rich, 10).await.unwrap();
-    let done = record(store, &work, report(1, JobStatus::Completed), 20).await.unwrap();
-    assert_eq!(done.job.cost_usd, Some(1.5));
-    assert_eq!(done.job.started_at.unwrap().as_millisecond() % 1000, 123, "to the millisecond");
-    assert_eq!(done.job.completed_at, Some(at(20)));
-    assert_eq!(done.entry.status, QueueStatus::Completed);
+    report(harness, &record, rich).await;
+    harness.go_to(20);
+    report(harness, &record, status(1, JobStatus::Completed)).await;
+    let done = harness.found(1).await;
+    assert_eq!(done.job().cost_usd, Some(1.5));
+    assert_eq!(done.job().started_at.unwrap().as_millisecond() % 1000, 123, "to the millisecond");
+    assert_eq!((done.job().completed_at, done.ended_at()), (Some(at(20)), Some(at(20))));
+    assert_eq!(done.queue_status(), QueueStatus::Completed);
 }
 
-pub async fn a_late_report_changes_nothing(store: &Shared) {
-    let work = running(store, 1).await;
-    record(store, &work, report(1, JobStatus::Running), 10).await.unwrap();
-    let mut late = report(1, JobStatus::Queued);
+pub async fn a_late_report_changes_nothing(harness: &Harness) {
+    let record = harness.at_provider(1).await;
+    report(harness, &record, status(1, JobStatus::Running)).await;
+    let mut late = status(1, JobStatus::Queued);
     late.cost_usd = Some(9.0);
-    assert_eq!(record(store, &work, late, 11).await, None, "backwards");
-    record(store, &work, report(1, JobStatus::Cancelled), 12).await.unwrap();
-    for status in [JobStatus::Running, JobStatus::Completed, JobStatus::Failed] {
-        assert_eq!(record(store, &work, report(1, status), 13).await, None, "{status} at the end");
+    assert_eq!(report(harness, &record, late).await, Settled::Unchanged, "backwards");
+    report(harness, &record, status(1, JobStatus::Cancelled)).await;
+    let before = harness.dump().await;
+    for late in [JobStatus::Running, JobStatus::Completed, JobStatus::Failed] {
+        let settled = report(harness, &record, status(1, late)).await;
+        assert_eq!(settled, Settled::Unchanged, "{late} after the end");
     }
-    let found = store.find_job(&JobRef::Id(id(1))).await.unwrap().unwrap();
-    assert_eq!((found.job.status, found.job.cost_usd), (JobStatus::Cancelled, None));
+    assert_eq!(harness.dump().await, before);
+    let found = harness.found(1).await;
+    assert_eq!((found.status(), found.job().cost_usd), (JobStatus::Cancelled, None));
 }
 
-pub async fn a_repeated_report_writes_nothing(store: &Shared) {
-    let work = running(store, 1).await;
-    record(store, &work, report(1, JobStatus::Running), 10).await.unwrap();
-    let before = crate::dump::dump(store.as_ref()).await;
-    assert_eq!(record(store, &work, report(1, JobStatus::Running), 11).await, None);
-    let unknown = Report { status: None, ..report(1, JobStatus::Queued) };
-    assert_eq!(record(store, &work, unknown, 12).await, None);
-    assert_eq!(crate::dump::dump(store.as_ref()).await, before);
+pub async fn a_repeated_report_writes_nothing(harness: &Harness) {
+    let record = harness.at_provider(1).await;
+    report(harness, &record, status(1, JobStatus::Running)).await;
+    let before = harness.dump().await;
+    let same = report(harness, &record, status(1, JobStatus::Running)).await;
+    let unknown = ProviderStatus { status: None, ..status(1, JobStatus::Queued) };
+    let unknown = report(harness, &record, unknown).await;
+    assert_eq!((same, unknown), (Settled::Unchanged, Settled::Unchanged));
+    assert_eq!(harness.dump().await, before);
 }
 
-pub async fn one_refused_report_stops_no_other(store: &Shared) {
-    let one = running(store, 1).await;
-    let two = running(store, 2).await;
-    let reports = vec![
-        (id(9), one.entry.token, report(9, JobStatus::Running)),
-        (id(1), one.entry.token.next(), report(1, JobStatus::Running)),
-        (id(1), one.entry.token, report(7, JobStatus::Running)),
-        (id(2), two.entry.token, report(2, JobStatus::Running)),
+pub async fn cancelling_depends_on_where_the_job_is(harness: &Harness) {
+    let cancel = async |number: u8, by: &str| harness.store.cancel_job(id(number), &user(by)).await;
+    harness.submit(NewJob { run_after: Some(at(1000)), ..job(1, "ann") }).await;
+    let (outcome, record) = cancel(1, "ann").await.unwrap();
+    assert_eq!((outcome, record.status()), (CancelOutcome::Done, JobStatus::Cancelled));
+    let over = TransitionError::AlreadyOver(JobStatus::Cancelled);
+    assert_eq!(refusal(cancel(1, "ann").await), over);
+
+    let claimed = harness.claimed(2).await;
+    let (outcome, _) = cancel(2, "bob").await.unwrap();
+    assert_eq!(outcome, CancelOutcome::InFlight);
+    let (_, record) = harness.settle(&claimed, accepted(2)).await.unwrap();
+    assert!(record.cancel_requested(), "a request outlives the submission");
+    let (outcome, record) = cancel(2, "eve").await.unwrap();
+    assert_eq!((outcome, record.status()), (CancelOutcome::AtProvider, JobStatus::Queued));
+    assert_eq!(record.stage().cancellation().unwrap().by, user("bob"), "the first one counts");
+    report(harness, &record, status(2, JobStatus::Cancelled)).await;
+    let history = harness.history(2).await;
+    assert_eq!(
+        history[history.len() - 2..],
+        ["queue cancelled by user bob", "job cancelled by user bob"]
+    );
+    assert!(matches!(cancel(9, "ann").await, Err(Error::NotFound { .. })));
+}
+
+pub async fn a_closed_store_refuses_every_call(harness: &Harness) {
+    harness.submit(job(1, "ann")).await;
+    let store = &harness.store;
+    let last = *store.last_event().borrow();
+    store.close().await.unwrap();
+    let closed = [
+        store.submit(job(2, "ann")).await.map(drop),
+        store.claim(&claiming(1)).await.map(drop),
+        store.cancel_job(id(1), &user("ann")).await.map(drop),
+        store.find_job(&JobRef::Id(id(1))).await.map(drop),
+        store.list_jobs(&JobFilter::default(), everything()).await.map(drop),
+        store.events_after(EventId(0), 1).await.map(drop),
+        store.limits().await.map(drop),
+        store.expire(1).await.map(drop),
     ];
-    let recorded = store.record_statuses(reports, Source::Poll, at(9)).await.unwrap();
-    assert!(matches!(recorded[0], Err(Error::NotFound { .. })));
-    assert!(matches!(recorded[1], Err(Error::Refused(Refusal::StaleAttempt { .. }))));
-    assert!(matches!(recorded[2], Err(Error::Refused(Refusal::OtherProviderJob { .. }))));
-    assert_eq!(recorded[3].as_ref().unwrap().as_ref().unwrap().job.status, JobStatus::Running);
-}
-
-pub async fn cancelling_depends_on_where_the_job_is(store: &Shared) {
-    let mut delayed = job(1, "ann");
-    delayed.not_before = Some(at(1000));
-    submit(store, delayed, 0).await;
-    let (done, work) = store.cancel_job(id(1), at(1)).await.unwrap();
-    assert_eq!((done, work.job.status), (Cancelling::Done, JobStatus::Cancelled));
-    let again = store.cancel_job(id(1), at(2)).await.unwrap_err();
-    let over = Refusal::AlreadyOver(JobStatus::Cancelled);
-    assert!(matches!(again, Error::Refused(refusal) if refusal == over));
-
-    submit(store, job(2, "bob"), 3).await;
-    let token = claim(store, 4).await[0].work.entry.token;
-    let (under_way, _work) = store.cancel_job(id(2), at(5)).await.unwrap();
-    assert_eq!(under_way, Cancelling::UnderWay);
-    let work = store.record_submitted(id(2), token, &accepted(2), at(6)).await.unwrap();
-    assert!(work.entry.cancel_requested_at.is_some(), "whoever holds it is told");
-    let (there, work) = store.cancel_job(id(2), at(7)).await.unwrap();
-    assert_eq!((there, work.job.status), (Cancelling::AtProvider, JobStatus::Queued));
-    let missing = store.cancel_job(id(9), at(8)).await.unwrap_err();
-    assert!(matches!(missing, Error::NotFound { .. }));
+    for result in closed {
+        assert!(matches!(result, Err(Error::Closed)), "{result:?}");
+    }
+    assert_eq!(*store.last_event().borrow(), last);
 }

@@ -1,207 +1,310 @@
-//! The queue.
+//! The queue: claims under the limits, leases, lists and numbers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_store::{
-    Error, Failure, JobStatus, JobType, Limits, OrgId, Priority, QueueFilter, QueueStatus, Refusal,
-    Retried, Source, TeamId,
+    AccountId, Actor, Caution, Claim, ClaimOptions, ClaimOrigin, Due, JobRecord, JobType, Limit,
+    Limits, LimitsPatch, NewJob, OrgId, PageRequest, Priority, ProviderName, QueueFilter,
+    QueueStatus, Stage, Standing, TeamId, Waiting,
 };
 
-use super::{Shared, accepted, at, claim, claiming, id, job, numbers, submit};
+use super::{Harness, at, claiming, failed, holder, id, job, number, numbers, serving};
 
-pub async fn every_limit_holds(store: &Shared) {
-    let limits =
-        Limits { global: 6, per_user: 2, per_team: 3, per_org: 4, local: 1, fair_share: false };
-    store.set_limits(limits, at(0)).await.unwrap();
+fn patch(values: &[(Limit, u32)]) -> LimitsPatch {
+    let mut patch = LimitsPatch::default();
+    for &(limit, value) in values {
+        patch.set(limit, value);
+    }
+    patch
+}
+
+async fn limit(harness: &Harness, values: &[(Limit, u32)]) -> Limits {
+    harness.store.patch_limits(patch(values), &Actor::Operator).await.unwrap()
+}
+
+fn with_priority(number: u8, priority: i64) -> NewJob {
+    NewJob { priority_override: Some(Priority::new(priority).unwrap()), ..job(number, "ann") }
+}
+
+pub async fn every_limit_is_kept(harness: &Harness) {
+    let values = [
+        (Limit::Global, 6),
+        (Limit::User, 2),
+        (Limit::Team, 3),
+        (Limit::Org, 4),
+        (Limit::Local, 1),
+    ];
+    limit(harness, &values).await;
     for number in 0..20 {
         let mut new = job(number, &format!("user-{}", number % 5));
         new.owner.team = (number % 2 == 0).then(|| TeamId::new("team"));
         new.owner.org = (number % 3 == 0).then(|| OrgId::new("org"));
         new.job_type = if number % 4 == 0 { JobType::Local } else { JobType::Cloud };
-        submit(store, new, i64::from(number)).await;
+        harness.submit(new).await;
     }
-    let claims = claim(store, 30).await;
-    let count = |of: &dyn Fn(&st_store::Work) -> bool| {
-        claims.iter().filter(|claim| of(&claim.work)).count()
-    };
+    let claims = harness.claim().await;
+    let count =
+        |of: &dyn Fn(&JobRecord) -> bool| claims.iter().filter(|claim| of(&claim.record)).count();
     assert_eq!(claims.len(), 6, "no more than in all");
     for user in 0..5 {
         let user = format!("user-{user}");
-        assert!(count(&|work| work.job.owner.user.as_str() == user) <= 2, "{user}");
+        assert!(count(&|record| record.job().owner.user.as_str() == user) <= 2, "{user}");
     }
-    assert!(count(&|work| work.job.owner.team.is_some()) <= 3);
-    assert!(count(&|work| work.job.owner.org.is_some()) <= 4);
-    assert!(count(&|work| work.job.job_type == JobType::Local) <= 1);
-    assert!(claim(store, 31).await.is_empty(), "there is no slot left");
+    assert!(count(&|record| record.job().owner.team.is_some()) <= 3);
+    assert!(count(&|record| record.job().owner.org.is_some()) <= 4);
+    assert!(count(&|record| record.job().job_type == JobType::Local) <= 1);
+    assert!(harness.claim().await.is_empty(), "there is no slot left");
 }
 
-pub async fn simultaneous_claims_never_exceed_a_limit(store: &Shared) {
+pub async fn a_lowered_limit_ends_nothing(harness: &Harness) {
+    for number in 0..4 {
+        harness.submit(job(number, &format!("user-{number}"))).await;
+    }
+    assert_eq!(harness.store.claim(&claiming(3)).await.unwrap().claims.len(), 3);
+    limit(harness, &[(Limit::Global, 1)]).await;
+    let stats = harness.store.queue_stats().await.unwrap();
+    assert_eq!((stats.count(QueueStatus::Ready), stats.limits.global), (3, 1));
+    assert!(harness.claim().await.is_empty());
+    limit(harness, &[(Limit::Global, 4)]).await;
+    assert_eq!(numbers(&harness.claim().await), [3]);
+}
+
+pub async fn simultaneous_claims_never_exceed_a_limit(harness: &Harness) {
     for number in 0..20 {
-        submit(store, job(number, &format!("user-{}", number % 4)), 0).await;
+        harness.submit(job(number, &format!("user-{}", number % 4))).await;
     }
     let claims = (0..8).map(|_| {
-        let store = std::sync::Arc::clone(store);
-        st_log::spawn(async move { store.claim(claiming(3), at(1)).await.unwrap() })
+        let store = Arc::clone(&harness.store);
+        st_log::spawn(async move { store.claim(&claiming(3)).await.unwrap().claims })
     });
     let mut claimed = Vec::new();
     for claims in claims.collect::<Vec<_>>() {
         claimed.extend(numbers(&claims.await.unwrap()));
     }
-    assert_eq!(claimed.len(), 5, "five in all, whoever asks");
+    assert_eq!(claimed.len(), 5, "five in all, whichever claim got them");
     claimed.sort_unstable();
     claimed.dedup();
     assert_eq!(claimed.len(), 5, "none twice");
 }
 
-pub async fn earlier_deadlines_go_first(store: &Shared) {
-    let limits = Limits { global: 50, per_user: 20, ..Limits::default() };
-    store.set_limits(limits, at(0)).await.unwrap();
-    let with = |number: u8, priority: i64| {
-        let mut new = job(number, "ann");
-        new.priority_override = Some(Priority::new(priority).unwrap());
-        new
-    };
-    submit(store, with(1, 10), 0).await;
-    submit(store, with(2, 10), 60).await;
-    submit(store, with(3, 30), 120).await;
-    submit(store, with(4, 50), 180).await;
-    // Six minutes a point: what is one point more urgent and five hours younger has waited less.
-    submit(store, with(5, 11), 300).await;
-    assert_eq!(numbers(&claim(store, 400).await), [4, 3, 5, 1, 2]);
+pub async fn earlier_deadlines_go_first(harness: &Harness) {
+    limit(harness, &[(Limit::Global, 50), (Limit::User, 20)]).await;
+    // Six minutes a point: the last one is a point more urgent than the first and waits since five
+    // minutes later.
+    for (seconds, number, priority) in
+        [(0, 1, 10), (60, 2, 10), (120, 3, 30), (180, 4, 50), (300, 5, 11)]
+    {
+        harness.go_to(seconds);
+        harness.submit(with_priority(number, priority)).await;
+    }
+    let first = harness.store.claim(&claiming(2)).await.unwrap();
+    assert_eq!((numbers(&first.claims), first.more), (vec![4, 3], true));
+    let rest = harness.store.claim(&claiming(9)).await.unwrap();
+    assert_eq!((numbers(&rest.claims), rest.more), (vec![5, 1, 2], false));
 }
 
-pub async fn an_owner_at_the_limit_blocks_nobody_else(store: &Shared) {
+pub async fn an_owner_at_its_limit_blocks_nobody_else(harness: &Harness) {
     for number in 0..30 {
-        submit(store, job(number, "greedy"), 0).await;
+        harness.submit(job(number, "greedy")).await;
     }
-    submit(store, job(100, "modest"), 100).await;
-    assert_eq!(numbers(&claim(store, 101).await), [0, 1, 100]);
+    harness.go_to(100);
+    harness.submit(job(100, "modest")).await;
+    assert_eq!(numbers(&harness.claim().await), [0, 1, 100]);
 }
 
-pub async fn fair_share_serves_who_has_less(store: &Shared) {
-    let limits = Limits { global: 4, per_user: 4, fair_share: true, ..Limits::default() };
-    store.set_limits(limits, at(0)).await.unwrap();
+pub async fn fair_share_serves_who_has_less(harness: &Harness) {
+    let fair =
+        LimitsPatch { fair_share: Some(true), ..patch(&[(Limit::Global, 4), (Limit::User, 4)]) };
+    harness.store.patch_limits(fair, &Actor::Operator).await.unwrap();
     for number in 0..4 {
-        submit(store, job(number, "first"), 0).await;
+        harness.submit(job(number, "first")).await;
     }
+    harness.go_to(50);
     for number in 10..12 {
-        submit(store, job(number, "second"), 50).await;
+        harness.submit(job(number, "second")).await;
     }
-    assert_eq!(numbers(&claim(store, 60).await), [0, 10, 1, 11]);
+    assert_eq!(numbers(&harness.claim().await), [0, 10, 1, 11]);
 }
 
-pub async fn a_delayed_job_waits_and_then_goes(store: &Shared) {
-    let mut new = job(1, "ann");
-    new.not_before = Some(at(100));
-    submit(store, new, 0).await;
-    assert!(claim(store, 99).await.is_empty());
-    assert_eq!(store.next_due().await.unwrap(), Some(at(100)));
-    assert_eq!(store.queue_stats().await.unwrap().oldest_claimable_at, None);
-    assert_eq!(numbers(&claim(store, 100).await), [1]);
+pub async fn a_job_waits_for_its_date_and_then_runs(harness: &Harness) {
+    harness.submit(NewJob { run_after: Some(at(100)), ..job(1, "ann") }).await;
+    harness.go_to(99);
+    assert!(harness.claim().await.is_empty());
+    assert_eq!(harness.next_due().await, Some(Duration::from_secs(1)));
+    assert_eq!(harness.store.queue_stats().await.unwrap().oldest_claimable_at, None);
+    assert_eq!(harness.store.standings(&[id(1)]).await.unwrap(), [None]);
+    harness.go_to(110);
+    assert_eq!(harness.next_due().await, Some(Duration::ZERO));
+    assert!(harness.store.claim(&claiming(0)).await.unwrap().claims.is_empty());
+    let woken = harness.found(1).await;
+    assert_eq!(woken.stage(), &Stage::Waiting(Waiting { due: Due::Now }));
+    assert_eq!(woken.entry().waits_since, at(100));
+    let oldest = harness.store.queue_stats().await.unwrap().oldest_claimable_at;
+    assert_eq!(oldest, Some(at(100)), "it did not wait for a slot before its date");
+    assert_eq!(numbers(&harness.claim().await), [1]);
+    assert_eq!(harness.history(1).await.len(), 4, "that it was due is no event of its own");
 }
 
-pub async fn a_stale_token_writes_nothing(store: &Shared) {
-    submit(store, job(1, "ann"), 0).await;
-    let old = claim(store, 1).await[0].work.entry.token;
-    store.rescue(claiming(10), at(100)).await.unwrap();
-    let before = crate::dump::dump(store.as_ref()).await;
-    let failure = Failure::Final { error: "x".to_owned() };
-    let report = accepted(1);
-    let refused = [
-        store.hold(id(1), old, at(200), at(200)).await.unwrap_err(),
-        store.record_submitted(id(1), old, &report, at(101)).await.unwrap_err(),
-        store.give_back(id(1), old, failure, at(101)).await.unwrap_err(),
+pub async fn providers_that_are_not_served_wait(harness: &Harness) {
+    let other = ProviderName::new("other");
+    harness.submit(NewJob { provider: other, ..job(1, "ann") }).await;
+    harness.submit(job(2, "ann")).await;
+    assert_eq!(numbers(&harness.claim().await), [2]);
+    let elsewhere = ClaimOptions { serving: vec![serving("other")], ..claiming(9) };
+    let claims = harness.store.claim(&elsewhere).await.unwrap().claims;
+    assert_eq!(numbers(&claims), [1]);
+    harness.go_to(1000);
+    assert_eq!(numbers(&harness.reclaim().await), [2]);
+    assert_eq!(harness.next_due().await, Some(Duration::from_secs(90)));
+    let nothing = ClaimOptions { serving: Vec::new(), ..claiming(9) };
+    let due = harness.store.next_due(&nothing, &BTreeSet::new()).await.unwrap();
+    assert_eq!(due, None, "a lease that it would not reclaim");
+}
+
+pub async fn a_claim_carries_what_is_known_of_the_provider(harness: &Harness) {
+    harness.submit(job(1, "ann")).await;
+    harness.go_to(10);
+    let Claim { record, usable_for, caution } = harness.claim().await.remove(0);
+    assert_eq!((usable_for, caution), (Duration::from_secs(90), Caution::None));
+    let claimed = record.stage().claimed().unwrap().clone();
+    assert_eq!((claimed.lease.holder, claimed.lease.until), (holder(1), at(100)));
+    assert_eq!(claimed.origin, ClaimOrigin::New);
+    let attempt = &claimed.attempt;
+    assert_eq!((attempt.number, attempt.token, attempt.claimed_at), (1, record.token(), at(10)));
+    assert_eq!(attempt.account, Some(AccountId::new("account")));
+    assert_eq!(attempt.provider_time, Some(at(5)));
+    assert_eq!(attempt.may_arrive_for, SignedDuration::from_secs(120));
+    assert_eq!(record.entry().started_at, Some(at(10)));
+    assert_eq!(harness.found(1).await, record, "the intent to submit is stored");
+
+    harness.submit(job(2, "bob")).await;
+    let long = ClaimOptions { lease: Duration::from_secs(999_999), ..claiming(9) };
+    let claim = harness.store.claim(&long).await.unwrap().claims.remove(0);
+    assert_eq!(claim.usable_for, Duration::from_mins(30), "the longest lease there is");
+}
+
+pub async fn a_reclaim_issues_a_fresh_token(harness: &Harness) {
+    let claimed = harness.claimed(1).await;
+    harness.go_to(89);
+    assert!(harness.reclaim().await.is_empty(), "the lease has not ended");
+    harness.go_to(91);
+    let second = ClaimOptions { holder: holder(2), ..claiming(10) };
+    let reclaimed = harness.store.reclaim(&second, &BTreeSet::new()).await.unwrap();
+    assert!(!reclaimed.more);
+    let reclaimed = &reclaimed.claims[0].record;
+    assert_eq!(reclaimed.token(), claimed.token().next(harness.store.epoch()));
+    let (before, after) =
+        (claimed.stage().claimed().unwrap(), reclaimed.stage().claimed().unwrap());
+    assert_eq!(after.attempt.claimed_at, before.attempt.claimed_at);
+    assert_eq!((after.lease.holder, after.lease.until), (holder(2), at(91 + 90)));
+    assert_eq!((after.origin, reclaimed.entry().reclaims), (ClaimOrigin::Reclaimed, 1));
+    assert_eq!(reclaimed.entry().attempt, 1, "a reclaim is no attempt");
+    assert_eq!(harness.found(1).await, *reclaimed);
+    assert_eq!(harness.history(1).await.len(), 4, "its status is the same");
+}
+
+pub async fn jobs_in_flight_are_not_reclaimed(harness: &Harness) {
+    for number in 1..=3 {
+        harness.submit(job(number, &format!("user-{number}"))).await;
+    }
+    harness.claim().await;
+    harness.go_to(100);
+    let in_flight = BTreeSet::from([id(1), id(3)]);
+    let due = harness.store.next_due(&claiming(1), &in_flight).await.unwrap();
+    assert_eq!(due, Some(Duration::ZERO));
+    let reclaimed = harness.store.reclaim(&claiming(9), &in_flight).await.unwrap();
+    assert_eq!(numbers(&reclaimed.claims), [2]);
+    let due = harness.store.next_due(&claiming(1), &in_flight).await.unwrap();
+    assert_eq!(due, Some(Duration::from_secs(90)), "the lease that has just begun");
+    assert_eq!(numbers(&harness.reclaim().await), [1, 3]);
+}
+
+pub async fn leases_are_renewed_for_their_own_holder(harness: &Harness) {
+    for number in 1..=3 {
+        harness.submit(job(number, &format!("user-{number}"))).await;
+    }
+    harness.store.claim(&claiming(2)).await.unwrap();
+    let other = ClaimOptions { holder: holder(2), ..claiming(9) };
+    assert_eq!(numbers(&harness.store.claim(&other).await.unwrap().claims), [3]);
+    harness.go_to(80);
+    let renew = async |number, in_flight: &[u8]| {
+        let in_flight = in_flight.iter().map(|&number| id(number)).collect();
+        harness.store.renew(holder(number), Duration::from_mins(1), &in_flight).await.unwrap()
+    };
+    assert_eq!(renew(1, &[1, 3, 9]).await, 1, "only its own, and only those it works on");
+    harness.go_to(139);
+    assert_eq!(numbers(&harness.reclaim().await), [2, 3]);
+    harness.go_to(140);
+    assert_eq!(numbers(&harness.reclaim().await), [1]);
+    assert_eq!(renew(2, &[1, 2, 3]).await, 0, "they were reclaimed");
+}
+
+pub async fn leases_of_dead_holders_end(harness: &Harness) {
+    for number in 1..=3 {
+        harness.submit(job(number, &format!("user-{number}"))).await;
+    }
+    harness.store.claim(&claiming(2)).await.unwrap();
+    let alive = ClaimOptions { holder: holder(2), ..claiming(9) };
+    harness.store.claim(&alive).await.unwrap();
+    let events = *harness.store.last_event().borrow();
+    assert_eq!(harness.store.expire_dead_holders(holder(2)).await.unwrap(), 2);
+    let reclaimed = harness.store.reclaim(&alive, &BTreeSet::new()).await.unwrap().claims;
+    assert_eq!(numbers(&reclaimed), [1, 2]);
+    assert_eq!(*harness.store.last_event().borrow(), events, "no status changed");
+}
+
+pub async fn what_is_reclaimed_often_is_handled_with_care(harness: &Harness) {
+    harness.claimed(1).await;
+    let mut cautions = Vec::new();
+    for round in 1..=10 {
+        harness.go_to(round * 100);
+        cautions.push(harness.reclaim().await.remove(0).caution);
+    }
+    let alone = |seconds| Caution::Alone { pause: SignedDuration::from_secs(seconds) };
+    assert_eq!(cautions[..4], [Caution::None, Caution::None, alone(30), alone(60)]);
+    assert_eq!(cautions[8..], [alone(600), Caution::ReconcileOnly]);
+    let record = harness.found(1).await;
+    harness.settle(&record, failed(0)).await.unwrap();
+    let again = harness.claim().await.remove(0);
+    assert_eq!(again.caution, Caution::ReconcileOnly, "a new claim does not make it harmless");
+}
+
+pub async fn positions_and_numbers_are_right(harness: &Harness) {
+    for number in 0..5 {
+        harness.go_to(u64::from(number));
+        harness.submit(job(number, "ann")).await;
+    }
+    harness.submit(with_priority(5, 50)).await;
+    harness.submit(job(6, "bob")).await;
+    harness.go_to(10);
+    harness.store.claim(&claiming(2)).await.unwrap();
+    let jobs: Vec<_> = (0..8).map(id).collect();
+    let standings = harness.store.standings(&jobs).await.unwrap();
+    let held_by = Some(Limit::User);
+    let standing = |position, held_by| Some(Standing { position, held_by });
+    let expected = [
+        None,
+        standing(1, held_by),
+        standing(2, held_by),
+        standing(3, held_by),
+        standing(4, held_by),
+        None,
+        standing(5, None),
+        None,
     ];
-    for error in refused {
-        assert!(matches!(error, Error::Refused(Refusal::StaleAttempt { .. })), "{error}");
-    }
-    let reports = vec![(id(1), old, report)];
-    let recorded = store.record_statuses(reports, Source::Poll, at(101)).await.unwrap();
-    assert!(matches!(recorded[0], Err(Error::Refused(Refusal::StaleAttempt { .. }))));
-    assert_eq!(crate::dump::dump(store.as_ref()).await, before);
-}
-
-pub async fn a_rescue_takes_a_fresh_token(store: &Shared) {
-    submit(store, job(1, "ann"), 0).await;
-    let claimed = claim(store, 1).await.remove(0).work;
-    assert!(store.rescue(claiming(10), at(90)).await.unwrap().is_empty(), "the lease holds");
-    let rescued = store.rescue(claiming(10), at(91)).await.unwrap().remove(0);
-    assert_eq!(rescued.work.entry.token, claimed.entry.token.next());
-    let (before, after) = (claimed.entry.lease.unwrap(), rescued.work.entry.lease.unwrap());
-    assert_eq!((after.since, after.resubmit_after), (before.since, before.resubmit_after));
-    assert_eq!(after.until, at(91 + 90));
-    assert_eq!(rescued.work.entry.attempt, 1, "being rescued is no attempt");
-    assert_eq!(rescued.input["config"]["n"], 1);
-}
-
-pub async fn leases_of_a_dead_process_end_at_once(store: &Shared) {
-    for number in 1..=2 {
-        submit(store, job(number, &format!("user-{number}")), 0).await;
-    }
-    claim(store, 1).await;
-    assert_eq!(store.release_leases(at(2)).await.unwrap(), 2);
-    assert_eq!(store.rescue(claiming(10), at(2)).await.unwrap().len(), 2);
-}
-
-pub async fn attempts_run_out(store: &Shared) {
-    submit(store, job(1, "ann"), 0).await;
-    for attempt in 1..=3 {
-        let now = i64::from(attempt) * 100;
-        let claimed = claim(store, now).await.remove(0).work;
-        assert_eq!(claimed.entry.attempt, attempt);
-        let failure = Failure::Passing { error: "flaky".to_owned(), retry_at: at(now + 50) };
-        let token = claimed.entry.token;
-        let retried = store.give_back(id(1), token, failure, at(now + 1)).await.unwrap();
-        if attempt < 3 {
-            assert_eq!(retried, Retried::Waiting(attempt + 1));
-            assert!(claim(store, now + 49).await.is_empty(), "it waits for its time");
-        } else {
-            assert_eq!(retried, Retried::Exhausted);
-        }
-    }
-    let filter = QueueFilter { status: Some(QueueStatus::Failed), include_completed: false };
-    let failed = store.list_entries(filter, st_store::PageRequest::default()).await.unwrap();
-    assert_eq!(failed.items[0].job.status, JobStatus::Failed);
-    assert_eq!(failed.items[0].job.error_message.as_deref(), Some("flaky"));
-}
-
-pub async fn a_final_failure_is_final(store: &Shared) {
-    submit(store, job(1, "ann"), 0).await;
-    let token = claim(store, 1).await[0].work.entry.token;
-    let failure = Failure::Final { error: "bad input".to_owned() };
-    store.give_back(id(1), token, failure.clone(), at(2)).await.unwrap();
-    assert!(claim(store, 1_000_000).await.is_empty());
-    let again = store.give_back(id(1), token, failure, at(3)).await.unwrap_err();
-    assert!(matches!(again, Error::Refused(Refusal::WrongState { .. })), "{again}");
-}
-
-pub async fn a_provider_job_is_adopted_once(store: &Shared) {
-    for number in 1..=2 {
-        submit(store, job(number, &format!("user-{number}")), 0).await;
-    }
-    let tokens: Vec<_> = claim(store, 1).await.iter().map(|it| it.work.entry.token).collect();
-    store.record_submitted(id(1), tokens[0], &accepted(7), at(2)).await.unwrap();
-    let twice = store.record_submitted(id(2), tokens[1], &accepted(7), at(2)).await.unwrap_err();
-    assert!(matches!(twice, Error::Refused(Refusal::AlreadyAdopted(_))), "{twice}");
-}
-
-pub async fn positions_and_numbers_are_right(store: &Shared) {
-    for number in 0..5 {
-        submit(store, job(number, "ann"), i64::from(number)).await;
-    }
-    claim(store, 10).await;
-    let mut positions = Vec::new();
-    for number in 0..5 {
-        positions.push(store.position(id(number)).await.unwrap());
-    }
-    assert_eq!(positions, [None, None, Some(1), Some(2), Some(3)]);
-    let stats = store.queue_stats().await.unwrap();
-    assert_eq!((stats.count(QueueStatus::Pending), stats.count(QueueStatus::Ready)), (3, 2));
-    assert_eq!(stats.by_user.values().sum::<u64>(), 5);
-    assert_eq!(stats.avg_wait_seconds, Some(9.5), "10 and 9 seconds");
-    assert_eq!(stats.oldest_claimable_at, Some(at(2)));
-    let page = st_store::PageRequest { limit: 2, offset: 1 };
+    assert_eq!(standings, expected);
+    let stats = harness.store.queue_stats().await.unwrap();
+    assert_eq!((stats.count(QueueStatus::Pending), stats.count(QueueStatus::Ready)), (5, 2));
+    assert_eq!(stats.by_user.values().copied().collect::<Vec<_>>(), [6, 1]);
+    assert_eq!(stats.avg_wait_seconds, Some(8.0), "10 and 6 seconds");
+    assert_eq!(stats.oldest_claimable_at, Some(at(1)));
+    let page = PageRequest { limit: 2, offset: 1 };
     let filter = QueueFilter { status: None, include_completed: true };
-    let listed = store.list_entries(filter, page).await.unwrap();
-    assert_eq!((listed.items.len(), listed.total), (2, 5));
-    assert!(store.next_due().await.unwrap() == Some(at(10) + SignedDuration::from_secs(90)));
+    let listed = harness.store.list_entries(filter, page).await.unwrap();
+    let listed = (listed.items.iter().map(number).collect::<Vec<_>>(), listed.total);
+    assert_eq!(listed, (vec![1, 2], 7), "in the order in which they were queued");
+    assert_eq!(harness.next_due().await, Some(Duration::from_secs(90)));
 }

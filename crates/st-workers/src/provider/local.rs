@@ -24,12 +24,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use st_log::{Logger, get_logger};
-use st_store::{JobStatus, JobType, ProviderConfig, ProviderJobId, ProviderName, Report};
+use st_store::{
+    AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderJobId, ProviderName, ProviderSettings,
+    ProviderStatus,
+};
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::provider::{Account, KnownJob, Marker, Provider, ProviderError, Submission};
+use crate::provider::{Account, FoundJob, Provider, ProviderError, RemoteJob, Submission};
 use attempt::{Attempt, CommandFile};
 pub use runner::run_attempt;
 
@@ -39,8 +42,8 @@ const LOG: Logger = get_logger("simpletuner.cloud.local");
 const RUNNER_START: Duration = Duration::from_secs(5);
 /// How long a cancellation waits for the end; the poller sees a later one.
 const CANCEL_WAIT: Duration = Duration::from_secs(1);
-/// How often a folder is looked at meanwhile.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often a folder is read meanwhile.
+const READ_EVERY: Duration = Duration::from_millis(10);
 /// Of what a job printed, the last so many bytes.
 const LOG_TAIL: u64 = 64 * 1024;
 
@@ -87,7 +90,7 @@ pub struct Local {
 impl Local {
     /// The provider. Its folder is made when the first job comes.
     pub fn new(mut config: LocalConfig) -> Self {
-        // A command has a working directory of its own: what it is told must hold there too.
+        // A command has a working directory of its own: paths must be valid there too.
         if let Ok(dir) = std::path::absolute(&config.dir) {
             config.dir = dir;
         }
@@ -113,9 +116,9 @@ impl Local {
         Attempt::named(&self.config.dir, marker).ok_or(ProviderError::NotFound)
     }
 
-    async fn look(&self, job: &KnownJob) -> Result<Report, ProviderError> {
+    async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
         let attempt = self.attempt(job.provider_job_id.as_str())?;
-        blocking(move || attempt.report()).await?.ok_or(ProviderError::NotFound)
+        blocking(move || attempt.status()).await?.ok_or(ProviderError::NotFound)
     }
 
     /// Starts a runner and sees to it that it does not stay as a zombie.
@@ -203,11 +206,20 @@ impl Provider for Local {
         JobType::Local
     }
 
-    fn check(&self, input: &Value, _settings: &ProviderConfig) -> Result<(), String> {
+    fn guarantee(&self) -> AtMostOnce {
+        AtMostOnce::ChosenName
+    }
+
+    /// The lock of an attempt proves its absence immediately.
+    fn may_arrive_for(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn check(&self, input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
         self.command(input).map(drop)
     }
 
-    async fn submit(&self, submission: &Submission) -> Result<Report, ProviderError> {
+    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, ProviderError> {
         let command = self
             .command(&submission.input)
             .map_err(|message| ProviderError::Permanent { message })?;
@@ -224,12 +236,12 @@ impl Provider for Local {
         // From here on the runner may run, whatever is seen of it.
         self.start_runner(&attempt)?;
         let deadline = Instant::now() + RUNNER_START;
-        let mut looks = looks();
+        let mut ticks = ticks();
         while Instant::now() < deadline {
-            looks.tick().await;
+            ticks.tick().await;
             let mine = attempt.clone();
-            match blocking(move || mine.report()).await {
-                Ok(Some(report)) => return Ok(report),
+            match blocking(move || mine.status()).await {
+                Ok(Some(status)) => return Ok(status),
                 Ok(None) => {}
                 Err(error) => return Err(unknown(Some(Box::new(error)))),
             }
@@ -237,46 +249,57 @@ impl Provider for Local {
         Err(unknown(None))
     }
 
-    async fn status(&self, job: &KnownJob) -> Result<Report, ProviderError> {
-        self.look(job).await
-    }
-
-    async fn statuses(&self, jobs: &[KnownJob]) -> Vec<Result<Report, ProviderError>> {
-        let mut reports = Vec::with_capacity(jobs.len());
+    async fn statuses(&self, jobs: &[RemoteJob]) -> Vec<Result<ProviderStatus, ProviderError>> {
+        let mut statuses = Vec::with_capacity(jobs.len());
         for job in jobs {
-            reports.push(self.look(job).await);
+            statuses.push(self.job_status(job).await);
         }
-        reports
+        statuses
     }
 
-    async fn cancel(&self, job: &KnownJob) -> Result<Report, ProviderError> {
+    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
         let attempt = self.attempt(job.provider_job_id.as_str())?;
         let mine = attempt.clone();
-        blocking(move || mine.ask_to_end()).await?;
+        blocking(move || mine.request_end()).await?;
         let deadline = Instant::now() + CANCEL_WAIT;
-        let mut looks = looks();
+        let mut ticks = ticks();
         loop {
-            looks.tick().await;
-            let report = self.look(job).await?;
-            let over = report.status.is_some_and(JobStatus::is_terminal);
+            ticks.tick().await;
+            let status = self.job_status(job).await?;
+            let over = status.status.is_some_and(JobStatus::is_terminal);
             if over || Instant::now() >= deadline {
-                return Ok(report);
+                return Ok(status);
             }
         }
     }
 
-    async fn logs(&self, job: &KnownJob) -> Result<String, ProviderError> {
+    async fn logs(&self, job: &RemoteJob) -> Result<String, ProviderError> {
         let attempt = self.attempt(job.provider_job_id.as_str())?;
         blocking(move || attempt.tail(LOG_TAIL)).await?.ok_or(ProviderError::NotFound)
     }
 
+    /// Attempts that did not begin are made void, so that their absence stays true.
     async fn find_by_marker(
         &self,
-        marker: Marker,
+        job: JobId,
+        attempt: Option<u32>,
         _since: Timestamp,
-    ) -> Result<Vec<Report>, ProviderError> {
-        let attempt = self.attempt(&marker.to_string())?;
-        Ok(blocking(move || attempt.report()).await?.into_iter().collect())
+    ) -> Result<Vec<FoundJob>, ProviderError> {
+        let root = self.config.dir.clone();
+        blocking(move || {
+            let markers = match attempt {
+                Some(attempt) => vec![Marker { job, attempt }],
+                None => attempt::list(&root, job)?,
+            };
+            let mut found = Vec::new();
+            for marker in markers {
+                let attempt = Attempt::named(&root, &marker.to_string());
+                let status = attempt.map_or(Ok(None), |attempt| attempt.status_or_void())?;
+                found.extend(status.map(|status| FoundJob { marker, status }));
+            }
+            Ok(found)
+        })
+        .await
     }
 
     /// The end of every runner that this process started.
@@ -294,13 +317,13 @@ impl Provider for Local {
     }
 }
 
-fn looks() -> tokio::time::Interval {
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    looks
+fn ticks() -> tokio::time::Interval {
+    let mut ticks = interval(READ_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
-/// The report of an attempt in a state.
-fn report_of(marker: &str, status: JobStatus) -> Report {
-    Report::of(ProviderJobId::new(marker), status)
+/// The status of an attempt.
+fn status_of(marker: &str, status: JobStatus) -> ProviderStatus {
+    ProviderStatus::new(ProviderJobId::new(marker), status)
 }

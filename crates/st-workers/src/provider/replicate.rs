@@ -1,9 +1,9 @@
 //! Replicate, by its public HTTP API (predictions).
 //!
-//! What decides whether somebody pays twice is in [`Replicate::submit`] and in `answer`: only a
-//! call that certainly had no effect is reported as one that may be repeated.
+//! What decides whether a job is paid for twice is in [`Replicate::submit`] and in `classify`: only
+//! a call that certainly had no effect is reported as one that may be repeated.
 
-mod answer;
+mod classify;
 mod price;
 mod status;
 mod wire;
@@ -18,18 +18,21 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use st_http::{Client, Request};
 use st_log::InScope;
-use st_store::{JobStatus, JobType, ProviderConfig, ProviderJobId, ProviderName, Report};
+use st_store::{
+    AccountId, AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderJobId, ProviderName,
+    ProviderSettings, ProviderStatus,
+};
 
-use crate::provider::{Account, KnownJob, Marker, Provider, ProviderError, Submission};
-use answer::{Effect, read};
+use crate::provider::{Account, FoundJob, Provider, ProviderError, RemoteJob, Submission};
+use classify::{RequestKind, classify};
 use wire::{AccountReply, Page, Prediction};
 
 /// The input field that carries the marker.
 const MARKER: &str = "st_marker";
-/// Up to so many jobs are asked about one by one; more of them through the list.
+/// Up to so many jobs are polled one by one; more of them through the list.
 const FEW: usize = 2;
-/// How many calls for single jobs are on their way at once.
-const AT_ONCE: usize = 8;
+/// How many calls for single jobs are made at the same time.
+const PARALLEL: usize = 8;
 /// The provider's clock may differ from ours by this much.
 const SKEW: SignedDuration = SignedDuration::from_mins(2);
 /// How many jobs a page of the list has.
@@ -42,7 +45,7 @@ const MARKER_PAGES: usize = 50;
 pub struct ApiToken(String);
 
 impl ApiToken {
-    /// Takes the token as it is.
+    /// A token, exactly as the provider issued it.
     pub fn new(token: impl Into<String>) -> Self {
         Self(token.into())
     }
@@ -54,7 +57,7 @@ impl fmt::Debug for ApiToken {
     }
 }
 
-/// Where the API is, and for whom it works.
+/// Where the API is, and the account.
 #[derive(Debug, Clone)]
 pub struct ReplicateConfig {
     /// Such as `https://api.replicate.com/v1`.
@@ -93,28 +96,28 @@ impl Replicate {
         self.client.request(method, url).bearer(&self.token.0)
     }
 
-    /// A call without effect, or one that may be repeated.
-    async fn harmless(
+    /// A call that may be repeated.
+    async fn idempotent(
         &self,
         method: Method,
         url: &str,
     ) -> Result<st_http::Response, ProviderError> {
-        read(self.request(method, url).send().await, Effect::None)
+        classify(self.request(method, url).send().await, RequestKind::Idempotent)
     }
 
-    fn url_of(&self, job: &KnownJob, action: &str) -> Result<String, ProviderError> {
+    fn url_of(&self, job: &RemoteJob, action: &str) -> Result<String, ProviderError> {
         let id = wire::safe_id(job.provider_job_id.as_str())?;
         Ok(format!("{}/predictions/{id}{action}", self.base))
     }
 
-    async fn prediction(&self, job: &KnownJob) -> Result<Prediction, ProviderError> {
+    async fn prediction(&self, job: &RemoteJob) -> Result<Prediction, ProviderError> {
         let url = self.url_of(job, "")?;
-        wire::decode(&self.harmless(Method::GET, &url).await?)
+        wire::decode(&self.idempotent(Method::GET, &url).await?)
     }
 
     /// Shows the predictions created since a time, newest first, page by page, until `done` says so
-    /// or `max_pages` were read; `true` when the list was read to its end. Pages are large, so each
-    /// is dropped by whoever does not keep something of it.
+    /// or `max_pages` were read; `true` when the list was read to its end. Pages are large: `done` owns
+    /// each, to drop what it does not need.
     async fn list(
         &self,
         since: Timestamp,
@@ -124,7 +127,7 @@ impl Replicate {
         let since = since.saturating_sub(SKEW).unwrap_or(Timestamp::MIN);
         let mut url = format!("{}/predictions?created_after={since:.3}", self.base);
         for _page in 0..max_pages {
-            let page: Page = wire::decode(&self.harmless(Method::GET, &url).await?)?;
+            let page: Page = wire::decode(&self.idempotent(Method::GET, &url).await?)?;
             let done = done(page.results);
             match page.next {
                 None => return Ok(true),
@@ -137,12 +140,16 @@ impl Replicate {
         Ok(false)
     }
 
-    async fn one_by_one(&self, jobs: &[&KnownJob]) -> Vec<Result<Report, ProviderError>> {
+    async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
+        Ok(self.prediction(job).await?.to_status(job.hardware_type.as_deref()))
+    }
+
+    async fn one_by_one(&self, jobs: &[&RemoteJob]) -> Vec<Result<ProviderStatus, ProviderError>> {
         let mut calls = Vec::with_capacity(jobs.len());
         for job in jobs {
-            calls.push(self.status(job).with_correlation_id(job.correlation_id.clone()));
+            calls.push(self.job_status(job).with_correlation_id(job.correlation_id.clone()));
         }
-        stream::iter(calls).buffered(AT_ONCE).collect().await
+        stream::iter(calls).buffered(PARALLEL).collect().await
     }
 }
 
@@ -154,8 +161,8 @@ fn origin(url: &str) -> Option<(String, String)> {
     Some((scheme.to_owned(), authority.as_str().to_ascii_lowercase()))
 }
 
-fn version(settings: &ProviderConfig) -> Option<&str> {
-    settings.get("version_override")?.as_str().filter(|version| !version.is_empty())
+fn version(settings: &ProviderSettings) -> Option<&str> {
+    settings.version_override.as_deref().filter(|version| !version.is_empty())
 }
 
 /// What the trainer gets: its configuration as text, and the marker.
@@ -185,7 +192,15 @@ impl Provider for Replicate {
         JobType::Cloud
     }
 
-    fn check(&self, _input: &Value, settings: &ProviderConfig) -> Result<(), String> {
+    fn guarantee(&self) -> AtMostOnce {
+        AtMostOnce::ListedMarker
+    }
+
+    fn account(&self) -> Option<AccountId> {
+        Some(AccountId::new(self.base.clone()))
+    }
+
+    fn check(&self, _input: &Value, settings: &ProviderSettings) -> Result<(), String> {
         match version(settings) {
             Some(_) => Ok(()),
             None => Err("it is not known which model trains; name it with PUT \
@@ -195,34 +210,30 @@ impl Provider for Replicate {
         }
     }
 
-    async fn submit(&self, submission: &Submission) -> Result<Report, ProviderError> {
+    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, ProviderError> {
         let Some(version) = version(&submission.settings) else {
             let message = "the setting version_override was removed meanwhile".to_owned();
             return Err(ProviderError::Permanent { message });
         };
         let body = serde_json::json!({"version": version, "input": input(submission)});
         let request = self.request(Method::POST, &format!("{}/predictions", self.base));
-        let response = read(request.json(&body).send().await, Effect::Once)?;
+        let response = classify(request.json(&body).send().await, RequestKind::NonIdempotent)?;
         match wire::decode::<Prediction>(&response) {
-            Ok(prediction) => Ok(prediction.report(submission.hardware_type.as_deref())),
+            Ok(prediction) => Ok(prediction.to_status(submission.hardware_type.as_deref())),
             // It said yes in a way that cannot be read: it may well have the job.
-            Err(error) => Err(answer::unreadable(&error)),
+            Err(error) => Err(classify::unreadable(&error)),
         }
     }
 
-    async fn status(&self, job: &KnownJob) -> Result<Report, ProviderError> {
-        Ok(self.prediction(job).await?.report(job.hardware_type.as_deref()))
-    }
-
-    async fn statuses(&self, jobs: &[KnownJob]) -> Vec<Result<Report, ProviderError>> {
-        let all: Vec<&KnownJob> = jobs.iter().collect();
+    async fn statuses(&self, jobs: &[RemoteJob]) -> Vec<Result<ProviderStatus, ProviderError>> {
+        let all: Vec<&RemoteJob> = jobs.iter().collect();
         let Some(since) = jobs.iter().map(|job| job.submitted_at).min() else {
             return Vec::new();
         };
         if jobs.len() <= FEW {
             return self.one_by_one(&all).await;
         }
-        let mut reports: BTreeMap<&str, Option<Report>> =
+        let mut reports: BTreeMap<&str, Option<ProviderStatus>> =
             jobs.iter().map(|job| (job.provider_job_id.as_str(), None)).collect();
         let hardware: BTreeMap<&str, Option<&str>> = jobs
             .iter()
@@ -234,7 +245,7 @@ impl Provider for Replicate {
             for prediction in page {
                 let id = prediction.id.as_str();
                 if let Some(report @ None) = reports.get_mut(id) {
-                    *report = Some(prediction.report(hardware.get(id).copied().flatten()));
+                    *report = Some(prediction.to_status(hardware.get(id).copied().flatten()));
                     missing -= 1;
                 }
             }
@@ -242,13 +253,13 @@ impl Provider for Replicate {
         });
         if let Err(error) = listed.await {
             // A provider in trouble is not asked again for each job.
-            return jobs.iter().map(|_job| Err(error.again())).collect();
+            return jobs.iter().map(|_job| Err(error.for_other_job())).collect();
         }
-        let answers: Vec<Option<Report>> = jobs
+        let answers: Vec<Option<ProviderStatus>> = jobs
             .iter()
             .map(|job| reports.get(job.provider_job_id.as_str()).cloned().flatten())
             .collect();
-        let missing: Vec<&KnownJob> = jobs
+        let missing: Vec<&RemoteJob> = jobs
             .iter()
             .zip(&answers)
             .filter(|(_, answer)| answer.is_none())
@@ -264,22 +275,22 @@ impl Provider for Replicate {
             .collect()
     }
 
-    async fn cancel(&self, job: &KnownJob) -> Result<Report, ProviderError> {
+    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
         let url = self.url_of(job, "/cancel")?;
-        match self.harmless(Method::POST, &url).await {
+        match self.idempotent(Method::POST, &url).await {
             Ok(response) => {
                 let prediction: Prediction = wire::decode(&response)?;
-                Ok(prediction.report(job.hardware_type.as_deref()))
+                Ok(prediction.to_status(job.hardware_type.as_deref()))
             }
             // What is not there cannot cost anything.
             Err(ProviderError::NotFound) => {
-                Ok(Report::of(job.provider_job_id.clone(), JobStatus::Cancelled))
+                Ok(ProviderStatus::new(job.provider_job_id.clone(), JobStatus::Cancelled))
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn logs(&self, job: &KnownJob) -> Result<String, ProviderError> {
+    async fn logs(&self, job: &RemoteJob) -> Result<String, ProviderError> {
         let prediction = self.prediction(job).await?;
         if prediction.data_removed == Some(true) {
             // An hour after a job's end the provider deletes what it printed.
@@ -290,15 +301,23 @@ impl Provider for Replicate {
 
     async fn find_by_marker(
         &self,
-        marker: Marker,
+        job: JobId,
+        attempt: Option<u32>,
         since: Timestamp,
-    ) -> Result<Vec<Report>, ProviderError> {
-        let marker = marker.to_string();
-        let mut found: Vec<Prediction> = Vec::new();
+    ) -> Result<Vec<FoundJob>, ProviderError> {
+        // By ID: a list that grows while it is read shows a row twice.
+        let mut found: BTreeMap<String, (Marker, Prediction)> = BTreeMap::new();
         let mut removed = false;
         let listed = self.list(since, MARKER_PAGES, |page| {
             removed |= page.iter().any(|it| it.data_removed == Some(true));
-            found.extend(page.into_iter().filter(|it| it.carries(MARKER, &marker)));
+            for prediction in page {
+                if let Some(marker) = prediction.marker(MARKER)
+                    && marker.job == job
+                    && attempt.is_none_or(|attempt| attempt == marker.attempt)
+                {
+                    found.insert(prediction.id.clone(), (marker, prediction));
+                }
+            }
             false
         });
         let ended = listed.await?;
@@ -308,28 +327,32 @@ impl Provider for Replicate {
         }
         if found.is_empty() && removed {
             // An hour after a job's end its input goes, and the marker with it.
-            let message = "it cannot be told any more whether the job arrived: the provider has \
-                           deleted the inputs of jobs that it took since then";
+            let message = "whether the job arrived cannot be found out any more: the provider has \
+                           deleted the inputs of jobs that it got since then";
             return Err(ProviderError::Permanent { message: message.to_owned() });
         }
-        found.sort_by(|one, two| (one.created_at(), &one.id).cmp(&(two.created_at(), &two.id)));
-        Ok(found.iter().map(|prediction| prediction.report(None)).collect())
+        let mut found: Vec<(Marker, Prediction)> = found.into_values().collect();
+        found.sort_by(|(_, one), (_, two)| {
+            (one.created_at(), &one.id).cmp(&(two.created_at(), &two.id))
+        });
+        let found = found.into_iter();
+        Ok(found.map(|(marker, it)| FoundJob { marker, status: it.to_status(None) }).collect())
     }
 
     async fn validate(&self) -> Result<Account, ProviderError> {
-        let response = self.harmless(Method::GET, &format!("{}/account", self.base)).await?;
+        let response = self.idempotent(Method::GET, &format!("{}/account", self.base)).await?;
         let account: AccountReply = wire::decode(&response)?;
         Ok(Account { username: account.username })
     }
 }
 
 impl Prediction {
-    fn report(&self, hardware_type: Option<&str>) -> Report {
+    fn to_status(&self, hardware_type: Option<&str>) -> ProviderStatus {
         let seconds = self.metrics.as_ref().and_then(|metrics| metrics.predict_time);
         let price = price::per_second(self.model.as_deref(), hardware_type);
-        Report {
+        ProviderStatus {
             provider_job_id: ProviderJobId::new(self.id.clone()),
-            status: status::of_word(&self.status),
+            status: status::parse_status(&self.status),
             started_at: wire::time(self.started_at.as_ref()),
             completed_at: wire::time(self.completed_at.as_ref()),
             cost_usd: seconds.map(|seconds| seconds.max(0.0) * price),

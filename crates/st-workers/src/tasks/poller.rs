@@ -1,13 +1,13 @@
-//! Brings the status of every active job over from its provider.
+//! Brings the status of every job at a provider up to date.
 //!
-//! All active jobs, however many, a page at a time; providers side by side. It writes only what
+//! All of them, however many, a page at a time; providers side by side. It writes only what
 //! changed, a page's changes in one transaction. One job that fails stops nothing. A provider that
-//! is down is said once when it goes and once when it is back; that a job cannot be reached never
-//! makes it failed.
+//! is down is logged when it goes down and when it is back; that a job cannot be reached never makes
+//! it failed. Open cancellations and strays are repeated beside the polls, which they never delay.
 //!
 //! A provider that has a webhook URL is left to its webhooks, with a slow sweep for the lost ones,
-//! unless polling is switched on explicitly. The rule is looked up in every run, so a changed
-//! setting needs no restart.
+//! unless polling is switched on explicitly. The setting is read in every run, so a change needs no
+//! restart.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,31 +15,30 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use jiff::{SignedDuration, Timestamp};
-use st_log::{Chain, LogContext, Logger, get_logger};
+use st_log::{Chain, Logger, get_logger};
 use st_store::{
-    AttemptToken, Clock, Error, JobId, JobStatus, ProviderName, Report as JobReport, Source, Store,
-    Work,
+    Actor, Error, JobId, JobRecord, JobStatus, ProviderJobId, ProviderName, ProviderStatus,
+    Settled, Settlement, Store,
 };
+use tokio::time::Instant;
 
-use crate::dispatch::Dispatcher;
-use crate::provider::{KnownJob, Provider, ProviderError};
+use crate::dispatch::{Dispatcher, report};
+use crate::provider::{Provider, ProviderError, RemoteJob};
 use crate::providers::Providers;
-use crate::task::{Cycle, Report, Task, TaskError, TaskId, Timing};
+use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
 
 const LOG: Logger = get_logger("simpletuner.cloud.polling");
 const FAILED: &str = "Error in job polling";
 
 /// The usual interval.
 pub const PERIOD: Duration = Duration::from_secs(30);
-/// How many jobs are asked about and recorded together.
+/// How many jobs are polled and settled together.
 const PAGE: u32 = 500;
-/// How often a provider with webhooks is asked nevertheless.
-const SWEEP: SignedDuration = SignedDuration::from_mins(10);
-/// After this a cancellation that did not reach the provider is sent again.
-const CANCEL_AGAIN: SignedDuration = SignedDuration::from_secs(30);
-/// A job that its provider denied so often in a row is lost.
+/// How often a provider with webhooks is polled nevertheless.
+const SWEEP: Duration = Duration::from_mins(10);
+/// A job is lost when its provider denied it so often in a row, over at least so long.
 const DENIALS: u32 = 5;
+const DENIED_FOR: Duration = Duration::from_mins(10);
 
 /// The poller's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +54,10 @@ pub struct PollerConfig {
 struct Memory {
     polled: bool,
     down: bool,
-    swept_at: Option<Timestamp>,
-    not_before: Option<Timestamp>,
-    denials: BTreeMap<JobId, u32>,
+    swept_at: Option<Instant>,
+    not_before: Option<Instant>,
+    /// How often in a row the provider denied each job, and since when.
+    denials: BTreeMap<JobId, (u32, Instant)>,
 }
 
 /// The task `job_status_polling`.
@@ -66,13 +66,13 @@ pub struct Poller {
     store: Arc<dyn Store>,
     providers: Providers,
     dispatcher: Arc<Dispatcher>,
-    clock: Arc<dyn Clock>,
     config: PollerConfig,
-    /// By provider; held for a look or a note, never across a call.
+    /// Guards what is remembered of each provider. Locked for one read or change, never across a
+    /// call.
     memory: Mutex<BTreeMap<ProviderName, Memory>>,
 }
 
-/// What became of the jobs of one provider, or of all.
+/// How many jobs of one provider, or of all, were polled, and with what result.
 #[derive(Debug, Default, Clone, Copy)]
 struct Tally {
     synced: u64,
@@ -81,29 +81,28 @@ struct Tally {
 }
 
 impl Poller {
-    /// A poller; cancellations that got lost go through `dispatcher`.
+    /// A poller; open cancellations and strays go through `dispatcher`.
     pub fn new(
         store: Arc<dyn Store>,
         providers: Providers,
         dispatcher: Arc<Dispatcher>,
-        clock: Arc<dyn Clock>,
         config: PollerConfig,
     ) -> Self {
         let memory = Mutex::new(BTreeMap::new());
-        Self { store, providers, dispatcher, clock, config, memory }
+        Self { store, providers, dispatcher, config, memory }
     }
 
-    fn remember<T>(&self, provider: &ProviderName, note: impl FnOnce(&mut Memory) -> T) -> T {
+    fn with_memory<T>(&self, provider: &ProviderName, access: impl FnOnce(&mut Memory) -> T) -> T {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        note(memory.entry(provider.clone()).or_default())
+        access(memory.entry(provider.clone()).or_default())
     }
 
-    /// Whether a provider is to be asked in this run; says when that begins.
-    async fn is_due(&self, provider: &dyn Provider, now: Timestamp) -> Result<bool, Error> {
-        let config = self.store.provider_config(provider.name()).await?;
-        let webhook = config.get("webhook_url").and_then(serde_json::Value::as_str);
-        let polled = self.config.enabled || webhook.is_none_or(str::is_empty);
-        let (begins, due) = self.remember(provider.name(), |memory| {
+    /// Whether a provider is to be polled in this run; logs when that begins.
+    async fn is_due(&self, provider: &dyn Provider) -> Result<bool, Error> {
+        let settings = self.store.provider_settings(provider.name()).await?;
+        let polled = self.config.enabled || settings.webhook_url.is_none_or(|url| url.is_empty());
+        let now = Instant::now();
+        let (begins, due) = self.with_memory(provider.name(), |memory| {
             let begins = polled && !memory.polled;
             memory.polled = polled;
             let rested = memory.not_before.is_none_or(|at| at <= now);
@@ -111,34 +110,37 @@ impl Poller {
             (begins, rested && (polled || !swept))
         });
         if begins {
-            let why = if self.config.enabled { "enabled" } else { "no webhook URL" };
+            let reason = if self.config.enabled { "enabled" } else { "no webhook URL" };
             st_log::info!(
                 logger: LOG,
                 provider = provider.name().as_str(),
                 interval_seconds = self.config.period.as_secs(),
-                reason = why,
+                reason,
                 "Starting job status polling"
             );
         }
         Ok(due)
     }
 
-    async fn poll(&self, provider: &Arc<dyn Provider>, now: Timestamp) -> Result<Tally, Error> {
+    async fn poll(&self, provider: &Arc<dyn Provider>) -> Result<Tally, Error> {
         let mut tally = Tally::default();
-        if !self.is_due(provider.as_ref(), now).await? {
+        self.dispatcher.clean_up(provider);
+        if !self.is_due(provider.as_ref()).await? {
             return Ok(tally);
         }
         let mut after = None;
         let mut unreachable = None;
         loop {
-            let page = self.store.list_active(provider.name(), after, PAGE).await?;
+            let page = self.store.list_at_provider(provider.name(), after, PAGE).await?;
             let Some(last) = page.last() else { break };
-            after = Some(last.job.id);
-            self.cancel_again(&page, now).await;
+            after = Some(last.id());
+            page.iter()
+                .filter(|record| record.cancel_requested())
+                .for_each(|record| self.dispatcher.repeat_cancellation(record));
             let error = self.poll_page(provider.as_ref(), page, &mut tally).await?;
             unreachable = unreachable.or(error);
         }
-        self.note_health(provider.as_ref(), &tally, unreachable.as_ref(), now);
+        self.record_health(provider.as_ref(), &tally, unreachable.as_ref());
         Ok(tally)
     }
 
@@ -146,111 +148,100 @@ impl Poller {
     async fn poll_page(
         &self,
         provider: &dyn Provider,
-        page: Vec<Work>,
+        page: Vec<JobRecord>,
         tally: &mut Tally,
     ) -> Result<Option<ProviderError>, Error> {
-        let known: Vec<KnownJob> = page.iter().filter_map(KnownJob::of).collect();
-        let answers = provider.statuses(&known).await;
+        let (remote, records): (Vec<RemoteJob>, Vec<JobRecord>) =
+            page.into_iter().filter_map(|record| Some((RemoteJob::of(&record)?, record))).unzip();
+        let answers = provider.statuses(&remote).await;
         let mut unreachable = None;
-        let mut reports: Vec<(JobId, AttemptToken, JobReport)> = Vec::new();
-        let mut asked: Vec<Work> = Vec::new();
-        let works = page.into_iter().filter(|work| work.job.provider_job_id.is_some());
-        for (work, answer) in works.zip(answers) {
+        let mut reports: Vec<(JobRecord, ProviderStatus)> = Vec::new();
+        for ((record, remote), answer) in records.into_iter().zip(remote).zip(answers) {
             match answer {
-                Ok(report) => {
-                    self.remember(provider.name(), |memory| memory.denials.remove(&work.job.id));
+                Ok(status) => {
+                    self.with_memory(provider.name(), |memory| memory.denials.remove(&remote.id));
                     tally.synced += 1;
-                    reports.push((work.job.id, work.entry.token, report));
-                    asked.push(work);
+                    reports.push((record, status));
                 }
                 Err(error) => {
                     tally.failed += 1;
-                    not_synced(&work, &error);
-                    if let Some(lost) = self.lost(provider, &work, &error) {
-                        reports.push((work.job.id, work.entry.token, lost));
-                        asked.push(work);
+                    log_sync_failure(&record, &error);
+                    if !matches!(error, ProviderError::NotFound) {
+                        unreachable = Some(error);
+                    } else if self.is_lost(provider, remote.id) {
+                        reports.push((record, lost(remote.provider_job_id)));
                     }
-                    if matches!(error, ProviderError::NotFound) {
-                        continue;
-                    }
-                    unreachable = Some(error);
                 }
             }
         }
-        let recorded = self.store.record_statuses(reports, Source::Poll, self.clock.now()).await?;
-        for (work, result) in asked.iter().zip(recorded) {
-            match result {
-                Ok(Some(work)) => {
-                    tally.changed += 1;
-                    changed(&work);
-                }
-                Ok(None) => {}
-                Err(error) => not_synced(work, &error),
-            }
-        }
+        self.settle(reports, tally).await?;
         Ok(unreachable)
     }
 
-    /// A job that the provider denied often enough: failed, with the reason.
-    fn lost(
+    /// Stores what changed, all in one transaction.
+    async fn settle(
         &self,
-        provider: &dyn Provider,
-        work: &Work,
-        error: &ProviderError,
-    ) -> Option<JobReport> {
-        if !matches!(error, ProviderError::NotFound) {
-            return None;
+        reports: Vec<(JobRecord, ProviderStatus)>,
+        tally: &mut Tally,
+    ) -> Result<(), Error> {
+        let (records, settlements): (Vec<JobRecord>, Vec<Settlement>) = reports
+            .into_iter()
+            .map(|(record, status)| {
+                let settlement = report(&record, status);
+                (record, settlement)
+            })
+            .unzip();
+        if settlements.is_empty() {
+            return Ok(());
         }
-        let denials = self.remember(provider.name(), |memory| {
-            let denials = memory.denials.entry(work.job.id).or_default();
-            *denials += 1;
-            *denials
-        });
-        if denials < DENIALS {
-            return None;
-        }
-        self.remember(provider.name(), |memory| memory.denials.remove(&work.job.id));
-        let mut report = JobReport::of(work.job.provider_job_id.clone()?, JobStatus::Failed);
-        report.error_message = Some("the provider no longer knows the job".to_owned());
-        Some(report)
-    }
-
-    async fn cancel_again(&self, page: &[Work], now: Timestamp) {
-        let overdue = page.iter().filter(|work| {
-            let asked_at = work.entry.cancel_requested_at;
-            asked_at.is_some_and(|at| now.duration_since(at) >= CANCEL_AGAIN)
-        });
-        for work in overdue {
-            if let Err(error) = self.dispatcher.cancel(work.job.id).await {
-                st_log::debug!(
-                    logger: LOG, job_id = %work.job.id, error,
-                    "Job could not be cancelled again"
-                );
+        let results = self.store.settle(&Actor::Poller, settlements).await?;
+        for (before, result) in records.iter().zip(results) {
+            match result {
+                Ok((Settled::Unchanged, _)) => {}
+                Ok((_, record)) => {
+                    tally.changed += 1;
+                    log_status_change(&record);
+                }
+                Err(error) => log_sync_failure(before, &error),
             }
         }
+        Ok(())
     }
 
-    /// Says when a provider goes down and when it is back, and keeps to what it asked for.
-    fn note_health(
+    /// Counts a denial of a job, and whether it was denied often and long enough to be lost.
+    fn is_lost(&self, provider: &dyn Provider, job: JobId) -> bool {
+        self.with_memory(provider.name(), |memory| {
+            let (denials, since) = memory.denials.entry(job).or_insert((0, Instant::now()));
+            *denials = denials.saturating_add(1);
+            let lost = *denials >= DENIALS && since.elapsed() >= DENIED_FOR;
+            if lost {
+                memory.denials.remove(&job);
+            }
+            lost
+        })
+    }
+
+    /// Logs when a provider goes down and when it is back, and remembers how long it wants to be
+    /// left alone.
+    fn record_health(
         &self,
         provider: &dyn Provider,
         tally: &Tally,
         unreachable: Option<&ProviderError>,
-        now: Timestamp,
     ) {
         let down = unreachable.filter(|_| tally.synced == 0);
         let name = provider.name().as_str();
-        let was_down = self.remember(provider.name(), |memory| {
+        let now = Instant::now();
+        let was_down = self.with_memory(provider.name(), |memory| {
             memory.swept_at = Some(now);
             memory.not_before = match unreachable {
                 Some(ProviderError::Transient { retry_after: Some(wait), .. }) => {
-                    SignedDuration::try_from(*wait).ok().and_then(|it| now.checked_add(it).ok())
+                    now.checked_add(*wait)
                 }
                 Some(_) | None => None,
             };
-            let asked = tally.synced + tally.failed > 0;
             let was_down = memory.down;
-            if asked {
+            if tally.synced + tally.failed > 0 {
                 memory.down = down.is_some();
             }
             was_down
@@ -278,8 +269,8 @@ impl Task for Poller {
         Timing { period: self.config.period, deadline: Duration::from_mins(5) }
     }
 
-    async fn run(&self, cycle: &Cycle) -> Result<Report, TaskError> {
-        let polls = self.providers.iter().map(|provider| self.poll(provider, cycle.now));
+    async fn run(&self, _cycle: &Cycle) -> Result<RunSummary, TaskError> {
+        let polls = self.providers.iter().map(|provider| self.poll(provider));
         let mut all = Tally::default();
         for tally in join_all(polls).await {
             let tally = tally.map_err(TaskError::because(FAILED))?;
@@ -292,36 +283,37 @@ impl Task for Poller {
             "Synced {} active jobs", all.synced
         );
         let counts = vec![("synced", all.synced), ("changed", all.changed), ("failed", all.failed)];
-        Ok(Report { counts, wake_at: None })
+        Ok(RunSummary { counts, wake_in: None })
     }
 }
 
-/// Runs `tell` in the scope of a job.
-fn about(work: &Work, tell: impl FnOnce()) {
-    st_log::with_correlation_id(work.job.correlation_id.clone(), || {
-        let context = LogContext::new()
-            .field("job_id", work.job.id.to_string())
-            .field("provider", work.job.provider.as_str());
-        let _in_context = context.enter();
-        tell();
-    });
+/// The status of a job that its provider does not know any more.
+fn lost(provider_job_id: ProviderJobId) -> ProviderStatus {
+    let mut status = ProviderStatus::new(provider_job_id, JobStatus::Failed);
+    status.error_message = Some("the provider no longer knows the job".to_owned());
+    status
 }
 
-fn not_synced(work: &Work, error: &dyn std::error::Error) {
-    let (job, reason) = (work.job.id, Chain(error).to_string());
-    about(work, || st_log::debug!(logger: LOG, reason, "Failed to sync job {job}"));
+fn log_sync_failure(record: &JobRecord, error: &dyn std::error::Error) {
+    let (job, reason) = (record.id(), Chain(error).to_string());
+    record.in_log_scope(|| st_log::debug!(logger: LOG, reason, "Failed to sync job {job}"));
 }
 
-fn changed(work: &Work) {
-    about(work, || {
-        let job = &work.job;
-        st_log::info!(
-            logger: LOG,
-            status = job.status.as_str(),
-            provider_job_id = job.provider_job_id.as_ref().map(st_store::ProviderJobId::as_str),
-            cost_usd = job.cost_usd,
-            reason = job.error_message.as_deref(),
-            "Job is {}", job.status
-        );
+fn log_status_change(record: &JobRecord) {
+    record.in_log_scope(|| {
+        let (job, status) = (record.job(), record.status());
+        let provider_job_id = record.provider_job_id().map(ProviderJobId::as_str);
+        let reason = job.error_message.as_deref();
+        if status == JobStatus::Failed {
+            st_log::warning!(
+                logger: LOG, status = status.as_str(), provider_job_id, cost_usd = job.cost_usd,
+                reason, "Job failed at the provider"
+            );
+        } else {
+            st_log::info!(
+                logger: LOG, status = status.as_str(), provider_job_id, cost_usd = job.cost_usd,
+                reason, "Job is {status}"
+            );
+        }
     });
 }

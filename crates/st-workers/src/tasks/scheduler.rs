@@ -1,8 +1,8 @@
-//! Gives waiting jobs their slots.
+//! Grants waiting jobs their slots.
 //!
-//! Every run takes over what was left by others whose lease ran out, claims what may run under the
-//! limits, and hands both to the dispatcher. It never waits for a provider. It runs every 5 seconds,
-//! at the next time when something is due, and at once when anything in the store changed.
+//! Every run reclaims what holders left whose lease expired, claims what may run under the limits,
+//! and hands both to the dispatcher. It never waits for a provider. It runs every 5 seconds, when
+//! something becomes due, and immediately when anything in the store changed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use st_log::{Logger, get_logger};
-use st_store::Store;
+use st_store::{Claims, Store};
+use tokio::time::Instant;
 
-use crate::dispatch::{Dispatcher, Start};
-use crate::task::{Cycle, Report, Task, TaskError, TaskId, Timing};
+use crate::dispatch::Dispatcher;
+use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
 
 const LOG: Logger = get_logger("simpletuner.cloud.queue");
+const FAILED: &str = "Error in queue processing";
 
-/// The queue's interval; it is fixed.
+/// The interval; it is fixed.
 pub const PERIOD: Duration = Duration::from_secs(5);
-/// How many entries one run takes up at most; it runs again at once when there were as many.
+/// How many jobs one run claims at most; if the batch is full, it runs again immediately.
 const BATCH: u32 = 100;
 
 /// The task `queue_processing`.
@@ -31,21 +33,36 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler of a process that has the store for itself.
+    /// A scheduler that claims for `dispatcher`.
     pub fn new(store: Arc<dyn Store>, dispatcher: Arc<Dispatcher>) -> Self {
         Self { store, dispatcher, started: AtomicBool::new(false) }
     }
 
-    /// What the process before left claimed is taken over now: it is gone, and its leases with it.
-    async fn begin(&self, cycle: &Cycle) -> Result<(), TaskError> {
+    /// What dead holders left claimed becomes reclaimable now, before anything new is claimed.
+    async fn expire_dead_holders(&self) -> Result<(), TaskError> {
         let left = self
             .store
-            .release_leases(cycle.now)
+            .expire_dead_holders(self.dispatcher.holder())
             .await
             .map_err(TaskError::because("Failed to start queue processing"))?;
         self.started.store(true, Ordering::Relaxed);
         st_log::info!(logger: LOG, interrupted = left, "Queue scheduler started");
         Ok(())
+    }
+
+    /// Dispatches what was claimed; returns how many jobs those are.
+    fn dispatch(&self, claims: Claims, claimed: Instant) -> u64 {
+        for damaged in &claims.damaged {
+            st_log::error!(
+                logger: LOG, row = damaged.to_string(),
+                "Job cannot be read and was set aside"
+            );
+        }
+        let count = claims.claims.len() as u64;
+        for claim in claims.claims {
+            self.dispatcher.start(claim, claimed);
+        }
+        count
     }
 }
 
@@ -59,38 +76,36 @@ impl Task for Scheduler {
         Timing { period: PERIOD, deadline: Duration::from_secs(30) }
     }
 
-    async fn run(&self, cycle: &Cycle) -> Result<Report, TaskError> {
-        const FAILED: &str = "Error in queue processing";
+    async fn run(&self, cycle: &Cycle) -> Result<RunSummary, TaskError> {
         if !self.started.load(Ordering::Relaxed) {
-            self.begin(cycle).await?;
+            self.expire_dead_holders().await?;
         }
-        let how = Dispatcher::claiming(BATCH);
-        let rescued =
-            self.store.rescue(how, cycle.now).await.map_err(TaskError::because(FAILED))?;
-        let rescued_count = rescued.len() as u64;
-        for claim in rescued {
-            self.dispatcher.start(claim, Start::Rescued);
-        }
+        let options = self.dispatcher.claim_options(BATCH);
+        let in_flight = self.dispatcher.in_flight();
+        let began = Instant::now();
+        let claims =
+            self.store.reclaim(&options, &in_flight).await.map_err(TaskError::because(FAILED))?;
+        let mut more = claims.more;
+        let reclaimed = self.dispatch(claims, began);
         if cycle.stopping.is_cancelled() {
-            return Ok(Report::default());
+            return Ok(RunSummary::default());
         }
-        let claimed = self.store.claim(how, cycle.now).await.map_err(TaskError::because(FAILED))?;
-        let claimed_count = claimed.len() as u64;
-        for claim in claimed {
-            self.dispatcher.start(claim, Start::Fresh);
+        let began = Instant::now();
+        let claims = self.store.claim(&options).await.map_err(TaskError::because(FAILED))?;
+        more |= claims.more;
+        let claimed = self.dispatch(claims, began);
+        if reclaimed + claimed > 0 {
+            st_log::debug!(logger: LOG, claimed, reclaimed, "Queue processed");
         }
-        if rescued_count + claimed_count > 0 {
-            st_log::debug!(
-                logger: LOG, claimed = claimed_count, rescued = rescued_count, "Queue processed"
-            );
+        let counts = vec![("claimed", claimed), ("reclaimed", reclaimed)];
+        if more && reclaimed + claimed > 0 {
+            return Ok(RunSummary { counts, wake_in: Some(Duration::ZERO) });
         }
-        let more = claimed_count.max(rescued_count) >= u64::from(BATCH);
-        let wake_at = if more {
-            Some(cycle.now)
-        } else {
-            self.store.next_due().await.map_err(TaskError::because(FAILED))?
-        };
-        let counts = vec![("claimed", claimed_count), ("rescued", rescued_count)];
-        Ok(Report { counts, wake_at })
+        let in_flight = self.dispatcher.in_flight();
+        let due = self.store.next_due(&options, &in_flight).await;
+        let due = due.map_err(TaskError::because(FAILED))?;
+        // What is due already and was not claimed waits for something else than time.
+        let wake_in = due.filter(|wait| !wait.is_zero());
+        Ok(RunSummary { counts, wake_in })
     }
 }

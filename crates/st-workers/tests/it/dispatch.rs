@@ -1,168 +1,395 @@
 //! From the claim to the provider: once, whatever gets lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use st_store::{JobStatus, QueueStatus};
+use st_store::{Actor, Change, EventId, JobId, JobStatus, QueueStatus, UserId};
 use st_testkit::provider::SubmitFault;
+use tokio::time::Instant;
 
-use crate::support::Bench;
+use crate::support::{FlakyStore, Harness};
+
+fn on_a_flaky_store() -> (Harness, Arc<FlakyStore>) {
+    let mut flaky = None;
+    let harness = Harness::start_on(|memory| Arc::clone(flaky.insert(FlakyStore::new(memory))));
+    (harness, flaky.unwrap())
+}
+
+/// Who changed the status of a job to what.
+async fn status_changes(harness: &Harness, job: JobId) -> Vec<(&'static str, Actor)> {
+    let page = harness.store.job_events(job, EventId(0), 1000).await.unwrap();
+    let changes = page.events.into_iter().map(|event| event.event);
+    changes
+        .filter_map(|event| match event.change {
+            Change::Job { to, .. } => Some((to.as_str(), event.actor)),
+            Change::Queue { .. }
+            | Change::Approval { .. }
+            | Change::Provider { .. }
+            | Change::Limits { .. } => None,
+        })
+        .collect()
+}
 
 #[tokio::test(start_paused = true)]
-async fn a_job_is_handed_over_once_under_its_own_correlation_id() {
-    let bench = Bench::start();
-    let job = bench.submit("ann").await;
-    let work = bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    assert_eq!(work.job.status, JobStatus::Queued);
-    let ledger = bench.provider.ledger();
+async fn a_job_is_submitted_once_under_its_own_correlation_id() {
+    let harness = Harness::start();
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert_eq!(record.status(), JobStatus::Queued);
+    let ledger = harness.provider.ledger();
     assert_eq!(ledger.len(), 1);
     assert_eq!(ledger[0].correlation_id, "of-ann");
-    assert_eq!(work.job.provider_job_id.as_ref(), Some(&ledger[0].report.provider_job_id));
+    assert_eq!(record.provider_job_id(), Some(&ledger[0].status.provider_job_id));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_reply_is_settled_by_adopting_what_arrived() {
-    let bench = Bench::start();
-    bench.provider.plan([SubmitFault::LostReply]);
-    let job = bench.submit("ann").await;
-    let work = bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    assert_eq!(bench.provider.submits(), 1);
-    assert_eq!(bench.provider.ledger().len(), 1);
-    assert_eq!(work.entry.attempt, 1);
+async fn a_lost_reply_is_resolved_by_adopting_what_arrived() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::LostReply]);
+    let began = Instant::now();
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert_eq!(record.entry().attempt, 1);
+    assert_eq!((harness.provider.submits(), harness.provider.ledger().len()), (1, 1));
+    assert!(began.elapsed() < Duration::from_secs(5), "what is found is adopted immediately");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_request_is_repeated_only_when_it_can_no_longer_arrive() {
-    let bench = Bench::start();
-    bench.provider.plan([SubmitFault::LostRequest]);
-    let submitted_at = bench.clock.now();
-    let job = bench.submit("ann").await;
-    let work = bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    assert!(bench.clock.now().duration_since(submitted_at).as_secs() >= 15);
-    assert_eq!(bench.provider.submits(), 2);
-    assert_eq!(bench.provider.ledger().len(), 1);
-    assert_eq!(work.entry.attempt, 1, "finding out is no attempt");
+async fn a_lost_request_is_a_new_attempt_once_it_can_no_longer_arrive() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::LostRequest]);
+    let began = Instant::now();
+    let (_job, record) = harness.submit_and_run("ann").await;
+    let waited = began.elapsed().as_secs();
+    assert!((120..=150).contains(&waited), "{waited}");
+    assert_eq!(harness.provider.submits(), 2);
+    let attempts: Vec<u32> =
+        harness.provider.ledger().iter().map(|job| job.marker.attempt).collect();
+    assert_eq!((attempts, record.entry().attempt), (vec![2], 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_that_arrives_late_is_adopted_and_not_repeated() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Late(Duration::from_secs(100))]);
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert_eq!(record.entry().attempt, 1);
+    harness.pass(Duration::from_hours(1)).await;
+    assert_eq!((harness.provider.submits(), harness.provider.live()), (1, vec!["p1".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_arrives_after_everything_is_found_and_cancelled() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Late(Duration::from_mins(4))]);
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert_eq!(record.entry().attempt, 2);
+    assert_eq!(harness.provider.live(), ["p1"]);
+    harness.pass(Duration::from_hours(1)).await;
+    assert_eq!(
+        (harness.provider.live(), harness.cancelled()),
+        (vec!["p1".to_owned()], vec!["p2".to_owned()])
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_arrived_twice_is_kept_once() {
-    let bench = Bench::start();
-    bench.provider.plan([SubmitFault::Doubled]);
-    let job = bench.submit("ann").await;
-    let work = bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    assert_eq!(work.job.provider_job_id.unwrap().as_str(), "p1");
-    let cancelled: Vec<_> = bench.provider.cancels().iter().map(ToString::to_string).collect();
-    assert_eq!(cancelled, ["p2"]);
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Doubled]);
+    harness.provider.fail_cancellations(3);
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert_eq!(record.provider_job_id().unwrap().as_str(), "p1");
+    harness.pass(Duration::from_mins(10)).await;
+    assert_eq!(harness.cancelled(), ["p2"; 4], "until the provider confirms");
+    assert_eq!(harness.provider.live(), ["p1"]);
+    assert_eq!(harness.store.unsettled().await.unwrap().strays, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_fails_says_nothing_about_the_job() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::LostRequest]);
+    let job = harness.submit("ann").await;
+    harness.provider.wait_for(|provider| provider.submits() == 1).await;
+    harness.provider.set_outage(Some(Duration::from_secs(1)));
+    harness.pass(Duration::from_hours(6)).await;
+    assert_eq!(harness.record(job).await.queue_status(), QueueStatus::Ready, "it keeps its slot");
+    assert_eq!(harness.provider.submits(), 1);
+    harness.provider.set_outage(None);
+    let record = harness.until(job, |it| it.queue_status() == QueueStatus::Running).await;
+    assert_eq!(record.entry().attempt, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_slower_than_a_lease_is_waited_for() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::LostReply]);
+    harness.provider.slow_list(Duration::from_secs(200));
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert_eq!((harness.provider.submits(), harness.provider.finds()), (1, 1));
+    assert_eq!(record.entry().reclaims, 0, "renewed leases are not reclaimed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_renewed_while_its_job_is_in_flight_and_no_longer() {
+    let (harness, flaky) = on_a_flaky_store();
+    harness.provider.plan([SubmitFault::LostRequest]);
+    let job = harness.submit("ann").await;
+    harness.pass(Duration::from_secs(100)).await;
+    assert_eq!(flaky.renewals(), 3);
+    harness.until(job, |it| it.queue_status() == QueueStatus::Running).await;
+    let before = flaky.renewals();
+    harness.pass(Duration::from_mins(10)).await;
+    assert_eq!(flaky.renewals(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_provider_said_is_settled_however_long_the_store_is_busy() {
+    let (harness, flaky) = on_a_flaky_store();
+    flaky.be_busy(50);
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert_eq!((record.entry().attempt, harness.provider.submits()), (1, 1));
+    flaky.be_uncertain(2);
+    let (job, record) = harness.submit_and_run("bob").await;
+    assert_eq!((record.entry().attempt, harness.provider.submits()), (1, 2));
+    let words: Vec<_> = status_changes(&harness, job).await.into_iter().map(|it| it.0).collect();
+    assert_eq!(words, ["pending", "uploading", "queued"], "settled twice, recorded once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_before_the_reply_neither_loses_nor_repeats_the_job() {
-    let bench = Bench::start();
-    bench.provider.close_gate();
-    let job = bench.submit("ann").await;
-    bench.provider.wait_for(|provider| provider.submits() == 1).await;
-    let bench = bench.crash_and_restart().await;
-    // The first call is cut off before it arrives, so the new workers must find nothing.
-    bench.provider.open_gate();
-    bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    assert_eq!(bench.provider.ledger().len(), 1);
+    let harness = Harness::start();
+    harness.provider.close_gate();
+    let job = harness.submit("ann").await;
+    harness.provider.wait_for(|provider| provider.submits() == 1).await;
+    // The call is cut off before it arrives, so the new workers find nothing.
+    let harness = harness.crash_and_restart().await;
+    harness.provider.open_gate();
+    let began = Instant::now();
+    let record = harness.until(job, |it| it.queue_status() == QueueStatus::Running).await;
+    assert!(began.elapsed() >= Duration::from_mins(2), "the call may have been on its way");
+    assert_eq!((record.entry().attempt, harness.provider.ledger().len()), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn passing_failures_are_retried_with_growing_delays_until_none_is_left() {
-    let bench = Bench::start();
-    bench.provider.plan([SubmitFault::Transient; 3]);
-    let submitted_at = bench.clock.now();
-    let job = bench.submit("ann").await;
-    let work = bench.until(job, |work| work.job.status.is_terminal()).await;
-    assert_eq!(work.job.status, JobStatus::Failed);
-    assert_eq!((work.entry.attempt, bench.provider.submits()), (3, 3));
-    assert_eq!(work.job.error_message.as_deref(), Some("out of order"));
-    let waited = bench.clock.now().duration_since(submitted_at).as_secs_f64();
-    assert!(waited >= 1.5 + 3.0, "{waited}");
+async fn a_crash_before_the_outcome_was_stored_leads_to_adoption() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Late(Duration::from_secs(40))]);
+    let job = harness.submit("ann").await;
+    harness.provider.wait_for(|provider| provider.submits() == 1).await;
+    let harness = harness.crash_and_restart().await;
+    let record = harness.until(job, |it| it.queue_status() == QueueStatus::Running).await;
+    assert_eq!(record.entry().attempt, 1);
+    assert_eq!((harness.provider.submits(), harness.provider.live()), (1, vec!["p1".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_final_failure_is_not_retried() {
-    let bench = Bench::start();
-    bench.provider.plan([SubmitFault::Permanent]);
-    let job = bench.submit("ann").await;
-    let work = bench.until(job, |work| work.job.status.is_terminal()).await;
-    assert_eq!(work.job.status, JobStatus::Failed);
-    assert_eq!(bench.provider.submits(), 1);
+async fn after_a_restore_a_job_is_searched_for_before_it_is_submitted() {
+    let harness = Harness::start();
+    harness.allow(1).await;
+    let (_first, _) = harness.submit_and_run("ann").await;
+    let (gone, lost) = (harness.submit("bob").await, harness.submit("eve").await);
+    harness.stop().await;
+    // The other copy of the database has submitted one of them since.
+    harness.provider.put(gone, 7);
+    harness.memory.raise_epoch();
+    let harness = harness.crash_and_restart().await;
+    harness.allow(10).await;
+    let adopted = harness.until(gone, |it| it.queue_status() == QueueStatus::Running).await;
+    assert_eq!(adopted.provider_job_id().unwrap().as_str(), "p2");
+    let began = Instant::now();
+    harness.until(lost, |it| it.queue_status() == QueueStatus::Running).await;
+    assert!(began.elapsed() >= Duration::from_secs(100), "{:?}", began.elapsed());
+    assert_eq!((harness.provider.submits(), harness.provider.live().len()), (2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dispatch_that_panics_is_reconciled_and_ends_after_three() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Panic]);
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert_eq!((record.entry().attempt, record.entry().panics), (2, 0));
+    harness.provider.plan([SubmitFault::Panic; 10]);
+    let job = harness.submit("bob").await;
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!(record.status(), JobStatus::Failed);
+    assert_eq!(harness.provider.submits(), 2 + 3);
+    let why = record.job().error_message.clone().unwrap();
+    assert!(why.contains("dispatch failed again and again"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_the_provider_are_retried_with_growing_pauses_and_fail_no_job() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Transient; 6]);
+    let began = Instant::now();
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert_eq!((record.entry().attempt, harness.provider.submits()), (7, 7));
+    assert_eq!(record.entry().failed_attempts, 0, "nothing else was accepted meanwhile");
+    let waited = began.elapsed().as_secs_f64();
+    assert!(waited >= 0.75 * (2.0 + 4.0 + 8.0 + 16.0 + 32.0 + 64.0), "{waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_alone_fails_beside_accepted_ones_fails_in_the_end() {
+    let harness = Harness::start();
+    harness.allow(20).await;
+    for round in 0..3 {
+        harness.submit_and_run(&format!("before-{round}")).await;
+    }
+    harness.provider.plan([SubmitFault::Transient]);
+    let job = harness.submit("ann").await;
+    for round in 0..3 {
+        harness
+            .until(job, |it| {
+                it.queue_status() == QueueStatus::Pending && it.entry().suspect_since.is_some()
+            })
+            .await;
+        harness.submit_and_run(&format!("after-{round}")).await;
+        harness.provider.plan([SubmitFault::Transient]);
+    }
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!((record.status(), record.entry().failed_attempts), (JobStatus::Failed, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_credentials_fail_no_job() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Unauthorized; 3]);
+    let began = Instant::now();
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert_eq!(record.entry().attempt, 4);
+    assert!(began.elapsed() >= Duration::from_secs(90), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_job_is_not_submitted_again() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Permanent]);
+    let job = harness.submit("ann").await;
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!(record.status(), JobStatus::Failed);
+    assert_eq!(record.job().error_message.as_deref(), Some("the input is not legal"));
+    harness.pass(Duration::from_hours(1)).await;
+    assert_eq!(harness.provider.submits(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_cancelled_during_its_submission_is_cancelled_at_the_provider_once() {
-    let bench = Bench::start();
-    bench.provider.close_gate();
-    let job = bench.submit("ann").await;
-    bench.provider.wait_for(|provider| provider.submits() == 1).await;
-    let work = bench.tasks.cancel(job).await.unwrap();
-    assert_eq!(work.job.status, JobStatus::Uploading);
-    bench.provider.open_gate();
-    let work = bench.until(job, |work| work.job.status.is_terminal()).await;
-    assert_eq!(work.job.status, JobStatus::Cancelled);
-    assert_eq!(bench.provider.cancels().len(), 1);
+    let harness = Harness::start();
+    harness.provider.close_gate();
+    let job = harness.submit("ann").await;
+    harness.provider.wait_for(|provider| provider.submits() == 1).await;
+    assert_eq!(harness.cancel(job).await.status(), JobStatus::Uploading);
+    harness.provider.open_gate();
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!(record.status(), JobStatus::Cancelled);
+    assert_eq!(harness.cancelled(), ["p1"]);
+    let by = Actor::User(UserId::new("ann"));
+    assert_eq!(status_changes(&harness, job).await.pop(), Some(("cancelled", by)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_cancelled_between_its_claim_and_its_submission_is_not_submitted() {
+    let (harness, flaky) = on_a_flaky_store();
+    flaky.cancel_claimed(1);
+    let job = harness.submit("ann").await;
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!((record.status(), harness.provider.submits()), (JobStatus::Cancelled, 0));
+    let last = status_changes(&harness, job).await.pop();
+    assert_eq!(last, Some(("cancelled", Actor::Operator)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_job_is_not_submitted_again_after_a_lost_request() {
-    let bench = Bench::start();
-    bench.provider.plan([SubmitFault::LostRequest]);
-    let job = bench.submit("ann").await;
-    bench.until(job, |work| work.entry.lease.is_some_and(|lease| lease.since < lease.until)).await;
-    bench.provider.wait_for(|provider| provider.submits() == 1).await;
-    bench.tasks.cancel(job).await.unwrap();
-    let work = bench.until(job, |work| work.job.status.is_terminal()).await;
-    assert_eq!(work.job.status, JobStatus::Cancelled);
-    assert_eq!(bench.provider.ledger().len(), 0);
-    assert_eq!(bench.provider.submits(), 1);
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::LostRequest]);
+    let job = harness.submit("ann").await;
+    harness.provider.wait_for(|provider| provider.submits() == 1).await;
+    harness.cancel(job).await;
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!(record.status(), JobStatus::Cancelled);
+    assert_eq!((harness.provider.ledger().len(), harness.provider.submits()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_clock_during_a_submission_changes_nothing() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Late(Duration::from_secs(20))]);
+    let job = harness.submit("ann").await;
+    harness.provider.wait_for(|provider| provider.submits() == 1).await;
+    harness.clock.step(jiff::SignedDuration::from_mins(10));
+    let record = harness.until(job, |it| it.queue_status() == QueueStatus::Running).await;
+    assert_eq!(record.entry().attempt, 1);
+    harness.pass(Duration::from_mins(10)).await;
+    assert_eq!((harness.provider.submits(), harness.provider.live().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_strands_no_retry() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Transient]);
+    let job = harness.submit("ann").await;
+    harness
+        .until(job, |it| it.entry().attempt == 1 && it.queue_status() == QueueStatus::Pending)
+        .await;
+    harness.clock.step(jiff::SignedDuration::from_hours(-24));
+    let began = Instant::now();
+    harness.until(job, |it| it.queue_status() == QueueStatus::Running).await;
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn slots_are_never_exceeded_and_every_job_gets_its_turn() {
-    let bench = Bench::start();
+    let harness = Harness::start();
     let mut jobs = Vec::new();
     for index in 0..20 {
-        jobs.push(bench.submit(if index % 2 == 0 { "ann" } else { "bob" }).await);
+        jobs.push(harness.submit(if index % 2 == 0 { "ann" } else { "bob" }).await);
     }
-    bench.provider.wait_for(|provider| provider.ledger().len() == 4).await;
+    harness.provider.wait_for(|provider| provider.ledger().len() == 4).await;
     let mut most = 0;
     for job in jobs {
-        bench.until(job, |work| work.job.provider_job_id.is_some()).await;
-        let ledger = bench.provider.ledger();
-        let live = ledger.iter().filter(|job| job.report.status.unwrap().is_active()).count();
-        most = most.max(live);
-        bench.provider.set_all(JobStatus::Completed);
-        bench.until(job, |work| work.job.status == JobStatus::Completed).await;
+        harness.until(job, |it| it.provider_job_id().is_some()).await;
+        most = most.max(harness.provider.live().len());
+        harness.provider.set_all(JobStatus::Completed);
+        harness.until(job, |it| it.status() == JobStatus::Completed).await;
     }
     assert_eq!(most, 4, "two users with two slots each");
-    assert_eq!(bench.provider.ledger().len(), 20);
+    assert_eq!(harness.provider.ledger().len(), 20);
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_waits_for_a_submission_under_way() {
-    let bench = Bench::start();
-    bench.provider.close_gate();
-    let job = bench.submit("ann").await;
-    bench.provider.wait_for(|provider| provider.submits() == 1).await;
-    let (unfinished, ()) = tokio::join!(bench.stop(), async {
+async fn stopping_waits_for_a_submission() {
+    let harness = Harness::start();
+    harness.provider.close_gate();
+    let job = harness.submit("ann").await;
+    harness.provider.wait_for(|provider| provider.submits() == 1).await;
+    let (unfinished, ()) = tokio::join!(harness.stop(), async {
         tokio::task::yield_now().await;
-        bench.provider.open_gate();
+        harness.provider.open_gate();
     });
     assert_eq!((unfinished.tasks.len(), unfinished.submissions), (0, 0));
-    assert_eq!(bench.work(job).await.entry.status, QueueStatus::Running);
+    assert_eq!(harness.record(job).await.queue_status(), QueueStatus::Running);
 }
 
 #[tokio::test(start_paused = true)]
 async fn stopping_leaves_a_submission_that_hangs_to_its_lease() {
-    let bench = Bench::start();
-    bench.provider.close_gate();
-    let job = bench.submit("ann").await;
-    bench.provider.wait_for(|provider| provider.submits() == 1).await;
-    let began = tokio::time::Instant::now();
-    let unfinished = bench.stop().await;
+    let harness = Harness::start();
+    harness.provider.close_gate();
+    let job = harness.submit("ann").await;
+    harness.provider.wait_for(|provider| provider.submits() == 1).await;
+    let began = Instant::now();
+    let unfinished = harness.stop().await;
     assert_eq!(unfinished.submissions, 1);
     assert!(began.elapsed() < Duration::from_secs(11));
-    assert_eq!(bench.work(job).await.entry.status, QueueStatus::Ready);
+    assert_eq!(harness.record(job).await.queue_status(), QueueStatus::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_does_not_wait_for_an_outcome_that_may_take_long() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::LostRequest]);
+    harness.submit("ann").await;
+    harness.provider.wait_for(|provider| provider.finds() == 1).await;
+    let began = Instant::now();
+    assert_eq!(harness.stop().await.submissions, 0);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use st_testkit::clock::TokioClock;
 use st_workers::{
-    Activator, Cycle, Driver, Outcome, Reason, Report, Running, Task, TaskError, TaskId,
-    TaskStatus, Timing,
+    Cycle, Driver, Outcome, Reason, RunSummary, Running, Task, TaskError, TaskId, TaskStatus,
+    Timing,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 #[derive(Debug)]
 struct Scripted {
     runs: AtomicU64,
-    at_once: AtomicU64,
+    running: AtomicU64,
     gate: Semaphore,
     script: fn(u64) -> Act,
 }
@@ -32,8 +32,8 @@ enum Act {
 
 impl Scripted {
     fn new(script: fn(u64) -> Act) -> Arc<Self> {
-        let (runs, at_once) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { runs, at_once, gate: Semaphore::new(0), script })
+        let (runs, running) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { runs, running, gate: Semaphore::new(0), script })
     }
 }
 
@@ -47,17 +47,17 @@ impl Task for Scripted {
         Timing { period: Duration::from_mins(1), deadline: Duration::from_secs(20) }
     }
 
-    async fn run(&self, _cycle: &Cycle) -> Result<Report, TaskError> {
+    async fn run(&self, _cycle: &Cycle) -> Result<RunSummary, TaskError> {
         let run = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
-        assert_eq!(self.at_once.fetch_add(1, Ordering::SeqCst), 0, "two runs at once");
+        assert_eq!(self.running.fetch_add(1, Ordering::SeqCst), 0, "two runs at the same time");
         let act = (self.script)(run);
         if matches!(act, Act::Wait) {
             self.gate.acquire().await.unwrap().forget();
         }
-        self.at_once.fetch_sub(1, Ordering::SeqCst);
+        self.running.fetch_sub(1, Ordering::SeqCst);
         match act {
             Act::Work | Act::Wait => {
-                Ok(Report { counts: vec![("done", run)], ..Report::default() })
+                Ok(RunSummary { counts: vec![("done", run)], ..RunSummary::default() })
             }
             Act::Fail => {
                 let source = Box::new(std::io::Error::other("no disk"));
@@ -69,13 +69,12 @@ impl Task for Scripted {
     }
 }
 
-fn start(task: &Arc<Scripted>) -> (Running, Activator, watch::Receiver<TaskStatus>) {
+fn start(task: &Arc<Scripted>) -> (Running, watch::Receiver<TaskStatus>) {
     let mut driver = Driver::new(Arc::new(TokioClock::new()), 1);
-    let activator = Activator::new();
-    driver.register(Arc::clone(task) as Arc<dyn Task>, activator.clone());
+    driver.register(Arc::clone(task) as Arc<dyn Task>);
     let running = driver.start();
     let status = running.status(TaskId::QueueProcessing).unwrap();
-    (running, activator, status)
+    (running, status)
 }
 
 async fn ended(status: &mut watch::Receiver<TaskStatus>, iteration: u64) -> TaskStatus {
@@ -86,9 +85,9 @@ async fn ended(status: &mut watch::Receiver<TaskStatus>, iteration: u64) -> Task
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_runs_at_the_start_then_by_the_timer_and_says_so() {
+async fn it_runs_at_the_start_then_by_the_timer_and_shows_it() {
     let task = Scripted::new(|_| Act::Work);
-    let (_running, _activator, mut status) = start(&task);
+    let (_running, mut status) = start(&task);
     let first = ended(&mut status, 1).await;
     assert_eq!(first.last.unwrap().run.reason, Reason::Start);
     let began = tokio::time::Instant::now();
@@ -102,10 +101,10 @@ async fn it_runs_at_the_start_then_by_the_timer_and_says_so() {
 #[tokio::test(start_paused = true)]
 async fn signals_during_a_run_make_one_more_run() {
     let task = Scripted::new(|run| if run == 1 { Act::Wait } else { Act::Work });
-    let (_running, activator, mut status) = start(&task);
+    let (running, mut status) = start(&task);
     status.wait_for(|status| status.current.is_some()).await.unwrap();
     for _ in 0..10 {
-        activator.activate();
+        assert!(running.activate(TaskId::QueueProcessing));
     }
     let began = tokio::time::Instant::now();
     task.gate.add_permits(1);
@@ -119,7 +118,7 @@ async fn signals_during_a_run_make_one_more_run() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_caught_and_the_task_goes_on_after_a_backoff() {
     let task = Scripted::new(|run| if run <= 2 { Act::Panic } else { Act::Work });
-    let (_running, _activator, mut status) = start(&task);
+    let (_running, mut status) = start(&task);
     let first = ended(&mut status, 1).await.last.unwrap();
     assert_eq!(first.outcome, Outcome::Panicked { message: "as planned".to_owned() });
     let began = tokio::time::Instant::now();
@@ -131,7 +130,7 @@ async fn a_panic_is_caught_and_the_task_goes_on_after_a_backoff() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_shows_all_its_causes() {
     let task = Scripted::new(|_| Act::Fail);
-    let (_running, _activator, mut status) = start(&task);
+    let (_running, mut status) = start(&task);
     let status = ended(&mut status, 1).await;
     assert_eq!(status.last_success_at, None);
     let error = "Error in a test: no disk".to_owned();
@@ -139,9 +138,9 @@ async fn a_failure_shows_all_its_causes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_hangs_is_given_up_at_its_deadline() {
+async fn a_run_that_hangs_ends_at_its_deadline() {
     let task = Scripted::new(|run| if run == 1 { Act::Hang } else { Act::Work });
-    let (_running, _activator, mut status) = start(&task);
+    let (_running, mut status) = start(&task);
     let began = tokio::time::Instant::now();
     let first = ended(&mut status, 1).await.last.unwrap();
     assert_eq!(first.outcome, Outcome::TimedOut);
@@ -152,9 +151,9 @@ async fn a_run_that_hangs_is_given_up_at_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn stopping_lets_a_run_finish_and_begins_no_other() {
     let task = Scripted::new(|_| Act::Wait);
-    let (running, activator, mut status) = start(&task);
+    let (running, mut status) = start(&task);
     status.wait_for(|status| status.current.is_some()).await.unwrap();
-    activator.activate();
+    assert!(running.activate(TaskId::QueueProcessing));
     let (unfinished, ()) = tokio::join!(running.stop(Duration::from_secs(10)), async {
         tokio::task::yield_now().await;
         task.gate.add_permits(1);
@@ -165,9 +164,9 @@ async fn stopping_lets_a_run_finish_and_begins_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_gives_up_a_run_that_does_not_finish() {
+async fn stopping_cuts_off_a_run_that_does_not_finish() {
     let task = Scripted::new(|_| Act::Wait);
-    let (running, _activator, mut status) = start(&task);
+    let (running, mut status) = start(&task);
     status.wait_for(|status| status.current.is_some()).await.unwrap();
     assert_eq!(running.stop(Duration::from_secs(3)).await, [TaskId::QueueProcessing]);
 }

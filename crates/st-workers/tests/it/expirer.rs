@@ -1,13 +1,16 @@
-//! Approvals that nobody gave in time.
+//! Approvals that were not given in time.
+
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_store::{
     ApprovalStatus, Condition, Decision, JobStatus, NewRule, QueueStatus, Role, UserId, Verdict,
 };
+use tokio::time::Instant;
 
-use crate::support::Bench;
+use crate::support::Harness;
 
-async fn ask_for_everything(bench: &Bench) {
+async fn require_approval(harness: &Harness) {
     let rule = NewRule {
         name: "all".to_owned(),
         description: String::new(),
@@ -20,59 +23,68 @@ async fn ask_for_everything(bench: &Bench) {
         exempt_levels: Vec::new(),
         required_approver_level: Role::Lead,
         created_by: UserId::new("admin"),
-        created_at: bench.clock.now(),
     };
-    bench.store.add_rule(rule).await.unwrap();
+    harness.store.add_rule(rule).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_lapses_at_its_deadline_and_not_at_the_next_interval() {
-    let bench = Bench::start();
-    ask_for_everything(&bench).await;
-    let began = bench.clock.now();
-    let job = bench
+async fn a_request_expires_at_its_deadline_and_not_at_the_next_interval() {
+    let harness = Harness::start();
+    require_approval(&harness).await;
+    let began = Instant::now();
+    let job = harness
         .submit_with("ann", |new| {
             new.estimated_cost = 1.0;
             new.approval_ttl = SignedDuration::from_secs(30);
         })
         .await;
-    assert_eq!(bench.work(job).await.entry.status, QueueStatus::Blocked);
-    let work = bench.until(job, |work| work.job.status.is_terminal()).await;
-    assert_eq!(work.job.status, JobStatus::Cancelled);
-    assert_eq!(work.entry.status, QueueStatus::Failed);
-    assert_eq!(work.approval.unwrap().status, ApprovalStatus::Expired);
-    let waited = bench.clock.now().duration_since(began).as_secs();
+    assert_eq!(harness.record(job).await.queue_status(), QueueStatus::Blocked);
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!(record.status(), JobStatus::Cancelled);
+    assert_eq!(record.queue_status(), QueueStatus::Failed);
+    assert_eq!(record.approval().unwrap().status(), ApprovalStatus::Expired);
+    let waited = began.elapsed().as_secs();
     assert!((30..=32).contains(&waited), "{waited}");
-    assert_eq!(bench.provider.submits(), 0);
+    assert_eq!(harness.provider.submits(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_approved_job_runs_and_does_not_lapse() {
-    let bench = Bench::start();
-    ask_for_everything(&bench).await;
-    let job = bench.submit_with("ann", |new| new.estimated_cost = 1.0).await;
-    let request = bench.work(job).await.approval.unwrap().id;
+async fn nothing_expires_by_a_clock_that_is_not_confirmed() {
+    let harness = Harness::start();
+    require_approval(&harness).await;
+    let job = harness.submit_with("ann", |new| new.estimated_cost = 1.0).await;
+    harness.clock.step(SignedDuration::from_hours(24 * 400));
+    harness.pass(Duration::from_hours(1)).await;
+    assert_eq!(harness.record(job).await.queue_status(), QueueStatus::Blocked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approved_job_runs_and_does_not_expire() {
+    let harness = Harness::start();
+    require_approval(&harness).await;
+    let job = harness.submit_with("ann", |new| new.estimated_cost = 1.0).await;
+    let request = harness.record(job).await.approval().unwrap().request().id;
     let decision = Decision { verdict: Verdict::Approve, by: UserId::new("lead"), notes: None };
-    bench.store.decide(request, &decision, bench.clock.now()).await.unwrap();
-    bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    bench.provider.set_all(JobStatus::Completed);
-    let work = bench.until(job, |work| work.job.status.is_terminal()).await;
-    assert_eq!(work.job.status, JobStatus::Completed);
+    harness.store.decide(request, &decision).await.unwrap();
+    harness.until(job, |it| it.queue_status() == QueueStatus::Running).await;
+    harness.provider.set_all(JobStatus::Completed);
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!(record.status(), JobStatus::Completed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_requests_than_one_transaction_takes_lapse_all_the_same() {
-    let bench = Bench::start();
-    ask_for_everything(&bench).await;
+async fn more_requests_than_one_transaction_holds_expire_all_the_same() {
+    let harness = Harness::start();
+    require_approval(&harness).await;
     let mut jobs = Vec::new();
     for _ in 0..250 {
-        let job = bench.submit_with("ann", |new| {
+        let job = harness.submit_with("ann", |new| {
             new.estimated_cost = 1.0;
             new.approval_ttl = SignedDuration::from_secs(60);
         });
         jobs.push(job.await);
     }
     for job in jobs {
-        bench.until(job, |work| work.job.status == JobStatus::Cancelled).await;
+        harness.until(job, |it| it.status() == JobStatus::Cancelled).await;
     }
 }

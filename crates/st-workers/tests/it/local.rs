@@ -1,7 +1,7 @@
 //! Jobs on this machine: real processes, run by this test program in the part of the runner.
 //!
 //! Nothing here waits for a time to pass: a command that shall last waits for a file, and a test
-//! looks until what it waits for is there.
+//! checks until what it waits for is there.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
 
@@ -14,12 +14,13 @@ use std::process::{Command, ExitCode};
 
 use jiff::Timestamp;
 use rustix::process::{Signal, getpgid, kill_process};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use st_log::{CorrelationId, InScope};
-use st_store::JobStatus;
+use st_store::{AtMostOnce, JobStatus, ProviderSettings};
 use st_workers::provider::local::{Local, run_attempt};
-use st_workers::provider::{Provider, ProviderError};
+use st_workers::provider::{FoundJob, Provider, ProviderError};
 
+use crate::support::status_of;
 use place::{Place, gone, known, run_again};
 
 /// Lasts until the file `go` is there, and a minute at most should a test die before it is.
@@ -82,7 +83,9 @@ async fn only_a_configured_command_is_accepted() {
     let place = Place::new();
     let mut config = place.config("");
     let local = Local::new(config.clone());
-    let check = |local: &Local, config: Value| local.check(&json!({"config": config}), &Map::new());
+    let check = |local: &Local, config: Value| {
+        local.check(&json!({"config": config}), &ProviderSettings::default())
+    };
     assert_eq!(check(&local, json!({"command": "job"})), Ok(()));
     let refused = check(&local, json!({"command": "/bin/sh"})).unwrap_err();
     assert!(refused.contains("\"/bin/sh\"") && refused.ends_with("job"), "{refused}");
@@ -219,10 +222,14 @@ async fn another_provider_on_the_folder_finds_the_job() {
     // What a terminal sends to the server's group does not reach it.
     assert_eq!(getpgid(Some(place.runner())).unwrap(), place.runner());
     let second = place.running("exit 1");
-    let running = second.status(&place.known()).await.unwrap();
+    let running = status_of(&second, &place.known()).await.unwrap();
     assert_eq!(running.status, Some(JobStatus::Running));
-    let found = second.find_by_marker(place.marker, Timestamp::MIN).await.unwrap();
-    assert_eq!(found, [running]);
+    let (job, since) = (place.marker.job, Timestamp::MIN);
+    for attempt in [Some(1), None] {
+        let found = second.find_by_marker(job, attempt, since).await.unwrap();
+        assert_eq!(found, [FoundJob { marker: place.marker, status: running.clone() }]);
+    }
+    assert_eq!(second.find_by_marker(job, Some(2), since).await.unwrap(), []);
     fs::write(place.file("go"), "").unwrap();
     assert_eq!(place.end(&second).await.status, Some(JobStatus::Completed));
 }
@@ -266,6 +273,34 @@ async fn only_the_runner_with_the_lock_runs_the_command() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_was_found_absent_does_not_begin_any_more() {
+    let place = Place::new();
+    let mut config = place.config("echo > ran");
+    // Its runner is slow: the submission ends without an answer.
+    config.runner.program = "/bin/true".into();
+    let slow = Local::new(config);
+    let error = slow.submit(&place.submission()).await.unwrap_err();
+    assert!(matches!(error, ProviderError::UnknownOutcome { .. }), "{error:?}");
+    let absent = slow.find_by_marker(place.marker.job, Some(1), Timestamp::MIN).await.unwrap();
+    assert_eq!((absent, slow.guarantee()), (Vec::new(), AtMostOnce::ChosenName));
+    assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
+    assert!(!place.file("ran").exists() && !place.file("runner.json").exists());
+}
+
+#[tokio::test]
+async fn an_attempt_whose_runner_is_starting_is_not_absent() {
+    let place = Place::new();
+    fs::create_dir(place.dir()).unwrap();
+    let lock = File::create(place.file("lock")).unwrap();
+    lock.lock().unwrap();
+    let local = place.running("");
+    let answer = local.find_by_marker(place.marker.job, None, Timestamp::MIN).await;
+    assert!(matches!(answer, Err(ProviderError::Transient { .. })), "{answer:?}");
+    drop(lock);
+    assert_eq!(local.find_by_marker(place.marker.job, None, Timestamp::MIN).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn an_attempt_whose_runner_died_has_failed_and_is_not_run_again() {
     let place = Place::new();
     let local = place.running(&format!("echo begun >> runs; echo $$ > parent; {WAIT_FOR_GO}"));
@@ -294,11 +329,11 @@ async fn another_process_with_the_id_is_not_taken_for_the_job() {
         let mut reused = record.clone();
         reused["process"][field] = other;
         fs::write(place.file("runner.json"), reused.to_string()).unwrap();
-        let report = local.status(&place.known()).await.unwrap();
+        let report = status_of(&local, &place.known()).await.unwrap();
         assert_eq!(report.status, Some(JobStatus::Failed), "{field}");
     }
     fs::write(place.file("runner.json"), record.to_string()).unwrap();
-    let report = local.status(&place.known()).await.unwrap();
+    let report = status_of(&local, &place.known()).await.unwrap();
     assert_eq!(report.status, Some(JobStatus::Running));
     fs::write(place.file("go"), "").unwrap();
     assert_eq!(place.end(&local).await.status, Some(JobStatus::Completed));
@@ -327,7 +362,7 @@ async fn a_damaged_file_is_named_and_nothing_is_concluded_from_it() {
         fs::create_dir_all(place.dir()).unwrap();
         for garbage in ["", "{", "[]", "{\"process\": 1}", "\0\u{1f}"] {
             fs::write(place.file(name), garbage).unwrap();
-            let error = local.status(&place.known()).await.unwrap_err();
+            let error = status_of(&local, &place.known()).await.unwrap_err();
             let text = st_log::Chain(&error).to_string();
             assert!(matches!(error, ProviderError::Transient { .. }), "{error:?}");
             assert!(text.contains(name), "{text}");
@@ -364,12 +399,12 @@ async fn what_is_no_marker_is_not_known() {
     let other = place.marker.to_string();
     for id in ["", ".", "..", "../x.1", other.trim_end_matches(".1"), &other] {
         let job = known(place.marker.job, id);
-        for answer in [local.status(&job).await, local.cancel(&job).await] {
+        for answer in [status_of(&local, &job).await, local.cancel(&job).await] {
             assert!(matches!(answer, Err(ProviderError::NotFound)), "{id}: {answer:?}");
         }
         assert!(matches!(local.logs(&job).await, Err(ProviderError::NotFound)), "{id}");
     }
-    assert_eq!(local.find_by_marker(place.marker, Timestamp::MIN).await.unwrap(), []);
+    assert_eq!(local.find_by_marker(place.marker.job, None, Timestamp::MIN).await.unwrap(), []);
     let answers = local.statuses(&[place.known(), known(place.marker.job, "x")]).await;
     assert_eq!(answers.len(), 2);
 }

@@ -1,152 +1,201 @@
-//! Statuses come over from the provider: all of them, once, and never backwards.
+//! Statuses come from the provider: all of them, once, and never backwards.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use serde_json::{Map, json};
-use st_store::{Change, JobStatus, ProviderName, QueueStatus, Source};
+use st_store::{
+    Actor, Change, EventId, JobStatus, ProviderName, ProviderSettingsPatch, QueueStatus,
+    SettingChange,
+};
+use st_workers::TaskId;
+use tokio::time::Instant;
 
-use crate::support::Bench;
+use crate::support::Harness;
 
 #[tokio::test(start_paused = true)]
 async fn a_job_follows_its_provider_to_the_end() {
-    let bench = Bench::start();
-    let job = bench.submit("ann").await;
-    bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    bench.provider.set_all(JobStatus::Running);
-    bench.until(job, |work| work.job.status == JobStatus::Running).await;
-    let id = bench.provider.ledger()[0].report.provider_job_id.clone();
-    bench.provider.change(&id, |report| {
-        report.status = Some(JobStatus::Completed);
-        report.cost_usd = Some(12.5);
-        report.output_url = Some("https://example.com/x.tar".to_owned());
+    let harness = Harness::start();
+    let (job, _) = harness.submit_and_run("ann").await;
+    harness.provider.set_all(JobStatus::Running);
+    harness.until(job, |it| it.status() == JobStatus::Running).await;
+    harness.change_first(|status| {
+        status.status = Some(JobStatus::Completed);
+        status.cost_usd = Some(12.5);
+        status.output_url = Some("https://example.com/x.tar".to_owned());
     });
-    let work = bench.until(job, |work| work.job.status.is_terminal()).await;
-    assert_eq!(work.job.cost_usd, Some(12.5));
-    assert_eq!(work.entry.status, QueueStatus::Completed);
-    let events = bench.store.job_events(job).await.unwrap();
-    let changes: Vec<_> = events
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!(record.job().cost_usd, Some(12.5));
+    assert_eq!(record.queue_status(), QueueStatus::Completed);
+    let page = harness.store.job_events(job, EventId(0), 1000).await.unwrap();
+    let changes: Vec<_> = page
+        .events
         .iter()
         .filter_map(|event| match &event.event.change {
-            Change::Job { to, .. } => Some((to.as_str(), event.event.source)),
-            Change::Queue { .. } | Change::Approval { .. } => None,
+            Change::Job { to, .. } => Some(format!("{to} by {}", event.event.actor)),
+            Change::Queue { .. }
+            | Change::Approval { .. }
+            | Change::Provider { .. }
+            | Change::Limits { .. } => None,
         })
         .collect();
     assert_eq!(
         changes,
         [
-            ("pending", Source::User),
-            ("uploading", Source::Scheduler),
-            ("queued", Source::Scheduler),
-            ("running", Source::Poll),
-            ("completed", Source::Poll),
+            "pending by user ann",
+            "uploading by scheduler",
+            "queued by scheduler",
+            "running by poller",
+            "completed by poller",
         ]
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_when_nothing_changed() {
-    let bench = Bench::start();
-    let job = bench.submit("ann").await;
-    bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    let before = *bench.store.last_event().borrow();
-    let asked = bench.provider.status_calls();
-    bench.provider.wait_for(|provider| provider.status_calls() >= asked + 5).await;
-    assert_eq!(*bench.store.last_event().borrow(), before);
+    let harness = Harness::start();
+    harness.submit_and_run("ann").await;
+    let before = *harness.store.last_event().borrow();
+    let polled = harness.provider.status_calls();
+    harness.provider.wait_for(|provider| provider.status_calls() >= polled + 5).await;
+    assert_eq!(*harness.store.last_event().borrow(), before);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_word_and_a_late_report_keep_the_last_status() {
-    let bench = Bench::start();
-    let job = bench.submit("ann").await;
-    bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    bench.provider.set_all(JobStatus::Running);
-    bench.until(job, |work| work.job.status == JobStatus::Running).await;
-    let id = bench.provider.ledger()[0].report.provider_job_id.clone();
+    let harness = Harness::start();
+    let (job, _) = harness.submit_and_run("ann").await;
+    harness.provider.set_all(JobStatus::Running);
+    harness.until(job, |it| it.status() == JobStatus::Running).await;
     for status in [None, Some(JobStatus::Queued)] {
-        bench.provider.change(&id, |report| report.status = status);
-        let asked = bench.provider.status_calls();
-        bench.provider.wait_for(|provider| provider.status_calls() >= asked + 3).await;
-        assert_eq!(bench.work(job).await.job.status, JobStatus::Running);
+        harness.change_first(|it| it.status = status);
+        let polled = harness.provider.status_calls();
+        harness.provider.wait_for(|provider| provider.status_calls() >= polled + 3).await;
+        assert_eq!(harness.record(job).await.status(), JobStatus::Running);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_is_down_fails_no_job_and_is_left_alone_as_it_asks() {
-    let bench = Bench::start();
-    let job = bench.submit("ann").await;
-    bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    bench.provider.set_outage(Some(Duration::from_mins(10)));
-    let asked = bench.provider.status_calls();
-    bench.provider.wait_for(|provider| provider.status_calls() > asked).await;
-    let down_at = bench.clock.now();
-    bench.provider.set_outage(None);
-    bench.provider.set_all(JobStatus::Completed);
-    bench.until(job, |work| work.job.status == JobStatus::Completed).await;
-    let waited = bench.clock.now().duration_since(down_at);
-    assert!(waited >= SignedDuration::from_mins(10), "{waited}");
+    let harness = Harness::start();
+    let (job, _) = harness.submit_and_run("ann").await;
+    harness.provider.set_outage(Some(Duration::from_mins(10)));
+    let polled = harness.provider.status_calls();
+    harness.provider.wait_for(|provider| provider.status_calls() > polled).await;
+    let down = Instant::now();
+    // The wait is monotonic: no set clock makes it longer or shorter.
+    harness.clock.step(SignedDuration::from_hours(-24));
+    harness.provider.set_outage(None);
+    harness.provider.set_all(JobStatus::Completed);
+    harness.until(job, |it| it.status() == JobStatus::Completed).await;
+    let waited = down.elapsed().as_secs();
+    assert!((600..=610).contains(&waited), "{waited}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_its_provider_denies_again_and_again_is_lost() {
-    let bench = Bench::start();
-    let job = bench.submit("ann").await;
-    bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    let asked = bench.provider.status_calls();
-    bench.provider.deny_all();
-    let work = bench.until(job, |work| work.job.status.is_terminal()).await;
-    assert_eq!(work.job.status, JobStatus::Failed);
-    assert!(work.job.error_message.unwrap().contains("no longer knows"));
-    assert!(bench.provider.status_calls() >= asked + 5);
+async fn a_job_that_its_provider_denies_for_long_is_lost() {
+    let harness = Harness::start();
+    let (job, _) = harness.submit_and_run("ann").await;
+    harness.provider.deny_all(true);
+    let began = Instant::now();
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!(record.status(), JobStatus::Failed);
+    let why = record.job().error_message.clone().unwrap();
+    assert!(why.contains("no longer knows"), "{why}");
+    assert!(began.elapsed() >= Duration::from_mins(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moment_of_denials_fails_no_job() {
+    let harness = Harness::start();
+    let (job, _) = harness.submit_and_run("ann").await;
+    harness.provider.deny_all(true);
+    for _ in 0..20 {
+        let polled = harness.provider.status_calls();
+        harness.tasks.activate(TaskId::JobStatusPolling);
+        harness.provider.wait_for(|provider| provider.status_calls() > polled).await;
+    }
+    harness.provider.deny_all(false);
+    harness.pass(Duration::from_mins(20)).await;
+    assert_eq!(harness.record(job).await.status(), JobStatus::Queued);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cancellation_that_did_not_get_through_is_sent_again() {
-    let bench = Bench::start();
-    let job = bench.submit("ann").await;
-    bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    bench.provider.set_outage(Some(Duration::from_secs(1)));
-    let work = bench.tasks.cancel(job).await.unwrap();
-    assert_eq!(work.job.status, JobStatus::Queued, "not cancelled as long as it may cost");
-    bench.provider.set_outage(None);
-    bench.until(job, |work| work.job.status == JobStatus::Cancelled).await;
-    assert_eq!(bench.provider.cancels().len(), 2);
+    let harness = Harness::start();
+    let (job, _) = harness.submit_and_run("ann").await;
+    harness.provider.set_outage(Some(Duration::from_secs(1)));
+    let record = harness.cancel(job).await;
+    assert_eq!(record.status(), JobStatus::Queued, "not cancelled as long as it may cost");
+    harness.clock.step(SignedDuration::from_hours(-24));
+    harness.provider.set_outage(None);
+    let began = Instant::now();
+    harness.until(job, |it| it.status() == JobStatus::Cancelled).await;
+    assert_eq!(harness.cancelled(), ["p1", "p1"]);
+    let waited = began.elapsed().as_secs();
+    assert!((29..=35).contains(&waited), "{waited}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_active_job_is_asked_about_however_many_there_are() {
-    let bench = Bench::start();
-    bench.allow(20).await;
+async fn hanging_cancellations_do_not_stop_polling() {
+    let harness = Harness::start();
+    harness.allow(20).await;
+    let mut jobs = Vec::new();
+    for user in 0..14 {
+        jobs.push(harness.submit_and_run(&format!("user-{user}")).await.0);
+    }
+    harness.provider.hang_cancellations(true);
+    for &job in jobs.iter().skip(1) {
+        let by = Actor::Operator;
+        drop(harness.store.cancel_job(job, &by).await.unwrap());
+    }
+    harness.pass(Duration::from_mins(2)).await;
+    harness.change_first(|status| status.status = Some(JobStatus::Completed));
+    let began = Instant::now();
+    harness.until(jobs[0], |it| it.status() == JobStatus::Completed).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    harness.provider.hang_cancellations(false);
+    for &job in jobs.iter().skip(1) {
+        harness.until(job, |it| it.status() == JobStatus::Cancelled).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_active_job_is_polled_however_many_there_are() {
+    let harness = Harness::start();
+    harness.allow(20).await;
     let mut jobs = Vec::new();
     for index in 0..20 {
-        jobs.push(bench.submit(&format!("user-{index}")).await);
+        jobs.push(harness.submit(&format!("user-{index}")).await);
     }
     for &job in &jobs {
-        bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
+        harness.until(job, |it| it.queue_status() == QueueStatus::Running).await;
     }
-    bench.provider.set_all(JobStatus::Completed);
+    harness.provider.set_all(JobStatus::Completed);
     for &job in &jobs {
-        bench.until(job, |work| work.job.status == JobStatus::Completed).await;
+        harness.until(job, |it| it.status() == JobStatus::Completed).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_webhook_url_turns_polling_into_a_slow_sweep_without_a_restart() {
-    let bench = Bench::start();
-    let job = bench.submit("ann").await;
-    bench.until(job, |work| work.entry.status == QueueStatus::Running).await;
-    let fake = ProviderName::new("fake");
-    let url = Map::from_iter([("webhook_url".to_owned(), json!("https://example.com/hook"))]);
-    bench.store.patch_provider_config(&fake, url, bench.clock.now()).await.unwrap();
-    let asked = bench.provider.status_calls();
-    bench.provider.wait_for(|provider| provider.status_calls() > asked).await;
-    let (swept_at, asked) = (bench.clock.now(), bench.provider.status_calls());
-    bench.provider.wait_for(|provider| provider.status_calls() > asked).await;
-    let waited = bench.clock.now().duration_since(swept_at);
-    assert!(waited >= SignedDuration::from_mins(9), "{waited}");
-    let clear = Map::from_iter([("webhook_url".to_owned(), json!(null))]);
-    bench.store.patch_provider_config(&fake, clear, bench.clock.now()).await.unwrap();
-    let (cleared_at, asked) = (bench.clock.now(), bench.provider.status_calls());
-    bench.provider.wait_for(|provider| provider.status_calls() >= asked + 2).await;
-    assert!(bench.clock.now().duration_since(cleared_at) <= SignedDuration::from_secs(4));
+    let harness = Harness::start();
+    harness.submit_and_run("ann").await;
+    let set = |webhook_url| {
+        let patch = ProviderSettingsPatch { webhook_url, ..ProviderSettingsPatch::default() };
+        let store = std::sync::Arc::clone(&harness.store);
+        async move {
+            let fake = ProviderName::new("fake");
+            store.patch_provider_settings(&fake, patch, &Actor::Operator).await.unwrap();
+        }
+    };
+    set(SettingChange::Set("https://example.com/hook".to_owned())).await;
+    let polled = harness.provider.status_calls();
+    harness.provider.wait_for(|provider| provider.status_calls() > polled).await;
+    let (swept, polled) = (Instant::now(), harness.provider.status_calls());
+    harness.provider.wait_for(|provider| provider.status_calls() > polled).await;
+    assert!(swept.elapsed() >= Duration::from_mins(9), "{:?}", swept.elapsed());
+    set(SettingChange::Clear).await;
+    let (cleared, polled) = (Instant::now(), harness.provider.status_calls());
+    harness.provider.wait_for(|provider| provider.status_calls() >= polled + 2).await;
+    assert!(cleared.elapsed() <= Duration::from_secs(4), "{:?}", cleared.elapsed());
 }

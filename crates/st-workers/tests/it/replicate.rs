@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, json};
+use serde_json::json;
 use st_log::{CorrelationId, InScope};
-use st_store::{Clock, JobId, JobStatus, ProviderJobId, SystemClock};
+use st_store::{Clock, JobId, JobStatus, Marker, ProviderJobId, ProviderSettings, SystemClock};
 use st_testkit::replicate::{FakeReplicate, Fault};
 use st_workers::provider::replicate::{ApiToken, Replicate, ReplicateConfig};
-use st_workers::provider::{KnownJob, Marker, Provider, ProviderError, Submission};
+use st_workers::provider::{Provider, ProviderError, RemoteJob, Submission};
+
+use crate::support::status_of;
 
 fn provider_at(base_url: String) -> Replicate {
     let http = st_http::Config {
@@ -36,16 +38,19 @@ fn submission(number: u8) -> Submission {
         marker: marker(number),
         input: json!({"config": {"--model_type": "lora"}, "dataloader_config": [1]}),
         hardware_type: None,
-        settings: Map::from_iter([("version_override".to_owned(), json!("owner/model:abc"))]),
+        settings: ProviderSettings {
+            version_override: Some("owner/model:abc".to_owned()),
+            ..ProviderSettings::default()
+        },
     }
 }
 
-fn known(id: &str, number: u8) -> KnownJob {
-    KnownJob {
+fn known(id: &str, number: u8) -> RemoteJob {
+    RemoteJob {
         id: marker(number).job,
         provider_job_id: ProviderJobId::new(id),
         correlation_id: CorrelationId::parse(&format!("of-{number}")).unwrap(),
-        submitted_at: SystemClock.now(),
+        submitted_at: SystemClock.wall(),
         hardware_type: None,
     }
 }
@@ -117,34 +122,37 @@ async fn silence_is_waited_for_longer_than_a_broken_connection() {
 #[tokio::test]
 async fn a_lost_reply_is_found_by_its_marker_and_by_no_other() {
     let (fake, provider) = start().await;
-    let since = SystemClock.now();
+    let since = SystemClock.wall();
     fake.world().drop_next_reply();
     provider.submit(&submission(1)).await.unwrap_err();
     provider.submit(&submission(2)).await.unwrap();
-    let found = provider.find_by_marker(marker(1), since).await.unwrap();
+    let found = provider.find_by_marker(marker(1).job, Some(1), since).await.unwrap();
     let charged = fake.world().charges();
-    let ids: Vec<&str> = found.iter().map(|report| report.provider_job_id.as_str()).collect();
+    let ids: Vec<&str> = found.iter().map(|found| found.status.provider_job_id.as_str()).collect();
     assert_eq!(ids, [charged[0].as_str()]);
-    assert!(provider.find_by_marker(marker(3), since).await.unwrap().is_empty());
+    assert!(provider.find_by_marker(marker(3).job, Some(1), since).await.unwrap().is_empty());
     let later = since + SignedDuration::from_mins(10);
-    assert!(provider.find_by_marker(marker(1), later).await.unwrap().is_empty(), "too old");
+    assert!(
+        provider.find_by_marker(marker(1).job, Some(1), later).await.unwrap().is_empty(),
+        "too old"
+    );
 }
 
 #[tokio::test]
-async fn what_can_no_longer_be_told_is_not_taken_for_absence() {
+async fn what_can_no_longer_be_found_out_is_no_absence() {
     let (fake, provider) = start().await;
-    let since = SystemClock.now();
+    let since = SystemClock.wall();
     fake.world().drop_next_reply();
     provider.submit(&submission(1)).await.unwrap_err();
     let id = fake.world().charges().remove(0);
     fake.world().hold("succeeded");
     fake.world().change(&id, |job| job.data_removed = true);
-    let found = provider.find_by_marker(marker(1), since).await;
+    let found = provider.find_by_marker(marker(1).job, Some(1), since).await;
     assert!(matches!(found, Err(ProviderError::Permanent { .. })), "{found:?}");
 }
 
 #[tokio::test]
-async fn many_jobs_are_asked_about_through_the_list_and_each_has_its_answer() {
+async fn many_jobs_are_polled_through_the_list_and_each_has_its_answer() {
     let (fake, provider) = start().await;
     fake.world().hold("processing");
     let mut jobs = Vec::new();
@@ -166,7 +174,7 @@ async fn many_jobs_are_asked_about_through_the_list_and_each_has_its_answer() {
 }
 
 #[tokio::test]
-async fn a_few_jobs_are_asked_about_one_by_one_under_their_own_ids() {
+async fn a_few_jobs_are_polled_one_by_one_under_their_own_ids() {
     let (fake, provider) = start().await;
     let jobs = [known(&fake.world().add(json!({})), 1), known(&fake.world().add(json!({})), 2)];
     let answers = provider.statuses(&jobs).await;
@@ -190,7 +198,7 @@ async fn the_token_follows_no_link_to_another_host() {
     }
     let next = format!("{}/predictions?cursor=100", thief.base_url());
     fake.world().fault(Some("GET"), Fault::NextAt(next));
-    let found = provider.find_by_marker(marker(1), SystemClock.now()).await;
+    let found = provider.find_by_marker(marker(1).job, Some(1), SystemClock.wall()).await;
     assert!(
         matches!(found, Err(ProviderError::Transient { .. })),
         "not certainly absent: {found:?}"
@@ -201,9 +209,9 @@ async fn the_token_follows_no_link_to_another_host() {
 }
 
 #[tokio::test]
-async fn a_provider_in_trouble_is_asked_once_and_not_for_each_job() {
+async fn a_provider_in_trouble_is_called_once_and_not_for_each_job() {
     let (fake, provider) = start().await;
-    let jobs: Vec<KnownJob> =
+    let jobs: Vec<RemoteJob> =
         (0..10).map(|number| known(&fake.world().add(json!({})), number)).collect();
     fake.world().fault(Some("GET"), Fault::TooMany { retry_after: Some("30") });
     for answer in provider.statuses(&jobs).await {
@@ -222,7 +230,7 @@ async fn a_finished_job_has_its_cost_its_times_and_its_result() {
     let (fake, provider) = start().await;
     fake.world().steps(&["starting", "succeeded"]);
     let job = known(&fake.world().add(json!({})), 1);
-    let report = provider.status(&job).await.unwrap();
+    let report = status_of(&provider, &job).await.unwrap();
     assert_eq!(report.status, Some(JobStatus::Completed));
     assert!((report.cost_usd.unwrap() - 12.5 * 0.001_525).abs() < 1e-9, "one H100 by default");
     assert!(report.started_at.is_some() && report.completed_at.is_some());
@@ -238,7 +246,7 @@ async fn aborted_is_cancelled_and_an_unknown_word_says_nothing() {
     let job = known(&fake.world().add(json!({})), 1);
     for (word, status) in [("resting", None), ("aborted", Some(JobStatus::Cancelled))] {
         fake.world().hold(word);
-        assert_eq!(provider.status(&job).await.unwrap().status, status, "{word}");
+        assert_eq!(status_of(&provider, &job).await.unwrap().status, status, "{word}");
     }
 }
 
@@ -251,7 +259,7 @@ async fn cancelling_twice_or_what_is_gone_is_no_error() {
     }
     let gone = provider.cancel(&known("gone", 2)).await.unwrap();
     assert_eq!(gone.status, Some(JobStatus::Cancelled));
-    let hostile = provider.status(&known("../account", 3)).await;
+    let hostile = status_of(&provider, &known("../account", 3)).await;
     assert!(matches!(hostile, Err(ProviderError::NotFound)));
     fake.world().fault(Some("POST"), Fault::ServerError);
     let failed = provider.cancel(&job).await;
@@ -263,5 +271,10 @@ async fn the_account_is_known_or_the_token_is_not() {
     let (_fake, provider) = start().await;
     assert_eq!(provider.validate().await.unwrap().username, "tester");
     assert!(!format!("{provider:?}").contains("r8_secret"));
-    assert!(provider.check(&json!({}), &Map::new()).unwrap_err().contains("version_override"));
+    assert!(
+        provider
+            .check(&json!({}), &ProviderSettings::default())
+            .unwrap_err()
+            .contains("version_override")
+    );
 }

@@ -9,10 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use st_http::{Client, Config};
 use st_log::{CorrelationId, InScope};
-use st_store::{Clock, JobId, JobStatus, ProviderConfig, ProviderJobId, Report, SystemClock};
+use st_store::{
+    Clock, JobId, JobStatus, Marker, ProviderJobId, ProviderSettings, ProviderStatus, SystemClock,
+};
 use st_testkit::replicate::{FakeReplicate, Fault, World};
 use st_workers::provider::replicate::{ApiToken, Replicate, ReplicateConfig};
-use st_workers::provider::{KnownJob, Marker, Provider, ProviderError, Submission};
+use st_workers::provider::{FoundJob, Provider, ProviderError, RemoteJob, Submission};
+
+use crate::support::status_of;
 
 const TOKEN: &str = "r8_very-secret";
 const PATIENT: Duration = Duration::from_secs(20);
@@ -37,12 +41,12 @@ fn patience(fault: &Fault) -> Duration {
 }
 
 fn now() -> Timestamp {
-    SystemClock.now()
+    SystemClock.wall()
 }
 
-fn settings() -> ProviderConfig {
-    let version = ("version_override".to_owned(), json!("simpletuner/advanced-trainer:abc"));
-    ProviderConfig::from_iter([version])
+fn settings() -> ProviderSettings {
+    let version = "simpletuner/advanced-trainer:abc".to_owned();
+    ProviderSettings { version_override: Some(version), ..ProviderSettings::default() }
 }
 
 fn marker(attempt: u32) -> Marker {
@@ -58,8 +62,8 @@ fn submission() -> Submission {
     }
 }
 
-fn known(provider_job_id: &str) -> KnownJob {
-    KnownJob {
+fn known(provider_job_id: &str) -> RemoteJob {
+    RemoteJob {
         id: marker(1).job,
         provider_job_id: ProviderJobId::new(provider_job_id),
         correlation_id: CorrelationId::parse(&format!("of-{provider_job_id}")).unwrap(),
@@ -68,7 +72,7 @@ fn known(provider_job_id: &str) -> KnownJob {
     }
 }
 
-fn add(world: &World, count: usize) -> Vec<KnownJob> {
+fn add(world: &World, count: usize) -> Vec<RemoteJob> {
     (0..count).map(|_| known(&world.add(json!({})))).collect()
 }
 
@@ -94,22 +98,26 @@ fn verdict(error: &ProviderError) -> String {
     }
 }
 
-fn ids(reports: &[Report]) -> Vec<&str> {
+fn ids(reports: &[ProviderStatus]) -> Vec<&str> {
     reports.iter().map(|report| report.provider_job_id.as_str()).collect()
 }
 
+fn found_ids(found: &[FoundJob]) -> Vec<&str> {
+    found.iter().map(|found| found.status.provider_job_id.as_str()).collect()
+}
+
 #[tokio::test]
-async fn a_job_is_handed_over_once_and_followed_to_its_end() {
+async fn a_job_is_submitted_once_and_followed_to_its_end() {
     let (fake, provider) = start().await;
     let first = provider.submit(&submission()).await.unwrap();
     assert_eq!(first.status, Some(JobStatus::Queued));
     assert_eq!(fake.world().charges(), [first.provider_job_id.as_str()]);
 
     let job =
-        KnownJob { hardware_type: Some("l40s".to_owned()), ..known(&fake.world().charges()[0]) };
-    let running = provider.status(&job).await.unwrap();
+        RemoteJob { hardware_type: Some("l40s".to_owned()), ..known(&fake.world().charges()[0]) };
+    let running = status_of(&provider, &job).await.unwrap();
     assert_eq!((running.status, running.cost_usd), (Some(JobStatus::Running), None));
-    let done = provider.status(&job).await.unwrap();
+    let done = status_of(&provider, &job).await.unwrap();
     assert_eq!(done.status, Some(JobStatus::Completed));
     assert_eq!(done.output_url.as_deref(), Some("https://replicate.delivery/x.tar"));
     assert!(done.started_at.is_some() && done.completed_at.is_some());
@@ -146,7 +154,7 @@ async fn the_trainer_gets_its_settings_as_text_and_the_marker() {
 #[tokio::test]
 async fn without_a_version_a_job_is_refused_before_it_is_queued() {
     let (fake, provider) = start().await;
-    let nothing = ProviderConfig::default();
+    let nothing = ProviderSettings::default();
     let fault = provider.check(&json!({}), &nothing).unwrap_err();
     assert!(fault.contains("PUT /api/cloud/providers/replicate/config"), "{fault}");
     assert!(fault.contains("{\"version_override\": \"owner/model:version\"}"), "{fault}");
@@ -195,7 +203,7 @@ async fn a_failed_submission_says_whether_it_may_have_arrived() {
 }
 
 #[tokio::test]
-async fn a_failed_look_or_cancellation_may_always_be_repeated() {
+async fn a_failed_poll_or_cancellation_may_always_be_repeated() {
     let throttled = "Request was throttled. Expected available in 1 second.";
     let unreachable = "transient: the provider cannot be reached".to_owned();
     let table = [
@@ -215,11 +223,11 @@ async fn a_failed_look_or_cancellation_may_always_be_repeated() {
         let jobs = add(world, 3);
         let plan = || world.fault(None, fault.clone());
         plan();
-        let mut errors = vec![provider.status(&jobs[0]).await.unwrap_err()];
+        let mut errors = vec![status_of(&provider, &jobs[0]).await.unwrap_err()];
         plan();
         errors.push(provider.cancel(&jobs[0]).await.unwrap_err());
         plan();
-        errors.push(provider.find_by_marker(marker(1), now()).await.unwrap_err());
+        errors.push(provider.find_by_marker(marker(1).job, Some(1), now()).await.unwrap_err());
         plan();
         errors.extend(provider.statuses(&jobs).await.into_iter().map(Result::unwrap_err));
         let verdicts: Vec<String> = errors.iter().map(verdict).collect();
@@ -252,12 +260,16 @@ async fn a_job_whose_reply_was_lost_is_found_by_its_marker() {
     let second = Submission { marker: marker(2), ..submission() };
     provider.submit(&second).await.unwrap_err();
 
-    let found = provider.find_by_marker(marker(1), before).await.unwrap();
-    assert_eq!(ids(&found), [fake.world().jobs()[150].id.as_str()]);
-    assert_eq!(found[0].status, Some(JobStatus::Running));
-    assert_eq!(provider.find_by_marker(marker(2), before).await.unwrap(), []);
+    let found = provider.find_by_marker(marker(1).job, Some(1), before).await.unwrap();
+    assert_eq!(found_ids(&found), [fake.world().jobs()[150].id.as_str()]);
+    assert_eq!(found[0].status.status, Some(JobStatus::Running));
+    assert_eq!(provider.find_by_marker(marker(2).job, Some(2), before).await.unwrap(), []);
     let later = before + SignedDuration::from_hours(1);
-    assert_eq!(provider.find_by_marker(marker(1), later).await.unwrap(), [], "created before");
+    assert_eq!(
+        provider.find_by_marker(marker(1).job, Some(1), later).await.unwrap(),
+        [],
+        "created before"
+    );
 }
 
 #[tokio::test]
@@ -268,30 +280,59 @@ async fn twins_are_listed_oldest_first_from_all_pages() {
     let eldest = world.add(input.clone());
     add(world, 220);
     let youngest = world.add(input);
-    let found = provider.find_by_marker(marker(1), now()).await.unwrap();
-    assert_eq!(ids(&found), [eldest.as_str(), youngest.as_str()]);
+    let found = provider.find_by_marker(marker(1).job, Some(1), now()).await.unwrap();
+    assert_eq!(found_ids(&found), [eldest.as_str(), youngest.as_str()]);
     assert_eq!(asked(world), ["GET /predictions"; 3]);
+}
+
+#[tokio::test]
+async fn any_attempt_of_a_job_is_found_and_no_other_job() {
+    let (fake, provider) = start().await;
+    let world = fake.world();
+    let first = world.add(json!({"st_marker": marker(1).to_string()}));
+    let ninth = world.add(json!({"st_marker": marker(9).to_string()}));
+    let other = Marker { job: JobId::new(Timestamp::UNIX_EPOCH, [8; 10]), attempt: 1 };
+    world.add(json!({"st_marker": other.to_string()}));
+    world.add(json!({"st_marker": "not ours"}));
+    let found = provider.find_by_marker(marker(1).job, None, now()).await.unwrap();
+    assert_eq!(found_ids(&found), [first.as_str(), ninth.as_str()]);
+    assert_eq!(found.iter().map(|it| it.marker).collect::<Vec<_>>(), [marker(1), marker(9)]);
+    let found = provider.find_by_marker(marker(1).job, Some(9), now()).await.unwrap();
+    assert_eq!(found_ids(&found), [ninth.as_str()]);
+}
+
+#[tokio::test]
+async fn a_row_that_the_list_shows_twice_is_one_job() {
+    let (fake, provider) = start().await;
+    let world = fake.world();
+    let id = world.add(json!({"st_marker": marker(1).to_string()}));
+    // Its first page is followed by itself.
+    let again = format!("{}/predictions?cursor=0", fake.base_url());
+    world.fault(Some("GET"), Fault::NextAt(again));
+    let found = provider.find_by_marker(marker(1).job, Some(1), now()).await.unwrap();
+    assert_eq!(found_ids(&found), [id.as_str()]);
+    assert_eq!(world.requests().len(), 2);
 }
 
 #[tokio::test]
 async fn a_list_too_long_to_read_is_an_error_and_not_a_none() {
     let (fake, provider) = start().await;
     add(fake.world(), 50 * 100);
-    assert_eq!(provider.find_by_marker(marker(1), now()).await.unwrap(), []);
+    assert_eq!(provider.find_by_marker(marker(1).job, Some(1), now()).await.unwrap(), []);
     add(fake.world(), 1);
-    let error = provider.find_by_marker(marker(1), now()).await.unwrap_err();
+    let error = provider.find_by_marker(marker(1).job, Some(1), now()).await.unwrap_err();
     assert_eq!(verdict(&error), "transient: the provider's list could not be read to its end");
     assert_eq!(fake.world().requests().len(), 50 + 50);
 }
 
 #[tokio::test]
-async fn many_jobs_are_asked_about_by_the_page() {
+async fn many_jobs_are_polled_by_the_page() {
     let (fake, provider) = start().await;
     fake.world().hold("processing");
     let mut jobs = add(fake.world(), 250);
     jobs.reverse();
     jobs.swap(3, 200);
-    let reports: Vec<Report> =
+    let reports: Vec<ProviderStatus> =
         provider.statuses(&jobs).await.into_iter().map(Result::unwrap).collect();
     let wanted: Vec<&str> = jobs.iter().map(|job| job.provider_job_id.as_str()).collect();
     assert_eq!(ids(&reports), wanted, "in the order of the question");
@@ -344,7 +385,7 @@ async fn the_token_goes_nowhere_else() {
     let next = format!("{}/predictions?cursor=1", elsewhere.base_url());
 
     world.fault(Some("GET"), Fault::NextAt(next.clone()));
-    let error = provider.find_by_marker(marker(1), now()).await.unwrap_err();
+    let error = provider.find_by_marker(marker(1).job, Some(1), now()).await.unwrap_err();
     assert_eq!(verdict(&error), "transient: the provider's list could not be read to its end");
 
     let old = known(&world.add(json!({})));
@@ -391,12 +432,12 @@ async fn an_aborted_job_is_cancelled_and_a_strange_word_says_nothing() {
     let becomes =
         |word: &str| world.change(job.provider_job_id.as_str(), |it| it.status = word.to_owned());
     world.steps(&["hibernating"]);
-    assert_eq!(provider.status(&job).await.unwrap().status, None);
+    assert_eq!(status_of(&provider, &job).await.unwrap().status, None);
     becomes("aborted");
-    assert_eq!(provider.status(&job).await.unwrap().status, Some(JobStatus::Cancelled));
+    assert_eq!(status_of(&provider, &job).await.unwrap().status, Some(JobStatus::Cancelled));
     becomes("failed");
     world.change(job.provider_job_id.as_str(), |it| it.error = Some("out of memory".to_owned()));
-    let failed = provider.status(&job).await.unwrap();
+    let failed = status_of(&provider, &job).await.unwrap();
     assert_eq!(failed.status, Some(JobStatus::Failed));
     assert_eq!(failed.error_message.as_deref(), Some("out of memory"));
 }
@@ -405,7 +446,7 @@ async fn an_aborted_job_is_cancelled_and_a_strange_word_says_nothing() {
 async fn logs_that_were_deleted_are_not_empty_logs() {
     let (fake, provider) = start().await;
     let job = add(fake.world(), 1).remove(0);
-    provider.status(&job).await.unwrap();
+    status_of(&provider, &job).await.unwrap();
     assert_eq!(provider.logs(&job).await.unwrap(), "step 1/10\n");
     fake.world().change(job.provider_job_id.as_str(), |it| it.data_removed = true);
     let answer = provider.logs(&job).await;

@@ -1,56 +1,92 @@
 //! A whole set of workers on a store in memory, a provider in memory and paused time.
 
+mod flaky_store;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use jiff::SignedDuration;
-use serde_json::{Map, json};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use st_log::CorrelationId;
 use st_store::{
-    Clock, JobId, JobRef, JobType, Limits, MemoryStore, NewJob, Owner, ProviderName, Role, Store,
-    Work,
+    Actor, Clock, JobId, JobRecord, JobRef, JobType, LimitsPatch, MemoryStore, NewJob, Owner,
+    ProviderJobId, ProviderName, ProviderStatus, QueueStatus, Role, Store, UserId,
 };
 use st_testkit::clock::TokioClock;
 use st_testkit::provider::FakeProvider;
-use st_workers::provider::Provider;
+use st_workers::provider::{Provider, ProviderError, RemoteJob};
 use st_workers::tasks::poller::PollerConfig;
 use st_workers::{
     BackgroundConfig, BackgroundTasks, Providers, Unfinished, start_background_tasks,
     stop_background_tasks,
 };
 
-pub(crate) struct Bench {
+pub(crate) use flaky_store::FlakyStore;
+
+/// The machine's clock on paused time, which can be set.
+#[derive(Debug, Default)]
+pub(crate) struct SteppedClock {
+    tokio: TokioClock,
+    stepped_ms: AtomicI64,
+}
+
+impl SteppedClock {
+    /// Sets the wall clock forwards or backwards.
+    pub(crate) fn step(&self, by: SignedDuration) {
+        let millis = i64::try_from(by.as_millis()).unwrap();
+        self.stepped_ms.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SteppedClock {
+    fn wall(&self) -> Timestamp {
+        let stepped = SignedDuration::from_millis(self.stepped_ms.load(Ordering::SeqCst));
+        self.tokio.wall() + stepped
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.tokio.monotonic()
+    }
+}
+
+pub(crate) struct Harness {
+    pub(crate) memory: Arc<MemoryStore>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) provider: Arc<FakeProvider>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<SteppedClock>,
     pub(crate) tasks: BackgroundTasks,
     config: BackgroundConfig,
 }
 
-impl Bench {
+impl Harness {
     /// Workers on an empty store.
     pub(crate) fn start() -> Self {
-        Self::start_with(Arc::new(MemoryStore::new()))
+        Self::start_on(|memory| memory)
     }
 
-    pub(crate) fn start_with(store: Arc<dyn Store>) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+    /// Workers on an empty store behind what `wrap` makes of it.
+    pub(crate) fn start_on<S: Store + 'static>(
+        wrap: impl FnOnce(Arc<MemoryStore>) -> Arc<S>,
+    ) -> Self {
+        let clock = Arc::new(SteppedClock::default());
+        let memory = Arc::new(MemoryStore::with_clock(Arc::clone(&clock) as Arc<dyn Clock>));
+        let store: Arc<dyn Store> = wrap(Arc::clone(&memory));
         let provider = FakeProvider::new("fake");
         let config = BackgroundConfig {
             polling: PollerConfig { enabled: false, period: Duration::from_secs(1) },
             ..BackgroundConfig::default()
         };
-        let tasks = start_background_tasks(config, &store, &providers(&provider), &clock);
-        Self { store, provider, clock, tasks, config }
+        let tasks = run(config, &store, &provider, &clock);
+        Self { memory, store, provider, clock, tasks, config }
     }
 
     /// The same store and provider under new workers, as after a crash: what the old ones were
     /// doing is cut off in the middle.
     pub(crate) async fn crash_and_restart(self) -> Self {
-        let Self { store, provider, clock, tasks, config } = self;
-        stop_background_tasks(&tasks, Duration::ZERO).await;
-        let tasks = start_background_tasks(config, &store, &providers(&provider), &clock);
-        Self { store, provider, clock, tasks, config }
+        stop_background_tasks(&self.tasks, Duration::ZERO).await;
+        let tasks = run(self.config, &self.store, &self.provider, &self.clock);
+        Self { tasks, ..self }
     }
 
     pub(crate) async fn stop(&self) -> Unfinished {
@@ -62,62 +98,96 @@ impl Bench {
     }
 
     pub(crate) async fn submit_with(&self, user: &str, change: impl FnOnce(&mut NewJob)) -> JobId {
-        let now = self.clock.now();
-        let mut new = NewJob {
-            id: JobId::new(now, fastrand::u128(..).to_le_bytes()[..10].try_into().unwrap()),
-            job_type: JobType::Cloud,
-            provider: ProviderName::new("fake"),
-            config_name: Some("lora".to_owned()),
-            owner: Owner::user(user),
-            role: Role::Researcher,
-            correlation_id: CorrelationId::parse(&format!("of-{user}")).unwrap(),
-            priority_override: None,
-            estimated_cost: 0.0,
-            max_attempts: 3,
-            hardware_type: None,
-            not_before: None,
-            metadata: Map::new(),
-            input: json!({"config": {}}),
-            idempotency: None,
-            approval_ttl: SignedDuration::from_hours(24),
-        };
+        let random = fastrand::u128(..).to_le_bytes()[..10].try_into().unwrap();
+        let mut new = NewJob::new(
+            JobId::new(self.clock.wall(), random),
+            (JobType::Cloud, ProviderName::new("fake")),
+            Owner::user(user),
+            Role::Researcher,
+            CorrelationId::parse(&format!("of-{user}")).unwrap(),
+        );
+        new.input = json!({"config": {}});
         change(&mut new);
-        self.store.submit(new, now).await.unwrap().work.job.id
+        self.store.submit(new).await.unwrap().record.id()
     }
 
-    pub(crate) async fn work(&self, job: JobId) -> Work {
+    /// Submits a job and waits until the provider has it.
+    pub(crate) async fn submit_and_run(&self, user: &str) -> (JobId, JobRecord) {
+        let job = self.submit(user).await;
+        (job, self.until(job, |it| it.queue_status() == QueueStatus::Running).await)
+    }
+
+    pub(crate) async fn cancel(&self, job: JobId) -> JobRecord {
+        self.tasks.cancel(job, &Actor::User(UserId::new("ann"))).await.unwrap()
+    }
+
+    pub(crate) async fn record(&self, job: JobId) -> JobRecord {
         self.store.find_job(&JobRef::Id(job)).await.unwrap().unwrap()
     }
 
-    /// Waits until the job is as wanted; looks again after every committed event and, as time is
-    /// paused, fails at once when nothing can happen any more.
+    /// Waits until the job is as wanted; reads it again after every committed event and, as time
+    /// is paused, fails immediately when nothing can happen any more.
     pub(crate) async fn until(
         &self,
         job: JobId,
-        done: impl Fn(&Work) -> bool + Send + Sync,
-    ) -> Work {
+        done: impl Fn(&JobRecord) -> bool + Send + Sync,
+    ) -> JobRecord {
         let mut events = self.store.last_event();
         let wait = async {
             loop {
-                let work = self.work(job).await;
-                if done(&work) {
-                    return work;
+                let record = self.record(job).await;
+                if done(&record) {
+                    return record;
                 }
                 events.changed().await.unwrap();
             }
         };
-        let Ok(work) = tokio::time::timeout(Duration::from_hours(1), wait).await else {
-            panic!("an hour passed and the job is still {:#?}", self.work(job).await);
+        let Ok(record) = tokio::time::timeout(Duration::from_hours(1), wait).await else {
+            panic!("an hour passed and the job is still {:#?}", self.record(job).await);
         };
-        work
+        record
+    }
+
+    /// Paused time passes, and everything happens that happens meanwhile; then what must always be
+    /// true is checked.
+    pub(crate) async fn pass(&self, time: Duration) {
+        let polls = self.provider.wait_for(|_| false);
+        drop(tokio::time::timeout(time, polls).await);
+        st_testkit::dump::check_invariants(self.store.as_ref()).await;
     }
 
     pub(crate) async fn allow(&self, slots: u32) {
-        let limits = Limits { global: slots, per_user: slots, ..Limits::default() };
-        self.store.set_limits(limits, self.clock.now()).await.unwrap();
+        let patch =
+            LimitsPatch { global: Some(slots), per_user: Some(slots), ..LimitsPatch::default() };
+        self.store.patch_limits(patch, &Actor::Operator).await.unwrap();
+    }
+
+    /// What the provider reports about the first job that it got.
+    pub(crate) fn change_first(&self, change: impl FnOnce(&mut ProviderStatus)) {
+        self.provider.change(&ProviderJobId::new("p1"), change);
+    }
+
+    /// The jobs that were cancelled at the provider, in order.
+    pub(crate) fn cancelled(&self) -> Vec<String> {
+        self.provider.cancels().iter().map(ToString::to_string).collect()
     }
 }
 
-fn providers(provider: &Arc<FakeProvider>) -> Providers {
-    [Arc::clone(provider) as Arc<dyn Provider>].into_iter().collect()
+fn run(
+    config: BackgroundConfig,
+    store: &Arc<dyn Store>,
+    provider: &Arc<FakeProvider>,
+    clock: &Arc<SteppedClock>,
+) -> BackgroundTasks {
+    let providers: Providers = [Arc::clone(provider) as Arc<dyn Provider>].into_iter().collect();
+    let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    start_background_tasks(config, store, &providers, &clock)
+}
+
+/// The status of one job, as the poller would get it.
+pub(crate) async fn status_of(
+    provider: &dyn Provider,
+    job: &RemoteJob,
+) -> Result<ProviderStatus, ProviderError> {
+    provider.statuses(std::slice::from_ref(job)).await.remove(0)
 }

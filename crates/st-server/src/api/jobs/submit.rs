@@ -8,16 +8,17 @@ use std::path::Path;
 use axum::Json;
 use axum::extract::State;
 use http::HeaderMap;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use st_log::{LogContext, Logger, get_logger};
+use st_log::{Logger, get_logger};
 use st_store::{
-    APPROVAL_TTL, Idempotency, InputProblem, InvalidInput, NewJob, OrgId, Owner, Priority,
+    Approval, Idempotency, InputProblem, InvalidInput, NewJob, OrgId, Owner, Priority,
     ProviderName, QueueStatus, Submitted, TeamId, check_input,
 };
 use st_workers::provider::Provider;
 
 use crate::api::body::{Body, Query};
+use crate::api::providers::{KNOWN, REPLICATE};
 use crate::api::{Api, Caller};
 use crate::fields::Fields;
 use crate::problem::Problem;
@@ -25,8 +26,6 @@ use crate::strict;
 
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 
-/// How long an idempotency key is remembered.
-const KEY_TTL: SignedDuration = SignedDuration::from_hours(24);
 const MAX_NAME: usize = 200;
 const MAX_KEY: usize = 200;
 /// The largest configuration file that is read, in bytes.
@@ -103,36 +102,35 @@ impl SubmitJob {
 
 pub(crate) async fn submit(
     State(api): State<Api>,
+    caller: Caller,
     headers: HeaderMap,
     mut query: Query,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     let provider = query.0.non_empty_string("provider", 100);
     query.finish()?;
-    let provider = ProviderName::new(provider.unwrap_or_else(|| "replicate".to_owned()));
+    let provider = ProviderName::new(provider.unwrap_or_else(|| REPLICATE.id.to_owned()));
     let provider = configured(&api, &provider)?;
     let request = SubmitJob::read(body.fields())?;
     let key = match idempotency_key(&headers)? {
         Some(key) => Some(key),
         None => request.idempotency_key.clone(),
     };
-    let now = api.clock.now();
-    let idempotency = key.map(|key| Idempotency {
-        key,
-        digest: digest::of(provider.name(), &body.raw),
-        expires_at: now.saturating_add(KEY_TTL).unwrap_or(Timestamp::MAX),
-    });
-    let new = new_job(&api, provider.as_ref(), request, idempotency, now).await?;
-    let submitted = api.store.submit(new, now).await?;
-    told(&submitted);
+    let idempotency =
+        key.map(|key| Idempotency { key, digest: digest::of(provider.name(), &body.raw) });
+    let new = new_job(&api, caller, provider.as_ref(), request).await?;
+    let new = NewJob { idempotency, ..new };
+    let id = new.id;
+    let submitted = api.store.submit(new).await;
+    let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
+    log_submitted(&submitted);
     answer(&api, submitted).await.map(Json)
 }
 
 fn configured(api: &Api, name: &ProviderName) -> Result<std::sync::Arc<dyn Provider>, Problem> {
     api.providers.get(name).ok_or_else(|| {
         let known: Vec<&str> = api.providers.iter().map(|it| it.name().as_str()).collect();
-        let hint =
-            if name.as_str() == "replicate" { "set REPLICATE_API_TOKEN to use it; " } else { "" };
+        let hint = KNOWN.iter().find(|it| it.id == name.as_str()).map_or("", |it| it.hint);
         let known = known.join(", ");
         let message =
             format!("{:?} is not configured; {hint}configured are: {known}", name.as_str());
@@ -154,12 +152,10 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 async fn new_job(
     api: &Api,
+    caller: Caller,
     provider: &dyn Provider,
     request: SubmitJob,
-    idempotency: Option<Idempotency>,
-    now: Timestamp,
 ) -> Result<NewJob, Problem> {
-    let Caller { user, role } = api.caller();
     let (config, field) = match (request.config, &request.config_name_to_load) {
         (Some(config), _) => (config, "/config"),
         (None, Some(name)) => (load(&api.shared.config_dir, name).await?, NAMED),
@@ -173,30 +169,22 @@ async fn new_job(
     }
     let input = Value::Object(input);
     check_input(&input).map_err(|invalid| unfit(&invalid, field))?;
-    let settings = api.store.provider_config(provider.name()).await?;
+    let settings = api.store.provider_settings(provider.name()).await?;
     provider
         .check(&input, &settings)
         .map_err(|message| Problem::invalid_field("/config", message))?;
-    let hardware_type = request
-        .hardware_profile
-        .or_else(|| Some(settings.get("hardware_profile")?.as_str()?.to_owned()));
+    let place = (provider.job_type(), provider.name().clone());
+    let owner = Owner { user: caller.user, team: request.team_id, org: request.org_id };
+    let correlation_id = st_log::get_correlation_id();
     Ok(NewJob {
-        id: api.new_job_id(now),
-        job_type: provider.job_type(),
-        provider: provider.name().clone(),
         config_name,
-        owner: Owner { user, team: request.team_id, org: request.org_id },
-        role,
-        correlation_id: st_log::get_correlation_id(),
         priority_override: request.priority,
         estimated_cost: request.estimated_cost,
         max_attempts: request.max_attempts,
-        hardware_type,
-        not_before: request.run_after,
-        metadata: Map::new(),
+        hardware_type: request.hardware_profile.or(settings.hardware_profile),
+        run_after: request.run_after,
         input,
-        idempotency,
-        approval_ttl: APPROVAL_TTL,
+        ..NewJob::new(api.new_job_id(), place, owner, caller.role, correlation_id)
     })
 }
 
@@ -266,12 +254,10 @@ fn read_capped(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn told(submitted: &Submitted) {
-    let Submitted { work, repeated } = submitted;
-    let context = LogContext::new()
-        .field("job_id", work.job.id.to_string())
-        .field("provider", work.job.provider.as_str())
-        .field("user_id", work.job.owner.user.as_str());
+/// Under the request's own ID: that of a repeated submission is not its job's.
+fn log_submitted(submitted: &Submitted) {
+    let Submitted { record, repeated } = submitted;
+    let context = record.log_context().field("user_id", record.job().owner.user.as_str());
     let _in_context = context.enter();
     if *repeated {
         st_log::info!(logger: LOG, "Job had been submitted before under the same key");
@@ -279,12 +265,12 @@ fn told(submitted: &Submitted) {
     }
     st_log::info!(
         logger: LOG,
-        config_name = work.job.config_name.as_deref(),
-        cost_estimate = work.entry.estimated_cost,
-        priority = work.entry.effective_priority().get(),
+        config_name = record.job().config_name.as_deref(),
+        cost_estimate = record.entry().estimated_cost,
+        priority = record.entry().effective_priority().get(),
         "Job submitted successfully"
     );
-    if let Some(request) = &work.approval {
+    if let Some(Approval::Open(request)) = record.approval() {
         st_log::info!(
             logger: LOG, approval_id = request.id.0, reason = request.reason,
             "Job waits for approval"
@@ -293,22 +279,22 @@ fn told(submitted: &Submitted) {
 }
 
 async fn answer(api: &Api, submitted: Submitted) -> Result<Value, Problem> {
-    let Submitted { work, repeated } = submitted;
-    let position = super::position(api, &work).await?;
+    let Submitted { record, repeated } = submitted;
+    let position = super::position(api, &record).await?;
     Ok(json!({
         "success": true,
-        "job_id": work.job.id.to_string(),
-        "status": work.job.status.as_str(),
+        "job_id": record.id().to_string(),
+        "status": record.status().as_str(),
         "error": null,
         "data_uploaded": false,
         "upload_id": null,
         "cost_limit_warning": null,
         "quota_warnings": [],
         "idempotent_hit": repeated,
-        "requires_approval": work.entry.status == QueueStatus::Blocked,
-        "approval_id": work.approval.map(|request| request.id.0),
+        "requires_approval": record.queue_status() == QueueStatus::Blocked,
+        "approval_id": record.approval().map(|approval| approval.request().id.0),
         "queue_position": position,
-        "correlation_id": work.job.correlation_id.as_str(),
+        "correlation_id": record.job().correlation_id.as_str(),
     }))
 }
 

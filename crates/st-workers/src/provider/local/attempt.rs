@@ -1,7 +1,7 @@
 //! The folder of one attempt, and what it says about the attempt.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use st_store::{JobId, JobStatus, Report};
+use st_store::{JobId, JobStatus, Marker, ProviderStatus};
 
 use super::process::ProcessId;
-use super::report_of;
+use super::status_of;
 
 const INPUT: &str = "input.json";
 const COMMAND: &str = "command.json";
@@ -23,6 +23,7 @@ const LOCK: &str = "lock";
 const RUNNER: &str = "runner.json";
 const EXIT: &str = "exit.json";
 const CANCEL: &str = "cancel";
+const VOID: &str = "void";
 
 /// Counts the files that this process began to write.
 static WRITES: AtomicU64 = AtomicU64::new(0);
@@ -37,7 +38,7 @@ pub(super) struct CommandFile {
     pub(super) correlation_id: String,
 }
 
-/// Who runs it.
+/// The process that runs it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct RunnerFile {
     pub(super) process: ProcessId,
@@ -65,9 +66,7 @@ impl Attempt {
     /// The attempt with this marker; `None` when that is no marker, so that no name can leave the
     /// folder.
     pub(super) fn named(root: &Path, marker: &str) -> Option<Self> {
-        let (job, attempt) = marker.split_once('.')?;
-        let (job, attempt): (JobId, u32) = (job.parse().ok()?, attempt.parse().ok()?);
-        let canonical = format!("{job}.{attempt}");
+        let canonical = marker.parse::<Marker>().ok()?.to_string();
         (canonical == marker).then(|| Self { dir: root.join(marker), marker: canonical })
     }
 
@@ -117,7 +116,7 @@ impl Attempt {
         self.write(EXIT, &serde_json::to_vec(exit)?)
     }
 
-    /// Whether a runner took it up, whatever became of that runner.
+    /// Whether a runner began it, whatever became of that runner.
     pub(super) fn has_begun(&self) -> io::Result<bool> {
         Ok(self.dir.join(RUNNER).try_exists()? || self.has_ended()?)
     }
@@ -126,12 +125,41 @@ impl Attempt {
         self.dir.join(EXIT).try_exists()
     }
 
+    /// Whether it must not begin any more.
+    pub(super) fn is_void(&self) -> io::Result<bool> {
+        self.dir.join(VOID).try_exists()
+    }
+
+    /// What is known of it; when no runner began it, none will: a runner that is started late finds
+    /// that it is void. That is what makes its absence certain.
+    pub(super) fn status_or_void(&self) -> io::Result<Option<ProviderStatus>> {
+        if let Some(status) = self.status()? {
+            return Ok(Some(status));
+        }
+        if !self.dir.try_exists()? {
+            return Ok(None);
+        }
+        let lock = self.lock()?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(ErrorKind::ResourceBusy, "a runner is starting"));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        if self.has_begun()? {
+            return self.status();
+        }
+        self.write(VOID, b"")?;
+        Ok(None)
+    }
+
     pub(super) fn is_cancelled(&self) -> io::Result<bool> {
         self.dir.join(CANCEL).try_exists()
     }
 
-    /// Notes that it shall end, and tells the runner, if that is still the one it was.
-    pub(super) fn ask_to_end(&self) -> io::Result<()> {
+    /// Records that it is to end, and signals the runner, if that is still the same process.
+    pub(super) fn request_end(&self) -> io::Result<()> {
         if !self.dir.try_exists()? || self.has_ended()? {
             return Ok(());
         }
@@ -149,30 +177,30 @@ impl Attempt {
     }
 
     /// What is known of it; `None` when no runner ever ran.
-    pub(super) fn report(&self) -> io::Result<Option<Report>> {
+    pub(super) fn status(&self) -> io::Result<Option<ProviderStatus>> {
         if let Some(exit) = self.read::<ExitFile>(EXIT)? {
             return self.ended(&exit).map(Some);
         }
         let Some(runner) = self.read::<RunnerFile>(RUNNER)? else { return Ok(None) };
-        let mut report = report_of(&self.marker, JobStatus::Running);
+        let mut status = status_of(&self.marker, JobStatus::Running);
         if !runner.process.is_alive()? {
-            // It may have ended between the two looks.
+            // It may have ended between the two reads.
             if let Some(exit) = self.read::<ExitFile>(EXIT)? {
                 return self.ended(&exit).map(Some);
             }
-            report.status = Some(JobStatus::Failed);
+            status.status = Some(JobStatus::Failed);
             let why = "the process is gone and left no record of its end";
-            report.error_message = Some(why.to_owned());
+            status.error_message = Some(why.to_owned());
         }
-        report.started_at = Some(runner.started_at);
-        Ok(Some(report))
+        status.started_at = Some(runner.started_at);
+        Ok(Some(status))
     }
 
-    fn ended(&self, exit: &ExitFile) -> io::Result<Report> {
-        let (status, why) = match exit {
+    fn ended(&self, exit: &ExitFile) -> io::Result<ProviderStatus> {
+        let (ended, why) = match exit {
             ExitFile { error: Some(error), .. } => (JobStatus::Failed, Some(error.clone())),
             ExitFile { code: Some(0), .. } => (JobStatus::Completed, None),
-            // However it ended after it was asked to: by the signal, or in its own way.
+            // However it ended after that was requested: by the signal, or in its own way.
             ExitFile { .. } if self.is_cancelled()? => (JobStatus::Cancelled, None),
             ExitFile { code: Some(code), .. } => {
                 (JobStatus::Failed, Some(format!("exit status {code}")))
@@ -190,14 +218,14 @@ impl Attempt {
             let line = tail.rsplit(['\n', '\r']).find(|line| !line.trim().is_empty())?;
             Some(line.trim().chars().take(500).collect())
         };
-        let mut report = report_of(&self.marker, status);
-        report.error_message = why.map(|why| match last_line() {
+        let mut status = status_of(&self.marker, ended);
+        status.error_message = why.map(|why| match last_line() {
             Some(line) => format!("{why}: {line}"),
             None => why,
         });
-        report.started_at = self.read::<RunnerFile>(RUNNER)?.map(|runner| runner.started_at);
-        report.completed_at = Some(exit.finished_at);
-        Ok(report)
+        status.started_at = self.read::<RunnerFile>(RUNNER)?.map(|runner| runner.started_at);
+        status.completed_at = Some(exit.finished_at);
+        Ok(status)
     }
 
     /// The last `bytes` of what it printed; `None` when it never ran.
@@ -226,7 +254,7 @@ impl Attempt {
 
     /// Whole or not at all, also when the machine stops in between.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        // Two that write at once must not take each other's file away.
+        // Two concurrent writers must not remove each other's file.
         let nonce = WRITES.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.dir.join(format!(".{name}.{}.{nonce}", std::process::id()));
         let mut file = OpenOptions::new()
@@ -240,6 +268,22 @@ impl Attempt {
         fs::rename(&unfinished, self.dir.join(name))?;
         File::open(&self.dir)?.sync_all()
     }
+}
+
+/// The attempts at a job that have a folder, in order.
+pub(super) fn list(root: &Path, job: JobId) -> io::Result<Vec<Marker>> {
+    let folders = match fs::read_dir(root) {
+        Ok(folders) => folders,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut markers = Vec::new();
+    for folder in folders {
+        let marker = folder?.file_name().to_str().and_then(|name| name.parse::<Marker>().ok());
+        markers.extend(marker.filter(|marker| marker.job == job));
+    }
+    markers.sort_unstable();
+    Ok(markers)
 }
 
 #[cfg(test)]
@@ -263,9 +307,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let attempt =
             Attempt::named(root.path(), "019c0000-0000-7000-8000-000000000000.1").unwrap();
-        assert_eq!(attempt.report().unwrap(), None);
+        assert_eq!(attempt.status().unwrap(), None);
         fs::create_dir(attempt.dir()).unwrap();
         fs::write(attempt.dir().join(RUNNER), "{").unwrap();
-        assert!(attempt.report().unwrap_err().to_string().contains("runner.json is damaged"));
+        assert!(attempt.status().unwrap_err().to_string().contains("runner.json is damaged"));
     }
 }

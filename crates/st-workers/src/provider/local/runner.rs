@@ -28,7 +28,7 @@ pub fn run_attempt(dir: &Path) -> ExitCode {
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("the runner failed: {error}\n"));
+            print_to_log(&format!("the runner failed: {error}\n"));
             ExitCode::FAILURE
         }
     }
@@ -43,8 +43,8 @@ async fn run(dir: &Path) -> io::Result<()> {
         Err(TryLockError::WouldBlock) => return Ok(()),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    // An earlier runner may be gone without a record of the end: the lock alone does not tell.
-    if attempt.has_begun()? {
+    // An earlier runner may be gone without a record of the end: the lock alone does not show that.
+    if attempt.has_begun()? || attempt.is_void()? {
         return Ok(());
     }
     let Some(command) = attempt.command()? else {
@@ -53,7 +53,7 @@ async fn run(dir: &Path) -> io::Result<()> {
     // Listening first: a request to end that comes before the command starts is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let clock = SystemClock;
-    let runner = RunnerFile { process: ProcessId::own()?, started_at: clock.now() };
+    let runner = RunnerFile { process: ProcessId::own()?, started_at: clock.wall() };
     attempt.write_runner(&runner)?;
     let ended = match start(&attempt, &command) {
         Ok(mut child) => {
@@ -93,20 +93,20 @@ fn start(attempt: &Attempt, command: &CommandFile) -> io::Result<Child> {
 async fn end(child: &mut Child) -> io::Result<ExitStatus> {
     let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     let Some(group) = group else { return child.wait().await };
-    tell(group, Signal::TERM)?;
+    signal_group(group, Signal::TERM)?;
     let status = match timeout(GRACE, child.wait()).await {
         Ok(status) => status?,
         Err(_elapsed) => {
-            tell(group, Signal::KILL)?;
+            signal_group(group, Signal::KILL)?;
             child.wait().await?
         }
     };
     // Children that outlived the command.
-    tell(group, Signal::KILL)?;
+    signal_group(group, Signal::KILL)?;
     Ok(status)
 }
 
-fn tell(group: Pid, signal: Signal) -> io::Result<()> {
+fn signal_group(group: Pid, signal: Signal) -> io::Result<()> {
     match kill_process_group(group, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
@@ -114,7 +114,7 @@ fn tell(group: Pid, signal: Signal) -> io::Result<()> {
 }
 
 fn exit(ended: Result<ExitStatus, String>, clock: &dyn Clock) -> ExitFile {
-    let finished_at = clock.now();
+    let finished_at = clock.wall();
     match ended {
         Ok(status) => {
             ExitFile { code: status.code(), signal: status.signal(), error: None, finished_at }
@@ -125,6 +125,6 @@ fn exit(ended: Result<ExitStatus, String>, clock: &dyn Clock) -> ExitFile {
 
 /// Into the job's log, which is this process's stderr.
 #[expect(clippy::print_stderr, reason = "the runner's stderr is the job's log")]
-fn say(text: &str) {
+fn print_to_log(text: &str) {
     eprint!("{text}");
 }

@@ -8,13 +8,13 @@ use st_store::JobStatus;
 
 const LOG: Logger = get_logger("simpletuner.cloud.replicate");
 
-/// Unknown words that were warned about; each once. Held to look a word up.
+/// Unknown words that were warned about; each once. Locked for one word.
 static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 /// A provider that invents a word for each job must not fill the memory.
 const MOST_WARNED: usize = 100;
 
 /// `None` for a word that is not known: the job keeps its status.
-pub(super) fn of_word(word: &str) -> Option<JobStatus> {
+pub(super) fn parse_status(word: &str) -> Option<JobStatus> {
     match word {
         "starting" => Some(JobStatus::Queued),
         "processing" => Some(JobStatus::Running),
@@ -54,7 +54,7 @@ mod tests {
             ("", None),
         ];
         for (word, status) in table {
-            assert_eq!(of_word(word), status, "{word}");
+            assert_eq!(parse_status(word), status, "{word}");
         }
     }
 }

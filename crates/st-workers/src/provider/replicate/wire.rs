@@ -7,6 +7,7 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use st_http::Response;
+use st_store::Marker;
 
 use crate::provider::ProviderError;
 
@@ -63,8 +64,9 @@ pub(super) struct AccountReply {
 }
 
 impl Prediction {
-    pub(super) fn carries(&self, field: &str, marker: &str) -> bool {
-        self.input.get(field).and_then(Value::as_str) == Some(marker)
+    /// The marker in this field of its input, if it is one of ours.
+    pub(super) fn marker(&self, field: &str) -> Option<Marker> {
+        self.input.get(field)?.as_str()?.parse().ok()
     }
 
     pub(super) fn created_at(&self) -> Option<Timestamp> {

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::process::Pid;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use st_log::CorrelationId;
-use st_store::{JobId, ProviderJobId, Report};
+use st_store::{JobId, Marker, ProviderJobId, ProviderSettings, ProviderStatus};
 use st_workers::provider::local::{Local, LocalCommand, LocalConfig, RunnerCommand, run_attempt};
-use st_workers::provider::{KnownJob, Marker, Provider, Submission};
+use st_workers::provider::{Provider, RemoteJob, Submission};
 use tempfile::TempDir;
+
+use crate::support::status_of;
 
 /// A folder for attempts, and one job.
 pub(super) struct Place {
@@ -63,26 +65,26 @@ impl Place {
             marker: self.marker,
             input: json!({"config": {"command": "job", "rank": 16}}),
             hardware_type: None,
-            settings: Map::new(),
+            settings: ProviderSettings::default(),
         }
     }
 
-    pub(super) fn known(&self) -> KnownJob {
+    pub(super) fn known(&self) -> RemoteJob {
         known(self.marker.job, &self.marker.to_string())
     }
 
     /// The job's last report, once it has ended.
-    pub(super) async fn end(&self, local: &Local) -> Report {
+    pub(super) async fn end(&self, local: &Local) -> ProviderStatus {
         let job = self.known();
         let ended = async || {
-            let report = local.status(&job).await.unwrap();
+            let report = status_of(local, &job).await.unwrap();
             report.status.unwrap().is_terminal().then_some(report)
         };
         eventually("the job ends", ended).await
     }
 
     /// Submits and waits for the end.
-    pub(super) async fn run(&self, script: &str) -> Report {
+    pub(super) async fn run(&self, script: &str) -> ProviderStatus {
         let local = self.running(script);
         local.submit(&self.submission()).await.unwrap();
         self.end(&local).await
@@ -110,8 +112,8 @@ pub(super) async fn run_again(dir: PathBuf) -> ExitCode {
     st_log::spawn_blocking(move || run_attempt(&dir)).await.unwrap()
 }
 
-pub(super) fn known(id: JobId, provider_job_id: &str) -> KnownJob {
-    KnownJob {
+pub(super) fn known(id: JobId, provider_job_id: &str) -> RemoteJob {
+    RemoteJob {
         id,
         provider_job_id: ProviderJobId::new(provider_job_id),
         correlation_id: CorrelationId::parse("of-ann").unwrap(),
@@ -120,13 +122,13 @@ pub(super) fn known(id: JobId, provider_job_id: &str) -> KnownJob {
     }
 }
 
-/// Looks until it is so.
-pub(super) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let mut looks = tokio::time::interval(Duration::from_millis(5));
+/// Checks until it is so.
+pub(super) async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
     let found = async {
         loop {
-            looks.tick().await;
-            if let Some(found) = look().await {
+            ticks.tick().await;
+            if let Some(found) = check().await {
                 return found;
             }
         }

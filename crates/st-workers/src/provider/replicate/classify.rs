@@ -1,4 +1,4 @@
-//! What an answer, or its absence, means for what was asked.
+//! Classifies answers, and their absence: what they mean for the request.
 
 use std::time::Duration;
 
@@ -10,43 +10,45 @@ use st_http::{Error, Response, Sent};
 
 use crate::provider::ProviderError;
 
-/// Somebody answered or hung up: what has not arrived by now hardly ever will.
+/// The other side answered or closed the connection: what has not arrived by now hardly ever will.
 const AFTER_ANSWER: Duration = Duration::from_secs(15);
 /// The other side kept silent until our deadline: it may still be busy with it.
 const AFTER_SILENCE: Duration = Duration::from_mins(2);
 /// A provider that asks for more is asked again after this all the same.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// Whether a call may be made twice.
+/// Whether a request may be sent twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// Making it twice is the same as once.
-    None,
-    /// Making it twice costs twice.
-    Once,
+pub(super) enum RequestKind {
+    /// Sending it twice has the effect of sending it once.
+    Idempotent,
+    /// Sending it twice costs twice.
+    NonIdempotent,
 }
 
 /// The response when it is a success, else what it means.
-pub(super) fn read(
+pub(super) fn classify(
     result: Result<Response, Error>,
-    effect: Effect,
+    kind: RequestKind,
 ) -> Result<Response, ProviderError> {
     match result {
         Ok(response) if response.status().is_success() => Ok(response),
-        Ok(response) => Err(refused(&response, effect)),
-        Err(error) => Err(failed(error, effect)),
+        Ok(response) => Err(refused(&response, kind)),
+        Err(error) => Err(without_answer(error, kind)),
     }
 }
 
-fn failed(error: Error, effect: Effect) -> ProviderError {
+fn without_answer(error: Error, kind: RequestKind) -> ProviderError {
     let may_arrive_for = if error.is_timeout() { AFTER_SILENCE } else { AFTER_ANSWER };
-    match (error.was_sent(), effect) {
-        (Sent::No, _) | (Sent::Maybe | Sent::Yes, Effect::None) => ProviderError::Transient {
-            message: "the provider cannot be reached".to_owned(),
-            retry_after: None,
-            source: Some(Box::new(error)),
-        },
-        (Sent::Maybe | Sent::Yes, Effect::Once) => ProviderError::UnknownOutcome {
+    match (error.was_sent(), kind) {
+        (Sent::No, _) | (Sent::Maybe | Sent::Yes, RequestKind::Idempotent) => {
+            ProviderError::Transient {
+                message: "the provider cannot be reached".to_owned(),
+                retry_after: None,
+                source: Some(Box::new(error)),
+            }
+        }
+        (Sent::Maybe | Sent::Yes, RequestKind::NonIdempotent) => ProviderError::UnknownOutcome {
             message: "the provider's answer was lost".to_owned(),
             may_arrive_for,
             source: Some(Box::new(error)),
@@ -54,35 +56,35 @@ fn failed(error: Error, effect: Effect) -> ProviderError {
     }
 }
 
-fn refused(response: &Response, effect: Effect) -> ProviderError {
+fn refused(response: &Response, kind: RequestKind) -> ProviderError {
     let status = response.status();
     let body: Option<Value> = response.json().ok();
-    let said = body.as_ref().and_then(|body| body.get("detail")?.as_str());
-    let detail = said.map_or_else(
+    let provided = body.as_ref().and_then(|body| body.get("detail")?.as_str());
+    let detail = provided.map_or_else(
         || format!("the provider answered {status}"),
         |detail| detail.chars().take(500).collect(),
     );
     match status {
         StatusCode::TOO_MANY_REQUESTS => ProviderError::Transient {
             // Our own text has a number too, the status, which is not a time.
-            retry_after: Some(wait(response.headers(), said.unwrap_or_default())),
+            retry_after: Some(wait(response.headers(), provided.unwrap_or_default())),
             message: detail,
             source: None,
         },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             ProviderError::Unauthorized { message: detail }
         }
-        StatusCode::NOT_FOUND if effect == Effect::None => ProviderError::NotFound,
+        StatusCode::NOT_FOUND if kind == RequestKind::Idempotent => ProviderError::NotFound,
         _ if status.is_redirection() => ProviderError::Permanent {
             message: "the provider's address redirects elsewhere; the token does not follow"
                 .to_owned(),
         },
         _ if status.is_client_error() => ProviderError::Permanent { message: detail },
-        _ => match effect {
-            Effect::None => {
+        _ => match kind {
+            RequestKind::Idempotent => {
                 ProviderError::Transient { message: detail, retry_after: None, source: None }
             }
-            Effect::Once => ProviderError::UnknownOutcome {
+            RequestKind::NonIdempotent => ProviderError::UnknownOutcome {
                 message: detail,
                 may_arrive_for: AFTER_ANSWER,
                 source: None,
@@ -127,7 +129,7 @@ fn seconds_until(then: &str, now: &str) -> Option<u64> {
 
 impl ProviderError {
     /// The same failure for another job of the same call.
-    pub(super) fn again(&self) -> Self {
+    pub(super) fn for_other_job(&self) -> Self {
         let message = self.to_string();
         match self {
             Self::Transient { retry_after, .. } => {

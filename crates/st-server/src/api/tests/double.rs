@@ -1,0 +1,291 @@
+//! A memory store that fails as it is asked to.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+use st_store::{
+    Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
+    DamagedRow, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Holder, JobFilter,
+    JobId, JobRecord, JobRef, JobRepo, Limits, LimitsPatch, MemoryStore, NewJob, NewRule, Page,
+    PageRequest, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, QueueFilter,
+    QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Result, Rule, RuleId,
+    SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
+    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, UnsettledCounts,
+};
+use tokio::sync::watch;
+
+/// What is to fail.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// The next submission is stored, and answered with this.
+    pub(super) submit: Option<Error>,
+    /// Every list of jobs is answered with this.
+    pub(super) list: Option<fn() -> Error>,
+    /// Rows that every list and every part of the event log reports as damaged.
+    pub(super) damaged: Vec<DamagedRow>,
+    /// Instead of the real one.
+    pub(super) health: Option<StoreHealth>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Double {
+    pub(super) inner: MemoryStore,
+    faults: Mutex<Faults>,
+    standings: AtomicUsize,
+}
+
+impl Double {
+    pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap()
+    }
+
+    /// How often standings were asked for.
+    pub(super) fn standings_calls(&self) -> usize {
+        self.standings.load(Ordering::SeqCst)
+    }
+
+    fn damaged(&self) -> Vec<DamagedRow> {
+        self.faults().damaged.clone()
+    }
+}
+
+#[async_trait]
+impl JobRepo for Double {
+    async fn submit(&self, new: NewJob) -> Result<Submitted> {
+        let submitted = self.inner.submit(new).await;
+        let fault = self.faults().submit.take();
+        fault.map_or(submitted, Err)
+    }
+
+    async fn find_job(&self, job: &JobRef) -> Result<Option<JobRecord>> {
+        self.inner.find_job(job).await
+    }
+
+    async fn list_jobs(&self, filter: &JobFilter, page: PageRequest) -> Result<Page<JobRecord>> {
+        let fault = self.faults().list;
+        if let Some(fault) = fault {
+            return Err(fault());
+        }
+        let page = self.inner.list_jobs(filter, page).await?;
+        Ok(Page { damaged: self.damaged(), ..page })
+    }
+
+    async fn list_at_provider(
+        &self,
+        provider: &ProviderName,
+        after: Option<JobId>,
+        max: u32,
+    ) -> Result<Vec<JobRecord>> {
+        self.inner.list_at_provider(provider, after, max).await
+    }
+
+    async fn cancel_job(&self, job: JobId, by: &Actor) -> Result<(CancelOutcome, JobRecord)> {
+        self.inner.cancel_job(job, by).await
+    }
+}
+
+#[async_trait]
+impl QueueRepo for Double {
+    async fn claim(&self, options: &ClaimOptions) -> Result<Claims> {
+        self.inner.claim(options).await
+    }
+
+    async fn reclaim(&self, options: &ClaimOptions, in_flight: &BTreeSet<JobId>) -> Result<Claims> {
+        self.inner.reclaim(options, in_flight).await
+    }
+
+    async fn renew(
+        &self,
+        holder: Holder,
+        lease: Duration,
+        in_flight: &BTreeSet<JobId>,
+    ) -> Result<u64> {
+        self.inner.renew(holder, lease, in_flight).await
+    }
+
+    async fn expire_dead_holders(&self, holder: Holder) -> Result<u64> {
+        self.inner.expire_dead_holders(holder).await
+    }
+
+    async fn settle(
+        &self,
+        actor: &Actor,
+        settlements: Vec<Settlement>,
+    ) -> Result<Vec<Result<(Settled, JobRecord)>>> {
+        self.inner.settle(actor, settlements).await
+    }
+
+    async fn input(&self, job: JobId) -> Result<Value> {
+        self.inner.input(job).await
+    }
+
+    async fn list_entries(
+        &self,
+        filter: QueueFilter,
+        page: PageRequest,
+    ) -> Result<Page<JobRecord>> {
+        let page = self.inner.list_entries(filter, page).await?;
+        Ok(Page { damaged: self.damaged(), ..page })
+    }
+
+    async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
+        self.standings.fetch_add(1, Ordering::SeqCst);
+        self.inner.standings(jobs).await
+    }
+
+    async fn queue_stats(&self) -> Result<QueueStats> {
+        self.inner.queue_stats().await
+    }
+
+    async fn next_due(
+        &self,
+        options: &ClaimOptions,
+        in_flight: &BTreeSet<JobId>,
+    ) -> Result<Option<Duration>> {
+        self.inner.next_due(options, in_flight).await
+    }
+}
+
+#[async_trait]
+impl ApprovalRepo for Double {
+    async fn add_rule(&self, rule: NewRule) -> Result<Rule> {
+        self.inner.add_rule(rule).await
+    }
+
+    async fn find_rule(&self, id: RuleId) -> Result<Option<Rule>> {
+        self.inner.find_rule(id).await
+    }
+
+    async fn list_rules(&self) -> Result<Vec<Rule>> {
+        self.inner.list_rules().await
+    }
+
+    async fn list_requests(
+        &self,
+        filter: RequestFilter,
+        page: PageRequest,
+    ) -> Result<Page<JobRecord>> {
+        self.inner.list_requests(filter, page).await
+    }
+
+    async fn find_request(&self, id: ApprovalId) -> Result<Option<JobRecord>> {
+        self.inner.find_request(id).await
+    }
+
+    async fn decide(&self, id: ApprovalId, decision: &Decision) -> Result<JobRecord> {
+        self.inner.decide(id, decision).await
+    }
+
+    async fn expire(&self, max: u32) -> Result<Expiry> {
+        self.inner.expire(max).await
+    }
+
+    async fn next_expiry(&self) -> Result<Option<Duration>> {
+        self.inner.next_expiry().await
+    }
+}
+
+#[async_trait]
+impl StrayRepo for Double {
+    async fn record_sightings(
+        &self,
+        actor: &Actor,
+        sightings: Vec<Sighting>,
+    ) -> Result<Vec<Result<SightingOutcome>>> {
+        self.inner.record_sightings(actor, sightings).await
+    }
+
+    async fn due_strays(&self, provider: &ProviderName, max: u32) -> Result<Vec<Stray>> {
+        self.inner.due_strays(provider, max).await
+    }
+
+    async fn settle_stray(
+        &self,
+        provider: &ProviderName,
+        id: &ProviderJobId,
+        outcome: StrayOutcome,
+    ) -> Result<()> {
+        self.inner.settle_stray(provider, id, outcome).await
+    }
+
+    async fn due_rechecks(&self, provider: &ProviderName, max: u32) -> Result<Vec<Recheck>> {
+        self.inner.due_rechecks(provider, max).await
+    }
+
+    async fn settle_rechecks(&self, outcomes: Vec<RecheckOutcome>) -> Result<()> {
+        self.inner.settle_rechecks(outcomes).await
+    }
+
+    async fn unsettled(&self) -> Result<UnsettledCounts> {
+        self.inner.unsettled().await
+    }
+}
+
+#[async_trait]
+impl EventLog for Double {
+    async fn events_after(&self, after: EventId, max: u32) -> Result<EventPage> {
+        let page = self.inner.events_after(after, max).await?;
+        Ok(EventPage { damaged: self.damaged(), ..page })
+    }
+
+    async fn job_events(&self, job: JobId, after: EventId, max: u32) -> Result<EventPage> {
+        let page = self.inner.job_events(job, after, max).await?;
+        Ok(EventPage { damaged: self.damaged(), ..page })
+    }
+
+    fn last_event(&self) -> watch::Receiver<EventId> {
+        self.inner.last_event()
+    }
+}
+
+#[async_trait]
+impl SettingsRepo for Double {
+    async fn limits(&self) -> Result<Limits> {
+        self.inner.limits().await
+    }
+
+    async fn patch_limits(&self, patch: LimitsPatch, by: &Actor) -> Result<Limits> {
+        self.inner.patch_limits(patch, by).await
+    }
+
+    async fn provider_settings(&self, provider: &ProviderName) -> Result<ProviderSettings> {
+        self.inner.provider_settings(provider).await
+    }
+
+    async fn patch_provider_settings(
+        &self,
+        provider: &ProviderName,
+        patch: ProviderSettingsPatch,
+        by: &Actor,
+    ) -> Result<ProviderSettings> {
+        self.inner.patch_provider_settings(provider, patch, by).await
+    }
+}
+
+#[async_trait]
+impl StoreStatus for Double {
+    fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.inner.epoch()
+    }
+
+    fn confirm_clock(&self, evidence: ClockEvidence) {
+        self.inner.confirm_clock(evidence);
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.faults().health.clone().unwrap_or_else(|| self.inner.health())
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}

@@ -1,0 +1,83 @@
+//! What clients see of a store that fails.
+
+use serde_json::json;
+use st_store::{DamagedRow, Error, Integrity, StoreHealth};
+
+use super::Harness;
+
+fn row() -> DamagedRow {
+    DamagedRow { table: "jobs", key: "k1".to_owned(), problem: "unknown status".to_owned() }
+}
+
+#[tokio::test]
+async fn a_submission_of_unknown_outcome_is_found_by_its_key_and_by_its_job_id() {
+    let api = Harness::start().await;
+    let fault = Error::OutcomeUnknown { operation: "submit", source: "fsync failed".into() };
+    api.store.faults().submit = Some(fault);
+    let body = json!({"config": {}, "idempotency_key": "k"});
+    let path = "/api/cloud/jobs/submit?provider=alpha";
+    let (status, unknown) = api.post(path, body.clone()).await;
+    assert_eq!((status, &unknown["code"]), (503, &json!("outcome_unknown")));
+    let job = unknown["job_id"].as_str().unwrap();
+    let (status, found) = api.get(&format!("/api/cloud/jobs/{job}")).await;
+    assert_eq!((status, &found["job"]["job_id"]), (200, &json!(job)));
+    let (status, repeated) = api.post(path, body).await;
+    assert_eq!(status, 200);
+    assert_eq!((&repeated["job_id"], &repeated["idempotent_hit"]), (&json!(job), &json!(true)));
+}
+
+#[tokio::test]
+async fn a_busy_store_asks_to_try_again() {
+    let api = Harness::start().await;
+    api.store.faults().list = Some(|| Error::Busy);
+    let answer = api.client.get(format!("{}/api/cloud/jobs", api.url)).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "1");
+}
+
+#[tokio::test]
+async fn lists_leave_damaged_rows_out_and_give_the_others() {
+    let api = Harness::start().await;
+    let job = api.submit("alpha").await;
+    api.store.faults().damaged = vec![row()];
+    for (path, list) in [
+        ("/api/cloud/jobs".to_owned(), "jobs"),
+        ("/api/queue".to_owned(), "entries"),
+        (format!("/api/cloud/jobs/{job}/events"), "events"),
+    ] {
+        let (status, body) = api.get(&path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        assert!(!body[list].as_array().unwrap().is_empty(), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_is_not_ready_and_says_why() {
+    let api = Harness::start().await;
+    let health = |writable, integrity| StoreHealth { writable, ..StoreHealth::new(integrity) };
+    for (health, name, reason) in [
+        (health(Err("disk full".to_owned()), Integrity::Sound), "store", "disk full"),
+        (health(Ok(()), Integrity::Damaged("page 3".to_owned())), "integrity", "page 3"),
+    ] {
+        api.store.faults().health = Some(health);
+        let (status, body) = api.get("/api/cloud/health/ready").await;
+        assert_eq!((status, &body["code"]), (503, &json!("not_ready")));
+        assert!(body["detail"].as_str().unwrap().contains(reason), "{body}");
+        let (status, body) = api.get("/api/cloud/health").await;
+        assert_eq!((status, &body["status"]), (200, &json!("unhealthy")));
+        let components = body["components"].as_array().unwrap();
+        let component = components.iter().find(|it| it["name"] == name).unwrap();
+        assert_eq!(
+            (&component["status"], &component["message"]),
+            (&json!("unhealthy"), &json!(reason))
+        );
+        let (status, body) = api.get("/api/cloud/health/live").await;
+        assert_eq!((status, &body["status"]), (200, &json!("ok")), "the process lives");
+    }
+    api.store.faults().health = None;
+    let (_, body) = api.get("/api/cloud/health").await;
+    assert_eq!(body["status"], "healthy", "{body}");
+    for component in body["components"].as_array().unwrap() {
+        assert!(component["message"].is_string(), "{component}");
+    }
+}

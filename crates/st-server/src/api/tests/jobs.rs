@@ -1,0 +1,149 @@
+//! Jobs: finding, listing, cancelling them, and their history.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Harness, MAY_ARRIVE_FOR};
+
+#[tokio::test]
+async fn a_job_is_found_by_our_id_and_by_its_providers_whatever_that_is_formed_like() {
+    let api = Harness::start().await;
+    let job = api.submit("alpha").await;
+    let formed_like_ours = "0190b3a0-0000-7000-8000-000000000001";
+    api.hand_over("alpha", formed_like_ours).await;
+    for name in [job.as_str(), formed_like_ours] {
+        let (status, body) = api.get(&format!("/api/cloud/jobs/{name}")).await;
+        assert_eq!((status, &body["job"]["job_id"]), (200, &json!(job)), "{name}");
+    }
+    let (status, body) = api.get("/api/cloud/jobs/other").await;
+    assert_eq!((status, &body["detail"]), (404, &json!("there is no job \"other\"")));
+}
+
+#[tokio::test]
+async fn an_id_that_two_providers_use_is_refused_with_the_candidates() {
+    let api = Harness::start().await;
+    let first = api.submit("alpha").await;
+    let second = api.submit("beta").await;
+    api.hand_over("alpha", "same").await;
+    api.hand_over("beta", "same").await;
+    let (status, body) = api.get("/api/cloud/jobs/same").await;
+    assert_eq!((status, &body["code"]), (409, &json!("ambiguous_job")));
+    assert_eq!(body["jobs"], json!([first, second]));
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.contains(&first) && detail.contains(&second), "{detail}");
+}
+
+#[tokio::test]
+async fn a_list_asks_for_its_positions_in_one_call() {
+    let api = Harness::start().await;
+    let mut expected = BTreeMap::new();
+    for position in 1..=5 {
+        expected.insert(api.submit("alpha").await, position);
+    }
+    let before = api.store.standings_calls();
+    let (_, jobs) = api.get("/api/cloud/jobs").await;
+    let (_, queue) = api.get("/api/queue").await;
+    assert_eq!(api.store.standings_calls(), before + 2);
+    let positions = |list: &Value, key: &str| -> BTreeMap<String, u64> {
+        let rows = list.as_array().unwrap().iter();
+        rows.map(|it| (it["job_id"].as_str().unwrap().to_owned(), it[key].as_u64().unwrap()))
+            .collect()
+    };
+    assert_eq!(positions(&jobs["jobs"], "queue_position"), expected);
+    assert_eq!(positions(&queue["entries"], "position"), expected);
+}
+
+#[tokio::test]
+async fn a_job_that_was_never_claimed_shows_its_first_attempt_and_its_date() {
+    let api = Harness::start().await;
+    let body = json!({"config": {}, "run_after": "2100-01-01T00:00:00Z"});
+    let (status, refused) = api.post("/api/cloud/jobs/submit?provider=alpha", body).await;
+    assert_eq!((status, &refused["errors"][0]["pointer"]), (422, &json!("/run_after")));
+    let soon = st_store::StoreStatus::now(&api.store.inner) + jiff::SignedDuration::from_hours(1);
+    let body = json!({"config": {}, "run_after": format!("{soon:.3}")});
+    let (status, _) = api.post("/api/cloud/jobs/submit?provider=alpha", body).await;
+    assert_eq!(status, 200);
+    let (_, queue) = api.get("/api/queue").await;
+    let entry = &queue["entries"][0];
+    assert_eq!((&entry["attempt"], &entry["status"]), (&json!(1), &json!("pending")));
+    assert_eq!(entry["not_before"], format!("{soon:.3}"));
+}
+
+#[tokio::test]
+async fn cancelling_says_when_it_takes_effect() {
+    let api = Harness::start().await;
+    let waiting = api.submit("alpha").await;
+    let (_, body) = api.post(&format!("/api/cloud/jobs/{waiting}/cancel"), json!({})).await;
+    let expected = json!({
+        "success": true, "job_id": waiting, "status": "cancelled",
+        "message": "the job is cancelled",
+    });
+    assert_eq!(body, expected);
+
+    let in_flight = api.submit("alpha").await;
+    let claim = api.claim("alpha").await.remove(0);
+    let (_, body) = api.post(&format!("/api/cloud/jobs/{in_flight}/cancel"), json!({})).await;
+    assert_eq!(body["status"], "uploading");
+    let lease = claim.record.stage().claimed().unwrap().lease.until;
+    let latest = format!("at the latest at {:.0}", lease + MAY_ARRIVE_FOR);
+    assert!(body["message"].as_str().unwrap().contains(&latest), "{body} {latest}");
+
+    let (status, body) = api.post(&format!("/api/cloud/jobs/{waiting}/cancel"), json!({})).await;
+    assert_eq!((status, &body["code"]), (409, &json!("job_over")));
+}
+
+#[tokio::test]
+async fn a_history_names_who_did_what_and_is_read_in_parts() {
+    let api = Harness::start().await;
+    let job = api.submit("alpha").await;
+    api.hand_over("alpha", "r1").await;
+    let path = format!("/api/cloud/jobs/{job}/events");
+    let (status, all) = api.get(&path).await;
+    assert_eq!((status, &all["next"]), (200, &Value::Null));
+    let steps: Vec<String> = all["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| {
+            let [subject, from, to] = ["subject", "from", "to"].map(|key| it[key].as_str());
+            let (kind, source) = (&it["actor"]["kind"], &it["source"]);
+            let from = from.unwrap_or("nothing");
+            format!("{} {from} to {}, {kind} {source}", subject.unwrap(), to.unwrap())
+        })
+        .collect();
+    let expected = [
+        "job nothing to pending, \"user\" \"user\"",
+        "queue nothing to pending, \"user\" \"user\"",
+        "queue pending to ready, \"scheduler\" \"scheduler\"",
+        "job pending to uploading, \"scheduler\" \"scheduler\"",
+        "queue ready to running, \"scheduler\" \"scheduler\"",
+        "job uploading to queued, \"scheduler\" \"scheduler\"",
+    ];
+    assert_eq!(steps, expected);
+    assert_eq!(all["events"][0]["actor"], json!({"kind": "user", "name": "local"}));
+
+    let (_, first) = api.get(&format!("{path}?limit=4")).await;
+    let next = first["next"].as_i64().unwrap();
+    let (_, second) = api.get(&format!("{path}?limit=4&cursor={next}")).await;
+    assert_eq!(second["next"], Value::Null);
+    let events = |part: &Value| part["events"].as_array().unwrap().clone();
+    assert_eq!([events(&first), events(&second)].concat(), events(&all));
+}
+
+#[tokio::test]
+async fn limits_are_changed_one_by_one_and_all_faults_are_named() {
+    let api = Harness::start().await;
+    let (status, body) = api.post("/api/queue/concurrency", json!({"max_concurrent": 7})).await;
+    assert_eq!((status, &body["max_concurrent"]), (200, &json!(7)), "{body}");
+    let (_, body) = api.post("/api/queue/concurrency", json!({"enable_fair_share": true})).await;
+    assert_eq!((&body["max_concurrent"], &body["enable_fair_share"]), (&json!(7), &json!(true)));
+    let bad = json!({"max_concurrent": 0, "user_max_concurrent": "x"});
+    let (status, body) = api.post("/api/queue/concurrency", bad).await;
+    let pointers: Vec<&Value> =
+        body["errors"].as_array().unwrap().iter().map(|it| &it["pointer"]).collect();
+    assert_eq!(
+        (status, json!(pointers)),
+        (422, json!(["/max_concurrent", "/user_max_concurrent"]))
+    );
+}

@@ -1,0 +1,159 @@
+//! The store's own time.
+//!
+//! It is the time of day at the start plus the monotonic time since, so that a wait inside the
+//! process lasts as long as it should whatever is done to the system clock. A difference of more
+//! than a minute between the two is a step: the new time is adopted, and the caller shifts what is
+//! stored in terms of the old one.
+//!
+//! What cannot be undone (expiring, deleting) waits for a *confirmed* clock: a machine that starts
+//! with the year 2039 must not expire every approval before NTP corrects it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Clock;
+
+const STEP: i64 = 60_000;
+const DAY: i64 = 24 * 3_600_000;
+const PROVIDER_AGREES: i64 = 10 * 60_000;
+/// Two readings further apart than this were interrupted, for example by a suspended machine.
+const SAMPLE: i64 = 1_000;
+
+/// Why the clock may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockEvidence {
+    /// The `Date` of a provider's answer.
+    ProviderDate(Timestamp),
+    /// An operator says so.
+    Operator,
+}
+
+/// The system clock was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// By how much; negative when it was set back.
+    pub(crate) by: SignedDuration,
+    /// The time before.
+    pub(crate) from: Timestamp,
+    /// The time that holds from now on.
+    pub(crate) to: Timestamp,
+}
+
+/// The time that the store works with.
+#[derive(Debug)]
+pub(crate) struct StoreClock {
+    clock: Arc<dyn Clock>,
+    /// The newest event when the store was opened, and the monotonic time then.
+    newest_event: Option<i64>,
+    opened: i64,
+    /// What a step or a confirmation changes. Locked for a few instructions, never across a call.
+    state: Mutex<State>,
+}
+
+/// All numbers are milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    /// The store's time is the monotonic time plus this.
+    offset: i64,
+    /// Since when, in monotonic time, the clock was not set.
+    steady_since: i64,
+    confirmed: bool,
+}
+
+impl StoreClock {
+    /// Begins with the time of day. `newest_event` is the time of the newest event in the store.
+    pub(crate) fn new(clock: Arc<dyn Clock>, newest_event: Option<Timestamp>) -> Self {
+        let (monotonic, wall) = sample(clock.as_ref());
+        let newest_event = newest_event.map(Timestamp::as_millisecond);
+        let confirmed = newest_event.is_none_or(|event| near(wall, event, DAY));
+        let offset = wall.saturating_sub(monotonic);
+        let state = Mutex::new(State { offset, steady_since: monotonic, confirmed });
+        Self { clock, newest_event, opened: monotonic, state }
+    }
+
+    /// The store's time, to the millisecond.
+    pub(crate) fn now(&self) -> Timestamp {
+        let offset = self.state().offset;
+        timestamp(self.monotonic().saturating_add(offset))
+    }
+
+    /// Compares with the time of day and adopts it when it was set.
+    pub(crate) fn tick(&self) -> Option<Step> {
+        let (monotonic, wall) = sample(self.clock.as_ref());
+        let mut state = self.state();
+        let now = monotonic.saturating_add(state.offset);
+        let by = wall.saturating_sub(now);
+        if by.saturating_abs() <= STEP {
+            return None;
+        }
+        state.offset = wall.saturating_sub(monotonic);
+        state.steady_since = monotonic;
+        // What was believed before was about another time. An empty store has nothing to compare
+        // with and waits for evidence.
+        state.confirmed = self.newest_event.is_some_and(|event| {
+            let expected = event.saturating_add(monotonic.saturating_sub(self.opened));
+            near(wall, expected, DAY)
+        });
+        drop(state);
+        let (from, to) = (timestamp(now), timestamp(wall));
+        Some(Step { by: SignedDuration::from_millis(by), from, to })
+    }
+
+    /// Whether the clock may be relied on for what cannot be undone.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        let monotonic = self.monotonic();
+        let state = self.state();
+        state.confirmed || monotonic.saturating_sub(state.steady_since) >= DAY
+    }
+
+    /// Weighs evidence about the clock; the result is whether it is confirmed now.
+    pub(crate) fn confirm(&self, evidence: ClockEvidence) -> bool {
+        let monotonic = self.monotonic();
+        let mut state = self.state();
+        let now = monotonic.saturating_add(state.offset);
+        state.confirmed |= match evidence {
+            ClockEvidence::ProviderDate(date) => near(now, date.as_millisecond(), PROVIDER_AGREES),
+            ClockEvidence::Operator => true,
+        };
+        state.confirmed || monotonic.saturating_sub(state.steady_since) >= DAY
+    }
+
+    fn monotonic(&self) -> i64 {
+        monotonic(self.clock.as_ref())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Monotonic time and time of day that belong together. When the machine is suspended between the
+/// two readings, they do not, and would look like a step.
+fn sample(clock: &dyn Clock) -> (i64, i64) {
+    let mut before = monotonic(clock);
+    loop {
+        let wall = clock.wall().as_millisecond();
+        let after = monotonic(clock);
+        if after.saturating_sub(before) <= SAMPLE {
+            return (after, wall);
+        }
+        before = after;
+    }
+}
+
+fn monotonic(clock: &dyn Clock) -> i64 {
+    i64::try_from(clock.monotonic().as_millis()).unwrap_or(i64::MAX)
+}
+
+fn near(one: i64, other: i64, within: i64) -> bool {
+    one.abs_diff(other) <= within.unsigned_abs()
+}
+
+fn timestamp(millis: i64) -> Timestamp {
+    let limit = if millis < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_millisecond(millis).unwrap_or(limit)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Settling outcomes in memory, and what an outcome of one job means for others.
+
+use jiff::Timestamp;
+
+use super::State;
+use crate::error::Result;
+use crate::model::blame::near;
+use crate::model::{
+    Actor, AtMostOnce, AttemptFailure, JobId, JobRecord, Marker, Outcome, ProviderJobId,
+    ProviderName, Recheck, Settled, Settling, Sighting, Stage, TransitionError,
+};
+use crate::repo::Settlement;
+
+impl State {
+    pub(super) fn settle(
+        &mut self,
+        actor: &Actor,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<(Settled, JobRecord)> {
+        let Settlement { job, attempt, token, outcome } = settlement;
+        let before = self.load(*job)?;
+        let provider = before.job().provider.clone();
+        let claimed = before.stage().claimed();
+        if before.token() == *token
+            && claimed.is_some()
+            && let Some(id) = remote_id(outcome)
+        {
+            self.require_free(*job, &provider, id)?;
+        }
+        let suspect = self.acceptances.get(&provider).is_some_and(|it| it.makes_suspect(*job, now));
+        let settling = Settling { actor, now, epoch: self.epoch, suspect };
+        let mut record = before.clone();
+        let settled = match (record.settle(*token, outcome, settling), outcome) {
+            (Ok(settled), _) => settled,
+            (
+                Err(
+                    TransitionError::StaleAttempt { .. } | TransitionError::OtherProviderJob { .. },
+                ),
+                Outcome::Submitted(status),
+            ) => {
+                // The claim is lost, but the provider has the job: that must not be forgotten.
+                let marker = Marker { job: *job, attempt: *attempt };
+                let sighting = Sighting { marker, provider, account: None, status: status.clone() };
+                let sighted = self.sight(actor, &sighting, now)?;
+                return Ok((Settled::Sighted(sighted), self.load(*job)?));
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        let record = self.save(record);
+        if claimed.is_some() {
+            self.follow_up(&before, &record, outcome, now);
+        }
+        Ok((settled, record))
+    }
+
+    /// What the outcome of a claim means beyond its own job. `before`: the record before.
+    fn follow_up(
+        &mut self,
+        before: &JobRecord,
+        record: &JobRecord,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) {
+        match outcome {
+            Outcome::Submitted(_) => self.accepted(record, now),
+            Outcome::NotArrived(failure) => self.watch_for_late_arrival(before, failure, now),
+            Outcome::Held(id) => {
+                self.strays.remove(&(record.job().provider.clone(), id.clone()));
+            }
+            Outcome::Unresolved { .. } | Outcome::Reported(_) => {}
+        }
+    }
+
+    /// Refuses a provider job that another job has.
+    pub(super) fn require_free(
+        &self,
+        job: JobId,
+        provider: &ProviderName,
+        id: &ProviderJobId,
+    ) -> Result<()> {
+        let taken = self.records.values().any(|other| {
+            other.id() != job
+                && other.job().provider == *provider
+                && other.provider_job_id() == Some(id)
+        });
+        if taken { Err(TransitionError::BelongsToOtherJob(id.clone()).into()) } else { Ok(()) }
+    }
+
+    /// The provider accepted a job: recent failures of other jobs there were their own.
+    pub(super) fn accepted(&mut self, record: &JobRecord, now: Timestamp) {
+        let provider = &record.job().provider;
+        if let Some(id) = record.provider_job_id() {
+            self.strays.remove(&(provider.clone(), id.clone()));
+        }
+        self.acceptances.entry(provider.clone()).or_default().accepted(record.id(), now);
+        let mut suspects: Vec<_> = self
+            .records
+            .values()
+            .filter(|other| other.id() != record.id() && other.job().provider == *provider)
+            .filter(|other| other.entry().suspect_since.is_some_and(|since| near(since, now)))
+            .map(|other| (other.entry().id, other.clone()))
+            .collect();
+        suspects.sort_by_key(|(entry, _)| *entry);
+        for (_, mut suspect) in suspects {
+            suspect.blame(now);
+            self.save(suspect);
+        }
+    }
+
+    /// An attempt was released as not arrived. Where only the provider's list says so, its marker
+    /// is searched for again later, because a list can be late.
+    fn watch_for_late_arrival(
+        &mut self,
+        before: &JobRecord,
+        failure: &AttemptFailure,
+        now: Timestamp,
+    ) {
+        let sent = match failure {
+            AttemptFailure::Rejected { .. }
+            | AttemptFailure::Failed { .. }
+            | AttemptFailure::Final { .. } => true,
+            AttemptFailure::NotSent { .. } => false,
+        };
+        if let Stage::Claimed(claimed) = before.stage()
+            && claimed.attempt.guarantee == AtMostOnce::ListedMarker
+            && sent
+        {
+            let recheck = Recheck::of(&claimed.attempt, before.id(), &before.job().provider, now);
+            self.rechecks.insert(recheck.marker, recheck);
+        }
+    }
+}
+
+/// The provider's identifier that an outcome gives the job.
+fn remote_id(outcome: &Outcome) -> Option<&ProviderJobId> {
+    match outcome {
+        Outcome::Submitted(status) => Some(&status.provider_job_id),
+        Outcome::Held(id) => Some(id),
+        Outcome::NotArrived(_) | Outcome::Unresolved { .. } | Outcome::Reported(_) => None,
+    }
+}

@@ -1,0 +1,154 @@
+//! Strays and rechecks in memory.
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{MemoryStore, Moment, State};
+use crate::error::Result;
+use crate::model::{
+    Actor, JobRecord, JobStatus, JobType, MAX_RECHECK, ProviderJobId, ProviderName, Recheck,
+    Settling, Sighting, SightingOutcome, Stray, StrayOutcome, after,
+};
+use crate::repo::{RecheckOutcome, StrayRepo, UnsettledCounts};
+
+/// When a recheck whose list was incomplete is tried again.
+const INCOMPLETE_RETRY: SignedDuration = SignedDuration::from_mins(1);
+
+impl State {
+    /// Decides what a provider job that carries our marker is, and records it.
+    pub(super) fn sight(
+        &mut self,
+        actor: &Actor,
+        sighting: &Sighting,
+        now: Timestamp,
+    ) -> Result<SightingOutcome> {
+        let job = sighting.marker.job;
+        let id = &sighting.status.provider_job_id;
+        self.require_free(job, &sighting.provider, id)?;
+        let Some(mut record) = self.records.get(&job).cloned() else {
+            if sighting.status.status.is_some_and(JobStatus::is_terminal) {
+                return Ok(SightingOutcome::Over);
+            }
+            self.add_stray(sighting, None, now);
+            return Ok(SightingOutcome::Stray);
+        };
+        let settling = Settling { actor, now, epoch: self.epoch, suspect: false };
+        let outcome = record.sight(sighting, settling);
+        match outcome {
+            SightingOutcome::Adopted => {
+                let record = self.save(record);
+                self.accepted(&record, now);
+            }
+            SightingOutcome::Stray => self.add_stray(sighting, Some(&record), now),
+            SightingOutcome::AlreadyAdopted | SightingOutcome::Over => {}
+        }
+        Ok(outcome)
+    }
+
+    /// `record`: the job that the marker names; `None` where it is no longer known.
+    fn add_stray(&mut self, sighting: &Sighting, record: Option<&JobRecord>, now: Timestamp) {
+        let id = &sighting.status.provider_job_id;
+        let key = (sighting.provider.clone(), id.clone());
+        self.strays.entry(key).or_insert_with(|| Stray {
+            provider: sighting.provider.clone(),
+            provider_job_id: id.clone(),
+            account: sighting.account.clone(),
+            marker: sighting.marker,
+            owner: record.map(|record| record.job().owner.clone()),
+            job_type: record.map_or(JobType::Cloud, |record| record.job().job_type),
+            found_at: now,
+            cancel_attempts: 0,
+            next_cancel_at: now,
+        });
+    }
+
+    fn settle_recheck(&mut self, outcome: &RecheckOutcome, now: Timestamp) {
+        let Some(recheck) = self.rechecks.remove(&outcome.marker) else { return };
+        let next = if outcome.complete {
+            recheck.next()
+        } else {
+            Some(Recheck { due_at: after(now, INCOMPLETE_RETRY), ..recheck })
+        };
+        if let Some(next) = next {
+            self.rechecks.insert(next.marker, next);
+        }
+    }
+}
+
+#[async_trait]
+impl StrayRepo for MemoryStore {
+    async fn record_sightings(
+        &self,
+        actor: &Actor,
+        sightings: Vec<Sighting>,
+    ) -> Result<Vec<Result<SightingOutcome>>> {
+        self.write(|state, Moment { now, .. }| {
+            Ok(sightings.iter().map(|sighting| state.sight(actor, sighting, now)).collect())
+        })
+    }
+
+    async fn due_strays(&self, provider: &ProviderName, max: u32) -> Result<Vec<Stray>> {
+        let now = self.clock.now();
+        let state = self.read()?;
+        let mut due: Vec<_> = state
+            .strays
+            .values()
+            .filter(|stray| stray.provider == *provider && stray.next_cancel_at <= now)
+            .collect();
+        due.sort_by_key(|stray| (stray.next_cancel_at, &stray.provider_job_id));
+        Ok(due.into_iter().take(max as usize).cloned().collect())
+    }
+
+    async fn settle_stray(
+        &self,
+        provider: &ProviderName,
+        id: &ProviderJobId,
+        outcome: StrayOutcome,
+    ) -> Result<()> {
+        let key = (provider.clone(), id.clone());
+        self.write(|state, Moment { now, .. }| {
+            match outcome {
+                StrayOutcome::Ended => {
+                    state.strays.remove(&key);
+                }
+                StrayOutcome::Retry { after: pause } => {
+                    if let Some(stray) = state.strays.get_mut(&key) {
+                        stray.cancel_attempts = stray.cancel_attempts.saturating_add(1);
+                        stray.next_cancel_at = after(now, pause.min(MAX_RECHECK));
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    async fn due_rechecks(&self, provider: &ProviderName, max: u32) -> Result<Vec<Recheck>> {
+        let now = self.clock.now();
+        let state = self.read()?;
+        let mut due: Vec<_> = state
+            .rechecks
+            .values()
+            .filter(|recheck| recheck.provider == *provider && recheck.due_at <= now)
+            .collect();
+        due.sort_by_key(|recheck| (recheck.due_at, recheck.marker));
+        Ok(due.into_iter().take(max as usize).cloned().collect())
+    }
+
+    async fn settle_rechecks(&self, outcomes: Vec<RecheckOutcome>) -> Result<()> {
+        self.write(|state, Moment { now, .. }| {
+            for outcome in &outcomes {
+                state.settle_recheck(outcome, now);
+            }
+            Ok(())
+        })
+    }
+
+    async fn unsettled(&self) -> Result<UnsettledCounts> {
+        let state = self.read()?;
+        Ok(UnsettledCounts {
+            strays: state.strays.len() as u64,
+            rechecks: state.rechecks.len() as u64,
+            damaged: 0,
+        })
+    }
+}

@@ -1,0 +1,269 @@
+//! What becomes of an attempt: the provider has the job, or certainly does not, or nobody knows.
+
+use jiff::Timestamp;
+
+use super::{JobRecord, Step};
+use crate::model::job::after;
+use crate::model::text::without_nul;
+use crate::model::{
+    Actor, AtProvider, AttemptFailure, AttemptToken, Cancellation, ClaimOrigin, Due, End, Epoch,
+    Held, JobStatus, Outcome, Phase, ProviderJobId, ProviderStatus, QueueStatus, RemoteId, Settled,
+    Sighting, SightingOutcome, Stage, TransitionError, Waiting,
+};
+
+/// What a settlement must know besides the outcome.
+#[derive(Debug, Clone, Copy)]
+pub struct Settling<'a> {
+    /// Who reports the outcome.
+    pub actor: &'a Actor,
+    /// The store's time.
+    pub now: Timestamp,
+    /// The store's epoch.
+    pub epoch: Epoch,
+    /// Whether a submission of another job to the same provider was accepted shortly before.
+    pub suspect: bool,
+}
+
+impl JobRecord {
+    /// Settles an outcome. Settling it again is recognized and changes nothing.
+    pub fn settle(
+        &mut self,
+        token: AttemptToken,
+        outcome: &Outcome,
+        settling: Settling<'_>,
+    ) -> Result<Settled, TransitionError> {
+        self.require_token(token)?;
+        match outcome {
+            Outcome::Submitted(status) => self.mark_submitted(status, settling),
+            Outcome::Held(id) => self.mark_held(id),
+            Outcome::NotArrived(failure) => self.release(failure, settling),
+            Outcome::Unresolved { error, panicked } => self.keep_unresolved(error, *panicked),
+            Outcome::Reported(status) => self.apply_status(status, settling.actor, settling.now),
+        }
+    }
+
+    fn mark_submitted(
+        &mut self,
+        status: &ProviderStatus,
+        settling: Settling<'_>,
+    ) -> Result<Settled, TransitionError> {
+        let (Stage::Claimed(claimed) | Stage::Held(Held { claimed, .. })) = &self.stage else {
+            return self.submitted_again(status, settling);
+        };
+        let (account, cancellation) =
+            (claimed.attempt.account.clone(), claimed.cancellation.clone());
+        let remote = RemoteId { id: status.provider_job_id.clone(), account };
+        self.accept(settling.epoch);
+        self.arrive(remote, status, cancellation, Step::new(settling.actor, settling.now));
+        Ok(Settled::Changed)
+    }
+
+    /// The provider accepted the job: nothing of what went wrong before counts any more.
+    fn accept(&mut self, epoch: Epoch) {
+        self.entry.error_message = None;
+        self.entry.suspect_since = None;
+        self.entry.failed_attempts = 0;
+        self.entry.reclaims = 0;
+        self.entry.panics = 0;
+        self.entry.epoch = epoch;
+    }
+
+    /// A submission that was settled before: its report is one like any other.
+    fn submitted_again(
+        &mut self,
+        status: &ProviderStatus,
+        settling: Settling<'_>,
+    ) -> Result<Settled, TransitionError> {
+        match self.stage.remote() {
+            Some(remote) if remote.id == status.provider_job_id => {
+                self.apply_status(status, settling.actor, settling.now)
+            }
+            Some(remote) => Err(TransitionError::OtherProviderJob {
+                known: remote.id.clone(),
+                reported: status.provider_job_id.clone(),
+            }),
+            None => Err(self.wrong_status(QueueStatus::Ready)),
+        }
+    }
+
+    /// The provider has the job: takes over its report.
+    fn arrive(
+        &mut self,
+        remote: RemoteId,
+        status: &ProviderStatus,
+        cancellation: Option<Cancellation>,
+        step: Step<'_>,
+    ) {
+        self.job.merge(status);
+        let reported = status.status.unwrap_or(JobStatus::Queued);
+        if let Some(end) = End::of_status(reported) {
+            return self.finish_at_provider(end, remote, cancellation, step);
+        }
+        let before = self.statuses();
+        let phase = match reported {
+            JobStatus::Running => Phase::Running,
+            JobStatus::Pending
+            | JobStatus::Uploading
+            | JobStatus::Queued
+            | JobStatus::Completed
+            | JobStatus::Failed
+            | JobStatus::Cancelled => Phase::Queued,
+        };
+        if phase == Phase::Running {
+            self.job.started_at = self.job.started_at.or(Some(step.now));
+        }
+        self.stage = Stage::AtProvider(AtProvider { remote, phase, cancellation });
+        self.record_changes(before, step);
+    }
+
+    fn mark_held(&mut self, id: &ProviderJobId) -> Result<Settled, TransitionError> {
+        match &self.stage {
+            Stage::Claimed(claimed) => {
+                let account = claimed.attempt.account.clone();
+                let remote = RemoteId { id: id.clone(), account };
+                self.stage = Stage::Held(Held { claimed: claimed.clone(), remote });
+                Ok(Settled::Changed)
+            }
+            Stage::Held(held) if held.remote.id == *id => Ok(Settled::Unchanged),
+            Stage::Held(held) => Err(TransitionError::OtherProviderJob {
+                known: held.remote.id.clone(),
+                reported: id.clone(),
+            }),
+            Stage::Blocked(_) | Stage::Waiting(_) | Stage::AtProvider(_) | Stage::Finished(_) => {
+                Err(self.wrong_status(QueueStatus::Ready))
+            }
+        }
+    }
+
+    /// Releases the claim: nothing of the attempt is or will be at the provider.
+    fn release(
+        &mut self,
+        failure: &AttemptFailure,
+        settling: Settling<'_>,
+    ) -> Result<Settled, TransitionError> {
+        let (cancellation, origin) = match &self.stage {
+            Stage::Claimed(claimed) | Stage::Held(Held { claimed, .. }) => {
+                (claimed.cancellation.clone(), claimed.origin)
+            }
+            // The token proves that this very attempt was released before.
+            Stage::Waiting(_) => return Ok(Settled::Unchanged),
+            Stage::Finished(finished) if finished.remote.is_none() => {
+                return Ok(Settled::Unchanged);
+            }
+            Stage::Blocked(_) | Stage::AtProvider(_) | Stage::Finished(_) => {
+                return Err(self.wrong_status(QueueStatus::Ready));
+            }
+        };
+        let (error, retry_in) = match failure {
+            AttemptFailure::Rejected { error } | AttemptFailure::Final { error } => (error, None),
+            AttemptFailure::Failed { error, retry_in }
+            | AttemptFailure::NotSent { reason: error, retry_in } => (error, Some(*retry_in)),
+        };
+        let error = without_nul(error);
+        self.entry.error_message = Some(error.clone());
+        if origin == ClaimOrigin::New {
+            // Its dispatch came to an end by itself.
+            self.entry.reclaims = 0;
+            self.entry.panics = 0;
+        }
+        if let Some(cancellation) = cancellation {
+            return Ok(self.end_cancelled(cancellation, settling.now));
+        }
+        if let AttemptFailure::Failed { .. } = failure {
+            self.entry.suspect_since = settling.suspect.then_some(settling.now);
+        }
+        let step = Step::new(settling.actor, settling.now).with_reason(&error);
+        let Some(retry_in) = retry_in else {
+            self.fail(&error, step);
+            return Ok(Settled::Ended(JobStatus::Failed));
+        };
+        if self.entry.failed_attempts >= self.entry.max_attempts {
+            self.fail(&error, step);
+            return Ok(Settled::Ended(JobStatus::Failed));
+        }
+        let before = self.statuses();
+        let at = after(settling.now, retry_in.min(crate::model::bounds::MAX_PAUSE));
+        let due = if at > settling.now { Due::Pause(at) } else { Due::Now };
+        self.entry.epoch = settling.epoch;
+        self.stage = Stage::Waiting(Waiting { due });
+        self.record_changes(before, step);
+        Ok(Settled::Requeued)
+    }
+
+    fn fail(&mut self, error: &str, step: Step<'_>) {
+        self.job.error_message = Some(error.to_owned());
+        self.finish(End::Failed, None, None, step);
+    }
+
+    fn end_cancelled(&mut self, cancellation: Cancellation, now: Timestamp) -> Settled {
+        const REASON: &str = "cancelled before it was submitted";
+        self.job.error_message = Some(REASON.to_owned());
+        let by = cancellation.by.clone();
+        self.finish(
+            End::Cancelled,
+            None,
+            Some(cancellation),
+            Step::new(&by, now).with_reason(REASON),
+        );
+        Settled::Ended(JobStatus::Cancelled)
+    }
+
+    fn keep_unresolved(&mut self, error: &str, panicked: bool) -> Result<Settled, TransitionError> {
+        let token = self.entry.token;
+        let claimed = self.require_claim(token)?;
+        if panicked {
+            if claimed.origin == ClaimOrigin::New {
+                claimed.origin = ClaimOrigin::Reclaimed;
+            }
+            self.entry.panics = self.entry.panics.saturating_add(1);
+        }
+        self.entry.error_message = Some(without_nul(error));
+        Ok(Settled::Changed)
+    }
+
+    /// Counts a suspect failure as the job's own: a submission of another job was accepted after
+    /// it as well. With the last one that it may have, a waiting job fails. Returns whether it did.
+    pub fn blame(&mut self, now: Timestamp) -> bool {
+        if self.entry.suspect_since.take().is_none() {
+            return false;
+        }
+        self.entry.failed_attempts = self.entry.failed_attempts.saturating_add(1);
+        let spent = self.entry.failed_attempts >= self.entry.max_attempts;
+        if !spent || !matches!(self.stage, Stage::Waiting(_)) {
+            return false;
+        }
+        let last = self.entry.error_message.clone().unwrap_or_default();
+        let error = format!(
+            "failed {} times while submissions of other jobs were accepted: {last}",
+            self.entry.failed_attempts
+        );
+        self.fail(&error, Step::new(&Actor::Scheduler, now).with_reason(&error));
+        true
+    }
+
+    /// Decides what a provider job is that carries this job's marker. It is adopted only while the
+    /// very attempt that it belongs to is being reconciled.
+    pub fn sight(&mut self, sighting: &Sighting, settling: Settling<'_>) -> SightingOutcome {
+        let same = |remote: &RemoteId| {
+            remote.id == sighting.status.provider_job_id && sighting.provider == self.job.provider
+        };
+        if self.stage.remote().is_some_and(same) {
+            return SightingOutcome::AlreadyAdopted;
+        }
+        if let Stage::Claimed(claimed) = &self.stage
+            && sighting.provider == self.job.provider
+            && (claimed.attempt.number == sighting.marker.attempt
+                || claimed.origin == ClaimOrigin::Restored)
+        {
+            let cancellation = claimed.cancellation.clone();
+            let account = sighting.account.clone().or_else(|| claimed.attempt.account.clone());
+            let remote = RemoteId { id: sighting.status.provider_job_id.clone(), account };
+            self.accept(settling.epoch);
+            let step = Step::new(settling.actor, settling.now);
+            self.arrive(remote, &sighting.status, cancellation, step);
+            return SightingOutcome::Adopted;
+        }
+        let over = sighting.status.status.is_some_and(JobStatus::is_terminal);
+        if over { SightingOutcome::Over } else { SightingOutcome::Stray }
+    }
+}

@@ -1,0 +1,64 @@
+//! Provider jobs that carry our markers and are not adopted, and late looks for those that may
+//! still appear.
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::model::{
+    Actor, Marker, ProviderJobId, ProviderName, Recheck, Sighting, SightingOutcome, Stray,
+    StrayOutcome,
+};
+
+/// What a recheck found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecheckOutcome {
+    /// The attempt that was looked for.
+    pub marker: Marker,
+    /// Whether the list was complete for the attempt's time and read with its account. Only then
+    /// is the recheck done; otherwise it stays due.
+    pub complete: bool,
+}
+
+/// How much is open at the providers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnsettledCounts {
+    /// Strays that are not confirmed as ended.
+    pub strays: u64,
+    /// Attempts whose marker is still looked for.
+    pub rechecks: u64,
+    /// Rows that were set aside because they cannot be decoded.
+    pub damaged: u64,
+}
+
+/// Strays and rechecks.
+#[async_trait]
+pub trait StrayRepo: Send + Sync {
+    /// Records provider jobs that carry our markers, all in one transaction: each is left alone,
+    /// adopted, or becomes a stray. One result for each, in order.
+    async fn record_sightings(
+        &self,
+        actor: &Actor,
+        sightings: Vec<Sighting>,
+    ) -> Result<Vec<Result<SightingOutcome>>>;
+
+    /// Strays at this provider that are due to be cancelled, at most `max`.
+    async fn due_strays(&self, provider: &ProviderName, max: u32) -> Result<Vec<Stray>>;
+
+    /// Settles what came of cancelling a stray; of one that is gone, nothing.
+    async fn settle_stray(
+        &self,
+        provider: &ProviderName,
+        id: &ProviderJobId,
+        outcome: StrayOutcome,
+    ) -> Result<()>;
+
+    /// Rechecks at this provider that are due, at most `max`.
+    async fn due_rechecks(&self, provider: &ProviderName, max: u32) -> Result<Vec<Recheck>>;
+
+    /// Records what rechecks found; a complete one is scheduled for its next time or forgotten
+    /// after its last.
+    async fn settle_rechecks(&self, outcomes: Vec<RecheckOutcome>) -> Result<()>;
+
+    /// How much is open, over all providers.
+    async fn unsettled(&self) -> Result<UnsettledCounts>;
+}

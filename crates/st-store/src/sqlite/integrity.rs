@@ -1,0 +1,170 @@
+//! Whether the database file is sound.
+//!
+//! At the start the tables of the living are checked, for a tenth of a second at most: a damaged
+//! file should not be worked with. The whole file is checked beside the work, and pauses when the
+//! write-ahead log must be rewritten, which needs the log for itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use tokio::sync::watch;
+
+use super::readers::Reader;
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, Result};
+use crate::health::{Integrity, StoreHealth};
+use crate::sqlite::LOG;
+
+/// Those without which nothing goes on.
+const LIVING: [&str; 6] =
+    ["queue_entries", "jobs", "approvals", "settings", "idempotency_keys", "events"];
+const WHOLE: &str = "PRAGMA quick_check(1)";
+/// How many steps of a check run between two questions whether it may go on.
+const STEPS: i32 = 500;
+/// How long it rests then.
+const REST: Duration = Duration::from_millis(1);
+const PAUSED: Duration = Duration::from_millis(100);
+
+/// What a check has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    Sound,
+    Damaged(String),
+    /// It was interrupted.
+    Unfinished,
+}
+
+/// Checks what can be checked within `limit`. `Checking` means that there is more.
+pub(super) fn check_start(connection: &mut Connection, limit: Duration) -> Result<Integrity> {
+    if limit.is_zero() {
+        return Ok(Integrity::Checking);
+    }
+    let fail = super::failed("check the database");
+    let end = SystemClock.monotonic().saturating_add(limit);
+    let late = move || SystemClock.monotonic() >= end;
+    connection.progress_handler(STEPS, Some(late)).map_err(&fail)?;
+    let mut outcome = Outcome::Sound;
+    for table in LIVING {
+        if outcome == Outcome::Sound && has_table(connection, table).map_err(&fail)? {
+            outcome = check(connection, &format!("PRAGMA quick_check('{table}')"))?;
+        }
+    }
+    if outcome == Outcome::Sound {
+        outcome = check(connection, WHOLE)?;
+    }
+    connection.progress_handler(0, None::<fn() -> bool>).map_err(&fail)?;
+    Ok(match outcome {
+        Outcome::Sound => Integrity::Sound,
+        Outcome::Damaged(finding) => Integrity::Damaged(finding),
+        Outcome::Unfinished => Integrity::Checking,
+    })
+}
+
+fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    let found = connection.query_row(sql, [table], |_row| Ok(())).optional();
+    match found {
+        // Out of time: the table is not checked, and the check is not finished.
+        Err(error) if is_interrupted(&error) => Ok(true),
+        found => found.map(|found| found.is_some()),
+    }
+}
+
+/// Runs a check and returns its first finding.
+fn check(connection: &Connection, sql: &str) -> Result<Outcome> {
+    match connection.query_row(sql, [], |row| row.get::<_, String>(0)) {
+        Ok(finding) if finding == "ok" => Ok(Outcome::Sound),
+        Ok(finding) => Ok(Outcome::Damaged(finding)),
+        Err(error) if is_interrupted(&error) => Ok(Outcome::Unfinished),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+            Ok(Outcome::Damaged(error.to_string()))
+        }
+        Err(error) => Err(super::failed("check the database")(error)),
+    }
+}
+
+fn is_interrupted(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
+}
+
+/// The check of the whole file, on a thread of its own.
+#[derive(Debug, Default)]
+pub(super) struct Checker {
+    order: Arc<AtomicU8>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the check is to do.
+const GO_ON: u8 = 0;
+const PAUSE: u8 = 1;
+const STOP: u8 = 2;
+
+impl Checker {
+    /// Starts the check; its finding goes to the health report.
+    pub(super) fn start(reader: Reader, health: watch::Sender<StoreHealth>) -> Result<Self> {
+        let order = Arc::new(AtomicU8::new(GO_ON));
+        let theirs = Arc::clone(&order);
+        let thread = std::thread::Builder::new()
+            .name("st-store-check".to_owned())
+            .spawn(move || run(reader, &theirs, &health))
+            .map_err(|source| Error::Database {
+                operation: "start the checking thread",
+                source: source.into(),
+            })?;
+        Ok(Self { order, thread: Some(thread) })
+    }
+
+    /// Lets go of the write-ahead log until [`resume`](Self::resume).
+    pub(super) fn pause(&self) {
+        self.order.store(PAUSE, Ordering::Relaxed);
+    }
+
+    pub(super) fn resume(&self) {
+        self.order.store(GO_ON, Ordering::Relaxed);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
+    /// Ends the check and closes its connection.
+    pub(super) fn stop(self) {
+        self.order.store(STOP, Ordering::Relaxed);
+        let Some(thread) = self.thread else { return };
+        thread.thread().unpark();
+        if thread.join().is_err() {
+            st_log::error!(logger: LOG, "Check of the database panicked");
+        }
+    }
+}
+
+fn run(mut reader: Reader, order: &Arc<AtomicU8>, health: &watch::Sender<StoreHealth>) {
+    let asked = Arc::clone(order);
+    let may_not_go_on = move || {
+        std::thread::park_timeout(REST);
+        asked.load(Ordering::Relaxed) != GO_ON
+    };
+    let prepared = reader.connection.progress_handler(STEPS, Some(may_not_go_on));
+    let mut outcome =
+        prepared.map_err(super::failed("check the database")).map(|()| Outcome::Unfinished);
+    while let Ok(Outcome::Unfinished) = outcome {
+        match order.load(Ordering::Relaxed) {
+            GO_ON => outcome = check(&reader.connection, WHOLE),
+            PAUSE => std::thread::park_timeout(PAUSED),
+            _ => return,
+        }
+    }
+    match outcome {
+        Ok(Outcome::Damaged(finding)) => {
+            st_log::critical!(logger: LOG, finding, "Database file is damaged");
+            health.send_modify(|health| health.integrity = Integrity::Damaged(finding));
+        }
+        Ok(Outcome::Sound | Outcome::Unfinished) => {
+            health.send_modify(|health| health.integrity = Integrity::Sound);
+        }
+        // Not a finding about the file: the disk may be failing, which the writer reports.
+        Err(error) => st_log::warning!(logger: LOG, error, "Database could not be checked"),
+    }
+}

@@ -1,0 +1,323 @@
+//! Which life of the database this is.
+//!
+//! A database file can be copied, moved, restored from a backup, or lose its write-ahead log. The
+//! record beside it says what it held when it was used last. Where both agree, the life goes on.
+//! Where work was lost by intent (a restored backup), a new life begins: the epoch rises and event
+//! IDs jump, so that nothing is mistaken for what it was. Where acknowledged work would be lost by
+//! accident, the database is not opened and not touched.
+
+mod record;
+mod stored;
+
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use jiff::Timestamp;
+
+use super::place::{Place, Site};
+use super::{events, failed, open_error};
+use crate::error::{Error, Result};
+use crate::model::{Epoch, EventId};
+use crate::sqlite::LOG;
+
+pub(super) use record::Salts;
+use record::{Record, RecordFile, State};
+pub(super) use stored::newest_event_at;
+use stored::{Facts, Renewal, checkpoint_without_log, inspect, read_life, renew, store_life};
+
+/// How far event IDs jump when a new life begins: farther than any reader can have come in the
+/// life that is lost.
+const JUMP: i64 = 1_000_000;
+
+/// A write-ahead log without a frame has a header at most.
+const WAL_HEADER: u64 = 32;
+
+/// Which life of the database this is, and where its earlier lives ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    /// The number of this life.
+    pub epoch: Epoch,
+    /// The event IDs that were left out when a life began.
+    pub gaps: Vec<EventGap>,
+}
+
+/// Event IDs that no event of this database has, though readers may have seen such events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventGap {
+    /// The last event before the gap.
+    pub after: EventId,
+    /// The first that an event behind the gap can have.
+    pub until: EventId,
+}
+
+impl Life {
+    /// Whether a reader that has come to this event saw what is lost, and must read everything
+    /// anew.
+    pub fn is_in_gap(&self, event: EventId) -> bool {
+        self.gaps.iter().any(|gap| gap.after < event && event < gap.until)
+    }
+}
+
+/// Why a new life begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The database holds less than it did when it was closed.
+    OlderCopy,
+    /// The database is in another file than before.
+    OtherFile,
+    /// The record speaks of another life.
+    OtherEpoch,
+    /// There is no record.
+    NoRecord,
+}
+
+impl Reason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::OlderCopy => "older copy",
+            Self::OtherFile => "moved or copied",
+            Self::OtherEpoch => "record of another life",
+            Self::NoRecord => "no record",
+        }
+    }
+}
+
+/// The record of a place, before the database is opened.
+#[derive(Debug)]
+pub(super) struct Chronicle {
+    file: RecordFile,
+    record: Option<Record>,
+    facts: Facts,
+    renew: Option<Reason>,
+}
+
+/// The process that wrote the record.
+pub(super) fn recorded_pid(site: &Site) -> Option<u32> {
+    Record::read(&site.record()).map(|record| record.pid)
+}
+
+/// Refuses to create a database where there was one.
+pub(super) fn expect_database(site: &Site) -> Result<()> {
+    if site.has_database() {
+        return Ok(());
+    }
+    let missing = |witness| Err(Error::Missing { path: site.path().to_owned(), witness });
+    if Record::read(&site.record()).is_some_and(|record| record.event > 0) {
+        return missing(site.record());
+    }
+    // SQLite would delete it.
+    if has_frames(&site.wal()) { missing(site.wal()) } else { Ok(()) }
+}
+
+fn has_frames(wal: &Path) -> bool {
+    fs::metadata(wal).is_ok_and(|metadata| metadata.len() > WAL_HEADER)
+}
+
+impl Chronicle {
+    /// Compares the record with the database. When the database may not be opened, neither it nor
+    /// its write-ahead log was changed.
+    pub(super) fn compare(place: &Place) -> Result<Self> {
+        let site = place.site();
+        let record = Record::read(&site.record());
+        let wal = site.wal();
+        // Before anything opens the database: SQLite would apply whatever log is there.
+        if has_frames(&wal)
+            && let Some(record) = &record
+            && !fits(record, read_salts(&wal))
+        {
+            return Err(Error::ForeignWal { path: wal, record: site.record() });
+        }
+        // A backup put in place of the database: a newer log would make a mixture of both.
+        if has_frames(&wal)
+            && let Some(record) = &record
+            && record.state == State::Open
+            && checkpoint_without_log(site).is_some_and(|found| found < record.checkpoint)
+        {
+            return Err(Error::ForeignWal { path: wal, record: site.record() });
+        }
+        let facts = if site.has_database() { inspect(place)? } else { Facts::default() };
+        let renew = match judge(record.as_ref(), &facts, place) {
+            Verdict::Same => None,
+            Verdict::Renew(reason) => Some(reason),
+            Verdict::Refuse { missing } => {
+                let (path, record) = (site.path().to_owned(), site.record());
+                return Err(Error::Incomplete { path, record, missing });
+            }
+        };
+        Ok(Self { file: RecordFile::new(site.record()), record, facts, renew })
+    }
+
+    /// Notes that the database is about to be opened. From now on a crash leaves a log behind,
+    /// and a new life that was decided on is begun by the next start if not by this one.
+    pub(super) fn announce(&mut self, place: &Place) -> Result<()> {
+        let known = self.record.map_or(0, |record| record.event);
+        let epoch = self.facts.life.map_or(Epoch(1), |life| life.epoch);
+        let record = Record {
+            pid: std::process::id(),
+            state: if self.renew.is_some() { State::Renewing } else { State::Open },
+            epoch: epoch.max(self.record.map_or(Epoch(0), |record| record.epoch)),
+            event: known.max(self.facts.last_event),
+            file: place.id(),
+            born_at: place.born_at(),
+            salts: read_salts(&place.site().wal()),
+            frames: has_frames(&place.site().wal()),
+            checkpoint: self.record.map_or(0, |record| record.checkpoint),
+        };
+        self.file
+            .try_write(record, true)
+            .map_err(|source| Error::Open { path: place.site().record(), source: source.into() })?;
+        self.record = Some(record);
+        Ok(())
+    }
+
+    /// Begins the new life in the database where one is due. The schema must be there.
+    pub(super) fn begin(
+        self,
+        connection: &mut Connection,
+        place: &Place,
+        now: Timestamp,
+    ) -> Result<(Life, Journal)> {
+        let fail = open_error(place.site().path());
+        let known = self.record.map_or(0, |record| record.event);
+        let epoch = self.record.map_or(Epoch(0), |record| record.epoch);
+        let recorded_checkpoint = self.record.map_or(0, |record| record.checkpoint);
+        let last = events::last_id(connection)?;
+        if let Some(reason) = self.renew {
+            let first = last.0.max(known).saturating_add(JUMP + 1);
+            let renewal = Renewal { epoch: epoch.next(), reason, last: last.0, first };
+            renew(connection, place, renewal, now).map_err(&fail)?;
+            st_log::warning!(logger: LOG,
+                reason = reason.as_str(),
+                epoch = renewal.epoch.0,
+                "Database was restored, copied or moved; queued jobs are looked up at their \
+                 provider before they are submitted"
+            );
+        } else if self.facts.life.is_none_or(|life| !life.is_in(place)) {
+            let epoch = self.facts.life.map_or(Epoch(1), |life| life.epoch);
+            store_life(connection, place, epoch).map_err(&fail)?;
+        }
+        let (life, checkpoint) = read_life(connection).map_err(&fail)?;
+        let record = Record {
+            pid: std::process::id(),
+            state: State::Open,
+            epoch: life.epoch,
+            event: events::last_id(connection)?.0,
+            file: place.id(),
+            born_at: place.born_at(),
+            salts: read_salts(&place.site().wal()),
+            frames: has_frames(&place.site().wal()),
+            // Only a database that agrees with its record has what the record says. Otherwise the
+            // next checkpoint sets this.
+            checkpoint: if self.renew.is_some() { 0 } else { recorded_checkpoint },
+        };
+        // A number is never used again, also not by an older copy that was put back.
+        let checkpoint = checkpoint.max(recorded_checkpoint);
+        let mut journal = Journal { file: self.file, record, checkpoint };
+        journal.file.write(record, true);
+        Ok((life, journal))
+    }
+}
+
+/// The record while the database is open.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: RecordFile,
+    record: Record,
+    /// The number of the last checkpoint that was announced in the database.
+    checkpoint: i64,
+}
+
+impl Journal {
+    /// Announces the next checkpoint in the database, so that it is among what is copied.
+    pub(super) fn announce_checkpoint(connection: &Connection, number: i64) -> Result<()> {
+        connection
+            .prepare_cached("UPDATE life SET checkpoints = ?1")
+            .and_then(|mut statement| statement.execute([number]))
+            .map(drop)
+            .map_err(failed("announce a checkpoint"))
+    }
+
+    pub(super) fn next_checkpoint(&self) -> i64 {
+        self.checkpoint.saturating_add(1)
+    }
+
+    pub(super) fn checkpoint_announced(&mut self, number: i64) {
+        self.checkpoint = number;
+    }
+
+    /// Notes that the database has everything without its log, the last announcement included.
+    pub(super) fn checkpoint_done(&mut self) {
+        self.record.checkpoint = self.checkpoint;
+    }
+
+    /// Notes what the database and its log hold now. With `sync` it is on disk afterwards.
+    pub(super) fn update(&mut self, last: EventId, log: Option<(Salts, bool)>, sync: bool) {
+        self.record.event = self.record.event.max(last.0);
+        self.record.salts = log.map(|(salts, _)| salts);
+        self.record.frames = log.is_some_and(|(_, frames)| frames);
+        self.file.write(self.record, sync);
+    }
+
+    /// Makes the record durable as it is.
+    pub(super) fn sync(&mut self) {
+        self.file.write(self.record, true);
+    }
+
+    /// Notes that the database was closed. With frames left in the log it was not, really.
+    pub(super) fn close(&mut self, site: &Site) {
+        if !has_frames(&site.wal()) {
+            self.record = Record { state: State::Clean, salts: None, frames: false, ..self.record };
+        }
+        self.file.write(self.record, true);
+    }
+}
+
+fn read_salts(wal: &Path) -> Option<Salts> {
+    // No locks are on this file; SQLite has those in the database and the -shm file.
+    fs::File::open(wal).ok().and_then(|file| Salts::read(&file))
+}
+
+/// Whether a log with frames may be applied to the database that the record is about.
+fn fits(record: &Record, found: Option<Salts>) -> bool {
+    match record.state {
+        State::Clean => false,
+        State::Renewing => true,
+        State::Open => match (record.salts, found) {
+            (None, _) => true,
+            (Some(recorded), Some(found)) => found.may_follow(recorded),
+            (Some(_), None) => false,
+        },
+    }
+}
+
+enum Verdict {
+    Same,
+    Renew(Reason),
+    Refuse { missing: i64 },
+}
+
+fn judge(record: Option<&Record>, facts: &Facts, place: &Place) -> Verdict {
+    let Some(record) = record else {
+        let empty = facts.last_event == 0;
+        return if empty { Verdict::Same } else { Verdict::Renew(Reason::NoRecord) };
+    };
+    let missing = record.event.saturating_sub(facts.last_event);
+    match record.state {
+        State::Open if missing > 0 => return Verdict::Refuse { missing },
+        State::Clean if missing > 0 => return Verdict::Renew(Reason::OlderCopy),
+        State::Renewing => return Verdict::Renew(Reason::OlderCopy),
+        State::Open | State::Clean => {}
+    }
+    let (inode, born_at) = (place.id().inode, place.born_at());
+    let Some(life) = facts.life else { return Verdict::Same };
+    let recorded_here = record.file.inode == inode && record.born_at == born_at;
+    if !life.is_in(place) || !recorded_here {
+        Verdict::Renew(Reason::OtherFile)
+    } else if record.epoch != life.epoch {
+        Verdict::Renew(Reason::OtherEpoch)
+    } else {
+        Verdict::Same
+    }
+}

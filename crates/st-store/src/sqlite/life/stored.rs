@@ -1,0 +1,142 @@
+//! What the database itself says about its life, and how a new one is noted in it.
+
+use std::os::unix::ffi::OsStrExt;
+
+use jiff::Timestamp;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+
+use super::{EventGap, Life, Reason};
+use crate::error::Result;
+use crate::model::{Epoch, EventId};
+use crate::sqlite::place::{Place, Site};
+use crate::sqlite::{WRITER_PATIENCE, events, failed, open_error};
+
+/// What the database itself says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Facts {
+    pub(super) last_event: i64,
+    pub(super) life: Option<StoredLife>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StoredLife {
+    pub(super) epoch: Epoch,
+    inode: i64,
+    born_at: Option<i64>,
+}
+
+impl StoredLife {
+    /// Whether it was begun in this file.
+    pub(super) fn is_in(&self, place: &Place) -> bool {
+        self.inode == place.id().inode.cast_signed() && self.born_at == place.born_at()
+    }
+}
+
+/// Reads what the database says, log included, and leaves both as they are: this connection may
+/// not write, and when it closes it neither copies the log into the database nor deletes it.
+pub(super) fn inspect(place: &Place) -> Result<Facts> {
+    let path = place.site().path();
+    let fail = open_error(path);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(&fail)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(&fail)?;
+    connection.busy_timeout(WRITER_PATIENCE).map_err(&fail)?;
+    let has = |table: &str| -> rusqlite::Result<bool> {
+        let sql = "SELECT COUNT(*) FROM sqlite_schema WHERE name = ?1";
+        connection.query_row(sql, [table], |row| row.get(0))
+    };
+    let mut facts = Facts::default();
+    if has("sqlite_sequence").map_err(&fail)? {
+        facts.last_event = events::last_id(&connection)?.0;
+    }
+    if has("life").map_err(&fail)? {
+        let sql = "SELECT epoch, file_inode, file_born_at FROM life";
+        let stored = connection.query_row(sql, [], |row| {
+            let epoch = Epoch(row.get(0)?);
+            Ok(StoredLife { epoch, inode: row.get(1)?, born_at: row.get(2)? })
+        });
+        facts.life = stored.optional().map_err(&fail)?;
+    }
+    connection.close().map_err(|(_connection, error)| fail(error))?;
+    Ok(facts)
+}
+
+/// The number of the checkpoint in the database alone, as if there were no log. It cannot be read
+/// while a database is half copied; then nothing is concluded.
+pub(super) fn checkpoint_without_log(site: &Site) -> Option<i64> {
+    let name = site.real().as_os_str().as_bytes().iter().map(|byte| format!("%{byte:02x}"));
+    let uri = format!("file:{}?immutable=1", name.collect::<String>());
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri, flags).ok()?;
+    connection.query_row("SELECT checkpoints FROM life", [], |row| row.get(0)).ok()
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Renewal {
+    pub(super) epoch: Epoch,
+    pub(super) reason: Reason,
+    pub(super) last: i64,
+    pub(super) first: i64,
+}
+
+pub(super) fn renew(
+    connection: &mut Connection,
+    place: &Place,
+    renewal: Renewal,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let Renewal { epoch, reason, last, first } = renewal;
+    let sequence = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'events'";
+    if transaction.execute(sequence, [first - 1])? == 0 {
+        let sequence = "INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?1)";
+        transaction.execute(sequence, [first - 1])?;
+    }
+    store_life(&transaction, place, epoch)?;
+    transaction.execute(
+        "INSERT INTO epochs (epoch, began_at, reason, last_event_before, first_event_after) \
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![epoch.0, now.as_millisecond(), reason.as_str(), last, first],
+    )?;
+    transaction.commit()
+}
+
+pub(super) fn store_life(
+    connection: &Connection,
+    place: &Place,
+    epoch: Epoch,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO life (id, epoch, file_inode, file_born_at) VALUES (1, ?1, ?2, ?3) \
+               ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, \
+               file_inode = excluded.file_inode, file_born_at = excluded.file_born_at";
+    let inode = place.id().inode.cast_signed();
+    connection.execute(sql, params![epoch.0, inode, place.born_at()]).map(drop)
+}
+
+/// The life, and the number of the last checkpoint that was announced.
+pub(super) fn read_life(connection: &Connection) -> rusqlite::Result<(Life, i64)> {
+    let sql = "SELECT epoch, checkpoints FROM life";
+    let (epoch, checkpoint) =
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let sql = "SELECT last_event_before, first_event_after FROM epochs ORDER BY epoch";
+    let mut statement = connection.prepare(sql)?;
+    let gaps = statement
+        .query_map([], |row| {
+            Ok(EventGap { after: EventId(row.get(0)?), until: EventId(row.get(1)?) })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((Life { epoch: Epoch(epoch), gaps }, checkpoint))
+}
+
+/// The time of the newest event, which the clock is compared with.
+pub(in crate::sqlite) fn newest_event_at(connection: &Connection) -> Result<Option<Timestamp>> {
+    let sql = "SELECT at FROM events ORDER BY event_id DESC LIMIT 1";
+    let millis: Option<i64> = connection
+        .query_row(sql, [], |row| row.get(0))
+        .optional()
+        .map_err(failed("read the time of the newest event"))?;
+    Ok(millis.and_then(|millis| Timestamp::from_millisecond(millis).ok()))
+}

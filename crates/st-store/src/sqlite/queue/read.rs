@@ -1,0 +1,129 @@
+//! Reading the queue: lists, positions, numbers.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, Params, Row, params};
+use serde_json::Value;
+
+use super::claim::usage;
+use crate::error::Result;
+use crate::model::{
+    Admission, JobId, JobRecord, Page, PageRequest, QueueFilter, QueueStats, QueueStatus, Standing,
+    UserId,
+};
+use crate::sqlite::query::{Columns, all, value};
+use crate::sqlite::records::{self, find, select_records};
+use crate::sqlite::settings::limits;
+
+pub(super) fn list(
+    connection: &Connection,
+    filter: QueueFilter,
+    page: PageRequest,
+) -> Result<Page<JobRecord>> {
+    let wanted: Vec<Value> =
+        filter.statuses().into_iter().map(|status| Value::from(status.as_str())).collect();
+    let wanted = Value::Array(wanted).to_string();
+    let (items, damaged) = records::list(
+        connection,
+        select_records!(
+            "WHERE q.status IN (SELECT value FROM json_each(?1)) \
+             ORDER BY q.entry_id LIMIT ?2 OFFSET ?3"
+        ),
+        params![wanted, page.limit, page.offset],
+    )?;
+    let total: Option<i64> = value(
+        connection,
+        "SELECT COALESCE(SUM(entries), 0) FROM queue_counts \
+         WHERE status IN (SELECT value FROM json_each(?1))",
+        [wanted],
+    )?;
+    Ok(Page { items, total: total.unwrap_or(0).unsigned_abs(), damaged })
+}
+
+pub(super) fn standings(connection: &Connection, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
+    let admission = Admission::new(limits(connection)?, usage(connection)?);
+    jobs.iter().map(|&job| standing(connection, &admission, job)).collect()
+}
+
+fn standing(
+    connection: &Connection,
+    admission: &Admission,
+    job: JobId,
+) -> Result<Option<Standing>> {
+    let position: Option<i64> = value(
+        connection,
+        "SELECT (SELECT COUNT(*) FROM queue_entries p WHERE p.status = 'pending' \
+         AND p.not_before IS NULL AND p.held IS NULL \
+         AND (p.deadline, p.entry_id) <= (q.deadline, q.entry_id)) \
+         FROM queue_entries q WHERE q.job_id = ?1 AND q.status = 'pending' \
+         AND q.not_before IS NULL AND q.held IS NULL",
+        [job.to_string()],
+    )?;
+    let Some(position) = position else { return Ok(None) };
+    let Some(record) = find(connection, job)? else { return Ok(None) };
+    let held_by = admission.held_by(&record.job().owner, record.job().job_type);
+    Ok(Some(Standing { position: position.unsigned_abs(), held_by }))
+}
+
+pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
+    let counted: Vec<(QueueStatus, u64)> =
+        all(connection, "SELECT status, entries FROM queue_counts WHERE entries > 0", [], |row| {
+            let mut columns = Columns::new(row, "queue_counts");
+            Ok((columns.word("status")?, columns.number("entries")?))
+        })?;
+    let users: Vec<(UserId, u64)> = all(
+        connection,
+        "SELECT user_id, COUNT(*) FROM queue_entries \
+         WHERE status IN ('blocked', 'pending', 'ready', 'running') GROUP BY user_id",
+        [],
+        |row| {
+            let mut columns = Columns::new(row, "queue_entries");
+            Ok((columns.text("user_id", UserId::new)?, columns.number("count")?))
+        },
+    )?;
+    let waited = all(
+        connection,
+        "SELECT COALESCE(SUM(waited), 0), COUNT(*) FROM ( \
+         SELECT started_at - queued_at AS waited FROM queue_entries \
+         WHERE started_at IS NOT NULL ORDER BY started_at DESC, entry_id DESC LIMIT 100)",
+        [],
+        |row| {
+            let mut columns = Columns::new(row, "queue_entries");
+            let total = SignedDuration::from_millis(columns.plain("waited")?);
+            Ok(QueueStats::mean_wait(total, columns.number("claims")?))
+        },
+    )?;
+    let oldest = "SELECT MIN(waits_since) FROM queue_entries \
+                  WHERE status = 'pending' AND not_before IS NULL AND held IS NULL";
+    Ok(QueueStats {
+        by_status: counted.into_iter().collect(),
+        by_user: users.into_iter().collect::<BTreeMap<_, _>>(),
+        avg_wait_seconds: waited.into_iter().next().flatten(),
+        oldest_claimable_at: time_of(connection, oldest, [])?,
+        limits: limits(connection)?,
+    })
+}
+
+/// When the next delayed job is due, or the next lease of a job of these providers that is not in
+/// flight; both lists are JSON arrays.
+pub(super) fn next_due(
+    connection: &Connection,
+    served: &str,
+    in_flight: &str,
+) -> Result<Option<Timestamp>> {
+    let sql = "SELECT MIN(due) FROM ( \
+               SELECT MIN(not_before) AS due FROM queue_entries \
+               WHERE status = 'pending' AND not_before IS NOT NULL AND held IS NULL \
+               UNION ALL \
+               SELECT MIN(lease_until) FROM queue_entries \
+               WHERE status = 'ready' AND held IS NULL \
+               AND provider IN (SELECT value FROM json_each(?1)) \
+               AND job_id NOT IN (SELECT value FROM json_each(?2)))";
+    time_of(connection, sql, [served, in_flight])
+}
+
+fn time_of(connection: &Connection, sql: &str, bound: impl Params) -> Result<Option<Timestamp>> {
+    let read = |row: &Row<'_>| Columns::new(row, "queue_entries").time_or_null("time");
+    Ok(all(connection, sql, bound, read)?.pop().flatten())
+}

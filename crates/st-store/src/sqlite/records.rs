@@ -1,0 +1,75 @@
+//! Job records as rows: loading them, taking a step, and storing what came of it.
+
+mod decode;
+mod encode;
+
+use rusqlite::{Connection, Params};
+
+use super::damage::refuse_many;
+use super::query::{all, readable};
+use super::writer::Tx;
+use crate::error::{Error, Result};
+use crate::model::{DamagedRow, JobId, JobRecord};
+
+pub(super) use decode::record;
+pub(super) use encode::{insert, save};
+
+/// A query for whole records: the columns in the order in which [`record`] reads them.
+macro_rules! select_records {
+    ($rest:literal) => {
+        concat!(
+            "SELECT j.job_id, j.job_type, j.provider, j.status, j.config_name, j.user_id, \
+             j.team_id, j.org_id, j.correlation_id, j.created_at, j.started_at, j.completed_at, \
+             j.cost_usd, j.hardware_type, j.error_message, j.output_url, j.provider_job_id, \
+             j.provider_account, j.metadata, \
+             q.entry_id, q.status, q.priority, q.priority_override, q.queued_at, q.run_after, \
+             q.waits_since, q.epoch, q.started_at, q.completed_at, q.estimated_cost, q.attempt, \
+             q.failed_attempts, q.max_attempts, q.reclaims, q.panics, q.suspect_since, \
+             q.error_message, q.token, \
+             q.not_before, q.not_before_kind, q.claimed_at, q.claim_provider_time, \
+             q.claim_account, q.claim_guarantee, q.claim_may_arrive_ms, q.claim_origin, \
+             q.lease_holder, q.lease_until, q.cancel_requested_at, \
+             q.cancel_actor, q.cancel_actor_name, \
+             a.approval_id, a.rule_id, a.status, a.reason, a.required_role, a.created_at, \
+             a.expires_at, a.ttl_ms, a.reviewed_by, a.settled_at, a.review_notes \
+             FROM jobs j JOIN queue_entries q ON q.job_id = j.job_id \
+             LEFT JOIN approvals a ON a.job_id = j.job_id ",
+            $rest
+        )
+    };
+}
+pub(super) use select_records;
+
+/// The records of a list, and the rows in it that cannot be decoded.
+pub(super) fn list(
+    connection: &Connection,
+    sql: &str,
+    bound: impl Params,
+) -> Result<(Vec<JobRecord>, Vec<DamagedRow>)> {
+    let (records, damaged) = readable(connection, sql, bound, record)?;
+    refuse_many(&damaged)?;
+    Ok((records, damaged))
+}
+
+/// The job, if there is one.
+pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<JobRecord>> {
+    let found = all(connection, select_records!("WHERE j.job_id = ?1"), [id.to_string()], record)?;
+    Ok(found.into_iter().next())
+}
+
+/// The job, which must exist.
+pub(super) fn load(connection: &Connection, id: JobId) -> Result<JobRecord> {
+    find(connection, id)?.ok_or_else(|| Error::NotFound { what: "job", id: id.to_string() })
+}
+
+/// Loads a job, takes one step and stores it; a refused step stores nothing.
+pub(super) fn step<T>(
+    tx: &Tx<'_>,
+    id: JobId,
+    take: impl FnOnce(&mut JobRecord) -> Result<T>,
+) -> Result<(T, JobRecord)> {
+    let mut record = load(tx.connection, id)?;
+    let outcome = take(&mut record)?;
+    save(tx.connection, &mut record)?;
+    Ok((outcome, record))
+}

@@ -1,0 +1,200 @@
+//! Strays and rechecks in SQLite.
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use rusqlite::{Row, params};
+
+use super::SqliteStore;
+use super::damage::refuse_many;
+use super::query::{Columns, all, change, readable, value};
+use super::queue::{record_sighting, remove_stray};
+use super::writer::{Lane, Tx};
+use crate::error::{Error, Result};
+use crate::model::{
+    AccountId, Actor, MAX_RECHECK, Marker, OrgId, Owner, ProviderJobId, ProviderName, Recheck,
+    Sighting, SightingOutcome, Stray, StrayOutcome, TeamId, UserId, after,
+};
+use crate::repo::{RecheckOutcome, StrayRepo, UnsettledCounts};
+
+/// A recheck whose list was not complete is repeated after this time.
+const INCOMPLETE_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+
+#[async_trait]
+impl StrayRepo for SqliteStore {
+    async fn record_sightings(
+        &self,
+        actor: &Actor,
+        sightings: Vec<Sighting>,
+    ) -> Result<Vec<Result<SightingOutcome>>> {
+        let actor = actor.clone();
+        self.writer
+            .write(Lane::Worker, "record sightings", move |tx| {
+                let mut results = Vec::with_capacity(sightings.len());
+                for sighting in &sightings {
+                    match record_sighting(tx, &actor, sighting) {
+                        Err(error @ (Error::Refused(_) | Error::Damaged(_))) => {
+                            results.push(Err(error));
+                        }
+                        Err(error) => return Err(error),
+                        Ok(outcome) => results.push(Ok(outcome)),
+                    }
+                }
+                Ok(results)
+            })
+            .await
+    }
+
+    async fn due_strays(&self, provider: &ProviderName, max: u32) -> Result<Vec<Stray>> {
+        let (provider, now) = (provider.clone(), self.clock.now());
+        self.readers
+            .point("list strays", move |connection| {
+                let (strays, damaged) = readable(
+                    connection,
+                    "SELECT provider_job_id, provider, account, job_id, attempt, user_id, \
+                     team_id, org_id, job_type, found_at, cancel_attempts, next_cancel_at \
+                     FROM strays WHERE provider = ?1 AND next_cancel_at <= ?2 \
+                     ORDER BY next_cancel_at, provider_job_id LIMIT ?3",
+                    params![provider.as_str(), now.as_millisecond(), max],
+                    stray,
+                )?;
+                refuse_many(&damaged)?;
+                Ok(strays)
+            })
+            .await
+    }
+
+    async fn settle_stray(
+        &self,
+        provider: &ProviderName,
+        id: &ProviderJobId,
+        outcome: StrayOutcome,
+    ) -> Result<()> {
+        let (provider, id) = (provider.clone(), id.clone());
+        self.writer
+            .write(Lane::Worker, "settle a stray", move |tx| match outcome {
+                StrayOutcome::Ended => remove_stray(tx.connection, &provider, &id).map(drop),
+                StrayOutcome::Retry { after: wait } => {
+                    let next = after(tx.now, wait.min(MAX_RECHECK));
+                    change(
+                        tx.connection,
+                        "settle a stray",
+                        "UPDATE strays SET cancel_attempts = cancel_attempts + 1, \
+                         next_cancel_at = ?3 WHERE provider = ?1 AND provider_job_id = ?2",
+                        params![provider.as_str(), id.as_str(), next.as_millisecond()],
+                    )
+                    .map(drop)
+                }
+            })
+            .await
+    }
+
+    async fn due_rechecks(&self, provider: &ProviderName, max: u32) -> Result<Vec<Recheck>> {
+        let (provider, now) = (provider.clone(), self.clock.now());
+        self.readers
+            .point("list rechecks", move |connection| {
+                let (rechecks, damaged) = readable(
+                    connection,
+                    "SELECT job_id, attempt, provider, account, claimed_at, provider_time, \
+                     ended_at, done, due_at FROM rechecks WHERE provider = ?1 AND due_at <= ?2 \
+                     ORDER BY due_at, job_id, attempt LIMIT ?3",
+                    params![provider.as_str(), now.as_millisecond(), max],
+                    recheck,
+                )?;
+                refuse_many(&damaged)?;
+                Ok(rechecks)
+            })
+            .await
+    }
+
+    async fn settle_rechecks(&self, outcomes: Vec<RecheckOutcome>) -> Result<()> {
+        self.writer
+            .write(Lane::Worker, "settle rechecks", move |tx| {
+                outcomes.iter().try_for_each(|outcome| settle_recheck(tx, outcome))
+            })
+            .await
+    }
+
+    async fn unsettled(&self) -> Result<UnsettledCounts> {
+        self.readers
+            .point("count what is unsettled", |connection| {
+                let count = |sql| -> Result<u64> {
+                    let rows: Option<i64> = value(connection, sql, [])?;
+                    Ok(rows.unwrap_or(0).unsigned_abs())
+                };
+                Ok(UnsettledCounts {
+                    strays: count("SELECT COUNT(*) FROM strays")?,
+                    rechecks: count("SELECT COUNT(*) FROM rechecks")?,
+                    damaged: count("SELECT COUNT(*) FROM queue_entries WHERE held IS NOT NULL")?,
+                })
+            })
+            .await
+    }
+}
+
+fn stray(row: &Row<'_>) -> Result<Stray> {
+    let mut columns = Columns::new(row, "strays");
+    let provider_job_id = columns.text("provider_job_id", ProviderJobId::new)?;
+    let provider = columns.text("provider", ProviderName::new)?;
+    let account = columns.text_or_null("account", AccountId::new)?;
+    let marker = Marker { job: columns.word("job_id")?, attempt: columns.number("attempt")? };
+    let user = columns.text_or_null("user_id", UserId::new)?;
+    let team = columns.text_or_null("team_id", TeamId::new)?;
+    let org = columns.text_or_null("org_id", OrgId::new)?;
+    Ok(Stray {
+        provider,
+        provider_job_id,
+        account,
+        marker,
+        owner: user.map(|user| Owner { user, team, org }),
+        job_type: columns.word("job_type")?,
+        found_at: columns.time("found_at")?,
+        cancel_attempts: columns.number("cancel_attempts")?,
+        next_cancel_at: columns.time("next_cancel_at")?,
+    })
+}
+
+fn recheck(row: &Row<'_>) -> Result<Recheck> {
+    let mut columns = Columns::new(row, "rechecks");
+    Ok(Recheck {
+        marker: Marker { job: columns.word("job_id")?, attempt: columns.number("attempt")? },
+        provider: columns.text("provider", ProviderName::new)?,
+        account: columns.text_or_null("account", AccountId::new)?,
+        claimed_at: columns.time("claimed_at")?,
+        provider_time: columns.time_or_null("provider_time")?,
+        ended_at: columns.time("ended_at")?,
+        done: columns.number("done")?,
+        due_at: columns.time("due_at")?,
+    })
+}
+
+fn settle_recheck(tx: &Tx<'_>, outcome: &RecheckOutcome) -> Result<()> {
+    let (job, attempt) = (outcome.marker.job.to_string(), outcome.marker.attempt);
+    let found = all(
+        tx.connection,
+        "SELECT job_id, attempt, provider, account, claimed_at, provider_time, ended_at, done, \
+         due_at FROM rechecks WHERE job_id = ?1 AND attempt = ?2",
+        params![job, attempt],
+        recheck,
+    )?;
+    let Some(recheck) = found.into_iter().next() else { return Ok(()) };
+    let next = if outcome.complete {
+        recheck.next()
+    } else {
+        Some(Recheck { due_at: after(tx.now, INCOMPLETE_AGAIN), ..recheck })
+    };
+    match next {
+        Some(next) => change(
+            tx.connection,
+            "schedule a recheck",
+            "UPDATE rechecks SET done = ?3, due_at = ?4 WHERE job_id = ?1 AND attempt = ?2",
+            params![job, attempt, next.done, next.due_at.as_millisecond()],
+        ),
+        None => change(
+            tx.connection,
+            "forget a recheck",
+            "DELETE FROM rechecks WHERE job_id = ?1 AND attempt = ?2",
+            params![job, attempt],
+        ),
+    }
+    .map(drop)
+}

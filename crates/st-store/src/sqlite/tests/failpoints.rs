@@ -1,0 +1,107 @@
+//! Every step of a write fails in every way: what is acknowledged is stored, what is refused is not.
+
+use crate::repo::StoreStatus as _;
+use std::fs;
+use std::io::Write;
+
+use super::*;
+use crate::failpoint::{FailPoint, Failure, arm, disarm, hits};
+
+const FAILURES: [Failure; 3] = [Failure::Error, Failure::Panic, Failure::Abort];
+
+fn notes(folder: &Path) -> PathBuf {
+    folder.join("notes")
+}
+
+fn note(folder: &Path, name: &str, result: &Result<()>) {
+    let said = match result {
+        Ok(()) => "stored",
+        Err(Error::OutcomeUnknown { .. }) => "unknown",
+        Err(_) => "refused",
+    };
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(notes(folder)).unwrap();
+    writeln!(file, "{name} {said}").unwrap();
+}
+
+/// In the child: three writes share a commit in which one step fails.
+pub(super) async fn scene(path: &Path, number: usize) {
+    let folder = path.parent().unwrap();
+    let (point, failure) = (FailPoint::ALL[number / 3], FAILURES[number % 3]);
+    let config = SqliteConfig { probe_period: Duration::from_mins(10), ..quick(path) };
+    let store = Arc::new(SqliteStore::open(config).await.unwrap());
+    store.prepare().await;
+    note(folder, "before", &store.put("before").await);
+    // Enough that the log is copied into the database.
+    let bytes = if point == FailPoint::Checkpoint { 2_000_000 } else { 10 };
+    let (go, gate) = store.occupy().await;
+    let tasks: Vec<_> = ["one", "two", "three"]
+        .map(|name| (name, store.spawn(Lane::Worker, "put", move |tx| insert(tx, name, bytes))))
+        .into_iter()
+        .collect();
+    store.until_waiting(3).await;
+    // The gate passes these on its way out; it writes nothing, and has begun already.
+    let gate_passes = matches!(
+        point,
+        FailPoint::Release
+            | FailPoint::BeforeCommit
+            | FailPoint::AfterCommit
+            | FailPoint::BeforeAnswer
+    );
+    arm(point, if gate_passes { 2 } else { 1 }, failure);
+    go.send(()).unwrap();
+    gate.await.unwrap().unwrap();
+    for (name, task) in tasks {
+        note(folder, name, &task.await.unwrap());
+    }
+    let mut after = store.put("after").await;
+    while after.as_ref().is_err_and(Error::is_transient) {
+        store.until_health(|health| health.writable.is_ok()).await;
+        after = store.put("after").await;
+    }
+    note(folder, "after", &after);
+    assert!(hits(point) > 0, "{point:?}");
+    disarm();
+    store.close().await.unwrap();
+    fs::write(folder.join("closed"), "").unwrap();
+}
+
+async fn every_point(failure: usize) {
+    for number in 0..FailPoint::ALL.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let scene = format!("failpoint {}", number * 3 + failure);
+        let output = child::command(&scene, dir.path()).output().unwrap();
+        let point = FailPoint::ALL[number];
+        let notes = fs::read_to_string(notes(dir.path())).unwrap();
+        let died = FAILURES[failure] == Failure::Abort;
+        let closed = dir.path().join("closed").exists();
+        assert_eq!(closed, !died, "{point:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let store = open(&dir.path().join("cloud.db")).await.unwrap();
+        assert_eq!(store.life().epoch, crate::Epoch(1), "{point:?}");
+        let stored = store.names().await;
+        for (name, said) in notes.lines().filter_map(|line| line.split_once(' ')) {
+            let is_stored = stored.iter().any(|known| known == name);
+            match said {
+                "stored" => assert!(is_stored, "{point:?}: {name} was acknowledged"),
+                "refused" => assert!(!is_stored, "{point:?}: {name} was refused"),
+                _ => {}
+            }
+        }
+        assert!(died || notes.contains("after stored"), "{point:?}: {notes}");
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_step_may_fail() {
+    every_point(0).await;
+}
+
+#[tokio::test]
+async fn every_step_may_panic() {
+    every_point(1).await;
+}
+
+#[tokio::test]
+async fn the_process_may_end_at_every_step() {
+    every_point(2).await;
+}

@@ -1,0 +1,187 @@
+//! One transaction for a batch of operations, and what has become of it.
+//!
+//! SQLite may roll the whole transaction back in the middle of an operation: when the disk is full
+//! or fails, when memory runs out, when it is interrupted. After that it works in autocommit mode,
+//! where a savepoint is a transaction of its own. Whoever does not notice stores what he reports as
+//! failed, and reports as stored what is lost. So the transaction is checked after every step.
+
+use rusqlite::{Connection, ErrorCode, Row};
+
+use super::operation::{Ran, Tx, Waiting};
+use crate::clock::StoreClock;
+use crate::error::{Error, Result};
+use crate::failpoint::{FailPoint, hit};
+use crate::model::{Epoch, EventId};
+use crate::sqlite::place::{Place, Presence};
+use crate::sqlite::{events, failed};
+
+/// What has become of a transaction.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// It is on disk.
+    Committed {
+        /// The newest event.
+        last_event: EventId,
+        /// Whether it changed anything, so that the disk was really written.
+        wrote: bool,
+    },
+    /// It could not begin, because another program has the database locked.
+    Locked,
+    /// It could not begin.
+    NotBegun(Error),
+    /// It was lost in the operation at this index; nothing of it is stored.
+    Lost { culprit: usize, error: Error },
+    /// It was rolled back, because a file is no longer at its path.
+    Detached(Presence),
+    /// The commit was refused; nothing of it is stored.
+    Refused(Error),
+    /// The commit failed, and whether it is stored is unknown.
+    Unknown(Error),
+}
+
+/// What an attempt needs besides the connection.
+pub(super) struct Surroundings<'s> {
+    pub(super) place: &'s Place,
+    pub(super) clock: &'s StoreClock,
+    pub(super) epoch: Epoch,
+}
+
+/// Runs the operations in one transaction, each in a savepoint.
+pub(super) fn attempt(
+    connection: &Connection,
+    around: &Surroundings<'_>,
+    batch: &mut [Waiting],
+) -> Attempt {
+    if let Err(error) = begin(connection) {
+        return if matches!(error, Error::Busy) {
+            Attempt::Locked
+        } else {
+            Attempt::NotBegun(error)
+        };
+    }
+    let changes = connection.total_changes();
+    for (culprit, waiting) in batch.iter_mut().enumerate() {
+        if let Err(error) = in_savepoint(connection, around, waiting) {
+            return undone(connection, Attempt::Lost { culprit, error });
+        }
+    }
+    let presence = around.place.presence();
+    if presence != Presence::Here {
+        return undone(connection, Attempt::Detached(presence));
+    }
+    let last_event = match events::last_id(connection) {
+        Ok(last_event) => last_event,
+        Err(error) => return undone(connection, Attempt::Refused(error)),
+    };
+    let wrote = connection.total_changes() != changes;
+    commit(connection, Attempt::Committed { last_event, wrote })
+}
+
+fn begin(connection: &Connection) -> Result<()> {
+    hit(FailPoint::Begin)?;
+    if !connection.is_autocommit() {
+        // An earlier failure left it open.
+        execute(connection, "ROLLBACK", "roll a transaction back")?;
+    }
+    execute(connection, "BEGIN IMMEDIATE", "begin a transaction")
+}
+
+/// Runs one operation. An error means that the transaction is lost; what an operation itself fails
+/// with is undone here and stays with the operation.
+fn in_savepoint(
+    connection: &Connection,
+    around: &Surroundings<'_>,
+    waiting: &mut Waiting,
+) -> Result<()> {
+    waiting.ran = None;
+    hit(FailPoint::Savepoint)?;
+    execute(connection, "SAVEPOINT operation", "set a savepoint")?;
+    still_open(connection)?;
+    let tx = Tx {
+        connection,
+        now: around.clock.now(),
+        epoch: around.epoch,
+        clock_confirmed: around.clock.is_confirmed(),
+    };
+    let ran = waiting.operation.run(&tx);
+    waiting.ran = Some(ran);
+    still_open(connection)?;
+    hit(FailPoint::Release)?;
+    if ran != Ran::Keep {
+        execute(connection, "ROLLBACK TO operation", "undo an operation")?;
+        still_open(connection)?;
+    }
+    execute(connection, "RELEASE operation", "release a savepoint")?;
+    still_open(connection)
+}
+
+/// Fails when SQLite has rolled the transaction back.
+fn still_open(connection: &Connection) -> Result<()> {
+    if connection.is_autocommit() {
+        let source = "SQLite rolled the transaction back".into();
+        return Err(Error::Database { operation: "continue a transaction", source });
+    }
+    Ok(())
+}
+
+fn commit(connection: &Connection, committed: Attempt) -> Attempt {
+    if let Err(error) = hit(FailPoint::BeforeCommit) {
+        return undone(connection, Attempt::Refused(error));
+    }
+    match execute(connection, "COMMIT", "commit") {
+        Ok(()) if connection.is_autocommit() => match hit(FailPoint::AfterCommit) {
+            Ok(()) => committed,
+            Err(error) => Attempt::Unknown(error),
+        },
+        Ok(()) => undone(connection, Attempt::Unknown(not_over())),
+        // SQLite refuses before it writes anything, and leaves the transaction open.
+        Err(error) if !connection.is_autocommit() => undone(connection, Attempt::Refused(error)),
+        // It has begun to write. The log may hold the commit, or not, or on another sector only.
+        Err(error) => Attempt::Unknown(error),
+    }
+}
+
+fn not_over() -> Error {
+    Error::Database { operation: "commit", source: "the transaction is still open".into() }
+}
+
+/// Makes sure that nothing of the transaction stays.
+fn undone(connection: &Connection, attempt: Attempt) -> Attempt {
+    if connection.is_autocommit() {
+        return attempt;
+    }
+    match execute(connection, "ROLLBACK", "roll a transaction back") {
+        Ok(()) => attempt,
+        Err(_) if connection.is_autocommit() => attempt,
+        Err(error) => Attempt::Unknown(error),
+    }
+}
+
+pub(super) fn execute(
+    connection: &Connection,
+    sql: &'static str,
+    operation: &'static str,
+) -> Result<()> {
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute([]))
+        .map(drop)
+        .map_err(failed(operation))
+}
+
+/// Copies the write-ahead log into the database; the result is whether that is all of it.
+/// `Err(Busy)`: another program uses the log.
+pub(super) fn checkpoint(connection: &Connection, mode: &'static str) -> Result<bool> {
+    hit(FailPoint::Checkpoint)?;
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let (busy, pages, copied): (bool, i64, i64) = connection
+        .query_row(mode, [], read)
+        .map_err(failed("copy the write-ahead log into the database"))?;
+    if busy { Err(Error::Busy) } else { Ok(pages == copied) }
+}
+
+/// Whether another program has the database locked.
+pub(in crate::sqlite) fn is_locked(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}

@@ -1,0 +1,121 @@
+//! One thing to be written, whatever its result is.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::Lane;
+use crate::error::{Error, Result};
+use crate::model::Epoch;
+
+/// What an operation works with.
+pub(in crate::sqlite) struct Tx<'c> {
+    pub(in crate::sqlite) connection: &'c Connection,
+    /// The store's time.
+    pub(in crate::sqlite) now: Timestamp,
+    pub(in crate::sqlite) epoch: Epoch,
+    /// Whether the clock may be relied on for what cannot be undone.
+    pub(in crate::sqlite) clock_confirmed: bool,
+}
+
+/// What a run of an operation has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ran {
+    /// It succeeded; what it wrote is to be kept.
+    Keep,
+    /// It failed; what it wrote is to be undone.
+    Undo,
+    /// It failed because another program had something locked.
+    Busy,
+}
+
+/// An operation that waits, and later its result.
+pub(super) trait Operation: Send {
+    /// Runs it. It may run again, when what it wrote was lost together with its transaction.
+    fn run(&mut self, tx: &Tx<'_>) -> Ran;
+
+    /// Gives the caller what the last run returned, or the error that came instead.
+    fn answer(self: Box<Self>, instead: Option<Error>);
+
+    fn what(&self) -> &'static str;
+}
+
+/// An operation in its lane.
+pub(super) struct Waiting {
+    pub(super) lane: Lane,
+    pub(super) operation: Box<dyn Operation>,
+    /// What it has come to in this attempt, once it ran.
+    pub(super) ran: Option<Ran>,
+}
+
+impl Waiting {
+    pub(super) fn new(lane: Lane, operation: Box<dyn Operation>) -> Self {
+        Self { lane, operation, ran: None }
+    }
+
+    /// Whether this waits until another program lets go of the database.
+    pub(super) fn must_wait(&self) -> bool {
+        self.lane == Lane::Worker && self.ran == Some(Ran::Busy)
+    }
+
+    pub(super) fn answer(self, instead: Option<Error>) {
+        self.operation.answer(instead);
+    }
+}
+
+pub(super) struct Task<T, F> {
+    what: &'static str,
+    run: F,
+    result: Option<Result<T>>,
+    caller: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Task<T, F>
+where
+    T: Send + 'static,
+    F: Fn(&Tx<'_>) -> Result<T> + Send + 'static,
+{
+    /// The operation and where its result arrives. When that is closed without a result, the
+    /// outcome is unknown.
+    pub(super) fn with_caller(
+        what: &'static str,
+        run: F,
+    ) -> (Box<dyn Operation>, oneshot::Receiver<Result<T>>) {
+        let (caller, result) = oneshot::channel();
+        (Box::new(Self { what, run, result: None, caller }), result)
+    }
+}
+
+impl<T, F> Operation for Task<T, F>
+where
+    T: Send + 'static,
+    F: Fn(&Tx<'_>) -> Result<T> + Send + 'static,
+{
+    fn run(&mut self, tx: &Tx<'_>) -> Ran {
+        let result = catch_unwind(AssertUnwindSafe(|| (self.run)(tx))).unwrap_or_else(|_panic| {
+            Err(Error::Database { operation: self.what, source: "it panicked".into() })
+        });
+        let ran = match &result {
+            Ok(_) => Ran::Keep,
+            Err(Error::Busy) => Ran::Busy,
+            Err(_) => Ran::Undo,
+        };
+        self.result = Some(result);
+        ran
+    }
+
+    fn answer(self: Box<Self>, instead: Option<Error>) {
+        let result = match instead {
+            Some(error) => Err(error),
+            None => self.result.unwrap_or(Err(Error::Closed)),
+        };
+        // The caller may have gone away meanwhile; what was written stays written.
+        drop(self.caller.send(result));
+    }
+
+    fn what(&self) -> &'static str {
+        self.what
+    }
+}

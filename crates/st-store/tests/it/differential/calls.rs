@@ -1,0 +1,164 @@
+//! The arguments of the calls that the random steps make.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use st_store::{
+    AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Idempotency, JobId, JobRecord, JobRef,
+    JobStatus, JobType, LimitsPatch, Marker, NewJob, OrgId, Outcome, Priority, ProviderName,
+    ProviderSettingsPatch, ProviderStatus, QueueFilter, QueueStatus, SettingChange, Settlement,
+    Sighting, StrayOutcome, TeamId,
+};
+use st_testkit::suite::{
+    Shared, claiming, everything, holder, id, job, number, provider_job, serving,
+};
+
+use super::steps::{OutcomeKind, Pick, Report, Seen, Settle, Submit};
+
+pub(super) fn provider(other: bool) -> ProviderName {
+    ProviderName::new(if other { "other" } else { "fake" })
+}
+
+pub(super) fn options(holder_number: u8, max: u8, both: bool) -> ClaimOptions {
+    let providers: &[&str] = if both { &["fake", "other"] } else { &["fake"] };
+    let serving = providers.iter().map(|&name| {
+        let mut serving = serving(name);
+        if name == "other" {
+            serving.guarantee = AtMostOnce::HeldSubmission;
+        }
+        serving
+    });
+    let serving = serving.collect();
+    ClaimOptions { holder: holder(holder_number), serving, ..claiming(u32::from(max)) }
+}
+
+/// The jobs whose bit is set.
+pub(super) fn in_flight(bits: u16) -> BTreeSet<JobId> {
+    (0..16_u8).filter(|number| bits & (1 << number) != 0).map(id).collect()
+}
+
+/// A submission at `now`; `next` is the number of the next new job.
+pub(super) fn new_job(submit: &Submit, next: u8, now: Timestamp) -> NewJob {
+    let mut new = job(submit.again.unwrap_or(next), &format!("user-{}", submit.user));
+    new.owner.team = submit.team.then(|| TeamId::new("team"));
+    new.owner.org = submit.org.then(|| OrgId::new("org"));
+    new.job_type = if submit.local { JobType::Local } else { JobType::Cloud };
+    new.provider = provider(submit.other_provider);
+    new.priority_override = Priority::new(i64::from(submit.priority)).ok();
+    new.max_attempts = u32::from(submit.max_attempts);
+    new.estimated_cost = if submit.expensive { 100.0 } else { 1.0 };
+    new.run_after = Some(now + SignedDuration::from_secs(i64::from(submit.delay) * 600));
+    new.approval_ttl = SignedDuration::from_secs(3600);
+    new.idempotency = submit.key.map(|key| {
+        let digest = submit.expensive.to_string();
+        Idempotency { key: format!("key-{key}"), digest }
+    });
+    new
+}
+
+pub(super) fn limits(global: u8, per_user: Option<u8>, fair_share: Option<bool>) -> LimitsPatch {
+    let (global, per_user) = (Some(u32::from(global)), per_user.map(u32::from));
+    LimitsPatch { global, per_user, fair_share, ..LimitsPatch::default() }
+}
+
+pub(super) fn setting(value: Option<u8>) -> ProviderSettingsPatch {
+    let version_override = match value {
+        Some(value) => SettingChange::Set(value.to_string()),
+        None => SettingChange::Clear,
+    };
+    ProviderSettingsPatch { version_override, ..ProviderSettingsPatch::default() }
+}
+
+pub(super) fn stray(retry_in: Option<u16>) -> StrayOutcome {
+    retry_in.map_or(StrayOutcome::Ended, |seconds| StrayOutcome::Retry {
+        after: SignedDuration::from_secs(i64::from(seconds)),
+    })
+}
+
+/// The job that a step is about, and its record where there is one.
+async fn picked(store: &Shared, pick: Pick, likely: QueueStatus) -> (JobId, Option<JobRecord>) {
+    match pick {
+        Pick::Any(number) => {
+            let found = store.find_job(&JobRef::Id(id(number))).await.unwrap();
+            (id(number), found)
+        }
+        Pick::Likely(index) => {
+            let filter = QueueFilter { status: Some(likely), include_completed: false };
+            let mut entries = store.list_entries(filter, everything()).await.unwrap().items;
+            if entries.is_empty() {
+                return (id(index % 16), None);
+            }
+            let record = entries.swap_remove(usize::from(index) % entries.len());
+            (record.id(), Some(record))
+        }
+    }
+}
+
+pub(super) async fn settlement(store: &Shared, settle: &Settle) -> Settlement {
+    let likely = match settle.kind {
+        OutcomeKind::Reported => QueueStatus::Running,
+        OutcomeKind::Submitted
+        | OutcomeKind::Held
+        | OutcomeKind::Rejected
+        | OutcomeKind::Failed
+        | OutcomeKind::NotSent
+        | OutcomeKind::Final
+        | OutcomeKind::Unresolved => QueueStatus::Ready,
+    };
+    let (job, record) = picked(store, settle.job, likely).await;
+    let mut token = record.as_ref().map_or(AttemptToken::NONE, JobRecord::token);
+    let mut attempt = record.as_ref().map_or(0, |record| record.entry().attempt);
+    if settle.stale {
+        token = AttemptToken::from_number(token.to_number() - 1);
+        attempt = attempt.saturating_sub(u32::from(settle.report.cost)).max(1);
+    }
+    let outcome = outcome(settle, record.as_ref().map_or(0, number));
+    Settlement { job, attempt, token, outcome }
+}
+
+pub(super) async fn sighting(store: &Shared, seen: &Seen) -> Sighting {
+    let (job, record) = picked(store, seen.job, QueueStatus::Ready).await;
+    let attempt = record.as_ref().map_or(1, |record| record.entry().attempt);
+    let attempt = attempt.saturating_sub(u32::from(seen.behind)).max(1);
+    let own_provider = record.as_ref().map(|record| record.job().provider.clone());
+    let provider = match own_provider {
+        Some(own) if !seen.other_provider => own,
+        Some(own) => provider(own == provider(false)),
+        None => provider(seen.other_provider),
+    };
+    let status = status(&seen.report, record.as_ref().map_or(0, number));
+    Sighting { marker: Marker { job, attempt }, provider, account: None, status }
+}
+
+/// What the provider reports of the job with this number.
+fn status(report: &Report, number: u8) -> ProviderStatus {
+    let id = provider_job(report.provider_job.unwrap_or(number));
+    let mut status = ProviderStatus::new(id, JobStatus::Queued);
+    // One more than there are: a word that is not known.
+    status.status = JobStatus::ALL.get(usize::from(report.status)).copied();
+    status.cost_usd = report.cost.then_some(2.5);
+    status
+}
+
+fn outcome(settle: &Settle, number: u8) -> Outcome {
+    let error = || "x".to_owned();
+    let retry_in = SignedDuration::from_secs(i64::from(settle.retry_in));
+    match settle.kind {
+        OutcomeKind::Submitted => Outcome::Submitted(status(&settle.report, number)),
+        OutcomeKind::Held => {
+            Outcome::Held(provider_job(settle.report.provider_job.unwrap_or(number)))
+        }
+        OutcomeKind::Rejected => Outcome::NotArrived(AttemptFailure::Rejected { error: error() }),
+        OutcomeKind::Failed => {
+            Outcome::NotArrived(AttemptFailure::Failed { error: error(), retry_in })
+        }
+        OutcomeKind::NotSent => {
+            Outcome::NotArrived(AttemptFailure::NotSent { reason: error(), retry_in })
+        }
+        OutcomeKind::Final => Outcome::NotArrived(AttemptFailure::Final { error: error() }),
+        OutcomeKind::Unresolved => {
+            Outcome::Unresolved { error: error(), panicked: settle.report.cost }
+        }
+        OutcomeKind::Reported => Outcome::Reported(status(&settle.report, number)),
+    }
+}

@@ -1,0 +1,231 @@
+//! The steps that are made at random. Jobs, provider jobs and approvals are small numbers, so that
+//! many steps meet one that exists.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each varies by itself")]
+pub(super) struct Submit {
+    pub(super) user: u8,
+    pub(super) team: bool,
+    pub(super) org: bool,
+    pub(super) local: bool,
+    pub(super) other_provider: bool,
+    pub(super) priority: u8,
+    pub(super) max_attempts: u8,
+    pub(super) expensive: bool,
+    pub(super) delay: u8,
+    pub(super) key: Option<u8>,
+    /// Under the ID of this job, which may be there.
+    pub(super) again: Option<u8>,
+}
+
+/// The job that a step is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pick {
+    /// One of those at which the step does something, if there is any.
+    Likely(u8),
+    /// The one with this number, whether it exists or not.
+    Any(u8),
+}
+
+/// What a provider reports.
+#[derive(Debug, Clone)]
+pub(super) struct Report {
+    /// The provider job with this number; `None` for the one with the job's own.
+    pub(super) provider_job: Option<u8>,
+    pub(super) status: u8,
+    pub(super) cost: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum OutcomeKind {
+    Submitted,
+    Held,
+    Rejected,
+    Failed,
+    NotSent,
+    Final,
+    Unresolved,
+    Reported,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Settle {
+    pub(super) job: Pick,
+    pub(super) stale: bool,
+    pub(super) kind: OutcomeKind,
+    pub(super) report: Report,
+    pub(super) retry_in: u16,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) job: Pick,
+    /// How far it is behind the latest attempt.
+    pub(super) behind: u8,
+    pub(super) other_provider: bool,
+    pub(super) report: Report,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// Milliseconds pass.
+    Wait(u32),
+    /// The clock is set by so many minutes.
+    SetClock(i16),
+    ConfirmClock,
+    Submit(Submit),
+    /// A rule for what costs more than so many dollars.
+    Rule(u8),
+    Limits {
+        global: u8,
+        per_user: Option<u8>,
+        fair: Option<bool>,
+    },
+    Setting {
+        other_provider: bool,
+        value: Option<u8>,
+    },
+    Claim {
+        holder: u8,
+        max: u8,
+        both: bool,
+    },
+    Reclaim {
+        holder: u8,
+        max: u8,
+        flying: u16,
+    },
+    Renew {
+        holder: u8,
+        flying: u16,
+    },
+    ExpireDead(u8),
+    Settle(Vec<Settle>),
+    Sight(Vec<Seen>),
+    Stray {
+        other_provider: bool,
+        provider_job: u8,
+        retry_in: Option<u16>,
+    },
+    Recheck {
+        job: u8,
+        attempt: u8,
+        complete: bool,
+    },
+    Cancel(u8),
+    Decide {
+        approval: u8,
+        approve: bool,
+    },
+    Expire(u8),
+}
+
+const JOBS: u8 = 10;
+
+fn rarely() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.15)
+}
+
+fn flag() -> impl Strategy<Value = bool> {
+    any::<bool>()
+}
+
+fn submit() -> impl Strategy<Value = Submit> {
+    let owner = (0..3_u8, flag(), flag());
+    let kind = (prop::bool::weighted(0.3), prop::bool::weighted(0.2), 1..4_u8);
+    let order = (0..51_u8, prop::bool::weighted(0.2), 0..3_u8);
+    let names = (prop::option::weighted(0.2, 0..3_u8), prop::option::weighted(0.1, 0..JOBS));
+    (owner, kind, order, names).prop_map(|(owner, kind, order, (key, again))| {
+        let ((user, team, org), (local, other_provider, max_attempts)) = (owner, kind);
+        let (priority, expensive, delay) = order;
+        Submit {
+            user,
+            team,
+            org,
+            local,
+            other_provider,
+            priority,
+            max_attempts,
+            expensive,
+            delay,
+            key,
+            again,
+        }
+    })
+}
+
+fn pick() -> impl Strategy<Value = Pick> {
+    prop_oneof![6 => any::<u8>().prop_map(Pick::Likely), 1 => (0..JOBS + 2).prop_map(Pick::Any)]
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    (prop::option::weighted(0.15, 0..JOBS + 4), 0..9_u8, flag())
+        .prop_map(|(provider_job, status, cost)| Report { provider_job, status, cost })
+}
+
+fn outcome_kind() -> impl Strategy<Value = OutcomeKind> {
+    prop_oneof![
+        5 => Just(OutcomeKind::Submitted),
+        2 => Just(OutcomeKind::Held),
+        1 => Just(OutcomeKind::Rejected),
+        4 => Just(OutcomeKind::Failed),
+        1 => Just(OutcomeKind::NotSent),
+        1 => Just(OutcomeKind::Final),
+        1 => Just(OutcomeKind::Unresolved),
+        4 => Just(OutcomeKind::Reported),
+    ]
+}
+
+fn settle() -> impl Strategy<Value = Settle> {
+    (pick(), rarely(), outcome_kind(), report(), 0..900_u16).prop_map(
+        |(job, stale, kind, report, retry_in)| Settle { job, stale, kind, report, retry_in },
+    )
+}
+
+fn seen() -> impl Strategy<Value = Seen> {
+    (pick(), 0..2_u8, rarely(), report()).prop_map(|(job, behind, other_provider, report)| Seen {
+        job,
+        behind,
+        other_provider,
+        report,
+    })
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (0..2_000_000_u32).prop_map(Step::Wait),
+        1 => (-4000..4000_i16).prop_map(Step::SetClock),
+        1 => Just(Step::ConfirmClock),
+        8 => submit().prop_map(Step::Submit),
+        1 => (0..100_u8).prop_map(Step::Rule),
+        1 => limits(),
+        1 => (flag(), prop::option::of(0..3_u8))
+            .prop_map(|(other_provider, value)| Step::Setting { other_provider, value }),
+        6 => (0..2_u8, 1..6_u8, prop::bool::weighted(0.7))
+            .prop_map(|(holder, max, both)| Step::Claim { holder, max, both }),
+        2 => (0..2_u8, 1..4_u8, any::<u16>())
+            .prop_map(|(holder, max, flying)| Step::Reclaim { holder, max, flying }),
+        1 => (0..2_u8, any::<u16>()).prop_map(|(holder, flying)| Step::Renew { holder, flying }),
+        1 => (0..2_u8).prop_map(Step::ExpireDead),
+        8 => vec(settle(), 1..4).prop_map(Step::Settle),
+        2 => vec(seen(), 1..4).prop_map(Step::Sight),
+        1 => (rarely(), 0..JOBS + 4, prop::option::of(0..900_u16)).prop_map(
+            |(other_provider, provider_job, retry_in)| {
+                Step::Stray { other_provider, provider_job, retry_in }
+            }
+        ),
+        1 => (0..JOBS, 1..3_u8, flag())
+            .prop_map(|(job, attempt, complete)| Step::Recheck { job, attempt, complete }),
+        1 => (0..JOBS).prop_map(Step::Cancel),
+        2 => (1..6_u8, flag()).prop_map(|(approval, approve)| Step::Decide { approval, approve }),
+        1 => (1..3_u8).prop_map(Step::Expire),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = Step> {
+    (1..9_u8, prop::option::of(1..4_u8), prop::option::of(flag()))
+        .prop_map(|(global, per_user, fair)| Step::Limits { global, per_user, fair })
+}

@@ -1,0 +1,130 @@
+//! Limits and providers' settings.
+
+use std::sync::Arc;
+
+use st_log::CorrelationId;
+use st_store::{
+    Actor, Change, Error, EventId, Limit, Limits, LimitsPatch, ProviderName, ProviderSettings,
+    ProviderSettingsPatch, SettingChange,
+};
+
+use super::{Harness, at, fake, user};
+
+/// What the events say, after who made the change.
+async fn messages(harness: &Harness) -> Vec<String> {
+    let page = harness.store.events_after(EventId(0), 1000).await.unwrap();
+    let line = |event: st_store::Event| {
+        let change = &event.event.change;
+        let message = change.message().unwrap_or_default().to_owned();
+        format!("{} {} {message}", event.event.actor, change.event_type())
+    };
+    page.events.into_iter().map(line).collect()
+}
+
+fn set(text: &str) -> SettingChange<String> {
+    SettingChange::Set(text.to_owned())
+}
+
+pub async fn limits_are_patched_without_loss(harness: &Harness) {
+    assert_eq!(harness.store.limits().await.unwrap(), Limits::default());
+    let values = [(Limit::Global, 7), (Limit::User, 3), (Limit::Team, 9), (Limit::Org, 11)];
+    let writes: Vec<_> = values
+        .into_iter()
+        .map(|(limit, value)| {
+            let store = Arc::clone(&harness.store);
+            let mut patch = LimitsPatch::default();
+            patch.set(limit, value);
+            st_log::spawn(async move { store.patch_limits(patch, &user("ann")).await })
+        })
+        .collect();
+    for write in writes {
+        write.await.unwrap().unwrap();
+    }
+    let fair = LimitsPatch { fair_share: Some(true), ..LimitsPatch::default() };
+    let limits = harness.store.patch_limits(fair, &Actor::Operator).await.unwrap();
+    let expected =
+        Limits { global: 7, per_user: 3, per_team: 9, per_org: 11, local: 1, fair_share: true };
+    assert_eq!(limits, expected);
+    assert_eq!(harness.store.limits().await.unwrap(), expected);
+    let mut messages = messages(harness).await;
+    assert_eq!(messages.pop().unwrap(), "operator limits_changed enable_fair_share to true");
+    messages.sort();
+    assert_eq!(
+        messages,
+        [
+            "user ann limits_changed max_concurrent from 5 to 7",
+            "user ann limits_changed org_max_concurrent from 20 to 11",
+            "user ann limits_changed team_max_concurrent from 10 to 9",
+            "user ann limits_changed user_max_concurrent from 2 to 3",
+        ]
+    );
+}
+
+pub async fn limits_out_of_range_are_refused(harness: &Harness) {
+    let mut bad = LimitsPatch { fair_share: Some(true), ..LimitsPatch::default() };
+    bad.set(Limit::Global, Limit::Global.largest() + 1);
+    let refused = harness.store.patch_limits(bad, &Actor::Operator).await;
+    assert!(matches!(refused, Err(Error::InvalidLimits(_))), "{refused:?}");
+    assert_eq!(harness.store.limits().await.unwrap(), Limits::default());
+    assert_eq!(messages(harness).await, [] as [String; 0]);
+}
+
+pub async fn settings_are_patched_without_loss(harness: &Harness) {
+    let store = &harness.store;
+    let mut writes = Vec::new();
+    for &name in ProviderSettings::NAMES {
+        let store = Arc::clone(store);
+        let mut patch = ProviderSettingsPatch::default();
+        assert!(patch.change(name, set(name)));
+        writes.push(st_log::spawn(async move {
+            store.patch_provider_settings(&fake(), patch, &user("ann")).await
+        }));
+    }
+    for write in writes {
+        write.await.unwrap().unwrap();
+    }
+    let settings = store.provider_settings(&fake()).await.unwrap();
+    assert!(settings.entries().all(|(name, value)| value == Some(name)), "{settings:?}");
+    let patch = ProviderSettingsPatch {
+        webhook_url: SettingChange::Clear,
+        version_override: set("v2"),
+        hardware_profile: set("hardware_profile"),
+    };
+    let patched = store.patch_provider_settings(&fake(), patch, &Actor::Operator).await.unwrap();
+    assert_eq!(
+        (patched.webhook_url.as_deref(), patched.version_override.as_deref()),
+        (None, Some("v2"))
+    );
+    assert_eq!(store.provider_settings(&fake()).await.unwrap(), patched);
+    let other = store.provider_settings(&ProviderName::new("other")).await.unwrap();
+    assert_eq!(other, ProviderSettings::default());
+    let messages = messages(harness).await;
+    assert_eq!(messages.len(), 4, "{messages:?}");
+    let last = "operator provider_changed webhook_url, version_override";
+    assert_eq!(messages.last().unwrap(), last, "only what changed");
+    let nul = ProviderSettingsPatch { webhook_url: set("a\0b"), ..Default::default() };
+    let refused = store.patch_provider_settings(&fake(), nul, &Actor::Operator).await;
+    assert!(matches!(refused, Err(Error::InvalidSetting(_))), "{refused:?}");
+}
+
+pub async fn a_patch_that_changes_nothing_has_no_event(harness: &Harness) {
+    let store = &harness.store;
+    let mut same = LimitsPatch::default();
+    same.set(Limit::Global, Limits::default().global);
+    store.patch_limits(same, &Actor::Operator).await.unwrap();
+    let clear = ProviderSettingsPatch { webhook_url: SettingChange::Clear, ..Default::default() };
+    store.patch_provider_settings(&fake(), clear, &Actor::Operator).await.unwrap();
+    assert_eq!(*store.last_event().borrow(), EventId(0));
+    // One that does has the correlation ID of its request.
+    harness.go_to(5);
+    same.set(Limit::Global, 9);
+    let id = CorrelationId::parse("c-request").unwrap();
+    let patch = st_log::InScope::with_correlation_id(
+        store.patch_limits(same, &Actor::Operator),
+        id.clone(),
+    );
+    patch.await.unwrap();
+    let event = store.events_after(EventId(0), 9).await.unwrap().events.remove(0).event;
+    assert_eq!((event.correlation_id, event.at), (id, at(5)));
+    assert!(matches!(event.change, Change::Limits { .. }));
+}

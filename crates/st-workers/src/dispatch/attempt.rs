@@ -1,0 +1,230 @@
+//! One attempt: its submission, and what every answer to it means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use st_log::Chain;
+use st_store::{
+    Actor, AttemptFailure, Caution, Error, JobRecord, JobRef, Marker, Outcome, ProviderStatus,
+    Settled, Sighting, SightingOutcome, TransitionError,
+};
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
+use tokio::time::{Instant, timeout};
+
+use super::settle::log_unsettled;
+use super::{Assignment, Dispatcher, LOG, LONGEST_CALL};
+use crate::provider::{ProviderError, Submission};
+
+/// The pause after the provider refused our credentials.
+const AFTER_UNAUTHORIZED: SignedDuration = SignedDuration::from_secs(30);
+
+/// The right to make one submission, beside others or alone.
+enum SubmitPermit<'a> {
+    Shared { _guard: RwLockReadGuard<'a, ()> },
+    Alone { _guard: RwLockWriteGuard<'a, ()> },
+}
+
+impl Assignment {
+    pub(super) fn marker(&self) -> Marker {
+        Marker { job: self.record.id(), attempt: self.attempt.number }
+    }
+
+    pub(super) fn sighting(&self, marker: Marker, status: ProviderStatus) -> Sighting {
+        Sighting {
+            marker,
+            provider: self.record.job().provider.clone(),
+            account: self.provider.account(),
+            status,
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Resolves the attempt. `unknown_since`: from when it is unknown whether the job was
+    /// submitted; `None` when it certainly was not.
+    pub(super) async fn resolve(
+        self: &Arc<Self>,
+        job: &Assignment,
+        unknown_since: Option<Instant>,
+    ) {
+        match unknown_since {
+            Some(since) => {
+                st_log::info!(logger: LOG, "Submission was interrupted, asking the provider");
+                self.reconcile(job, since, job.provider.may_arrive_for(), None).await;
+            }
+            None => self.submit(job).await,
+        }
+    }
+
+    /// Submits the job: the only call of this attempt.
+    async fn submit(self: &Arc<Self>, job: &Assignment) {
+        let submission = match self.prepare(job).await {
+            Ok(submission) => submission,
+            Err(failure) => return self.release(job, failure).await,
+        };
+        let answer = {
+            let _permit = self.submit_permit(job.caution).await;
+            // The wait for the other calls may have been long.
+            if !self.outlasts_a_call(job) {
+                return self.release(job, too_late()).await;
+            }
+            timeout(LONGEST_CALL, job.provider.submit(&submission)).await
+        };
+        let ended = Instant::now();
+        let error = match answer {
+            Ok(Ok(status)) => {
+                let settled = self.settle(job, Outcome::Submitted(status.clone())).await;
+                return self.follow_up(job, status, settled).await;
+            }
+            Ok(Err(error)) => error,
+            Err(_elapsed) => no_answer(),
+        };
+        let text = Chain(&error).to_string();
+        match error {
+            ProviderError::Transient { retry_after, .. } => {
+                let retry_in = self.pause(job, retry_after);
+                self.release(job, AttemptFailure::Failed { error: text, retry_in }).await;
+            }
+            ProviderError::Unauthorized { .. } => {
+                let retry_in = AFTER_UNAUTHORIZED;
+                self.release(job, AttemptFailure::Failed { error: text, retry_in }).await;
+            }
+            ProviderError::Permanent { .. } | ProviderError::NotFound => {
+                self.release(job, AttemptFailure::Rejected { error: text }).await;
+            }
+            ProviderError::UnknownOutcome { may_arrive_for, .. } => {
+                st_log::warning!(
+                    logger: LOG, reason = text,
+                    "Outcome of the submission is unknown, asking the provider"
+                );
+                let unresolved = Outcome::Unresolved { error: text.clone(), panicked: false };
+                if let Err(error) = self.settle(job, unresolved).await {
+                    return log_unsettled(&error);
+                }
+                let may_arrive_for = may_arrive_for.max(job.provider.may_arrive_for());
+                self.reconcile(job, ended, may_arrive_for, Some(text)).await;
+            }
+        }
+    }
+
+    async fn submit_permit(&self, caution: Caution) -> SubmitPermit<'_> {
+        match caution {
+            Caution::None => SubmitPermit::Shared { _guard: self.submits.read().await },
+            Caution::Alone { .. } | Caution::ReconcileOnly => {
+                SubmitPermit::Alone { _guard: self.submits.write().await }
+            }
+        }
+    }
+
+    /// What is to be submitted, read as late as possible; or why nothing is.
+    async fn prepare(&self, job: &Assignment) -> Result<Submission, AttemptFailure> {
+        let id = job.record.id();
+        let unreadable = |error: Error| {
+            let reason = Chain(&error).to_string();
+            if let Error::Damaged(_) = error {
+                AttemptFailure::Final { error: reason }
+            } else {
+                AttemptFailure::NotSent { reason, retry_in: self.pause(job, None) }
+            }
+        };
+        let current = self.store.find_job(&JobRef::Id(id)).await.map_err(unreadable)?;
+        if current.is_some_and(|record| record.cancel_requested()) {
+            let reason = "cancelled before it was submitted".to_owned();
+            return Err(AttemptFailure::NotSent { reason, retry_in: SignedDuration::ZERO });
+        }
+        let input = self.store.input(id).await.map_err(unreadable)?;
+        let provider = &job.record.job().provider;
+        let settings = self.store.provider_settings(provider).await.map_err(unreadable)?;
+        let hardware_type = job.record.job().hardware_type.clone();
+        Ok(Submission { marker: job.marker(), input, hardware_type, settings })
+    }
+
+    /// What is left to do once the store has decided about a submission: above all to cancel it at
+    /// the provider, when that was requested meanwhile or when the job does not need it.
+    pub(super) async fn follow_up(
+        self: &Arc<Self>,
+        job: &Assignment,
+        status: ProviderStatus,
+        settled: Result<(Settled, JobRecord), Error>,
+    ) {
+        let provider_job_id = status.provider_job_id.clone();
+        let id = provider_job_id.as_str();
+        let record = match settled {
+            Ok((Settled::Sighted(outcome), _)) => return self.log_sighted(job, id, outcome).await,
+            Ok((_, record)) => record,
+            Err(Error::Refused(refusal))
+                if !matches!(
+                    refusal,
+                    TransitionError::StaleAttempt { .. } | TransitionError::BelongsToOtherJob(_)
+                ) =>
+            {
+                let reason = refusal.to_string();
+                st_log::warning!(
+                    logger: LOG, provider_job_id = id, reason,
+                    "Submission was refused by the store, cancelling it at the provider"
+                );
+                self.record_strays(&[job.sighting(job.marker(), status)]).await;
+                return self.cancel_strays(job.provider.as_ref()).await;
+            }
+            Err(error) => return log_unsettled(&error),
+        };
+        st_log::info!(
+            logger: LOG, provider_job_id = id, status = record.status().as_str(),
+            "Job handed to {}", job.provider.name()
+        );
+        if record.cancel_requested() {
+            self.cancel_at_provider(record).await;
+        } else if job.caution == Caution::ReconcileOnly && record.status().is_active() {
+            st_log::warning!(
+                logger: LOG, provider_job_id = id,
+                "Job ends its dispatch again and again, cancelling it"
+            );
+            if let Err(error) = self.cancel(record.id(), &Actor::Scheduler).await {
+                log_unsettled(&error);
+            }
+        }
+    }
+
+    /// Records provider jobs that this job does not have, so that they are cancelled.
+    pub(super) async fn record_strays(&self, sightings: &[Sighting]) {
+        match self.record_sightings(sightings).await {
+            Ok(outcomes) => {
+                outcomes.iter().filter_map(|it| it.as_ref().err()).for_each(log_unsettled);
+            }
+            Err(error) => log_unsettled(&error),
+        }
+    }
+
+    async fn log_sighted(&self, job: &Assignment, id: &str, outcome: SightingOutcome) {
+        match outcome {
+            SightingOutcome::AlreadyAdopted | SightingOutcome::Adopted => st_log::info!(
+                logger: LOG, provider_job_id = id, "Job is at its provider by an earlier claim"
+            ),
+            SightingOutcome::Over => st_log::warning!(
+                logger: LOG, provider_job_id = id,
+                "Job ran at its provider twice, check the charges"
+            ),
+            SightingOutcome::Stray => {
+                st_log::warning!(
+                    logger: LOG, provider_job_id = id,
+                    "Job was submitted after its claim had been reclaimed, cancelling this one"
+                );
+                self.cancel_strays(job.provider.as_ref()).await;
+            }
+        }
+    }
+}
+
+fn too_late() -> AttemptFailure {
+    let reason = "the claim would have run out before the end of the call".to_owned();
+    AttemptFailure::NotSent { reason, retry_in: SignedDuration::ZERO }
+}
+
+fn no_answer() -> ProviderError {
+    ProviderError::UnknownOutcome {
+        message: format!("no answer within {} seconds", LONGEST_CALL.as_secs()),
+        may_arrive_for: Duration::from_mins(2),
+        source: None,
+    }
+}

@@ -1,0 +1,134 @@
+//! Cancelling jobs at their providers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use st_log::{Chain, InScope};
+use st_store::{
+    Actor, CancelOutcome, Error, JobId, JobRecord, JobStatus, Outcome, ProviderStatus, Settlement,
+};
+use tokio::time::{Instant, timeout};
+
+use super::settle::log_unsettled;
+use super::{Dispatcher, LOG, LONGEST_CALL, lock};
+use crate::provider::{Provider, RemoteJob};
+
+/// The pause after a cancellation that the provider did not confirm.
+const CANCEL_AGAIN: Duration = Duration::from_secs(30);
+/// How long the time of a try is kept.
+const KEPT: Duration = Duration::from_hours(1);
+
+impl Dispatcher {
+    /// Cancels a job: here when the provider never had it, else at the provider.
+    pub async fn cancel(&self, job: JobId, by: &Actor) -> Result<JobRecord, Error> {
+        let (outcome, record) = self.store.cancel_job(job, by).await?;
+        let correlation_id = record.job().correlation_id.clone();
+        let context = record.log_context();
+        let cancel = async {
+            match outcome {
+                CancelOutcome::Done => {
+                    st_log::info!(logger: LOG, "Job cancelled before it was submitted");
+                    record
+                }
+                CancelOutcome::InFlight => {
+                    st_log::info!(
+                        logger: LOG,
+                        "Job will be cancelled when the outcome of its submission is known"
+                    );
+                    record
+                }
+                CancelOutcome::AtProvider => self.cancel_at_provider(record).await,
+            }
+        };
+        Ok(cancel.in_context(context).with_correlation_id(correlation_id).await)
+    }
+
+    /// Repeats an open cancellation in the background, when it is due and not too many run already.
+    pub(crate) fn repeat_cancellation(self: &Arc<Self>, record: &JobRecord) {
+        let waits =
+            lock(&self.next_cancels).get(&record.id()).is_some_and(|at| *at > Instant::now());
+        if waits {
+            return;
+        }
+        // Without a permit it waits for the next cycle, so that a slow provider piles nothing up.
+        let this = Arc::clone(self);
+        let record = record.clone();
+        let correlation_id = record.job().correlation_id.clone();
+        let context = record.log_context();
+        if self.cancellations.available_permits() == 0 {
+            return;
+        }
+        self.schedule_cancel(record.id(), LONGEST_CALL);
+        let cancel = async move {
+            if let Ok(_permit) = this.cancellations.try_acquire() {
+                this.cancel_at_provider(record).await;
+            }
+        };
+        self.spawn_helper(cancel.in_context(context).with_correlation_id(correlation_id));
+    }
+
+    /// Asks the provider to cancel a job and stores its answer. A failure is left to the poller,
+    /// which repeats it.
+    pub(super) async fn cancel_at_provider(&self, record: JobRecord) -> JobRecord {
+        let provider = self.providers.get(&record.job().provider);
+        let (Some(provider), Some(remote)) = (provider, RemoteJob::of(&record)) else {
+            st_log::warning!(
+                logger: LOG, "Job cannot be cancelled: its provider is not configured"
+            );
+            return record;
+        };
+        self.schedule_cancel(record.id(), LONGEST_CALL);
+        let status = self.ask_to_cancel(provider.as_ref(), &remote).await;
+        self.schedule_cancel(record.id(), CANCEL_AGAIN);
+        let Some(status) = status else { return record };
+        if status.status.is_some_and(JobStatus::is_terminal) {
+            st_log::info!(logger: LOG, "Job cancelled at the provider");
+        } else {
+            st_log::info!(logger: LOG, "Cancellation requested at the provider");
+        }
+        let settlement = report(&record, status);
+        let settled = self.store.settle(&Actor::Poller, vec![settlement]).await;
+        match settled.and_then(|results| results.into_iter().next().transpose()) {
+            Ok(Some((_, settled))) => settled,
+            Ok(None) => record,
+            Err(error) => {
+                log_unsettled(&error);
+                record
+            }
+        }
+    }
+
+    async fn ask_to_cancel(
+        &self,
+        provider: &dyn Provider,
+        remote: &RemoteJob,
+    ) -> Option<ProviderStatus> {
+        let reason = match timeout(LONGEST_CALL, provider.cancel(remote)).await {
+            Ok(Ok(status)) => return Some(status),
+            Ok(Err(error)) => Chain(&error).to_string(),
+            Err(_elapsed) => format!("no answer within {} seconds", LONGEST_CALL.as_secs()),
+        };
+        st_log::warning!(
+            logger: LOG, reason,
+            "Job could not be cancelled at the provider, trying again later"
+        );
+        None
+    }
+
+    fn schedule_cancel(&self, job: JobId, wait: Duration) {
+        let now = Instant::now();
+        let mut next = lock(&self.next_cancels);
+        next.retain(|_, at| now.saturating_duration_since(*at) < KEPT);
+        next.insert(job, now + wait);
+    }
+}
+
+/// What a provider reports about a job, to be settled.
+pub(crate) fn report(record: &JobRecord, status: ProviderStatus) -> Settlement {
+    Settlement {
+        job: record.id(),
+        attempt: record.entry().attempt,
+        token: record.token(),
+        outcome: Outcome::Reported(status),
+    }
+}

@@ -1,0 +1,125 @@
+//! Storing what became of an attempt, however long the store needs.
+
+use std::time::Duration;
+
+use st_log::Chain;
+use st_store::{
+    Actor, AttemptFailure, Error, JobRecord, JobStatus, Outcome, Settled, Settlement, Sighting,
+    SightingOutcome, TransitionError,
+};
+use tokio::time::sleep;
+
+use super::{Assignment, Dispatcher, LOG, lock};
+use crate::backoff::Backoff;
+use crate::reminder::Reminder;
+
+const STORE_BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5), jitter: 0.25 };
+
+impl Dispatcher {
+    /// Settles an outcome. It is tried until the store has decided about it: what the provider said
+    /// must not get lost because the store is busy, and settling twice is harmless.
+    pub(super) async fn settle(
+        &self,
+        job: &Assignment,
+        outcome: Outcome,
+    ) -> Result<(Settled, JobRecord), Error> {
+        let settlement = Settlement {
+            job: job.record.id(),
+            attempt: job.attempt.number,
+            token: job.attempt.token,
+            outcome,
+        };
+        self.retry_until_stored(|| async {
+            let settlements = vec![settlement.clone()];
+            let settled = self.store.settle(&Actor::Scheduler, settlements).await?;
+            settled.into_iter().next().unwrap_or_else(|| Err(no_result()))
+        })
+        .await
+    }
+
+    /// Records provider jobs that carry our markers, as persistently as [`Self::settle`].
+    pub(super) async fn record_sightings(
+        &self,
+        sightings: &[Sighting],
+    ) -> Result<Vec<Result<SightingOutcome, Error>>, Error> {
+        self.retry_until_stored(|| async {
+            self.store.record_sightings(&Actor::Scheduler, sightings.to_vec()).await
+        })
+        .await
+    }
+
+    /// Repeats a call until it succeeds or no repetition can change its result.
+    async fn retry_until_stored<T, F>(&self, call: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut failing = Reminder::default();
+        let mut tries = 0_u32;
+        loop {
+            let error = match call().await {
+                Ok(done) => return Ok(done),
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => error,
+            };
+            tries = tries.saturating_add(1);
+            // A store that is merely busy is not worth a line; one that stays so is.
+            if (tries > 5 || !matches!(error, Error::Busy)) && failing.is_due() {
+                st_log::warning!(
+                    logger: LOG, reason = Chain(&error).to_string(),
+                    "Outcome of the dispatch could not be stored, trying again"
+                );
+            }
+            let draw = lock(&self.random).f64();
+            sleep(STORE_BACKOFF.delay(tries, draw)).await;
+        }
+    }
+
+    /// Releases the claim: nothing of the attempt is or will be at the provider.
+    pub(super) async fn release(&self, job: &Assignment, failure: AttemptFailure) {
+        let sent = !matches!(failure, AttemptFailure::NotSent { .. });
+        let (reason, retry_in) = match &failure {
+            AttemptFailure::Rejected { error } | AttemptFailure::Final { error } => (error, None),
+            AttemptFailure::Failed { error, retry_in }
+            | AttemptFailure::NotSent { reason: error, retry_in } => (error, Some(*retry_in)),
+        };
+        let (reason, retry_in) = (reason.clone(), retry_in.map(|it| it.as_secs_f64()));
+        match self.settle(job, Outcome::NotArrived(failure)).await {
+            Ok((Settled::Requeued, _)) if sent => st_log::warning!(
+                logger: LOG, reason, retry_in_seconds = retry_in,
+                "Submission failed, trying again"
+            ),
+            Ok((Settled::Requeued, _)) => st_log::info!(
+                logger: LOG, reason, retry_in_seconds = retry_in,
+                "Job was not submitted, it returned to the queue"
+            ),
+            Ok((Settled::Ended(JobStatus::Cancelled), _)) => {
+                st_log::info!(logger: LOG, "Job cancelled before it was submitted");
+            }
+            Ok((Settled::Ended(_), _)) => {
+                st_log::warning!(logger: LOG, reason, "Submission failed for good");
+            }
+            Ok((Settled::Changed | Settled::Unchanged | Settled::Sighted(_), _)) => {}
+            Err(error) => log_unsettled(&error),
+        }
+    }
+}
+
+/// Whether no repetition of a call can change its result.
+fn is_final(error: &Error) -> bool {
+    matches!(error, Error::Closed | Error::NotFound { .. } | Error::Refused(_) | Error::Damaged(_))
+}
+
+fn no_result() -> Error {
+    Error::Unavailable { reason: "it returned no result".to_owned() }
+}
+
+/// Logs an outcome that the store did not accept. The lease of the job runs out, and the next
+/// holder reconciles it.
+pub(super) fn log_unsettled(error: &Error) {
+    if let Error::Refused(TransitionError::StaleAttempt { .. }) = error {
+        st_log::debug!(logger: LOG, error = *error, "Job was reclaimed by another holder");
+    } else {
+        st_log::error!(logger: LOG, error = *error, "Outcome of the dispatch could not be stored");
+    }
+}

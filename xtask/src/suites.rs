@@ -11,10 +11,18 @@ use crate::step::{Failure, Tools, step};
 /// Switches the slow tests on.
 const SLOW: (&str, &str) = ("ST_SLOW", "1");
 
+/// The store's tests run apart: the failures that they plan are compiled in for them alone, so that
+/// every other test runs the product as it is shipped.
+const STORE_TESTS: [&str; 4] = ["--package", "st-store", "--features", "failpoints"];
+
 /// All tests of the workspace but the slow ones.
 pub(crate) fn fast(sh: &Shell, tools: &Tools) -> Result<(), Failure> {
     tools.need(sh, "nextest", "cargo-nextest")?;
-    step("tests", &cmd!(sh, "cargo nextest run --workspace"))?;
+    step("tests", &cmd!(sh, "cargo nextest run --workspace --exclude st-store"))?;
+    step(
+        "tests of the store, with failures on demand",
+        &cmd!(sh, "cargo nextest run {STORE_TESTS...}"),
+    )?;
     doc_tests(sh)
 }
 
@@ -38,7 +46,12 @@ pub(crate) fn everything_once(sh: &Shell, tools: &Tools) -> Result<(), Failure> 
     let (name, value) = SLOW;
     step(
         "tests, the slow ones too",
-        &cmd!(sh, "cargo nextest run --workspace --exclude xtask").env(name, value),
+        &cmd!(sh, "cargo nextest run --workspace --exclude xtask --exclude st-store")
+            .env(name, value),
+    )?;
+    step(
+        "tests of the store, with failures on demand",
+        &cmd!(sh, "cargo nextest run {STORE_TESTS...}").env(name, value),
     )?;
     doc_tests(sh)
 }

@@ -210,6 +210,7 @@ impl Error {
     }
 
     /// Separates a row that cannot be decoded from every other failure.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn into_damaged(self) -> std::result::Result<DamagedRow, Self> {
         if let Self::Damaged(row) = self { Ok(row) } else { Err(self) }
     }

@@ -10,7 +10,6 @@ mod life;
 mod readers;
 mod writer;
 
-use crate::repo::StoreStatus as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 

@@ -142,7 +142,7 @@ pub(crate) async fn run(store: &SqliteStore, report: &mut (dyn FnMut(Entry) + Se
         report(Entry::Reached(3, record.status()));
     }
     settings(store, report).await;
-    drop(store.renew(claiming(1).holder, Duration::from_secs(60), &[id(3)].into()).await);
+    drop(store.renew(claiming(1).holder, Duration::from_mins(1), &[id(3)].into()).await);
     drop(store.expire(10).await);
 }
 

@@ -3,7 +3,6 @@
 //! The test binary runs itself again: the one test here does nothing unless its environment says
 //! what to do.
 
-use crate::repo::StoreStatus as _;
 use std::process::{Command, ExitStatus};
 
 use super::*;

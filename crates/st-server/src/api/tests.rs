@@ -1,6 +1,5 @@
 //! The API on a memory store that fails as it is asked to, with providers that are never called.
 
-mod double;
 mod faults;
 mod jobs;
 mod stream;
@@ -15,13 +14,13 @@ use st_store::{
     Actor, AtMostOnce, Claim, ClaimOptions, Clock, Holder, JobStatus, Outcome, ProviderJobId,
     ProviderName, ProviderStatus, QueueRepo, Serving, Settlement, Store, SystemClock,
 };
+use st_testkit::flaky_store::FlakyStore;
 use st_testkit::provider::FakeProvider;
 use st_workers::provider::Provider;
 use st_workers::{BackgroundConfig, Providers, start_background_tasks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::double::Double;
 use super::{Api, Setup};
 use crate::listen;
 
@@ -31,7 +30,7 @@ const MAY_ARRIVE_FOR: SignedDuration = SignedDuration::from_mins(2);
 /// The API on a port of its own. The background tasks run with no provider, so nothing is claimed
 /// but by a test.
 struct Harness {
-    store: Arc<Double>,
+    store: Arc<FlakyStore>,
     url: String,
     client: reqwest::Client,
     stop: CancellationToken,
@@ -46,7 +45,7 @@ impl Drop for Harness {
 
 impl Harness {
     async fn start() -> Self {
-        let store = Arc::new(Double::default());
+        let store = Arc::new(FlakyStore::default());
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let fakes = ["alpha", "beta"].map(|name| FakeProvider::new(name) as Arc<dyn Provider>);
         let providers: Providers = fakes.into_iter().collect();
@@ -107,7 +106,7 @@ impl Harness {
             max: 10,
             lease: Duration::from_mins(1),
         };
-        self.store.inner.claim(&options).await.unwrap().claims
+        self.store.inner().claim(&options).await.unwrap().claims
     }
 
     /// Claims what waits for `provider`, and records it as being there under `id`.
@@ -120,7 +119,7 @@ impl Harness {
                 token: claim.record.token(),
                 outcome: Outcome::Submitted(status),
             };
-            let settled = self.store.inner.settle(&Actor::Scheduler, vec![settlement]).await;
+            let settled = self.store.inner().settle(&Actor::Scheduler, vec![settlement]).await;
             assert!(settled.unwrap().remove(0).is_ok(), "{id}");
         }
     }

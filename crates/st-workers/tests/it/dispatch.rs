@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use st_store::{Actor, Change, EventId, JobId, JobStatus, QueueStatus, UserId};
+use st_testkit::flaky_store::FlakyStore;
 use st_testkit::provider::SubmitFault;
 use tokio::time::Instant;
 
-use crate::support::{FlakyStore, Harness};
+use crate::support::Harness;
 
 fn on_a_flaky_store() -> (Harness, Arc<FlakyStore>) {
     let mut flaky = None;
-    let harness = Harness::start_on(|memory| Arc::clone(flaky.insert(FlakyStore::new(memory))));
+    let harness =
+        Harness::start_on(|memory| Arc::clone(flaky.insert(Arc::new(FlakyStore::new(memory)))));
     (harness, flaky.unwrap())
 }
 
@@ -144,10 +146,10 @@ async fn a_lease_is_renewed_while_its_job_is_in_flight_and_no_longer() {
 #[tokio::test(start_paused = true)]
 async fn what_the_provider_said_is_settled_however_long_the_store_is_busy() {
     let (harness, flaky) = on_a_flaky_store();
-    flaky.be_busy(50);
+    flaky.faults().busy_settlements = 50;
     let (_job, record) = harness.submit_and_run("ann").await;
     assert_eq!((record.entry().attempt, harness.provider.submits()), (1, 1));
-    flaky.be_uncertain(2);
+    flaky.faults().uncertain_settlements = 2;
     let (job, record) = harness.submit_and_run("bob").await;
     assert_eq!((record.entry().attempt, harness.provider.submits()), (1, 2));
     let words: Vec<_> = status_changes(&harness, job).await.into_iter().map(|it| it.0).collect();
@@ -290,7 +292,7 @@ async fn a_job_cancelled_during_its_submission_is_cancelled_at_the_provider_once
 #[tokio::test(start_paused = true)]
 async fn a_job_cancelled_between_its_claim_and_its_submission_is_not_submitted() {
     let (harness, flaky) = on_a_flaky_store();
-    flaky.cancel_claimed(1);
+    flaky.faults().cancelled_claims = 1;
     let job = harness.submit("ann").await;
     let record = harness.until(job, |it| it.status().is_terminal()).await;
     assert_eq!((record.status(), harness.provider.submits()), (JobStatus::Cancelled, 0));

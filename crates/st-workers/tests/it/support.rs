@@ -1,7 +1,5 @@
 //! A whole set of workers on a store in memory, a provider in memory and paused time.
 
-mod flaky_store;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -21,8 +19,6 @@ use st_workers::{
     BackgroundConfig, BackgroundTasks, Providers, Unfinished, start_background_tasks,
     stop_background_tasks,
 };
-
-pub(crate) use flaky_store::FlakyStore;
 
 /// The machine's clock on paused time, which can be set.
 #[derive(Debug, Default)]

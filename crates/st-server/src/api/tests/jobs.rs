@@ -60,7 +60,7 @@ async fn a_job_that_was_never_claimed_shows_its_first_attempt_and_its_date() {
     let body = json!({"config": {}, "run_after": "2100-01-01T00:00:00Z"});
     let (status, refused) = api.post("/api/cloud/jobs/submit?provider=alpha", body).await;
     assert_eq!((status, &refused["errors"][0]["pointer"]), (422, &json!("/run_after")));
-    let soon = st_store::StoreStatus::now(&api.store.inner) + jiff::SignedDuration::from_hours(1);
+    let soon = st_store::StoreStatus::now(api.store.inner()) + jiff::SignedDuration::from_hours(1);
     let body = json!({"config": {}, "run_after": format!("{soon:.3}")});
     let (status, _) = api.post("/api/cloud/jobs/submit?provider=alpha", body).await;
     assert_eq!(status, 200);

@@ -1,8 +1,9 @@
-//! A memory store that fails as it is asked to.
+//! A store in memory whose calls fail when a test wants them to: the faults that the callers of a
+//! store must survive and that no healthy store shows.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,43 +20,77 @@ use st_store::{
 };
 use tokio::sync::watch;
 
-/// What is to fail.
+/// What fails. Each count is of the next calls.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub struct Faults {
     /// The next submission is stored, and answered with this.
-    pub(super) submit: Option<Error>,
+    pub submit: Option<Error>,
     /// Every list of jobs is answered with this.
-    pub(super) list: Option<fn() -> Error>,
+    pub list: Option<fn() -> Error>,
     /// Rows that every list and every part of the event log reports as damaged.
-    pub(super) damaged: Vec<DamagedRow>,
-    /// Instead of the real one.
-    pub(super) health: Option<StoreHealth>,
+    pub damaged: Vec<DamagedRow>,
+    /// Replaces the real health.
+    pub health: Option<StoreHealth>,
+    /// So many settlements of the scheduler are refused because the store is busy.
+    pub busy_settlements: u32,
+    /// So many settlements of the scheduler are stored, but the caller cannot know it.
+    pub uncertain_settlements: u32,
+    /// So many claimed jobs are cancelled between their claim and their dispatch.
+    pub cancelled_claims: u32,
 }
 
+/// A store in memory in front of which calls fail.
 #[derive(Debug, Default)]
-pub(super) struct Double {
-    pub(super) inner: MemoryStore,
+pub struct FlakyStore {
+    inner: Arc<MemoryStore>,
+    /// What fails. Locked for one look or one change.
     faults: Mutex<Faults>,
-    standings: AtomicUsize,
+    standings: AtomicU32,
+    renewals: AtomicU32,
 }
 
-impl Double {
-    pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().unwrap()
+impl FlakyStore {
+    /// A store that passes every call on to `inner` until a fault is planned.
+    pub fn new(inner: Arc<MemoryStore>) -> Self {
+        Self { inner, ..Self::default() }
     }
 
-    /// How often standings were asked for.
-    pub(super) fn standings_calls(&self) -> usize {
+    /// The store behind the faults.
+    pub fn inner(&self) -> &MemoryStore {
+        &self.inner
+    }
+
+    /// The planned faults, to be changed.
+    pub fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often standings were read.
+    pub fn standings_calls(&self) -> u32 {
         self.standings.load(Ordering::SeqCst)
+    }
+
+    /// How often leases were renewed.
+    pub fn renewals(&self) -> u32 {
+        self.renewals.load(Ordering::SeqCst)
     }
 
     fn damaged(&self) -> Vec<DamagedRow> {
         self.faults().damaged.clone()
     }
+
+    /// Whether this call is one of the planned ones.
+    fn fails(&self, count: impl FnOnce(&mut Faults) -> &mut u32) -> bool {
+        let mut faults = self.faults();
+        let count = count(&mut faults);
+        let fails = *count > 0;
+        *count = count.saturating_sub(1);
+        fails
+    }
 }
 
 #[async_trait]
-impl JobRepo for Double {
+impl JobRepo for FlakyStore {
     async fn submit(&self, new: NewJob) -> Result<Submitted> {
         let submitted = self.inner.submit(new).await;
         let fault = self.faults().submit.take();
@@ -90,9 +125,15 @@ impl JobRepo for Double {
 }
 
 #[async_trait]
-impl QueueRepo for Double {
+impl QueueRepo for FlakyStore {
     async fn claim(&self, options: &ClaimOptions) -> Result<Claims> {
-        self.inner.claim(options).await
+        let claims = self.inner.claim(options).await?;
+        for claim in &claims.claims {
+            if self.fails(|faults| &mut faults.cancelled_claims) {
+                self.inner.cancel_job(claim.record.id(), &Actor::Operator).await?;
+            }
+        }
+        Ok(claims)
     }
 
     async fn reclaim(&self, options: &ClaimOptions, in_flight: &BTreeSet<JobId>) -> Result<Claims> {
@@ -105,6 +146,7 @@ impl QueueRepo for Double {
         lease: Duration,
         in_flight: &BTreeSet<JobId>,
     ) -> Result<u64> {
+        self.renewals.fetch_add(1, Ordering::SeqCst);
         self.inner.renew(holder, lease, in_flight).await
     }
 
@@ -117,7 +159,16 @@ impl QueueRepo for Double {
         actor: &Actor,
         settlements: Vec<Settlement>,
     ) -> Result<Vec<Result<(Settled, JobRecord)>>> {
-        self.inner.settle(actor, settlements).await
+        let dispatch = *actor == Actor::Scheduler;
+        if dispatch && self.fails(|faults| &mut faults.busy_settlements) {
+            return Err(Error::Busy);
+        }
+        let settled = self.inner.settle(actor, settlements).await;
+        if dispatch && self.fails(|faults| &mut faults.uncertain_settlements) {
+            let source = Box::new(std::io::Error::other("no answer"));
+            return Err(Error::OutcomeUnknown { operation: "settle", source });
+        }
+        settled
     }
 
     async fn input(&self, job: JobId) -> Result<Value> {
@@ -152,7 +203,7 @@ impl QueueRepo for Double {
 }
 
 #[async_trait]
-impl ApprovalRepo for Double {
+impl ApprovalRepo for FlakyStore {
     async fn add_rule(&self, rule: NewRule) -> Result<Rule> {
         self.inner.add_rule(rule).await
     }
@@ -191,7 +242,7 @@ impl ApprovalRepo for Double {
 }
 
 #[async_trait]
-impl StrayRepo for Double {
+impl StrayRepo for FlakyStore {
     async fn record_sightings(
         &self,
         actor: &Actor,
@@ -227,7 +278,7 @@ impl StrayRepo for Double {
 }
 
 #[async_trait]
-impl EventLog for Double {
+impl EventLog for FlakyStore {
     async fn events_after(&self, after: EventId, max: u32) -> Result<EventPage> {
         let page = self.inner.events_after(after, max).await?;
         Ok(EventPage { damaged: self.damaged(), ..page })
@@ -244,7 +295,7 @@ impl EventLog for Double {
 }
 
 #[async_trait]
-impl SettingsRepo for Double {
+impl SettingsRepo for FlakyStore {
     async fn limits(&self) -> Result<Limits> {
         self.inner.limits().await
     }
@@ -268,7 +319,7 @@ impl SettingsRepo for Double {
 }
 
 #[async_trait]
-impl StoreStatus for Double {
+impl StoreStatus for FlakyStore {
     fn now(&self) -> Timestamp {
         self.inner.now()
     }

@@ -60,6 +60,7 @@ struct State {
     finds: u64,
     find_takes: Duration,
     outage: Option<Duration>,
+    time: Option<Timestamp>,
     cancel_hangs: bool,
     cancel_failures: u32,
     denied: bool,
@@ -112,6 +113,11 @@ impl FakeProvider {
     /// From now on the provider cannot be reached and asks to be left alone for this time; `None` ends it.
     pub fn set_outage(&self, retry_after: Option<Duration>) {
         self.state().outage = retry_after;
+    }
+
+    /// From now on the provider shows this time, which does not go on.
+    pub fn show_time(&self, time: Timestamp) {
+        self.state().time = Some(time);
     }
 
     /// Whether the provider knows none of its jobs from now on.
@@ -321,6 +327,10 @@ fn unknown() -> ProviderError {
 impl Provider for FakeProvider {
     fn name(&self) -> &ProviderName {
         &self.name
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        self.state().time
     }
 
     fn job_type(&self) -> JobType {

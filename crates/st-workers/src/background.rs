@@ -67,7 +67,11 @@ pub fn start_background_tasks(
     let poller =
         Poller::new(Arc::clone(store), providers.clone(), Arc::clone(&dispatcher), config.polling);
     driver.register(Arc::new(poller));
-    driver.register(Arc::new(Expirer::new(Arc::clone(store), config.approval_check)));
+    driver.register(Arc::new(Expirer::new(
+        Arc::clone(store),
+        providers.clone(),
+        config.approval_check,
+    )));
     let events = store.last_event();
     let running = driver.start();
     running.wake_on(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);

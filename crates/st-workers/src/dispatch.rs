@@ -134,7 +134,7 @@ impl Dispatcher {
             provider: provider.name().clone(),
             account: provider.account(),
             guarantee: provider.guarantee(),
-            provider_time: None,
+            provider_time: provider.time(),
             may_arrive_for: signed(provider.may_arrive_for()),
         });
         ClaimOptions { holder: self.holder, serving: serving.collect(), max, lease: LEASE }

@@ -147,6 +147,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The provider's time now, by the `Date` of its latest answer and the time that has passed
+    /// since; `None` where it is not known.
+    fn time(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Says what is wrong with a job's input before it is queued; the text fits behind a colon.
     /// `settings` are the provider's settings as they are now.
     fn check(&self, input: &Value, settings: &ProviderSettings) -> Result<(), String>;

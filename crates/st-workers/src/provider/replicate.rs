@@ -4,6 +4,7 @@
 //! a call that certainly had no effect is reported as one that may be repeated.
 
 mod classify;
+mod date;
 mod price;
 mod status;
 mod wire;
@@ -25,6 +26,7 @@ use st_store::{
 
 use crate::provider::{Account, FoundJob, Provider, ProviderError, RemoteJob, Submission};
 use classify::{RequestKind, classify};
+use date::ServerTime;
 use wire::{AccountReply, Page, Prediction};
 
 /// The input field that carries the marker.
@@ -79,6 +81,7 @@ pub struct Replicate {
     origin: (String, String),
     token: ApiToken,
     client: Client,
+    time: ServerTime,
 }
 
 impl Replicate {
@@ -89,11 +92,25 @@ impl Replicate {
         let shown = || if base.contains('@') { "it".to_owned() } else { format!("{base:?}") };
         let origin = origin.ok_or_else(|| InvalidBaseUrl(shown()))?;
         let name = ProviderName::new("replicate");
-        Ok(Self { name, base, origin, token: config.api_token, client })
+        let time = ServerTime::default();
+        Ok(Self { name, base, origin, token: config.api_token, client, time })
     }
 
     fn request(&self, method: Method, url: &str) -> Request {
         self.client.request(method, url).bearer(&self.token.0)
+    }
+
+    /// Sends a request and says what its answer means; every answer shows the provider's time.
+    async fn send(
+        &self,
+        request: Request,
+        kind: RequestKind,
+    ) -> Result<st_http::Response, ProviderError> {
+        let answer = request.send().await;
+        if let Ok(response) = &answer {
+            self.time.observe(response.headers());
+        }
+        classify(answer, kind)
     }
 
     /// A call that may be repeated.
@@ -102,7 +119,7 @@ impl Replicate {
         method: Method,
         url: &str,
     ) -> Result<st_http::Response, ProviderError> {
-        classify(self.request(method, url).send().await, RequestKind::Idempotent)
+        self.send(self.request(method, url), RequestKind::Idempotent).await
     }
 
     fn url_of(&self, job: &RemoteJob, action: &str) -> Result<String, ProviderError> {
@@ -200,6 +217,10 @@ impl Provider for Replicate {
         Some(AccountId::new(self.base.clone()))
     }
 
+    fn time(&self) -> Option<Timestamp> {
+        self.time.now()
+    }
+
     fn check(&self, _input: &Value, settings: &ProviderSettings) -> Result<(), String> {
         match version(settings) {
             Some(_) => Ok(()),
@@ -217,7 +238,7 @@ impl Provider for Replicate {
         };
         let body = serde_json::json!({"version": version, "input": input(submission)});
         let request = self.request(Method::POST, &format!("{}/predictions", self.base));
-        let response = classify(request.json(&body).send().await, RequestKind::NonIdempotent)?;
+        let response = self.send(request.json(&body), RequestKind::NonIdempotent).await?;
         match wire::decode::<Prediction>(&response) {
             Ok(prediction) => Ok(prediction.to_status(submission.hardware_type.as_deref())),
             // It said yes in a way that cannot be read: it may well have the job.

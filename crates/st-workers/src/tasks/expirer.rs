@@ -2,7 +2,8 @@
 //!
 //! Runs every 5 minutes, and at the next deadline. Each request expires with its queue entry, its
 //! job and their events in one transaction; chunks keep the store free for others in between.
-//! Nothing expires by a clock that is not confirmed, because an expiry cannot be undone.
+//! Nothing expires by a clock that is not confirmed, because an expiry cannot be undone; while one is
+//! not, the providers' time is evidence.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use st_log::{Logger, get_logger};
-use st_store::{JobRecord, Store};
+use st_store::{ClockEvidence, JobRecord, Store};
 
+use crate::providers::Providers;
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
 
 const LOG: Logger = get_logger("simpletuner.cloud.approvals");
@@ -25,6 +27,7 @@ const CHUNK: u32 = 100;
 #[derive(Debug)]
 pub struct Expirer {
     store: Arc<dyn Store>,
+    providers: Providers,
     period: Duration,
     /// Whether the clock was not confirmed in the last run, so that each change is logged once.
     unconfirmed: AtomicBool,
@@ -32,8 +35,26 @@ pub struct Expirer {
 
 impl Expirer {
     /// An expirer that runs every `period`, and at deadlines.
-    pub fn new(store: Arc<dyn Store>, period: Duration) -> Self {
-        Self { store, period, unconfirmed: AtomicBool::new(false) }
+    pub fn new(store: Arc<dyn Store>, providers: Providers, period: Duration) -> Self {
+        Self { store, providers, period, unconfirmed: AtomicBool::new(false) }
+    }
+
+    /// Compares the clock with the providers' time, after a call without effect where that is not
+    /// known yet.
+    async fn confirm_clock(&self) {
+        for provider in self.providers.iter() {
+            if provider.time().is_none()
+                && let Err(error) = provider.validate().await
+            {
+                st_log::debug!(
+                    logger: LOG, provider = provider.name().as_str(), error,
+                    "Provider's time is not known"
+                );
+            }
+            if let Some(time) = provider.time() {
+                self.store.confirm_clock(ClockEvidence::ProviderDate(time));
+            }
+        }
     }
 
     fn log_clock(&self, unconfirmed: bool) {
@@ -63,7 +84,11 @@ impl Task for Expirer {
         const FAILED: &str = "Error in approval expiration";
         let mut expired = 0;
         while !cycle.stopping.is_cancelled() {
-            let expiry = self.store.expire(CHUNK).await.map_err(TaskError::because(FAILED))?;
+            let mut expiry = self.store.expire(CHUNK).await.map_err(TaskError::because(FAILED))?;
+            if expiry.clock_unconfirmed {
+                self.confirm_clock().await;
+                expiry = self.store.expire(CHUNK).await.map_err(TaskError::because(FAILED))?;
+            }
             self.log_clock(expiry.clock_unconfirmed);
             expired += expiry.expired.len() as u64;
             expiry.expired.iter().for_each(log_expired);

@@ -59,6 +59,20 @@ async fn nothing_expires_by_a_clock_that_is_not_confirmed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_provider_that_shows_the_same_time_confirms_the_clock() {
+    let harness = Harness::start();
+    require_approval(&harness).await;
+    let job = harness.submit_with("ann", |new| new.estimated_cost = 1.0).await;
+    harness.clock.step(SignedDuration::from_hours(24 * 400));
+    harness.provider.show_time(harness.store.now());
+    harness.pass(Duration::from_mins(6)).await;
+    assert_eq!(harness.record(job).await.queue_status(), QueueStatus::Blocked, "another time");
+    harness.provider.show_time(harness.store.now());
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!(record.approval().unwrap().status(), ApprovalStatus::Expired);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_approved_job_runs_and_does_not_expire() {
     let harness = Harness::start();
     require_approval(&harness).await;

@@ -157,7 +157,10 @@ pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Jso
     log_damaged(&found.damaged);
     let rows = (found.items.len() + found.damaged.len()) as u64;
     let full = rows >= u64::from(page.limit);
-    let next = found.items.last().filter(|_| full).map(|record| record.id().to_string());
+    // A damaged row may be the last one, and the next page must not begin with it again.
+    let damaged = found.damaged.iter().filter_map(|row| row.key.parse::<JobId>().ok());
+    let last = found.items.iter().map(JobRecord::id).chain(damaged).min();
+    let next = last.filter(|_| full).map(|job| job.to_string());
     let positions = positions(&api, &found.items).await?;
     let now = api.store.now();
     let jobs: Vec<JobView> = found

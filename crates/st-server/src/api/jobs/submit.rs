@@ -124,7 +124,7 @@ pub(crate) async fn submit(
     let submitted = api.store.submit(new).await;
     let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
     log_submitted(&submitted);
-    answer(&api, submitted).await.map(Json)
+    Ok(Json(answer(&api, submitted).await))
 }
 
 fn configured(api: &Api, name: &ProviderName) -> Result<std::sync::Arc<dyn Provider>, Problem> {
@@ -278,10 +278,11 @@ fn log_submitted(submitted: &Submitted) {
     }
 }
 
-async fn answer(api: &Api, submitted: Submitted) -> Result<Value, Problem> {
+async fn answer(api: &Api, submitted: Submitted) -> Value {
     let Submitted { record, repeated } = submitted;
-    let position = super::position(api, &record).await?;
-    Ok(json!({
+    // The job is stored, and an error would make the caller submit it once more.
+    let position = super::position(api, &record).await.unwrap_or(None);
+    json!({
         "success": true,
         "job_id": record.id().to_string(),
         "status": record.status().as_str(),
@@ -295,7 +296,7 @@ async fn answer(api: &Api, submitted: Submitted) -> Result<Value, Problem> {
         "approval_id": record.approval().map(|approval| approval.request().id.0),
         "queue_position": position,
         "correlation_id": record.job().correlation_id.as_str(),
-    }))
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 pub use store::ClockEvidence;
+#[cfg(feature = "sqlite")]
+pub(crate) use store::NewestEvent;
 pub(crate) use store::{Step, StoreClock};
 
 /// The time of day and the time that has passed.

@@ -114,6 +114,17 @@ pub enum Error {
         /// Who has it, as far as is known.
         holder: String,
     },
+    /// The file of the database can be reached by several names, and SQLite keeps a write-ahead log
+    /// beside each of them: what is stored through one name is missing through another.
+    #[error(
+        "the database {} has several names, by hard links or because the file itself is mounted; \
+         remove the others, and mount the folder in place of the file",
+        path.display()
+    )]
+    SeveralNames {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database is where its locks and its write-ahead log do not work.
     #[error(
         "the database {} is on a network file system ({kind}); put the state directory on a local disk",
@@ -128,8 +139,8 @@ pub enum Error {
     /// The database is gone, though there was one.
     #[error(
         "the database {} is missing or empty, but {} says that it holds work; put the database back, \
-         or delete {} to begin with an empty one",
-        path.display(), witness.display(), witness.display()
+         or rename {} to {}.old to begin with an empty one",
+        path.display(), witness.display(), witness.display(), witness.display()
     )]
     Missing {
         /// The file.
@@ -140,9 +151,9 @@ pub enum Error {
     /// The database lacks what was acknowledged before a crash.
     #[error(
         "the database {} lacks the last {missing} events that were acknowledged; put its -wal file \
-         back, or delete {} to go on with what it holds (queued jobs are then looked up at their \
-         provider before they are submitted)",
-        path.display(), record.display()
+         back, or rename {} to {}.old to go on with what it holds (queued jobs are then looked up at \
+         their provider before they are submitted)",
+        path.display(), record.display(), record.display()
     )]
     Incomplete {
         /// The file.
@@ -155,9 +166,9 @@ pub enum Error {
     /// The write-ahead log belongs to another database, or to another state of this one.
     #[error(
         "{} does not belong to this state of the database; put the matching one back, or move this \
-         one away; to use it all the same, delete {} (queued jobs are then looked up at their \
-         provider before they are submitted)",
-        path.display(), record.display()
+         one away; to use it all the same, rename {} to {}.old (queued jobs are then looked up at \
+         their provider before they are submitted)",
+        path.display(), record.display(), record.display()
     )]
     ForeignWal {
         /// The write-ahead log.

@@ -22,7 +22,7 @@ pub use repo::{
     QueueRepo, RecheckOutcome, Serving, SettingsRepo, Settlement, Store, StoreStatus, StrayRepo,
     Submitted, UnsettledCounts,
 };
-/// The ID that every line and call about a job carries; part of the interface of a submission.
-pub use st_log::CorrelationId;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{EventGap, Life, SqliteConfig, SqliteStore};
+/// The ID that every line and call about a job carries; part of the interface of a submission.
+pub use st_log::CorrelationId;

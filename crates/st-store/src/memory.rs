@@ -58,6 +58,8 @@ struct State {
     last_entry_id: i64,
     last_approval_id: i64,
     last_write_at: Option<Timestamp>,
+    /// For which generation of the clock dates were last cut.
+    dates_cut_for: Option<i64>,
     closed: bool,
 }
 
@@ -66,6 +68,8 @@ struct State {
 struct Moment {
     now: Timestamp,
     clock_confirmed: bool,
+    /// See [`StoreClock::generation`].
+    generation: i64,
 }
 
 impl MemoryStore {
@@ -110,7 +114,8 @@ impl MemoryStore {
             state.follow_clock(step);
         }
         let now = self.clock.now();
-        let result = write(&mut state, Moment { now, clock_confirmed: self.clock.is_confirmed() });
+        let (clock_confirmed, generation) = (self.clock.is_confirmed(), self.clock.generation());
+        let result = write(&mut state, Moment { now, clock_confirmed, generation });
         state.last_write_at = Some(now);
         let latest = state.newest_event();
         drop(state);
@@ -147,6 +152,7 @@ impl State {
             last_entry_id: 0,
             last_approval_id: 0,
             last_write_at: None,
+            dates_cut_for: None,
             closed: false,
         }
     }

@@ -25,6 +25,7 @@ mod writer;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -104,6 +105,8 @@ pub struct SqliteStore {
     last_event: watch::Receiver<EventId>,
     health: watch::Receiver<StoreHealth>,
     clock: Arc<StoreClock>,
+    /// For which generation of the clock dates were last cut.
+    dates_cut_for: Arc<AtomicI64>,
     life: Life,
 }
 
@@ -123,6 +126,16 @@ impl SqliteStore {
         let place = Arc::new(Place::lock(site, recorded_pid)?);
         let mut chronicle = Chronicle::compare(&place)?;
         chronicle.announce(&place)?;
+        let started = Self::start(config, &place, &mut chronicle);
+        if started.is_err() {
+            chronicle.put_back(&place);
+        }
+        started
+    }
+
+    /// Opens the database that is known to be the one that it should be.
+    fn start(config: &SqliteConfig, place: &Arc<Place>, chronicle: &mut Chronicle) -> Result<Self> {
+        let path = &config.path;
         let mut connection = connect(path, config.busy_timeout)?;
         migrate::migrate(&mut connection, path, config.clock.wall())?;
         let integrity = integrity::check_start(&mut connection, config.start_check)?;
@@ -131,24 +144,25 @@ impl SqliteStore {
         }
         let newest = life::newest_event_at(&connection)?;
         let clock = Arc::new(StoreClock::new(Arc::clone(&config.clock), newest));
-        let (life, journal) = chronicle.begin(&mut connection, &place, clock.now())?;
-        adjust::cut(&connection, clock.now())?;
+        let (life, mut journal) = chronicle.begin(&mut connection, place, clock.now())?;
+        adjust::cut_waits(&connection, clock.now())?;
         place.note_wal()?;
         if place.presence() != Presence::Here {
             return Err(Error::Detached { path: path.clone() });
         }
+        journal.changed(place);
         sync_folder(path)?;
         let health = watch::Sender::new(StoreHealth::new(integrity.clone()));
         let checker = match integrity {
-            Integrity::Checking => Checker::start(reader(config, &place)?, health.clone())?,
+            Integrity::Checking => Checker::start(reader(config, place)?, health.clone())?,
             Integrity::Sound | Integrity::Damaged(_) => Checker::default(),
         };
-        let readers = readers(config, &place)?;
+        let readers = readers(config, place)?;
         let (last_event, received_event) = watch::channel(events::last_id(&connection)?);
         let received_health = health.subscribe();
         let parts = Parts {
             connection,
-            place,
+            place: Arc::clone(place),
             journal,
             clock: Arc::clone(&clock),
             epoch: life.epoch,
@@ -164,6 +178,7 @@ impl SqliteStore {
             last_event: received_event,
             health: received_health,
             clock,
+            dates_cut_for: Arc::new(AtomicI64::new(i64::MIN)),
             life,
         })
     }
@@ -250,6 +265,9 @@ fn open_error(path: &Path) -> impl Fn(rusqlite::Error) -> Error {
     move |source| match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt) => {
             Error::DamagedFile { path: path.clone(), finding: source.to_string() }
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Error::InUse { path: path.clone(), holder: "another program".to_owned() }
         }
         _ => Error::Open { path: path.clone(), source: source.into() },
     }

@@ -59,6 +59,7 @@ struct State {
     status_calls: u64,
     finds: u64,
     find_takes: Duration,
+    without_inputs: Vec<ProviderJobId>,
     outage: Option<Duration>,
     time: Option<Timestamp>,
     cancel_hangs: bool,
@@ -128,6 +129,11 @@ impl FakeProvider {
     /// From now on the list takes so long to answer.
     pub fn slow_list(&self, takes: Duration) {
         self.state().find_takes = takes;
+    }
+
+    /// Deletes the inputs of these jobs: the list shows no marker of them any more.
+    pub fn delete_inputs(&self, jobs: impl IntoIterator<Item = ProviderJobId>) {
+        self.state().without_inputs.extend(jobs);
     }
 
     /// Whether cancellations are never answered from now on.
@@ -282,10 +288,14 @@ impl FakeProvider {
         let mut found: Vec<&LedgerJob> = state
             .jobs
             .values()
+            .filter(|it| !state.without_inputs.contains(&it.status.provider_job_id))
             .filter(|it| {
                 it.marker.job == job && attempt.is_none_or(|only| only == it.marker.attempt)
             })
             .collect();
+        if found.is_empty() && !state.without_inputs.is_empty() {
+            return Err(ProviderError::InputsDeleted { jobs: state.without_inputs.clone() });
+        }
         found.sort_by_key(|job| job.number);
         let found = found.into_iter();
         Ok(found.map(|it| FoundJob { marker: it.marker, status: it.status.clone() }).collect())

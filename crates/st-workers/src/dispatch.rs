@@ -23,8 +23,8 @@ use futures_util::FutureExt;
 use jiff::SignedDuration;
 use st_log::{InScope, Logger, get_logger};
 use st_store::{
-    Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Holder, JobId, JobRecord, Outcome,
-    ProviderName, Serving, Store,
+    Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Holder, JobId, JobRecord, Outcome, Serving,
+    Store,
 };
 use tokio::sync::{RwLock, Semaphore};
 use tokio::time::{Instant, sleep};
@@ -72,9 +72,10 @@ pub struct Dispatcher {
     /// distance. Locked for one read or change.
     next_cancels: Mutex<BTreeMap<JobId, Instant>>,
     cancellations: Semaphore,
-    /// Guards the names of the providers whose strays are being cancelled, so that no stray is
-    /// cancelled twice at the same time. Locked for one change.
-    cleaning: Mutex<BTreeSet<ProviderName>>,
+    /// The providers whose strays are being cancelled, so that none is cancelled twice at a time.
+    cancelling_strays: strays::Busy,
+    /// The providers whose lost attempts are being searched for.
+    rechecking: strays::Busy,
     /// Guards the generator of the jitter. Locked for one number.
     random: Mutex<fastrand::Rng>,
 }
@@ -118,7 +119,8 @@ impl Dispatcher {
             submits: RwLock::new(()),
             next_cancels: Mutex::default(),
             cancellations: Semaphore::new(CANCELLATIONS),
-            cleaning: Mutex::default(),
+            cancelling_strays: strays::Busy::default(),
+            rechecking: strays::Busy::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
         }
     }

@@ -103,6 +103,15 @@ pub enum ProviderError {
     /// The provider does not know the job.
     #[error("the provider does not know the job")]
     NotFound,
+    /// No job carries the marker, but some jobs carry no marker any more.
+    #[error(
+        "whether the job arrived cannot be found out any more: the provider has deleted the inputs \
+         of jobs that it got since then"
+    )]
+    InputsDeleted {
+        /// Those jobs. One that belongs to another job of ours is none that is searched for.
+        jobs: Vec<ProviderJobId>,
+    },
     /// It may or may not have been done. Never to be repeated before the provider was asked.
     #[error("{message}")]
     UnknownOutcome {
@@ -172,8 +181,9 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// The jobs at the provider that carry the marker of this attempt, or of any attempt of the job
     /// when `attempt` is `None`: those created since `since`, oldest first, one for each provider
-    /// job ID. An empty answer means that there is none. [`ProviderError::Permanent`] when that
-    /// cannot be found out, now or ever; every other error says nothing about the job.
+    /// job ID. An empty answer means that there is none. [`ProviderError::InputsDeleted`] when that
+    /// depends on which jobs are ours, [`ProviderError::Permanent`] when it cannot be found out, now
+    /// or ever; every other error says nothing about the job.
     async fn find_by_marker(
         &self,
         job: JobId,

@@ -61,7 +61,8 @@ impl From<Error> for Problem {
             | Error::ForeignWal { .. }
             | Error::DamagedFile { .. }
             | Error::SchemaTooNew { .. }
-            | Error::SchemaChanged { .. } => Self::internal().caused_by(error),
+            | Error::SchemaChanged { .. }
+            | Error::SeveralNames { .. } => Self::internal().caused_by(error),
         }
     }
 }

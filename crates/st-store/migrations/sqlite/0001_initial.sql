@@ -271,12 +271,15 @@ CREATE TABLE probe (
 -- Which life of the database this is, and in which file it was begun. A file with another inode or
 -- another time of birth is a copy. Each copying of the write-ahead log into the database is counted
 -- here first: a database with a lower number than its record is older than the log beside it.
+-- clock_shift is by how many milliseconds waits were moved in total because the clock was set, so that
+-- a move of which it is unknown whether it was stored is not made twice.
 CREATE TABLE life (
     id           INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
     epoch        INTEGER NOT NULL,
     file_inode   INTEGER NOT NULL,
     file_born_at INTEGER,
-    checkpoints  INTEGER NOT NULL DEFAULT 0
+    checkpoints  INTEGER NOT NULL DEFAULT 0,
+    clock_shift  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- One row for each later life. No event has an ID between last_event_before and first_event_after:

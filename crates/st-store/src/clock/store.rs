@@ -29,6 +29,23 @@ pub enum ClockEvidence {
     Operator,
 }
 
+/// What a store knows of its newest event when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NewestEvent {
+    /// There is none: nothing is older than the clock says.
+    None,
+    /// There is one, and when it was cannot be read. That says nothing about the clock.
+    Unreadable,
+    /// It was then.
+    At(Timestamp),
+}
+
+impl From<Option<Timestamp>> for NewestEvent {
+    fn from(at: Option<Timestamp>) -> Self {
+        at.map_or(Self::None, Self::At)
+    }
+}
+
 /// The system clock was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
@@ -58,17 +75,25 @@ struct State {
     offset: i64,
     /// Since when, in monotonic time, the clock was not set.
     steady_since: i64,
+    /// How often it was set since the start.
+    steps: i64,
     confirmed: bool,
 }
 
 impl StoreClock {
-    /// Begins with the time of day. `newest_event` is the time of the newest event in the store.
-    pub(crate) fn new(clock: Arc<dyn Clock>, newest_event: Option<Timestamp>) -> Self {
+    /// Begins with the time of day. `newest` is the newest event in the store.
+    pub(crate) fn new(clock: Arc<dyn Clock>, newest: impl Into<NewestEvent>) -> Self {
         let (monotonic, wall) = sample(clock.as_ref());
-        let newest_event = newest_event.map(Timestamp::as_millisecond);
-        let confirmed = newest_event.is_none_or(|event| near(wall, event, DAY));
+        let (newest_event, confirmed) = match newest.into() {
+            NewestEvent::None => (None, true),
+            NewestEvent::Unreadable => (None, false),
+            NewestEvent::At(at) => {
+                let event = at.as_millisecond();
+                (Some(event), near(wall, event, DAY))
+            }
+        };
         let offset = wall.saturating_sub(monotonic);
-        let state = Mutex::new(State { offset, steady_since: monotonic, confirmed });
+        let state = Mutex::new(State { offset, steady_since: monotonic, steps: 0, confirmed });
         Self { clock, newest_event, opened: monotonic, state }
     }
 
@@ -89,6 +114,7 @@ impl StoreClock {
         }
         state.offset = wall.saturating_sub(monotonic);
         state.steady_since = monotonic;
+        state.steps += 1;
         // What was believed before was about another time. An empty store has nothing to compare
         // with and waits for evidence.
         state.confirmed = self.newest_event.is_some_and(|event| {
@@ -105,6 +131,11 @@ impl StoreClock {
         let monotonic = self.monotonic();
         let state = self.state();
         state.confirmed || monotonic.saturating_sub(state.steady_since) >= DAY
+    }
+
+    /// Identifies the time since the last step, or since the start: it changes with each step.
+    pub(crate) fn generation(&self) -> i64 {
+        self.state().steps
     }
 
     /// Weighs evidence about the clock; the result is whether it is confirmed now.

@@ -37,7 +37,7 @@ impl State {
     }
 
     fn expire(&mut self, max: u32, moment: Moment) -> Result<Expiry> {
-        let Moment { now, clock_confirmed } = moment;
+        let Moment { now, clock_confirmed, .. } = moment;
         let mut due: Vec<_> =
             self.deadlines().filter(|&(expires_at, ..)| expires_at <= now).collect();
         if !clock_confirmed {
@@ -97,7 +97,7 @@ impl ApprovalRepo for MemoryStore {
     }
 
     async fn decide(&self, id: ApprovalId, decision: &Decision) -> Result<JobRecord> {
-        self.write(|state, Moment { now, clock_confirmed }| {
+        self.write(|state, Moment { now, clock_confirmed, .. }| {
             let missing = || Error::NotFound { what: "approval request", id: id.to_string() };
             let job = state.request(id).map(JobRecord::id).ok_or_else(missing)?;
             let ((), record) =

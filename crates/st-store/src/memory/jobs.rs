@@ -55,7 +55,7 @@ impl State {
             let jobs = self.records.values().map(JobRecord::job);
             jobs.filter(|job| job.owner.user == new.owner.user).map(|job| job.created_at)
         };
-        let recent = created().filter(|&at| at > since).count() as u64;
+        let recent = created().filter(|&at| at > since && at <= now).count() as u64;
         let jobs = JobCounts { recent, all: created().count() as u64 };
         Ok(first_match(&self.rules, &RuleInput::of(new, jobs))?.cloned())
     }

@@ -147,8 +147,11 @@ impl State {
             .collect();
         claims.sort_unstable_by(|one, two| two.cmp(one));
         claims.truncate(RECENT_CLAIMS);
-        let waits = claims.iter().map(|(started, _, queued)| started.duration_since(*queued));
-        let total: SignedDuration = waits.sum();
+        // The clock may have been set back in between.
+        let wait =
+            |started: &Timestamp, queued| started.duration_since(queued).max(SignedDuration::ZERO);
+        let total: SignedDuration =
+            claims.iter().map(|(started, _, queued)| wait(started, *queued)).sum();
         let count = u32::try_from(claims.len()).unwrap_or(u32::MAX);
         QueueStats {
             by_status,
@@ -211,7 +214,13 @@ fn found(options: &ClaimOptions, claims: Vec<Claim>) -> Claims {
 #[async_trait]
 impl QueueRepo for MemoryStore {
     async fn claim(&self, options: &ClaimOptions) -> Result<Claims> {
-        self.write(|state, Moment { now, .. }| state.claim(options, now))
+        self.write(|state, Moment { now, clock_confirmed, generation }| {
+            if clock_confirmed && state.dates_cut_for != Some(generation) {
+                state.cut_dates(now);
+                state.dates_cut_for = Some(generation);
+            }
+            state.claim(options, now)
+        })
     }
 
     async fn reclaim(&self, options: &ClaimOptions, in_flight: &BTreeSet<JobId>) -> Result<Claims> {

@@ -35,7 +35,9 @@ impl State {
             (Ok(settled), _) => settled,
             (
                 Err(
-                    TransitionError::StaleAttempt { .. } | TransitionError::OtherProviderJob { .. },
+                    TransitionError::StaleAttempt { .. }
+                    | TransitionError::OtherProviderJob { .. }
+                    | TransitionError::WrongStatus { .. },
                 ),
                 Outcome::Submitted(status),
             ) => {
@@ -120,7 +122,7 @@ impl State {
             AttemptFailure::Rejected { .. }
             | AttemptFailure::Failed { .. }
             | AttemptFailure::Final { .. } => true,
-            AttemptFailure::NotSent { .. } => false,
+            AttemptFailure::NotSent { .. } | AttemptFailure::Absent { .. } => false,
         };
         if let Stage::Claimed(claimed) = before.stage()
             && claimed.attempt.guarantee == AtMostOnce::ListedMarker

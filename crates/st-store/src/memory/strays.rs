@@ -40,7 +40,8 @@ impl State {
                 self.accepted(&record, now);
             }
             SightingOutcome::Stray => self.add_stray(sighting, Some(&record), now),
-            SightingOutcome::AlreadyAdopted | SightingOutcome::Over => {}
+            SightingOutcome::AlreadyAdopted | SightingOutcome::Over | SightingOutcome::Expected => {
+            }
         }
         Ok(outcome)
     }

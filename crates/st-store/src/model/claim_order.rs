@@ -88,37 +88,4 @@ impl ClaimOrder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Limits, Usage};
-
-    fn head(user: &str, entry: i64, deadline: i64) -> Head {
-        Head {
-            deadline: Timestamp::from_second(deadline).unwrap(),
-            entry: QueueEntryId(entry),
-            job: JobId::new(Timestamp::UNIX_EPOCH, [u8::try_from(entry).unwrap(); 10]),
-            group: Group {
-                owner: Owner::user(user),
-                job_type: JobType::Cloud,
-                provider: ProviderName::new("p"),
-            },
-        }
-    }
-
-    fn granted(fair_share: bool, offers: &[(&str, i64, i64)]) -> Vec<i64> {
-        let limits = Limits { global: 4, per_user: 2, fair_share, ..Limits::default() };
-        let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()));
-        for &(user, entry, deadline) in offers {
-            order.offer(head(user, entry, deadline));
-        }
-        std::iter::from_fn(|| order.grant()).map(|head| head.entry.0).collect()
-    }
-
-    #[test]
-    fn deadlines_decide_then_age_and_limits_are_kept() {
-        let offers =
-            [("ann", 1, 30), ("ann", 2, 10), ("ann", 3, 20), ("bob", 4, 40), ("eve", 5, 40)];
-        assert_eq!(granted(false, &offers), [2, 3, 4, 5]);
-        assert_eq!(granted(true, &offers), [2, 4, 5, 3], "who has less goes first");
-    }
-}
+mod tests;

@@ -142,3 +142,6 @@ pub struct Event {
     /// Its content.
     pub event: NewEvent,
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,28 +57,4 @@ impl Idempotency {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_repeats_until_it_expires_by_a_confirmed_clock() {
-        let at = |seconds| Timestamp::from_second(seconds).unwrap();
-        let job = JobId::new(at(0), [1; 10]);
-        let key = |digest: &str| Idempotency { key: "k".into(), digest: digest.into() };
-        let stored = StoredKey::new(&key("a"), job, at(0));
-        let day = 24 * 3600;
-        let table = [
-            ("a", day - 1, true, KeyVerdict::Repeated(job)),
-            ("b", day - 1, true, KeyVerdict::Mismatch),
-            ("a", day, true, KeyVerdict::New),
-            ("b", day, true, KeyVerdict::New),
-            ("a", day, false, KeyVerdict::Repeated(job)),
-            ("b", day, false, KeyVerdict::Mismatch),
-        ];
-        for (digest, seconds, confirmed, expected) in table {
-            let verdict = key(digest).verdict(Some(&stored), at(seconds), confirmed);
-            assert_eq!(verdict, expected, "{digest} after {seconds} s, confirmed {confirmed}");
-        }
-        assert_eq!(key("a").verdict(None, at(0), false), KeyVerdict::New);
-    }
-}
+mod tests;

@@ -184,6 +184,7 @@ impl NewJob {
             ("org_id", self.owner.org.as_ref().map(OrgId::as_str)),
             ("hardware_type", self.hardware_type.as_deref()),
             ("idempotency_key", self.idempotency.as_ref().map(|it| it.key.as_str())),
+            ("idempotency_digest", self.idempotency.as_ref().map(|it| it.digest.as_str())),
         ];
         for (field, text) in texts {
             InvalidText::check(field, text.unwrap_or_default())?;
@@ -273,10 +274,21 @@ impl Job {
 
 /// Truncates a time to the millisecond, the resolution that every backend keeps.
 pub(crate) fn to_millis(time: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+    // The last second of what can be represented has no milliseconds.
+    Timestamp::from_millisecond(time.as_millisecond())
+        .or_else(|_range| Timestamp::from_second(time.as_second()))
+        .unwrap_or(time)
+}
+
+/// Truncates a duration to the millisecond.
+pub(crate) fn whole_millis(duration: SignedDuration) -> SignedDuration {
+    SignedDuration::from_millis(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// A time `by` after `at`, at most the greatest there is.
 pub(crate) fn after(at: Timestamp, by: SignedDuration) -> Timestamp {
     to_millis(at.saturating_add(by).unwrap_or(Timestamp::MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,3 +89,6 @@ pub struct RequestFilter {
     /// Their status.
     pub status: Option<ApprovalStatus>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::Role;
+use crate::model::{Role, after};
 
 /// From 0, least urgent, to 50, most urgent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,33 +65,9 @@ impl Priority {
     /// The virtual deadline of an entry that waits since `since`: the order key, earliest first.
     pub fn deadline(self, since: Timestamp) -> Timestamp {
         let offset = STEP * i32::from(Self::MAX.0 - self.0);
-        since.saturating_add(offset).unwrap_or(Timestamp::MAX)
+        after(since, offset)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_is_overtaken_only_by_those_queued_within_the_largest_offset() {
-        let queued = Timestamp::from_millisecond(1_700_000_000_000).unwrap();
-        let lowest = Priority::MIN.deadline(queued);
-        let bound = SignedDuration::from_hours(5);
-        assert_eq!(lowest.duration_since(queued), bound);
-        let late = queued + bound + SignedDuration::from_millis(1);
-        assert!(Priority::MAX.deadline(late) > lowest);
-        assert!(Priority::MAX.deadline(queued + SignedDuration::from_hours(4)) < lowest);
-    }
-
-    #[test]
-    fn bands_have_the_names_of_their_roles() {
-        let names: Vec<_> = [0, 9, 10, 20, 30, 40, 50]
-            .map(|n| Priority::new(n).unwrap().name())
-            .into_iter()
-            .collect();
-        assert_eq!(names, ["low", "low", "normal", "high", "urgent", "critical", "critical"]);
-        assert_eq!(Priority::new(51), Err(InvalidPriority(51)));
-        assert_eq!(Priority::new(-1), Err(InvalidPriority(-1)));
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ mod settling;
 
 use jiff::Timestamp;
 
-use crate::model::job::{after, to_millis};
+use crate::model::job::{after, to_millis, whole_millis};
 use crate::model::{
     Actor, Approval, ApprovalId, ApprovalRequest, ApprovalStatus, AttemptToken, CancelOutcome,
     Cancellation, Change, Claimed, Due, End, Epoch, Finished, Job, JobId, JobStatus, NewEvent,
@@ -88,7 +88,7 @@ impl JobRecord {
                 required_role: rule.rule.required_approver_level,
                 created_at: now,
                 expires_at: after(now, new.approval_ttl),
-                ttl: new.approval_ttl,
+                ttl: whole_millis(new.approval_ttl),
             }),
             None => Stage::Waiting(Waiting { due: run_after.map_or(Due::Now, Due::Date) }),
         };

@@ -165,6 +165,7 @@ impl NewRule {
         InvalidText::check("name", &self.name)?;
         InvalidText::check("description", &self.description)?;
         InvalidText::check("threshold", &self.threshold)?;
+        InvalidText::check("created_by", self.created_by.as_str())?;
         let provider = self.applies_to_provider.as_ref().map(ProviderName::as_str);
         InvalidText::check("applies_to_provider", provider.unwrap_or_default())?;
         self.predicate().map(drop)
@@ -262,88 +263,4 @@ fn glob(pattern: &str) -> Option<Regex> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rule(condition: Condition, threshold: &str) -> NewRule {
-        NewRule {
-            name: "r".into(),
-            description: String::new(),
-            condition,
-            threshold: threshold.into(),
-            is_active: true,
-            priority: 0,
-            applies_to_provider: None,
-            applies_to_level: None,
-            exempt_levels: Vec::new(),
-            required_approver_level: Role::Lead,
-            created_by: UserId::new("a"),
-        }
-    }
-
-    fn required(rule: &NewRule, change: impl FnOnce(&mut RuleInput<'_>)) -> bool {
-        let provider = ProviderName::new("replicate");
-        let mut input = RuleInput {
-            estimated_cost: 50.0,
-            hardware_type: Some("h100-x2"),
-            provider: &provider,
-            role: Role::Researcher,
-            config_name: Some("lora-big"),
-            jobs: JobCounts { recent: 3, all: 3 },
-        };
-        change(&mut input);
-        rule.requires_approval(&input).unwrap()
-    }
-
-    #[test]
-    fn each_condition_compares_as_documented() {
-        let table: [(Condition, &str, bool); 14] = [
-            (Condition::CostExceeds, "50", false),
-            (Condition::CostExceeds, "49.99", true),
-            (Condition::HardwareType, "h100*", true),
-            (Condition::HardwareType, "h100", false),
-            (Condition::Provider, "replicate", true),
-            (Condition::Provider, "local", false),
-            (Condition::UserLevel, "lead", true),
-            (Condition::UserLevel, "researcher", false),
-            (Condition::DailyJobsExceed, "2", true),
-            (Condition::DailyJobsExceed, "3", false),
-            (Condition::FirstJob, "", false),
-            (Condition::ConfigPattern, "lora-?ig", true),
-            (Condition::ConfigPattern, "^big", false),
-            (Condition::ConfigPattern, "big$", true),
-        ];
-        for (condition, threshold, expected) in table {
-            let got = required(&rule(condition, threshold), |_| ());
-            assert_eq!(got, expected, "{condition} {threshold}");
-        }
-        assert!(required(&rule(Condition::FirstJob, ""), |input| input.jobs.all = 0));
-    }
-
-    #[test]
-    fn exemptions_and_restrictions_are_kept() {
-        let mut exempt = rule(Condition::CostExceeds, "1");
-        exempt.exempt_levels = vec![Role::Researcher];
-        assert!(!required(&exempt, |_| ()));
-        let mut elsewhere = rule(Condition::CostExceeds, "1");
-        elsewhere.applies_to_provider = Some(ProviderName::new("local"));
-        assert!(!required(&elsewhere, |_| ()));
-        let mut off = rule(Condition::CostExceeds, "1");
-        off.is_active = false;
-        assert!(!required(&off, |_| ()));
-    }
-
-    #[test]
-    fn a_threshold_that_does_not_fit_is_refused_with_what_would() {
-        for (condition, threshold) in [
-            (Condition::CostExceeds, "much"),
-            (Condition::CostExceeds, "-1"),
-            (Condition::UserLevel, "boss"),
-            (Condition::DailyJobsExceed, "-2"),
-            (Condition::ConfigPattern, "^("),
-        ] {
-            let error = rule(condition, threshold).check().unwrap_err();
-            assert!(error.to_string().contains(threshold), "{error}");
-        }
-    }
-}
+mod tests;

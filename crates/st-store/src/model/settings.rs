@@ -90,32 +90,4 @@ provider_settings! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_patch_changes_what_it_names_and_nothing_else() {
-        let mut settings = ProviderSettings {
-            webhook_url: Some("https://a".into()),
-            version_override: Some("v1".into()),
-            hardware_profile: None,
-        };
-        let mut patch = ProviderSettingsPatch::default();
-        assert!(patch.change("webhook_url", SettingChange::Clear));
-        assert!(patch.change("hardware_profile", SettingChange::Set("h100".into())));
-        assert!(!patch.change("colour", SettingChange::Clear));
-        settings.apply(patch);
-        let entries: Vec<_> = settings.entries().collect();
-        let expected = [
-            ("webhook_url", None),
-            ("version_override", Some("v1")),
-            ("hardware_profile", Some("h100")),
-        ];
-        assert_eq!(entries, expected);
-        let nul = ProviderSettingsPatch {
-            version_override: SettingChange::Set("a\0".into()),
-            ..ProviderSettingsPatch::default()
-        };
-        assert_eq!(nul.check(), Err(InvalidText { field: "version_override" }));
-    }
-}
+mod tests;

@@ -32,6 +32,9 @@ pub enum SightingOutcome {
     Stray,
     /// It is over already; there is nothing to cancel.
     Over,
+    /// The job was queued before a restore and has not been reconciled since: its next claim does
+    /// that, and adopts this one.
+    Expected,
 }
 
 /// A provider job of ours that no job has: it costs money, takes a slot of its owner and is
@@ -132,3 +135,6 @@ impl Recheck {
         Some(self)
     }
 }
+
+#[cfg(test)]
+mod tests;

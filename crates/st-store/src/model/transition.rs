@@ -80,6 +80,12 @@ pub enum AttemptFailure {
         /// How long to pause before the next claim.
         retry_in: SignedDuration,
     },
+    /// Reconciled: nothing of the job is or will be at the provider, by whatever attempt. Costs no
+    /// attempt; the job may be submitted.
+    Absent {
+        /// How long to pause before the next claim.
+        retry_in: SignedDuration,
+    },
     /// It is not at the provider, and the job must not be submitted again: it may have run there
     /// unrecognized, or it can never be submitted.
     Final {

@@ -1,13 +1,16 @@
 //! Dates that a wrong clock left behind.
 //!
 //! When the clock is set while the process runs, everything that waits for a *duration* moves with
-//! it. Then, and at every start, dates further ahead than their greatest legal length are cut: they
-//! can only come from a clock that was wrong.
+//! it; then, and at every start, a wait is cut to its greatest legal length. Dates further ahead than
+//! theirs can only come from a clock that was wrong as well, but which of the two clocks was wrong is
+//! known only when the present one is confirmed: until then they are left as they are, because what is
+//! cut cannot be restored.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::query::{change, duration_millis};
+use super::writer::Tx;
 use crate::clock::Step;
 use crate::error::Result;
 use crate::model::{IDEMPOTENCY_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK, MAX_RUN_AFTER, after};
@@ -15,71 +18,73 @@ use crate::model::{IDEMPOTENCY_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK, MAX_RUN_A
 /// The operation, for errors.
 const CUT: &str = "cut dates of a wrong clock";
 
-/// A job waits since now at the latest, or since its date; its order key moves along.
+/// A job waits since now at the latest, or since its date; its order key moves along. A key that is
+/// damaged must not make a number that does not fit.
 const CUT_WAIT: &str = "UPDATE queue_entries SET \
-     deadline = deadline - waits_since + MAX(?1, COALESCE(run_after, 0)), \
+     deadline = MAX(deadline, waits_since) - waits_since + MAX(?1, COALESCE(run_after, 0)), \
      waits_since = MAX(?1, COALESCE(run_after, 0)) \
      WHERE waits_since > MAX(?1, COALESCE(run_after, 0))";
 
 /// Adjusts what is stored to a clock that was set.
 pub(super) fn on_step(connection: &Connection, step: Step, now: Timestamp) -> Result<()> {
     shift_waits(connection, duration_millis(step.by))?;
-    cut(connection, now)
+    cut_waits(connection, now)
 }
 
-/// Moves leases, pauses and the times that are compared with them.
+/// Moves leases, pauses and the times that are compared with them. A number that is no time stays:
+/// its sum would not fit, and the error would keep everything else from moving.
 fn shift_waits(connection: &Connection, by: i64) -> Result<()> {
+    let (first, last) = (Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
     for sql in [
         "UPDATE queue_entries SET lease_until = lease_until + ?1 \
-         WHERE status = 'ready' AND held IS NULL",
+         WHERE status = 'ready' AND held IS NULL AND lease_until BETWEEN ?2 AND ?3",
         "UPDATE queue_entries SET not_before = not_before + ?1 WHERE status = 'pending' \
-         AND not_before IS NOT NULL AND held IS NULL AND not_before_kind = 'pause'",
+         AND not_before IS NOT NULL AND held IS NULL AND not_before_kind = 'pause' \
+         AND not_before BETWEEN ?2 AND ?3",
         "UPDATE queue_entries SET suspect_since = suspect_since + ?1 \
-         WHERE suspect_since IS NOT NULL AND held IS NULL",
-        "UPDATE provider_acceptances SET latest_at = latest_at + ?1, other_at = other_at + ?1",
-        "UPDATE strays SET next_cancel_at = next_cancel_at + ?1",
-        "UPDATE rechecks SET ended_at = ended_at + ?1, due_at = due_at + ?1",
+         WHERE suspect_since IS NOT NULL AND held IS NULL AND suspect_since BETWEEN ?2 AND ?3",
+        "UPDATE provider_acceptances SET latest_at = latest_at + ?1 \
+         WHERE latest_at BETWEEN ?2 AND ?3",
+        "UPDATE provider_acceptances SET other_at = other_at + ?1 \
+         WHERE other_at BETWEEN ?2 AND ?3",
+        "UPDATE strays SET next_cancel_at = next_cancel_at + ?1 \
+         WHERE next_cancel_at BETWEEN ?2 AND ?3",
+        "UPDATE rechecks SET ended_at = ended_at + ?1 WHERE ended_at BETWEEN ?2 AND ?3",
+        "UPDATE rechecks SET due_at = due_at + ?1 WHERE due_at BETWEEN ?2 AND ?3",
     ] {
-        change(connection, "move waits with the clock", sql, [by])?;
+        change(connection, "move waits with the clock", sql, [by, first, last])?;
     }
     Ok(())
 }
 
-/// Cuts dates that are further ahead than is legal.
-pub(super) fn cut(connection: &Connection, now: Timestamp) -> Result<()> {
-    let ahead = |by: SignedDuration| after(now, by).as_millisecond();
-    cut_queue(connection, now, &ahead)?;
-    cut_approvals(connection, now)?;
-    for (sql, latest) in [
-        ("UPDATE idempotency_keys SET expires_at = ?1 WHERE expires_at > ?1", IDEMPOTENCY_TTL),
+/// Cuts waits to their greatest legal length. Whichever clock is wrong, that only ends them sooner.
+pub(super) fn cut_waits(connection: &Connection, now: Timestamp) -> Result<()> {
+    for (sql, longest) in [
+        (
+            "UPDATE queue_entries SET lease_until = ?1 \
+             WHERE status = 'ready' AND held IS NULL AND lease_until > ?1",
+            MAX_LEASE,
+        ),
+        (
+            "UPDATE queue_entries SET not_before = ?1 WHERE status = 'pending' \
+             AND not_before IS NOT NULL AND held IS NULL AND not_before > ?1 \
+             AND not_before_kind = 'pause'",
+            MAX_PAUSE,
+        ),
         ("UPDATE strays SET next_cancel_at = ?1 WHERE next_cancel_at > ?1", MAX_RECHECK),
+        // The next one is due so long after the end of the attempt.
+        ("UPDATE rechecks SET ended_at = ?1 WHERE ended_at > ?1", SignedDuration::ZERO),
         ("UPDATE rechecks SET due_at = ?1 WHERE due_at > ?1", MAX_RECHECK),
     ] {
-        change(connection, CUT, sql, [ahead(latest)])?;
+        change(connection, CUT, sql, [after(now, longest).as_millisecond()])?;
     }
     Ok(())
 }
 
-fn cut_queue(
-    connection: &Connection,
-    now: Timestamp,
-    ahead: &impl Fn(SignedDuration) -> i64,
-) -> Result<()> {
-    change(
-        connection,
-        CUT,
-        "UPDATE queue_entries SET lease_until = ?1 \
-         WHERE status = 'ready' AND held IS NULL AND lease_until > ?1",
-        [ahead(MAX_LEASE)],
-    )?;
-    change(
-        connection,
-        CUT,
-        "UPDATE queue_entries SET not_before = ?1 WHERE status = 'pending' \
-         AND not_before IS NOT NULL AND held IS NULL AND not_before > ?1 \
-         AND not_before_kind = 'pause'",
-        [ahead(MAX_PAUSE)],
-    )?;
+/// Cuts dates to their greatest legal distance from now. The clock must be confirmed.
+pub(super) fn cut_dates(tx: &Tx<'_>) -> Result<()> {
+    let (connection, now) = (tx.connection, tx.now);
+    let ahead = |by: SignedDuration| after(now, by).as_millisecond();
     change(
         connection,
         CUT,
@@ -98,7 +103,9 @@ fn cut_queue(
         let sql = format!("{CUT_WAIT} AND {which}");
         change(connection, CUT, &sql, params![now.as_millisecond(), pause])?;
     }
-    Ok(())
+    cut_approvals(connection, now)?;
+    let forget = "UPDATE idempotency_keys SET expires_at = ?1 WHERE expires_at > ?1";
+    change(connection, CUT, forget, [ahead(IDEMPOTENCY_TTL)]).map(drop)
 }
 
 /// A request is open for at most as long as it was made for, and its job waits since then at most.

@@ -8,16 +8,28 @@ use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use super::SqliteStore;
-use super::damage::Damage;
-use super::query::{Columns, all, change_one, value};
+use super::damage::{Damage, log_damaged};
+use super::query::{Columns, all, change_one, readable, value};
 use super::records::{list, load, record, save, select_records, step};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::{
-    ApprovalId, ApprovalStatus, DamagedRow, Decision, JobId, JobRecord, NewRule, Page, PageRequest,
-    ProviderName, RequestFilter, Role, Rule, RuleId, UserId,
+    ApprovalId, ApprovalStatus, Decision, JobId, JobRecord, NewRule, Page, PageRequest,
+    ProviderName, QueueEntryId, RequestFilter, Role, Rule, RuleId, UserId,
 };
 use crate::repo::{ApprovalRepo, Expiry};
+
+/// A query for rules: the columns in the order in which [`rule`] reads them.
+macro_rules! select_rules {
+    ($rest:literal) => {
+        concat!(
+            "SELECT rule_id, name, description, condition, threshold, is_active, priority, \
+             applies_to_provider, applies_to_level, exempt_levels, required_approver_level, \
+             created_by, created_at FROM approval_rules ",
+            $rest
+        )
+    };
+}
 
 #[async_trait]
 impl ApprovalRepo for SqliteStore {
@@ -35,14 +47,20 @@ impl ApprovalRepo for SqliteStore {
     async fn find_rule(&self, id: RuleId) -> Result<Option<Rule>> {
         self.readers
             .point("read an approval rule", move |connection| {
-                let found = rules(connection)?;
-                Ok(found.into_iter().find(|rule| rule.id == id))
+                Ok(all(connection, select_rules!("WHERE rule_id = ?1"), [id.0], rule)?.pop())
             })
             .await
     }
 
     async fn list_rules(&self) -> Result<Vec<Rule>> {
-        self.readers.list("read the approval rules", rules).await
+        self.readers
+            .list("read the approval rules", |connection| {
+                let sql = select_rules!("ORDER BY priority DESC, rule_id");
+                let (rules, damaged) = readable(connection, sql, [], rule)?;
+                log_damaged(&damaged);
+                Ok(rules)
+            })
+            .await
     }
 
     async fn list_requests(
@@ -50,11 +68,11 @@ impl ApprovalRepo for SqliteStore {
         filter: RequestFilter,
         page: PageRequest,
     ) -> Result<Page<JobRecord>> {
-        let page = self
+        let (page, fresh) = self
             .readers
             .list("list approval requests", move |connection| {
                 let status = filter.status.map(ApprovalStatus::as_str);
-                let (items, damaged) = list(
+                let listed = list(
                     connection,
                     select_records!(
                         "WHERE a.approval_id IS NOT NULL AND (?1 IS NULL OR a.status = ?1) \
@@ -67,10 +85,10 @@ impl ApprovalRepo for SqliteStore {
                     "SELECT COUNT(*) FROM approvals WHERE ?1 IS NULL OR status = ?1",
                     [status],
                 )?;
-                Ok(Page { items, total: total.unwrap_or(0).unsigned_abs(), damaged })
+                Ok(listed.into_page(total))
             })
             .await?;
-        self.set_aside(&page.damaged).await?;
+        self.set_aside(&fresh).await;
         Ok(page)
     }
 
@@ -120,17 +138,17 @@ impl ApprovalRepo for SqliteStore {
 }
 
 fn expire(tx: &Tx<'_>, max: u32) -> Result<Expiry> {
-    let overdue: Vec<(String, Option<JobId>)> = all(
+    let overdue = all(
         tx.connection,
-        "SELECT a.job_id FROM approvals a \
+        "SELECT q.entry_id, a.job_id FROM approvals a \
          JOIN queue_entries q ON q.job_id = a.job_id AND q.held IS NULL \
          WHERE a.status = 'pending' AND a.expires_at <= ?1 \
          ORDER BY a.expires_at, a.approval_id LIMIT ?2",
         params![tx.now.as_millisecond(), i64::from(max) + 1],
         |row| {
-            let key: String = Columns::new(row, "approvals").plain("job_id")?;
-            let job = key.parse().ok();
-            Ok((key, job))
+            let mut columns = Columns::new(row, "queue_entries");
+            let entry = QueueEntryId(columns.plain("entry_id")?);
+            Ok((entry, columns.word::<JobId>("job_id")))
         },
     )?;
     let mut expiry = Expiry::default();
@@ -141,25 +159,14 @@ fn expire(tx: &Tx<'_>, max: u32) -> Result<Expiry> {
     let max = usize::try_from(max).unwrap_or(usize::MAX);
     expiry.more = overdue.len() > max;
     let mut damage = Damage::default();
-    for (key, job) in overdue.into_iter().take(max) {
-        let loaded = match job {
-            Some(job) => load(tx.connection, job),
-            None => Err(Error::Damaged(DamagedRow {
-                table: "approvals",
-                key: key.clone(),
-                problem: "job_id: not an identifier".to_owned(),
-            })),
-        };
-        match loaded {
+    for (entry, job) in overdue.into_iter().take(max) {
+        match job.and_then(|job| load(tx.connection, job)) {
             Ok(mut record) => {
                 record.expire(tx.now)?;
                 save(tx.connection, &mut record)?;
                 expiry.expired.push(record);
             }
-            Err(error) => {
-                let row = error.into_damaged()?;
-                damage.set_aside(tx.connection, DamagedRow { key, ..row })?;
-            }
+            Err(error) => damage.set_aside(tx.connection, entry, error.into_damaged()?)?,
         }
     }
     expiry.damaged = damage.into_rows();
@@ -193,17 +200,11 @@ fn insert_rule(tx: &Tx<'_>, rule: &NewRule) -> Result<()> {
     )
 }
 
-/// All rules in the order in which they are evaluated. One that cannot be decoded is an error: a
-/// rule that is skipped would let jobs run that need approval.
-pub(super) fn rules(connection: &Connection) -> Result<Vec<Rule>> {
-    all(
-        connection,
-        "SELECT rule_id, name, description, condition, threshold, is_active, priority, \
-         applies_to_provider, applies_to_level, exempt_levels, required_approver_level, \
-         created_by, created_at FROM approval_rules ORDER BY priority DESC, rule_id",
-        [],
-        rule,
-    )
+/// The active rules in the order in which they are evaluated. One that cannot be decoded is an
+/// error: a rule that is skipped would let jobs run that need approval.
+pub(super) fn active_rules(connection: &Connection) -> Result<Vec<Rule>> {
+    let sql = select_rules!("WHERE is_active <> 0 ORDER BY priority DESC, rule_id");
+    all(connection, sql, [], rule)
 }
 
 fn rule(row: &Row<'_>) -> Result<Rule> {

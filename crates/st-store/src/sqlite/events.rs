@@ -6,7 +6,6 @@ use rusqlite::{Connection, Params, Row, params};
 use tokio::sync::watch;
 
 use super::SqliteStore;
-use super::damage::refuse_many;
 use super::query::{Columns, change_one, each_readable, value};
 use crate::error::Result;
 use crate::model::{
@@ -17,17 +16,18 @@ use crate::repo::{EventLog, EventPage};
 #[async_trait]
 impl EventLog for SqliteStore {
     async fn events_after(&self, after: EventId, max: u32) -> Result<EventPage> {
-        let resync = after > *self.last_event.borrow() || self.life.is_in_gap(after);
-        let page = self
-            .readers
+        let is_in_gap = self.life.is_in_gap(after);
+        self.readers
             .point("read events", move |connection| {
+                // Asked of the database: a commit can be read before it is announced.
+                let resync = is_in_gap || after > last_id(connection)?;
                 let sql = "SELECT event_id, at, actor, actor_name, correlation_id, subject, \
                            job_id, approval_id, provider, from_status, to_status, message \
                            FROM events WHERE event_id > ?1 ORDER BY event_id LIMIT ?2";
-                read(connection, sql, params![after.0, max])
+                let page = read(connection, sql, params![after.0, max])?;
+                Ok(EventPage { resync, ..page })
             })
-            .await?;
-        Ok(EventPage { resync, ..page })
+            .await
     }
 
     async fn job_events(&self, job: JobId, after: EventId, max: u32) -> Result<EventPage> {
@@ -54,7 +54,6 @@ fn read(connection: &Connection, sql: &str, bound: impl Params) -> Result<EventP
         page.events.push(event(row)?);
         Ok(())
     })?;
-    refuse_many(&page.damaged)?;
     Ok(page)
 }
 

@@ -21,7 +21,7 @@ use crate::sqlite::LOG;
 /// Those without which nothing goes on.
 const LIVING: [&str; 6] =
     ["queue_entries", "jobs", "approvals", "settings", "idempotency_keys", "events"];
-const WHOLE: &str = "PRAGMA quick_check(1)";
+const WHOLE: &str = "PRAGMA quick_check";
 /// How many steps of a check run between two questions whether it may go on.
 const STEPS: i32 = 500;
 /// How long it rests then.
@@ -32,9 +32,17 @@ const PAUSED: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     Sound,
+    /// The file is sound, but a row of it breaks a rule of its table. It is set aside when it is met.
+    BadRow(String),
     Damaged(String),
     /// It was interrupted.
     Unfinished,
+}
+
+impl Outcome {
+    fn may_go_on(&self) -> bool {
+        matches!(self, Self::Sound | Self::BadRow(_))
+    }
 }
 
 /// Checks what can be checked within `limit`. `Checking` means that there is more.
@@ -48,16 +56,20 @@ pub(super) fn check_start(connection: &mut Connection, limit: Duration) -> Resul
     connection.progress_handler(STEPS, Some(late)).map_err(&fail)?;
     let mut outcome = Outcome::Sound;
     for table in LIVING {
-        if outcome == Outcome::Sound && has_table(connection, table).map_err(&fail)? {
+        if outcome.may_go_on() && has_table(connection, table).map_err(&fail)? {
             outcome = check(connection, &format!("PRAGMA quick_check('{table}')"))?;
         }
     }
-    if outcome == Outcome::Sound {
+    if outcome.may_go_on() {
         outcome = check(connection, WHOLE)?;
     }
     connection.progress_handler(0, None::<fn() -> bool>).map_err(&fail)?;
     Ok(match outcome {
         Outcome::Sound => Integrity::Sound,
+        Outcome::BadRow(finding) => {
+            report_row(&finding);
+            Integrity::Sound
+        }
         Outcome::Damaged(finding) => Integrity::Damaged(finding),
         Outcome::Unfinished => Integrity::Checking,
     })
@@ -73,17 +85,50 @@ fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     }
 }
 
-/// Runs a check and returns its first finding.
+/// Runs a check and returns its first finding about the file, or else about a row.
 fn check(connection: &Connection, sql: &str) -> Result<Outcome> {
-    match connection.query_row(sql, [], |row| row.get::<_, String>(0)) {
-        Ok(finding) if finding == "ok" => Ok(Outcome::Sound),
-        Ok(finding) => Ok(Outcome::Damaged(finding)),
+    match findings(connection, sql) {
+        Ok(outcome) => Ok(outcome),
         Err(error) if is_interrupted(&error) => Ok(Outcome::Unfinished),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
             Ok(Outcome::Damaged(error.to_string()))
         }
         Err(error) => Err(super::failed("check the database")(error)),
     }
+}
+
+fn findings(connection: &Connection, sql: &str) -> rusqlite::Result<Outcome> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut outcome = Outcome::Sound;
+    while let Some(row) = rows.next()? {
+        let finding: String = row.get(0)?;
+        if finding == "ok" {
+            continue;
+        }
+        if !is_about_a_row(&finding) {
+            return Ok(Outcome::Damaged(finding));
+        }
+        if outcome == Outcome::Sound {
+            outcome = Outcome::BadRow(finding);
+        }
+    }
+    Ok(outcome)
+}
+
+/// Whether a finding says that a value is not what its table allows, and nothing about the file.
+fn is_about_a_row(finding: &str) -> bool {
+    let is_of_type =
+        |kind: &str| finding.strip_prefix(kind).is_some_and(|rest| rest.contains(" value in "));
+    finding.starts_with("CHECK constraint failed in ")
+        || ["NULL value in ", "NUMERIC value in ", "TEXT value in "]
+            .iter()
+            .any(|words| finding.starts_with(words))
+        || is_of_type("non-")
+}
+
+fn report_row(finding: &str) {
+    st_log::error!(logger: LOG, finding, "Row of the database breaks a rule of its table");
 }
 
 fn is_interrupted(error: &rusqlite::Error) -> bool {
@@ -160,6 +205,10 @@ fn run(mut reader: Reader, order: &Arc<AtomicU8>, health: &watch::Sender<StoreHe
         Ok(Outcome::Damaged(finding)) => {
             st_log::critical!(logger: LOG, finding, "Database file is damaged");
             health.send_modify(|health| health.integrity = Integrity::Damaged(finding));
+        }
+        Ok(Outcome::BadRow(finding)) => {
+            report_row(&finding);
+            health.send_modify(|health| health.integrity = Integrity::Sound);
         }
         Ok(Outcome::Sound | Outcome::Unfinished) => {
             health.send_modify(|health| health.integrity = Integrity::Sound);

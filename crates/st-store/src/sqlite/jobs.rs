@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::params;
 
 use super::SqliteStore;
-use super::approvals::rules;
+use super::approvals::active_rules;
 use super::query::{Columns, all, change, value};
 use super::records::{find, insert, list, load, record, select_records, step};
 use super::writer::{Lane, Tx};
@@ -40,7 +40,7 @@ impl JobRepo for SqliteStore {
 
     async fn list_jobs(&self, filter: &JobFilter, page: PageRequest) -> Result<Page<JobRecord>> {
         let filter = filter.clone();
-        let page = self
+        let (page, fresh) = self
             .readers
             .list("list jobs", move |connection| {
                 let (job_type, status) =
@@ -48,7 +48,7 @@ impl JobRepo for SqliteStore {
                 let provider = filter.provider.as_ref().map(ProviderName::as_str);
                 let user = filter.user.as_ref().map(UserId::as_str);
                 let before = filter.before.map(|job| job.to_string());
-                let (items, damaged) = list(
+                let listed = list(
                     connection,
                     select_records!(
                         "WHERE (?1 IS NULL OR j.job_type = ?1) AND (?2 IS NULL OR j.status = ?2) \
@@ -65,10 +65,10 @@ impl JobRepo for SqliteStore {
                      AND (?4 IS NULL OR user_id = ?4)",
                     params![job_type, status, provider, user],
                 )?;
-                Ok(Page { items, total: total.unwrap_or(0).unsigned_abs(), damaged })
+                Ok(listed.into_page(total))
             })
             .await?;
-        self.set_aside(&page.damaged).await?;
+        self.set_aside(&fresh).await;
         Ok(page)
     }
 
@@ -79,7 +79,7 @@ impl JobRepo for SqliteStore {
         max: u32,
     ) -> Result<Vec<JobRecord>> {
         let provider = provider.clone();
-        let (records, damaged) = self
+        let listed = self
             .readers
             .point("list jobs at a provider", move |connection| {
                 let sql = select_records!(
@@ -90,8 +90,8 @@ impl JobRepo for SqliteStore {
                 list(connection, sql, params![provider.as_str(), after, max])
             })
             .await?;
-        self.set_aside(&damaged).await?;
-        Ok(records)
+        self.set_aside(&listed.fresh).await;
+        Ok(listed.records)
     }
 
     async fn cancel_job(&self, job: JobId, by: &Actor) -> Result<(CancelOutcome, JobRecord)> {
@@ -174,18 +174,21 @@ fn store_key(tx: &Tx<'_>, user: &UserId, idempotency: &Idempotency, job: JobId) 
 
 /// The first active rule that requires approval of this job.
 fn required_by(tx: &Tx<'_>, new: &NewJob) -> Result<Option<Rule>> {
-    let mut rules = rules(tx.connection)?;
-    rules.retain(|rule| rule.rule.is_active);
+    let rules = active_rules(tx.connection)?;
     if rules.is_empty() {
         return Ok(None);
     }
-    let count = |since: i64| -> Result<u64> {
-        let sql = "SELECT COUNT(*) FROM jobs WHERE user_id = ?1 AND created_at > ?2";
-        let jobs: Option<i64> = value(tx.connection, sql, params![new.owner.user.as_str(), since])?;
+    let count = |since: i64, until: i64| -> Result<u64> {
+        let sql = "SELECT COUNT(*) FROM jobs WHERE user_id = ?1 AND created_at > ?2 \
+                   AND created_at <= ?3";
+        let bound = params![new.owner.user.as_str(), since, until];
+        let jobs: Option<i64> = value(tx.connection, sql, bound)?;
         Ok(jobs.unwrap_or(0).unsigned_abs())
     };
-    let recent = count(after(tx.now, -RULE_WINDOW).as_millisecond())?;
-    let counts = JobCounts { recent, all: count(i64::MIN)? };
+    // A job of the future was made while the clock was wrong.
+    let since = after(tx.now, -RULE_WINDOW).as_millisecond();
+    let recent = count(since, tx.now.as_millisecond())?;
+    let counts = JobCounts { recent, all: count(i64::MIN, i64::MAX)? };
     Ok(first_match(&rules, &RuleInput::of(new, counts))?.cloned())
 }
 

@@ -16,7 +16,7 @@ use rusqlite::Connection;
 
 use jiff::Timestamp;
 
-use super::place::{Place, Site};
+use super::place::{Place, Site, open_plain};
 use super::{events, failed, open_error};
 use crate::error::{Error, Result};
 use crate::model::{Epoch, EventId};
@@ -24,12 +24,16 @@ use crate::sqlite::LOG;
 
 pub(super) use record::Salts;
 use record::{Record, RecordFile, State};
-pub(super) use stored::newest_event_at;
 use stored::{Facts, Renewal, checkpoint_without_log, inspect, read_life, renew, store_life};
+pub(super) use stored::{clock_shift, newest_event_at, set_clock_shift};
 
-/// How far event IDs jump when a new life begins: farther than any reader can have come in the
-/// life that is lost.
+/// How far event IDs jump at least when a new life begins: farther than any reader can have come in
+/// the life that is lost.
 const JUMP: i64 = 1_000_000;
+/// The beginning of 2020, in milliseconds.
+const BEGINNING: i64 = 1_577_836_800_000;
+/// The largest number that every reader of JSON reads as it is.
+const LARGEST: i64 = (1 << 53) - 1;
 
 /// A write-ahead log without a frame has a header at most.
 const WAL_HEADER: u64 = 32;
@@ -71,6 +75,8 @@ pub(super) enum Reason {
     OtherEpoch,
     /// There is no record.
     NoRecord,
+    /// The file was written over, or written by another program, while it was closed.
+    Changed,
 }
 
 impl Reason {
@@ -80,6 +86,7 @@ impl Reason {
             Self::OtherFile => "moved or copied",
             Self::OtherEpoch => "record of another life",
             Self::NoRecord => "no record",
+            Self::Changed => "put back or changed while it was not open",
         }
     }
 }
@@ -89,6 +96,10 @@ impl Reason {
 pub(super) struct Chronicle {
     file: RecordFile,
     record: Option<Record>,
+    /// The record as it was found, until the start changes more than the record.
+    found: Option<Record>,
+    /// The highest numbers of a record that an operator has put aside.
+    earlier: (Epoch, i64),
     facts: Facts,
     renew: Option<Reason>,
 }
@@ -137,8 +148,10 @@ impl Chronicle {
         {
             return Err(Error::ForeignWal { path: wal, record: site.record() });
         }
-        let facts = if site.has_database() { inspect(place)? } else { Facts::default() };
-        let renew = match judge(record.as_ref(), &facts, place) {
+        let facts = if site.has_database() { inspect(place)? } else { Facts::NONE };
+        let earlier = Record::read(&site.earlier_record())
+            .map_or((Epoch(0), 0), |earlier| (earlier.epoch, earlier.event));
+        let renew = match judge(record.as_ref(), earlier.1, &facts, place) {
             Verdict::Same => None,
             Verdict::Renew(reason) => Some(reason),
             Verdict::Refuse { missing } => {
@@ -146,24 +159,30 @@ impl Chronicle {
                 return Err(Error::Incomplete { path, record, missing });
             }
         };
-        Ok(Self { file: RecordFile::new(site.record()), record, facts, renew })
+        let file = RecordFile::new(site.record());
+        Ok(Self { file, record, found: record, earlier, facts, renew })
     }
 
     /// Notes that the database is about to be opened. From now on a crash leaves a log behind,
     /// and a new life that was decided on is begun by the next start if not by this one.
     pub(super) fn announce(&mut self, place: &Place) -> Result<()> {
-        let known = self.record.map_or(0, |record| record.event);
-        let epoch = self.facts.life.map_or(Epoch(1), |life| life.epoch);
+        let mut known = self.record.map_or(0, |record| record.event);
+        let mut epoch = self.record.map_or(Epoch(0), |record| record.epoch);
+        if self.renew.is_some() {
+            known = known.max(self.earlier.1);
+            epoch = epoch.max(self.earlier.0);
+        }
         let record = Record {
             pid: std::process::id(),
             state: if self.renew.is_some() { State::Renewing } else { State::Open },
-            epoch: epoch.max(self.record.map_or(Epoch(0), |record| record.epoch)),
+            epoch: epoch.max(self.facts.epoch).max(Epoch::FIRST),
             event: known.max(self.facts.last_event),
             file: place.id(),
             born_at: place.born_at(),
             salts: read_salts(&place.site().wal()),
             frames: has_frames(&place.site().wal()),
             checkpoint: self.record.map_or(0, |record| record.checkpoint),
+            changed_at: None,
         };
         self.file
             .try_write(record, true)
@@ -172,20 +191,37 @@ impl Chronicle {
         Ok(())
     }
 
+    /// Puts the record back after a start that was refused, so that whatever is put in place of
+    /// the database is compared with what was closed. No connection may be open.
+    pub(super) fn put_back(&mut self, place: &Place) {
+        let Some(found) = self.found.filter(|found| found.state == State::Clean) else { return };
+        if has_frames(&place.site().wal()) {
+            return;
+        }
+        // This start may have changed the file itself.
+        let changed_at = if self.renew.is_some() { found.changed_at } else { place.changed_at() };
+        self.file.write(Record { changed_at, ..found }, true);
+    }
+
     /// Begins the new life in the database where one is due. The schema must be there.
     pub(super) fn begin(
-        self,
+        &mut self,
         connection: &mut Connection,
         place: &Place,
         now: Timestamp,
     ) -> Result<(Life, Journal)> {
         let fail = open_error(place.site().path());
+        self.found = None;
         let known = self.record.map_or(0, |record| record.event);
         let epoch = self.record.map_or(Epoch(0), |record| record.epoch);
         let recorded_checkpoint = self.record.map_or(0, |record| record.checkpoint);
         let last = events::last_id(connection)?;
         if let Some(reason) = self.renew {
-            let first = last.0.max(known).saturating_add(JUMP + 1);
+            let first = first_event(last.0.max(known), now);
+            // Of two lives that begin from the same copy of everything, neither knows of the other,
+            // and both have this epoch and may give the same tokens; their event IDs differ. A
+            // token is held by a process, which has ended before the file can be opened again, and
+            // both lives reconcile what was queued before they submit it.
             let renewal = Renewal { epoch: epoch.next(), reason, last: last.0, first };
             renew(connection, place, renewal, now).map_err(&fail)?;
             st_log::warning!(logger: LOG,
@@ -195,8 +231,7 @@ impl Chronicle {
                  provider before they are submitted"
             );
         } else if self.facts.life.is_none_or(|life| !life.is_in(place)) {
-            let epoch = self.facts.life.map_or(Epoch(1), |life| life.epoch);
-            store_life(connection, place, epoch).map_err(&fail)?;
+            store_life(connection, place, epoch, recorded_checkpoint).map_err(&fail)?;
         }
         let (life, checkpoint) = read_life(connection).map_err(&fail)?;
         let record = Record {
@@ -211,10 +246,12 @@ impl Chronicle {
             // Only a database that agrees with its record has what the record says. Otherwise the
             // next checkpoint sets this.
             checkpoint: if self.renew.is_some() { 0 } else { recorded_checkpoint },
+            changed_at: None,
         };
         // A number is never used again, also not by an older copy that was put back.
         let checkpoint = checkpoint.max(recorded_checkpoint);
-        let mut journal = Journal { file: self.file, record, checkpoint };
+        let file = RecordFile::new(place.site().record());
+        let mut journal = Journal { file, record, checkpoint };
         journal.file.write(record, true);
         Ok((life, journal))
     }
@@ -260,23 +297,53 @@ impl Journal {
         self.file.write(self.record, sync);
     }
 
+    /// Notes that the database file itself is about to be changed. A process that is killed
+    /// meanwhile must not take its own changes for those of another.
+    pub(super) fn changing(&mut self) {
+        self.record.changed_at = None;
+        self.sync();
+    }
+
+    /// Notes that the database file is as it will be until it is changed next.
+    pub(super) fn changed(&mut self, place: &Place) {
+        self.record.changed_at = place.changed_at();
+        self.sync();
+    }
+
+    /// Whether the database file is as it was noted last, and no other log lies beside it.
+    pub(super) fn is_as_noted(&self, place: &Place) -> bool {
+        let alone = [place.site().wal(), place.site().shm()].iter().all(|path| !path.exists());
+        alone && self.record.changed_at.is_some() && place.changed_at() == self.record.changed_at
+    }
+
     /// Makes the record durable as it is.
     pub(super) fn sync(&mut self) {
         self.file.write(self.record, true);
     }
 
-    /// Notes that the database was closed. With frames left in the log it was not, really.
-    pub(super) fn close(&mut self, site: &Site) {
-        if !has_frames(&site.wal()) {
+    /// Notes that the database was closed, which it must be by SQLite too. With frames left in the
+    /// log it was not, really.
+    pub(super) fn close(&mut self, place: &Place) {
+        if !has_frames(&place.site().wal()) {
             self.record = Record { state: State::Clean, salts: None, frames: false, ..self.record };
         }
-        self.file.write(self.record, true);
+        self.changed(place);
     }
+}
+
+/// The ID of the first event of a new life. It depends on the time, so that lives that begin from
+/// the same copy do not give the same IDs, unless the clock was set back between them.
+pub(super) fn first_event(known: i64, now: Timestamp) -> i64 {
+    let least = known.saturating_add(JUMP + 1);
+    let passed = now.as_millisecond().saturating_sub(BEGINNING).max(0);
+    let first = least.saturating_add(passed);
+    // There is room for tens of thousands of lives.
+    if first <= LARGEST { first } else { least }
 }
 
 fn read_salts(wal: &Path) -> Option<Salts> {
     // No locks are on this file; SQLite has those in the database and the -shm file.
-    fs::File::open(wal).ok().and_then(|file| Salts::read(&file))
+    open_plain(wal).ok().and_then(|file| Salts::read(&file))
 }
 
 /// Whether a log with frames may be applied to the database that the record is about.
@@ -298,9 +365,9 @@ enum Verdict {
     Refuse { missing: i64 },
 }
 
-fn judge(record: Option<&Record>, facts: &Facts, place: &Place) -> Verdict {
+fn judge(record: Option<&Record>, earlier: i64, facts: &Facts, place: &Place) -> Verdict {
     let Some(record) = record else {
-        let empty = facts.last_event == 0;
+        let empty = facts.last_event.max(earlier) == 0;
         return if empty { Verdict::Same } else { Verdict::Renew(Reason::NoRecord) };
     };
     let missing = record.event.saturating_sub(facts.last_event);
@@ -311,13 +378,33 @@ fn judge(record: Option<&Record>, facts: &Facts, place: &Place) -> Verdict {
         State::Open | State::Clean => {}
     }
     let (inode, born_at) = (place.id().inode, place.born_at());
-    let Some(life) = facts.life else { return Verdict::Same };
     let recorded_here = record.file.inode == inode && record.born_at == born_at;
+    let Some(life) = facts.life else {
+        // A new database, or one that has lost this row.
+        let same = facts.last_event == 0 || recorded_here && !was_changed(record, place);
+        return if same { Verdict::Same } else { Verdict::Renew(Reason::Changed) };
+    };
     if !life.is_in(place) || !recorded_here {
         Verdict::Renew(Reason::OtherFile)
     } else if record.epoch != life.epoch {
         Verdict::Renew(Reason::OtherEpoch)
+    } else if life.checkpoint < record.checkpoint {
+        // No event is missing, but not every write has one: a reclaim issues a token without.
+        Verdict::Renew(Reason::OlderCopy)
+    } else if was_changed(record, place) {
+        Verdict::Renew(Reason::Changed)
     } else {
         Verdict::Same
     }
+}
+
+/// Whether the database file was changed since the record was written. After a crash another program
+/// may have copied the log into it, as it should; then the log is gone, and nothing is concluded.
+fn was_changed(record: &Record, place: &Place) -> bool {
+    let comparable = match record.state {
+        State::Clean => true,
+        State::Open => has_frames(&place.site().wal()) == record.frames,
+        State::Renewing => false,
+    };
+    comparable && record.changed_at.is_some_and(|known| known != place.found_changed_at())
 }

@@ -16,9 +16,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 
 use crate::error::{Error, Result};
 use crate::sqlite::LOG;
@@ -51,12 +53,23 @@ impl Site {
         let real = resolve(path)
             .map_err(|source| Error::Open { path: path.to_owned(), source: source.into() })?;
         // Where it cannot be read, nothing is known, and nothing is refused.
-        if let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo")
-            && let Some(kind) = mounts::network_kind(&mounts, &real)
-        {
-            return Err(Error::NetworkFileSystem { path: path.to_owned(), kind: kind.to_owned() });
+        let path = path.to_owned();
+        if let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") {
+            if let Some(kind) = mounts::network_kind(&mounts, &real) {
+                return Err(Error::NetworkFileSystem { path, kind: kind.to_owned() });
+            }
+            if real.is_file() && mounts::is_mount_point(&mounts, &real) {
+                return Err(Error::SeveralNames { path });
+            }
         }
-        Ok(Self { path: path.to_owned(), real })
+        let site = Self { path, real };
+        for beside in [site.wal(), site.shm(), site.record()] {
+            if fs::symlink_metadata(&beside).is_ok_and(|found| !found.is_file()) {
+                let source = "it is a link, a folder or another thing that is no file".into();
+                return Err(Error::Open { path: beside, source });
+            }
+        }
+        Ok(site)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -71,8 +84,17 @@ impl Site {
         self.beside("-wal")
     }
 
+    pub(super) fn shm(&self) -> PathBuf {
+        self.beside("-shm")
+    }
+
     pub(super) fn record(&self) -> PathBuf {
         self.beside(".lock")
+    }
+
+    /// Where an operator puts a record that is to count no longer.
+    pub(super) fn earlier_record(&self) -> PathBuf {
+        self.beside(".lock.old")
     }
 
     /// Whether there is a database that is more than an empty file.
@@ -92,6 +114,10 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
+            // A link to a database that is yet to be made.
+            if let Ok(target) = fs::read_link(path) {
+                return resolve(&folder.join(target));
+            }
             Ok(path.file_name().map_or_else(|| folder.clone(), |name| folder.join(name)))
         }
         resolved => resolved,
@@ -107,6 +133,10 @@ pub(super) enum Presence {
     DatabaseGone,
     /// The write-ahead log is not, but the database is.
     WalGone,
+    /// The shared memory of the log is not. Another program may have a new one, does not see the
+    /// locks of this process and may change the log or the database beside it: nothing may be
+    /// written any more, whatever comes back to this path.
+    ShmGone,
 }
 
 /// The database file, locked for this process.
@@ -115,8 +145,13 @@ pub(super) struct Place {
     site: Site,
     id: FileId,
     born_at: Option<Timestamp>,
-    /// The write-ahead log, once SQLite has opened it.
+    /// When the file was last changed before this process touched it.
+    found_changed_at: i64,
+    /// The write-ahead log and its shared memory, once SQLite has opened them.
     wal: OnceLock<FileId>,
+    shm: OnceLock<FileId>,
+    /// Whether the shared memory was ever missed.
+    shm_lost: AtomicBool,
     /// Carries the lock. Dropped before the registration, see [`OPEN`].
     file: File,
     _registration: Registration,
@@ -152,15 +187,28 @@ impl Place {
             }
             Err(TryLockError::Error(source)) => return Err(fail(source)),
         }
+        if metadata.nlink() > 1 {
+            return Err(Error::SeveralNames { path: site.path });
+        }
         if !metadata.is_file() || !is_at(&site.real, id) {
             return Err(fail(io::Error::other("it is no regular file, or it was just replaced")));
         }
+        let found_changed_at = changed_at(&metadata);
         let born_at = metadata.created().ok().and_then(|time| Timestamp::try_from(time).ok());
         let registration = Registration(id);
         open.insert(id);
         drop(open);
-        let place =
-            Self { site, id, born_at, wal: OnceLock::new(), file, _registration: registration };
+        let place = Self {
+            site,
+            id,
+            born_at,
+            found_changed_at,
+            wal: OnceLock::new(),
+            shm: OnceLock::new(),
+            shm_lost: AtomicBool::new(false),
+            file,
+            _registration: registration,
+        };
         place.make_private();
         Ok(place)
     }
@@ -178,12 +226,31 @@ impl Place {
         self.born_at.map(Timestamp::as_millisecond)
     }
 
-    /// Notes which file the write-ahead log is. SQLite must have opened it.
+    /// When the file was last changed before this process touched it, see [`changed_at`].
+    ///
+    /// [`changed_at`]: Self::changed_at
+    pub(super) fn found_changed_at(&self) -> i64 {
+        self.found_changed_at
+    }
+
+    /// When the file was last changed, in nanoseconds and on disk: no program can set this time, so
+    /// a file that was written over has another one. `None` while the disk fails.
+    pub(super) fn changed_at(&self) -> Option<i64> {
+        // SQLite syncs the contents only, and after a power cut an older time would be found.
+        self.file.sync_all().ok()?;
+        self.file.metadata().ok().map(|metadata| changed_at(&metadata))
+    }
+
+    /// Notes which files the write-ahead log and its shared memory are. SQLite must have opened
+    /// them.
     pub(super) fn note_wal(&self) -> Result<()> {
         let wal = self.site.wal();
         let metadata = fs::metadata(&wal)
             .map_err(|source| Error::Open { path: wal.clone(), source: source.into() })?;
         self.wal.get_or_init(|| FileId::of(&metadata));
+        if let Ok(metadata) = fs::metadata(self.site.shm()) {
+            self.shm.get_or_init(|| FileId::of(&metadata));
+        }
         self.make_private();
         Ok(())
     }
@@ -193,11 +260,21 @@ impl Place {
     pub(super) fn presence(&self) -> Presence {
         if !is_at(&self.site.path, self.id) {
             Presence::DatabaseGone
+        } else if self.is_without_shm() && fs::metadata(self.site.wal()).is_ok() {
+            Presence::ShmGone
         } else if self.wal.get().is_some_and(|wal| !is_at(&self.site.wal(), *wal)) {
             Presence::WalGone
         } else {
             Presence::Here
         }
+    }
+
+    /// Whether the shared memory of the log is, or ever was, no longer at its path.
+    pub(super) fn is_without_shm(&self) -> bool {
+        if self.shm.get().is_some_and(|shm| !is_at(&self.site.shm(), *shm)) {
+            self.shm_lost.store(true, Ordering::Relaxed);
+        }
+        self.shm_lost.load(Ordering::Relaxed)
     }
 
     /// Where the contents of a deleted database can still be read while this process runs.
@@ -208,7 +285,7 @@ impl Place {
     /// The jobs' inputs and the users' names are nobody else's business.
     fn make_private(&self) {
         let site = &self.site;
-        for path in [site.real.clone(), site.wal(), site.beside("-shm"), site.record()] {
+        for path in [site.real.clone(), site.wal(), site.shm(), site.record()] {
             let Ok(metadata) = fs::metadata(&path) else { continue };
             let others = metadata.permissions().mode() & 0o077;
             if others == 0 {
@@ -219,6 +296,22 @@ impl Place {
             }
         }
     }
+}
+
+/// Opens a file for reading, unless it is a link or something whose opening has an effect.
+pub(super) fn open_plain(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(plain_flags()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
+}
+
+/// Flags with which opening a file follows no link and waits for nobody.
+pub(super) fn plain_flags() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
+}
+
+/// The time of the last change in nanoseconds.
+fn changed_at(metadata: &Metadata) -> i64 {
+    metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec())
 }
 
 fn is_at(path: &Path, id: FileId) -> bool {

@@ -153,6 +153,30 @@ pub(super) fn readable<T>(
     Ok((found, damaged))
 }
 
+/// The first `max` rows of a query that can be decoded, and those before them that cannot: however
+/// many of these there are, they keep none of the others from being read.
+pub(super) fn first_readable<T>(
+    connection: &Connection,
+    sql: &str,
+    bound: impl Params,
+    max: u32,
+    read: impl Fn(&Row<'_>) -> Result<T>,
+) -> Result<(Vec<T>, Vec<DamagedRow>)> {
+    let fail = failed("read rows");
+    let mut statement = connection.prepare_cached(sql).map_err(&fail)?;
+    let mut rows = statement.query(bound).map_err(&fail)?;
+    let (mut found, mut damaged) = (Vec::new(), Vec::new());
+    while found.len() < max as usize
+        && let Some(row) = rows.next().map_err(&fail)?
+    {
+        match read(row) {
+            Ok(value) => found.push(value),
+            Err(error) => damaged.push(error.into_damaged()?),
+        }
+    }
+    Ok((found, damaged))
+}
+
 /// Reads each row of a query; returns those that cannot be decoded. An error of SQLite is never a
 /// damaged row.
 pub(super) fn each_readable(

@@ -5,6 +5,8 @@ mod read;
 mod settle;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +15,7 @@ use rusqlite::params;
 use serde_json::Value;
 
 use super::SqliteStore;
+use super::adjust::cut_dates;
 use super::query::{change, value};
 use super::writer::Lane;
 use crate::error::{Error, Result};
@@ -28,7 +31,22 @@ pub(super) use settle::{record_sighting, remove_stray};
 impl QueueRepo for SqliteStore {
     async fn claim(&self, options: &ClaimOptions) -> Result<Claims> {
         let options = options.clone();
-        self.writer.write(Lane::Worker, "claim jobs", move |tx| claim::claim(tx, &options)).await
+        let (clock, cut_for) = (Arc::clone(&self.clock), Arc::clone(&self.dates_cut_for));
+        let (claims, cut) = self
+            .writer
+            .write(Lane::Worker, "claim jobs", move |tx| {
+                let generation = clock.generation();
+                let cut = tx.clock_confirmed && cut_for.load(Ordering::Relaxed) != generation;
+                if cut {
+                    cut_dates(tx)?;
+                }
+                Ok((claim::claim(tx, &options)?, cut.then_some(generation)))
+            })
+            .await?;
+        if let Some(generation) = cut {
+            self.dates_cut_for.store(generation, Ordering::Relaxed);
+        }
+        Ok(claims)
     }
 
     async fn reclaim(&self, options: &ClaimOptions, in_flight: &BTreeSet<JobId>) -> Result<Claims> {
@@ -113,11 +131,11 @@ impl QueueRepo for SqliteStore {
         filter: QueueFilter,
         page: PageRequest,
     ) -> Result<Page<JobRecord>> {
-        let page = self
+        let (page, fresh) = self
             .readers
             .list("list queue entries", move |connection| read::list(connection, filter, page))
             .await?;
-        self.set_aside(&page.damaged).await?;
+        self.set_aside(&fresh).await;
         Ok(page)
     }
 

@@ -5,11 +5,10 @@ mod encode;
 
 use rusqlite::{Connection, Params};
 
-use super::damage::refuse_many;
-use super::query::{all, readable};
+use super::query::{all, each_readable};
 use super::writer::Tx;
 use crate::error::{Error, Result};
-use crate::model::{DamagedRow, JobId, JobRecord};
+use crate::model::{DamagedRow, JobId, JobRecord, Page};
 
 pub(super) use decode::record;
 pub(super) use encode::{insert, save};
@@ -31,7 +30,8 @@ macro_rules! select_records {
              q.lease_holder, q.lease_until, q.cancel_requested_at, \
              q.cancel_actor, q.cancel_actor_name, \
              a.approval_id, a.rule_id, a.status, a.reason, a.required_role, a.created_at, \
-             a.expires_at, a.ttl_ms, a.reviewed_by, a.settled_at, a.review_notes \
+             a.expires_at, a.ttl_ms, a.reviewed_by, a.settled_at, a.review_notes, \
+             q.held \
              FROM jobs j JOIN queue_entries q ON q.job_id = j.job_id \
              LEFT JOIN approvals a ON a.job_id = j.job_id ",
             $rest
@@ -40,15 +40,39 @@ macro_rules! select_records {
 }
 pub(super) use select_records;
 
-/// The records of a list, and the rows in it that cannot be decoded.
-pub(super) fn list(
-    connection: &Connection,
-    sql: &str,
-    bound: impl Params,
-) -> Result<(Vec<JobRecord>, Vec<DamagedRow>)> {
-    let (records, damaged) = readable(connection, sql, bound, record)?;
-    refuse_many(&damaged)?;
-    Ok((records, damaged))
+/// Records that were read, and the rows among them that cannot be decoded.
+pub(super) struct Listed {
+    pub(super) records: Vec<JobRecord>,
+    pub(super) damaged: Vec<DamagedRow>,
+    /// Those of the damaged rows that are not set aside yet.
+    pub(super) fresh: Vec<DamagedRow>,
+}
+
+/// The records of a list, and what cannot be decoded of it.
+pub(super) fn list(connection: &Connection, sql: &str, bound: impl Params) -> Result<Listed> {
+    let (mut records, mut fresh) = (Vec::new(), Vec::new());
+    let damaged = each_readable(connection, sql, bound, |row| match record(row) {
+        Ok(read) => {
+            records.push(read);
+            Ok(())
+        }
+        Err(error) => {
+            let row_damage = error.into_damaged()?;
+            if matches!(row.get::<_, Option<String>>("held"), Ok(None)) {
+                fresh.push(row_damage.clone());
+            }
+            Err(Error::Damaged(row_damage))
+        }
+    })?;
+    Ok(Listed { records, damaged, fresh })
+}
+
+impl Listed {
+    /// The page, and the rows that are to be set aside.
+    pub(super) fn into_page(self, total: Option<i64>) -> (Page<JobRecord>, Vec<DamagedRow>) {
+        let total = total.unwrap_or(0).unsigned_abs();
+        (Page { items: self.records, total, damaged: self.damaged }, self.fresh)
+    }
 }
 
 /// The job, if there is one.

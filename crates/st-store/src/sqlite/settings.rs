@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use st_log::CorrelationId;
 
-use super::query::{Columns, all, change, change_one};
+use super::damage::log_damaged;
+use super::query::{Columns, change, change_one, readable};
 use super::writer::{Lane, Tx};
 use super::{SqliteStore, events};
 use crate::error::Result;
@@ -85,9 +86,9 @@ fn record_change(tx: &Tx<'_>, by: &Actor, request: &CorrelationId, change: Chang
     events::append(tx.connection, vec![NewEvent { at: tx.now, actor, correlation_id, change }])
 }
 
-/// The current limits: the defaults until they are changed.
+/// The current limits: the defaults until they are changed, and while they cannot be decoded.
 pub(super) fn limits(connection: &Connection) -> Result<Limits> {
-    let found = all(
+    let (found, damaged) = readable(
         connection,
         "SELECT id, max_concurrent, user_max_concurrent, team_max_concurrent, \
          org_max_concurrent, local_job_max_concurrent, fair_share FROM limits",
@@ -105,6 +106,7 @@ pub(super) fn limits(connection: &Connection) -> Result<Limits> {
             })
         },
     )?;
+    log_damaged(&damaged);
     Ok(found.into_iter().next().unwrap_or_default())
 }
 
@@ -134,7 +136,7 @@ fn put_limits(tx: &Tx<'_>, limits: &Limits) -> Result<()> {
 }
 
 fn provider_settings(connection: &Connection, provider: &ProviderName) -> Result<ProviderSettings> {
-    let rows = all(
+    let (rows, damaged) = readable(
         connection,
         "SELECT name, value FROM provider_settings WHERE provider = ?1",
         [provider.as_str()],
@@ -143,6 +145,7 @@ fn provider_settings(connection: &Connection, provider: &ProviderName) -> Result
             Ok((columns.plain::<String>("name")?, columns.plain::<String>("value")?))
         },
     )?;
+    log_damaged(&damaged);
     let mut settings = ProviderSettings::default();
     for (name, value) in rows {
         // A name that is not known here was written by a newer version; it stays in the database.

@@ -1,11 +1,11 @@
 //! The SQLite store about itself.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use st_log::{Logger, get_logger};
 
 use super::SqliteStore;
-use super::damage::Damage;
+use super::damage::{first_of_many, set_jobs_aside};
 use super::writer::Lane;
 use crate::clock::ClockEvidence;
 use crate::error::Result;
@@ -30,7 +30,14 @@ impl StoreStatus for SqliteStore {
     }
 
     fn health(&self) -> StoreHealth {
-        StoreHealth { waiting: self.writer.waiting(), ..self.health.borrow().clone() }
+        let mut health = self.health.borrow().clone();
+        health.waiting = self.writer.waiting();
+        if let (Ok(()), Some(stuck)) = (&health.writable, self.writer.stuck_for()) {
+            let since = SignedDuration::try_from(stuck).unwrap_or_default();
+            health.failing_since = self.clock.now().checked_sub(since).ok();
+            health.writable = Err(format!("a write has taken {} seconds so far", stuck.as_secs()));
+        }
+        health
     }
 
     async fn close(&self) -> Result<()> {
@@ -41,23 +48,21 @@ impl StoreStatus for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Sets the entries of jobs aside that a read could not decode. The read itself is good: that
-    /// this fails is logged, and the next call that meets them tries again.
-    pub(super) async fn set_aside(&self, damaged: &[DamagedRow]) -> Result<()> {
-        if damaged.is_empty() {
-            return Ok(());
+    /// Sets the entries of jobs aside that a read could not decode, unless they are many. The read
+    /// itself is good: that this fails is logged, and the next call that meets them tries again.
+    pub(super) async fn set_aside(&self, damaged: &[DamagedRow]) {
+        if damaged.is_empty() || first_of_many(damaged).is_some() {
+            return;
         }
         let rows = damaged.to_vec();
         let set_aside = self
             .writer
             .write(Lane::Interactive, "set damaged jobs aside", move |tx| {
-                let mut damage = Damage::default();
-                rows.iter().try_for_each(|row| damage.set_aside(tx.connection, row.clone()))
+                set_jobs_aside(tx.connection, &rows)
             })
             .await;
         if let Err(error) = set_aside {
             st_log::warning!(logger: LOG, error, "Damaged jobs could not be set aside");
         }
-        Ok(())
     }
 }

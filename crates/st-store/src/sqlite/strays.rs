@@ -5,8 +5,8 @@ use jiff::SignedDuration;
 use rusqlite::{Row, params};
 
 use super::SqliteStore;
-use super::damage::refuse_many;
-use super::query::{Columns, all, change, readable, value};
+use super::damage::log_damaged;
+use super::query::{Columns, change, first_readable, readable, value};
 use super::queue::{record_sighting, remove_stray};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
@@ -48,16 +48,17 @@ impl StrayRepo for SqliteStore {
         let (provider, now) = (provider.clone(), self.clock.now());
         self.readers
             .point("list strays", move |connection| {
-                let (strays, damaged) = readable(
+                let (strays, damaged) = first_readable(
                     connection,
                     "SELECT provider_job_id, provider, account, job_id, attempt, user_id, \
                      team_id, org_id, job_type, found_at, cancel_attempts, next_cancel_at \
                      FROM strays WHERE provider = ?1 AND next_cancel_at <= ?2 \
-                     ORDER BY next_cancel_at, provider_job_id LIMIT ?3",
-                    params![provider.as_str(), now.as_millisecond(), max],
+                     ORDER BY next_cancel_at, provider_job_id",
+                    params![provider.as_str(), now.as_millisecond()],
+                    max,
                     stray,
                 )?;
-                refuse_many(&damaged)?;
+                log_damaged(&damaged);
                 Ok(strays)
             })
             .await
@@ -92,15 +93,16 @@ impl StrayRepo for SqliteStore {
         let (provider, now) = (provider.clone(), self.clock.now());
         self.readers
             .point("list rechecks", move |connection| {
-                let (rechecks, damaged) = readable(
+                let (rechecks, damaged) = first_readable(
                     connection,
                     "SELECT job_id, attempt, provider, account, claimed_at, provider_time, \
                      ended_at, done, due_at FROM rechecks WHERE provider = ?1 AND due_at <= ?2 \
-                     ORDER BY due_at, job_id, attempt LIMIT ?3",
-                    params![provider.as_str(), now.as_millisecond(), max],
+                     ORDER BY due_at, job_id, attempt",
+                    params![provider.as_str(), now.as_millisecond()],
+                    max,
                     recheck,
                 )?;
-                refuse_many(&damaged)?;
+                log_damaged(&damaged);
                 Ok(rechecks)
             })
             .await
@@ -169,7 +171,8 @@ fn recheck(row: &Row<'_>) -> Result<Recheck> {
 
 fn settle_recheck(tx: &Tx<'_>, outcome: &RecheckOutcome) -> Result<()> {
     let (job, attempt) = (outcome.marker.job.to_string(), outcome.marker.attempt);
-    let found = all(
+    // One that cannot be decoded is never due, and must not keep the others from being settled.
+    let (found, _damaged) = readable(
         tx.connection,
         "SELECT job_id, attempt, provider, account, claimed_at, provider_time, ended_at, done, \
          due_at FROM rechecks WHERE job_id = ?1 AND attempt = ?2",

@@ -15,8 +15,11 @@ mod thread;
 mod trouble;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
+use tokio::sync::watch;
+
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::health;
 
@@ -27,6 +30,9 @@ use thread::Thread;
 pub(super) use attempt::is_locked;
 pub(super) use operation::Tx;
 pub(super) use thread::{Parts, Timing};
+
+/// A write that takes so long counts as one that fails.
+const STUCK: Duration = Duration::from_secs(5);
 
 /// Who waits for the write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +48,10 @@ pub(super) enum Lane {
 /// The handle on the writing thread.
 pub(super) struct Writer {
     lanes: Arc<Lanes>,
-    /// The thread, until it is joined. Locked for an instant.
-    thread: Mutex<Option<JoinHandle<Result<()>>>>,
+    /// How the thread has ended, until `close` returns it. Locked for an instant.
+    outcome: Arc<Mutex<Result<()>>>,
+    /// Closed when the thread has let go of everything.
+    running: watch::Receiver<()>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -59,14 +67,25 @@ impl Writer {
         let lanes = Arc::new(Lanes::new(capacity));
         let thread = Thread::new(parts, Arc::clone(&lanes))?;
         // In no scope: it works for all callers, and outlives the one that opened the store.
-        let thread = std::thread::Builder::new()
+        let outcome = Arc::new(Mutex::new(Err(Error::Database {
+            operation: "stop the writing thread",
+            source: "it panicked".into(),
+        })));
+        let (alive, running) = watch::channel(());
+        let ending = Arc::clone(&outcome);
+        std::thread::Builder::new()
             .name("st-store-writer".to_owned())
-            .spawn(move || thread.run())
+            .spawn(move || {
+                // Dropped last, also when the thread panics.
+                let _alive = alive;
+                let ended = thread.run();
+                *ending.lock().unwrap_or_else(PoisonError::into_inner) = ended;
+            })
             .map_err(|source| Error::Database {
                 operation: "start the writing thread",
                 source: source.into(),
             })?;
-        Ok(Self { lanes, thread: Mutex::new(Some(thread)) })
+        Ok(Self { lanes, outcome, running })
     }
 
     /// Runs `operation` in a transaction and returns its result after the commit. It may run twice,
@@ -89,6 +108,14 @@ impl Writer {
         })
     }
 
+    /// For how long the thread has been at one piece of work, if that is suspiciously long: a disk
+    /// that never answers is noticed by nothing else.
+    pub(super) fn stuck_for(&self) -> Option<Duration> {
+        let since = self.lanes.working_since()?;
+        let working = SystemClock.monotonic().saturating_sub(since);
+        Some(working).filter(|working| *working >= STUCK)
+    }
+
     /// How much waits.
     pub(super) fn waiting(&self) -> health::Waiting {
         self.lanes.counts()
@@ -99,19 +126,14 @@ impl Writer {
         self.lanes.close();
     }
 
-    /// Lets the thread finish what waits, and waits for that.
+    /// Lets the thread finish what waits, and waits for that; so does a second call after one that
+    /// was given up.
     pub(super) async fn close(&self) -> Result<()> {
         self.lanes.close();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(thread) = thread else { return Ok(()) };
-        let stopped = |source: Box<dyn std::error::Error + Send + Sync>| Error::Database {
-            operation: "stop the writing thread",
-            source,
-        };
-        st_log::spawn_blocking(move || thread.join())
-            .await
-            .map_err(|aborted| stopped(aborted.into()))?
-            .unwrap_or_else(|_panic| Err(stopped("it panicked".into())))
+        let mut running = self.running.clone();
+        // Nothing is ever sent: an error means that the thread is gone.
+        while running.changed().await.is_ok() {}
+        std::mem::replace(&mut *self.outcome.lock().unwrap_or_else(PoisonError::into_inner), Ok(()))
     }
 }
 

@@ -10,8 +10,8 @@ use st_store::{
 
 use super::strays::sighting;
 use super::{
-    Harness, accepted, at, costs_more_than, decision, failed, fake, job, numbers, provider_job,
-    status,
+    Harness, accepted, at, claiming, costs_more_than, decision, failed, fake, job, numbers,
+    provider_job, status,
 };
 
 const HOUR: i64 = 3600;
@@ -141,6 +141,12 @@ pub async fn dates_of_a_wrong_clock_are_cut(harness: &Harness) {
     step(harness, -years);
     let now_waits = harness.submit(job(4, "bob")).await;
     assert_eq!(now_waits.entry().waits_since, at(0));
+    // Which of the two clocks was wrong is not known before something confirms this one.
+    let dated = harness.found(2).await;
+    harness.store.claim(&claiming(0)).await.unwrap();
+    assert_eq!(harness.found(2).await, dated);
+    harness.store.confirm_clock(ClockEvidence::Operator);
+    harness.store.claim(&claiming(0)).await.unwrap();
     assert_eq!(harness.found(1).await.entry().waits_since, at(0), "it does not wait for 2046");
     let dated = harness.found(2).await;
     let latest = at(0) + MAX_RUN_AFTER;

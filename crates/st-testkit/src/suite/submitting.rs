@@ -7,7 +7,7 @@ use st_store::{
     MAX_DEPTH, MAX_RUN_AFTER, NewJob, QueueStatus,
 };
 
-use super::{Harness, at, everything, id, job};
+use super::{Harness, at, claiming, everything, id, job};
 
 const DAY: u64 = 24 * 3600;
 
@@ -67,6 +67,8 @@ pub async fn a_key_is_not_forgotten_by_an_unconfirmed_clock(harness: &Harness) {
     harness.clock.step(SignedDuration::from_hours(-24 * 400));
     let again = harness.store.submit(keyed(3, "ann", "d")).await.unwrap();
     assert_eq!((again.record.id(), again.repeated), (id(2), true));
+    harness.store.confirm_clock(st_store::ClockEvidence::Operator);
+    harness.store.claim(&claiming(0)).await.unwrap();
     harness.go_to(DAY);
     let late = harness.store.submit(keyed(3, "ann", "d")).await.unwrap();
     assert_eq!((late.record.id(), late.repeated), (id(3), false));

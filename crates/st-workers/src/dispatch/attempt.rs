@@ -90,7 +90,9 @@ impl Dispatcher {
                 let retry_in = AFTER_UNAUTHORIZED;
                 self.release(job, AttemptFailure::Failed { error: text, retry_in }).await;
             }
-            ProviderError::Permanent { .. } | ProviderError::NotFound => {
+            ProviderError::Permanent { .. }
+            | ProviderError::NotFound
+            | ProviderError::InputsDeleted { .. } => {
                 self.release(job, AttemptFailure::Rejected { error: text }).await;
             }
             ProviderError::UnknownOutcome { may_arrive_for, .. } => {
@@ -200,6 +202,10 @@ impl Dispatcher {
         match outcome {
             SightingOutcome::AlreadyAdopted | SightingOutcome::Adopted => st_log::info!(
                 logger: LOG, provider_job_id = id, "Job is at its provider by an earlier claim"
+            ),
+            SightingOutcome::Expected => st_log::info!(
+                logger: LOG, provider_job_id = id,
+                "Job is at its provider, its next claim searches for it"
             ),
             SightingOutcome::Over => st_log::warning!(
                 logger: LOG, provider_job_id = id,

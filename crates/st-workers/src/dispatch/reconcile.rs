@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use st_log::Chain;
-use st_store::{AtMostOnce, AttemptFailure, Caution, ClaimOrigin, JobId, Outcome, Sighting};
+use st_store::{
+    AtMostOnce, AttemptFailure, Caution, ClaimOrigin, JobId, JobRef, Outcome, ProviderJobId,
+    ProviderName, Sighting,
+};
 use tokio::time::{Instant, timeout};
 
 use super::{Assignment, Dispatcher, LOG};
@@ -50,15 +53,18 @@ impl Dispatcher {
             }
             wish = Duration::ZERO;
             let asked_at = Instant::now();
-            let error = match Self::find(job).await {
+            let error = match self.find(job).await {
                 Ok(found) => match found.split_first() {
                     Some((first, others)) => return self.adopt(job, first, others).await,
                     None if asked_at >= certain_at => return self.release_absent(job, cause).await,
                     None => continue,
                 },
-                Err(ProviderError::Permanent { message }) if asked_at >= certain_at => {
+                Err(
+                    error @ (ProviderError::Permanent { .. } | ProviderError::InputsDeleted { .. }),
+                ) if asked_at >= certain_at => {
                     // Better a job that a user must retry than one that is paid for twice.
-                    return self.release(job, AttemptFailure::Final { error: message }).await;
+                    let error = error.to_string();
+                    return self.release(job, AttemptFailure::Final { error }).await;
                 }
                 Err(error) => error,
             };
@@ -74,7 +80,7 @@ impl Dispatcher {
         }
     }
 
-    async fn find(job: &Assignment) -> Result<Vec<FoundJob>, ProviderError> {
+    async fn find(&self, job: &Assignment) -> Result<Vec<FoundJob>, ProviderError> {
         let id = job.record.id();
         let (attempt, since) = match job.origin {
             ClaimOrigin::Restored => (None, job.record.entry().queued_at),
@@ -82,7 +88,53 @@ impl Dispatcher {
                 (Some(job.attempt.number), job.attempt.claimed_at)
             }
         };
-        find_by_marker(job.provider.as_ref(), id, attempt, since).await
+        self.find_by_marker(job.provider.as_ref(), id, attempt, since).await
+    }
+
+    /// Asks the provider's list, within a deadline. A job there that carries no marker any more and
+    /// belongs to another job of ours is not the one that is searched for.
+    pub(super) async fn find_by_marker(
+        &self,
+        provider: &dyn Provider,
+        job: JobId,
+        attempt: Option<u32>,
+        since: Timestamp,
+    ) -> Result<Vec<FoundJob>, ProviderError> {
+        let answer = timeout(LONGEST_LIST, provider.find_by_marker(job, attempt, since)).await;
+        match answer {
+            Ok(Err(ProviderError::InputsDeleted { jobs })) => {
+                self.strike_ours(provider.name(), jobs).await.map(|()| Vec::new())
+            }
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(ProviderError::Transient {
+                message: format!("no answer within {} seconds", LONGEST_LIST.as_secs()),
+                retry_after: None,
+                source: None,
+            }),
+        }
+    }
+
+    /// Fails unless all of these jobs at the provider are known to be of jobs of ours.
+    async fn strike_ours(
+        &self,
+        provider: &ProviderName,
+        jobs: Vec<ProviderJobId>,
+    ) -> Result<(), ProviderError> {
+        for id in jobs {
+            let at = JobRef::Provider { provider: provider.clone(), id: id.clone() };
+            match self.store.find_job(&at).await {
+                Ok(Some(_ours)) => {}
+                Ok(None) => return Err(ProviderError::InputsDeleted { jobs: vec![id] }),
+                Err(error) => {
+                    return Err(ProviderError::Transient {
+                        message: "which of the provider's jobs are ours could not be read".into(),
+                        retry_after: None,
+                        source: Some(error.into()),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adopts the oldest of what was found; the others become strays. All of that is stored before
@@ -117,7 +169,7 @@ impl Dispatcher {
         let failure = if job.caution == Caution::ReconcileOnly {
             AttemptFailure::Final { error: format!("its dispatch failed again and again; {error}") }
         } else if job.origin == ClaimOrigin::Restored {
-            AttemptFailure::NotSent { reason: error, retry_in: SignedDuration::ZERO }
+            AttemptFailure::Absent { retry_in: SignedDuration::ZERO }
         } else {
             AttemptFailure::Failed { error, retry_in: self.pause(job, None) }
         };
@@ -133,18 +185,4 @@ fn certain_after(job: &Assignment, may_arrive_for: Duration) -> Duration {
             may_arrive_for
         }
     }
-}
-
-/// Asks the provider's list, within a deadline.
-pub(super) async fn find_by_marker(
-    provider: &dyn Provider,
-    job: JobId,
-    attempt: Option<u32>,
-    since: Timestamp,
-) -> Result<Vec<FoundJob>, ProviderError> {
-    let answer = timeout(LONGEST_LIST, provider.find_by_marker(job, attempt, since)).await;
-    answer.unwrap_or_else(|_elapsed| {
-        let message = format!("no answer within {} seconds", LONGEST_LIST.as_secs());
-        Err(ProviderError::Transient { message, retry_after: None, source: None })
-    })
 }

@@ -77,13 +77,25 @@ impl Dispatcher {
 
     /// Releases the claim: nothing of the attempt is or will be at the provider.
     pub(super) async fn release(&self, job: &Assignment, failure: AttemptFailure) {
-        let sent = !matches!(failure, AttemptFailure::NotSent { .. });
-        let (reason, retry_in) = match &failure {
-            AttemptFailure::Rejected { error } | AttemptFailure::Final { error } => (error, None),
-            AttemptFailure::Failed { error, retry_in }
-            | AttemptFailure::NotSent { reason: error, retry_in } => (error, Some(*retry_in)),
+        let sent = match &failure {
+            AttemptFailure::Rejected { .. }
+            | AttemptFailure::Failed { .. }
+            | AttemptFailure::Final { .. } => true,
+            AttemptFailure::NotSent { .. } | AttemptFailure::Absent { .. } => false,
         };
-        let (reason, retry_in) = (reason.clone(), retry_in.map(|it| it.as_secs_f64()));
+        let (reason, retry_in) = match &failure {
+            AttemptFailure::Rejected { error } | AttemptFailure::Final { error } => {
+                (error.as_str(), None)
+            }
+            AttemptFailure::Failed { error, retry_in }
+            | AttemptFailure::NotSent { reason: error, retry_in } => {
+                (error.as_str(), Some(*retry_in))
+            }
+            AttemptFailure::Absent { retry_in } => {
+                ("the provider does not have the job", Some(*retry_in))
+            }
+        };
+        let (reason, retry_in) = (reason.to_owned(), retry_in.map(|it| it.as_secs_f64()));
         match self.settle(job, Outcome::NotArrived(failure)).await {
             Ok((Settled::Requeued, _)) if sent => st_log::warning!(
                 logger: LOG, reason, retry_in_seconds = retry_in,

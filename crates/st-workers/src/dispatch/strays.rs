@@ -1,7 +1,8 @@
 //! Provider jobs of ours that no job has: they are cancelled until the provider confirms. And the
 //! late search for attempts that seemed lost.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use futures_util::stream::{self, StreamExt};
 use jiff::SignedDuration;
@@ -12,7 +13,6 @@ use st_store::{
 };
 use tokio::time::timeout;
 
-use super::reconcile::find_by_marker;
 use super::{Dispatcher, LOG, LONGEST_CALL, lock, signed};
 use crate::provider::{Provider, ProviderError, RemoteJob};
 
@@ -24,38 +24,41 @@ const MAX_RECHECKS: u32 = 10;
 /// The pause after a cancellation that the provider did not confirm.
 const CANCEL_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
-/// The right to cancel the strays of one provider, until it is dropped.
-struct Cleaning<'a> {
-    dispatcher: &'a Dispatcher,
+/// The providers that are being worked on. Locked for one change.
+pub(super) type Busy = Mutex<BTreeSet<ProviderName>>;
+
+/// The right to one kind of work at one provider, until it is dropped.
+struct Turn<'a> {
+    busy: &'a Busy,
     provider: &'a ProviderName,
 }
 
-impl Drop for Cleaning<'_> {
+impl<'a> Turn<'a> {
+    fn begin(busy: &'a Busy, provider: &'a ProviderName) -> Option<Self> {
+        // Only who has it may build it: dropping it ends the turn.
+        lock(busy).insert(provider.clone()).then(|| Self { busy, provider })
+    }
+}
+
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        lock(&self.dispatcher.cleaning).remove(self.provider);
+        lock(self.busy).remove(self.provider);
     }
 }
 
 impl Dispatcher {
-    /// Searches for lost attempts and cancels strays in the background, unless that is going on
-    /// already.
+    /// Cancels strays and searches for lost attempts in the background, each unless that is going
+    /// on already. They are apart because a search may be slow, and a stray costs money meanwhile.
     pub(crate) fn clean_up(self: &Arc<Self>, provider: &Arc<dyn Provider>) {
-        let (this, provider) = (Arc::clone(self), Arc::clone(provider));
-        self.spawn_helper(async move {
-            let Some(_cleaning) = this.begin_cleaning(provider.name()) else { return };
-            this.recheck(provider.as_ref()).await;
-            this.cancel_due(provider.as_ref()).await;
-        });
+        let (this, at) = (Arc::clone(self), Arc::clone(provider));
+        self.spawn_helper(async move { this.cancel_strays(at.as_ref()).await });
+        let (this, at) = (Arc::clone(self), Arc::clone(provider));
+        self.spawn_helper(async move { this.recheck(at.as_ref()).await });
     }
 
     /// Cancels the strays of a provider that are due, unless that is going on already.
     pub(super) async fn cancel_strays(&self, provider: &dyn Provider) {
-        if let Some(_cleaning) = self.begin_cleaning(provider.name()) {
-            self.cancel_due(provider).await;
-        }
-    }
-
-    async fn cancel_due(&self, provider: &dyn Provider) {
+        let Some(_turn) = Turn::begin(&self.cancelling_strays, provider.name()) else { return };
         match self.store.due_strays(provider.name(), MAX_STRAYS).await {
             Ok(strays) => {
                 let cancel = |stray| self.cancel_stray(provider, stray);
@@ -66,11 +69,6 @@ impl Dispatcher {
                 st_log::debug!(logger: LOG, reason, "Stray jobs could not be listed");
             }
         }
-    }
-
-    fn begin_cleaning<'a>(&'a self, provider: &'a ProviderName) -> Option<Cleaning<'a>> {
-        let begins = lock(&self.cleaning).insert(provider.clone());
-        begins.then_some(Cleaning { dispatcher: self, provider })
     }
 
     /// Cancels one stray, in the scope of the job that it came from.
@@ -144,6 +142,7 @@ impl Dispatcher {
 
     /// Searches for attempts that did not arrive as far as was known.
     async fn recheck(&self, provider: &dyn Provider) {
+        let Some(_turn) = Turn::begin(&self.rechecking, provider.name()) else { return };
         let due = match self.store.due_rechecks(provider.name(), MAX_RECHECKS).await {
             Ok(due) => due,
             Err(error) => {
@@ -167,11 +166,13 @@ impl Dispatcher {
     async fn recheck_one(&self, provider: &dyn Provider, recheck: Recheck) -> bool {
         let marker = recheck.marker;
         let (job, attempt) = (marker.job, Some(marker.attempt));
-        let found = match find_by_marker(provider, job, attempt, recheck.claimed_at).await {
+        let found = match self.find_by_marker(provider, job, attempt, recheck.claimed_at).await {
             Ok(found) if found.is_empty() => return true,
             Ok(found) => found,
             // It cannot be found out any more: asking again would cost a walk for nothing.
-            Err(ProviderError::Permanent { .. }) => return true,
+            Err(ProviderError::Permanent { .. } | ProviderError::InputsDeleted { .. }) => {
+                return true;
+            }
             Err(_says_nothing) => return false,
         };
         let sightings = found.into_iter().map(|found| Sighting {
@@ -204,6 +205,9 @@ fn log_late(sighting: &Sighting, outcome: Option<SightingOutcome>) {
             provider_job_id = sighting.status.provider_job_id.as_str(),
             "Lost submission arrived late, check its charges"
         ),
-        Some(SightingOutcome::AlreadyAdopted | SightingOutcome::Adopted) | None => {}
+        Some(
+            SightingOutcome::AlreadyAdopted | SightingOutcome::Adopted | SightingOutcome::Expected,
+        )
+        | None => {}
     }
 }

@@ -9,7 +9,7 @@ mod price;
 mod status;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use async_trait::async_trait;
@@ -328,9 +328,10 @@ impl Provider for Replicate {
     ) -> Result<Vec<FoundJob>, ProviderError> {
         // By ID: a list that grows while it is read shows a row twice.
         let mut found: BTreeMap<String, (Marker, Prediction)> = BTreeMap::new();
-        let mut removed = false;
+        let mut deleted = BTreeSet::new();
         let listed = self.list(since, MARKER_PAGES, |page| {
-            removed |= page.iter().any(|it| it.data_removed == Some(true));
+            let without = page.iter().filter(|it| it.data_removed == Some(true));
+            deleted.extend(without.map(|it| ProviderJobId::new(it.id.clone())));
             for prediction in page {
                 if let Some(marker) = prediction.marker(MARKER)
                     && marker.job == job
@@ -346,11 +347,9 @@ impl Provider for Replicate {
             let message = "the provider's list could not be read to its end".to_owned();
             return Err(ProviderError::Transient { message, retry_after: None, source: None });
         }
-        if found.is_empty() && removed {
+        if found.is_empty() && !deleted.is_empty() {
             // An hour after a job's end its input goes, and the marker with it.
-            let message = "whether the job arrived cannot be found out any more: the provider has \
-                           deleted the inputs of jobs that it got since then";
-            return Err(ProviderError::Permanent { message: message.to_owned() });
+            return Err(ProviderError::InputsDeleted { jobs: deleted.into_iter().collect() });
         }
         let mut found: Vec<(Marker, Prediction)> = found.into_values().collect();
         found.sort_by(|(_, one), (_, two)| {

@@ -4,14 +4,17 @@
 //! and hands both to the dispatcher. It never waits for a provider. It runs every 5 seconds, when
 //! something becomes due, and immediately when anything in the store changed.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use st_log::{Logger, get_logger};
-use st_store::{Claims, Store};
+use st_store::{Claims, ClockEvidence, Store};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::Dispatcher;
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
@@ -27,6 +30,14 @@ const BATCH: u32 = 100;
 /// The task `queue_processing`.
 #[derive(Debug)]
 pub struct Scheduler {
+    queue: Arc<Queue>,
+    /// Held by the run that claims. A run that exceeds its deadline goes on in the background,
+    /// because its claims may be committed all the same, and none begins beside it.
+    turn: Arc<Mutex<()>>,
+}
+
+#[derive(Debug)]
+struct Queue {
     store: Arc<dyn Store>,
     dispatcher: Arc<Dispatcher>,
     started: AtomicBool,
@@ -35,9 +46,12 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler that claims for `dispatcher`.
     pub fn new(store: Arc<dyn Store>, dispatcher: Arc<Dispatcher>) -> Self {
-        Self { store, dispatcher, started: AtomicBool::new(false) }
+        let queue = Queue { store, dispatcher, started: AtomicBool::new(false) };
+        Self { queue: Arc::new(queue), turn: Arc::default() }
     }
+}
 
+impl Queue {
     /// What dead holders left claimed becomes reclaimable now, before anything new is claimed.
     async fn expire_dead_holders(&self) -> Result<(), TaskError> {
         let left = self
@@ -64,30 +78,22 @@ impl Scheduler {
         }
         count
     }
-}
 
-#[async_trait]
-impl Task for Scheduler {
-    fn id(&self) -> TaskId {
-        TaskId::QueueProcessing
-    }
-
-    fn timing(&self) -> Timing {
-        Timing { period: PERIOD, deadline: Duration::from_secs(30) }
-    }
-
-    async fn run(&self, cycle: &Cycle) -> Result<RunSummary, TaskError> {
+    async fn process(&self, stopping: &CancellationToken) -> Result<RunSummary, TaskError> {
         if !self.started.load(Ordering::Relaxed) {
             self.expire_dead_holders().await?;
         }
         let options = self.dispatcher.claim_options(BATCH);
+        for time in options.serving.iter().filter_map(|serving| serving.provider_time) {
+            self.store.confirm_clock(ClockEvidence::ProviderDate(time));
+        }
         let in_flight = self.dispatcher.in_flight();
         let began = Instant::now();
         let claims =
             self.store.reclaim(&options, &in_flight).await.map_err(TaskError::because(FAILED))?;
         let mut more = claims.more;
         let reclaimed = self.dispatch(claims, began);
-        if cycle.stopping.is_cancelled() {
+        if stopping.is_cancelled() {
             return Ok(RunSummary::default());
         }
         let began = Instant::now();
@@ -107,5 +113,35 @@ impl Task for Scheduler {
         // What is due already and was not claimed waits for something else than time.
         let wake_in = due.filter(|wait| !wait.is_zero());
         Ok(RunSummary { counts, wake_in })
+    }
+}
+
+#[async_trait]
+impl Task for Scheduler {
+    fn id(&self) -> TaskId {
+        TaskId::QueueProcessing
+    }
+
+    fn timing(&self) -> Timing {
+        Timing { period: PERIOD, deadline: Duration::from_secs(30) }
+    }
+
+    async fn run(&self, cycle: &Cycle) -> Result<RunSummary, TaskError> {
+        let Ok(turn) = Arc::clone(&self.turn).try_lock_owned() else {
+            st_log::debug!(logger: LOG, "Queue is still being processed");
+            return Ok(RunSummary::default());
+        };
+        let (queue, stopping) = (Arc::clone(&self.queue), cycle.stopping.clone());
+        let processed = st_log::spawn(async move {
+            let _turn = turn;
+            queue.process(&stopping).await
+        });
+        match processed.await {
+            Ok(summary) => summary,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(cancelled) => Err(TaskError::because(FAILED)(cancelled)),
+            },
+        }
     }
 }

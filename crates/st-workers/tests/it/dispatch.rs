@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use st_store::{Actor, Change, EventId, JobId, JobStatus, QueueStatus, UserId};
+use st_store::{Actor, Change, EventId, JobId, JobStatus, ProviderJobId, QueueStatus, UserId};
 use st_testkit::flaky_store::FlakyStore;
 use st_testkit::provider::SubmitFault;
 use tokio::time::Instant;
 
 use crate::support::Harness;
+
+const UNKNOWN_JOB: &str = "0199a2c0-0000-7000-8000-00000000004d";
 
 fn on_a_flaky_store() -> (Harness, Arc<FlakyStore>) {
     let mut flaky = None;
@@ -118,6 +120,43 @@ async fn a_list_that_fails_says_nothing_about_the_job() {
     harness.provider.set_outage(None);
     let record = harness.until(job, |it| it.queue_status() == QueueStatus::Running).await;
     assert_eq!(record.entry().attempt, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_input_of_another_job_of_ours_does_not_hide_the_absence() {
+    let harness = Harness::start();
+    let (_earlier, earlier) = harness.submit_and_run("ann").await;
+    harness.provider.delete_inputs([earlier.provider_job_id().unwrap().clone()]);
+    harness.provider.plan([SubmitFault::LostRequest]);
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert_eq!(record.entry().attempt, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_input_of_an_unknown_job_may_be_the_lost_one() {
+    let harness = Harness::start();
+    harness.provider.put(UNKNOWN_JOB.parse().unwrap(), 1);
+    harness.provider.delete_inputs([ProviderJobId::new("p1")]);
+    harness.provider.plan([SubmitFault::LostRequest]);
+    let job = harness.submit("ann").await;
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!((record.status(), harness.provider.submits()), (JobStatus::Failed, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_search_runs_once_at_a_time_and_holds_up_no_cancellation() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Doubled, SubmitFault::LostRequest]);
+    harness.provider.fail_cancellations(u32::MAX);
+    harness.submit_and_run("ann").await;
+    harness.submit_and_run("bob").await;
+    harness.provider.slow_list(Duration::from_hours(1));
+    let before = harness.provider.finds();
+    harness.provider.wait_for(|provider| provider.finds() > before).await;
+    harness.provider.fail_cancellations(0);
+    harness.pass(Duration::from_mins(5)).await;
+    assert_eq!(harness.provider.finds(), before + 1);
+    assert!(!harness.provider.live().contains(&"p2".to_owned()), "{:?}", harness.provider.live());
 }
 
 #[tokio::test(start_paused = true)]

@@ -148,7 +148,11 @@ async fn what_can_no_longer_be_found_out_is_no_absence() {
     fake.world().hold("succeeded");
     fake.world().change(&id, |job| job.data_removed = true);
     let found = provider.find_by_marker(marker(1).job, Some(1), since).await;
-    assert!(matches!(found, Err(ProviderError::Permanent { .. })), "{found:?}");
+    let deleted = |jobs: &[ProviderJobId]| jobs == [ProviderJobId::new(id.clone())];
+    assert!(
+        matches!(&found, Err(ProviderError::InputsDeleted { jobs }) if deleted(jobs)),
+        "{found:?}"
+    );
 }
 
 #[tokio::test]

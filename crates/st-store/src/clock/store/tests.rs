@@ -31,7 +31,7 @@ fn the_system_clock_has_both_readings() {
     assert!(before > Duration::ZERO);
     assert!(wall > start());
     assert_eq!(wall.subsec_nanosecond() % 1_000_000, 0);
-    let store = StoreClock::new(Arc::new(clock), None);
+    let store = StoreClock::new(Arc::new(clock), NewestEvent::None);
     assert_eq!(store.tick(), None);
     assert!(store.now().duration_since(wall).abs() < SignedDuration::from_mins(1));
 }
@@ -97,6 +97,19 @@ fn an_empty_store_is_confirmed_until_a_step() {
 }
 
 #[test]
+fn an_event_whose_time_cannot_be_read_confirms_nothing() {
+    let manual = Arc::new(ManualClock::new(start()));
+    let clock = Arc::clone(&manual) as Arc<dyn Clock>;
+    let clock = StoreClock::new(clock, NewestEvent::Unreadable);
+    assert!(!clock.is_confirmed());
+    manual.step(hours(2));
+    assert!(clock.tick().is_some());
+    assert!(!clock.is_confirmed());
+    assert!(clock.confirm(ClockEvidence::ProviderDate(manual.wall())));
+    assert!(clock.is_confirmed());
+}
+
+#[test]
 fn a_providers_date_confirms_within_ten_minutes_only() {
     let minutes = SignedDuration::from_mins;
     for (off, confirms) in [(10, true), (-10, true), (11, false), (-11, false), (0, true)] {
@@ -141,7 +154,7 @@ impl Clock for Suspended {
 
 #[test]
 fn a_machine_suspended_between_two_readings_is_no_step() {
-    let clock = StoreClock::new(Arc::new(Suspended(0.into())), None);
+    let clock = StoreClock::new(Arc::new(Suspended(0.into())), NewestEvent::None);
     assert_eq!(clock.tick(), None);
 }
 

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{JobRecord, Step};
-use crate::model::job::to_millis;
+use crate::model::job::{to_millis, whole_millis};
 use crate::model::{
     AccountId, Actor, AtMostOnce, Attempt, AttemptToken, ClaimOrigin, Claimed, Due, Epoch, Lease,
     QueueStatus, Stage, TransitionError,
@@ -63,7 +63,7 @@ impl JobRecord {
                 provider_time: grant.provider_time.map(to_millis),
                 account: grant.account.clone(),
                 guarantee: grant.guarantee,
-                may_arrive_for: grant.may_arrive_for,
+                may_arrive_for: whole_millis(grant.may_arrive_for),
             },
             lease: grant.lease,
             origin,
@@ -81,6 +81,10 @@ impl JobRecord {
         let claimed = self.stage.claimed_mut().ok_or(error)?;
         claimed.attempt.token = token;
         claimed.lease = lease;
+        if self.entry.epoch < epoch {
+            // The life that was lost may have made further attempts.
+            claimed.origin = ClaimOrigin::Restored;
+        }
         if claimed.origin == ClaimOrigin::New {
             claimed.origin = ClaimOrigin::Reclaimed;
         }

@@ -47,6 +47,10 @@ impl JobRecord {
         status: &ProviderStatus,
         settling: Settling<'_>,
     ) -> Result<Settled, TransitionError> {
+        let is_other = |remote: &RemoteId| remote.id != status.provider_job_id;
+        if self.stage.remote().is_some_and(is_other) {
+            return self.submitted_again(status, settling);
+        }
         let (Stage::Claimed(claimed) | Stage::Held(Held { claimed, .. })) = &self.stage else {
             return self.submitted_again(status, settling);
         };
@@ -155,9 +159,14 @@ impl JobRecord {
             }
         };
         let (error, retry_in) = match failure {
-            AttemptFailure::Rejected { error } | AttemptFailure::Final { error } => (error, None),
+            AttemptFailure::Rejected { error } | AttemptFailure::Final { error } => {
+                (error.as_str(), None)
+            }
             AttemptFailure::Failed { error, retry_in }
-            | AttemptFailure::NotSent { reason: error, retry_in } => (error, Some(*retry_in)),
+            | AttemptFailure::NotSent { reason: error, retry_in } => {
+                (error.as_str(), Some(*retry_in))
+            }
+            AttemptFailure::Absent { retry_in } => ("it is not at the provider", Some(*retry_in)),
         };
         let error = without_nul(error);
         self.entry.error_message = Some(error.clone());
@@ -178,16 +187,25 @@ impl JobRecord {
             return Ok(Settled::Ended(JobStatus::Failed));
         };
         if self.entry.failed_attempts >= self.entry.max_attempts {
-            self.fail(&error, step);
+            let error = self.blamed(&error);
+            self.fail(&error, step.with_reason(&error));
             return Ok(Settled::Ended(JobStatus::Failed));
         }
         let before = self.statuses();
         let at = after(settling.now, retry_in.min(crate::model::bounds::MAX_PAUSE));
         let due = if at > settling.now { Due::Pause(at) } else { Due::Now };
-        self.entry.epoch = settling.epoch;
+        if !matches!(failure, AttemptFailure::NotSent { .. }) {
+            self.entry.epoch = settling.epoch;
+        }
         self.stage = Stage::Waiting(Waiting { due });
         self.record_changes(before, step);
         Ok(Settled::Requeued)
+    }
+
+    /// Why a job fails whose failures were its own, and what went wrong last.
+    fn blamed(&self, last: &str) -> String {
+        let failures = self.entry.failed_attempts;
+        format!("failed {failures} times while submissions of other jobs were accepted: {last}")
     }
 
     fn fail(&mut self, error: &str, step: Step<'_>) {
@@ -233,10 +251,7 @@ impl JobRecord {
             return false;
         }
         let last = self.entry.error_message.clone().unwrap_or_default();
-        let error = format!(
-            "failed {} times while submissions of other jobs were accepted: {last}",
-            self.entry.failed_attempts
-        );
+        let error = self.blamed(&last);
         self.fail(&error, Step::new(&Actor::Scheduler, now).with_reason(&error));
         true
     }
@@ -262,6 +277,10 @@ impl JobRecord {
             let step = Step::new(settling.actor, settling.now);
             self.arrive(remote, &sighting.status, cancellation, step);
             return SightingOutcome::Adopted;
+        }
+        let waits = matches!(self.stage, Stage::Blocked(_) | Stage::Waiting(_));
+        if waits && self.entry.epoch < settling.epoch {
+            return SightingOutcome::Expected;
         }
         let over = sighting.status.status.is_some_and(JobStatus::is_terminal);
         if over { SightingOutcome::Over } else { SightingOutcome::Stray }

@@ -3,9 +3,14 @@
 
 mod approving;
 mod attempts;
+mod blaming;
+mod caution;
 mod checking;
+mod deciding;
 mod reports;
+mod sighting_table;
 mod sightings;
+mod walk;
 
 use std::fmt::Write;
 

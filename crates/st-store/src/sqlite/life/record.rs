@@ -6,16 +6,18 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::failpoint::{FailPoint, hit};
 use crate::model::Epoch;
 use crate::sqlite::LOG;
-use crate::sqlite::place::FileId;
+use crate::sqlite::place::{FileId, open_plain, plain_flags};
 
 const SIZE: usize = 512;
+/// No record is longer.
+const MUCH: u64 = 1 << 16;
 const FORMAT: &str = "st-store-1";
 
 /// The two numbers in the header of a write-ahead log that make its frames valid. The first rises
@@ -78,12 +80,16 @@ pub(super) struct Record {
     pub(super) frames: bool,
     /// The number of the checkpoint that the database has without its log.
     pub(super) checkpoint: i64,
+    /// When the database file was last changed, in nanoseconds. `None` while it is being changed.
+    pub(super) changed_at: Option<i64>,
 }
 
 impl Record {
     /// Reads a record. A file that is none, also that of an earlier version, is no record.
     pub(super) fn read(path: &Path) -> Option<Self> {
-        Self::parse(&fs::read_to_string(path).ok()?)
+        let mut text = String::new();
+        open_plain(path).ok()?.take(MUCH).read_to_string(&mut text).ok()?;
+        Self::parse(&text)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -105,20 +111,33 @@ impl Record {
         })?;
         let frames = field("frames")?.parse().ok()?;
         let checkpoint = field("checkpoint")?.parse().ok()?;
+        let changed_at = optional(field("changed")?, |text| text.parse().ok())?;
         (lines.next()? == "end").then_some(())?;
         let file = FileId { device, inode };
-        Some(Self { pid, state, epoch, event, file, born_at, salts, frames, checkpoint })
+        Some(Self {
+            pid,
+            state,
+            epoch,
+            event,
+            file,
+            born_at,
+            salts,
+            frames,
+            checkpoint,
+            changed_at,
+        })
     }
 
     fn to_bytes(self) -> Vec<u8> {
         let none = || "none".to_owned();
         let born = self.born_at.map_or_else(none, |millis| millis.to_string());
+        let changed = self.changed_at.map_or_else(none, |nanos| nanos.to_string());
         let salts = self.salts.map_or_else(none, |Salts(one, two)| format!("{one:08x}-{two:08x}"));
         let mut text = format!("{FORMAT}\npid {}\nstate {}\n", self.pid, self.state.as_str());
         let rest = write!(
             text,
             "epoch {}\nevent {}\ndevice {}\ninode {}\nborn {born}\nsalts {salts}\nframes {}\n\
-             checkpoint {}\nend\n",
+             checkpoint {}\nchanged {changed}\nend\n",
             self.epoch, self.event, self.file.device, self.file.inode, self.frames, self.checkpoint
         );
         debug_assert!(rest.is_ok(), "a string has room");
@@ -172,7 +191,7 @@ impl RecordFile {
             self.open = None;
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(0o600);
-            let file = options.open(&self.path)?;
+            let file = options.custom_flags(plain_flags()).open(&self.path)?;
             let id = FileId::of(&file.metadata()?);
             self.open = Some((file, id));
         }
@@ -203,12 +222,14 @@ mod tests {
             salts: Some(Salts(u32::MAX, u32::MAX)),
             frames: false,
             checkpoint: i64::MAX,
+            changed_at: Some(i64::MIN),
         }
     }
 
     #[test]
     fn a_record_survives_its_text_and_always_has_one_size() {
-        let plain = Record { born_at: None, salts: None, frames: true, ..record() };
+        let plain =
+            Record { born_at: None, salts: None, frames: true, changed_at: None, ..record() };
         for state in State::ALL {
             for record in [record(), plain] {
                 let record = Record { state, ..record };

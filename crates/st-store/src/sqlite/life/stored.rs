@@ -7,21 +7,31 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::{EventGap, Life, Reason};
+use crate::clock::NewestEvent;
 use crate::error::Result;
 use crate::model::{Epoch, EventId};
 use crate::sqlite::place::{Place, Site};
 use crate::sqlite::{WRITER_PATIENCE, events, failed, open_error};
 
 /// What the database itself says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) last_event: i64,
+    /// The highest number of a life that it mentions; 0 where there is none.
+    pub(super) epoch: Epoch,
     pub(super) life: Option<StoredLife>,
+}
+
+impl Facts {
+    /// What an empty file says.
+    pub(super) const NONE: Self = Self { last_event: 0, epoch: Epoch(0), life: None };
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StoredLife {
     pub(super) epoch: Epoch,
+    /// The number of the last checkpoint that was announced.
+    pub(super) checkpoint: i64,
     inode: i64,
     born_at: Option<i64>,
 }
@@ -46,17 +56,23 @@ pub(super) fn inspect(place: &Place) -> Result<Facts> {
         let sql = "SELECT COUNT(*) FROM sqlite_schema WHERE name = ?1";
         connection.query_row(sql, [table], |row| row.get(0))
     };
-    let mut facts = Facts::default();
+    let mut facts = Facts::NONE;
     if has("sqlite_sequence").map_err(&fail)? {
         facts.last_event = events::last_id(&connection)?.0;
     }
     if has("life").map_err(&fail)? {
-        let sql = "SELECT epoch, file_inode, file_born_at FROM life";
+        let sql = "SELECT epoch, file_inode, file_born_at, checkpoints FROM life";
         let stored = connection.query_row(sql, [], |row| {
-            let epoch = Epoch(row.get(0)?);
-            Ok(StoredLife { epoch, inode: row.get(1)?, born_at: row.get(2)? })
+            let (epoch, checkpoint) = (Epoch(row.get(0)?), row.get(3)?);
+            Ok(StoredLife { epoch, checkpoint, inode: row.get(1)?, born_at: row.get(2)? })
         });
         facts.life = stored.optional().map_err(&fail)?;
+        facts.epoch = facts.life.map_or(Epoch(0), |life| life.epoch);
+    }
+    if has("epochs").map_err(&fail)? {
+        let sql = "SELECT COALESCE(MAX(epoch), 0) FROM epochs";
+        let latest = connection.query_row(sql, [], |row| row.get(0)).map_err(&fail)?;
+        facts.epoch = facts.epoch.max(Epoch(latest));
     }
     connection.close().map_err(|(_connection, error)| fail(error))?;
     Ok(facts)
@@ -95,7 +111,7 @@ pub(super) fn renew(
         let sequence = "INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?1)";
         transaction.execute(sequence, [first - 1])?;
     }
-    store_life(&transaction, place, epoch)?;
+    store_life(&transaction, place, epoch, 0)?;
     transaction.execute(
         "INSERT INTO epochs (epoch, began_at, reason, last_event_before, first_event_after) \
          VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -104,16 +120,19 @@ pub(super) fn renew(
     transaction.commit()
 }
 
+/// Notes the file that the life is in. The number of the checkpoint counts when there is no note yet.
 pub(super) fn store_life(
     connection: &Connection,
     place: &Place,
     epoch: Epoch,
+    checkpoint: i64,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO life (id, epoch, file_inode, file_born_at) VALUES (1, ?1, ?2, ?3) \
+    let sql = "INSERT INTO life (id, epoch, file_inode, file_born_at, checkpoints) \
+               VALUES (1, ?1, ?2, ?3, ?4) \
                ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, \
                file_inode = excluded.file_inode, file_born_at = excluded.file_born_at";
     let inode = place.id().inode.cast_signed();
-    connection.execute(sql, params![epoch.0, inode, place.born_at()]).map(drop)
+    connection.execute(sql, params![epoch.0, inode, place.born_at(), checkpoint]).map(drop)
 }
 
 /// The life, and the number of the last checkpoint that was announced.
@@ -131,12 +150,31 @@ pub(super) fn read_life(connection: &Connection) -> rusqlite::Result<(Life, i64)
     Ok((Life { epoch: Epoch(epoch), gaps }, checkpoint))
 }
 
+/// By how many milliseconds waits were moved in total.
+pub(in crate::sqlite) fn clock_shift(connection: &Connection) -> Result<i64> {
+    connection
+        .query_row("SELECT clock_shift FROM life", [], |row| row.get(0))
+        .map_err(failed("read how far waits were moved"))
+}
+
+/// Notes how far waits were moved, in the transaction that moves them.
+pub(in crate::sqlite) fn set_clock_shift(connection: &Connection, shift: i64) -> Result<()> {
+    connection
+        .execute("UPDATE life SET clock_shift = ?1", [shift])
+        .map(drop)
+        .map_err(failed("note how far waits were moved"))
+}
+
 /// The time of the newest event, which the clock is compared with.
-pub(in crate::sqlite) fn newest_event_at(connection: &Connection) -> Result<Option<Timestamp>> {
+pub(in crate::sqlite) fn newest_event_at(connection: &Connection) -> Result<NewestEvent> {
     let sql = "SELECT at FROM events ORDER BY event_id DESC LIMIT 1";
     let millis: Option<i64> = connection
         .query_row(sql, [], |row| row.get(0))
         .optional()
         .map_err(failed("read the time of the newest event"))?;
-    Ok(millis.and_then(|millis| Timestamp::from_millisecond(millis).ok()))
+    Ok(match millis.map(Timestamp::from_millisecond) {
+        None => NewestEvent::None,
+        Some(Ok(at)) => NewestEvent::At(at),
+        Some(Err(_)) => NewestEvent::Unreadable,
+    })
 }

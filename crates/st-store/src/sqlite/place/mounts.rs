@@ -52,6 +52,11 @@ pub(super) fn network_kind<'t>(mountinfo: &'t str, path: &Path) -> Option<&'t st
     found.map(|(_, kind)| kind).filter(|kind| NETWORK.contains(kind))
 }
 
+/// Whether something is mounted at `path` itself, by the text of `/proc/self/mountinfo`.
+pub(super) fn is_mount_point(mountinfo: &str, path: &Path) -> bool {
+    mountinfo.lines().filter_map(mount).any(|(mount_point, _kind)| mount_point == path)
+}
+
 /// The mount point and the kind of one line. Before ` - ` there is a varying number of fields.
 fn mount(line: &str) -> Option<(PathBuf, &str)> {
     let (mount, file_system) = line.split_once(" - ")?;
@@ -107,6 +112,15 @@ not a mount at all
         assert_eq!(kind("/srv/local/st/cloud.db"), None);
         assert_eq!(kind("/srvx/cloud.db"), None, "a name that only begins the same");
         assert_eq!(kind("/broken/cloud.db"), None);
+    }
+
+    #[test]
+    fn a_file_that_is_mounted_itself_is_found() {
+        let mounts = "40 22 8:1 /srv/a/cloud.db /state/my\\040cloud.db rw - ext4 /dev/sda1 rw";
+        assert!(is_mount_point(mounts, Path::new("/state/my cloud.db")));
+        for other in ["/state", "/state/my cloud.db-wal", "/srv/a/cloud.db"] {
+            assert!(!is_mount_point(mounts, Path::new(other)), "{other}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::lease_duration;
 use crate::error::{Error, Result};
 use crate::model::{
     Admission, Caution, ClaimOrder, DamagedRow, Grant, Group, Head, JobId, JobRecord, JobType,
-    Lease, OrgId, Owner, ProviderName, TeamId, Usage, UserId, after,
+    Lease, OrgId, Owner, ProviderName, QueueEntryId, TeamId, Usage, UserId, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, Serving};
 use crate::sqlite::damage::Damage;
@@ -38,7 +38,11 @@ pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
         match grant(tx, options, serving, head.job) {
             Ok(record) => claims.claims.push(claimed(record, options)),
             Err(error) => {
-                damage.set_aside(tx.connection, damaged_row(error, head.job)?)?;
+                damage.set_aside(
+                    tx.connection,
+                    head.entry,
+                    damaged_row(error, head.job.to_string())?,
+                )?;
                 order.release(&head);
             }
         }
@@ -46,7 +50,7 @@ pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
             order.offer(next);
         }
     }
-    claims.more = claims.claims.len() >= options.max as usize;
+    claims.more = options.max > 0 && claims.claims.len() >= options.max as usize;
     claims.damaged = damage.into_rows();
     Ok(claims)
 }
@@ -104,8 +108,7 @@ fn claimed(record: JobRecord, options: &ClaimOptions) -> Claim {
 }
 
 /// What makes a job undecodable; every other error is passed on.
-fn damaged_row(error: Error, job: JobId) -> Result<DamagedRow> {
-    let key = job.to_string();
+fn damaged_row(error: Error, key: String) -> Result<DamagedRow> {
     if let Error::NotFound { .. } = error {
         let problem = "the row is missing".to_owned();
         return Ok(DamagedRow { table: "jobs", key, problem });
@@ -180,7 +183,7 @@ fn first_behind(
     readable_head(tx, damage, || {
         let found = all(
             tx.connection,
-            "SELECT job_id, user_id, team_id, org_id, job_type, provider, deadline, entry_id \
+            "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, deadline \
              FROM queue_entries WHERE status = 'pending' AND not_before IS NULL \
              AND held IS NULL \
              AND (user_id, team_id, org_id, job_type, provider) > (?1, ?2, ?3, ?4, ?5) \
@@ -198,7 +201,7 @@ fn head_of(tx: &Tx<'_>, group: &Group, damage: &mut Damage) -> Result<Option<Hea
     let found = readable_head(tx, damage, || {
         let found = all(
             tx.connection,
-            "SELECT job_id, user_id, team_id, org_id, job_type, provider, deadline, entry_id \
+            "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, deadline \
              FROM queue_entries WHERE status = 'pending' AND not_before IS NULL \
              AND held IS NULL AND user_id = ?1 AND team_id = ?2 AND org_id = ?3 \
              AND job_type = ?4 AND provider = ?5 ORDER BY deadline, entry_id LIMIT 1",
@@ -214,27 +217,33 @@ fn head_of(tx: &Tx<'_>, group: &Group, damage: &mut Damage) -> Result<Option<Hea
 fn readable_head<T>(
     tx: &Tx<'_>,
     damage: &mut Damage,
-    query: impl Fn() -> Result<Option<T>>,
+    query: impl Fn() -> Result<Option<(QueueEntryId, Result<T>)>>,
 ) -> Result<Option<T>> {
-    loop {
-        match query() {
-            Ok(found) => return Ok(found),
-            Err(error) => damage.set_aside(tx.connection, error.into_damaged()?)?,
+    while let Some((entry, head)) = query()? {
+        match head {
+            Ok(head) => return Ok(Some(head)),
+            Err(error) => damage.set_aside(tx.connection, entry, error.into_damaged()?)?,
         }
     }
+    Ok(None)
 }
 
-fn read_head(row: &Row<'_>) -> Result<(GroupKey, Head)> {
+/// An entry, and what can be decoded of it.
+fn read_head(row: &Row<'_>) -> Result<(QueueEntryId, Result<(GroupKey, Head)>)> {
     let mut columns = Columns::new(row, "queue_entries");
+    let entry = QueueEntryId(columns.plain("entry_id")?);
+    Ok((entry, head(&mut columns, entry)))
+}
+
+fn head(columns: &mut Columns<'_>, entry: QueueEntryId) -> Result<(GroupKey, Head)> {
     let job = columns.word("job_id")?;
-    let key = GroupKey::read(&mut columns)?;
+    let key = GroupKey::read(columns)?;
     let group = Group {
         owner: key.owner(),
-        job_type: parse_type(&columns, &key)?,
+        job_type: parse_type(columns, &key)?,
         provider: ProviderName::new(key.provider.as_str()),
     };
     let deadline = columns.time("deadline")?;
-    let entry = crate::model::QueueEntryId(columns.plain("entry_id")?);
     Ok((key, Head { deadline, entry, job, group }))
 }
 
@@ -246,19 +255,20 @@ fn parse_type(columns: &Columns<'_>, key: &GroupKey) -> Result<JobType> {
 pub(super) fn usage(connection: &Connection) -> Result<Usage> {
     let counted = all(
         connection,
-        "SELECT '', user_id, team_id, org_id, job_type, '', COUNT(*) FROM queue_entries \
+        "SELECT COUNT(*), user_id, team_id, org_id, job_type, '' FROM queue_entries \
          WHERE status IN ('ready', 'running') AND held IS NULL \
          GROUP BY user_id, team_id, org_id, job_type \
          UNION ALL \
-         SELECT '', user_id, COALESCE(team_id, ''), COALESCE(org_id, ''), job_type, '', COUNT(*) \
+         SELECT COUNT(*), user_id, COALESCE(team_id, ''), COALESCE(org_id, ''), job_type, '' \
          FROM strays WHERE user_id IS NOT NULL GROUP BY 2, 3, 4, 5",
         [],
         |row| {
             let mut columns = Columns::new(row, "queue_entries");
-            columns.plain::<String>("key")?;
-            let key = GroupKey::read(&mut columns)?;
-            let job_type = parse_type(&columns, &key)?;
-            Ok((key.owner(), job_type, columns.number::<u32>("count")?))
+            let count = columns.number::<u32>("count")?;
+            // A damaged row must not stop every claim. Its slot counts against the limits of all.
+            let key = GroupKey::read(&mut columns).unwrap_or_default();
+            let job_type = parse_type(&columns, &key).unwrap_or(JobType::Local);
+            Ok((key.owner(), job_type, count))
         },
     )?;
     let mut usage = Usage::default();
@@ -277,44 +287,40 @@ pub(super) fn reclaim(
     let mut claims = Claims::default();
     let until = after(tx.now, lease_duration(options.lease));
     let lease = Lease { holder: options.holder, until };
-    for (key, job) in expired(tx)? {
+    for (entry, job) in expired(tx)? {
         if claims.claims.len() >= options.max as usize {
             break;
         }
-        let Some(job) = job else {
-            let problem = "job_id: not an identifier".to_owned();
-            damage.set_aside(tx.connection, DamagedRow { table: "queue_entries", key, problem })?;
-            continue;
-        };
-        if in_flight.contains(&job) {
+        if job.as_ref().is_ok_and(|job| in_flight.contains(job)) {
             continue;
         }
-        match load(tx.connection, job) {
+        let key = job.as_ref().map_or_else(|_damaged| entry.to_string(), ToString::to_string);
+        match job.and_then(|job| load(tx.connection, job)) {
             Ok(record) if serving(options, &record.job().provider).is_none() => {}
             Ok(mut record) => {
                 record.reclaim(lease, tx.epoch)?;
                 save(tx.connection, &mut record)?;
                 claims.claims.push(claimed(record, options));
             }
-            Err(error) => damage.set_aside(tx.connection, damaged_row(error, job)?)?,
+            Err(error) => damage.set_aside(tx.connection, entry, damaged_row(error, key)?)?,
         }
     }
-    claims.more = claims.claims.len() >= options.max as usize;
+    claims.more = options.max > 0 && claims.claims.len() >= options.max as usize;
     claims.damaged = damage.into_rows();
     Ok(claims)
 }
 
 /// Claims whose lease expired, the oldest first. As many as there are slots at most.
-fn expired(tx: &Tx<'_>) -> Result<Vec<(String, Option<JobId>)>> {
+fn expired(tx: &Tx<'_>) -> Result<Vec<(QueueEntryId, Result<JobId>)>> {
     all(
         tx.connection,
-        "SELECT job_id FROM queue_entries WHERE status = 'ready' AND held IS NULL \
+        "SELECT entry_id, job_id FROM queue_entries WHERE status = 'ready' AND held IS NULL \
          AND lease_until <= ?1 ORDER BY lease_until, entry_id",
         [tx.now.as_millisecond()],
         |row| {
-            let key: String = Columns::new(row, "queue_entries").plain("job_id")?;
-            let job = key.parse().ok();
-            Ok((key, job))
+            let mut columns = Columns::new(row, "queue_entries");
+            let entry = QueueEntryId(columns.plain("entry_id")?);
+            Ok((entry, columns.word("job_id")))
         },
     )
 }

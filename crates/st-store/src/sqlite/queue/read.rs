@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::claim::usage;
 use crate::error::Result;
 use crate::model::{
-    Admission, JobId, JobRecord, Page, PageRequest, QueueFilter, QueueStats, QueueStatus, Standing,
-    UserId,
+    Admission, DamagedRow, JobId, JobRecord, Page, PageRequest, QueueFilter, QueueStats,
+    QueueStatus, Standing, UserId,
 };
-use crate::sqlite::query::{Columns, all, value};
+use crate::sqlite::query::{Columns, all, readable, value};
 use crate::sqlite::records::{self, find, select_records};
 use crate::sqlite::settings::limits;
 
@@ -20,11 +20,11 @@ pub(super) fn list(
     connection: &Connection,
     filter: QueueFilter,
     page: PageRequest,
-) -> Result<Page<JobRecord>> {
+) -> Result<(Page<JobRecord>, Vec<DamagedRow>)> {
     let wanted: Vec<Value> =
         filter.statuses().into_iter().map(|status| Value::from(status.as_str())).collect();
     let wanted = Value::Array(wanted).to_string();
-    let (items, damaged) = records::list(
+    let listed = records::list(
         connection,
         select_records!(
             "WHERE q.status IN (SELECT value FROM json_each(?1)) \
@@ -38,7 +38,7 @@ pub(super) fn list(
          WHERE status IN (SELECT value FROM json_each(?1))",
         [wanted],
     )?;
-    Ok(Page { items, total: total.unwrap_or(0).unsigned_abs(), damaged })
+    Ok(listed.into_page(total))
 }
 
 pub(super) fn standings(connection: &Connection, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
@@ -67,12 +67,16 @@ fn standing(
 }
 
 pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
-    let counted: Vec<(QueueStatus, u64)> =
-        all(connection, "SELECT status, entries FROM queue_counts WHERE entries > 0", [], |row| {
+    let (counted, _damaged): (Vec<(QueueStatus, u64)>, _) = readable(
+        connection,
+        "SELECT status, entries FROM queue_counts WHERE entries > 0",
+        [],
+        |row| {
             let mut columns = Columns::new(row, "queue_counts");
             Ok((columns.word("status")?, columns.number("entries")?))
-        })?;
-    let users: Vec<(UserId, u64)> = all(
+        },
+    )?;
+    let (users, _damaged): (Vec<(UserId, u64)>, _) = readable(
         connection,
         "SELECT user_id, COUNT(*) FROM queue_entries \
          WHERE status IN ('blocked', 'pending', 'ready', 'running') GROUP BY user_id",
@@ -82,12 +86,15 @@ pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
             Ok((columns.text("user_id", UserId::new)?, columns.number("count")?))
         },
     )?;
+    // A number that is no time is nobody's wait, and the sum of such numbers would not fit.
+    let times = [Timestamp::MIN, Timestamp::MAX].map(Timestamp::as_millisecond);
     let waited = all(
         connection,
         "SELECT COALESCE(SUM(waited), 0), COUNT(*) FROM ( \
-         SELECT started_at - queued_at AS waited FROM queue_entries \
-         WHERE started_at IS NOT NULL ORDER BY started_at DESC, entry_id DESC LIMIT 100)",
-        [],
+         SELECT MAX(started_at - queued_at, 0) AS waited FROM queue_entries \
+         WHERE started_at BETWEEN ?1 AND ?2 AND queued_at BETWEEN ?1 AND ?2 \
+         ORDER BY started_at DESC, entry_id DESC LIMIT 100)",
+        times,
         |row| {
             let mut columns = Columns::new(row, "queue_entries");
             let total = SignedDuration::from_millis(columns.plain("waited")?);
@@ -125,5 +132,7 @@ pub(super) fn next_due(
 
 fn time_of(connection: &Connection, sql: &str, bound: impl Params) -> Result<Option<Timestamp>> {
     let read = |row: &Row<'_>| Columns::new(row, "queue_entries").time_or_null("time");
-    Ok(all(connection, sql, bound, read)?.pop().flatten())
+    // A number that is no time is of a damaged row, which is set aside elsewhere.
+    let (found, _damaged) = readable(connection, sql, bound, read)?;
+    Ok(found.into_iter().next().flatten())
 }

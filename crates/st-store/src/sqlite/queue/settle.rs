@@ -10,7 +10,7 @@ use crate::model::{
     Sighting, SightingOutcome, Stage, TeamId, TransitionError, UserId, after,
 };
 use crate::repo::Settlement;
-use crate::sqlite::query::{Columns, all, change, change_one, millis, readable, value};
+use crate::sqlite::query::{Columns, change, change_one, millis, readable, value};
 use crate::sqlite::records::{find, load, save};
 use crate::sqlite::writer::Tx;
 
@@ -21,14 +21,18 @@ pub(super) fn settle(
 ) -> Result<Vec<Result<(Settled, JobRecord)>>> {
     let mut results = Vec::with_capacity(settlements.len());
     for settlement in settlements {
-        match settle_one(tx, actor, settlement) {
-            // Only what concerns this one job is its own result.
-            Err(error @ (Error::NotFound { .. } | Error::Refused(_) | Error::Damaged(_))) => {
-                results.push(Err(error));
+        change(tx.connection, "settle outcomes", "SAVEPOINT settlement", [])?;
+        let result = settle_one(tx, actor, settlement);
+        match &result {
+            Ok(_) => {}
+            // Only what concerns this one job is its own result; nothing of it is kept.
+            Err(Error::NotFound { .. } | Error::Refused(_) | Error::Damaged(_)) => {
+                change(tx.connection, "settle outcomes", "ROLLBACK TO settlement", [])?;
             }
-            Err(error) => return Err(error),
-            Ok(settled) => results.push(Ok(settled)),
+            Err(_) => return result.map(|_settled| results),
         }
+        change(tx.connection, "settle outcomes", "RELEASE settlement", [])?;
+        results.push(result);
     }
     Ok(results)
 }
@@ -47,7 +51,11 @@ fn settle_one(tx: &Tx<'_>, actor: &Actor, settlement: &Settlement) -> Result<(Se
     let settled = match (record.settle(*token, outcome, settling), outcome) {
         (Ok(settled), _) => settled,
         (
-            Err(TransitionError::StaleAttempt { .. } | TransitionError::OtherProviderJob { .. }),
+            Err(
+                TransitionError::StaleAttempt { .. }
+                | TransitionError::OtherProviderJob { .. }
+                | TransitionError::WrongStatus { .. },
+            ),
             Outcome::Submitted(status),
         ) => {
             let id = &status.provider_job_id;
@@ -116,7 +124,8 @@ fn accepted(tx: &Tx<'_>, record: &JobRecord, mut acceptances: Acceptances) -> Re
     }
     acceptances.accepted(record.id(), tx.now);
     store_acceptances(tx.connection, provider, acceptances)?;
-    let suspects: Vec<JobId> = all(
+    // One that cannot be decoded is set aside when it is claimed; it must not stop this one.
+    let (suspects, _damaged) = readable(
         tx.connection,
         "SELECT job_id FROM queue_entries WHERE provider = ?1 AND suspect_since IS NOT NULL \
          AND held IS NULL AND suspect_since >= ?2 AND job_id <> ?3 ORDER BY entry_id",
@@ -125,17 +134,24 @@ fn accepted(tx: &Tx<'_>, record: &JobRecord, mut acceptances: Acceptances) -> Re
             after(tx.now, -WINDOW).as_millisecond(),
             record.id().to_string()
         ],
-        |row| Columns::new(row, "queue_entries").word("job_id"),
+        |row| Columns::new(row, "queue_entries").word::<JobId>("job_id"),
     )?;
     for job in suspects {
-        // One that cannot be decoded is set aside when it is claimed; it must not stop this one.
-        let Ok(mut suspect) = load(tx.connection, job) else { continue };
+        let Some(mut suspect) = readable_record(tx.connection, job)? else { continue };
         if suspect.entry().suspect_since.is_some_and(|since| near(since, tx.now)) {
             suspect.blame(tx.now);
             save(tx.connection, &mut suspect)?;
         }
     }
     Ok(())
+}
+
+/// The job, unless it cannot be decoded.
+fn readable_record(connection: &Connection, job: JobId) -> Result<Option<JobRecord>> {
+    match find(connection, job) {
+        Ok(found) => Ok(found),
+        Err(error) => error.into_damaged().map(|_row| None),
+    }
 }
 
 /// A row that cannot be decoded counts as none: the next acceptance replaces it.
@@ -187,7 +203,7 @@ fn recheck_later(
     failure: &AttemptFailure,
 ) -> Result<()> {
     let sent = match failure {
-        AttemptFailure::NotSent { .. } => false,
+        AttemptFailure::NotSent { .. } | AttemptFailure::Absent { .. } => false,
         AttemptFailure::Rejected { .. }
         | AttemptFailure::Failed { .. }
         | AttemptFailure::Final { .. } => true,
@@ -254,7 +270,7 @@ fn sight(
             let job = record.job();
             insert_stray(tx, sighting, Some(&job.owner), job.job_type)?;
         }
-        SightingOutcome::AlreadyAdopted | SightingOutcome::Over => {}
+        SightingOutcome::AlreadyAdopted | SightingOutcome::Over | SightingOutcome::Expected => {}
     }
     debug_assert!(
         outcome != SightingOutcome::Adopted || !matches!(record.stage(), Stage::Claimed(_)),

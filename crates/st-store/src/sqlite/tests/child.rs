@@ -36,6 +36,7 @@ async fn a_scene_in_a_process_of_its_own() {
     let number: i64 = number.parse().unwrap();
     match name {
         "crash" => crash(&path, number).await,
+        "fold" => fold(&path),
         "open" => drop(open(&path).await.unwrap()),
         "refused" => {
             let error = open(&path).await.unwrap_err();
@@ -51,9 +52,20 @@ async fn a_scene_in_a_process_of_its_own() {
         #[cfg(target_os = "linux")]
         "checkpoint" => disk::checkpoint(&path).await,
         #[cfg(feature = "failpoints")]
+        "step" => failpoints::step(&path).await,
+        #[cfg(feature = "failpoints")]
+        "seen" => failpoints::seen_before_the_record(&path).await,
+        #[cfg(feature = "failpoints")]
         "failpoint" => failpoints::scene(&path, usize::try_from(number).unwrap()).await,
         unknown => panic!("{unknown}"),
     }
+}
+
+/// Another program, which writes something and copies the log into the database.
+fn fold(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    let sql = "CREATE TABLE other (a); PRAGMA wal_checkpoint(TRUNCATE)";
+    connection.execute_batch(sql).unwrap();
 }
 
 /// Appends events up to this one and dies.

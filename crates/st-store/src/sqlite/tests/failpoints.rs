@@ -65,6 +65,63 @@ pub(super) async fn scene(path: &Path, number: usize) {
     fs::write(folder.join("closed"), "").unwrap();
 }
 
+/// In the child: the clock is set, and whether the move of what waits was stored is unknown.
+pub(super) async fn step(path: &Path) {
+    use crate::clock::ManualClock;
+    let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
+    let config = SqliteConfig {
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        probe_period: Duration::from_mins(10),
+        ..quick(path)
+    };
+    let store = SqliteStore::open(config).await.unwrap();
+    store.prepare().await;
+    store.sql("INSERT INTO provider_acceptances VALUES ('p', 'a', 0, 'b', 0)").await.unwrap();
+    clock.step(jiff::SignedDuration::from_hours(-1));
+    arm(FailPoint::AfterCommit, 1, Failure::Error);
+    assert!(store.put("during").await.is_err());
+    disarm();
+    store.until_health(|health| health.writable.is_ok()).await;
+    store.put("after").await.unwrap();
+    // A step that follows is another one.
+    clock.step(jiff::SignedDuration::from_mins(-5));
+    store.put("later").await.unwrap();
+    let read = store.readers.point("read", |connection| {
+        connection
+            .query_row("SELECT latest_at FROM provider_acceptances", [], |row| row.get::<_, i64>(0))
+            .map_err(failed("read"))
+    });
+    fs::write(notes(path.parent().unwrap()), read.await.unwrap().to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn a_step_of_the_clock_whose_outcome_is_unknown_is_applied_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = child::command("step", dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read_to_string(notes(dir.path())).unwrap(), "-3900000");
+}
+
+/// In the child: the thread ends while it writes the record of a commit.
+pub(super) async fn seen_before_the_record(path: &Path) {
+    use crate::repo::EventLog as _;
+    let store = open(path).await.unwrap();
+    store.prepare().await;
+    arm(FailPoint::Record, 1, Failure::Panic);
+    assert!(store.events(7).await.unwrap_err().outcome_is_unknown());
+    let known = store.last_event.borrow().0;
+    let resync = store.events_after(EventId(7), 1).await.unwrap().resync;
+    fs::write(notes(path.parent().unwrap()), format!("{known} {resync}")).unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_that_can_be_read_was_announced() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = child::command("seen", dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read_to_string(notes(dir.path())).unwrap(), "7 false");
+}
+
 async fn every_point(failure: usize) {
     for number in 0..FailPoint::ALL.len() {
         let dir = tempfile::tempdir().unwrap();

@@ -57,6 +57,14 @@ async fn a_second_store_is_refused_by_name_by_link_and_without_the_record() {
     assert!(locks.lines().filter_map(lock).any(|found| found == kept), "{kept}: {locks}");
     bench.store.put("one").await.unwrap();
     assert_eq!(bench.store.names().await, ["one"]);
+    // When the first server has ended, no name may be opened: its log lies beside one of them.
+    bench.store.close().await.unwrap();
+    for path in [bench.path(), other.path().join("cloud.db")] {
+        let error = open(&path).await.unwrap_err();
+        assert!(matches!(&error, Error::SeveralNames { path: named } if *named == path), "{error}");
+    }
+    std::fs::remove_file(other.path().join("cloud.db")).unwrap();
+    assert_eq!(open(&bench.path()).await.unwrap().names().await, ["one"]);
 }
 
 #[tokio::test]
@@ -179,4 +187,119 @@ async fn a_close_does_not_wait_for_the_check() {
     let config = SqliteConfig { start_check: Duration::ZERO, ..quick(bench.path()) };
     SqliteStore::open(config).await.unwrap().close().await.unwrap();
     assert!(!bench.wal().exists() || std::fs::metadata(bench.wal()).unwrap().len() == 0);
+}
+
+#[tokio::test]
+async fn a_database_whose_shared_memory_is_gone_is_left_alone() {
+    let bench = Bench::new().await;
+    for number in 0..4 {
+        bench.store.put(&format!("name {number}")).await.unwrap();
+    }
+    let shm = bench.dir.path().join("cloud.db-shm");
+    std::fs::remove_file(&shm).unwrap();
+    // It does not see the locks of this process.
+    assert!(child::play("fold", bench.dir.path()).success());
+    for number in 4..9 {
+        let refused = bench.store.put(&format!("name {number}")).await;
+        assert!(matches!(refused, Err(Error::Detached { .. })), "{refused:?}");
+    }
+    let reason = bench.store.health().writable.unwrap_err();
+    assert!(reason.contains("cloud.db-shm"), "{reason}");
+    // Whatever comes back is another one.
+    std::fs::write(&shm, "").unwrap();
+    assert!(matches!(bench.store.put("late").await, Err(Error::Detached { .. })));
+    std::fs::remove_file(&shm).unwrap();
+    let before = std::fs::read(bench.path()).unwrap();
+    bench.store.close().await.unwrap();
+    assert!(std::fs::read(bench.path()).unwrap() == before, "the database is not touched");
+    let again = open(&bench.path()).await.unwrap();
+    assert_eq!(again.names().await, ["name 0", "name 1", "name 2", "name 3"]);
+    assert_eq!(again.health().integrity, Integrity::Sound);
+}
+
+#[tokio::test]
+async fn a_deleted_log_is_rescued_without_its_shared_memory_while_nobody_else_is_there() {
+    for foreign in [false, true] {
+        let bench = Bench::new().await;
+        bench.store.put("one").await.unwrap();
+        std::fs::remove_file(bench.wal()).unwrap();
+        std::fs::remove_file(bench.dir.path().join("cloud.db-shm")).unwrap();
+        if foreign {
+            assert!(child::play("fold", bench.dir.path()).success());
+        }
+        let refused = bench.store.put("two").await;
+        assert!(matches!(refused, Err(Error::Detached { .. })), "{refused:?}");
+        bench.store.close().await.unwrap();
+        let copy = Connection::open(bench.path()).unwrap();
+        let tables: i64 = copy
+            .query_row(
+                "SELECT COUNT(*) FROM sqlite_schema WHERE name IN ('t', 'other')",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(tables, 1, "one or the other, never a mixture");
+        if !foreign {
+            assert_eq!(names(&copy).unwrap(), ["one"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_file_beside_the_database_is_refused() {
+    for suffix in ["-wal", "-shm", ".lock"] {
+        for kind in ["fifo", "folder", "link"] {
+            let dir = tempfile::tempdir().unwrap();
+            let (beside, victim) =
+                (dir.path().join(format!("cloud.db{suffix}")), dir.path().join("victim"));
+            std::fs::write(&victim, "precious").unwrap();
+            match kind {
+                "fifo" => {
+                    let made = std::process::Command::new("mkfifo").arg(&beside).status().unwrap();
+                    assert!(made.success());
+                }
+                "folder" => std::fs::create_dir(&beside).unwrap(),
+                _ => std::os::unix::fs::symlink(&victim, &beside).unwrap(),
+            }
+            let error = open(&dir.path().join("cloud.db")).await.unwrap_err();
+            let Error::Open { path, source } = &error else { panic!("{error:?}") };
+            assert!(path.ends_with(beside.file_name().unwrap()), "{}", path.display());
+            assert!(source.to_string().contains("no file"), "{source}");
+            assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_breaks_a_rule_of_its_table_is_no_damage_of_the_file() {
+    let bench = Bench::new().await;
+    bench.store.put("one").await.unwrap();
+    bench.store.close().await.unwrap();
+    let foreign = Connection::open(bench.path()).unwrap();
+    foreign.execute_batch("PRAGMA ignore_check_constraints = ON").unwrap();
+    foreign
+        .execute_batch(
+            "INSERT INTO events (at, actor, correlation_id, subject) VALUES (1, 'a', 'c', 'odd')",
+        )
+        .unwrap();
+    drop(foreign);
+    for start_check in [Duration::from_secs(10), Duration::ZERO] {
+        let config = SqliteConfig { start_check, ..quick(bench.path()) };
+        let store = SqliteStore::open(config).await.unwrap();
+        store.until_health(|health| health.integrity == Integrity::Sound).await;
+        assert_eq!(store.names().await, ["one"]);
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_another_program_has_locked_is_in_use() {
+    let bench = Bench::new().await;
+    bench.store.close().await.unwrap();
+    let foreign = Connection::open(bench.path()).unwrap();
+    foreign
+        .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE x (a)")
+        .unwrap();
+    let error = open(&bench.path()).await.unwrap_err();
+    assert!(matches!(error, Error::InUse { .. } | Error::Busy), "{error:?}");
 }

@@ -298,3 +298,32 @@ async fn an_idle_store_writes_probes() {
     });
     assert!(probed.await.unwrap() > 0);
 }
+
+#[tokio::test]
+async fn a_second_close_waits_for_what_the_first_one_began() {
+    let bench = Bench::new().await;
+    let (go, gate) = bench.store.occupy().await;
+    {
+        let first = bench.store.close();
+        tokio::pin!(first);
+        // It waits for the thread now, and is given up.
+        for _ in 0..100 {
+            tokio::select! {
+                biased;
+                ended = &mut first => panic!("{ended:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    }
+    let store = Arc::clone(&bench.store);
+    let second = st_log::spawn(async move { store.close().await });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+    }
+    go.send(()).unwrap();
+    gate.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    bench.store.close().await.unwrap();
+    open(&bench.path()).await.unwrap();
+}

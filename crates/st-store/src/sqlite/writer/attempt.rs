@@ -44,6 +44,8 @@ pub(super) struct Surroundings<'s> {
     pub(super) place: &'s Place,
     pub(super) clock: &'s StoreClock,
     pub(super) epoch: Epoch,
+    /// The newest event that this process knows to be stored.
+    pub(super) last_event: EventId,
 }
 
 /// Runs the operations in one transaction, each in a savepoint.
@@ -58,6 +60,14 @@ pub(super) fn attempt(
         } else {
             Attempt::NotBegun(error)
         };
+    }
+    match events::last_id(connection) {
+        // Another program has put older contents into the very same file.
+        Ok(found) if found < around.last_event => {
+            return undone(connection, Attempt::Detached(Presence::DatabaseGone));
+        }
+        Ok(_) => {}
+        Err(error) => return undone(connection, Attempt::NotBegun(error)),
     }
     let changes = connection.total_changes();
     for (culprit, waiting) in batch.iter_mut().enumerate() {

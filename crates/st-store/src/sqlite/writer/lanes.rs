@@ -1,6 +1,7 @@
 //! What waits to be written.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ pub(super) struct Lanes {
     queues: Mutex<Queues>,
     arrived: Condvar,
     capacity: usize,
+    /// Since when the thread works without a pause, in milliseconds of the monotonic clock; zero
+    /// while it waits. The thread cannot report a disk that never answers, so others read this.
+    working_since: AtomicU64,
 }
 
 #[derive(Default)]
@@ -39,7 +43,24 @@ pub(super) enum Next {
 
 impl Lanes {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { queues: Mutex::default(), arrived: Condvar::new(), capacity: capacity.max(1) }
+        Self {
+            queues: Mutex::default(),
+            arrived: Condvar::new(),
+            capacity: capacity.max(1),
+            working_since: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes that the thread begins or ends something that may take long.
+    pub(super) fn note_work(&self, since: Option<Duration>) {
+        let millis = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        self.working_since.store(millis, Ordering::Relaxed);
+    }
+
+    /// Since when the thread has been at the same piece of work.
+    pub(super) fn working_since(&self) -> Option<Duration> {
+        let millis = self.working_since.load(Ordering::Relaxed);
+        (millis > 0).then(|| Duration::from_millis(millis))
     }
 
     pub(super) fn push(&self, lane: Lane, operation: Box<dyn Operation>) -> Result<()> {

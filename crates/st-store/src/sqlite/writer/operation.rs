@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::Lane;
@@ -27,6 +27,8 @@ pub(super) enum Ran {
     Keep,
     /// It failed; what it wrote is to be undone.
     Undo,
+    /// It failed because the file could not be read or written; what it wrote is to be undone.
+    Broken,
     /// It failed because another program had something locked.
     Busy,
 }
@@ -60,9 +62,22 @@ impl Waiting {
         self.lane == Lane::Worker && self.ran == Some(Ran::Busy)
     }
 
+    /// What it was that the file failed under.
+    pub(super) fn broken(&self) -> Option<&'static str> {
+        (self.ran == Some(Ran::Broken)).then(|| self.operation.what())
+    }
+
     pub(super) fn answer(self, instead: Option<Error>) {
         self.operation.answer(instead);
     }
+}
+
+/// Whether every other operation would fail as well.
+fn is_of_the_file(error: &Error) -> bool {
+    let Error::Database { source, .. } = error else { return false };
+    let code =
+        source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    matches!(code, Some(ErrorCode::NotADatabase | ErrorCode::SystemIoFailure))
 }
 
 pub(super) struct Task<T, F> {
@@ -100,6 +115,7 @@ where
         let ran = match &result {
             Ok(_) => Ran::Keep,
             Err(Error::Busy) => Ran::Busy,
+            Err(error) if is_of_the_file(error) => Ran::Broken,
             Err(_) => Ran::Undo,
         };
         self.result = Some(result);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -24,9 +24,9 @@ use crate::health::StoreHealth;
 use crate::model::{Epoch, EventId};
 use crate::sqlite::LOG;
 use crate::sqlite::integrity::Checker;
-use crate::sqlite::life::{Journal, Salts};
+use crate::sqlite::life::{self, Journal, Salts};
 use crate::sqlite::open_error;
-use crate::sqlite::place::Place;
+use crate::sqlite::place::{Place, open_plain};
 
 const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 const TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
@@ -74,6 +74,8 @@ pub(super) struct Thread {
     checkpoint_due: bool,
     /// A step of the clock that is not applied yet.
     step: Option<Step>,
+    /// By how many milliseconds waits are to be moved in total, that step included.
+    shift: i64,
     /// Whether what a deleted log held is in the database.
     rescued: bool,
     /// When something reached the disk, and when the record did.
@@ -84,7 +86,7 @@ pub(super) struct Thread {
 impl Thread {
     pub(super) fn new(mut parts: Parts, lanes: Arc<Lanes>) -> Result<Self> {
         let wal_path = parts.place.site().wal();
-        let wal = std::fs::File::open(&wal_path)
+        let wal = open_plain(&wal_path)
             .map_err(|source| Error::Open { path: wal_path, source: source.into() })?;
         let pages = Arc::new(AtomicI32::new(0));
         let counter = Arc::clone(&pages);
@@ -97,6 +99,7 @@ impl Thread {
             }))
             .map_err(open_error(parts.place.site().path()))?;
         let condition = Condition::new(parts.health.clone(), parts.timing.retry);
+        let shift = life::clock_shift(&parts.connection)?;
         let now = monotonic();
         Ok(Self {
             parts,
@@ -107,6 +110,7 @@ impl Thread {
             checkpointed: 0,
             checkpoint_due: false,
             step: None,
+            shift,
             rescued: false,
             written_at: now,
             synced_at: now,
@@ -136,10 +140,12 @@ impl Thread {
     /// A panic in this thread would leave every caller waiting. It is our fault, costs the batch,
     /// whose outcome is unknown, and is treated like a failed commit.
     fn contain(&mut self, work: impl FnOnce(&mut Self)) {
+        self.lanes.note_work(Some(monotonic()));
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             let source = "the writing thread panicked".into();
             self.fail(&Error::Database { operation: "write", source });
         }
+        self.lanes.note_work(None);
     }
 
     /// How long to wait for something to arrive.
@@ -174,6 +180,8 @@ impl Thread {
         if let Some(step) = self.parts.clock.tick() {
             let by_seconds = step.by.as_secs_f64();
             st_log::warning!(logger: LOG, by_seconds, "System clock was set, the new time is used");
+            let millis = i64::try_from(step.by.as_millis()).unwrap_or(0);
+            self.shift = self.shift.saturating_add(millis);
             self.step = Some(match self.step {
                 Some(Step { by, from, to: _ }) => {
                     Step { by: by.saturating_add(step.by), from, ..step }
@@ -182,8 +190,14 @@ impl Thread {
             });
         }
         let Some(step) = self.step else { return true };
-        let on_step = self.parts.on_step;
-        let shift = move |tx: &Tx<'_>| on_step(tx.connection, step, tx.now);
+        let (on_step, wanted) = (self.parts.on_step, self.shift);
+        // When it is unknown whether an attempt was stored, the next one finds out.
+        let shift = move |tx: &Tx<'_>| {
+            let by = wanted.saturating_sub(life::clock_shift(tx.connection)?);
+            let by = SignedDuration::from_millis(by);
+            on_step(tx.connection, Step { by, ..step }, tx.now)?;
+            life::set_clock_shift(tx.connection, wanted)
+        };
         let (task, mut result) = Task::with_caller("adopt the new time", shift);
         self.process(vec![Waiting::new(Lane::Interactive, task)]);
         match result.try_recv() {
@@ -192,6 +206,7 @@ impl Thread {
                 // It would fail the next time too, and must not keep everything else waiting.
                 st_log::error!(logger: LOG, error, "Stored times could not be shifted to the new time");
                 self.step = None;
+                self.shift = life::clock_shift(&self.parts.connection).unwrap_or(self.shift);
             }
             Ok(Err(_)) | Err(_) => {}
         }
@@ -236,8 +251,9 @@ impl Thread {
     }
 
     fn attempt(&self, batch: &mut [Waiting]) -> Attempt {
-        let Parts { connection, place, clock, epoch, .. } = &self.parts;
-        attempt(connection, &Surroundings { place, clock, epoch: *epoch }, batch)
+        let Parts { connection, place, clock, epoch, last_event, .. } = &self.parts;
+        let last_event = *last_event.borrow();
+        attempt(connection, &Surroundings { place, clock, epoch: *epoch, last_event }, batch)
     }
 
     /// Runs the operations of a lost transaction again, each in one of its own: that is linear, and
@@ -254,18 +270,23 @@ impl Thread {
     }
 
     fn committed(&mut self, batch: Vec<Waiting>, last_event: EventId, wrote: bool) {
-        self.condition.recover(monotonic());
+        // A transaction that wrote nothing proves that the database is not locked, and no more.
+        if wrote || self.condition.kind() == Some(&Kind::Locked) {
+            self.condition.recover(monotonic());
+        }
+        let broken = batch.iter().find_map(Waiting::broken);
+        // Readers see the commit already. Before the record, whose writing takes its time.
+        self.parts.last_event.send_if_modified(|known| {
+            let newer = last_event > *known;
+            *known = (*known).max(last_event);
+            newer
+        });
         if wrote {
             self.written_at = monotonic();
             self.condition.committed(self.parts.clock.now());
             let log = self.log();
             self.parts.journal.update(last_event, log, false);
         }
-        self.parts.last_event.send_if_modified(|known| {
-            let newer = last_event > *known;
-            *known = (*known).max(last_event);
-            newer
-        });
         if let Err(error) = hit(FailPoint::BeforeAnswer) {
             return answer_unknown(batch, error);
         }
@@ -277,7 +298,13 @@ impl Thread {
             self.lock();
             self.turn_away(waits);
         }
-        self.checkpoint_if_due();
+        match broken {
+            Some(what) => {
+                let source = "the file could not be read or written".into();
+                self.fail(&Error::Database { operation: what, source });
+            }
+            None => self.checkpoint_if_due(),
+        }
     }
 
     fn log(&self) -> Option<(Salts, bool)> {
@@ -293,7 +320,7 @@ impl Thread {
                 self.turn_away(vec![guilty]);
             }
             // It has an error of its own, which says more.
-            Some(Ran::Undo | Ran::Busy) => guilty.answer(None),
+            Some(Ran::Undo | Ran::Broken | Ran::Busy) => guilty.answer(None),
             Some(Ran::Keep) | None => guilty.answer(Some(error)),
         }
     }

@@ -135,13 +135,12 @@ impl ProviderError {
             Self::Transient { retry_after, .. } => {
                 Self::Transient { message, retry_after: *retry_after, source: None }
             }
-            Self::UnknownOutcome { .. } => {
-                Self::Transient { message, retry_after: None, source: None }
-            }
             Self::Permanent { .. } => Self::Permanent { message },
             Self::Unauthorized { .. } => Self::Unauthorized { message },
-            // A list that is not there says nothing about a job.
-            Self::NotFound => Self::Transient { message, retry_after: None, source: None },
+            // A list says nothing about a job if it is not there or was searched for another one.
+            Self::UnknownOutcome { .. } | Self::NotFound | Self::InputsDeleted { .. } => {
+                Self::Transient { message, retry_after: None, source: None }
+            }
         }
     }
 }

@@ -91,8 +91,13 @@ fn a_job_of_an_earlier_epoch_is_reconciled_before_it_is_submitted() {
     assert_eq!(claim_of(&record).origin, ClaimOrigin::Restored, "a reclaim does not forget it");
     let settling = Settling { epoch: Epoch(2), ..settling(&Actor::Scheduler, 9) };
     record.settle(record.token(), &not_sent(0), settling).unwrap();
-    assert_eq!(record.entry().epoch, Epoch(2), "it was reconciled in this epoch");
     record.claim(&grant, at(10)).unwrap();
+    assert_eq!(claim_of(&record).origin, ClaimOrigin::Restored, "the provider was not asked");
+    let absent = AttemptFailure::Absent { retry_in: SignedDuration::ZERO };
+    let settling = Settling { epoch: Epoch(2), ..self::settling(&Actor::Scheduler, 11) };
+    record.settle(record.token(), &Outcome::NotArrived(absent), settling).unwrap();
+    assert_eq!(record.entry().epoch, Epoch(2), "it was reconciled in this epoch");
+    record.claim(&grant, at(12)).unwrap();
     assert_eq!(claim_of(&record).origin, ClaimOrigin::New);
 }
 

@@ -33,6 +33,9 @@ impl Thread {
         let Parts { connection, place, mut journal, checker, .. } = self.parts;
         checker.stop();
         let detached = place.presence() != Presence::Here;
+        if !detached {
+            journal.changing();
+        }
         let folded = if detached {
             // SQLite would delete the log by its name, which now may be that of another database.
             connection
@@ -48,7 +51,7 @@ impl Thread {
             journal.checkpoint_done();
         }
         if !detached {
-            journal.close(place.site());
+            journal.close(&place);
         }
         folded.map(drop).and(closed)
     }

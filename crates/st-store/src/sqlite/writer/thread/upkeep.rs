@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Kind, Lane, PASSIVE, Task, Thread, Tx, Waiting, monotonic};
+use super::{Kind, Lane, PASSIVE, Parts, Task, Thread, Tx, Waiting, monotonic};
 use crate::error::{Error, Result};
 use crate::sqlite::LOG;
 use crate::sqlite::failed;
@@ -26,7 +26,7 @@ impl Thread {
             Some(Kind::Detached(_)) => match self.parts.place.presence() {
                 // A commit may have failed before the file was moved, so the log is rewritten.
                 Presence::Here => self.recover(),
-                gone @ (Presence::WalGone | Presence::DatabaseGone) => {
+                gone @ (Presence::WalGone | Presence::DatabaseGone | Presence::ShmGone) => {
                     self.rescue(gone);
                     false
                 }
@@ -46,6 +46,7 @@ impl Thread {
         // That was a checkpoint without a number.
         self.checkpoint_due = true;
         let proven = rewritten.and_then(|()| match self.attempt(&mut [probe()]) {
+            Attempt::Committed { last_event: _, wrote: false } => Err(nothing_written()),
             Attempt::Committed { last_event, wrote } => {
                 self.committed(Vec::new(), last_event, wrote);
                 self.parts.journal.sync();
@@ -68,13 +69,16 @@ impl Thread {
         self.condition.kind().is_none()
     }
 
-    fn rewrite_log(&self) -> Result<()> {
+    fn rewrite_log(&mut self) -> Result<()> {
         let connection = &self.parts.connection;
         if !connection.is_autocommit() {
             execute(connection, "ROLLBACK", "roll a transaction back")?;
         }
         if self.parts.place.presence() == Presence::Here {
-            checkpoint(connection, TRUNCATE)?;
+            self.parts.journal.changing();
+            let rewritten = checkpoint(connection, TRUNCATE);
+            self.parts.journal.changed(&self.parts.place);
+            rewritten?;
         }
         Ok(())
     }
@@ -85,15 +89,24 @@ impl Thread {
         let now = monotonic();
         match self.condition.retry_at() {
             Some(retry_at) if now < retry_at => {}
-            Some(_) if self.is_usable() => self.process(vec![probe()]),
+            Some(_) if self.is_usable() => self.probe(),
             Some(_) => self.condition.postpone(now),
             None if now < self.written_at.saturating_add(self.parts.timing.probe) => {}
-            None if self.adopt_step() => self.process(vec![probe()]),
+            None if self.adopt_step() => self.probe(),
             None => {}
         }
         if now.saturating_sub(self.synced_at) >= HOUR {
             self.synced_at = now;
             self.parts.journal.sync();
+        }
+    }
+
+    fn probe(&mut self) {
+        let before = self.written_at;
+        self.process(vec![probe()]);
+        // The probe itself may have failed, in a transaction that holds nothing else.
+        if self.written_at == before && self.condition.kind().is_none() {
+            self.fail(&nothing_written());
         }
     }
 
@@ -107,6 +120,7 @@ impl Thread {
         }
         self.checkpoint_due = false;
         self.checkpointed = self.pages.load(Ordering::Relaxed);
+        self.parts.journal.changing();
         match checkpoint(&self.parts.connection, PASSIVE) {
             Ok(complete) => {
                 self.condition.checkpointed(Ok(()));
@@ -118,7 +132,7 @@ impl Thread {
             Err(Error::Busy) => self.condition.checkpointed(Ok(())),
             Err(error) => self.condition.checkpointed(Err(&error)),
         }
-        self.parts.journal.sync();
+        self.parts.journal.changed(&self.parts.place);
     }
 
     /// Writes the number of the next checkpoint, which is how an older database is told from this
@@ -152,6 +166,7 @@ impl Thread {
         let place = &self.parts.place;
         let path = match presence {
             Presence::WalGone => place.site().wal(),
+            Presence::ShmGone => place.site().shm(),
             Presence::DatabaseGone | Presence::Here => place.site().path().to_owned(),
         };
         let readable_at = place.still_readable_at();
@@ -165,17 +180,27 @@ impl Thread {
         if presence != Presence::WalGone || self.rescued {
             return;
         }
+        let Parts { place, journal, .. } = &self.parts;
+        // Without the shared memory another program does not see that this one is there: when the
+        // database is no longer as it was, it must be left alone.
+        if place.is_without_shm() && !journal.is_as_noted(place) {
+            return;
+        }
+        self.parts.journal.changing();
         // What fails now is tried again until the log is there or the process ends.
-        match checkpoint(&self.parts.connection, TRUNCATE) {
-            Ok(_) => {
-                self.rescued = true;
-                self.parts.journal.sync();
-            }
+        let copied = checkpoint(&self.parts.connection, TRUNCATE);
+        self.parts.journal.changed(&self.parts.place);
+        match copied {
+            Ok(_) => self.rescued = true,
             Err(error) => {
                 st_log::debug!(logger: LOG, error, "Deleted write-ahead log is not rescued yet");
             }
         }
     }
+}
+
+fn nothing_written() -> Error {
+    Error::Database { operation: "write a probe", source: "nothing was written".into() }
 }
 
 fn probe() -> Waiting {

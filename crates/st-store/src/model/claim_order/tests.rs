@@ -1,0 +1,253 @@
+//! The claim order against an oracle that sorts everything that waits again before each grant.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use super::*;
+use crate::model::{Limit, Limits, OrgId, TeamId, Usage};
+
+fn head(user: &str, entry: i64, deadline: i64) -> Head {
+    let group = Group {
+        owner: Owner::user(user),
+        job_type: JobType::Cloud,
+        provider: ProviderName::new("p"),
+    };
+    queued(group, entry, deadline)
+}
+
+fn queued(group: Group, entry: i64, deadline: i64) -> Head {
+    Head {
+        deadline: Timestamp::from_second(deadline).unwrap(),
+        entry: QueueEntryId(entry),
+        job: JobId::new(Timestamp::UNIX_EPOCH, [u8::try_from(entry).unwrap(); 10]),
+        group,
+    }
+}
+
+fn granted(fair_share: bool, offers: &[(&str, i64, i64)]) -> Vec<i64> {
+    let limits = Limits { global: 4, per_user: 2, fair_share, ..Limits::default() };
+    let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()));
+    for &(user, entry, deadline) in offers {
+        order.offer(head(user, entry, deadline));
+    }
+    std::iter::from_fn(|| order.grant()).map(|head| head.entry.0).collect()
+}
+
+#[test]
+fn deadlines_decide_then_age_and_limits_are_kept() {
+    let offers = [("ann", 1, 30), ("ann", 2, 10), ("ann", 3, 20), ("bob", 4, 40), ("eve", 5, 40)];
+    assert_eq!(granted(false, &offers), [2, 3, 4, 5]);
+    assert_eq!(granted(true, &offers), [2, 4, 5, 3], "who has less goes first");
+}
+
+#[test]
+fn of_equal_deadlines_the_older_entry_is_granted_first() {
+    let offers = [("eve", 3, 10), ("bob", 1, 10), ("ann", 2, 10), ("zoe", 0, 11)];
+    assert_eq!(granted(false, &offers), [1, 2, 3, 0]);
+}
+
+#[test]
+fn without_an_offer_or_without_a_slot_nothing_is_granted() {
+    assert_eq!(granted(false, &[]), [] as [i64; 0]);
+    let mut usage = Usage::default();
+    usage.add(&Owner::user("zoe"), JobType::Cloud, 5);
+    let mut order = ClaimOrder::new(Admission::new(Limits::default(), usage));
+    assert!(order.is_full());
+    order.offer(head("ann", 1, 1));
+    assert_eq!(order.grant(), None);
+}
+
+#[test]
+fn fair_share_counts_a_user_over_all_teams() {
+    let limits = Limits { global: 9, per_user: 9, fair_share: true, ..Limits::default() };
+    let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()));
+    let of_team = |entry, team: &str| {
+        let mut head = head("ann", entry, entry);
+        head.group.owner.team = Some(TeamId::new(team));
+        head
+    };
+    for head in [of_team(1, "a"), of_team(2, "b"), head("bob", 3, 90), head("bob", 4, 91)] {
+        order.offer(head);
+    }
+    let entries: Vec<_> = std::iter::from_fn(|| order.grant()).map(|head| head.entry.0).collect();
+    assert_eq!(entries, [1, 3, 2, 4], "her second team does not make her another person");
+}
+
+/// What waits, what is taken, and how much may be.
+#[derive(Debug, Clone)]
+struct Queue {
+    limits: Limits,
+    taken: Vec<Group>,
+    waiting: Vec<Head>,
+}
+
+fn group() -> impl Strategy<Value = Group> {
+    let named = || prop::option::of(0..2_u8);
+    (0..4_u8, named(), named(), any::<bool>(), 0..2_u8).prop_map(
+        |(user, team, org, local, provider)| Group {
+            owner: Owner {
+                team: team.map(|team| TeamId::new(format!("t{team}"))),
+                org: org.map(|org| OrgId::new(format!("o{org}"))),
+                ..Owner::user(format!("u{user}"))
+            },
+            job_type: if local { JobType::Local } else { JobType::Cloud },
+            provider: ProviderName::new(format!("p{provider}")),
+        },
+    )
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (1..10_u32, 1..5_u32, 1..6_u32, 1..6_u32, 1..4_u32, any::<bool>()).prop_map(
+        |(global, per_user, per_team, per_org, local, fair_share)| Limits {
+            global,
+            per_user,
+            per_team,
+            per_org,
+            local,
+            fair_share,
+        },
+    )
+}
+
+fn queue() -> impl Strategy<Value = Queue> {
+    let waiting = vec((group(), 0..6_i64), 0..25).prop_map(|jobs| {
+        let numbered = jobs.into_iter().zip(1..);
+        numbered.map(|((group, deadline), entry)| queued(group, entry, deadline)).collect()
+    });
+    (limits(), vec(group(), 0..6), waiting).prop_map(|(limits, taken, waiting)| Queue {
+        limits,
+        taken,
+        waiting,
+    })
+}
+
+impl Queue {
+    fn order(&self) -> ClaimOrder {
+        let mut usage = Usage::default();
+        for group in &self.taken {
+            usage.add(&group.owner, group.job_type, 1);
+        }
+        ClaimOrder::new(Admission::new(self.limits, usage))
+    }
+
+    /// How many of `taken` count against the limit for this group; `None` where it does not apply.
+    fn counted(taken: &[Group], limit: Limit, group: &Group) -> Option<usize> {
+        let (owner, local) = (&group.owner, group.job_type == JobType::Local);
+        let count = |same: &dyn Fn(&Group) -> bool| taken.iter().filter(|it| same(it)).count();
+        match limit {
+            Limit::Global => Some(taken.len()),
+            Limit::User => Some(count(&|it| it.owner.user == owner.user)),
+            Limit::Team => owner.team.as_ref().map(|_| count(&|it| it.owner.team == owner.team)),
+            Limit::Org => owner.org.as_ref().map(|_| count(&|it| it.owner.org == owner.org)),
+            Limit::Local => local.then(|| count(&|it| it.job_type == JobType::Local)),
+        }
+    }
+
+    fn may_have_one_more(&self, taken: &[Group], group: &Group) -> bool {
+        Limit::ALL.iter().all(|&limit| {
+            Self::counted(taken, limit, group)
+                .is_none_or(|count| count < self.limits.get(limit) as usize)
+        })
+    }
+
+    /// What must be granted, in its order: before each grant all that waits is sorted again.
+    fn expected(&self) -> Vec<i64> {
+        let (mut taken, mut waiting) = (self.taken.clone(), self.waiting.clone());
+        let mut granted = Vec::new();
+        loop {
+            let rank = |head: &Head| {
+                let mine = Self::counted(&taken, Limit::User, &head.group).unwrap_or(0);
+                (if self.limits.fair_share { mine } else { 0 }, head.deadline, head.entry)
+            };
+            let admitted = waiting.iter().filter(|it| self.may_have_one_more(&taken, &it.group));
+            let Some(next) = admitted.min_by_key(|head| rank(head)).cloned() else {
+                return granted;
+            };
+            waiting.retain(|head| head.entry != next.entry);
+            granted.push(next.entry.0);
+            taken.push(next.group);
+        }
+    }
+
+    /// What waits in the group of `head`, the first one first.
+    fn behind(&self, head: &Head, offered: &[i64]) -> Option<Head> {
+        let same = self.waiting.iter().filter(|it| it.group == head.group);
+        same.filter(|it| !offered.contains(&it.entry.0))
+            .min_by_key(|it| (it.deadline, it.entry))
+            .cloned()
+    }
+
+    /// What is granted when only the head of each group is offered, and the next one of the group
+    /// after each grant. The damaged ones are granted, found to be so, and their slot returned.
+    fn granted_by_heads(&self, damaged: &[i64]) -> Vec<i64> {
+        let mut order = self.order();
+        let mut offered = Vec::new();
+        for head in &self.waiting {
+            let first = self.behind(head, &[]).unwrap();
+            if !offered.contains(&first.entry.0) {
+                offered.push(first.entry.0);
+                order.offer(first);
+            }
+        }
+        let mut granted = Vec::new();
+        while let Some(head) = order.grant() {
+            if damaged.contains(&head.entry.0) {
+                order.release(&head);
+            } else {
+                granted.push(head.entry.0);
+            }
+            if let Some(next) = self.behind(&head, &offered) {
+                offered.push(next.entry.0);
+                order.offer(next);
+            }
+        }
+        granted
+    }
+
+    fn granted_by_all(&self, offers: impl Iterator<Item = Head>) -> Vec<i64> {
+        let mut order = self.order();
+        offers.for_each(|head| order.offer(head));
+        std::iter::from_fn(|| order.grant()).map(|head| head.entry.0).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn what_is_granted_is_what_sorting_everything_again_each_time_would_grant(queue in queue()) {
+        let expected = queue.expected();
+        prop_assert_eq!(&queue.granted_by_heads(&[]), &expected);
+        // A store in memory offers everything, in any order.
+        prop_assert_eq!(&queue.granted_by_all(queue.waiting.iter().cloned()), &expected);
+        prop_assert_eq!(&queue.granted_by_all(queue.waiting.iter().rev().cloned()), &expected);
+    }
+
+    #[test]
+    fn no_limit_is_exceeded_and_none_is_left_unused(queue in queue()) {
+        let granted = queue.granted_by_heads(&[]);
+        let mut taken = queue.taken.clone();
+        for entry in &granted {
+            let head = queue.waiting.iter().find(|it| it.entry.0 == *entry).unwrap();
+            prop_assert!(queue.may_have_one_more(&taken, &head.group), "{head:?}");
+            taken.push(head.group.clone());
+        }
+        for head in queue.waiting.iter().filter(|it| !granted.contains(&it.entry.0)) {
+            prop_assert!(!queue.may_have_one_more(&taken, &head.group), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_job_costs_nobody_a_slot(queue in queue(), first in 1..25_i64, other in 1..25_i64) {
+        let damaged = [first, other];
+        let mut without = queue.clone();
+        without.waiting.retain(|head| !damaged.contains(&head.entry.0));
+        prop_assert_eq!(queue.granted_by_heads(&damaged), without.expected());
+    }
+}

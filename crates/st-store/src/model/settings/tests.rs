@@ -1,0 +1,92 @@
+//! Patches of settings: each changes what it names and nothing else.
+
+use super::*;
+
+fn set(text: &str) -> SettingChange<String> {
+    SettingChange::Set(text.to_owned())
+}
+
+/// Settings that all have a value: their own name.
+fn full() -> ProviderSettings {
+    let mut settings = ProviderSettings::default();
+    for name in ProviderSettings::NAMES {
+        assert!(settings.set(name, Some((*name).to_owned())), "{name}");
+    }
+    settings
+}
+
+#[test]
+fn a_patch_changes_what_it_names_and_nothing_else() {
+    let mut settings = ProviderSettings {
+        webhook_url: Some("https://a".into()),
+        version_override: Some("v1".into()),
+        hardware_profile: None,
+    };
+    let mut patch = ProviderSettingsPatch::default();
+    assert!(patch.change("webhook_url", SettingChange::Clear));
+    assert!(patch.change("hardware_profile", SettingChange::Set("h100".into())));
+    assert!(!patch.change("colour", SettingChange::Clear));
+    settings.apply(patch);
+    let entries: Vec<_> = settings.entries().collect();
+    let expected = [
+        ("webhook_url", None),
+        ("version_override", Some("v1")),
+        ("hardware_profile", Some("h100")),
+    ];
+    assert_eq!(entries, expected);
+}
+
+#[test]
+fn each_setting_is_kept_cleared_and_set_by_its_own_name() {
+    for &name in ProviderSettings::NAMES {
+        for (change, expected) in [
+            (SettingChange::Keep, Some(name)),
+            (SettingChange::Clear, None),
+            (set("new"), Some("new")),
+            (set(""), Some("")),
+        ] {
+            let mut patch = ProviderSettingsPatch::default();
+            assert!(patch.change(name, change.clone()), "{name}");
+            let mut settings = full();
+            settings.apply(patch.clone());
+            for (other, value) in settings.entries() {
+                let wanted = if other == name { expected } else { Some(other) };
+                assert_eq!(value, wanted, "{other} after {change:?} of {name}");
+            }
+            let once = settings.clone();
+            settings.apply(patch);
+            assert_eq!(settings, once, "the same again changes nothing");
+        }
+    }
+}
+
+#[test]
+fn names_are_exact_and_an_unknown_one_changes_nothing() {
+    let names = ["webhook_url", "version_override", "hardware_profile"];
+    assert_eq!(ProviderSettings::NAMES, names);
+    let entries: Vec<_> = full().entries().map(|(name, _)| name).collect();
+    assert_eq!(entries, names);
+    for unknown in ["", "Webhook_url", "webhook_url ", "webhook"] {
+        let mut settings = full();
+        assert!(!settings.set(unknown, None), "{unknown}");
+        assert_eq!(settings, full());
+        let mut patch = ProviderSettingsPatch::default();
+        assert!(!patch.change(unknown, SettingChange::Clear), "{unknown}");
+        assert_eq!(patch, ProviderSettingsPatch::default());
+    }
+}
+
+#[test]
+fn nul_is_refused_in_each_setting_by_its_name() {
+    for &name in ProviderSettings::NAMES {
+        for text in ["\0", "a\0", "\0b"] {
+            let mut patch = ProviderSettingsPatch::default();
+            patch.change(name, set(text));
+            assert_eq!(patch.check(), Err(InvalidText { field: name }), "{text:?}");
+        }
+        let mut patch = ProviderSettingsPatch::default();
+        patch.change(name, set("\u{1} ☃"));
+        assert_eq!(patch.check(), Ok(()));
+    }
+    assert_eq!(ProviderSettingsPatch::default().check(), Ok(()));
+}

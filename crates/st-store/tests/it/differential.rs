@@ -1,20 +1,20 @@
 //! Random steps of every kind, made in SQLite and in the store in memory: they must agree after
 //! each one.
 
-mod calls;
-mod steps;
+pub(crate) mod calls;
+pub(crate) mod steps;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use st_log::{CorrelationId, InScope};
 use st_store::{
-    Actor, ApprovalId, Clock, ClockEvidence, LimitsPatch, ManualClock, Marker, MemoryStore,
+    Actor, ApprovalId, Clock, ClockEvidence, LimitsPatch, ManualClock, Marker, MemoryStore, NewJob,
     RecheckOutcome, Settlement, Sighting, SqliteConfig, SqliteStore, UserId, Verdict,
 };
 use st_testkit::dump::{check_invariants, check_records, dump};
@@ -33,18 +33,21 @@ struct Pair {
     jobs: u8,
 }
 
-/// The arguments of a step that depend on what is stored.
+/// The arguments of a step that depend on what is stored and on the time.
 #[derive(Debug, Clone, Default)]
-struct Prepared {
-    settlements: Vec<Settlement>,
-    sightings: Vec<Sighting>,
+pub(crate) struct Prepared {
+    pub(crate) submission: Option<NewJob>,
+    pub(crate) settlements: Vec<Settlement>,
+    pub(crate) sightings: Vec<Sighting>,
 }
 
-impl Pair {
-    /// Finds out what a step means at this moment.
-    async fn prepare(&self, step: &Step) -> Prepared {
-        let store = &self.stores[1];
-        let mut prepared = Prepared::default();
+impl Prepared {
+    /// Finds out what a step means at this moment. `next`: the number of the next new job.
+    pub(crate) async fn of(step: &Step, store: &Shared, next: u8, now: Timestamp) -> Self {
+        let mut prepared = Self::default();
+        if let Step::Submit(submit) = step {
+            prepared.submission = Some(new_job(submit, next, now));
+        }
         if let Step::Settle(settles) = step {
             for settle in settles {
                 prepared.settlements.push(calls::settlement(store, settle).await);
@@ -57,72 +60,72 @@ impl Pair {
         }
         prepared
     }
+}
 
-    /// Makes one step in one store; its result as text.
-    async fn run(&self, store: &Shared, step: &Step, prepared: Prepared) -> String {
-        match step {
-            Step::Wait(_) | Step::SetClock(_) => {
-                // The first write after the clock was set notices it.
-                text(store.renew(holder(99), Duration::ZERO, &BTreeSet::new()).await)
-            }
-            Step::ConfirmClock => {
-                store.confirm_clock(ClockEvidence::Operator);
-                String::new()
-            }
-            Step::Submit(submit) => {
-                text(store.submit(new_job(submit, self.jobs, self.clock.wall())).await)
-            }
-            Step::Rule(threshold) => {
-                text(store.add_rule(costs_more_than(&threshold.to_string())).await)
-            }
-            Step::Limits { global, per_user, fair } => {
-                let patch = calls::limits(*global, *per_user, *fair);
-                text(store.patch_limits(patch, &Actor::Operator).await)
-            }
-            Step::Setting { other_provider, value } => {
-                let (provider, patch) = (provider(*other_provider), calls::setting(*value));
-                text(store.patch_provider_settings(&provider, patch, &Actor::Operator).await)
-            }
-            Step::Claim { holder, max, both } => {
-                text(store.claim(&options(*holder, *max, *both)).await)
-            }
-            Step::Reclaim { holder, max, flying } => {
-                let options = options(*holder, *max, true);
-                text(store.reclaim(&options, &in_flight(*flying)).await)
-            }
-            Step::Renew { holder: number, flying } => {
-                let lease = Duration::from_mins(5);
-                text(store.renew(holder(*number), lease, &in_flight(*flying)).await)
-            }
-            Step::ExpireDead(number) => text(store.expire_dead_holders(holder(*number)).await),
-            Step::Settle(_) => {
-                let results = store.settle(&Actor::Scheduler, prepared.settlements).await;
-                results.unwrap().into_iter().map(text).collect()
-            }
-            Step::Sight(_) => {
-                let results = store.record_sightings(&Actor::Poller, prepared.sightings).await;
-                results.unwrap().into_iter().map(text).collect()
-            }
-            Step::Stray { other_provider, provider_job: number, retry_in } => {
-                let (provider, outcome) = (provider(*other_provider), calls::stray(*retry_in));
-                text(store.settle_stray(&provider, &provider_job(*number), outcome).await)
-            }
-            Step::Recheck { job, attempt, complete } => {
-                let marker = Marker { job: id(*job), attempt: u32::from(*attempt) };
-                let outcome = RecheckOutcome { marker, complete: *complete };
-                text(store.settle_rechecks(vec![outcome]).await)
-            }
-            Step::Cancel(job) => {
-                text(store.cancel_job(id(*job), &Actor::User(UserId::new("ann"))).await)
-            }
-            Step::Decide { approval, approve } => {
-                let verdict = if *approve { Verdict::Approve } else { Verdict::Reject };
-                text(store.decide(ApprovalId(i64::from(*approval)), &decision(verdict)).await)
-            }
-            Step::Expire(max) => text(store.expire(u32::from(*max)).await),
+/// Makes one step in one store; its result as text.
+pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> String {
+    match step {
+        Step::Wait(_) | Step::SetClock(_) => {
+            // The first write after the clock was set notices it.
+            text(store.renew(holder(99), Duration::ZERO, &BTreeSet::new()).await)
         }
+        Step::ConfirmClock => {
+            store.confirm_clock(ClockEvidence::Operator);
+            String::new()
+        }
+        Step::Submit(_) => text(store.submit(prepared.submission.unwrap()).await),
+        Step::Rule(threshold) => {
+            text(store.add_rule(costs_more_than(&threshold.to_string())).await)
+        }
+        Step::Limits { global, per_user, fair } => {
+            let patch = calls::limits(*global, *per_user, *fair);
+            text(store.patch_limits(patch, &Actor::Operator).await)
+        }
+        Step::Setting { other_provider, value } => {
+            let (provider, patch) = (provider(*other_provider), calls::setting(*value));
+            text(store.patch_provider_settings(&provider, patch, &Actor::Operator).await)
+        }
+        Step::Claim { holder, max, both } => {
+            text(store.claim(&options(*holder, *max, *both)).await)
+        }
+        Step::Reclaim { holder, max, flying } => {
+            let options = options(*holder, *max, true);
+            text(store.reclaim(&options, &in_flight(*flying)).await)
+        }
+        Step::Renew { holder: number, flying } => {
+            let lease = Duration::from_mins(5);
+            text(store.renew(holder(*number), lease, &in_flight(*flying)).await)
+        }
+        Step::ExpireDead(number) => text(store.expire_dead_holders(holder(*number)).await),
+        Step::Settle(_) => {
+            let results = store.settle(&Actor::Scheduler, prepared.settlements).await;
+            results.unwrap().into_iter().map(text).collect()
+        }
+        Step::Sight(_) => {
+            let results = store.record_sightings(&Actor::Poller, prepared.sightings).await;
+            results.unwrap().into_iter().map(text).collect()
+        }
+        Step::Stray { other_provider, provider_job: number, retry_in } => {
+            let (provider, outcome) = (provider(*other_provider), calls::stray(*retry_in));
+            text(store.settle_stray(&provider, &provider_job(*number), outcome).await)
+        }
+        Step::Recheck { job, attempt, complete } => {
+            let marker = Marker { job: id(*job), attempt: u32::from(*attempt) };
+            let outcome = RecheckOutcome { marker, complete: *complete };
+            text(store.settle_rechecks(vec![outcome]).await)
+        }
+        Step::Cancel(job) => {
+            text(store.cancel_job(id(*job), &Actor::User(UserId::new("ann"))).await)
+        }
+        Step::Decide { approval, approve } => {
+            let verdict = if *approve { Verdict::Approve } else { Verdict::Reject };
+            text(store.decide(ApprovalId(i64::from(*approval)), &decision(verdict)).await)
+        }
+        Step::Expire(max) => text(store.expire(u32::from(*max)).await),
     }
+}
 
+impl Pair {
     /// Checks one of the stores. Lowered limits end nothing that runs, so then there may be more
     /// than they allow.
     async fn check(&self, which: usize, lowered: bool) {
@@ -142,9 +145,8 @@ impl Pair {
             self.clock.step(SignedDuration::from_mins(i64::from(*minutes)));
         }
         let [one, two] = &self.stores;
-        let prepared = self.prepare(step).await;
-        let results =
-            (self.run(one, step, prepared.clone()).await, self.run(two, step, prepared).await);
+        let prepared = Prepared::of(step, two, self.jobs, self.clock.wall()).await;
+        let results = (run(one, step, prepared.clone()).await, run(two, step, prepared).await);
         assert_eq!(results.0, results.1, "{step:?}");
         if matches!(step, Step::Submit(Submit { again: None, .. })) {
             self.jobs += 1;
@@ -167,7 +169,7 @@ fn text<T: std::fmt::Debug>(result: st_store::Result<T>) -> String {
 
 /// A folder in memory where there is one: what a disk keeps is not compared here, and waiting for
 /// it is most of the time.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 

@@ -3,12 +3,25 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "what helps tests fails as tests do"
 )]
 
+mod bench;
+mod clock_steps;
+mod crash_random;
 mod damage;
+mod damage_elsewhere;
 mod differential;
 mod durability;
+mod files;
+mod lives;
 mod memory;
+mod plans;
 mod power_cut;
+mod rows;
+mod schema;
 mod sqlite;
+mod strays;
+mod stress;
+mod wrong_start;

@@ -15,11 +15,11 @@ use st_testkit::suite::{
 
 use super::steps::{OutcomeKind, Pick, Report, Seen, Settle, Submit};
 
-pub(super) fn provider(other: bool) -> ProviderName {
+pub(crate) fn provider(other: bool) -> ProviderName {
     ProviderName::new(if other { "other" } else { "fake" })
 }
 
-pub(super) fn options(holder_number: u8, max: u8, both: bool) -> ClaimOptions {
+pub(crate) fn options(holder_number: u8, max: u8, both: bool) -> ClaimOptions {
     let providers: &[&str] = if both { &["fake", "other"] } else { &["fake"] };
     let serving = providers.iter().map(|&name| {
         let mut serving = serving(name);
@@ -33,12 +33,12 @@ pub(super) fn options(holder_number: u8, max: u8, both: bool) -> ClaimOptions {
 }
 
 /// The jobs whose bit is set.
-pub(super) fn in_flight(bits: u16) -> BTreeSet<JobId> {
+pub(crate) fn in_flight(bits: u16) -> BTreeSet<JobId> {
     (0..16_u8).filter(|number| bits & (1 << number) != 0).map(id).collect()
 }
 
 /// A submission at `now`; `next` is the number of the next new job.
-pub(super) fn new_job(submit: &Submit, next: u8, now: Timestamp) -> NewJob {
+pub(crate) fn new_job(submit: &Submit, next: u8, now: Timestamp) -> NewJob {
     let mut new = job(submit.again.unwrap_or(next), &format!("user-{}", submit.user));
     new.owner.team = submit.team.then(|| TeamId::new("team"));
     new.owner.org = submit.org.then(|| OrgId::new("org"));
@@ -56,12 +56,12 @@ pub(super) fn new_job(submit: &Submit, next: u8, now: Timestamp) -> NewJob {
     new
 }
 
-pub(super) fn limits(global: u8, per_user: Option<u8>, fair_share: Option<bool>) -> LimitsPatch {
+pub(crate) fn limits(global: u8, per_user: Option<u8>, fair_share: Option<bool>) -> LimitsPatch {
     let (global, per_user) = (Some(u32::from(global)), per_user.map(u32::from));
     LimitsPatch { global, per_user, fair_share, ..LimitsPatch::default() }
 }
 
-pub(super) fn setting(value: Option<u8>) -> ProviderSettingsPatch {
+pub(crate) fn setting(value: Option<u8>) -> ProviderSettingsPatch {
     let version_override = match value {
         Some(value) => SettingChange::Set(value.to_string()),
         None => SettingChange::Clear,
@@ -69,7 +69,7 @@ pub(super) fn setting(value: Option<u8>) -> ProviderSettingsPatch {
     ProviderSettingsPatch { version_override, ..ProviderSettingsPatch::default() }
 }
 
-pub(super) fn stray(retry_in: Option<u16>) -> StrayOutcome {
+pub(crate) fn stray(retry_in: Option<u16>) -> StrayOutcome {
     retry_in.map_or(StrayOutcome::Ended, |seconds| StrayOutcome::Retry {
         after: SignedDuration::from_secs(i64::from(seconds)),
     })
@@ -94,7 +94,7 @@ async fn picked(store: &Shared, pick: Pick, likely: QueueStatus) -> (JobId, Opti
     }
 }
 
-pub(super) async fn settlement(store: &Shared, settle: &Settle) -> Settlement {
+pub(crate) async fn settlement(store: &Shared, settle: &Settle) -> Settlement {
     let likely = match settle.kind {
         OutcomeKind::Reported => QueueStatus::Running,
         OutcomeKind::Submitted
@@ -116,7 +116,7 @@ pub(super) async fn settlement(store: &Shared, settle: &Settle) -> Settlement {
     Settlement { job, attempt, token, outcome }
 }
 
-pub(super) async fn sighting(store: &Shared, seen: &Seen) -> Sighting {
+pub(crate) async fn sighting(store: &Shared, seen: &Seen) -> Sighting {
     let (job, record) = picked(store, seen.job, QueueStatus::Ready).await;
     let attempt = record.as_ref().map_or(1, |record| record.entry().attempt);
     let attempt = attempt.saturating_sub(u32::from(seen.behind)).max(1);

@@ -4,26 +4,26 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each varies by itself")]
-pub(super) struct Submit {
-    pub(super) user: u8,
-    pub(super) team: bool,
-    pub(super) org: bool,
-    pub(super) local: bool,
-    pub(super) other_provider: bool,
-    pub(super) priority: u8,
-    pub(super) max_attempts: u8,
-    pub(super) expensive: bool,
-    pub(super) delay: u8,
-    pub(super) key: Option<u8>,
+pub(crate) struct Submit {
+    pub(crate) user: u8,
+    pub(crate) team: bool,
+    pub(crate) org: bool,
+    pub(crate) local: bool,
+    pub(crate) other_provider: bool,
+    pub(crate) priority: u8,
+    pub(crate) max_attempts: u8,
+    pub(crate) expensive: bool,
+    pub(crate) delay: u8,
+    pub(crate) key: Option<u8>,
     /// Under the ID of this job, which may be there.
-    pub(super) again: Option<u8>,
+    pub(crate) again: Option<u8>,
 }
 
 /// The job that a step is about.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Pick {
+pub(crate) enum Pick {
     /// One of those at which the step does something, if there is any.
     Likely(u8),
     /// The one with this number, whether it exists or not.
@@ -32,15 +32,15 @@ pub(super) enum Pick {
 
 /// What a provider reports.
 #[derive(Debug, Clone)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// The provider job with this number; `None` for the one with the job's own.
-    pub(super) provider_job: Option<u8>,
-    pub(super) status: u8,
-    pub(super) cost: bool,
+    pub(crate) provider_job: Option<u8>,
+    pub(crate) status: u8,
+    pub(crate) cost: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum OutcomeKind {
+pub(crate) enum OutcomeKind {
     Submitted,
     Held,
     Rejected,
@@ -52,25 +52,25 @@ pub(super) enum OutcomeKind {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Settle {
-    pub(super) job: Pick,
-    pub(super) stale: bool,
-    pub(super) kind: OutcomeKind,
-    pub(super) report: Report,
-    pub(super) retry_in: u16,
+pub(crate) struct Settle {
+    pub(crate) job: Pick,
+    pub(crate) stale: bool,
+    pub(crate) kind: OutcomeKind,
+    pub(crate) report: Report,
+    pub(crate) retry_in: u16,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    pub(super) job: Pick,
+pub(crate) struct Seen {
+    pub(crate) job: Pick,
     /// How far it is behind the latest attempt.
-    pub(super) behind: u8,
-    pub(super) other_provider: bool,
-    pub(super) report: Report,
+    pub(crate) behind: u8,
+    pub(crate) other_provider: bool,
+    pub(crate) report: Report,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Milliseconds pass.
     Wait(u32),
     /// The clock is set by so many minutes.
@@ -194,7 +194,7 @@ fn seen() -> impl Strategy<Value = Seen> {
     })
 }
 
-pub(super) fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (0..2_000_000_u32).prop_map(Step::Wait),
         1 => (-4000..4000_i16).prop_map(Step::SetClock),

@@ -1,0 +1,265 @@
+//! How SQLite finds the rows: every statement of the store is asked for its plan, so that no call
+//! comes to cost more with every job that ever was, and no index is kept for nothing.
+//!
+//! The statements are read from the source: one that is new and walks through a table fails here
+//! until it has another plan or a reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::types::Null;
+
+use super::bench::Bench;
+
+const INITIAL: &str = include_str!("../../migrations/sqlite/0001_initial.sql");
+
+/// The string literals of a source text, with line continuations joined.
+fn literals(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = code.collect::<Vec<_>>().join("\n").replace("'\"'", "");
+    for (index, part) in code.split('"').enumerate() {
+        if index % 2 == 1 {
+            let lines = part.split("\\\n").map(str::trim_start);
+            found.push(lines.collect());
+        }
+    }
+    found
+}
+
+fn sources(folder: &Path, into: &mut Vec<String>) {
+    let mut entries: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() && !path.ends_with("tests") {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("tests.rs") {
+            into.push(std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+/// Every statement in the source of the SQLite store. Of those that are put together, the parts are
+/// joined as the source does: a part in the same file that ends where another begins, or the query
+/// for whole records.
+fn statements() -> Vec<String> {
+    let mut texts = Vec::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sqlite");
+    sources(&source, &mut texts);
+    let files: Vec<Vec<String>> = texts.iter().map(|text| literals(text)).collect();
+    let is_open = |it: &&String| it.starts_with("SELECT") && it.ends_with(' ');
+    let records = files.iter().flatten().filter(is_open).find(|it| it.contains("FROM jobs j"));
+    let mut statements = BTreeSet::new();
+    for literals in &files {
+        let cut_wait = literals.iter().find(|it| it.ends_with("COALESCE(run_after, 0))"));
+        let own = literals.iter().find(is_open).or(records);
+        for literal in literals {
+            if Some(literal) == cut_wait || is_open(&literal) || literal.contains('{') {
+                continue;
+            }
+            let verb = literal.split(' ').next().unwrap_or_default();
+            let before = match verb {
+                "SELECT" | "UPDATE" | "DELETE" | "INSERT" => None,
+                "WHERE" if literal.contains("a.") | literal.contains("j.") => records,
+                "WHERE" | "ORDER" => own,
+                "status" | "job_id" if cut_wait.is_some() => cut_wait,
+                _ => continue,
+            };
+            statements.insert(match (verb, before) {
+                (_, None) => literal.clone(),
+                ("WHERE" | "ORDER", Some(before)) => format!("{before}{literal}"),
+                (_, Some(before)) => format!("{before} AND {literal}"),
+            });
+        }
+    }
+    statements.into_iter().collect()
+}
+
+/// The lines of a statement's plan.
+#[expect(clippy::panic, reason = "what helps tests fails as tests do")]
+fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = connection
+        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let nothing = vec![Null; statement.parameter_count()];
+    let rows = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// The names of the indexes in the schema, and whether each leaves rows out.
+fn indexes() -> BTreeMap<&'static str, bool> {
+    let definitions = INITIAL.split(';').filter_map(|text| text.split_once("INDEX "));
+    definitions
+        .filter_map(|(_, definition)| {
+            let (name, rest) = definition.split_once(char::is_whitespace)?;
+            Some((name, rest.contains("WHERE")))
+        })
+        .collect()
+}
+
+/// The statements of the calls that are made all the time, by a part of their text, and how their
+/// rows are found.
+const USES: [(&str, &str); 30] = [
+    // claim
+    ("SET not_before = NULL", "SEARCH queue_entries USING INDEX queue_delayed"),
+    ("provider) > (?1, ?2", "SEARCH queue_entries USING INDEX queue_claimable ((user_id,team_id"),
+    (
+        "AND job_type = ?4 AND provider = ?5 ORDER BY deadline",
+        "SEARCH queue_entries USING INDEX queue_claimable (user_id=? AND team_id=? AND org_id=? \
+         AND job_type=? AND provider=?)",
+    ),
+    ("FROM strays WHERE user_id IS NOT NULL", "SCAN queue_entries USING INDEX queue_in_slots"),
+    // reclaim, renew, and the end of a dead holder
+    (
+        "AND lease_until <= ?1 ORDER",
+        "SEARCH queue_entries USING INDEX queue_leases (lease_until<?)",
+    ),
+    (
+        "lease_holder = ?1",
+        "SEARCH queue_entries USING INDEX sqlite_autoindex_queue_entries_1 (job_id=?)",
+    ),
+    ("lease_holder <> ?1", "SCAN queue_entries USING INDEX queue_leases"),
+    // next_due
+    ("SELECT MIN(due)", "SEARCH queue_entries USING INDEX queue_delayed (not_before>?)"),
+    ("SELECT MIN(due)", "SEARCH queue_entries USING INDEX queue_leases"),
+    // a position
+    ("FROM queue_entries p", "SEARCH p USING INDEX queue_order (deadline<?)"),
+    ("FROM queue_entries p", "SEARCH q USING INDEX sqlite_autoindex_queue_entries_1 (job_id=?)"),
+    // list_at_provider
+    ("AND q.job_id > ?2", "SEARCH q USING INDEX queue_at_provider (provider=? AND job_id>?)"),
+    ("AND q.job_id > ?2", "SEARCH j USING PRIMARY KEY (job_id=?)"),
+    // expire, next_expiry and a cut of their dates
+    ("a.expires_at <= ?1", "SEARCH a USING INDEX approvals_open (expires_at<?)"),
+    ("SELECT MIN(a.expires_at)", "SEARCH a USING INDEX approvals_open"),
+    ("expires_at = ?1 + ttl_ms", "SCAN approvals USING INDEX approvals_open"),
+    // strays and rechecks
+    (
+        "next_cancel_at <= ?2",
+        "SEARCH strays USING INDEX strays_due (provider=? AND next_cancel_at<?)",
+    ),
+    ("due_at <= ?2", "SEARCH rechecks USING INDEX rechecks_due (provider=? AND due_at<?)"),
+    // events
+    ("event_id > ?1 ORDER", "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"),
+    ("AND event_id > ?2", "SEARCH events USING INDEX events_of_job (job_id=? AND event_id>?)"),
+    // submit
+    (
+        "user_id = ?1 AND key = ?2",
+        "SEARCH idempotency_keys USING PRIMARY KEY (user_id=? AND key=?)",
+    ),
+    (
+        "SET expires_at = ?1 WHERE",
+        "SEARCH idempotency_keys USING INDEX idempotency_keys_by_expiry (expires_at>?)",
+    ),
+    (
+        "AND created_at > ?2",
+        "SEARCH jobs USING COVERING INDEX jobs_of_user (user_id=? AND created_at>? AND \
+         created_at<?)",
+    ),
+    // settle
+    (
+        "AND job_id <> ?3",
+        "SEARCH jobs USING COVERING INDEX jobs_provider_job (provider_job_id=? AND provider=?)",
+    ),
+    (
+        "suspect_since >= ?2",
+        "SEARCH queue_entries USING INDEX queue_suspects (provider=? AND suspect_since>?)",
+    ),
+    (
+        "j.provider_job_id = ?1",
+        "SEARCH j USING INDEX jobs_provider_job (provider_job_id=? AND provider=?)",
+    ),
+    // numbers
+    ("MIN(waits_since)", "SEARCH queue_entries USING INDEX queue_waiting"),
+    ("ORDER BY started_at DESC", "SEARCH queue_entries USING INDEX queue_claims (started_at>?"),
+    ("GROUP BY user_id", "SCAN queue_entries USING INDEX queue_alive"),
+    ("WHERE held IS NOT NULL", "SCAN queue_entries USING INDEX queue_held"),
+];
+
+#[tokio::test]
+async fn each_statement_finds_its_rows_by_the_index_that_is_there_for_it() {
+    let bench = Bench::new().await;
+    let (raw, statements) = (bench.raw(), statements());
+    for (part, expected) in USES {
+        let plans: Vec<_> = statements.iter().filter(|sql| sql.contains(part)).collect();
+        assert!(!plans.is_empty(), "no statement has {part}");
+        let uses =
+            plans.iter().any(|sql| plan(&raw, sql).iter().any(|line| line.starts_with(expected)));
+        let plans: Vec<_> = plans.iter().map(|sql| plan(&raw, sql)).collect();
+        assert!(uses, "{part}: expected {expected}, found {plans:#?}");
+    }
+}
+
+#[test]
+fn each_index_is_there_for_a_statement() {
+    let used = |index: &&str| USES.iter().any(|(_, plan)| plan.contains(&format!("INDEX {index}")));
+    let indexes = indexes();
+    let unused: Vec<_> = indexes.keys().filter(|index| !used(index)).collect();
+    assert_eq!(unused, [&""; 0]);
+    assert_eq!(indexes.len(), INITIAL.matches("INDEX ").count());
+}
+
+/// Tables that grow with every job that ever was.
+const GROWING: [&str; 8] =
+    ["jobs", "queue_entries", "events", "approvals", "job_inputs", "j", "q", "a"];
+
+/// The statements that walk through one of them: pages of lists that people ask for, from their
+/// beginning, and the newest event. No task makes one of these calls.
+const WALKS: [&str; 6] = [
+    "ORDER BY j.job_id DESC LIMIT ?6 OFFSET ?7",
+    "SELECT COUNT(*) FROM jobs WHERE (?1 IS NULL",
+    "ORDER BY a.approval_id DESC LIMIT ?2 OFFSET ?3",
+    "SELECT COUNT(*) FROM approvals WHERE ?1 IS NULL",
+    "ORDER BY q.entry_id LIMIT ?2 OFFSET ?3",
+    "FROM events ORDER BY event_id DESC LIMIT 1",
+];
+
+#[tokio::test]
+async fn no_other_statement_walks_through_what_grows_with_history() {
+    let bench = Bench::new().await;
+    let raw = bench.raw();
+    let indexes = indexes();
+    let mut walks: Vec<&str> = Vec::new();
+    for sql in statements() {
+        for line in plan(&raw, &sql) {
+            let Some(scanned) = line.strip_prefix("SCAN ") else { continue };
+            let table = scanned.split(' ').next().unwrap_or_default();
+            let index = scanned.rsplit(' ').next().unwrap_or_default();
+            let leaves_rows_out = indexes.get(index).copied().unwrap_or(false);
+            if !GROWING.contains(&table) || leaves_rows_out {
+                continue;
+            }
+            let known = WALKS.iter().find(|part| sql.contains(**part));
+            walks.push(known.unwrap_or_else(|| panic!("{line}: {sql}")));
+        }
+    }
+    walks.sort_unstable();
+    let mut expected = WALKS;
+    expected.sort_unstable();
+    assert_eq!(walks, expected, "what is no longer there is no longer allowed");
+}
+
+#[tokio::test]
+async fn no_index_is_built_and_no_page_is_sorted_for_a_single_call() {
+    let bench = Bench::new().await;
+    let raw = bench.raw();
+    // The rules are a handful, suspects are those of ten minutes, and strays are few.
+    let sorted = ["FROM approval_rules", "suspect_since >= ?2", "FROM strays WHERE user_id IS NOT"];
+    for sql in statements() {
+        let plan = plan(&raw, &sql).join(", ");
+        assert!(!plan.contains("AUTOMATIC"), "{plan}: {sql}");
+        let sorts = plan.contains("TEMP B-TREE") && !sorted.iter().any(|part| sql.contains(part));
+        assert!(!sorts, "{plan}: {sql}");
+    }
+}
+
+#[test]
+fn every_call_has_its_statements_here() {
+    let statements = statements();
+    let count = |verb| statements.iter().filter(|sql| sql.starts_with(verb)).count();
+    let counts = ["SELECT", "UPDATE", "INSERT", "DELETE"].map(count);
+    assert!(counts >= [40, 20, 10, 3], "the source is written in another way: {counts:?}");
+    assert!(statements.iter().all(|sql| !sql.contains('\n') || sql.contains("schema_migrations")));
+}

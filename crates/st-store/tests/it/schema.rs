@@ -1,0 +1,261 @@
+//! The schema: its words are those of the model, its references are enforced, and a database of
+//! another schema is refused rather than guessed at.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rusqlite::Connection;
+use st_store::{
+    ApprovalStatus, AtMostOnce, Change, ClaimOrigin, Error, JobStatus, JobType, ProviderName,
+    QueueStatus, SqliteConfig, SqliteStore, StoreStatus,
+};
+use st_testkit::dump::dump;
+use st_testkit::suite::{at, claiming, costs_more_than, id, job};
+use tempfile::TempDir;
+
+use super::bench::{Bench, folder, text_of};
+
+const INITIAL: &str = include_str!("../../migrations/sqlite/0001_initial.sql");
+
+/// The words that a `CHECK (column IN (..))` allows, by table and column.
+fn word_lists() -> BTreeMap<String, Vec<String>> {
+    let mut lists = BTreeMap::new();
+    for table in INITIAL.split("CREATE TABLE ").skip(1) {
+        let table = table.split_once(") STRICT").map_or(table, |(table, _)| table);
+        let (name, columns) = table.split_once(" (").unwrap();
+        for check in columns.split("CHECK (").skip(1) {
+            let (column, words) = check.split_once(' ').unwrap();
+            let Some(words) = words.strip_prefix("IN") else { continue };
+            let words = words.trim_start().trim_start_matches('(');
+            let (words, _) = words.split_once(')').unwrap();
+            let words = words.split(',').map(|word| word.trim().trim_matches('\'').to_owned());
+            lists.insert(format!("{name}.{column}"), words.collect());
+        }
+    }
+    lists
+}
+
+/// The words of the subjects that events have.
+fn subjects() -> Vec<&'static str> {
+    let (job, message) = (id(1), String::new());
+    let approval = Change::Approval {
+        job,
+        id: st_store::ApprovalId(1),
+        from: None,
+        to: ApprovalStatus::Pending,
+        message: message.clone(),
+    };
+    let changes = [
+        Change::Job { job, from: None, to: JobStatus::Pending, message: None },
+        Change::Queue { job, from: None, to: QueueStatus::Pending, message: None },
+        approval,
+        Change::Provider { provider: ProviderName::new("x"), message: message.clone() },
+        Change::Limits { message },
+    ];
+    changes.iter().map(Change::subject).collect()
+}
+
+#[test]
+fn each_list_of_words_is_the_models() {
+    fn words<T: Copy>(all: &[T], as_str: fn(T) -> &'static str) -> Vec<&'static str> {
+        all.iter().map(|&each| as_str(each)).collect()
+    }
+    let job_types = || words(JobType::ALL, JobType::as_str);
+    let truth = || vec!["0", "1"];
+    let expected = [
+        ("approval_rules.is_active", truth()),
+        ("approvals.status", words(ApprovalStatus::ALL, ApprovalStatus::as_str)),
+        ("events.subject", subjects()),
+        ("jobs.job_type", job_types()),
+        ("jobs.status", words(JobStatus::ALL, JobStatus::as_str)),
+        ("limits.fair_share", truth()),
+        ("queue_entries.claim_guarantee", words(AtMostOnce::ALL, AtMostOnce::as_str)),
+        ("queue_entries.claim_origin", words(ClaimOrigin::ALL, ClaimOrigin::as_str)),
+        ("queue_entries.held", vec!["damaged"]),
+        ("queue_entries.not_before_kind", vec!["date", "pause"]),
+        ("queue_entries.status", words(QueueStatus::ALL, QueueStatus::as_str)),
+        ("strays.job_type", job_types()),
+    ];
+    let found = word_lists();
+    let found: Vec<(&str, Vec<&str>)> = found
+        .iter()
+        .map(|(column, words)| (column.as_str(), words.iter().map(String::as_str).collect()))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn the_lists_of_words_are_enforced() {
+    let bench = Bench::new().await;
+    bench.store.add_rule(costs_more_than("50")).await.unwrap();
+    bench.blocked(1, 60).await;
+    let raw = bench.raw();
+    for column in word_lists().into_keys() {
+        let (table, column) = column.split_once('.').unwrap();
+        if matches!(table, "strays" | "limits") {
+            continue;
+        }
+        let word = if column == "is_active" { "2" } else { "'else'" };
+        let error = raw.execute(&format!("UPDATE {table} SET {column} = {word}"), []).unwrap_err();
+        assert!(error.to_string().contains("CHECK constraint failed"), "{table}.{column}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn every_table_is_strict() {
+    let bench = Bench::new().await;
+    let loose = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' \
+                 AND strict = 0 AND name NOT LIKE 'sqlite_%'";
+    assert_eq!(bench.rows(loose), "");
+    let tables = "SELECT COUNT(*) AS tables FROM pragma_table_list WHERE schema = 'main' \
+                  AND strict = 1";
+    let expected = INITIAL.matches("CREATE TABLE ").count() + 1;
+    assert_eq!(bench.rows(tables), format!("tables={expected}"), "and schema_migrations");
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_job_goes_with_it_and_nothing_else() {
+    let bench = Bench::new().await;
+    let references = "SELECT m.name AS table_name, f.\"from\" AS of, f.\"table\" AS to_table, \
+                      f.on_delete FROM sqlite_schema m, pragma_foreign_key_list(m.name) f \
+                      WHERE m.type = 'table' ORDER BY 1, 2";
+    let cascade = "of=job_id to_table=jobs on_delete=CASCADE";
+    let expected = format!(
+        "table_name=approvals {cascade}\n\
+         table_name=approvals of=rule_id to_table=approval_rules on_delete=NO ACTION\n\
+         table_name=events {cascade}\ntable_name=job_inputs {cascade}\n\
+         table_name=queue_entries {cascade}"
+    );
+    assert_eq!(bench.rows(references), expected);
+
+    bench.store.add_rule(costs_more_than("50")).await.unwrap();
+    for number in 1..=2 {
+        let mut new = job(number, "ann");
+        new.estimated_cost = 100.0;
+        let (key, digest) = (format!("k{number}"), String::new());
+        new.idempotency = Some(st_store::Idempotency { key, digest });
+        bench.submit(new).await;
+    }
+    let raw = bench.raw();
+    raw.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+    raw.execute("DELETE FROM approval_rules", []).unwrap_err();
+    raw.execute("DELETE FROM jobs WHERE job_id = ?1", [id(1).to_string()]).unwrap();
+    for (table, rows) in [
+        ("job_inputs", 1),
+        ("queue_entries", 1),
+        ("approvals", 1),
+        ("events", 3),
+        ("idempotency_keys", 2),
+    ] {
+        let count = bench.rows(&format!("SELECT COUNT(*) AS n FROM {table}"));
+        assert_eq!(count, format!("n={rows}"), "{table}");
+    }
+    assert_eq!(bench.rows("PRAGMA foreign_key_check"), "");
+    let counts = "SELECT status, entries FROM queue_counts";
+    assert_eq!(bench.rows(counts), "status=blocked entries=1");
+}
+
+#[tokio::test]
+async fn counts_of_the_queue_are_those_of_its_rows() {
+    let bench = Bench::new().await;
+    let counted =
+        "SELECT status, COUNT(*) AS entries FROM queue_entries GROUP BY status ORDER BY 1";
+    let kept = "SELECT status, entries FROM queue_counts WHERE entries > 0 ORDER BY status";
+    for number in 1..=4 {
+        bench.submit(job(number, &format!("user-{number}"))).await;
+        assert_eq!(bench.rows(kept), bench.rows(counted));
+    }
+    let claims = bench.store.claim(&claiming(3)).await.unwrap().claims;
+    assert_eq!(bench.rows(kept), "status=pending entries=1\nstatus=ready entries=3");
+    bench.settle(&claims[0].record, st_testkit::suite::accepted(1)).await.unwrap();
+    bench.settle(&claims[1].record, st_testkit::suite::failed(9)).await.unwrap();
+    let expected = "status=pending entries=2\nstatus=ready entries=1\nstatus=running entries=1";
+    assert_eq!((bench.rows(kept), bench.rows(counted)), (expected.to_owned(), expected.to_owned()));
+}
+
+async fn open(folder: &Path) -> st_store::Result<SqliteStore> {
+    let config = SqliteConfig {
+        clock: st_testkit::suite::clock(),
+        ..SqliteConfig::new(folder.join("cloud.db"))
+    };
+    SqliteStore::open(config).await
+}
+
+/// A folder with a closed store that holds a job.
+async fn closed() -> TempDir {
+    let bench = Bench::new().await;
+    bench.submit(job(1, "ann")).await;
+    bench.closed().await
+}
+
+#[tokio::test]
+async fn a_second_start_changes_nothing() {
+    let folder = closed().await;
+    let path = folder.path().join("cloud.db");
+    let everything = || {
+        let connection = Connection::open(&path).unwrap();
+        let schema = text_of(&connection, "SELECT name, sql FROM sqlite_schema ORDER BY name");
+        schema + &text_of(&connection, "SELECT * FROM schema_migrations")
+    };
+    let (before, store) = (everything(), open(folder.path()).await.unwrap());
+    let jobs = dump(&store).await;
+    store.close().await.unwrap();
+    assert_eq!(everything(), before);
+    let bench = Bench::open_in(folder, at(5000)).await;
+    let migrations = bench.rows("SELECT version, name, applied_at FROM schema_migrations");
+    assert_eq!(migrations, "version=1 name=initial applied_at=1767225600000");
+    assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
+    assert!(jobs.contains(&id(1).to_string()));
+}
+
+/// Changes a closed database, expects that it is refused, and that nothing in it was changed.
+async fn refused(sql: &str) -> Error {
+    let folder = closed().await;
+    let path = folder.path().join("cloud.db");
+    let changed = Connection::open(&path).unwrap();
+    changed.execute_batch(sql).unwrap();
+    changed.close().unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = open(folder.path()).await.unwrap_err();
+    assert!(before == std::fs::read(&path).unwrap(), "the refused database was changed: {sql}");
+    // The lock is free again, so that it can be opened once it is repaired.
+    let again = open(folder.path()).await.unwrap_err();
+    assert_eq!(again.to_string(), error.to_string());
+    error
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let sql = "INSERT INTO schema_migrations VALUES (7, 'later', 'abc', 0, '9.9')";
+    let error = refused(sql).await;
+    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 1, .. }), "{error:?}");
+    let said = error.to_string();
+    assert!(said.contains("cloud.db is from a newer version: its schema is 7"), "{said}");
+    assert!(said.ends_with("this program knows up to 1"), "{said}");
+}
+
+#[tokio::test]
+async fn another_text_of_a_migration_is_refused() {
+    let error = refused("UPDATE schema_migrations SET sha256 = upper(sha256)").await;
+    assert!(matches!(error, Error::SchemaChanged { version: 1, .. }), "{error:?}");
+    assert!(error.to_string().ends_with("was migrated by another text of migration 1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_leaves_nothing_of_itself() {
+    // Tables of another program: the initial migration meets one of its own names.
+    let folder = folder();
+    let path = folder.path().join("cloud.db");
+    let foreign = Connection::open(&path).unwrap();
+    foreign.execute_batch("CREATE TABLE strays (x); INSERT INTO strays VALUES (7)").unwrap();
+    foreign.close().unwrap();
+    let error = open(folder.path()).await.unwrap_err();
+    assert!(matches!(error, Error::Open { .. }), "{error:?}");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("table strays already exists"), "{source}");
+    let foreign = Connection::open(&path).unwrap();
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
+    assert_eq!(text_of(&foreign, tables), "name=schema_migrations\nname=strays");
+    assert_eq!(text_of(&foreign, "SELECT * FROM strays"), "x=7");
+    assert_eq!(text_of(&foreign, "SELECT * FROM schema_migrations"), "");
+}

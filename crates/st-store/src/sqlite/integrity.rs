@@ -27,6 +27,8 @@ const STEPS: i32 = 500;
 /// How long it rests then.
 const REST: Duration = Duration::from_millis(1);
 const PAUSED: Duration = Duration::from_millis(100);
+/// How long after a failure the whole file is checked again.
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// What a check has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,29 +193,44 @@ fn run(mut reader: Reader, order: &Arc<AtomicU8>, health: &watch::Sender<StoreHe
         std::thread::park_timeout(REST);
         asked.load(Ordering::Relaxed) != GO_ON
     };
-    let prepared = reader.connection.progress_handler(STEPS, Some(may_not_go_on));
-    let mut outcome =
-        prepared.map_err(super::failed("check the database")).map(|()| Outcome::Unfinished);
-    while let Ok(Outcome::Unfinished) = outcome {
+    if let Err(error) = reader.connection.progress_handler(STEPS, Some(may_not_go_on)) {
+        st_log::warning!(logger: LOG, error, "Database could not be checked");
+        return;
+    }
+    let mut failed = false;
+    let outcome = loop {
         match order.load(Ordering::Relaxed) {
-            GO_ON => outcome = check(&reader.connection, WHOLE),
-            PAUSE => std::thread::park_timeout(PAUSED),
+            GO_ON => {}
+            PAUSE => {
+                std::thread::park_timeout(PAUSED);
+                continue;
+            }
             _ => return,
         }
-    }
+        match check(&reader.connection, WHOLE) {
+            Ok(Outcome::Unfinished) => {}
+            Ok(outcome) => break outcome,
+            Err(error) => {
+                // Not a finding about the file: the disk may be failing, which the writer reports.
+                if !failed {
+                    st_log::warning!(logger: LOG, error, "Database could not be checked");
+                }
+                failed = true;
+                std::thread::park_timeout(AGAIN);
+            }
+        }
+    };
     match outcome {
-        Ok(Outcome::Damaged(finding)) => {
+        Outcome::Damaged(finding) => {
             st_log::critical!(logger: LOG, finding, "Database file is damaged");
             health.send_modify(|health| health.integrity = Integrity::Damaged(finding));
         }
-        Ok(Outcome::BadRow(finding)) => {
+        Outcome::BadRow(finding) => {
             report_row(&finding);
             health.send_modify(|health| health.integrity = Integrity::Sound);
         }
-        Ok(Outcome::Sound | Outcome::Unfinished) => {
+        Outcome::Sound | Outcome::Unfinished => {
             health.send_modify(|health| health.integrity = Integrity::Sound);
         }
-        // Not a finding about the file: the disk may be failing, which the writer reports.
-        Err(error) => st_log::warning!(logger: LOG, error, "Database could not be checked"),
     }
 }

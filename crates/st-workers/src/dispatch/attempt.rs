@@ -169,7 +169,15 @@ impl Dispatcher {
                 self.record_strays(&[job.sighting(job.marker(), status)]).await;
                 return self.cancel_strays(job.provider.as_ref()).await;
             }
-            Err(error) => return log_unsettled(&error),
+            Err(error @ Error::Refused(_)) => return log_unsettled(&error),
+            Err(error) => {
+                // Without the identifier nobody would find what is being paid for.
+                st_log::error!(
+                    logger: LOG, provider_job_id = id, error,
+                    "Job is at its provider, but that could not be stored"
+                );
+                return;
+            }
         };
         st_log::info!(
             logger: LOG, provider_job_id = id, status = record.status().as_str(),

@@ -1,6 +1,6 @@
-//! Single cases of lives, each of which was wrong once.
+//! Single cases of lives: what was wrong once, and the case beside it that must stay as it is.
 
-use st_store::{AttemptToken, ClaimOrigin, QueueStatus};
+use st_store::{AttemptToken, ClaimOrigin, Clock, QueueStatus};
 
 use super::{Ending, World, entries};
 use crate::differential::steps::{Step, Submit};
@@ -66,5 +66,25 @@ async fn a_claim_is_taken_over_as_it_is_when_the_same_life_goes_on() {
         world.step(LEASE).await;
         world.step(reclaim(0)).await;
         assert_eq!(claim(&world).await, ("1.2".to_owned(), ClaimOrigin::Reclaimed));
+    }
+}
+
+#[tokio::test]
+async fn dates_are_cut_for_every_setting_of_the_clock_also_within_one_millisecond() {
+    let nothing = Step::Claim { holder: 0, max: 1, both: false };
+    for restarts in [false, true] {
+        let mut world = World::begin().await;
+        let elsewhere = Submit { other_provider: true, max_attempts: 3, ..Submit::default() };
+        world.step(Step::Submit(elsewhere)).await;
+        world.step(nothing.clone()).await;
+        world.step(Step::SetClock(-3000)).await;
+        world.check(false).await;
+        if restarts {
+            world = world.end(Ending::Closed).await;
+        }
+        world.step(nothing.clone()).await;
+        world.check(false).await;
+        let waiting = entries(&world.sqlite, &[QueueStatus::Pending]).await;
+        assert_eq!(waiting[0].entry().waits_since, world.clock.wall());
     }
 }

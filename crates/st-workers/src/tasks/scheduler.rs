@@ -4,6 +4,7 @@
 //! and hands both to the dispatcher. It never waits for a provider. It runs every 5 seconds, when
 //! something becomes due, and immediately when anything in the store changed.
 
+use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,8 +129,8 @@ impl Task for Scheduler {
 
     async fn run(&self, cycle: &Cycle) -> Result<RunSummary, TaskError> {
         let Ok(turn) = Arc::clone(&self.turn).try_lock_owned() else {
-            st_log::debug!(logger: LOG, "Queue is still being processed");
-            return Ok(RunSummary::default());
+            let ended = "the run before has exceeded its deadline and still waits for the store";
+            return Err(TaskError::because(FAILED)(io::Error::other(ended)));
         };
         let (queue, stopping) = (Arc::clone(&self.queue), cycle.stopping.clone());
         let processed = st_log::spawn(async move {

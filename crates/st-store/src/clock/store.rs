@@ -35,6 +35,10 @@ pub(crate) enum NewestEvent {
     /// There is none: nothing is older than the clock says.
     None,
     /// There is one, and when it was cannot be read. That says nothing about the clock.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(dead_code, reason = "the store in memory can read all its events")
+    )]
     Unreadable,
     /// It was then.
     At(Timestamp),

@@ -118,15 +118,9 @@ impl State {
         failure: &AttemptFailure,
         now: Timestamp,
     ) {
-        let sent = match failure {
-            AttemptFailure::Rejected { .. }
-            | AttemptFailure::Failed { .. }
-            | AttemptFailure::Final { .. } => true,
-            AttemptFailure::NotSent { .. } | AttemptFailure::Absent { .. } => false,
-        };
         if let Stage::Claimed(claimed) = before.stage()
             && claimed.attempt.guarantee == AtMostOnce::ListedMarker
-            && sent
+            && before.may_arrive_late(failure)
         {
             let recheck = Recheck::of(&claimed.attempt, before.id(), &before.job().provider, now);
             self.rechecks.insert(recheck.marker, recheck);

@@ -152,6 +152,8 @@ pub(super) struct Place {
     shm: OnceLock<FileId>,
     /// Whether the shared memory was ever missed.
     shm_lost: AtomicBool,
+    /// Whether another program has put other contents into the file.
+    overwritten: AtomicBool,
     /// Carries the lock. Dropped before the registration, see [`OPEN`].
     file: File,
     _registration: Registration,
@@ -206,6 +208,7 @@ impl Place {
             wal: OnceLock::new(),
             shm: OnceLock::new(),
             shm_lost: AtomicBool::new(false),
+            overwritten: AtomicBool::new(false),
             file,
             _registration: registration,
         };
@@ -258,7 +261,7 @@ impl Place {
     /// Compares the files at the paths with those that are open. Nothing is opened for it: closing
     /// would drop SQLite's locks.
     pub(super) fn presence(&self) -> Presence {
-        if !is_at(&self.site.path, self.id) {
+        if self.overwritten.load(Ordering::Relaxed) || !is_at(&self.site.path, self.id) {
             Presence::DatabaseGone
         } else if self.is_without_shm() && fs::metadata(self.site.wal()).is_ok() {
             Presence::ShmGone
@@ -269,9 +272,15 @@ impl Place {
         }
     }
 
+    /// Notes that the file has the contents of another database: from now on it counts as replaced,
+    /// and nothing of this process is written into it any more.
+    pub(super) fn note_overwritten(&self) {
+        self.overwritten.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the shared memory of the log is, or ever was, no longer at its path.
     pub(super) fn is_without_shm(&self) -> bool {
-        if self.shm.get().is_some_and(|shm| !is_at(&self.site.shm(), *shm)) {
+        if self.shm.get().is_some_and(|shm| is_gone_from(&self.site.shm(), *shm)) {
             self.shm_lost.store(true, Ordering::Relaxed);
         }
         self.shm_lost.load(Ordering::Relaxed)
@@ -316,6 +325,14 @@ fn changed_at(metadata: &Metadata) -> i64 {
 
 fn is_at(path: &Path, id: FileId) -> bool {
     fs::metadata(path).is_ok_and(|metadata| FileId::of(&metadata) == id)
+}
+
+/// Whether the file is certainly not at its path: an error of the file system says nothing.
+fn is_gone_from(path: &Path, id: FileId) -> bool {
+    match fs::metadata(path) {
+        Ok(metadata) => FileId::of(&metadata) != id,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// The databases that this process has open. A second descriptor of one of them must not even be

@@ -103,7 +103,7 @@ impl Dispatcher {
         let answer = timeout(LONGEST_LIST, provider.find_by_marker(job, attempt, since)).await;
         match answer {
             Ok(Err(ProviderError::InputsDeleted { jobs })) => {
-                self.strike_ours(provider.name(), jobs).await.map(|()| Vec::new())
+                self.strike_ours(provider.name(), job, jobs).await.map(|()| Vec::new())
             }
             Ok(answer) => answer,
             Err(_elapsed) => Err(ProviderError::Transient {
@@ -114,17 +114,18 @@ impl Dispatcher {
         }
     }
 
-    /// Fails unless all of these jobs at the provider are known to be of jobs of ours.
+    /// Fails unless all of these jobs at the provider are known to be of other jobs of ours.
     async fn strike_ours(
         &self,
         provider: &ProviderName,
+        searched: JobId,
         jobs: Vec<ProviderJobId>,
     ) -> Result<(), ProviderError> {
         for id in jobs {
             let at = JobRef::Provider { provider: provider.clone(), id: id.clone() };
             match self.store.find_job(&at).await {
-                Ok(Some(_ours)) => {}
-                Ok(None) => return Err(ProviderError::InputsDeleted { jobs: vec![id] }),
+                Ok(Some(ours)) if ours.id() != searched => {}
+                Ok(_) => return Err(ProviderError::InputsDeleted { jobs: vec![id] }),
                 Err(error) => {
                     return Err(ProviderError::Transient {
                         message: "which of the provider's jobs are ours could not be read".into(),

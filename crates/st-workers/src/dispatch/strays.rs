@@ -184,10 +184,15 @@ impl Dispatcher {
         let sightings: Vec<Sighting> = sightings.collect();
         match self.record_sightings(&sightings).await {
             Ok(outcomes) => {
+                let mut complete = true;
                 for (sighting, outcome) in sightings.iter().zip(outcomes) {
-                    log_late(sighting, outcome.ok());
+                    let outcome = outcome.ok();
+                    // Nothing of it is stored yet: should the job end before its next claim, the
+                    // search finds a stray.
+                    complete &= outcome != Some(SightingOutcome::Expected);
+                    log_late(sighting, outcome);
                 }
-                true
+                complete
             }
             Err(error) => {
                 super::settle::log_unsettled(&error);

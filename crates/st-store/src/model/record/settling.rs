@@ -256,6 +256,18 @@ impl JobRecord {
         true
     }
 
+    /// Whether an attempt that ended like this may still arrive. One that was claimed before the
+    /// database was restored or copied may have been sent by whoever had the other copy.
+    pub fn may_arrive_late(&self, failure: &AttemptFailure) -> bool {
+        match failure {
+            AttemptFailure::NotSent { .. } => false,
+            AttemptFailure::Absent { .. } => self.entry.reclaims > 0,
+            AttemptFailure::Rejected { .. }
+            | AttemptFailure::Failed { .. }
+            | AttemptFailure::Final { .. } => true,
+        }
+    }
+
     /// Decides what a provider job is that carries this job's marker. It is adopted only while the
     /// very attempt that it belongs to is being reconciled.
     pub fn sight(&mut self, sighting: &Sighting, settling: Settling<'_>) -> SightingOutcome {
@@ -279,7 +291,8 @@ impl JobRecord {
             return SightingOutcome::Adopted;
         }
         let waits = matches!(self.stage, Stage::Blocked(_) | Stage::Waiting(_));
-        if waits && self.entry.epoch < settling.epoch {
+        let is_ours = sighting.provider == self.job.provider;
+        if waits && is_ours && self.entry.epoch < settling.epoch {
             return SightingOutcome::Expected;
         }
         let over = sighting.status.status.is_some_and(JobStatus::is_terminal);

@@ -202,13 +202,7 @@ fn recheck_later(
     attempt: &Attempt,
     failure: &AttemptFailure,
 ) -> Result<()> {
-    let sent = match failure {
-        AttemptFailure::NotSent { .. } | AttemptFailure::Absent { .. } => false,
-        AttemptFailure::Rejected { .. }
-        | AttemptFailure::Failed { .. }
-        | AttemptFailure::Final { .. } => true,
-    };
-    if !sent || attempt.guarantee != AtMostOnce::ListedMarker {
+    if !record.may_arrive_late(failure) || attempt.guarantee != AtMostOnce::ListedMarker {
         return Ok(());
     }
     let recheck = Recheck::of(attempt, record.id(), &record.job().provider, tx.now);

@@ -64,6 +64,7 @@ pub(super) fn attempt(
     match events::last_id(connection) {
         // Another program has put older contents into the very same file.
         Ok(found) if found < around.last_event => {
+            around.place.note_overwritten();
             return undone(connection, Attempt::Detached(Presence::DatabaseGone));
         }
         Ok(_) => {}

@@ -62,17 +62,12 @@ impl Waiting {
         self.lane == Lane::Worker && self.ran == Some(Ran::Busy)
     }
 
-    /// What it was that the file failed under.
-    pub(super) fn broken(&self) -> Option<&'static str> {
-        (self.ran == Some(Ran::Broken)).then(|| self.operation.what())
-    }
-
     pub(super) fn answer(self, instead: Option<Error>) {
         self.operation.answer(instead);
     }
 }
 
-/// Whether every other operation would fail as well.
+/// Whether every other operation may fail as well.
 fn is_of_the_file(error: &Error) -> bool {
     let Error::Database { source, .. } = error else { return false };
     let code =

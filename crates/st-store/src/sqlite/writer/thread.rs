@@ -274,7 +274,7 @@ impl Thread {
         if wrote || self.condition.kind() == Some(&Kind::Locked) {
             self.condition.recover(monotonic());
         }
-        let broken = batch.iter().find_map(Waiting::broken);
+        let broken = batch.iter().any(|waiting| waiting.ran == Some(Ran::Broken));
         // Readers see the commit already. Before the record, whose writing takes its time.
         self.parts.last_event.send_if_modified(|known| {
             let newer = last_event > *known;
@@ -298,13 +298,16 @@ impl Thread {
             self.lock();
             self.turn_away(waits);
         }
-        match broken {
-            Some(what) => {
-                let source = "the file could not be read or written".into();
-                self.fail(&Error::Database { operation: what, source });
-            }
-            None => self.checkpoint_if_due(),
+        if broken {
+            self.let_probe();
         }
+        self.checkpoint_if_due();
+    }
+
+    /// Makes a probe due at once: the file failed under an operation, which may be the fault of one
+    /// page of it or of the whole disk.
+    fn let_probe(&mut self) {
+        self.written_at = Duration::ZERO;
     }
 
     fn log(&self) -> Option<(Salts, bool)> {
@@ -319,8 +322,12 @@ impl Thread {
                 self.lock();
                 self.turn_away(vec![guilty]);
             }
+            Some(Ran::Broken) => {
+                self.let_probe();
+                guilty.answer(None);
+            }
             // It has an error of its own, which says more.
-            Some(Ran::Undo | Ran::Broken | Ran::Busy) => guilty.answer(None),
+            Some(Ran::Undo | Ran::Busy) => guilty.answer(None),
             Some(Ran::Keep) | None => guilty.answer(Some(error)),
         }
     }

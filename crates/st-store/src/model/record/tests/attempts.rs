@@ -279,3 +279,15 @@ fn a_cancelled_claim_ends_with_its_attempt_and_by_who_asked() {
     settle(&mut record, &Outcome::Submitted(report(JobStatus::Queued)), 9).unwrap();
     assert!(record.cancel_requested(), "the provider must be asked now");
 }
+
+#[test]
+fn what_an_earlier_life_may_have_sent_may_arrive_late() {
+    let absent = AttemptFailure::Absent { retry_in: SignedDuration::ZERO };
+    let mut in_flight = waiting();
+    in_flight.claim(&grant(), at(1)).unwrap();
+    in_flight.reclaim(lease(200), Epoch(2)).unwrap();
+    assert!(in_flight.may_arrive_late(&absent));
+    let mut queued = waiting();
+    queued.claim(&Grant { epoch: Epoch(2), ..grant() }, at(1)).unwrap();
+    assert!(!queued.may_arrive_late(&absent), "it was never sent");
+}

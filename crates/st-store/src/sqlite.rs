@@ -75,6 +75,9 @@ pub struct SqliteConfig {
     pub probe_period: Duration,
     /// How long to wait between attempts while nothing can be written.
     pub retry_period: Duration,
+    /// How long one write may take before the store counts as one that cannot be written: nothing
+    /// else notices a disk that never answers.
+    pub stuck_after: Duration,
 }
 
 impl SqliteConfig {
@@ -93,6 +96,7 @@ impl SqliteConfig {
             start_check: Duration::from_millis(100),
             probe_period: Duration::from_secs(10),
             retry_period: Duration::from_secs(1),
+            stuck_after: Duration::from_secs(5),
         }
     }
 }
@@ -173,7 +177,7 @@ impl SqliteStore {
             timing: Timing { probe: config.probe_period, retry: config.retry_period },
         };
         Ok(Self {
-            writer: Writer::start(parts, config.queue)?,
+            writer: Writer::start(parts, config.queue, config.stuck_after)?,
             readers,
             last_event: received_event,
             health: received_health,

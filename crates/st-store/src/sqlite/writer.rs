@@ -6,7 +6,7 @@
 //! the operations run again one by one.
 //!
 //! Three lanes: what workers report goes first and is never refused, interactive writes come next,
-//! and of the bulk work one chunk at a time, so that it delays nobody longer than that.
+//! and of the bulk work one chunk at a time, so that it delays no other write longer than that.
 
 mod attempt;
 mod lanes;
@@ -31,9 +31,6 @@ pub(super) use attempt::is_locked;
 pub(super) use operation::Tx;
 pub(super) use thread::{Parts, Timing};
 
-/// A write that takes so long counts as one that fails.
-const STUCK: Duration = Duration::from_secs(5);
-
 /// Who waits for the write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
@@ -50,8 +47,10 @@ pub(super) struct Writer {
     lanes: Arc<Lanes>,
     /// How the thread has ended, until `close` returns it. Locked for an instant.
     outcome: Arc<Mutex<Result<()>>>,
-    /// Closed when the thread has let go of everything.
+    /// Closed when the thread has closed every file.
     running: watch::Receiver<()>,
+    /// How long one piece of work may take before it is reported.
+    stuck_after: Duration,
 }
 
 impl std::fmt::Debug for Writer {
@@ -63,7 +62,7 @@ impl std::fmt::Debug for Writer {
 impl Writer {
     /// Starts the thread. Of the interactive and of the bulk lane, each keeps at most `capacity`
     /// operations waiting.
-    pub(super) fn start(parts: Parts, capacity: usize) -> Result<Self> {
+    pub(super) fn start(parts: Parts, capacity: usize, stuck_after: Duration) -> Result<Self> {
         let lanes = Arc::new(Lanes::new(capacity));
         let thread = Thread::new(parts, Arc::clone(&lanes))?;
         // In no scope: it works for all callers, and outlives the one that opened the store.
@@ -85,7 +84,7 @@ impl Writer {
                 operation: "start the writing thread",
                 source: source.into(),
             })?;
-        Ok(Self { lanes, outcome, running })
+        Ok(Self { lanes, outcome, running, stuck_after })
     }
 
     /// Runs `operation` in a transaction and returns its result after the commit. It may run twice,
@@ -113,7 +112,7 @@ impl Writer {
     pub(super) fn stuck_for(&self) -> Option<Duration> {
         let since = self.lanes.working_since()?;
         let working = SystemClock.monotonic().saturating_sub(since);
-        Some(working).filter(|working| *working >= STUCK)
+        Some(working).filter(|working| *working >= self.stuck_after)
     }
 
     /// How much waits.
@@ -138,7 +137,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// What was accepted is still written; nobody waits for it.
+    /// What was accepted is still written; no caller waits for it.
     fn drop(&mut self) {
         self.lanes.close();
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use rusqlite::ffi;
 
 use super::*;
 
@@ -326,4 +327,66 @@ async fn a_second_close_waits_for_what_the_first_one_began() {
     second.await.unwrap().unwrap();
     bench.store.close().await.unwrap();
     open(&bench.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_does_not_end_makes_the_store_unwritable_until_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let stuck_after = Duration::from_millis(1);
+    let config = SqliteConfig { stuck_after, ..quick(dir.path().join("cloud.db")) };
+    let store = Arc::new(SqliteStore::open(config).await.unwrap());
+    let (go, gate) = store.occupy().await;
+    while store.health().writable.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(store.health().failing_since.is_some());
+    go.send(()).unwrap();
+    gate.await.unwrap().unwrap();
+    while store.health().writable.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A store that writes no probe unless something asks for one.
+async fn without_probes(dir: &TempDir) -> SqliteStore {
+    let probe_period = Duration::from_mins(10);
+    let config = SqliteConfig { probe_period, ..quick(dir.path().join("cloud.db")) };
+    SqliteStore::open(config).await.unwrap()
+}
+
+async fn fail_under(store: &SqliteStore, code: i32) {
+    let failed = store.writer.write(Lane::Interactive, "read a page", move |_tx| {
+        let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        Err::<(), _>(Error::Database { operation: "read a page", source: source.into() })
+    });
+    failed.await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_file_that_fails_under_an_operation_is_probed_at_once() {
+    for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_NOTADB] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = without_probes(&dir).await;
+        let before = store.health().last_commit_at;
+        fail_under(&store, code).await;
+        while store.health().last_commit_at == before {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(store.health().writable, Ok(()), "it was the fault of one page");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_that_writes_nothing_proves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = without_probes(&dir).await;
+    let drop_it = |tx: &Tx<'_>| batch(tx, "DROP TABLE probe");
+    store.writer.write(Lane::Interactive, "drop the table", drop_it).await.unwrap();
+    fail_under(&store, ffi::SQLITE_NOTADB).await;
+    while store.health().writable.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    // A transaction that writes nothing is no recovery.
+    let nothing = store.writer.write(Lane::Interactive, "nothing", |_tx| Ok(())).await;
+    assert!(matches!(nothing, Err(Error::Unavailable { .. })), "{nothing:?}");
 }

@@ -2,7 +2,7 @@
 //!
 //! SQLite may roll the whole transaction back in the middle of an operation: when the disk is full
 //! or fails, when memory runs out, when it is interrupted. After that it works in autocommit mode,
-//! where a savepoint is a transaction of its own. Whoever does not notice stores what he reports as
+//! where a savepoint is a transaction of its own. A writer that does not notice stores what it reports as
 //! failed, and reports as stored what is lost. So the transaction is checked after every step.
 
 use rusqlite::{Connection, ErrorCode, Row};
@@ -39,7 +39,7 @@ pub(super) enum Attempt {
     Unknown(Error),
 }
 
-/// What an attempt needs besides the connection.
+/// The state of the store that an attempt depends on.
 pub(super) struct Surroundings<'s> {
     pub(super) place: &'s Place,
     pub(super) clock: &'s StoreClock,

@@ -57,7 +57,7 @@ impl Waiting {
         Self { lane, operation, ran: None }
     }
 
-    /// Whether this waits until another program lets go of the database.
+    /// Whether this waits until another program releases its lock.
     pub(super) fn must_wait(&self) -> bool {
         self.lane == Lane::Worker && self.ran == Some(Ran::Busy)
     }

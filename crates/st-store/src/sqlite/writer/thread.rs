@@ -78,8 +78,10 @@ pub(super) struct Thread {
     shift: i64,
     /// Whether what a deleted log held is in the database.
     rescued: bool,
-    /// When something reached the disk, and when the record did.
-    written_at: Duration,
+    /// When something reached the disk last. `None` when that is in doubt: the file failed under an
+    /// operation, which may be the fault of one page of it or of the whole disk.
+    written_at: Option<Duration>,
+    /// When the record reached it.
     synced_at: Duration,
 }
 
@@ -112,7 +114,7 @@ impl Thread {
             step: None,
             shift,
             rescued: false,
-            written_at: now,
+            written_at: Some(now),
             synced_at: now,
         })
     }
@@ -128,7 +130,7 @@ impl Thread {
             self.contain(Self::maintain);
         }
         self.contain(Self::finish);
-        // Nothing is left unless that panicked; without this, its callers would wait for ever.
+        // `finish` leaves nothing unless it panicked; then these callers would wait for ever.
         drop(self.lanes.drain());
         let mut announced = false;
         self.contain(|thread| {
@@ -152,9 +154,15 @@ impl Thread {
     fn patience(&self) -> Duration {
         let due = match self.condition.retry_at() {
             Some(retry_at) => retry_at,
-            None => self.written_at.saturating_add(self.parts.timing.probe),
+            None => self.next_probe(),
         };
         due.saturating_sub(monotonic())
+    }
+
+    /// When a probe is due if nothing is written before.
+    pub(super) fn next_probe(&self) -> Duration {
+        let probe = self.parts.timing.probe;
+        self.written_at.map_or(Duration::ZERO, |written_at| written_at.saturating_add(probe))
     }
 
     fn round(&mut self, batch: Vec<Waiting>) {
@@ -282,7 +290,7 @@ impl Thread {
             newer
         });
         if wrote {
-            self.written_at = monotonic();
+            self.written_at = Some(monotonic());
             self.condition.committed(self.parts.clock.now());
             let log = self.log();
             self.parts.journal.update(last_event, log, false);
@@ -299,15 +307,9 @@ impl Thread {
             self.turn_away(waits);
         }
         if broken {
-            self.let_probe();
+            self.written_at = None;
         }
         self.checkpoint_if_due();
-    }
-
-    /// Makes a probe due at once: the file failed under an operation, which may be the fault of one
-    /// page of it or of the whole disk.
-    fn let_probe(&mut self) {
-        self.written_at = Duration::ZERO;
     }
 
     fn log(&self) -> Option<(Salts, bool)> {
@@ -323,7 +325,7 @@ impl Thread {
                 self.turn_away(vec![guilty]);
             }
             Some(Ran::Broken) => {
-                self.let_probe();
+                self.written_at = None;
                 guilty.answer(None);
             }
             // It has an error of its own, which says more.

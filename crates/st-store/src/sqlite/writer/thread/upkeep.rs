@@ -1,4 +1,4 @@
-//! What the thread does besides writing batches: it notices a dead disk and its recovery, rewrites
+//! Maintenance on the writing thread, between the batches: it notices a dead disk and its recovery, rewrites
 //! the write-ahead log after a failed commit, and copies the log into the database.
 
 use std::sync::atomic::Ordering;
@@ -91,7 +91,7 @@ impl Thread {
             Some(retry_at) if now < retry_at => {}
             Some(_) if self.is_usable() => self.probe(),
             Some(_) => self.condition.postpone(now),
-            None if now < self.written_at.saturating_add(self.parts.timing.probe) => {}
+            None if now < self.next_probe() => {}
             None if self.adopt_step() => self.probe(),
             None => {}
         }
@@ -102,10 +102,10 @@ impl Thread {
     }
 
     fn probe(&mut self) {
-        let before = self.written_at;
+        self.written_at = None;
         self.process(vec![probe()]);
         // The probe itself may have failed, in a transaction that holds nothing else.
-        if self.written_at == before && self.condition.kind().is_none() {
+        if self.written_at.is_none() && self.condition.kind().is_none() {
             self.fail(&nothing_written());
         }
     }
@@ -135,8 +135,8 @@ impl Thread {
         self.parts.journal.changed(&self.parts.place);
     }
 
-    /// Writes the number of the next checkpoint, which is how an older database is told from this
-    /// one without its log.
+    /// Writes the number of the next checkpoint. By this number an older copy of the database is
+    /// distinguished from this one without its log.
     pub(super) fn announce_checkpoint(&mut self) -> bool {
         let number = self.parts.journal.next_checkpoint();
         let announce = move |tx: &Tx<'_>| Journal::announce_checkpoint(tx.connection, number);

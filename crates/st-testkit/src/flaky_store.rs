@@ -27,6 +27,8 @@ pub struct Faults {
     pub submit: Option<Error>,
     /// Every list of jobs is answered with this.
     pub list: Option<fn() -> Error>,
+    /// Every question for positions in the queue is answered with this.
+    pub standings: Option<fn() -> Error>,
     /// Rows that every list and every part of the event log reports as damaged.
     pub damaged: Vec<DamagedRow>,
     /// Replaces the real health.
@@ -186,6 +188,10 @@ impl QueueRepo for FlakyStore {
 
     async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
         self.standings.fetch_add(1, Ordering::SeqCst);
+        let fault = self.faults().standings;
+        if let Some(fault) = fault {
+            return Err(fault());
+        }
         self.inner.standings(jobs).await
     }
 

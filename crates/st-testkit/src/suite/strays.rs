@@ -62,7 +62,7 @@ pub async fn strays_take_a_slot_until_they_end(harness: &Harness) {
     assert_eq!(held_by, [Some(Limit::User), Some(Limit::Team)]);
     end(harness, 50).await;
     assert_eq!(numbers(&harness.claim().await), [2]);
-    // Of a job that is not known nobody knows who to count it for.
+    // The owner of an unknown job is unknown, so its stray counts for no owner.
     let seen = sight(harness, sighting(99, 1, status(51, JobStatus::Running))).await;
     assert_eq!(seen, SightingOutcome::Stray);
     harness.submit(job(5, "zoe")).await;

@@ -81,3 +81,15 @@ async fn a_store_that_cannot_be_written_is_not_ready_and_says_why() {
         assert!(component["message"].is_string(), "{component}");
     }
 }
+
+#[tokio::test]
+async fn a_submission_that_is_stored_is_answered_as_such_whatever_fails_after_it() {
+    let api = Harness::start().await;
+    api.store.faults().standings = Some(|| Error::Busy);
+    let path = "/api/cloud/jobs/submit?provider=alpha";
+    let (status, answer) = api.post(path, json!({"config": {}})).await;
+    assert_eq!((status, &answer["queue_position"]), (200, &json!(null)), "{answer}");
+    api.store.faults().standings = None;
+    let (_, list) = api.get("/api/cloud/jobs").await;
+    assert_eq!(list["jobs"][0]["job_id"], answer["job_id"]);
+}

@@ -146,7 +146,7 @@ impl Api {
     }
 }
 
-/// What the API needs besides the store, the tasks and the providers.
+/// The settings and handles of the API, apart from the store, the tasks and the providers.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) config_dir: PathBuf,

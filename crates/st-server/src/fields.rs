@@ -15,7 +15,7 @@ use st_store::InputProblem;
 
 /// How far a name may be from a legal one to be taken for it.
 const NEAR: usize = 3;
-/// A number has as many digits as somebody sends; no more than these are sent back.
+/// A client may send a number of any length; an error quotes no more of its digits than these.
 const SHOWN: usize = 40;
 /// More legal names than this are not listed.
 const LISTED: usize = 12;

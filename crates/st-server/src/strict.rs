@@ -103,7 +103,7 @@ fn reserved<E: de::Error>() -> E {
 }
 
 /// A number under its key. The parser hands over the digits as a `String` of its own; text of the
-/// input comes as `&str`, which tells a number from an object that somebody wrote to look like one.
+/// input comes as `&str`, which distinguishes a number from an object that imitates one.
 struct Digits(Number);
 
 impl<'de> Deserialize<'de> for Digits {

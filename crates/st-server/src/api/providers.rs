@@ -45,7 +45,7 @@ pub(crate) const LOCAL: KnownProvider = KnownProvider {
 pub(crate) const KNOWN: [KnownProvider; 2] = [REPLICATE, LOCAL];
 
 /// The names of all providers that jobs can have: those that are configured, and those that this
-/// program knows besides, because their jobs stay when their configuration goes.
+/// program still stores jobs of, because their jobs stay when their configuration goes.
 pub(super) fn names(api: &Api) -> BTreeSet<ProviderName> {
     let configured = api.providers.iter().map(|provider| provider.name().clone());
     configured.chain(KNOWN.iter().map(|known| ProviderName::new(known.id))).collect()

@@ -240,7 +240,7 @@ impl QueueRepo for MemoryStore {
     }
 
     async fn expire_dead_holders(&self, holder: Holder) -> Result<u64> {
-        // Nobody else can have a store in memory: every other holder is dead.
+        // A store in memory is used by one process only: every other holder is dead.
         self.write(|state, Moment { now, .. }| state.set_leases(now, |_, of| of != holder))
     }
 

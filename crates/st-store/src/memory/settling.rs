@@ -33,14 +33,7 @@ impl State {
         let mut record = before.clone();
         let settled = match (record.settle(*token, outcome, settling), outcome) {
             (Ok(settled), _) => settled,
-            (
-                Err(
-                    TransitionError::StaleAttempt { .. }
-                    | TransitionError::OtherProviderJob { .. }
-                    | TransitionError::WrongStatus { .. },
-                ),
-                Outcome::Submitted(status),
-            ) => {
+            (Err(refusal), Outcome::Submitted(status)) if refusal.leaves_provider_job() => {
                 // The claim is lost, but the provider has the job: that must not be forgotten.
                 let marker = Marker { job: *job, attempt: *attempt };
                 let sighting = Sighting { marker, provider, account: None, status: status.clone() };

@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    /// A number as somebody may write it.
+    /// A number in any legal spelling.
     fn number() -> impl Strategy<Value = Value> {
         prop_oneof![
             any::<i64>().prop_map(Value::from),

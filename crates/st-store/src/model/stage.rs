@@ -122,7 +122,7 @@ pub struct Finished {
 }
 
 impl End {
-    /// The end that a terminal status stands for; `None` for a status that is not terminal.
+    /// The end with this terminal status; `None` for a status that is not terminal.
     pub const fn of_status(status: JobStatus) -> Option<Self> {
         match status {
             JobStatus::Completed => Some(Self::Completed),

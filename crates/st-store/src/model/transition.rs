@@ -57,6 +57,26 @@ pub enum TransitionError {
     InvalidText(#[from] InvalidText),
 }
 
+impl TransitionError {
+    /// Whether an accepted submission that is refused like this leaves a provider job behind. It is
+    /// settled as a sighting then: the provider job costs money and must not be forgotten.
+    pub(crate) fn leaves_provider_job(&self) -> bool {
+        match self {
+            Self::StaleAttempt { .. }
+            | Self::OtherProviderJob { .. }
+            | Self::WrongStatus { .. }
+            | Self::AlreadyOver(_) => true,
+            // Another job of ours has it.
+            Self::BelongsToOtherJob(_)
+            | Self::NoApproval
+            | Self::AlreadyDecided(_)
+            | Self::PastDeadline(_)
+            | Self::NotYetExpired(_)
+            | Self::InvalidText(_) => false,
+        }
+    }
+}
+
 /// Why nothing of an attempt is or will be at the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptFailure {
@@ -103,7 +123,7 @@ pub enum Outcome {
     Held(ProviderJobId),
     /// Nothing of the attempt is or will be at the provider.
     NotArrived(AttemptFailure),
-    /// Nobody knows yet; the claim stays and is reconciled.
+    /// That is unknown so far; the claim stays and is reconciled.
     Unresolved {
         /// What went wrong.
         error: String,

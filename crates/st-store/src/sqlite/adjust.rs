@@ -18,8 +18,8 @@ use crate::model::{IDEMPOTENCY_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK, MAX_RUN_A
 /// The operation, for errors.
 const CUT: &str = "cut dates of a wrong clock";
 
-/// A job waits since now at the latest, or since its date; its order key moves along. A key that is
-/// damaged must not make a number that does not fit.
+/// Moves the start of a wait that lies in the future back to now, or to the date that the job was
+/// given, and the order key by the same distance. A damaged key must not overflow.
 const CUT_WAIT: &str = "UPDATE queue_entries SET \
      deadline = MAX(deadline, waits_since) - waits_since + MAX(?1, COALESCE(run_after, 0)), \
      waits_since = MAX(?1, COALESCE(run_after, 0)) \

@@ -291,7 +291,7 @@ impl Place {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 
-    /// The jobs' inputs and the users' names are nobody else's business.
+    /// Other users of the machine may read neither the jobs' inputs nor the users' names.
     fn make_private(&self) {
         let site = &self.site;
         for path in [site.real.clone(), site.wal(), site.shm(), site.record()] {
@@ -313,7 +313,7 @@ pub(super) fn open_plain(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
 }
 
-/// Flags with which opening a file follows no link and waits for nobody.
+/// Flags with which opening a file follows no link and never blocks.
 pub(super) fn plain_flags() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }

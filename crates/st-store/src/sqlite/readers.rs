@@ -79,7 +79,7 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// The connections that nobody uses now. Locked only to remove one or to put it back.
+/// The idle connections. Locked only to remove one or to put it back.
 struct Idle(Mutex<Vec<Reader>>);
 
 impl Idle {

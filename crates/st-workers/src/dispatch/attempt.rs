@@ -171,7 +171,7 @@ impl Dispatcher {
             }
             Err(error @ Error::Refused(_)) => return log_unsettled(&error),
             Err(error) => {
-                // Without the identifier nobody would find what is being paid for.
+                // By this identifier an operator finds the job that is being paid for.
                 st_log::error!(
                     logger: LOG, provider_job_id = id, error,
                     "Job is at its provider, but that could not be stored"

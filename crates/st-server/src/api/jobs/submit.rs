@@ -197,7 +197,7 @@ fn unfit(invalid: &InvalidInput, config: &str) -> Problem {
         Some(other) => format!("/{other}"),
     };
     match problem {
-        // Where in so many levels the last one stands helps nobody.
+        // The path through so many levels would be longer than the rest of the answer.
         InputProblem::TooDeep | InputProblem::TooLarge { .. } => {
             let message = format!("{problem}, counted with what is stored with it");
             Problem::invalid_field(&field, message)

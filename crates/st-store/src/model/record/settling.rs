@@ -1,4 +1,4 @@
-//! What becomes of an attempt: the provider has the job, or certainly does not, or nobody knows.
+//! What becomes of an attempt: the provider has the job, or certainly does not, or that is unknown.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use crate::model::{
     Sighting, SightingOutcome, Stage, TransitionError, Waiting,
 };
 
-/// What a settlement must know besides the outcome.
+/// The context in which an outcome is settled.
 #[derive(Debug, Clone, Copy)]
 pub struct Settling<'a> {
     /// Who reports the outcome.
@@ -257,7 +257,7 @@ impl JobRecord {
     }
 
     /// Whether an attempt that ended like this may still arrive. One that was claimed before the
-    /// database was restored or copied may have been sent by whoever had the other copy.
+    /// database was restored or copied may have been sent by the process that used the other copy.
     pub fn may_arrive_late(&self, failure: &AttemptFailure) -> bool {
         match failure {
             AttemptFailure::NotSent { .. } => false,

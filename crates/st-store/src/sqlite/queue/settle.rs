@@ -5,9 +5,9 @@ use rusqlite::{Connection, params};
 use crate::error::{Error, Result};
 use crate::model::blame::{WINDOW, near};
 use crate::model::{
-    Acceptances, AccountId, Actor, AtMostOnce, Attempt, AttemptFailure, JobId, JobRecord, JobType,
-    Marker, OrgId, Outcome, Owner, ProviderJobId, ProviderName, Recheck, Settled, Settling,
-    Sighting, SightingOutcome, Stage, TeamId, TransitionError, UserId, after,
+    Acceptances, AccountId, Actor, AtMostOnce, Attempt, JobId, JobRecord, JobType, Marker, OrgId,
+    Outcome, Owner, ProviderJobId, ProviderName, Recheck, Settled, Settling, Sighting,
+    SightingOutcome, Stage, TeamId, TransitionError, UserId, after,
 };
 use crate::repo::Settlement;
 use crate::sqlite::query::{Columns, change, change_one, millis, readable, value};
@@ -48,16 +48,16 @@ fn settle_one(tx: &Tx<'_>, actor: &Actor, settlement: &Settlement) -> Result<(Se
     if *token == record.token() && before.claimed().is_some() {
         refuse_taken(tx.connection, &record, outcome)?;
     }
+    let may_arrive_late = match outcome {
+        Outcome::NotArrived(failure) => record.may_arrive_late(failure),
+        Outcome::Submitted(_)
+        | Outcome::Held(_)
+        | Outcome::Unresolved { .. }
+        | Outcome::Reported(_) => false,
+    };
     let settled = match (record.settle(*token, outcome, settling), outcome) {
         (Ok(settled), _) => settled,
-        (
-            Err(
-                TransitionError::StaleAttempt { .. }
-                | TransitionError::OtherProviderJob { .. }
-                | TransitionError::WrongStatus { .. },
-            ),
-            Outcome::Submitted(status),
-        ) => {
+        (Err(refusal), Outcome::Submitted(status)) if refusal.leaves_provider_job() => {
             let id = &status.provider_job_id;
             refuse_of_other_job(tx.connection, &provider, id, *job)?;
             let marker = Marker { job: *job, attempt: *attempt };
@@ -78,8 +78,8 @@ fn settle_one(tx: &Tx<'_>, actor: &Actor, settlement: &Settlement) -> Result<(Se
         }
         (Outcome::Held(id), _) => remove_stray(tx.connection, &provider, id).map(drop)?,
         // What the provider held and never released never ran, so only a claim may still arrive.
-        (Outcome::NotArrived(failure), Stage::Claimed(claimed)) => {
-            recheck_later(tx, &record, &claimed.attempt, failure)?;
+        (Outcome::NotArrived(_), Stage::Claimed(claimed)) if may_arrive_late => {
+            recheck_later(tx, &record, &claimed.attempt)?;
         }
         (_, _) => {}
     }
@@ -196,13 +196,8 @@ fn store_acceptances(
 }
 
 /// What was sent and has not arrived may still do so, where absence is only a matter of proof.
-fn recheck_later(
-    tx: &Tx<'_>,
-    record: &JobRecord,
-    attempt: &Attempt,
-    failure: &AttemptFailure,
-) -> Result<()> {
-    if !record.may_arrive_late(failure) || attempt.guarantee != AtMostOnce::ListedMarker {
+fn recheck_later(tx: &Tx<'_>, record: &JobRecord, attempt: &Attempt) -> Result<()> {
+    if attempt.guarantee != AtMostOnce::ListedMarker {
         return Ok(());
     }
     let recheck = Recheck::of(attempt, record.id(), &record.job().provider, tx.now);

@@ -107,3 +107,21 @@ fn a_held_submission_is_not_replaced_by_another_one() {
         assert_eq!(record, before, "the one that is held can still be released");
     }
 }
+
+#[test]
+fn a_waiting_job_of_an_earlier_life_expects_its_provider_job() {
+    let later = Settling { epoch: Epoch(2), ..settling(&Actor::Poller, 9) };
+    let same_life = settling(&Actor::Poller, 9);
+    let own = sighting("p-1", 1, JobStatus::Running);
+    let foreign = Sighting { provider: ProviderName::new("elsewhere"), ..own.clone() };
+    for (seen, settling, expected) in [
+        (&own, later, SightingOutcome::Expected),
+        (&foreign, later, SightingOutcome::Stray),
+        (&own, same_life, SightingOutcome::Stray),
+    ] {
+        let mut record = waiting();
+        let before = record.clone();
+        assert_eq!(record.sight(seen, settling), expected);
+        assert_eq!(record, before, "nothing of it is stored in the job");
+    }
+}

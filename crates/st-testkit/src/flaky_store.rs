@@ -37,6 +37,8 @@ pub struct Faults {
     pub busy_settlements: u32,
     /// So many settlements of the scheduler are stored, but the caller cannot know it.
     pub uncertain_settlements: u32,
+    /// The next claim is answered so long after it was committed.
+    pub slow_claim: Option<Duration>,
     /// So many claimed jobs are cancelled between their claim and their dispatch.
     pub cancelled_claims: u32,
 }
@@ -135,6 +137,8 @@ impl QueueRepo for FlakyStore {
                 self.inner.cancel_job(claim.record.id(), &Actor::Operator).await?;
             }
         }
+        let takes = if claims.claims.is_empty() { None } else { self.faults().slow_claim.take() };
+        tokio::time::sleep(takes.unwrap_or_default()).await;
         Ok(claims)
     }
 

@@ -434,3 +434,13 @@ async fn stopping_does_not_wait_for_an_outcome_that_may_take_long() {
     assert_eq!(harness.stop().await.submissions, 0);
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_answered_after_the_deadline_of_its_run_is_dispatched() {
+    let (harness, flaky) = on_a_flaky_store();
+    flaky.faults().slow_claim = Some(Duration::from_secs(45));
+    let began = Instant::now();
+    let (_job, record) = harness.submit_and_run("ann").await;
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
+    assert_eq!((record.entry().reclaims, harness.provider.submits()), (0, 1));
+}

@@ -278,10 +278,7 @@ impl Thread {
     }
 
     fn committed(&mut self, batch: Vec<Waiting>, last_event: EventId, wrote: bool) {
-        // A transaction that wrote nothing proves that the database is not locked, and no more.
-        if wrote || self.condition.kind() == Some(&Kind::Locked) {
-            self.condition.recover(monotonic());
-        }
+        self.condition.recover(monotonic());
         let broken = batch.iter().any(|waiting| waiting.ran == Some(Ran::Broken));
         // Readers see the commit already. Before the record, whose writing takes its time.
         self.parts.last_event.send_if_modified(|known| {

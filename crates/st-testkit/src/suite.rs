@@ -27,8 +27,9 @@ use st_log::CorrelationId;
 use st_store::{
     AccountId, Actor, ApprovalId, AtMostOnce, AttemptFailure, Claim, ClaimOptions, Clock,
     Condition, Decision, Error, EventId, Holder, JobId, JobRecord, JobRef, JobStatus, JobType,
-    ManualClock, NewJob, NewRule, Outcome, Owner, PageRequest, ProviderJobId, ProviderName,
-    ProviderStatus, Result, Role, Serving, Settled, Settlement, Store, UserId, Verdict,
+    ManualClock, NewJob, NewRule, Opening, Outcome, Owner, PageRequest, ProviderJobId,
+    ProviderName, ProviderStatus, Result, Role, Serving, Settled, Settlement, Store, UserId,
+    Verdict,
 };
 
 /// A store of any kind.
@@ -106,6 +107,7 @@ pub fn serving(provider: &str) -> Serving {
         guarantee: AtMostOnce::ListedMarker,
         provider_time: Some(at(5)),
         may_arrive_for: SignedDuration::from_secs(120),
+        opening: Opening::Open,
     }
 }
 
@@ -293,6 +295,8 @@ macro_rules! conformance {
             simultaneous_claims_never_exceed_a_limit, earlier_deadlines_go_first,
             an_owner_at_its_limit_blocks_nobody_else, fair_share_serves_who_has_less,
             a_job_waits_for_its_date_and_then_runs, providers_that_are_not_served_wait,
+            a_provider_is_given_no_more_than_it_is_open_for, an_excepted_job_lets_the_next_one_pass,
+            a_closed_provider_is_still_reclaimed,
             a_claim_carries_what_is_known_of_the_provider, a_reclaim_issues_a_fresh_token,
             jobs_in_flight_are_not_reclaimed, leases_are_renewed_for_their_own_holder,
             leases_of_dead_holders_end, what_is_reclaimed_often_is_handled_with_care,

@@ -23,8 +23,8 @@ use futures_util::FutureExt;
 use jiff::SignedDuration;
 use st_log::{InScope, Logger, get_logger};
 use st_store::{
-    Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Holder, JobId, JobRecord, Outcome, Serving,
-    Store,
+    Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Holder, JobId, JobRecord, Opening, Outcome,
+    Serving, Store,
 };
 use tokio::sync::{RwLock, Semaphore};
 use tokio::time::{Instant, sleep};
@@ -138,6 +138,7 @@ impl Dispatcher {
             guarantee: provider.guarantee(),
             provider_time: provider.time(),
             may_arrive_for: signed(provider.may_arrive_for()),
+            opening: Opening::Open,
         });
         ClaimOptions { holder: self.holder, serving: serving.collect(), max, lease: LEASE }
     }

@@ -11,8 +11,9 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use st_log::{LogGuard, Settings};
 use st_store::{
-    Actor, AtMostOnce, Claim, ClaimOptions, Clock, Holder, JobStatus, Outcome, ProviderJobId,
-    ProviderName, ProviderStatus, QueueRepo, Serving, Settlement, Store, SystemClock,
+    Actor, AtMostOnce, Claim, ClaimOptions, Clock, Holder, JobStatus, Opening, Outcome,
+    ProviderJobId, ProviderName, ProviderStatus, QueueRepo, Serving, Settlement, Store,
+    SystemClock,
 };
 use st_testkit::flaky_store::FlakyStore;
 use st_testkit::provider::FakeProvider;
@@ -99,6 +100,7 @@ impl Harness {
             guarantee: AtMostOnce::ListedMarker,
             provider_time: None,
             may_arrive_for: MAY_ARRIVE_FOR,
+            opening: Opening::Open,
         };
         let options = ClaimOptions {
             holder: Holder::new([1; 16]),

@@ -50,8 +50,14 @@ impl State {
             record.wake(now);
         }
         let mut order = ClaimOrder::new(self.admission());
-        for record in self.claimable().filter(|record| serving(options, record).is_some()) {
-            order.offer(head(record));
+        for serving in &options.serving {
+            order.limit(&serving.provider, &serving.opening);
+        }
+        for record in self.claimable() {
+            let serving = serving(options, record);
+            if serving.is_some_and(|serving| !serving.opening.excepts(record.id())) {
+                order.offer(head(record));
+            }
         }
         let mut claims = Vec::new();
         while claims.len() < options.max as usize {
@@ -71,7 +77,8 @@ impl State {
             })?;
             claims.push(claimed(options, record));
         }
-        Ok(found(options, claims))
+        let more = options.max > 0 && claims.len() >= options.max as usize && order.has_next();
+        Ok(Claims { claims, damaged: Vec::new(), more })
     }
 
     fn reclaim(
@@ -99,7 +106,8 @@ impl State {
                 self.step(job, |record| Ok(record.reclaim(lease(options, now), epoch)?))?;
             claims.push(claimed(options, record));
         }
-        Ok(found(options, claims))
+        let more = options.max > 0 && claims.len() >= options.max as usize;
+        Ok(Claims { claims, damaged: Vec::new(), more })
     }
 
     /// Makes every lease that `matches` end at `until`. Returns how many there were.
@@ -204,11 +212,6 @@ fn lease(options: &ClaimOptions, now: Timestamp) -> Lease {
 fn claimed(options: &ClaimOptions, record: JobRecord) -> Claim {
     let caution = Caution::after(record.entry().reclaims, record.entry().panics);
     Claim { record, usable_for: length(options.lease).unsigned_abs(), caution }
-}
-
-fn found(options: &ClaimOptions, claims: Vec<Claim>) -> Claims {
-    let more = claims.len() == options.max as usize;
-    Claims { claims, damaged: Vec::new(), more }
 }
 
 #[async_trait]

@@ -5,11 +5,11 @@
 //! jobs.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use jiff::Timestamp;
 
-use crate::model::{Admission, JobId, JobType, Owner, ProviderName, QueueEntryId};
+use crate::model::{Admission, JobId, JobType, Opening, Owner, ProviderName, QueueEntryId};
 
 /// Jobs that compete with each other only by their deadline: one owner's, of one kind, at one
 /// provider.
@@ -40,13 +40,23 @@ pub struct Head {
 #[derive(Debug)]
 pub struct ClaimOrder {
     admission: Admission,
+    /// How many more submissions a provider is to be given; those without a limit are not in it.
+    openings: BTreeMap<ProviderName, u32>,
     heads: BinaryHeap<Reverse<(u32, Head)>>,
 }
 
 impl ClaimOrder {
     /// Starts with the slots that are taken now.
     pub fn new(admission: Admission) -> Self {
-        Self { admission, heads: BinaryHeap::new() }
+        Self { admission, openings: BTreeMap::new(), heads: BinaryHeap::new() }
+    }
+
+    /// Grants a provider no more than it is open for. Which jobs that excepts is the caller's part:
+    /// it does not offer them.
+    pub fn limit(&mut self, provider: &ProviderName, opening: &Opening) {
+        if let Some(submissions) = opening.submissions() {
+            self.openings.insert(provider.clone(), submissions);
+        }
     }
 
     /// Whether no slot is left for anyone.
@@ -54,10 +64,10 @@ impl ClaimOrder {
         self.admission.is_full()
     }
 
-    /// Offers the head of a group. A group that is at a limit is dropped: within one claim slots
-    /// are only taken, so it stays at its limit.
+    /// Offers the head of a group. A group that is at a limit, or whose provider is not open for
+    /// more, is dropped: within one claim slots are only taken, so that stays so.
     pub fn offer(&mut self, head: Head) {
-        if self.admission.held_by(&head.group.owner, head.group.job_type).is_none() {
+        if self.admits(&head.group) {
             let rank = self.admission.fair_share_rank(&head.group.owner);
             self.heads.push(Reverse((rank, head)));
         }
@@ -67,15 +77,18 @@ impl ClaimOrder {
     /// group.
     pub fn grant(&mut self) -> Option<Head> {
         while let Some(Reverse((rank, head))) = self.heads.pop() {
-            let Group { owner, job_type, .. } = &head.group;
-            if self.admission.held_by(owner, *job_type).is_some() {
+            if !self.admits(&head.group) {
                 continue;
             }
+            let Group { owner, job_type, provider } = &head.group;
             if self.admission.fair_share_rank(owner) != rank {
                 self.offer(head);
                 continue;
             }
             self.admission.reserve(owner, *job_type);
+            if let Some(left) = self.openings.get_mut(provider) {
+                *left = left.saturating_sub(1);
+            }
             return Some(head);
         }
         None
@@ -84,6 +97,19 @@ impl ClaimOrder {
     /// Returns the slot of a job that could not be claimed after all.
     pub fn release(&mut self, head: &Head) {
         self.admission.release(&head.group.owner, head.group.job_type);
+        if let Some(left) = self.openings.get_mut(&head.group.provider) {
+            *left = left.saturating_add(1);
+        }
+    }
+
+    /// Whether one more of what was offered could be granted.
+    pub fn has_next(&self) -> bool {
+        self.heads.iter().any(|Reverse((_, head))| self.admits(&head.group))
+    }
+
+    fn admits(&self, group: &Group) -> bool {
+        let is_open = self.openings.get(&group.provider).is_none_or(|&left| left > 0);
+        is_open && self.admission.held_by(&group.owner, group.job_type).is_none()
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::model::{
     AccountId, Actor, AtMostOnce, AttemptToken, Caution, DamagedRow, Holder, JobId, JobRecord,
-    Outcome, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Settled, Standing,
+    Opening, Outcome, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Settled, Standing,
 };
 
 /// A provider that a holder serves, and what it knows of it.
@@ -26,6 +26,8 @@ pub struct Serving {
     pub provider_time: Option<Timestamp>,
     /// How long after the end of a call a submission may still arrive.
     pub may_arrive_for: SignedDuration,
+    /// How many new submissions it is to be given. `reclaim` and `next_due` disregard it.
+    pub opening: Opening,
 }
 
 /// How to claim.
@@ -62,7 +64,8 @@ pub struct Claims {
     pub claims: Vec<Claim>,
     /// Jobs that could not be decoded; they are set aside and take no slot.
     pub damaged: Vec<DamagedRow>,
-    /// Whether there may be more to claim at this moment.
+    /// Whether there may be more to claim at this moment. `false` when it is only the opening of a
+    /// provider that ended the claim: the same call again would grant what that is to keep back.
     pub more: bool,
 }
 
@@ -82,8 +85,8 @@ pub struct Settlement {
 /// The queue.
 #[async_trait]
 pub trait QueueRepo: Send + Sync {
-    /// Claims what may run next under the limits, each job under a new token. When this returns,
-    /// the intent to submit is durable.
+    /// Claims what may run next under the limits and as far as its provider is open, each job under
+    /// a new token. When this returns, the intent to submit is durable.
     async fn claim(&self, options: &ClaimOptions) -> Result<Claims>;
 
     /// Takes over claims whose lease expired, each under a new token; never those of `in_flight`,

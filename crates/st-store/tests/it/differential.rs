@@ -85,8 +85,10 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
             let (provider, patch) = (provider(*other_provider), calls::setting(*value));
             text(store.patch_provider_settings(&provider, patch, &Actor::Operator).await)
         }
-        Step::Claim { holder, max, both } => {
-            text(store.claim(&options(*holder, *max, *both)).await)
+        Step::Claim { holder, max, both, opening } => {
+            let mut options = options(*holder, *max, *both);
+            options.serving[0].opening = calls::opening(*opening);
+            text(store.claim(&options).await)
         }
         Step::Reclaim { holder, max, flying } => {
             let options = options(*holder, *max, true);

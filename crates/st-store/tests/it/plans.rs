@@ -107,7 +107,7 @@ const USES: [(&str, &str); 30] = [
     ("SET not_before = NULL", "SEARCH queue_entries USING INDEX queue_delayed"),
     ("provider) > (?1, ?2", "SEARCH queue_entries USING INDEX queue_claimable ((user_id,team_id"),
     (
-        "AND job_type = ?4 AND provider = ?5 ORDER BY deadline",
+        "AND job_type = ?4 AND provider = ?5 AND job_id NOT IN",
         "SEARCH queue_entries USING INDEX queue_claimable (user_id=? AND team_id=? AND org_id=? \
          AND job_type=? AND provider=?)",
     ),

@@ -4,8 +4,8 @@
 use jiff::SignedDuration;
 use st_store::{
     AccountId, Actor, AtMostOnce, AttemptFailure, ClaimOptions, ClaimOrigin, Due, End, JobId,
-    JobRecord, JobRef, JobStatus, JobType, NewJob, OrgId, Outcome, Phase, Priority, ProviderName,
-    ProviderStatus, Serving, Settled, Stage, TeamId, Verdict,
+    JobRecord, JobRef, JobStatus, JobType, NewJob, Opening, OrgId, Outcome, Phase, Priority,
+    ProviderName, ProviderStatus, Serving, Settled, Stage, TeamId, Verdict,
 };
 use st_testkit::suite::{
     accepted, at, claiming, costs_more_than, decision, failed, id, job, provider_job, settlement,
@@ -349,6 +349,7 @@ async fn each_word_of_a_claim_is_read_back() {
             guarantee,
             provider_time: None,
             may_arrive_for: SignedDuration::from_millis(1),
+            opening: Opening::Open,
         };
         let options = ClaimOptions { serving: vec![serving], ..claiming(1) };
         let claim = bench.store.claim(&options).await.unwrap().claims.remove(0).record;

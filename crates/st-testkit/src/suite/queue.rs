@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use st_store::{
     AccountId, Actor, Caution, Claim, ClaimOptions, ClaimOrigin, Due, JobRecord, JobType, Limit,
-    Limits, LimitsPatch, NewJob, OrgId, PageRequest, Priority, ProviderName, QueueFilter,
-    QueueStatus, Stage, Standing, TeamId, Waiting,
+    Limits, LimitsPatch, NewJob, Opening, OrgId, PageRequest, Priority, ProviderName, QueueFilter,
+    QueueStatus, Serving, Stage, Standing, TeamId, Waiting,
 };
 
 use super::{Harness, at, claiming, failed, holder, id, job, number, numbers, serving};
@@ -162,6 +162,69 @@ pub async fn providers_that_are_not_served_wait(harness: &Harness) {
     let nothing = ClaimOptions { serving: Vec::new(), ..claiming(9) };
     let due = harness.store.next_due(&nothing, &BTreeSet::new()).await.unwrap();
     assert_eq!(due, None, "a lease that it would not reclaim");
+}
+
+/// Up to `max` jobs of the fake provider, as far as this is open.
+fn opened(max: u32, opening: Opening) -> ClaimOptions {
+    ClaimOptions { serving: vec![Serving { opening, ..serving("fake") }], ..claiming(max) }
+}
+
+fn limited(submissions: u32, except: &[u8]) -> Opening {
+    Opening::Limited { submissions, except: except.iter().map(|&number| id(number)).collect() }
+}
+
+pub async fn a_provider_is_given_no_more_than_it_is_open_for(harness: &Harness) {
+    limit(harness, &[(Limit::Global, 20), (Limit::User, 10)]).await;
+    for number in 0..6 {
+        harness.submit(job(number, if number % 2 == 0 { "ann" } else { "bob" })).await;
+    }
+    let other = ProviderName::new("other");
+    harness.submit(NewJob { provider: other, ..job(6, "ann") }).await;
+    harness.go_to(1);
+    let claim = async |options: &ClaimOptions| {
+        let claims = harness.store.claim(options).await.unwrap();
+        (numbers(&claims.claims), claims.more)
+    };
+    assert_eq!(claim(&opened(9, Opening::Closed)).await, (vec![], false));
+    assert_eq!(claim(&opened(9, limited(0, &[]))).await, (vec![], false));
+    assert_eq!(claim(&opened(9, limited(2, &[]))).await, (vec![0, 1], false));
+    assert_eq!(claim(&opened(1, limited(1, &[]))).await, (vec![2], false), "its limit ended it");
+    assert_eq!(claim(&opened(1, limited(2, &[]))).await, (vec![3], true));
+    let mut both = opened(9, limited(1, &[]));
+    both.serving.push(serving("other"));
+    assert_eq!(claim(&both).await, (vec![4, 6], false), "another provider has its own opening");
+    assert_eq!(claim(&opened(1, Opening::Open)).await, (vec![5], false), "nothing is left");
+}
+
+pub async fn an_excepted_job_lets_the_next_one_pass(harness: &Harness) {
+    limit(harness, &[(Limit::Global, 20), (Limit::User, 10)]).await;
+    for number in 0..5 {
+        harness.submit(job(number, "ann")).await;
+    }
+    harness.submit(job(5, "bob")).await;
+    let claim = async |options: ClaimOptions| {
+        let claims = harness.store.claim(&options).await.unwrap();
+        (numbers(&claims.claims), claims.more)
+    };
+    assert_eq!(claim(opened(9, limited(1, &[0, 1, 5]))).await, (vec![2], false));
+    assert_eq!(claim(opened(1, limited(9, &[0, 3, 5, 99]))).await, (vec![1], true));
+    assert_eq!(claim(opened(9, limited(9, &[0, 3, 5]))).await, (vec![4], false));
+    assert_eq!(claim(opened(1, limited(9, &[3, 5]))).await, (vec![0], false), "none is left");
+    assert_eq!(claim(opened(9, Opening::Open)).await, (vec![3, 5], false));
+}
+
+pub async fn a_closed_provider_is_still_reclaimed(harness: &Harness) {
+    harness.claimed(1).await;
+    let closed = opened(9, Opening::Closed);
+    let due = harness.store.next_due(&closed, &BTreeSet::new()).await.unwrap();
+    assert_eq!(due, Some(Duration::from_secs(90)));
+    harness.go_to(100);
+    let reclaimed = harness.store.reclaim(&closed, &BTreeSet::new()).await.unwrap();
+    assert_eq!((numbers(&reclaimed.claims), reclaimed.more), (vec![1], false));
+    harness.go_to(300);
+    let excepted = opened(9, limited(0, &[1]));
+    let reclaimed = harness.store.reclaim(&excepted, &BTreeSet::new()).await.unwrap();
+    assert_eq!(numbers(&reclaimed.claims), [1]);
 }
 
 pub async fn a_claim_carries_what_is_known_of_the_provider(harness: &Harness) {

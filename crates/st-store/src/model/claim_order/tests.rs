@@ -59,6 +59,38 @@ fn without_an_offer_or_without_a_slot_nothing_is_granted() {
 }
 
 #[test]
+fn a_provider_is_granted_what_it_is_open_for() {
+    let provider = ProviderName::new("p");
+    let order = |opening: &Opening| {
+        let limits = Limits { global: 9, per_user: 9, ..Limits::default() };
+        let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()));
+        order.limit(&provider, opening);
+        for entry in 1..=3 {
+            order.offer(head("ann", entry, entry));
+        }
+        let mut elsewhere = head("ann", 4, 4);
+        elsewhere.group.provider = ProviderName::new("q");
+        order.offer(elsewhere);
+        order
+    };
+    let grants = |mut order: ClaimOrder| {
+        std::iter::from_fn(|| order.grant()).map(|head| head.entry.0).collect::<Vec<_>>()
+    };
+    let limited = |submissions| Opening::Limited { submissions, except: [].into() };
+    assert_eq!(grants(order(&Opening::Open)), [1, 2, 3, 4]);
+    assert_eq!(grants(order(&limited(2))), [1, 2, 4]);
+    assert_eq!(grants(order(&Opening::Closed)), [4]);
+
+    let mut order = order(&limited(1));
+    let first = order.grant().unwrap();
+    order.release(&first);
+    assert_eq!(order.grant().map(|head| head.entry.0), Some(2), "what failed is not counted");
+    assert!(order.has_next(), "at the other provider");
+    assert_eq!(order.grant().map(|head| head.entry.0), Some(4));
+    assert!(!order.has_next(), "the limit of the provider keeps the third back");
+}
+
+#[test]
 fn fair_share_counts_a_user_over_all_teams() {
     let limits = Limits { global: 9, per_user: 9, fair_share: true, ..Limits::default() };
     let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()));

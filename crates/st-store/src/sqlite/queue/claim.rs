@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row, params};
 
-use super::lease_duration;
+use super::{id_list, lease_duration};
 use crate::error::{Error, Result};
 use crate::model::{
     Admission, Caution, ClaimOrder, DamagedRow, Grant, Group, Head, JobId, JobRecord, JobType,
@@ -29,6 +29,9 @@ pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
     if order.is_full() {
         return Ok(claims);
     }
+    for serving in &options.serving {
+        order.limit(&serving.provider, &serving.opening);
+    }
     let mut damage = Damage::default();
     offer_heads(tx, options, &mut order, &mut damage)?;
     while claims.claims.len() < options.max as usize
@@ -46,11 +49,12 @@ pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
                 order.release(&head);
             }
         }
-        if let Some(next) = head_of(tx, &head.group, &mut damage)? {
+        if let Some(next) = head_of(tx, &head.group, serving, &mut damage)? {
             order.offer(next);
         }
     }
-    claims.more = options.max > 0 && claims.claims.len() >= options.max as usize;
+    claims.more =
+        options.max > 0 && claims.claims.len() >= options.max as usize && order.has_next();
     claims.damaged = damage.into_rows();
     Ok(claims)
 }
@@ -125,7 +129,15 @@ fn offer_heads(
 ) -> Result<()> {
     let mut behind = GroupKey::default();
     while let Some((key, head)) = first_behind(tx, &behind, damage)? {
-        if serving(options, &head.group.provider).is_some() {
+        let serving = serving(options, &head.group.provider);
+        let head = match serving {
+            None => None,
+            Some(serving) if serving.opening.excepts(head.job) => {
+                head_of(tx, &head.group, Some(serving), damage)?
+            }
+            Some(_) => Some(head),
+        };
+        if let Some(head) = head {
             order.offer(head);
         }
         behind = key;
@@ -195,17 +207,25 @@ fn first_behind(
     })
 }
 
-/// The head of one group.
-fn head_of(tx: &Tx<'_>, group: &Group, damage: &mut Damage) -> Result<Option<Head>> {
+/// The head of one group: its first job that the opening of its provider does not except.
+fn head_of(
+    tx: &Tx<'_>,
+    group: &Group,
+    serving: Option<&Serving>,
+    damage: &mut Damage,
+) -> Result<Option<Head>> {
     let key = GroupKey::of(group);
+    let excepted = id_list(serving.into_iter().flat_map(|serving| serving.opening.excepted()));
     let found = readable_head(tx, damage, || {
         let found = all(
             tx.connection,
             "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, deadline \
              FROM queue_entries WHERE status = 'pending' AND not_before IS NULL \
              AND held IS NULL AND user_id = ?1 AND team_id = ?2 AND org_id = ?3 \
-             AND job_type = ?4 AND provider = ?5 ORDER BY deadline, entry_id LIMIT 1",
-            params![key.user, key.team, key.org, key.job_type, key.provider],
+             AND job_type = ?4 AND provider = ?5 \
+             AND job_id NOT IN (SELECT value FROM json_each(?6)) \
+             ORDER BY deadline, entry_id LIMIT 1",
+            params![key.user, key.team, key.org, key.job_type, key.provider, excepted],
             read_head,
         )?;
         Ok(found.into_iter().next())

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use st_store::{
     AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Idempotency, JobId, JobRecord, JobRef,
-    JobStatus, JobType, LimitsPatch, Marker, NewJob, OrgId, Outcome, Priority, ProviderName,
-    ProviderSettingsPatch, ProviderStatus, QueueFilter, QueueStatus, SettingChange, Settlement,
-    Sighting, StrayOutcome, TeamId,
+    JobStatus, JobType, LimitsPatch, Marker, NewJob, Opening, OrgId, Outcome, Priority,
+    ProviderName, ProviderSettingsPatch, ProviderStatus, QueueFilter, QueueStatus, SettingChange,
+    Settlement, Sighting, StrayOutcome, TeamId,
 };
 use st_testkit::suite::{
     Shared, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -30,6 +30,16 @@ pub(crate) fn options(holder_number: u8, max: u8, both: bool) -> ClaimOptions {
     });
     let serving = serving.collect();
     ClaimOptions { holder: holder(holder_number), serving, ..claiming(u32::from(max)) }
+}
+
+pub(crate) fn opening(opening: Option<(u8, u16)>) -> Opening {
+    match opening {
+        None => Opening::Open,
+        Some((0, _)) => Opening::Closed,
+        Some((submissions, except)) => {
+            Opening::Limited { submissions: u32::from(submissions), except: in_flight(except) }
+        }
+    }
 }
 
 /// The jobs whose bit is set.

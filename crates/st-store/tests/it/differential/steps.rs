@@ -92,6 +92,9 @@ pub(crate) enum Step {
         holder: u8,
         max: u8,
         both: bool,
+        /// For how many submissions the first provider is open, and which jobs that excepts, by
+        /// their bits; `None` without a limit.
+        opening: Option<(u8, u16)>,
     },
     Reclaim {
         holder: u8,
@@ -204,8 +207,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => limits(),
         1 => (flag(), prop::option::of(0..3_u8))
             .prop_map(|(other_provider, value)| Step::Setting { other_provider, value }),
-        6 => (0..2_u8, 1..6_u8, prop::bool::weighted(0.7))
-            .prop_map(|(holder, max, both)| Step::Claim { holder, max, both }),
+        6 => claim(),
         2 => (0..2_u8, 1..4_u8, any::<u16>())
             .prop_map(|(holder, max, flying)| Step::Reclaim { holder, max, flying }),
         1 => (0..2_u8, any::<u16>()).prop_map(|(holder, flying)| Step::Renew { holder, flying }),
@@ -223,6 +225,12 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (1..6_u8, flag()).prop_map(|(approval, approve)| Step::Decide { approval, approve }),
         1 => (1..3_u8).prop_map(Step::Expire),
     ]
+}
+
+fn claim() -> impl Strategy<Value = Step> {
+    let opening = prop::option::weighted(0.4, (0..4_u8, any::<u16>()));
+    (0..2_u8, 1..6_u8, prop::bool::weighted(0.7), opening)
+        .prop_map(|(holder, max, both, opening)| Step::Claim { holder, max, both, opening })
 }
 
 fn limits() -> impl Strategy<Value = Step> {

@@ -19,7 +19,7 @@ fn reclaim(holder: u8) -> Step {
 async fn claimed() -> World {
     let mut world = World::begin().await;
     world.step(submit()).await;
-    world.step(Step::Claim { holder: 0, max: 1, both: false }).await;
+    world.step(Step::Claim { holder: 0, max: 1, both: false, opening: None }).await;
     world
 }
 
@@ -71,7 +71,7 @@ async fn a_claim_is_taken_over_as_it_is_when_the_same_life_goes_on() {
 
 #[tokio::test]
 async fn dates_are_cut_for_every_setting_of_the_clock_also_within_one_millisecond() {
-    let nothing = Step::Claim { holder: 0, max: 1, both: false };
+    let nothing = Step::Claim { holder: 0, max: 1, both: false, opening: None };
     for restarts in [false, true] {
         let mut world = World::begin().await;
         let elsewhere = Submit { other_provider: true, max_attempts: 3, ..Submit::default() };

@@ -3,6 +3,7 @@
 //! Pure: no IO, no clock, no randomness. Every rule is here, once, so that every backend decides
 //! the same: transitions, admission, claim order, idempotency, approval rules, blame, reclaiming.
 
+mod account;
 mod actor;
 mod approval;
 pub(crate) mod blame;
@@ -30,6 +31,7 @@ mod submission;
 pub(crate) mod text;
 mod transition;
 
+pub use account::{AccountId, InvalidAccount};
 pub use actor::{Actor, ActorKind};
 pub use approval::{
     APPROVAL_TTL, Approval, ApprovalOutcome, ApprovalRequest, Decision, Review, SettledApproval,
@@ -43,8 +45,8 @@ pub use claim_order::{ClaimOrder, Group, Head};
 pub use event::{Change, Event, NewEvent};
 pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{
-    AccountId, ApprovalId, AttemptToken, Epoch, EventId, Holder, InvalidMarker, JobId, Marker,
-    OrgId, ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId, UserId,
+    ApprovalId, AttemptToken, Epoch, EventId, Holder, InvalidMarker, JobId, Marker, OrgId,
+    ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId, UserId,
 };
 pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
 pub use job::{Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, ProviderStatus};

@@ -103,7 +103,7 @@ pub fn holder(number: u8) -> Holder {
 pub fn serving(provider: &str) -> Serving {
     Serving {
         provider: ProviderName::new(provider),
-        account: Some(AccountId::new("account")),
+        account: Some(AccountId::new("account", None, None)),
         guarantee: AtMostOnce::ListedMarker,
         provider_time: Some(at(5)),
         may_arrive_for: SignedDuration::from_secs(120),
@@ -297,7 +297,8 @@ macro_rules! conformance {
             a_job_waits_for_its_date_and_then_runs, providers_that_are_not_served_wait,
             a_provider_is_given_no_more_than_it_is_open_for, an_excepted_job_lets_the_next_one_pass,
             a_closed_provider_is_still_reclaimed,
-            a_claim_carries_what_is_known_of_the_provider, a_reclaim_issues_a_fresh_token,
+            a_claim_carries_what_is_known_of_the_provider,
+            an_account_is_kept_as_far_as_it_is_known, a_reclaim_issues_a_fresh_token,
             jobs_in_flight_are_not_reclaimed, leases_are_renewed_for_their_own_holder,
             leases_of_dead_holders_end, what_is_reclaimed_often_is_handled_with_care,
             positions_and_numbers_are_right);

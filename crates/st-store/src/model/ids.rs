@@ -232,10 +232,6 @@ text_id! {
     ProviderName,
     /// The provider's identifier for a job; unique only together with the provider's name.
     ProviderJobId,
-    /// The account at a provider under which a job was submitted: base URL and account name, or
-    /// for jobs on this machine the machine's identifier. What another account's list does not
-    /// show proves nothing.
-    AccountId,
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use super::queue::{record_sighting, remove_stray};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::{
-    AccountId, Actor, MAX_RECHECK, Marker, OrgId, Owner, ProviderJobId, ProviderName, Recheck,
-    Sighting, SightingOutcome, Stray, StrayOutcome, TeamId, UserId, after,
+    Actor, MAX_RECHECK, Marker, OrgId, Owner, ProviderJobId, ProviderName, Recheck, Sighting,
+    SightingOutcome, Stray, StrayOutcome, TeamId, UserId, after,
 };
 use crate::repo::{RecheckOutcome, StrayRepo, UnsettledCounts};
 
@@ -137,7 +137,7 @@ fn stray(row: &Row<'_>) -> Result<Stray> {
     let mut columns = Columns::new(row, "strays");
     let provider_job_id = columns.text("provider_job_id", ProviderJobId::new)?;
     let provider = columns.text("provider", ProviderName::new)?;
-    let account = columns.text_or_null("account", AccountId::new)?;
+    let account = columns.word_or_null("account")?;
     let marker = Marker { job: columns.word("job_id")?, attempt: columns.number("attempt")? };
     let user = columns.text_or_null("user_id", UserId::new)?;
     let team = columns.text_or_null("team_id", TeamId::new)?;
@@ -160,7 +160,7 @@ fn recheck(row: &Row<'_>) -> Result<Recheck> {
     Ok(Recheck {
         marker: Marker { job: columns.word("job_id")?, attempt: columns.number("attempt")? },
         provider: columns.text("provider", ProviderName::new)?,
-        account: columns.text_or_null("account", AccountId::new)?,
+        account: columns.word_or_null("account")?,
         claimed_at: columns.time("claimed_at")?,
         provider_time: columns.time_or_null("provider_time")?,
         ended_at: columns.time("ended_at")?,

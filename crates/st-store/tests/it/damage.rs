@@ -60,6 +60,8 @@ fn bad_columns(number: u8) -> Vec<(&'static str, String)> {
         ("jobs", "started_at", "-9223372036854775808"),
         ("jobs", "metadata", "'{'"),
         ("jobs", "cost_usd", "-1.0"),
+        ("jobs", "provider_account", "'https://host {'"),
+        ("queue_entries", "claim_account", "'https://host {}'"),
         ("queue_entries", "priority", "51"),
         ("queue_entries", "priority_override", "-1"),
         ("queue_entries", "queued_at", "9223372036854775807"),

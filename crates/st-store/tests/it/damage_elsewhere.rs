@@ -155,7 +155,7 @@ async fn setting_calls(bench: &Bench, failures: &mut Failures) {
 }
 
 /// What is damaged, which calls it stops, and what the first of them says.
-const CASES: [(&str, &[&str], &str); 21] = [
+const CASES: [(&str, &[&str], &str); 23] = [
     (
         "UPDATE approval_rules SET condition = 'luck' WHERE rule_id = 2",
         &["submit", "submit with another key"],
@@ -176,6 +176,8 @@ const CASES: [(&str, &[&str], &str); 21] = [
     ("UPDATE provider_settings SET value = CAST(x'ff' AS TEXT)", &[], ""),
     ("UPDATE provider_settings SET name = 'colour'", &[], ""),
     ("UPDATE strays SET job_id = 'x' WHERE provider_job_id = 'p-50'", &[], ""),
+    ("UPDATE strays SET account = 'u {}' WHERE provider_job_id = 'p-50'", &[], ""),
+    ("UPDATE rechecks SET account = 'u {}'", &[], ""),
     ("UPDATE strays SET job_type = 'x' WHERE provider_job_id = 'p-50'", &[], ""),
     ("UPDATE strays SET attempt = -1 WHERE provider_job_id = 'p-50'", &[], ""),
     ("UPDATE strays SET user_id = CAST(x'ff' AS TEXT) WHERE provider_job_id = 'p-50'", &[], ""),

@@ -396,6 +396,6 @@ async fn each_kind_of_actor_of_a_cancellation_is_read_back() {
     }
     assert_eq!(
         bench.found(1).await.stage().remote().unwrap().account,
-        Some(AccountId::new("account"))
+        Some(AccountId::new("account", None, None))
     );
 }

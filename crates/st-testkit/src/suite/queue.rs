@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_store::{
-    AccountId, Actor, Caution, Claim, ClaimOptions, ClaimOrigin, Due, JobRecord, JobType, Limit,
-    Limits, LimitsPatch, NewJob, Opening, OrgId, PageRequest, Priority, ProviderName, QueueFilter,
-    QueueStatus, Serving, Stage, Standing, TeamId, Waiting,
+    AccountId, Actor, Caution, Claim, ClaimOptions, ClaimOrigin, Due, JobRecord, JobStatus,
+    JobType, Limit, Limits, LimitsPatch, NewJob, Opening, OrgId, Outcome, PageRequest, Priority,
+    ProviderName, QueueFilter, QueueStatus, Serving, Stage, Standing, TeamId, Waiting,
 };
 
-use super::{Harness, at, claiming, failed, holder, id, job, number, numbers, serving};
+use super::{
+    Harness, accepted, at, claiming, failed, holder, id, job, number, numbers, serving, status,
+};
 
 fn patch(values: &[(Limit, u32)]) -> LimitsPatch {
     let mut patch = LimitsPatch::default();
@@ -237,7 +239,7 @@ pub async fn a_claim_carries_what_is_known_of_the_provider(harness: &Harness) {
     assert_eq!(claimed.origin, ClaimOrigin::New);
     let attempt = &claimed.attempt;
     assert_eq!((attempt.number, attempt.token, attempt.claimed_at), (1, record.token(), at(10)));
-    assert_eq!(attempt.account, Some(AccountId::new("account")));
+    assert_eq!(attempt.account, Some(AccountId::new("account", None, None)));
     assert_eq!(attempt.provider_time, Some(at(5)));
     assert_eq!(attempt.may_arrive_for, SignedDuration::from_secs(120));
     assert_eq!(record.entry().started_at, Some(at(10)));
@@ -247,6 +249,33 @@ pub async fn a_claim_carries_what_is_known_of_the_provider(harness: &Harness) {
     let long = ClaimOptions { lease: Duration::from_secs(999_999), ..claiming(9) };
     let claim = harness.store.claim(&long).await.unwrap().claims.remove(0);
     assert_eq!(claim.usable_for, Duration::from_mins(30), "the longest lease there is");
+}
+
+pub async fn an_account_is_kept_as_far_as_it_is_known(harness: &Harness) {
+    let url = "https://api.example.com/v1";
+    let accounts = [
+        None,
+        Some(AccountId::new(url, None, None)),
+        Some(AccountId::new(url, Some("ann {\"name\": 'x'} \0 é"), None)),
+        Some(AccountId::new(url, None, Some("ab12"))),
+        Some(AccountId::new(url, Some("ann"), Some("ab12"))),
+    ];
+    for (number, account) in (1..).zip(&accounts) {
+        harness.submit(job(number, &format!("user-{number}"))).await;
+        let serving = Serving { account: account.clone(), ..serving("fake") };
+        let options = ClaimOptions { serving: vec![serving], ..claiming(1) };
+        let claimed = harness.store.claim(&options).await.unwrap().claims.remove(0).record;
+        let found = harness.found(number).await;
+        assert_eq!(found, claimed);
+        assert_eq!(found.stage().claimed().unwrap().attempt.account, *account);
+        harness.settle(&claimed, accepted(number)).await.unwrap();
+        let there = harness.found(number).await;
+        assert_eq!(there.stage().remote().unwrap().account, *account);
+        harness
+            .settle(&claimed, Outcome::Reported(status(number, JobStatus::Completed)))
+            .await
+            .unwrap();
+    }
 }
 
 pub async fn a_reclaim_issues_a_fresh_token(harness: &Harness) {

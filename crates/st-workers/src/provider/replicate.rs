@@ -214,7 +214,7 @@ impl Provider for Replicate {
     }
 
     fn account(&self) -> Option<AccountId> {
-        Some(AccountId::new(self.base.clone()))
+        Some(AccountId::new(&self.base, None, None))
     }
 
     fn time(&self) -> Option<Timestamp> {

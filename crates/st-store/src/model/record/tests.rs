@@ -84,7 +84,7 @@ fn lease(until: i64) -> Lease {
 fn grant() -> Grant {
     Grant {
         lease: lease(90),
-        account: Some(AccountId::new("acc")),
+        account: Some(AccountId::new("acc", None, None)),
         provider_time: Some(at(7)),
         guarantee: AtMostOnce::ListedMarker,
         may_arrive_for: SignedDuration::from_secs(120),

@@ -15,7 +15,7 @@ fn attempt() -> Attempt {
         token: AttemptToken::NONE.next(Epoch::FIRST),
         claimed_at: at(-90),
         provider_time: Some(at(-80)),
-        account: Some(AccountId::new("acc")),
+        account: Some(AccountId::new("acc", None, None)),
         guarantee: AtMostOnce::ListedMarker,
         may_arrive_for: SignedDuration::from_secs(120),
     }
@@ -54,7 +54,7 @@ fn every_check_remembers_the_attempt_that_it_is_for() {
         assert_eq!(recheck.marker, Marker { job: job(), attempt: 3 });
         assert_eq!((recheck.ended_at, recheck.claimed_at), (at(7), at(-90)));
         assert_eq!(recheck.provider_time, Some(at(-80)));
-        assert_eq!(recheck.account, Some(AccountId::new("acc")));
+        assert_eq!(recheck.account, Some(AccountId::new("acc", None, None)));
         assert_eq!(recheck.provider, ProviderName::new("fake"));
     }
 }

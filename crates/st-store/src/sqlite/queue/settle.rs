@@ -212,7 +212,7 @@ fn recheck_later(tx: &Tx<'_>, record: &JobRecord, attempt: &Attempt) -> Result<(
             recheck.marker.job.to_string(),
             recheck.marker.attempt,
             recheck.provider.as_str(),
-            recheck.account.as_ref().map(AccountId::as_str),
+            recheck.account.as_ref().map(AccountId::to_string),
             recheck.claimed_at.as_millisecond(),
             millis(recheck.provider_time),
             recheck.ended_at.as_millisecond(),
@@ -285,7 +285,7 @@ fn insert_stray(
         params![
             sighting.provider.as_str(),
             sighting.status.provider_job_id.as_str(),
-            sighting.account.as_ref().map(AccountId::as_str),
+            sighting.account.as_ref().map(AccountId::to_string),
             sighting.marker.job.to_string(),
             sighting.marker.attempt,
             owner.map(|owner| UserId::as_str(&owner.user)),

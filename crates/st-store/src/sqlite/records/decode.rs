@@ -59,7 +59,7 @@ fn job(columns: &mut Columns<'_>) -> Result<(Job, JobStatus, Option<RemoteId>)> 
     let error_message = columns.plain("error_message")?;
     let output_url = columns.plain("output_url")?;
     let remote_id = columns.text_or_null("provider_job_id", ProviderJobId::new)?;
-    let account = columns.text_or_null("provider_account", AccountId::new)?;
+    let account = columns.word_or_null("provider_account")?;
     let metadata = columns.json("metadata")?;
     let remote = remote_id.map(|id| RemoteId { id, account });
     let job = Job {
@@ -159,7 +159,7 @@ fn due(columns: &mut Columns<'_>) -> Result<Due> {
 fn claim(columns: &mut Columns<'_>) -> Result<Option<FlatClaim>> {
     let claimed_at = columns.time_or_null("claimed_at")?;
     let provider_time = columns.time_or_null("claim_provider_time")?;
-    let account = columns.text_or_null("claim_account", AccountId::new)?;
+    let account = columns.word_or_null("claim_account")?;
     let guarantee = columns.word_or_null("claim_guarantee")?;
     let may_arrive_ms: Option<i64> = columns.plain("claim_may_arrive_ms")?;
     let origin = columns.word_or_null("claim_origin")?;

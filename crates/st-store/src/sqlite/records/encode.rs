@@ -161,7 +161,7 @@ fn save_job(connection: &Connection, job: &Job, record: &JobRecord, id: &str) ->
             job.error_message,
             job.output_url,
             remote.map(|remote| ProviderJobId::as_str(&remote.id)),
-            remote.and_then(|remote| remote.account.as_ref()).map(AccountId::as_str),
+            remote.and_then(|remote| remote.account.as_ref()).map(AccountId::to_string),
         ],
     )
 }
@@ -216,7 +216,7 @@ fn save_claim(connection: &Connection, claimed: Option<&Claimed>, id: &str) -> R
             id,
             attempt.map(|attempt| attempt.claimed_at.as_millisecond()),
             millis(attempt.and_then(|attempt| attempt.provider_time)),
-            attempt.and_then(|attempt| attempt.account.as_ref()).map(AccountId::as_str),
+            attempt.and_then(|attempt| attempt.account.as_ref()).map(AccountId::to_string),
             attempt.map(|attempt| attempt.guarantee.as_str()),
             attempt.map(|attempt| duration_millis(attempt.may_arrive_for)),
             claimed.map(|claimed| claimed.origin.as_str()),

@@ -41,7 +41,7 @@ fn a_claim_and_a_reclaim_issue_rising_tokens_for_one_attempt() {
     let attempt = claim_of(&record).attempt.clone();
     assert_eq!((attempt.number, attempt.token, attempt.claimed_at), (1, first, at(5)));
     assert_eq!(attempt.provider_time, Some(at(7)));
-    assert_eq!(attempt.account, Some(AccountId::new("acc")));
+    assert_eq!(attempt.account, Some(AccountId::new("acc", None, None)));
     let taken = Lease { holder: holder(2), until: at(185) };
     checked(&mut record, (&Actor::Scheduler, 95), |it| it.reclaim(taken, Epoch::FIRST)).unwrap();
     assert_eq!(record.token(), first.next(Epoch::FIRST));

@@ -22,7 +22,11 @@ fn a_submission_arrives_in_whatever_status_the_provider_reports() {
         assert_eq!(record.stage().claimed(), None);
         assert_eq!(record.provider_job_id(), Some(&provider_job("p-1")));
         let account = record.stage().remote().and_then(|remote| remote.account.clone());
-        assert_eq!(account, Some(AccountId::new("acc")), "the account that submitted it");
+        assert_eq!(
+            account,
+            Some(AccountId::new("acc", None, None)),
+            "the account that submitted it"
+        );
         let over = record.status().is_terminal();
         assert_eq!(
             (record.job().completed_at.is_some(), record.ended_at().is_some()),

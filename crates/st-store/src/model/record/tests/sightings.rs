@@ -47,13 +47,14 @@ fn an_adopted_job_is_as_the_provider_reports_it() {
     let mut record = claimed();
     record.cancel(&user("bob"), at(5)).unwrap();
     let mut seen = sighting("p-7", 1, JobStatus::Running);
-    seen.account = Some(AccountId::new("seen in"));
+    seen.account = Some(AccountId::new("seen-in", None, None));
     assert_eq!(sight(&mut record, &seen), SightingOutcome::Adopted);
     assert_eq!(
         (record.status(), record.queue_status()),
         (JobStatus::Running, QueueStatus::Running)
     );
-    let remote = RemoteId { id: provider_job("p-7"), account: Some(AccountId::new("seen in")) };
+    let remote =
+        RemoteId { id: provider_job("p-7"), account: Some(AccountId::new("seen-in", None, None)) };
     assert_eq!(record.stage().remote(), Some(&remote));
     assert!(record.cancel_requested(), "a request outlives the adoption");
     let mut record = claimed();

@@ -315,7 +315,8 @@ macro_rules! conformance {
             strays_take_a_slot_until_they_end, strays_are_listed_when_they_are_due,
             sightings_are_settled_by_what_is_known_of_the_job,
             an_adopted_sighting_counts_as_an_acceptance, a_stray_that_is_adopted_is_none,
-            rechecks_follow_their_schedule, only_what_may_still_arrive_is_rechecked);
+            rechecks_follow_their_schedule, only_what_may_still_arrive_is_rechecked,
+            what_was_found_is_searched_for_again, what_was_found_is_refused_like_a_submission);
         $crate::conformance!(@topic $store, approvals:
             a_rule_blocks_what_it_matches, the_first_matching_rule_decides,
             approval_admits_the_job_and_rejection_ends_it, a_request_is_not_decided_after_its_deadline,

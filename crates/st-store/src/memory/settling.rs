@@ -6,8 +6,8 @@ use super::State;
 use crate::error::Result;
 use crate::model::blame::near;
 use crate::model::{
-    Actor, AtMostOnce, AttemptFailure, JobId, JobRecord, Marker, Outcome, ProviderJobId,
-    ProviderName, Recheck, Settled, Settling, Sighting, Stage, TransitionError,
+    Actor, JobId, JobRecord, Marker, Outcome, ProviderJobId, ProviderName, Recheck, Settled,
+    Settling, Sighting, TransitionError,
 };
 use crate::repo::Settlement;
 
@@ -33,7 +33,9 @@ impl State {
         let mut record = before.clone();
         let settled = match (record.settle(*token, outcome, settling), outcome) {
             (Ok(settled), _) => settled,
-            (Err(refusal), Outcome::Submitted(status)) if refusal.leaves_provider_job() => {
+            (Err(refusal), Outcome::Submitted(status) | Outcome::Found(status))
+                if refusal.leaves_provider_job() =>
+            {
                 // The claim is lost, but the provider has the job: that must not be forgotten.
                 let marker = Marker { job: *job, attempt: *attempt };
                 let sighting = Sighting { marker, provider, account: None, status: status.clone() };
@@ -58,12 +60,19 @@ impl State {
         now: Timestamp,
     ) {
         match outcome {
-            Outcome::Submitted(_) => self.accepted(record, now),
-            Outcome::NotArrived(failure) => self.watch_for_late_arrival(before, failure, now),
+            Outcome::Submitted(_) | Outcome::Found(_) => self.accepted(record, now),
             Outcome::Held(id) => {
                 self.strays.remove(&(record.job().provider.clone(), id.clone()));
             }
-            Outcome::Unresolved { .. } | Outcome::Reported(_) => {}
+            Outcome::NotArrived(_) | Outcome::Unresolved { .. } | Outcome::Reported(_) => {}
+        }
+        self.schedule(before.recheck_after(outcome, now));
+    }
+
+    /// Searches for further arrivals of an attempt later, because a list can be late.
+    pub(super) fn schedule(&mut self, recheck: Option<Recheck>) {
+        if let Some(recheck) = recheck {
+            self.rechecks.insert(recheck.marker, recheck);
         }
     }
 
@@ -102,29 +111,12 @@ impl State {
             self.save(suspect);
         }
     }
-
-    /// An attempt was released as not arrived. Where only the provider's list says so, its marker
-    /// is searched for again later, because a list can be late.
-    fn watch_for_late_arrival(
-        &mut self,
-        before: &JobRecord,
-        failure: &AttemptFailure,
-        now: Timestamp,
-    ) {
-        if let Stage::Claimed(claimed) = before.stage()
-            && claimed.attempt.guarantee == AtMostOnce::ListedMarker
-            && before.may_arrive_late(failure)
-        {
-            let recheck = Recheck::of(&claimed.attempt, before.id(), &before.job().provider, now);
-            self.rechecks.insert(recheck.marker, recheck);
-        }
-    }
 }
 
 /// The provider's identifier that an outcome gives the job.
 fn remote_id(outcome: &Outcome) -> Option<&ProviderJobId> {
     match outcome {
-        Outcome::Submitted(status) => Some(&status.provider_job_id),
+        Outcome::Submitted(status) | Outcome::Found(status) => Some(&status.provider_job_id),
         Outcome::Held(id) => Some(id),
         Outcome::NotArrived(_) | Outcome::Unresolved { .. } | Outcome::Reported(_) => None,
     }

@@ -33,11 +33,13 @@ impl State {
             return Ok(SightingOutcome::Stray);
         };
         let settling = Settling { actor, now, epoch: self.epoch, suspect: false };
+        let recheck = record.recheck(now);
         let outcome = record.sight(sighting, settling);
         match outcome {
             SightingOutcome::Adopted => {
                 let record = self.save(record);
                 self.accepted(&record, now);
+                self.schedule(recheck);
             }
             SightingOutcome::Stray => self.add_stray(sighting, Some(&record), now),
             SightingOutcome::AlreadyAdopted | SightingOutcome::Over | SightingOutcome::Expected => {

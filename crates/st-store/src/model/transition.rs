@@ -119,6 +119,9 @@ pub enum AttemptFailure {
 pub enum Outcome {
     /// The provider has the job.
     Submitted(ProviderStatus),
+    /// The provider has the job, which a search found after the answer to the submission was lost.
+    /// Another copy of the attempt may still arrive, so its marker is searched for again later.
+    Found(ProviderStatus),
     /// The provider holds the submission, to be released once this is stored.
     Held(ProviderJobId),
     /// Nothing of the attempt is or will be at the provider.

@@ -4,11 +4,12 @@ use jiff::SignedDuration;
 use st_store::{
     Actor, AtMostOnce, AttemptFailure, ClaimOptions, JobStatus, Limit, LimitsPatch, Marker, NewJob,
     OrgId, Outcome, ProviderName, ProviderStatus, RECHECKS, RecheckOutcome, Serving, Settled,
-    Sighting, SightingOutcome, StrayOutcome, TeamId,
+    Sighting, SightingOutcome, StrayOutcome, TeamId, TransitionError,
 };
 
 use super::{
-    Harness, accepted, at, claiming, failed, fake, id, job, numbers, provider_job, serving, status,
+    Harness, accepted, at, claiming, failed, fake, id, job, numbers, provider_job, refusal,
+    serving, status,
 };
 
 /// A sighting of a provider job that carries the marker of this attempt of a job.
@@ -237,4 +238,51 @@ pub async fn only_what_may_still_arrive_is_rechecked(harness: &Harness) {
     assert_eq!(rechecks(harness).await, expected);
     assert_eq!(harness.store.due_rechecks(&provider, 9).await.unwrap(), []);
     assert_eq!(harness.store.due_rechecks(&fake(), 2).await.unwrap().len(), 2);
+}
+
+/// What a search found for the job with this number.
+fn found(number: u8) -> Outcome {
+    Outcome::Found(status(number, JobStatus::Queued))
+}
+
+pub async fn what_was_found_is_searched_for_again(harness: &Harness) {
+    let claimed = harness.claimed(1).await;
+    sight(harness, sighting(1, 9, status(1, JobStatus::Queued))).await;
+    let (settled, record) = harness.settle(&claimed, found(1)).await.unwrap();
+    assert_eq!((settled, record.status()), (Settled::Changed, JobStatus::Queued));
+    assert_eq!(due(harness).await, [""; 0], "it is no stray any more");
+    harness.claimed(2).await;
+    let seen = sight(harness, sighting(2, 1, status(2, JobStatus::Queued))).await;
+    assert_eq!(seen, SightingOutcome::Adopted);
+    harness.at_provider(3).await;
+    let by_key = Serving { guarantee: AtMostOnce::IdempotencyKey, ..serving("fake") };
+    harness.submit(job(4, "zoe")).await;
+    let options = ClaimOptions { serving: vec![by_key], ..claiming(9) };
+    let record = harness.store.claim(&options).await.unwrap().claims.remove(0).record;
+    harness.settle(&record, found(4)).await.unwrap();
+    harness.go_to(59);
+    assert_eq!(rechecks(harness).await, []);
+    harness.go_to(60);
+    let expected = [1, 2].map(|number| Marker { job: id(number), attempt: 1 });
+    assert_eq!(rechecks(harness).await, expected);
+    let (settled, _) = harness.settle(&claimed, found(1)).await.unwrap();
+    assert_eq!(settled, Settled::Unchanged, "settling it again schedules nothing");
+    let again = harness.store.due_rechecks(&fake(), 9).await.unwrap();
+    assert_eq!(again[0].ended_at, at(0));
+}
+
+pub async fn what_was_found_is_refused_like_a_submission(harness: &Harness) {
+    let first = harness.claimed(1).await;
+    harness.settle(&first, failed(0)).await.unwrap();
+    let second = harness.claim().await.remove(0).record;
+    let (settled, _) = harness.settle(&first, found(7)).await.unwrap();
+    assert_eq!(settled, Settled::Sighted(SightingOutcome::Stray), "of an attempt before");
+    harness.settle(&second, found(1)).await.unwrap();
+    let (settled, record) = harness.settle(&second, found(8)).await.unwrap();
+    assert_eq!(settled, Settled::Sighted(SightingOutcome::Stray), "the job has another one");
+    assert_eq!(record.provider_job_id(), Some(&provider_job(1)));
+    assert_eq!(due(harness).await, ["p-7", "p-8"]);
+    let other = harness.claimed(2).await;
+    let taken = TransitionError::BelongsToOtherJob(provider_job(1));
+    assert_eq!(refusal(harness.settle(&other, found(1)).await), taken);
 }

@@ -6,9 +6,9 @@ use super::{JobRecord, Step};
 use crate::model::job::after;
 use crate::model::text::without_nul;
 use crate::model::{
-    Actor, AtProvider, AttemptFailure, AttemptToken, Cancellation, ClaimOrigin, Due, End, Epoch,
-    Held, JobStatus, Outcome, Phase, ProviderJobId, ProviderStatus, QueueStatus, RemoteId, Settled,
-    Sighting, SightingOutcome, Stage, TransitionError, Waiting,
+    Actor, AtMostOnce, AtProvider, AttemptFailure, AttemptToken, Cancellation, ClaimOrigin, Due,
+    End, Epoch, Held, JobStatus, Outcome, Phase, ProviderJobId, ProviderStatus, QueueStatus,
+    Recheck, RemoteId, Settled, Sighting, SightingOutcome, Stage, TransitionError, Waiting,
 };
 
 /// The context in which an outcome is settled.
@@ -34,7 +34,9 @@ impl JobRecord {
     ) -> Result<Settled, TransitionError> {
         self.require_token(token)?;
         match outcome {
-            Outcome::Submitted(status) => self.mark_submitted(status, settling),
+            Outcome::Submitted(status) | Outcome::Found(status) => {
+                self.mark_submitted(status, settling)
+            }
             Outcome::Held(id) => self.mark_held(id),
             Outcome::NotArrived(failure) => self.release(failure, settling),
             Outcome::Unresolved { error, panicked } => self.keep_unresolved(error, *panicked),
@@ -256,9 +258,36 @@ impl JobRecord {
         true
     }
 
+    /// The search for late arrivals that this outcome of the current claim makes necessary. To be
+    /// asked before the outcome is settled.
+    pub fn recheck_after(&self, outcome: &Outcome, now: Timestamp) -> Option<Recheck> {
+        let is_necessary = match (outcome, &self.stage) {
+            // What the provider held and never released never ran, so only a claim may arrive.
+            (Outcome::NotArrived(failure), Stage::Claimed(_)) => self.may_arrive_late(failure),
+            (Outcome::Found(_), _) => true,
+            (
+                Outcome::Submitted(_)
+                | Outcome::Held(_)
+                | Outcome::NotArrived(_)
+                | Outcome::Unresolved { .. }
+                | Outcome::Reported(_),
+                _,
+            ) => false,
+        };
+        if is_necessary { self.recheck(now) } else { None }
+    }
+
+    /// The search for further arrivals of the attempt that is claimed; `None` where nothing is
+    /// claimed, or where the provider rules a second arrival out.
+    pub fn recheck(&self, now: Timestamp) -> Option<Recheck> {
+        let attempt = &self.stage.claimed()?.attempt;
+        (attempt.guarantee == AtMostOnce::ListedMarker)
+            .then(|| Recheck::of(attempt, self.id(), &self.job.provider, now))
+    }
+
     /// Whether an attempt that ended like this may still arrive. One that was claimed before the
     /// database was restored or copied may have been sent by the process that used the other copy.
-    pub fn may_arrive_late(&self, failure: &AttemptFailure) -> bool {
+    fn may_arrive_late(&self, failure: &AttemptFailure) -> bool {
         match failure {
             AttemptFailure::NotSent { .. } => false,
             AttemptFailure::Absent { .. } => self.entry.reclaims > 0,
@@ -269,7 +298,8 @@ impl JobRecord {
     }
 
     /// Decides what a provider job is that carries this job's marker. It is adopted only while the
-    /// very attempt that it belongs to is being reconciled.
+    /// very attempt that it belongs to is being reconciled. What [`recheck`](Self::recheck) said
+    /// before is to be scheduled when it is adopted: another copy may still arrive.
     pub fn sight(&mut self, sighting: &Sighting, settling: Settling<'_>) -> SightingOutcome {
         let same = |remote: &RemoteId| {
             remote.id == sighting.status.provider_job_id && sighting.provider == self.job.provider

@@ -5,9 +5,9 @@ use rusqlite::{Connection, params};
 use crate::error::{Error, Result};
 use crate::model::blame::{WINDOW, near};
 use crate::model::{
-    Acceptances, AccountId, Actor, AtMostOnce, Attempt, JobId, JobRecord, JobType, Marker, OrgId,
-    Outcome, Owner, ProviderJobId, ProviderName, Recheck, Settled, Settling, Sighting,
-    SightingOutcome, Stage, TeamId, TransitionError, UserId, after,
+    Acceptances, AccountId, Actor, JobId, JobRecord, JobType, Marker, OrgId, Outcome, Owner,
+    ProviderJobId, ProviderName, Recheck, Settled, Settling, Sighting, SightingOutcome, Stage,
+    TeamId, TransitionError, UserId, after,
 };
 use crate::repo::Settlement;
 use crate::sqlite::query::{Columns, change, change_one, millis, readable, value};
@@ -48,16 +48,12 @@ fn settle_one(tx: &Tx<'_>, actor: &Actor, settlement: &Settlement) -> Result<(Se
     if *token == record.token() && before.claimed().is_some() {
         refuse_taken(tx.connection, &record, outcome)?;
     }
-    let may_arrive_late = match outcome {
-        Outcome::NotArrived(failure) => record.may_arrive_late(failure),
-        Outcome::Submitted(_)
-        | Outcome::Held(_)
-        | Outcome::Unresolved { .. }
-        | Outcome::Reported(_) => false,
-    };
+    let recheck = record.recheck_after(outcome, tx.now);
     let settled = match (record.settle(*token, outcome, settling), outcome) {
         (Ok(settled), _) => settled,
-        (Err(refusal), Outcome::Submitted(status)) if refusal.leaves_provider_job() => {
+        (Err(refusal), Outcome::Submitted(status) | Outcome::Found(status))
+            if refusal.leaves_provider_job() =>
+        {
             let id = &status.provider_job_id;
             refuse_of_other_job(tx.connection, &provider, id, *job)?;
             let marker = Marker { job: *job, attempt: *attempt };
@@ -73,23 +69,20 @@ fn settle_one(tx: &Tx<'_>, actor: &Actor, settlement: &Settlement) -> Result<(Se
     }
     save(tx.connection, &mut record)?;
     match (outcome, &before) {
-        (Outcome::Submitted(_), Stage::Claimed(_) | Stage::Held(_)) => {
+        (Outcome::Submitted(_) | Outcome::Found(_), Stage::Claimed(_) | Stage::Held(_)) => {
             accepted(tx, &record, acceptances)?;
         }
         (Outcome::Held(id), _) => remove_stray(tx.connection, &provider, id).map(drop)?,
-        // What the provider held and never released never ran, so only a claim may still arrive.
-        (Outcome::NotArrived(_), Stage::Claimed(claimed)) if may_arrive_late => {
-            recheck_later(tx, &record, &claimed.attempt)?;
-        }
         (_, _) => {}
     }
+    schedule(tx.connection, recheck.as_ref())?;
     Ok((settled, record))
 }
 
 /// A provider job belongs to one job of ours only.
 fn refuse_taken(connection: &Connection, record: &JobRecord, outcome: &Outcome) -> Result<()> {
     let id = match outcome {
-        Outcome::Submitted(status) => &status.provider_job_id,
+        Outcome::Submitted(status) | Outcome::Found(status) => &status.provider_job_id,
         Outcome::Held(id) => id,
         Outcome::NotArrived(_) | Outcome::Unresolved { .. } | Outcome::Reported(_) => {
             return Ok(());
@@ -195,14 +188,11 @@ fn store_acceptances(
     )
 }
 
-/// What was sent and has not arrived may still do so, where absence is only a matter of proof.
-fn recheck_later(tx: &Tx<'_>, record: &JobRecord, attempt: &Attempt) -> Result<()> {
-    if attempt.guarantee != AtMostOnce::ListedMarker {
-        return Ok(());
-    }
-    let recheck = Recheck::of(attempt, record.id(), &record.job().provider, tx.now);
+/// Searches for further arrivals of an attempt later, because a list can be late.
+fn schedule(connection: &Connection, recheck: Option<&Recheck>) -> Result<()> {
+    let Some(recheck) = recheck else { return Ok(()) };
     change_one(
-        tx.connection,
+        connection,
         "schedule a recheck",
         "INSERT INTO rechecks (job_id, attempt, provider, account, claimed_at, provider_time, \
          ended_at, done, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
@@ -249,11 +239,13 @@ fn sight(
     sighting: &Sighting,
     settling: Settling<'_>,
 ) -> Result<SightingOutcome> {
+    let recheck = record.recheck(tx.now);
     let outcome = record.sight(sighting, settling);
     match outcome {
         SightingOutcome::Adopted => {
             save(tx.connection, record)?;
             accepted(tx, record, acceptances(tx.connection, &sighting.provider)?)?;
+            schedule(tx.connection, recheck.as_ref())?;
         }
         SightingOutcome::Stray => {
             let job = record.job();

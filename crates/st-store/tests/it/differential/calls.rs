@@ -108,6 +108,7 @@ pub(crate) async fn settlement(store: &Shared, settle: &Settle) -> Settlement {
     let likely = match settle.kind {
         OutcomeKind::Reported => QueueStatus::Running,
         OutcomeKind::Submitted
+        | OutcomeKind::Found
         | OutcomeKind::Held
         | OutcomeKind::Rejected
         | OutcomeKind::Failed
@@ -155,6 +156,7 @@ fn outcome(settle: &Settle, number: u8) -> Outcome {
     let retry_in = SignedDuration::from_secs(i64::from(settle.retry_in));
     match settle.kind {
         OutcomeKind::Submitted => Outcome::Submitted(status(&settle.report, number)),
+        OutcomeKind::Found => Outcome::Found(status(&settle.report, number)),
         OutcomeKind::Held => {
             Outcome::Held(provider_job(settle.report.provider_job.unwrap_or(number)))
         }

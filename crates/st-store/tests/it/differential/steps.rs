@@ -42,6 +42,7 @@ pub(crate) struct Report {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum OutcomeKind {
     Submitted,
+    Found,
     Held,
     Rejected,
     Failed,
@@ -171,7 +172,8 @@ fn report() -> impl Strategy<Value = Report> {
 
 fn outcome_kind() -> impl Strategy<Value = OutcomeKind> {
     prop_oneof![
-        5 => Just(OutcomeKind::Submitted),
+        4 => Just(OutcomeKind::Submitted),
+        2 => Just(OutcomeKind::Found),
         2 => Just(OutcomeKind::Held),
         1 => Just(OutcomeKind::Rejected),
         4 => Just(OutcomeKind::Failed),

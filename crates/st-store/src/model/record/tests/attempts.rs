@@ -1,7 +1,7 @@
 //! Attempts: claims and their tokens, failures and whose fault they were, cancellation.
 
 use super::*;
-use crate::model::{CancelOutcome, ClaimOrigin, Claimed};
+use crate::model::{CancelOutcome, ClaimOrigin, Claimed, Recheck};
 
 fn claim_of(record: &JobRecord) -> &Claimed {
     record.stage().claimed().unwrap()
@@ -286,8 +286,47 @@ fn what_an_earlier_life_may_have_sent_may_arrive_late() {
     let mut in_flight = waiting();
     in_flight.claim(&grant(), at(1)).unwrap();
     in_flight.reclaim(lease(200), Epoch(2)).unwrap();
-    assert!(in_flight.may_arrive_late(&absent));
+    let absent = Outcome::NotArrived(absent);
+    let attempt = &in_flight.stage().claimed().unwrap().attempt;
+    let recheck = Recheck::of(attempt, in_flight.id(), &in_flight.job().provider, at(9));
+    assert_eq!(in_flight.recheck_after(&absent, at(9)), Some(recheck));
     let mut queued = waiting();
     queued.claim(&Grant { epoch: Epoch(2), ..grant() }, at(1)).unwrap();
-    assert!(!queued.may_arrive_late(&absent), "it was never sent");
+    assert_eq!(queued.recheck_after(&absent, at(9)), None, "it was never sent");
+}
+
+#[test]
+fn what_was_found_is_submitted_and_its_attempt_is_searched_for_again() {
+    for &guarantee in AtMostOnce::ALL {
+        let mut claimed = waiting();
+        claimed.claim(&Grant { guarantee, ..grant() }, at(1)).unwrap();
+        let mut held = claimed.clone();
+        settle(&mut held, &Outcome::Held(provider_job("p-1")), 2).unwrap();
+        let mut there = claimed.clone();
+        settle(&mut there, &Outcome::Submitted(report(JobStatus::Queued)), 2).unwrap();
+        for (before, is_claimed) in
+            [(waiting(), false), (claimed, true), (held, true), (there, false)]
+        {
+            for status in [
+                report(JobStatus::Running),
+                ProviderStatus::new(provider_job("p-2"), JobStatus::Queued),
+            ] {
+                let (mut found, mut submitted) = (before.clone(), before.clone());
+                let outcome = Outcome::Found(status.clone());
+                let result = settle(&mut found, &outcome, 9);
+                assert_eq!(result, settle(&mut submitted, &Outcome::Submitted(status.clone()), 9));
+                assert_eq!(found, submitted);
+                let expected = before
+                    .stage()
+                    .claimed()
+                    .filter(|_| is_claimed && guarantee == AtMostOnce::ListedMarker)
+                    .map(|claimed| {
+                        Recheck::of(&claimed.attempt, before.id(), &before.job().provider, at(9))
+                    });
+                assert_eq!(before.recheck_after(&outcome, at(9)), expected, "{before:?}");
+                assert_eq!(before.recheck(at(9)), expected);
+                assert_eq!(before.recheck_after(&Outcome::Submitted(status), at(9)), None);
+            }
+        }
+    }
 }

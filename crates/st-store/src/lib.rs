@@ -20,7 +20,7 @@ pub use model::*;
 pub use repo::{
     ApprovalRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry, JobRef, JobRepo,
     QueueRepo, RecheckOutcome, Serving, SettingsRepo, Settlement, Store, StoreStatus, StrayRepo,
-    Submitted, UnsettledCounts,
+    Submitted, Unsettled, UnsettledCounts,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{EventGap, Life, SqliteConfig, SqliteStore};

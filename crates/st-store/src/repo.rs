@@ -21,7 +21,7 @@ pub use queue::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement};
 pub use settings::SettingsRepo;
 pub use status::StoreStatus;
 pub(crate) use status::until;
-pub use strays::{RecheckOutcome, StrayRepo, UnsettledCounts};
+pub use strays::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
 
 /// All of it. Implemented by every backend, and the type that workers and servers take.
 pub trait Store:

@@ -55,6 +55,7 @@ pub async fn dump(store: &dyn Store) -> String {
         }
     }
     writeln!(text, "{:?}", store.unsettled().await.unwrap()).unwrap();
+    writeln!(text, "in use {:?}", store.providers_in_use().await.unwrap()).unwrap();
     let serving = PROVIDERS.map(serving).into();
     let options = ClaimOptions { serving, ..claiming(1) };
     let due = store.next_due(&options, &BTreeSet::new()).await.unwrap();

@@ -16,7 +16,7 @@ use st_store::{
     PageRequest, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, QueueFilter,
     QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Result, Rule, RuleId,
     SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
-    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, UnsettledCounts,
+    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 
@@ -199,6 +199,10 @@ impl QueueRepo for FlakyStore {
         self.inner.standings(jobs).await
     }
 
+    async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>> {
+        self.inner.providers_in_use().await
+    }
+
     async fn queue_stats(&self) -> Result<QueueStats> {
         self.inner.queue_stats().await
     }
@@ -282,7 +286,7 @@ impl StrayRepo for FlakyStore {
         self.inner.settle_rechecks(outcomes).await
     }
 
-    async fn unsettled(&self) -> Result<UnsettledCounts> {
+    async fn unsettled(&self) -> Result<Unsettled> {
         self.inner.unsettled().await
     }
 }

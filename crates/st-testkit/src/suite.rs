@@ -296,7 +296,7 @@ macro_rules! conformance {
             an_owner_at_its_limit_blocks_nobody_else, fair_share_serves_who_has_less,
             a_job_waits_for_its_date_and_then_runs, providers_that_are_not_served_wait,
             a_provider_is_given_no_more_than_it_is_open_for, an_excepted_job_lets_the_next_one_pass,
-            a_closed_provider_is_still_reclaimed,
+            a_closed_provider_is_still_reclaimed, providers_are_in_use_while_a_job_is_not_over,
             a_claim_carries_what_is_known_of_the_provider,
             an_account_is_kept_as_far_as_it_is_known, a_reclaim_issues_a_fresh_token,
             jobs_in_flight_are_not_reclaimed, leases_are_renewed_for_their_own_holder,
@@ -316,6 +316,7 @@ macro_rules! conformance {
             sightings_are_settled_by_what_is_known_of_the_job,
             an_adopted_sighting_counts_as_an_acceptance, a_stray_that_is_adopted_is_none,
             rechecks_follow_their_schedule, only_what_may_still_arrive_is_rechecked,
+            what_is_unsettled_is_counted_by_provider,
             what_was_found_is_searched_for_again, what_was_found_is_refused_like_a_submission);
         $crate::conformance!(@topic $store, approvals:
             a_rule_blocks_what_it_matches, the_first_matching_rule_decides,

@@ -82,6 +82,7 @@ fn moved(record: &JobRecord, by: SignedDuration, now: Timestamp) -> Option<JobRe
         }
         Stage::Claimed(claimed) | Stage::Held(Held { claimed, .. }) => {
             claimed.lease.until = moved(claimed.lease.until, MAX_LEASE);
+            claimed.unresolved_since = claimed.unresolved_since.map(|at| after(at, by));
         }
         Stage::Blocked(_) | Stage::AtProvider(_) => {}
     }

@@ -11,8 +11,8 @@ use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, Admission, Caution, ClaimOrder, Due, Grant, Group, Head, Holder, JobId, JobRecord,
-    Lease, MAX_LEASE, Page, PageRequest, QueueFilter, QueueStats, Settled, Stage, Standing, Usage,
-    Waiting, after,
+    Lease, MAX_LEASE, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Settled, Stage,
+    Standing, Usage, Waiting, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
 
@@ -103,7 +103,7 @@ impl State {
         let mut claims = Vec::with_capacity(expired.len());
         for (.., job) in expired {
             let ((), record) =
-                self.step(job, |record| Ok(record.reclaim(lease(options, now), epoch)?))?;
+                self.step(job, |record| Ok(record.reclaim(lease(options, now), epoch, now)?))?;
             claims.push(claimed(options, record));
         }
         let more = options.max > 0 && claims.len() >= options.max as usize;
@@ -283,6 +283,12 @@ impl QueueRepo for MemoryStore {
 
     async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
         Ok(self.read()?.standings(jobs))
+    }
+
+    async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>> {
+        let state = self.read()?;
+        let living = state.records.values().filter(|record| !record.queue_status().is_terminal());
+        Ok(living.map(|record| record.job().provider.clone()).collect())
     }
 
     async fn queue_stats(&self) -> Result<QueueStats> {

@@ -1,5 +1,7 @@
 //! Strays and rechecks in memory.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,7 +11,7 @@ use crate::model::{
     Actor, JobRecord, JobStatus, JobType, MAX_RECHECK, ProviderJobId, ProviderName, Recheck,
     Settling, Sighting, SightingOutcome, Stray, StrayOutcome, after,
 };
-use crate::repo::{RecheckOutcome, StrayRepo, UnsettledCounts};
+use crate::repo::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
 
 /// When a recheck whose list was incomplete is tried again.
 const INCOMPLETE_RETRY: SignedDuration = SignedDuration::from_mins(1);
@@ -146,12 +148,24 @@ impl StrayRepo for MemoryStore {
         })
     }
 
-    async fn unsettled(&self) -> Result<UnsettledCounts> {
+    async fn unsettled(&self) -> Result<Unsettled> {
         let state = self.read()?;
-        Ok(UnsettledCounts {
-            strays: state.strays.len() as u64,
-            rechecks: state.rechecks.len() as u64,
-            damaged: 0,
-        })
+        let mut providers = BTreeMap::<ProviderName, UnsettledCounts>::new();
+        let mut of = |provider: &ProviderName, add: fn(&mut UnsettledCounts)| {
+            add(providers.entry(provider.clone()).or_default());
+        };
+        for record in state.records.values() {
+            let claimed = record.stage().claimed();
+            if claimed.is_some_and(|claimed| claimed.unresolved_since.is_some()) {
+                of(&record.job().provider, |counts| counts.unresolved += 1);
+            }
+        }
+        for stray in state.strays.values() {
+            of(&stray.provider, |counts| counts.strays += 1);
+        }
+        for recheck in state.rechecks.values() {
+            of(&recheck.provider, |counts| counts.rechecks += 1);
+        }
+        Ok(Unsettled { providers, damaged: 0 })
     }
 }

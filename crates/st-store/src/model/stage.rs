@@ -61,6 +61,9 @@ pub struct Claimed {
     pub lease: Lease,
     /// What was known about earlier submissions when it was claimed.
     pub origin: ClaimOrigin,
+    /// Since when the outcome of its submission is unknown; `None` while the submission that is in
+    /// flight is the first and only one.
+    pub unresolved_since: Option<Timestamp>,
     /// The request to cancel it, if there is one; its holder carries it out.
     pub cancellation: Option<Cancellation>,
 }

@@ -125,6 +125,9 @@ pub trait QueueRepo: Send + Sync {
     /// Where each of these jobs is among those that may be claimed now; `None` for one that is not.
     async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>>;
 
+    /// The providers that have a job that is not over.
+    async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>>;
+
     /// The queue in numbers.
     async fn queue_stats(&self) -> Result<QueueStats>;
 

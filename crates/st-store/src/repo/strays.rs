@@ -1,6 +1,8 @@
 //! Provider jobs that carry our markers and are not adopted, and late looks for those that may
 //! still appear.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use crate::error::Result;
@@ -19,15 +21,35 @@ pub struct RecheckOutcome {
     pub complete: bool,
 }
 
-/// How much is open at the providers.
+/// What is open, by provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Counts of each provider at which something is open.
+    pub providers: BTreeMap<ProviderName, UnsettledCounts>,
+    /// Jobs that were set aside because they cannot be decoded.
+    pub damaged: u64,
+}
+
+impl Unsettled {
+    /// The counts of all providers together.
+    pub fn total(&self) -> UnsettledCounts {
+        self.providers.values().fold(UnsettledCounts::default(), |sum, each| UnsettledCounts {
+            unresolved: sum.unresolved.saturating_add(each.unresolved),
+            strays: sum.strays.saturating_add(each.strays),
+            rechecks: sum.rechecks.saturating_add(each.rechecks),
+        })
+    }
+}
+
+/// How much is open at a provider.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UnsettledCounts {
+    /// Claimed jobs of which it is unknown whether the provider has them.
+    pub unresolved: u64,
     /// Strays that are not confirmed as ended.
     pub strays: u64,
     /// Attempts whose marker is still looked for.
     pub rechecks: u64,
-    /// Rows that were set aside because they cannot be decoded.
-    pub damaged: u64,
 }
 
 /// Strays and rechecks.
@@ -59,6 +81,6 @@ pub trait StrayRepo: Send + Sync {
     /// after its last.
     async fn settle_rechecks(&self, outcomes: Vec<RecheckOutcome>) -> Result<()>;
 
-    /// How much is open, over all providers.
-    async fn unsettled(&self) -> Result<UnsettledCounts>;
+    /// What is open at each provider.
+    async fn unsettled(&self) -> Result<Unsettled>;
 }

@@ -38,6 +38,9 @@ fn shift_waits(connection: &Connection, by: i64) -> Result<()> {
     for sql in [
         "UPDATE queue_entries SET lease_until = lease_until + ?1 \
          WHERE status = 'ready' AND held IS NULL AND lease_until BETWEEN ?2 AND ?3",
+        "UPDATE queue_entries SET unresolved_since = unresolved_since + ?1 \
+         WHERE status = 'ready' AND unresolved_since IS NOT NULL AND held IS NULL \
+         AND unresolved_since BETWEEN ?2 AND ?3",
         "UPDATE queue_entries SET not_before = not_before + ?1 WHERE status = 'pending' \
          AND not_before IS NOT NULL AND held IS NULL AND not_before_kind = 'pause' \
          AND not_before BETWEEN ?2 AND ?3",

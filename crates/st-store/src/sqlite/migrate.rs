@@ -17,11 +17,18 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "initial",
-    sql: include_str!("../../migrations/sqlite/0001_initial.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "initial",
+        sql: include_str!("../../migrations/sqlite/0001_initial.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "unresolved",
+        sql: include_str!("../../migrations/sqlite/0002_unresolved.sql"),
+    },
+];
 
 pub(super) fn migrate(connection: &mut Connection, path: &Path, now: Timestamp) -> Result<()> {
     let fail = open_error(path);

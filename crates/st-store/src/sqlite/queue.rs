@@ -20,8 +20,8 @@ use super::query::{change, value};
 use super::writer::Lane;
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, DamagedRow, Holder, JobId, JobRecord, MAX_LEASE, Page, PageRequest, QueueFilter,
-    QueueStats, Settled, Standing, after,
+    Actor, DamagedRow, Holder, JobId, JobRecord, MAX_LEASE, Page, PageRequest, ProviderName,
+    QueueFilter, QueueStats, Settled, Standing, after,
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
@@ -144,6 +144,10 @@ impl QueueRepo for SqliteStore {
         self.readers
             .list("read positions", move |connection| read::standings(connection, &jobs))
             .await
+    }
+
+    async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>> {
+        self.readers.point("list the providers in use", read::providers_in_use).await
     }
 
     async fn queue_stats(&self) -> Result<QueueStats> {

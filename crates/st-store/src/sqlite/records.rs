@@ -27,7 +27,7 @@ macro_rules! select_records {
              q.error_message, q.token, \
              q.not_before, q.not_before_kind, q.claimed_at, q.claim_provider_time, \
              q.claim_account, q.claim_guarantee, q.claim_may_arrive_ms, q.claim_origin, \
-             q.lease_holder, q.lease_until, q.cancel_requested_at, \
+             q.lease_holder, q.lease_until, q.unresolved_since, q.cancel_requested_at, \
              q.cancel_actor, q.cancel_actor_name, \
              a.approval_id, a.rule_id, a.status, a.reason, a.required_role, a.created_at, \
              a.expires_at, a.ttl_ms, a.reviewed_by, a.settled_at, a.review_notes, \

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::SqliteStore;
 use super::damage::log_damaged;
@@ -14,7 +14,7 @@ use crate::model::{
     Actor, MAX_RECHECK, Marker, OrgId, Owner, ProviderJobId, ProviderName, Recheck, Sighting,
     SightingOutcome, Stray, StrayOutcome, TeamId, UserId, after,
 };
-use crate::repo::{RecheckOutcome, StrayRepo, UnsettledCounts};
+use crate::repo::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
 
 /// A recheck whose list was not complete is repeated after this time.
 const INCOMPLETE_AGAIN: SignedDuration = SignedDuration::from_mins(1);
@@ -116,21 +116,39 @@ impl StrayRepo for SqliteStore {
             .await
     }
 
-    async fn unsettled(&self) -> Result<UnsettledCounts> {
-        self.readers
-            .point("count what is unsettled", |connection| {
-                let count = |sql| -> Result<u64> {
-                    let rows: Option<i64> = value(connection, sql, [])?;
-                    Ok(rows.unwrap_or(0).unsigned_abs())
-                };
-                Ok(UnsettledCounts {
-                    strays: count("SELECT COUNT(*) FROM strays")?,
-                    rechecks: count("SELECT COUNT(*) FROM rechecks")?,
-                    damaged: count("SELECT COUNT(*) FROM queue_entries WHERE held IS NOT NULL")?,
-                })
-            })
-            .await
+    async fn unsettled(&self) -> Result<Unsettled> {
+        self.readers.point("count what is unsettled", unsettled).await
     }
+}
+
+fn unsettled(connection: &Connection) -> Result<Unsettled> {
+    let mut unsettled = Unsettled::default();
+    let mut count = |sql, set: fn(&mut UnsettledCounts, u64)| -> Result<()> {
+        let (counted, _damaged) = readable(connection, sql, [], |row| {
+            let mut columns = Columns::new(row, "queue_entries");
+            let provider = columns.text("provider", ProviderName::new)?;
+            Ok((provider, columns.number("count")?))
+        })?;
+        for (provider, rows) in counted {
+            set(unsettled.providers.entry(provider).or_default(), rows);
+        }
+        Ok(())
+    };
+    count(
+        "SELECT provider, COUNT(*) FROM queue_entries WHERE status = 'ready' \
+         AND unresolved_since IS NOT NULL AND held IS NULL GROUP BY provider",
+        |counts, rows| counts.unresolved = rows,
+    )?;
+    count("SELECT provider, COUNT(*) FROM strays GROUP BY provider", |counts, rows| {
+        counts.strays = rows;
+    })?;
+    count("SELECT provider, COUNT(*) FROM rechecks GROUP BY provider", |counts, rows| {
+        counts.rechecks = rows;
+    })?;
+    let damaged: Option<i64> =
+        value(connection, "SELECT COUNT(*) FROM queue_entries WHERE held IS NOT NULL", [])?;
+    unsettled.damaged = damaged.unwrap_or(0).unsigned_abs();
+    Ok(unsettled)
 }
 
 fn stray(row: &Row<'_>) -> Result<Stray> {

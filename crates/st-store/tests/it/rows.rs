@@ -15,12 +15,13 @@ use st_testkit::suite::{
 use super::bench::Bench;
 
 /// The stages in which a job can be.
-const STAGES: [&str; 12] = [
+const STAGES: [&str; 13] = [
     "blocked",
     "waiting now",
     "waiting for a date",
     "waiting after a pause",
     "claimed",
+    "unresolved",
     "held",
     "queued there",
     "running there",
@@ -66,6 +67,7 @@ async fn reach(bench: &Bench, stage: &str) {
     bench.go_to(20);
     let outcomes = match stage {
         "claimed" => vec![],
+        "unresolved" => vec![unresolved()],
         "waiting after a pause" => vec![failed(600)],
         "held" => vec![Outcome::Held(provider_job(1))],
         "queued there" => vec![accepted(1)],
@@ -86,6 +88,10 @@ async fn reach(bench: &Bench, stage: &str) {
     }
 }
 
+fn unresolved() -> Outcome {
+    Outcome::Unresolved { error: "silence".to_owned(), panicked: false }
+}
+
 fn completed() -> ProviderStatus {
     ProviderStatus {
         started_at: Some(at(12)),
@@ -104,6 +110,7 @@ fn name(record: &JobRecord) -> &'static str {
             Due::Date(_) => "waiting for a date",
             Due::Pause(_) => "waiting after a pause",
         },
+        Stage::Claimed(claimed) if claimed.unresolved_since.is_some() => "unresolved",
         Stage::Claimed(_) => "claimed",
         Stage::Held(_) => "held",
         Stage::AtProvider(there) => match there.phase {
@@ -127,7 +134,7 @@ fn flat(bench: &Bench) -> String {
                  attempt, failed_attempts, reclaims, panics, suspect_since, error_message, token, \
                  not_before, not_before_kind, claimed_at, claim_provider_time, claim_account, \
                  claim_guarantee, claim_may_arrive_ms, claim_origin, lease_holder, lease_until, \
-                 cancel_requested_at, cancel_actor, cancel_actor_name, held, held_reason \
+                 unresolved_since, cancel_requested_at, cancel_actor, cancel_actor_name, held, held_reason \
                  FROM queue_entries";
     let approval = "SELECT * FROM approvals";
     let all = [("job", job), ("entry", entry), ("approval", approval)].map(|(table, sql)| {
@@ -185,6 +192,11 @@ fn expected(stage: &str) -> String {
         "claimed" => {
             format!("job: status=uploading\nentry: status=ready {waits} started_at=+10s {CLAIM}\n")
         }
+        "unresolved" => format!(
+            "job: status=uploading\nentry: status=ready {waits} started_at=+10s attempt=1 \
+             error_message=silence {} unresolved_since=+20s\n",
+            CLAIM.trim_start_matches("attempt=1 ")
+        ),
         "held" => format!(
             "job: status=uploading {there}\nentry: status=ready {waits} started_at=+10s {CLAIM}\n"
         ),
@@ -295,7 +307,8 @@ input={"config":{"n":2}}"#
 fn claim_columns(bench: &Bench, job: JobId) -> String {
     bench.rows(&format!(
         "SELECT claimed_at, claim_provider_time, claim_account, claim_guarantee, \
-         claim_may_arrive_ms, claim_origin, lease_holder, lease_until FROM queue_entries \
+         claim_may_arrive_ms, claim_origin, lease_holder, lease_until, unresolved_since \
+         FROM queue_entries \
          WHERE job_id = '{job}'"
     ))
 }
@@ -320,10 +333,11 @@ async fn nothing_of_a_claim_is_left_when_it_ends() {
         for end in &ends {
             let bench = Bench::new().await;
             let record = bench.claimed(1).await;
+            bench.settle(&record, unresolved()).await.unwrap();
             if held {
                 bench.settle(&record, Outcome::Held(provider_job(1))).await.unwrap();
             }
-            assert_eq!(claim_columns(&bench, id(1)).split(' ').count(), 8);
+            assert_eq!(claim_columns(&bench, id(1)).split(' ').count(), 9);
             bench.settle(&record, end.clone()).await.unwrap();
             assert_eq!(claim_columns(&bench, id(1)), "", "held {held}, {end:?}");
             let there = bench.rows("SELECT provider_job_id FROM jobs");
@@ -332,8 +346,7 @@ async fn nothing_of_a_claim_is_left_when_it_ends() {
         }
         let bench = Bench::new().await;
         let record = bench.claimed(1).await;
-        let unresolved = Outcome::Unresolved { error: error(), panicked: false };
-        bench.settle(&record, unresolved).await.unwrap();
+        bench.settle(&record, unresolved()).await.unwrap();
         assert_ne!(claim_columns(&bench, id(1)), "", "nobody knows: it stays claimed");
     }
 }

@@ -15,12 +15,16 @@ use tempfile::TempDir;
 
 use super::bench::{Bench, folder, text_of};
 
-const INITIAL: &str = include_str!("../../migrations/sqlite/0001_initial.sql");
+/// The migrations, one after the other.
+const SCHEMA: &str = concat!(
+    include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0002_unresolved.sql")
+);
 
 /// The words that a `CHECK (column IN (..))` allows, by table and column.
 fn word_lists() -> BTreeMap<String, Vec<String>> {
     let mut lists = BTreeMap::new();
-    for table in INITIAL.split("CREATE TABLE ").skip(1) {
+    for table in SCHEMA.split("CREATE TABLE ").skip(1) {
         let table = table.split_once(") STRICT").map_or(table, |(table, _)| table);
         let (name, columns) = table.split_once(" (").unwrap();
         for check in columns.split("CHECK (").skip(1) {
@@ -109,7 +113,7 @@ async fn every_table_is_strict() {
     assert_eq!(bench.rows(loose), "");
     let tables = "SELECT COUNT(*) AS tables FROM pragma_table_list WHERE schema = 'main' \
                   AND strict = 1";
-    let expected = INITIAL.matches("CREATE TABLE ").count() + 1;
+    let expected = SCHEMA.matches("CREATE TABLE ").count() + 1;
     assert_eq!(bench.rows(tables), format!("tables={expected}"), "and schema_migrations");
 }
 
@@ -203,7 +207,9 @@ async fn a_second_start_changes_nothing() {
     assert_eq!(everything(), before);
     let bench = Bench::open_in(folder, at(5000)).await;
     let migrations = bench.rows("SELECT version, name, applied_at FROM schema_migrations");
-    assert_eq!(migrations, "version=1 name=initial applied_at=1767225600000");
+    let expected = "version=1 name=initial applied_at=1767225600000\n\
+                    version=2 name=unresolved applied_at=1767225600000";
+    assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
 }
@@ -228,10 +234,10 @@ async fn refused(sql: &str) -> Error {
 async fn a_newer_schema_is_refused() {
     let sql = "INSERT INTO schema_migrations VALUES (7, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 2, .. }), "{error:?}");
     let said = error.to_string();
     assert!(said.contains("cloud.db is from a newer version: its schema is 7"), "{said}");
-    assert!(said.ends_with("this program knows up to 1"), "{said}");
+    assert!(said.ends_with("this program knows up to 2"), "{said}");
 }
 
 #[tokio::test]
@@ -258,4 +264,59 @@ async fn a_migration_that_fails_leaves_nothing_of_itself() {
     assert_eq!(text_of(&foreign, tables), "name=schema_migrations\nname=strays");
     assert_eq!(text_of(&foreign, "SELECT * FROM strays"), "x=7");
     assert_eq!(text_of(&foreign, "SELECT * FROM schema_migrations"), "");
+}
+
+/// Makes a closed database of the present schema one of schema 1.
+fn downgrade(folder: &Path) {
+    let old = Connection::open(folder.join("cloud.db")).unwrap();
+    old.execute_batch(
+        "DROP INDEX queue_unresolved; DROP INDEX queue_providers; \
+         ALTER TABLE queue_entries DROP COLUMN unresolved_since; \
+         DELETE FROM schema_migrations WHERE version = 2",
+    )
+    .unwrap();
+    let schema = "SELECT COUNT(*) AS n FROM sqlite_schema WHERE sql IS NOT NULL";
+    let initial = Connection::open_in_memory().unwrap();
+    let statements = include_str!("../../migrations/sqlite/0001_initial.sql");
+    initial.execute_batch(statements).unwrap();
+    let objects: i64 = initial
+        .query_row("SELECT COUNT(*) FROM sqlite_schema WHERE sql IS NOT NULL", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(text_of(&old, schema), format!("n={}", objects + 1), "and the migrations' own");
+    old.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_database_of_schema_1_keeps_its_rows() {
+    let bench = Bench::new().await;
+    for number in 1..=4 {
+        bench.submit(job(number, &format!("user-{number}"))).await;
+    }
+    let claims = bench.store.claim(&claiming(3)).await.unwrap().claims;
+    bench.settle(&claims[0].record, st_testkit::suite::accepted(1)).await.unwrap();
+    bench.go_to(100);
+    let in_flight = [id(3)].into();
+    let reclaimed = bench.store.reclaim(&claiming(1), &in_flight).await.unwrap().claims;
+    assert_eq!(reclaimed[0].record.id(), id(2));
+    // A file that another program changed begins another life: that is its last line.
+    let rows = |dump: String| dump.lines().rev().skip(1).collect::<Vec<_>>().join("\n");
+    let before = rows(dump(bench.store.as_ref()).await);
+    let since = format!("unresolved_since: Some({})", at(100));
+    assert_eq!(before.matches(&since).count(), 1, "{before}");
+    let now = bench.store.now();
+    let kept = bench.closed().await;
+    downgrade(kept.path());
+    let bench = Bench::open_in(kept, now).await;
+    let after = rows(dump(bench.store.as_ref()).await);
+    // Since when is not in the old rows: it was some time after the claim.
+    let claimed = before.replace(&since, &format!("unresolved_since: Some({})", at(0)));
+    assert_eq!(after, claimed);
+    let migrations = bench.rows("SELECT version, name FROM schema_migrations");
+    assert_eq!(migrations, "version=1 name=initial\nversion=2 name=unresolved");
+    let reclaimed = bench.store.reclaim(&claiming(9), &[].into()).await.unwrap().claims;
+    let since: Vec<_> = reclaimed
+        .iter()
+        .map(|claim| claim.record.stage().claimed().unwrap().unresolved_since)
+        .collect();
+    assert_eq!(since, [Some(at(100))], "the claim of before is in doubt from now on");
 }

@@ -116,7 +116,7 @@ async fn a_stray_takes_one_slot_of_its_owner_against_each_limit_until_it_ends() 
         assert_eq!(rest.len(), freed, "{what}: its end frees one slot, {rest:?}");
         assert!(rest.iter().all(|number| expected.contains(number)), "{what}: {rest:?}");
         let bench = bench.reopened(at(20)).await;
-        assert_eq!(bench.store.unsettled().await.unwrap().strays, 0, "{what}");
+        assert_eq!(bench.store.unsettled().await.unwrap().total().strays, 0, "{what}");
     }
 }
 
@@ -213,7 +213,7 @@ async fn a_recheck_outlives_its_job_and_every_restart() {
         let outcomes = vec![RecheckOutcome { marker, complete: true }];
         bench.store.settle_rechecks(outcomes).await.unwrap();
     }
-    assert_eq!(bench.store.unsettled().await.unwrap().rechecks, 0);
+    assert_eq!(bench.store.unsettled().await.unwrap().total().rechecks, 0);
 }
 
 #[tokio::test]

@@ -202,7 +202,7 @@ async fn strays_and_rechecks_of_2039_are_due_within_a_day_each() {
         passed += DAY;
         bench.go_to(passed.unsigned_abs());
     }
-    assert_eq!(bench.store.unsettled().await.unwrap().rechecks, 0);
+    assert_eq!(bench.store.unsettled().await.unwrap().total().rechecks, 0);
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_store::{
-    ClockEvidence, Due, JobStatus, MAX_RUN_AFTER, NewJob, QueueStatus, RecheckOutcome, Stage,
-    StrayOutcome, Verdict, Waiting,
+    ClockEvidence, Due, JobStatus, MAX_RUN_AFTER, NewJob, Outcome, QueueStatus, RecheckOutcome,
+    Stage, StrayOutcome, Verdict, Waiting,
 };
 
 use super::strays::sighting;
@@ -109,7 +109,12 @@ pub async fn waits_move_with_a_clock_that_is_set(harness: &Harness) {
 pub async fn past_times_that_waits_begin_with_move_as_well(harness: &Harness) {
     harness.at_provider(1).await;
     let failing = harness.claimed(2).await;
+    let unresolved = Outcome::Unresolved { error: "silence".to_owned(), panicked: false };
+    harness.settle(&failing, unresolved).await.unwrap();
     step(harness, 48);
+    harness.store.claim(&claiming(0)).await.unwrap();
+    let since = harness.found(2).await.stage().claimed().unwrap().unresolved_since;
+    assert_eq!(since, Some(at(48 * HOUR)), "it is in doubt since just now");
     harness.settle(&failing, failed(0)).await.unwrap();
     let suspect = harness.found(2).await.entry().suspect_since;
     assert_eq!(suspect, Some(at(48 * HOUR)), "the acceptance before it was just now");

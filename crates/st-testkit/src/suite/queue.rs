@@ -229,6 +229,36 @@ pub async fn a_closed_provider_is_still_reclaimed(harness: &Harness) {
     assert_eq!(numbers(&reclaimed.claims), [1]);
 }
 
+pub async fn providers_are_in_use_while_a_job_is_not_over(harness: &Harness) {
+    let in_use = async || {
+        let found = harness.store.providers_in_use().await.unwrap();
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(in_use().await, [""; 0]);
+    harness.store.add_rule(super::costs_more_than("50")).await.unwrap();
+    let of = |number, provider: &str| NewJob {
+        provider: ProviderName::new(provider),
+        ..job(number, &format!("user-{number}"))
+    };
+    for (number, provider) in (1..).zip(["fake", "b", "other", "fake", "a"]) {
+        harness.submit(of(number, provider)).await;
+    }
+    harness.submit(NewJob { estimated_cost: 99.0, ..of(6, "blocked") }).await;
+    harness.submit(NewJob { run_after: Some(at(600)), ..of(7, "dated") }).await;
+    assert_eq!(in_use().await, ["a", "b", "blocked", "dated", "fake", "other"]);
+    harness.store.cancel_job(id(2), &Actor::Operator).await.unwrap();
+    harness.store.cancel_job(id(6), &Actor::Operator).await.unwrap();
+    for claim in harness.claim().await {
+        harness.settle(&claim.record, accepted(number(&claim.record))).await.unwrap();
+    }
+    assert_eq!(in_use().await, ["a", "dated", "fake", "other"]);
+    for done in [1, 4] {
+        let report = Outcome::Reported(status(done, JobStatus::Completed));
+        harness.settle(&harness.found(done).await, report).await.unwrap();
+    }
+    assert_eq!(in_use().await, ["a", "dated", "other"]);
+}
+
 pub async fn a_claim_carries_what_is_known_of_the_provider(harness: &Harness) {
     harness.submit(job(1, "ann")).await;
     harness.go_to(10);

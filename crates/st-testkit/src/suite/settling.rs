@@ -22,7 +22,9 @@ fn not_sent() -> Outcome {
 }
 
 async fn unsettled(harness: &Harness) -> (u64, u64) {
-    let UnsettledCounts { strays, rechecks, damaged } = harness.store.unsettled().await.unwrap();
+    let unsettled = harness.store.unsettled().await.unwrap();
+    let UnsettledCounts { strays, rechecks, .. } = unsettled.total();
+    let damaged = unsettled.damaged;
     assert_eq!(damaged, 0);
     (strays, rechecks)
 }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use st_store::{
     Actor, AtMostOnce, AttemptFailure, ClaimOptions, JobStatus, Limit, LimitsPatch, Marker, NewJob,
     OrgId, Outcome, ProviderName, ProviderStatus, RECHECKS, RecheckOutcome, Serving, Settled,
-    Sighting, SightingOutcome, StrayOutcome, TeamId, TransitionError,
+    Sighting, SightingOutcome, StrayOutcome, TeamId, TransitionError, Unsettled, UnsettledCounts,
 };
 
 use super::{
@@ -78,7 +78,7 @@ pub async fn strays_are_listed_when_they_are_due(harness: &Harness) {
         sight(harness, sighting(1, 1, status(number, JobStatus::Running))).await;
     }
     assert_eq!(due(harness).await, ["p-50", "p-51", "p-52"], "each once");
-    assert_eq!(harness.store.unsettled().await.unwrap().strays, 3);
+    assert_eq!(harness.store.unsettled().await.unwrap().total().strays, 3);
     let none = harness.store.due_strays(&ProviderName::new("other"), 9).await.unwrap();
     assert_eq!(none, []);
     let retry = async |number, seconds| {
@@ -102,7 +102,7 @@ pub async fn strays_are_listed_when_they_are_due(harness: &Harness) {
     assert_eq!(due(harness).await, ["p-52"], "no stray waits for more than a day");
     end(harness, 52).await;
     end(harness, 52).await;
-    assert_eq!(harness.store.unsettled().await.unwrap().strays, 0);
+    assert_eq!(harness.store.unsettled().await.unwrap().total().strays, 0);
 }
 
 pub async fn sightings_are_settled_by_what_is_known_of_the_job(harness: &Harness) {
@@ -174,7 +174,7 @@ pub async fn a_stray_that_is_adopted_is_none(harness: &Harness) {
     let record = harness.claimed(3).await;
     sight(harness, sighting(3, 9, status(3, JobStatus::Queued))).await;
     harness.settle(&record, Outcome::Held(provider_job(3))).await.unwrap();
-    assert_eq!(harness.store.unsettled().await.unwrap().strays, 0);
+    assert_eq!(harness.store.unsettled().await.unwrap().total().strays, 0);
 }
 
 pub async fn rechecks_follow_their_schedule(harness: &Harness) {
@@ -205,7 +205,7 @@ pub async fn rechecks_follow_their_schedule(harness: &Harness) {
         }
         settle(true).await;
     }
-    assert_eq!(harness.store.unsettled().await.unwrap().rechecks, 0);
+    assert_eq!(harness.store.unsettled().await.unwrap().total().rechecks, 0);
     settle(true).await;
     harness.go_to(1_000_000);
     assert_eq!(rechecks(harness).await, []);
@@ -285,4 +285,38 @@ pub async fn what_was_found_is_refused_like_a_submission(harness: &Harness) {
     let other = harness.claimed(2).await;
     let taken = TransitionError::BelongsToOtherJob(provider_job(1));
     assert_eq!(refusal(harness.settle(&other, found(1)).await), taken);
+}
+
+pub async fn what_is_unsettled_is_counted_by_provider(harness: &Harness) {
+    let unsettled = async || harness.store.unsettled().await.unwrap();
+    assert_eq!(unsettled().await, Unsettled::default());
+    let unresolved = || Outcome::Unresolved { error: "silence".to_owned(), panicked: false };
+    let other = ProviderName::new("other");
+    harness.submit(NewJob { provider: other.clone(), ..job(1, "ann") }).await;
+    let options = ClaimOptions { serving: vec![serving("other")], ..claiming(9) };
+    let there = harness.store.claim(&options).await.unwrap().claims.remove(0).record;
+    let first = harness.claimed(2).await;
+    let second = harness.claimed(3).await;
+    assert_eq!(unsettled().await, Unsettled::default(), "their submission is in flight");
+    for record in [&there, &first, &second, &second] {
+        harness.settle(record, unresolved()).await.unwrap();
+    }
+    harness.settle(&first, failed(999)).await.unwrap();
+    for number in [60, 61] {
+        sight(harness, sighting(2, 1, status(number, JobStatus::Running))).await;
+    }
+    harness.claimed(4).await;
+    harness.go_to(100);
+    let in_flight = [id(1), id(3)].into();
+    let reclaimed = harness.store.reclaim(&claiming(9), &in_flight).await.unwrap().claims;
+    assert_eq!(numbers(&reclaimed), [4]);
+    let counts = |unresolved, strays, rechecks| UnsettledCounts { unresolved, strays, rechecks };
+    let found = unsettled().await;
+    let expected = [(fake(), counts(2, 2, 1)), (other.clone(), counts(1, 0, 0))];
+    assert_eq!(found, Unsettled { providers: expected.into(), damaged: 0 });
+    assert_eq!(found.total(), counts(3, 2, 1));
+    harness.settle(&there, accepted(1)).await.unwrap();
+    harness.settle(&second, Outcome::Held(provider_job(3))).await.unwrap();
+    let expected = [(fake(), counts(2, 2, 1))];
+    assert_eq!(unsettled().await.providers, expected.into(), "held, but not yet released");
 }

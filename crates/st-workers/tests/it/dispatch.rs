@@ -104,7 +104,7 @@ async fn a_job_that_arrived_twice_is_kept_once() {
     harness.pass(Duration::from_mins(10)).await;
     assert_eq!(harness.cancelled(), ["p2"; 4], "until the provider confirms");
     assert_eq!(harness.provider.live(), ["p1"]);
-    assert_eq!(harness.store.unsettled().await.unwrap().strays, 0);
+    assert_eq!(harness.store.unsettled().await.unwrap().total().strays, 0);
 }
 
 #[tokio::test(start_paused = true)]

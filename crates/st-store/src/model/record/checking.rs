@@ -3,7 +3,7 @@
 
 use super::JobRecord;
 use crate::model::job::is_cost;
-use crate::model::{ApprovalOutcome, AttemptToken, Claimed, End, Stage};
+use crate::model::{ApprovalOutcome, AttemptToken, ClaimOrigin, Claimed, End, Stage};
 
 /// Parts of a record that do not fit each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,8 +35,12 @@ impl JobRecord {
         match &self.stage {
             Stage::Blocked(_) => require(!attempted, "claimed without approval")?,
             Stage::Waiting(_) => {}
-            Stage::Claimed(Claimed { attempt, .. })
-            | Stage::Held(crate::model::Held { claimed: Claimed { attempt, .. }, .. }) => {
+            Stage::Claimed(claimed) | Stage::Held(crate::model::Held { claimed, .. }) => {
+                let Claimed { attempt, origin, unresolved_since, .. } = claimed;
+                require(
+                    *origin == ClaimOrigin::New || unresolved_since.is_some(),
+                    "taken over without a time since when its outcome is unknown",
+                )?;
                 require(attempt.number == self.entry.attempt, "claim of another attempt")?;
                 require(attempt.token == self.entry.token, "claim under another token")?;
                 require(attempted, "claim without an attempt")?;

@@ -67,6 +67,7 @@ impl JobRecord {
             },
             lease: grant.lease,
             origin,
+            unresolved_since: (origin == ClaimOrigin::Restored).then_some(now),
             cancellation: None,
         });
         self.record_changes(before, Step::new(&Actor::Scheduler, now));
@@ -75,12 +76,18 @@ impl JobRecord {
 
     /// Takes a claimed job over from a holder whose lease expired, under a new token. The attempt
     /// stays the same: what its holder may have submitted carries its marker.
-    pub fn reclaim(&mut self, lease: Lease, epoch: Epoch) -> Result<(), TransitionError> {
+    pub fn reclaim(
+        &mut self,
+        lease: Lease,
+        epoch: Epoch,
+        now: Timestamp,
+    ) -> Result<(), TransitionError> {
         let token = self.entry.token.next(epoch);
         let error = self.wrong_status(QueueStatus::Ready);
         let claimed = self.stage.claimed_mut().ok_or(error)?;
         claimed.attempt.token = token;
         claimed.lease = lease;
+        claimed.unresolved_since.get_or_insert(now);
         if self.entry.epoch < epoch {
             // The life that was lost may have made further attempts.
             claimed.origin = ClaimOrigin::Restored;

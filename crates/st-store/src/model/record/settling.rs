@@ -39,7 +39,9 @@ impl JobRecord {
             }
             Outcome::Held(id) => self.mark_held(id),
             Outcome::NotArrived(failure) => self.release(failure, settling),
-            Outcome::Unresolved { error, panicked } => self.keep_unresolved(error, *panicked),
+            Outcome::Unresolved { error, panicked } => {
+                self.keep_unresolved(error, *panicked, settling.now)
+            }
             Outcome::Reported(status) => self.apply_status(status, settling.actor, settling.now),
         }
     }
@@ -228,9 +230,15 @@ impl JobRecord {
         Settled::Ended(JobStatus::Cancelled)
     }
 
-    fn keep_unresolved(&mut self, error: &str, panicked: bool) -> Result<Settled, TransitionError> {
+    fn keep_unresolved(
+        &mut self,
+        error: &str,
+        panicked: bool,
+        now: Timestamp,
+    ) -> Result<Settled, TransitionError> {
         let token = self.entry.token;
         let claimed = self.require_claim(token)?;
+        claimed.unresolved_since.get_or_insert(now);
         if panicked {
             if claimed.origin == ClaimOrigin::New {
                 claimed.origin = ClaimOrigin::Reclaimed;

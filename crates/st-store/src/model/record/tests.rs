@@ -278,7 +278,7 @@ fn steps() -> Vec<Named> {
         ("wake", worker(), 9, |record| Ok(record.wake(at(9)).to_string())),
         ("claim", worker(), 9, |record| record.claim(&grant(), at(9)).map(|()| "done".into())),
         ("reclaim", worker(), 9, |record| {
-            record.reclaim(lease(200), Epoch::FIRST).map(|()| "done".into())
+            record.reclaim(lease(200), Epoch::FIRST, at(9)).map(|()| "done".into())
         }),
         ("extend", worker(), 9, |record| {
             record.extend_lease(record.token(), at(200)).map(|()| "done".into())

@@ -318,7 +318,7 @@ pub(super) fn reclaim(
         match job.and_then(|job| load(tx.connection, job)) {
             Ok(record) if serving(options, &record.job().provider).is_none() => {}
             Ok(mut record) => {
-                record.reclaim(lease, tx.epoch)?;
+                record.reclaim(lease, tx.epoch, tx.now)?;
                 save(tx.connection, &mut record)?;
                 claims.claims.push(claimed(record, options));
             }

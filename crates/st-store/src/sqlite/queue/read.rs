@@ -1,6 +1,6 @@
 //! Reading the queue: lists, positions, numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Params, Row, params};
@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::claim::usage;
 use crate::error::Result;
 use crate::model::{
-    Admission, DamagedRow, JobId, JobRecord, Page, PageRequest, QueueFilter, QueueStats,
-    QueueStatus, Standing, UserId,
+    Admission, DamagedRow, JobId, JobRecord, Page, PageRequest, ProviderName, QueueFilter,
+    QueueStats, QueueStatus, Standing, UserId,
 };
 use crate::sqlite::query::{Columns, all, readable, value};
 use crate::sqlite::records::{self, find, select_records};
@@ -64,6 +64,24 @@ fn standing(
     let Some(record) = find(connection, job)? else { return Ok(None) };
     let held_by = admission.held_by(&record.job().owner, record.job().job_type);
     Ok(Some(Standing { position: position.unsigned_abs(), held_by }))
+}
+
+/// Jumps from provider to provider in an index.
+pub(super) fn providers_in_use(connection: &Connection) -> Result<BTreeSet<ProviderName>> {
+    let (found, _damaged) = readable(
+        connection,
+        "SELECT provider FROM (WITH RECURSIVE used (provider) AS ( \
+         SELECT MIN(provider) FROM queue_entries \
+         WHERE status IN ('blocked', 'pending', 'ready', 'running') \
+         UNION ALL \
+         SELECT (SELECT MIN(q.provider) FROM queue_entries q \
+         WHERE q.status IN ('blocked', 'pending', 'ready', 'running') \
+         AND q.provider > used.provider) FROM used WHERE used.provider IS NOT NULL) \
+         SELECT provider FROM used) WHERE provider IS NOT NULL",
+        [],
+        |row| Columns::new(row, "queue_entries").text("provider", ProviderName::new),
+    )?;
+    Ok(found.into_iter().collect())
 }
 
 pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {

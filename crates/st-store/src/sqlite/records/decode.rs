@@ -98,6 +98,7 @@ struct FlatClaim {
     may_arrive_for: jiff::SignedDuration,
     origin: ClaimOrigin,
     lease: Lease,
+    unresolved_since: Option<Timestamp>,
 }
 
 fn entry(columns: &mut Columns<'_>) -> Result<(QueueEntry, FlatStage)> {
@@ -165,6 +166,7 @@ fn claim(columns: &mut Columns<'_>) -> Result<Option<FlatClaim>> {
     let origin = columns.word_or_null("claim_origin")?;
     let holder = columns.word_or_null::<Holder>("lease_holder")?;
     let until = columns.time_or_null("lease_until")?;
+    let unresolved_since = columns.time_or_null("unresolved_since")?;
     let Some(holder) = holder else { return Ok(None) };
     let may_arrive_ms = columns.require("claim_may_arrive_ms", may_arrive_ms)?;
     Ok(Some(FlatClaim {
@@ -175,6 +177,7 @@ fn claim(columns: &mut Columns<'_>) -> Result<Option<FlatClaim>> {
         may_arrive_for: jiff::SignedDuration::from_millis(may_arrive_ms),
         origin: columns.require("claim_origin", origin)?,
         lease: Lease { holder, until: columns.require("lease_until", until)? },
+        unresolved_since,
     }))
 }
 
@@ -242,6 +245,7 @@ impl FlatClaim {
             },
             lease: self.lease,
             origin: self.origin,
+            unresolved_since: self.unresolved_since,
             cancellation,
         }
     }

@@ -211,7 +211,7 @@ fn save_claim(connection: &Connection, claimed: Option<&Claimed>, id: &str) -> R
         "store a claim",
         "UPDATE queue_entries SET claimed_at = ?2, claim_provider_time = ?3, claim_account = ?4, \
          claim_guarantee = ?5, claim_may_arrive_ms = ?6, claim_origin = ?7, lease_holder = ?8, \
-         lease_until = ?9 WHERE job_id = ?1",
+         lease_until = ?9, unresolved_since = ?10 WHERE job_id = ?1",
         params![
             id,
             attempt.map(|attempt| attempt.claimed_at.as_millisecond()),
@@ -222,6 +222,7 @@ fn save_claim(connection: &Connection, claimed: Option<&Claimed>, id: &str) -> R
             claimed.map(|claimed| claimed.origin.as_str()),
             claimed.map(|claimed| claimed.lease.holder.to_string()),
             claimed.map(|claimed| claimed.lease.until.as_millisecond()),
+            millis(claimed.and_then(|claimed| claimed.unresolved_since)),
         ],
     )
 }

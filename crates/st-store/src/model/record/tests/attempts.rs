@@ -43,7 +43,8 @@ fn a_claim_and_a_reclaim_issue_rising_tokens_for_one_attempt() {
     assert_eq!(attempt.provider_time, Some(at(7)));
     assert_eq!(attempt.account, Some(AccountId::new("acc", None, None)));
     let taken = Lease { holder: holder(2), until: at(185) };
-    checked(&mut record, (&Actor::Scheduler, 95), |it| it.reclaim(taken, Epoch::FIRST)).unwrap();
+    checked(&mut record, (&Actor::Scheduler, 95), |it| it.reclaim(taken, Epoch::FIRST, at(95)))
+        .unwrap();
     assert_eq!(record.token(), first.next(Epoch::FIRST));
     let claimed = claim_of(&record);
     assert_eq!((claimed.lease, record.entry().reclaims), (taken, 1));
@@ -87,7 +88,7 @@ fn a_job_of_an_earlier_epoch_is_reconciled_before_it_is_submitted() {
     let grant = Grant { epoch: Epoch(2), ..grant() };
     record.claim(&grant, at(1)).unwrap();
     assert_eq!(claim_of(&record).origin, ClaimOrigin::Restored);
-    record.reclaim(lease(200), Epoch(2)).unwrap();
+    record.reclaim(lease(200), Epoch(2), at(9)).unwrap();
     assert_eq!(claim_of(&record).origin, ClaimOrigin::Restored, "a reclaim does not forget it");
     let settling = Settling { epoch: Epoch(2), ..settling(&Actor::Scheduler, 9) };
     record.settle(record.token(), &not_sent(0), settling).unwrap();
@@ -220,7 +221,7 @@ fn a_held_submission_is_released_under_its_own_identifier() {
     let other = settle(&mut record, &Outcome::Held(provider_job("p-2")), 9);
     let (known, reported) = (provider_job("p-1"), provider_job("p-2"));
     assert_eq!(other, Err(TransitionError::OtherProviderJob { known, reported }));
-    record.reclaim(lease(200), Epoch::FIRST).unwrap();
+    record.reclaim(lease(200), Epoch::FIRST, at(9)).unwrap();
     assert!(matches!(record.stage(), Stage::Held(_)), "the submission outlives its holder");
     settle(&mut record, &Outcome::Submitted(report(JobStatus::Queued)), 9).unwrap();
     assert_eq!(record.queue_status(), QueueStatus::Running);
@@ -285,7 +286,7 @@ fn what_an_earlier_life_may_have_sent_may_arrive_late() {
     let absent = AttemptFailure::Absent { retry_in: SignedDuration::ZERO };
     let mut in_flight = waiting();
     in_flight.claim(&grant(), at(1)).unwrap();
-    in_flight.reclaim(lease(200), Epoch(2)).unwrap();
+    in_flight.reclaim(lease(200), Epoch(2), at(9)).unwrap();
     let absent = Outcome::NotArrived(absent);
     let attempt = &in_flight.stage().claimed().unwrap().attempt;
     let recheck = Recheck::of(attempt, in_flight.id(), &in_flight.job().provider, at(9));
@@ -293,6 +294,48 @@ fn what_an_earlier_life_may_have_sent_may_arrive_late() {
     let mut queued = waiting();
     queued.claim(&Grant { epoch: Epoch(2), ..grant() }, at(1)).unwrap();
     assert_eq!(queued.recheck_after(&absent, at(9)), None, "it was never sent");
+}
+
+#[test]
+fn an_outcome_is_unknown_from_the_first_doubt_on() {
+    // One step in each second: claim, claim after a restore, reclaim, unresolved, panic, failed,
+    // held.
+    let since = |steps: &str| {
+        let mut record = waiting();
+        for (step, seconds) in steps.chars().zip(1..) {
+            let outcome = match step {
+                'c' | 'C' => {
+                    let epoch = if step == 'c' { Epoch::FIRST } else { Epoch(2) };
+                    record.claim(&Grant { epoch, ..grant() }, at(seconds)).unwrap();
+                    continue;
+                }
+                'r' => {
+                    record.reclaim(lease(200), Epoch::FIRST, at(seconds)).unwrap();
+                    continue;
+                }
+                'u' => unresolved(false),
+                'p' => unresolved(true),
+                'f' => failed(0),
+                _ => Outcome::Held(provider_job("p-1")),
+            };
+            settle(&mut record, &outcome, seconds).unwrap();
+        }
+        claim_of(&record).unresolved_since
+    };
+    let table = [
+        ("c", None),
+        ("ch", None),
+        ("cuupr", Some(2)),
+        ("cp", Some(2)),
+        ("crur", Some(2)),
+        ("chr", Some(3)),
+        ("C", Some(1)),
+        ("Cr", Some(1)),
+        ("cufc", None),
+    ];
+    for (steps, expected) in table {
+        assert_eq!(since(steps), expected.map(at), "{steps}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn after_steps(steps: &str) -> (Caution, Option<ClaimOrigin>) {
     for (step, second) in steps.chars().zip(1..) {
         match step {
             'c' => record.claim(&grant(), at(second)).unwrap(),
-            'r' => record.reclaim(lease(second + 90), Epoch::FIRST).unwrap(),
+            'r' => record.reclaim(lease(second + 90), Epoch::FIRST, at(second)).unwrap(),
             'p' => drop(settle(&mut record, &unresolved(true), second).unwrap()),
             'u' => drop(settle(&mut record, &unresolved(false), second).unwrap()),
             'n' => drop(settle(&mut record, &not_sent(0), second).unwrap()),

@@ -1,7 +1,7 @@
 //! Parts that do not fit each other are refused, each with its own reason.
 
 use super::*;
-use crate::model::{ApprovalOutcome, AtProvider, Finished, Review};
+use crate::model::{ApprovalOutcome, AtProvider, ClaimOrigin, Finished, Review};
 
 /// The parts of a record, to be changed.
 struct Parts {
@@ -58,7 +58,7 @@ fn every_record_that_a_step_made_fits() {
 
 #[test]
 fn attempts_fit_their_token_and_their_stage() {
-    let table: [Misfit; 8] = [
+    let table: [Misfit; 9] = [
         ("token without an attempt", waiting(), |it| it.entry.token = claimed().token()),
         ("start without an attempt", waiting(), |it| it.entry.started_at = Some(at(1))),
         ("more failures than attempts", waiting(), |it| it.entry.failed_attempts = 1),
@@ -67,6 +67,10 @@ fn attempts_fit_their_token_and_their_stage() {
         ("claim of another attempt", claimed(), |it| it.entry.attempt = 2),
         ("claim under another token", claimed(), |it| {
             it.entry.token = it.entry.token.next(Epoch::FIRST);
+        }),
+        ("taken over without a time since when its outcome is unknown", claimed(), |it| {
+            let Stage::Claimed(claimed) = &mut it.stage else { panic!("not claimed") };
+            claimed.origin = ClaimOrigin::Reclaimed;
         }),
         ("at the provider without an attempt", at_provider(JobStatus::Queued), |it| {
             attempted(it, 0);

@@ -12,7 +12,7 @@ fn claims() -> Vec<(&'static str, JobRecord)> {
         stored(record)
     };
     let reclaimed = |mut record: JobRecord, epoch| {
-        record.reclaim(lease(200), epoch).unwrap();
+        record.reclaim(lease(200), epoch, at(9)).unwrap();
         record
     };
     let held = |mut record: JobRecord| {

@@ -183,7 +183,7 @@ fn make(
             record.claim(&grant, now).map(|()| words("ready uploading"))
         }
         Walk::Reclaim(epoch) => {
-            record.reclaim(lease(9), Epoch(*epoch)).map(|()| words("ready uploading"))
+            record.reclaim(lease(9), Epoch(*epoch), now).map(|()| words("ready uploading"))
         }
         Walk::Extend(off) => {
             let token = AttemptToken::from_number(record.token().to_number() + off);

@@ -66,4 +66,6 @@ pub use stage::{AtProvider, Claimed, Due, End, Finished, Held, Phase, Stage, Wai
 pub use status::{ApprovalStatus, JobStatus, QueueStatus};
 pub use submission::{AtMostOnce, Attempt, Cancellation, ClaimOrigin, Lease, RemoteId};
 pub use text::UnknownText;
-pub use transition::{AttemptFailure, CancelOutcome, Outcome, Settled, TransitionError};
+pub use transition::{
+    AttemptFailure, CancelOutcome, Outcome, Resolution, Settled, TransitionError,
+};

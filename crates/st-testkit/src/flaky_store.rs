@@ -14,8 +14,8 @@ use st_store::{
     DamagedRow, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Holder, JobFilter,
     JobId, JobRecord, JobRef, JobRepo, Limits, LimitsPatch, MemoryStore, NewJob, NewRule, Page,
     PageRequest, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, QueueFilter,
-    QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Result, Rule, RuleId,
-    SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
+    QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule,
+    RuleId, SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
     StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
@@ -175,6 +175,16 @@ impl QueueRepo for FlakyStore {
             return Err(Error::OutcomeUnknown { operation: "settle", source });
         }
         settled
+    }
+
+    async fn resolve(
+        &self,
+        job: JobId,
+        resolution: &Resolution,
+        note: Option<&str>,
+        by: &Actor,
+    ) -> Result<JobRecord> {
+        self.inner.resolve(job, resolution, note, by).await
     }
 
     async fn input(&self, job: JobId) -> Result<Value> {

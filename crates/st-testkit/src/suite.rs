@@ -12,6 +12,7 @@ pub mod clock;
 pub mod events;
 pub mod jobs;
 pub mod queue;
+pub mod resolving;
 pub mod settings;
 pub mod settling;
 pub mod strays;
@@ -318,6 +319,12 @@ macro_rules! conformance {
             rechecks_follow_their_schedule, only_what_may_still_arrive_is_rechecked,
             what_is_unsettled_is_counted_by_provider,
             what_was_found_is_searched_for_again, what_was_found_is_refused_like_a_submission);
+        $crate::conformance!(@topic $store, resolving:
+            a_job_is_resolved_as_being_at_its_provider,
+            a_provider_job_of_another_job_resolves_nothing,
+            a_job_that_is_resolved_as_absent_is_submitted_again, an_abandoned_job_frees_its_slot,
+            a_job_at_its_provider_is_ended_by_a_resolution,
+            where_nothing_is_unknown_nothing_is_resolved);
         $crate::conformance!(@topic $store, approvals:
             a_rule_blocks_what_it_matches, the_first_matching_rule_decides,
             approval_admits_the_job_and_rejection_ends_it, a_request_is_not_decided_after_its_deadline,

@@ -81,6 +81,7 @@ impl From<TransitionError> for Problem {
             | TransitionError::WrongStatus { .. }
             | TransitionError::OtherProviderJob { .. }
             | TransitionError::BelongsToOtherJob(_)
+            | TransitionError::NothingToResolve(_)
             | TransitionError::NotYetExpired(_) => "conflict",
         };
         Self::conflict(code, refusal.to_string())

@@ -11,8 +11,8 @@ use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, Admission, Caution, ClaimOrder, Due, Grant, Group, Head, Holder, JobId, JobRecord,
-    Lease, MAX_LEASE, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Settled, Stage,
-    Standing, Usage, Waiting, after,
+    Lease, MAX_LEASE, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Resolution,
+    Settled, Stage, Standing, Usage, Waiting, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
 
@@ -256,6 +256,16 @@ impl QueueRepo for MemoryStore {
             let settle = |settlement: &Settlement| state.settle(actor, settlement, now);
             Ok(settlements.iter().map(settle).collect())
         })
+    }
+
+    async fn resolve(
+        &self,
+        job: JobId,
+        resolution: &Resolution,
+        note: Option<&str>,
+        by: &Actor,
+    ) -> Result<JobRecord> {
+        self.write(|state, Moment { now, .. }| state.resolve(job, resolution, (note, by), now))
     }
 
     async fn input(&self, job: JobId) -> Result<Value> {

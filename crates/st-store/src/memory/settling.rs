@@ -6,8 +6,8 @@ use super::State;
 use crate::error::Result;
 use crate::model::blame::near;
 use crate::model::{
-    Actor, JobId, JobRecord, Marker, Outcome, ProviderJobId, ProviderName, Recheck, Settled,
-    Settling, Sighting, TransitionError,
+    Actor, JobId, JobRecord, Marker, Outcome, ProviderJobId, ProviderName, Recheck, Resolution,
+    Settled, Settling, Sighting, TransitionError,
 };
 use crate::repo::Settlement;
 
@@ -49,6 +49,24 @@ impl State {
             self.follow_up(&before, &record, outcome, now);
         }
         Ok((settled, record))
+    }
+
+    pub(super) fn resolve(
+        &mut self,
+        job: JobId,
+        resolution: &Resolution,
+        (note, by): (Option<&str>, &Actor),
+        now: Timestamp,
+    ) -> Result<JobRecord> {
+        let mut record = self.load(job)?;
+        let recheck = record.resolve(resolution, note, by, (now, self.epoch))?;
+        if let Resolution::AtProvider(id) = resolution {
+            let provider = &record.job().provider;
+            self.require_free(job, provider, id)?;
+            self.strays.remove(&(provider.clone(), id.clone()));
+        }
+        self.schedule(recheck);
+        Ok(self.save(record))
     }
 
     /// What the outcome of a claim means beyond its own job. `before`: the record before.

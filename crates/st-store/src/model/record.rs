@@ -8,6 +8,7 @@ mod approving;
 mod checking;
 mod claiming;
 mod reporting;
+mod resolving;
 mod settling;
 
 use jiff::Timestamp;

@@ -40,6 +40,9 @@ pub enum TransitionError {
     /// Another job has this provider job.
     #[error("{0} at the provider belongs to another job")]
     BelongsToOtherJob(ProviderJobId),
+    /// It is known where the job is, so a person has nothing to decide. Says where.
+    #[error("nothing is to be resolved: {0}")]
+    NothingToResolve(&'static str),
     /// The job has no open approval request.
     #[error("the job needs no approval")]
     NoApproval,
@@ -68,6 +71,7 @@ impl TransitionError {
             | Self::AlreadyOver(_) => true,
             // Another job of ours has it.
             Self::BelongsToOtherJob(_)
+            | Self::NothingToResolve(_)
             | Self::NoApproval
             | Self::AlreadyDecided(_)
             | Self::PastDeadline(_)
@@ -135,6 +139,18 @@ pub enum Outcome {
     },
     /// The provider reports on a job that it has.
     Reported(ProviderStatus),
+}
+
+/// What a person decides about a job of which nothing can be proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// The provider has it under this ID.
+    AtProvider(ProviderJobId),
+    /// It is not at the provider and will not be. A job that was claimed is submitted again, one
+    /// that was at the provider ends as failed.
+    Absent,
+    /// It will not be found out: the job ends as failed and frees its slot.
+    Abandon,
 }
 
 /// What an outcome came to.

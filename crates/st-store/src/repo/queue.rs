@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::model::{
     AccountId, Actor, AtMostOnce, AttemptToken, Caution, DamagedRow, Holder, JobId, JobRecord,
-    Opening, Outcome, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Settled, Standing,
+    Opening, Outcome, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Resolution,
+    Settled, Standing,
 };
 
 /// A provider that a holder serves, and what it knows of it.
@@ -114,6 +115,17 @@ pub trait QueueRepo: Send + Sync {
         actor: &Actor,
         settlements: Vec<Settlement>,
     ) -> Result<Vec<Result<(Settled, JobRecord)>>>;
+
+    /// Does what a person decided about a job where nothing can be proven: of a claimed job whose
+    /// outcome is unknown, and of one at its provider. Refused where it is known what becomes of
+    /// the job, and where another job has the given provider job.
+    async fn resolve(
+        &self,
+        job: JobId,
+        resolution: &Resolution,
+        note: Option<&str>,
+        by: &Actor,
+    ) -> Result<JobRecord>;
 
     /// What the provider gets for a job. Read when it is submitted, not when it is claimed.
     async fn input(&self, job: JobId) -> Result<Value>;

@@ -2,6 +2,7 @@
 
 mod claim;
 mod read;
+mod resolve;
 mod settle;
 
 use std::collections::BTreeSet;
@@ -21,7 +22,7 @@ use super::writer::Lane;
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, DamagedRow, Holder, JobId, JobRecord, MAX_LEASE, Page, PageRequest, ProviderName,
-    QueueFilter, QueueStats, Settled, Standing, after,
+    QueueFilter, QueueStats, Resolution, Settled, Standing, after,
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
@@ -104,6 +105,22 @@ impl QueueRepo for SqliteStore {
         self.writer
             .write(Lane::Worker, "settle outcomes", move |tx| {
                 settle::settle(tx, &actor, &settlements)
+            })
+            .await
+    }
+
+    async fn resolve(
+        &self,
+        job: JobId,
+        resolution: &Resolution,
+        note: Option<&str>,
+        by: &Actor,
+    ) -> Result<JobRecord> {
+        let (resolution, by) = (resolution.clone(), by.clone());
+        let note = note.map(str::to_owned);
+        self.writer
+            .write(Lane::Interactive, "resolve a job", move |tx| {
+                resolve::resolve(tx, job, &resolution, note.as_deref(), &by)
             })
             .await
     }

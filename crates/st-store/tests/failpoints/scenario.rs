@@ -9,8 +9,8 @@ use jiff::SignedDuration;
 use st_store::{
     Actor, ApprovalRepo, AttemptFailure, Decision, Error, Idempotency, JobRecord, JobRef, JobRepo,
     JobStatus, LimitsPatch, Marker, Outcome, ProviderJobId, ProviderName, ProviderSettingsPatch,
-    ProviderStatus, QueueRepo, SettingChange, SettingsRepo, Settlement, Sighting, SqliteStore,
-    StrayOutcome, StrayRepo, UserId, Verdict,
+    ProviderStatus, QueueRepo, Resolution, SettingChange, SettingsRepo, Settlement, Sighting,
+    SqliteStore, StrayOutcome, StrayRepo, UserId, Verdict,
 };
 use st_testkit::suite::{claiming, costs_more_than, id, job};
 
@@ -141,6 +141,10 @@ pub(crate) async fn run(store: &SqliteStore, report: &mut (dyn FnMut(Entry) + Se
     if let Ok((_, record)) = store.cancel_job(id(3), &Actor::User(UserId::new("ann"))).await {
         report(Entry::Reached(3, record.status()));
     }
+    let by = Actor::User(UserId::new("ann"));
+    if let Ok(record) = store.resolve(id(3), &Resolution::Absent, Some("gone"), &by).await {
+        report(Entry::Reached(3, record.status()));
+    }
     settings(store, report).await;
     drop(store.renew(claiming(1).holder, Duration::from_mins(1), &[id(3)].into()).await);
     drop(store.expire(10).await);
@@ -173,6 +177,7 @@ async fn attempts(
     let rounds = [
         (1, Outcome::Submitted(accepted(JobStatus::Queued))),
         (2, Outcome::NotArrived(failed)),
+        (3, Outcome::Unresolved { error: "silence".to_owned(), panicked: false }),
         (1, Outcome::Reported(accepted(JobStatus::Running))),
         (1, Outcome::Reported(accepted(JobStatus::Completed))),
     ];

@@ -10,7 +10,8 @@ use jiff::SignedDuration;
 use st_store::{
     Actor, ApprovalId, Error, EventId, Idempotency, JobFilter, JobRef, JobStatus, Limits,
     LimitsPatch, Marker, NewJob, Outcome, ProviderSettings, ProviderSettingsPatch, QueueFilter,
-    QueueStatus, RecheckOutcome, RequestFilter, RuleId, SettingChange, StrayOutcome, Verdict,
+    QueueStatus, RecheckOutcome, RequestFilter, Resolution, RuleId, SettingChange, StrayOutcome,
+    Verdict,
 };
 use st_testkit::suite::strays::sighting;
 use st_testkit::suite::{
@@ -286,6 +287,8 @@ async fn every_call_about_a_damaged_job_says_what_is_wrong_with_it() {
         let approved = store.decide(ApprovalId(1), &decision(Verdict::Approve)).await.map(drop);
         let rejected = store.decide(ApprovalId(1), &decision(Verdict::Reject)).await.map(drop);
         let cancelled = store.cancel_job(id(4), &Actor::Operator).await.map(drop);
+        let resolved =
+            store.resolve(id(4), &Resolution::Abandon, None, &Actor::Operator).await.map(drop);
         let again = store.submit(job_again()).await.map(drop);
         let standing = store.standings(&[id(4)]).await.unwrap();
         assert_eq!(standing, [None], "it waits for no slot");
@@ -295,6 +298,7 @@ async fn every_call_about_a_damaged_job_says_what_is_wrong_with_it() {
             ("approve", approved),
             ("reject", rejected),
             ("cancel_job", cancelled),
+            ("resolve", resolved),
             ("submit again", again),
         ] {
             let error = result.unwrap_err();

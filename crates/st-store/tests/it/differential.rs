@@ -14,8 +14,9 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use st_log::{CorrelationId, InScope};
 use st_store::{
-    Actor, ApprovalId, Clock, ClockEvidence, LimitsPatch, ManualClock, Marker, MemoryStore, NewJob,
-    RecheckOutcome, Settlement, Sighting, SqliteConfig, SqliteStore, UserId, Verdict,
+    Actor, ApprovalId, Clock, ClockEvidence, JobId, LimitsPatch, ManualClock, Marker, MemoryStore,
+    NewJob, RecheckOutcome, Resolution, Settlement, Sighting, SqliteConfig, SqliteStore, UserId,
+    Verdict,
 };
 use st_testkit::dump::{check_invariants, check_records, dump};
 use st_testkit::suite::{Shared, at, costs_more_than, decision, holder, id, provider_job};
@@ -39,6 +40,7 @@ pub(crate) struct Prepared {
     pub(crate) submission: Option<NewJob>,
     pub(crate) settlements: Vec<Settlement>,
     pub(crate) sightings: Vec<Sighting>,
+    pub(crate) resolution: Option<(JobId, Resolution)>,
 }
 
 impl Prepared {
@@ -57,6 +59,9 @@ impl Prepared {
             for seen in sights {
                 prepared.sightings.push(calls::sighting(store, seen).await);
             }
+        }
+        if let Step::Resolve { job, to } = step {
+            prepared.resolution = Some(calls::resolution(store, *job, to).await);
         }
         prepared
     }
@@ -118,6 +123,11 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
         }
         Step::Cancel(job) => {
             text(store.cancel_job(id(*job), &Actor::User(UserId::new("ann"))).await)
+        }
+        Step::Resolve { to, .. } => {
+            let (job, resolution) = prepared.resolution.unwrap();
+            let note = to.cost.then_some("seen");
+            text(store.resolve(job, &resolution, note, &Actor::User(UserId::new("ann"))).await)
         }
         Step::Decide { approval, approve } => {
             let verdict = if *approve { Verdict::Approve } else { Verdict::Reject };

@@ -67,7 +67,7 @@ impl JobRecord {
     }
 
     /// The provider accepted the job: nothing of what went wrong before counts any more.
-    fn accept(&mut self, epoch: Epoch) {
+    pub(super) fn accept(&mut self, epoch: Epoch) {
         self.entry.error_message = None;
         self.entry.suspect_since = None;
         self.entry.failed_attempts = 0;
@@ -95,7 +95,7 @@ impl JobRecord {
     }
 
     /// The provider has the job: takes over its report.
-    fn arrive(
+    pub(super) fn arrive(
         &mut self,
         remote: RemoteId,
         status: &ProviderStatus,
@@ -207,12 +207,12 @@ impl JobRecord {
     }
 
     /// Why a job fails whose failures were its own, and what went wrong last.
-    fn blamed(&self, last: &str) -> String {
+    pub(super) fn blamed(&self, last: &str) -> String {
         let failures = self.entry.failed_attempts;
         format!("failed {failures} times while submissions of other jobs were accepted: {last}")
     }
 
-    fn fail(&mut self, error: &str, step: Step<'_>) {
+    pub(super) fn fail(&mut self, error: &str, step: Step<'_>) {
         self.job.error_message = Some(error.to_owned());
         self.finish(End::Failed, None, None, step);
     }

@@ -8,6 +8,7 @@ mod caution;
 mod checking;
 mod deciding;
 mod reports;
+mod resolving;
 mod sighting_table;
 mod sightings;
 mod walk;

@@ -91,7 +91,7 @@ fn refuse_taken(connection: &Connection, record: &JobRecord, outcome: &Outcome) 
     refuse_of_other_job(connection, &record.job().provider, id, record.id())
 }
 
-fn refuse_of_other_job(
+pub(super) fn refuse_of_other_job(
     connection: &Connection,
     provider: &ProviderName,
     id: &ProviderJobId,
@@ -189,7 +189,7 @@ fn store_acceptances(
 }
 
 /// Searches for further arrivals of an attempt later, because a list can be late.
-fn schedule(connection: &Connection, recheck: Option<&Recheck>) -> Result<()> {
+pub(super) fn schedule(connection: &Connection, recheck: Option<&Recheck>) -> Result<()> {
     let Some(recheck) = recheck else { return Ok(()) };
     change_one(
         connection,

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use st_store::{
     AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Idempotency, JobId, JobRecord, JobRef,
     JobStatus, JobType, LimitsPatch, Marker, NewJob, Opening, OrgId, Outcome, Priority,
-    ProviderName, ProviderSettingsPatch, ProviderStatus, QueueFilter, QueueStatus, SettingChange,
-    Settlement, Sighting, StrayOutcome, TeamId,
+    ProviderName, ProviderSettingsPatch, ProviderStatus, QueueFilter, QueueStatus, Resolution,
+    SettingChange, Settlement, Sighting, StrayOutcome, TeamId,
 };
 use st_testkit::suite::{
     Shared, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -139,6 +139,18 @@ pub(crate) async fn sighting(store: &Shared, seen: &Seen) -> Sighting {
     };
     let status = status(&seen.report, record.as_ref().map_or(0, number));
     Sighting { marker: Marker { job, attempt }, provider, account: None, status }
+}
+
+/// What a person decides: by the status in the report.
+pub(crate) async fn resolution(store: &Shared, job: Pick, to: &Report) -> (JobId, Resolution) {
+    let (job, record) = picked(store, job, QueueStatus::Ready).await;
+    let own = record.as_ref().map_or(0, number);
+    let resolution = match to.status {
+        0..=2 => Resolution::AtProvider(provider_job(to.provider_job.unwrap_or(own))),
+        3..=5 => Resolution::Absent,
+        _ => Resolution::Abandon,
+    };
+    (job, resolution)
 }
 
 /// What the provider reports of the job with this number.

@@ -120,6 +120,10 @@ pub(crate) enum Step {
         complete: bool,
     },
     Cancel(u8),
+    Resolve {
+        job: Pick,
+        to: Report,
+    },
     Decide {
         approval: u8,
         approve: bool,
@@ -179,7 +183,7 @@ fn outcome_kind() -> impl Strategy<Value = OutcomeKind> {
         4 => Just(OutcomeKind::Failed),
         1 => Just(OutcomeKind::NotSent),
         1 => Just(OutcomeKind::Final),
-        1 => Just(OutcomeKind::Unresolved),
+        3 => Just(OutcomeKind::Unresolved),
         4 => Just(OutcomeKind::Reported),
     ]
 }
@@ -224,6 +228,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (0..JOBS, 1..3_u8, flag())
             .prop_map(|(job, attempt, complete)| Step::Recheck { job, attempt, complete }),
         1 => (0..JOBS).prop_map(Step::Cancel),
+        2 => (pick(), report()).prop_map(|(job, to)| Step::Resolve { job, to }),
         2 => (1..6_u8, flag()).prop_map(|(approval, approve)| Step::Decide { approval, approve }),
         1 => (1..3_u8).prop_map(Step::Expire),
     ]

@@ -10,7 +10,7 @@ use crate::model::{
 
 impl JobRecord {
     /// Does what a person decided about a job of which it is unknown whether the provider has it,
-    /// or about one that is at its provider. A claim ends by it: whoever works on it still is
+    /// or about one that is at its provider. A claim ends by it: a worker that still acts on it is
     /// refused afterwards, because the token rises. Returns the search for what may appear of its
     /// attempt later.
     pub fn resolve(

@@ -33,6 +33,14 @@ struct Inner {
     pool: Pool,
 }
 
+/// The limits of one request: its own where it has them, else the client's.
+#[derive(Clone, Copy)]
+struct Limits {
+    overall: Duration,
+    /// In bytes.
+    body: usize,
+}
+
 impl Client {
     /// Makes a client. Reads the system's root certificates and the `ca_bundle`, so it blocks
     /// shortly; fails on settings that cannot work, naming all of them.
@@ -73,13 +81,17 @@ impl Client {
         mut request: Outgoing,
         url: &str,
         overall: Option<Duration>,
+        body_limit: Option<usize>,
     ) -> Result<Response, Error> {
         let start = Instant::now();
         set_correlation_id(&mut request);
         set_trace_context(&mut request);
         let method = request.method().clone();
-        let overall = overall.unwrap_or(self.0.config.overall_timeout);
-        let outcome = self.exchange(request, url, start, overall).await;
+        let limits = Limits {
+            overall: overall.unwrap_or(self.0.config.overall_timeout),
+            body: body_limit.unwrap_or(self.0.config.body_limit),
+        };
+        let outcome = self.exchange(request, url, start, limits).await;
         let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         log(&method, url, &outcome, elapsed_ms);
         outcome
@@ -90,13 +102,13 @@ impl Client {
         request: Outgoing,
         url: &str,
         start: Instant,
-        overall: Duration,
+        limits: Limits,
     ) -> Result<Response, Error> {
+        let Limits { overall, body: body_limit } = limits;
         let (head, body) = self.head(request, url, start, overall).await?.into_parts();
-        let body =
-            timeout_at(after(start, overall), response::read(body, self.0.config.body_limit, url))
-                .await
-                .map_err(|_elapsed| Error::answered(url, Failure::BodyDeadline(overall)))??;
+        let body = timeout_at(after(start, overall), response::read(body, body_limit, url))
+            .await
+            .map_err(|_elapsed| Error::answered(url, Failure::BodyDeadline(overall)))??;
         Ok(Response::new(head, body, url))
     }
 

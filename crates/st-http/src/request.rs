@@ -28,6 +28,7 @@ pub struct Request {
     headers: HeaderMap,
     body: Bytes,
     timeout: Option<Duration>,
+    body_limit: Option<usize>,
     fault: Option<Refused>,
 }
 
@@ -42,7 +43,8 @@ impl Request {
             Err(error) => (Err(Refused::Url(error)), None),
         };
         let (headers, body) = (HeaderMap::new(), Bytes::new());
-        Self { client, method, target, url, headers, body, timeout: None, fault }
+        let (timeout, body_limit) = (None, None);
+        Self { client, method, target, url, headers, body, timeout, body_limit, fault }
     }
 
     /// Sets a header, in the place of an earlier one of the name. `X-Correlation-ID` is always that
@@ -98,10 +100,17 @@ impl Request {
         Self { timeout: Some(overall), ..self }
     }
 
+    /// Gives this request another limit for the response body than the client's, in bytes. A larger
+    /// body is an error with [`Error::is_body_too_large`].
+    pub fn body_limit(self, bytes: usize) -> Self {
+        Self { body_limit: Some(bytes), ..self }
+    }
+
     /// Sends it and reads the whole response. An HTTP status of any class is a [`Response`]; redirects
     /// are not followed. Dropping the future gives the request up, wherever it is.
     pub async fn send(self) -> Result<Response, Error> {
-        let Self { client, method, target, url, mut headers, body, timeout, fault } = self;
+        let Self { client, method, target, url, mut headers, body, timeout, body_limit, fault } =
+            self;
         let (target, url) = match (target, fault, url) {
             (Ok(target), None, Some(url)) => (target, url),
             (Err(why), _, url) | (Ok(_), Some(why), url) => return Err(Error::refused(url, why)),
@@ -112,7 +121,7 @@ impl Request {
         *request.method_mut() = method;
         *request.uri_mut() = target;
         *request.headers_mut() = headers;
-        client.send(request, &url, timeout).await
+        client.send(request, &url, timeout, body_limit).await
     }
 
     fn refuse(mut self, why: Refused) -> Self {

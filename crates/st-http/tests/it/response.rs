@@ -31,6 +31,19 @@ async fn a_body_announced_as_too_large_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_request_may_have_a_limit_of_its_own() {
+    let server = Server::start(|_| ok("0123456789abcdef")).await;
+    let client = limited(15);
+
+    let response = client.get(&server.url("/")).body_limit(16).send().await.unwrap();
+    assert_eq!(response.body().len(), 16, "larger than the client's");
+    let error = client.get(&server.url("/")).body_limit(3).send().await.unwrap_err();
+    assert!(error.to_string().ends_with("is larger than 3 bytes"), "{error}");
+    let error = client.get(&server.url("/")).send().await.unwrap_err();
+    assert!(error.is_body_too_large(), "other requests keep the client's: {error:?}");
+}
+
+#[tokio::test]
 async fn a_chunked_body_is_cut_off_at_the_limit() {
     let endless = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                    a\r\n0123456789\r\n7\r\nabcdefg\r\n";

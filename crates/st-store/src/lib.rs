@@ -15,7 +15,7 @@ mod sqlite;
 pub use clock::{Clock, ClockEvidence, ManualClock, SystemClock};
 pub use error::{Error, Result};
 pub use health::{Integrity, StoreHealth, Waiting as WaitingWrites};
-pub use memory::MemoryStore;
+pub use memory::{MemorySnapshot, MemoryStore};
 pub use model::*;
 pub use repo::{
     ApprovalRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry, JobRef, JobRepo,

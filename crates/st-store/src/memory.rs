@@ -5,6 +5,7 @@
 //! Nothing survives the process.
 
 mod approvals;
+mod claiming;
 mod clock_step;
 mod events;
 mod jobs;
@@ -41,7 +42,11 @@ pub struct MemoryStore {
     last_event: watch::Sender<EventId>,
 }
 
-#[derive(Debug)]
+/// The contents of a [`MemoryStore`] at some moment.
+#[derive(Debug, Clone)]
+pub struct MemorySnapshot(State);
+
+#[derive(Debug, Clone)]
 struct State {
     records: BTreeMap<JobId, JobRecord>,
     inputs: BTreeMap<JobId, Value>,
@@ -51,6 +56,7 @@ struct State {
     strays: BTreeMap<(ProviderName, ProviderJobId), Stray>,
     rechecks: BTreeMap<Marker, Recheck>,
     acceptances: BTreeMap<ProviderName, Acceptances>,
+    grants: BTreeMap<UserId, LastGrant>,
     limits: Limits,
     providers: BTreeMap<ProviderName, ProviderSettings>,
     epoch: Epoch,
@@ -61,6 +67,14 @@ struct State {
     /// For which generation of the clock dates were last cut.
     dates_cut_for: Option<i64>,
     closed: bool,
+}
+
+/// When a user was last granted a slot.
+#[derive(Debug, Clone, Copy)]
+struct LastGrant {
+    at: Timestamp,
+    /// When it is next checked whether this is still of use.
+    check_at: Timestamp,
 }
 
 /// The time of one step, and whether it may be relied on for what cannot be undone.
@@ -94,6 +108,21 @@ impl MemoryStore {
         let mut state = self.lock();
         state.epoch = Epoch(state.epoch.0.saturating_add(1));
         state.last_event_id = state.last_event_id.saturating_add(EPOCH_GAP);
+    }
+
+    /// All of it as it is now, as a backup of a database file would have it.
+    pub fn snapshot(&self) -> MemorySnapshot {
+        MemorySnapshot(self.lock().clone())
+    }
+
+    /// Does what putting a backup back does to a database file: what is stored is replaced, and the
+    /// epoch rises as in [`Self::raise_epoch`]. The clock must not have been set since.
+    pub fn put_back(&self, snapshot: &MemorySnapshot) {
+        let mut state = self.lock();
+        let (epoch, last_event_id) = (state.epoch, state.last_event_id);
+        *state = State { epoch, last_event_id, ..snapshot.0.clone() };
+        drop(state);
+        self.raise_epoch();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -145,6 +174,7 @@ impl State {
             strays: BTreeMap::new(),
             rechecks: BTreeMap::new(),
             acceptances: BTreeMap::new(),
+            grants: BTreeMap::new(),
             limits: Limits::default(),
             providers: BTreeMap::new(),
             epoch: Epoch::FIRST,

@@ -39,9 +39,10 @@ pub use approval::{
 };
 pub use blame::Acceptances;
 pub use bounds::{
-    IDEMPOTENCY_TTL, MAX_APPROVAL_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK, MAX_RUN_AFTER,
+    GRANT_MEMORY, IDEMPOTENCY_TTL, MAX_APPROVAL_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK,
+    MAX_RUN_AFTER,
 };
-pub use claim_order::{ClaimOrder, Group, Head};
+pub use claim_order::{ClaimOrder, Group, Head, STARVES_AFTER};
 pub use event::{Change, Event, NewEvent};
 pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{

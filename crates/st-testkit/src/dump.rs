@@ -9,7 +9,7 @@ use st_store::{
     Usage,
 };
 
-use crate::suite::{claiming, serving};
+use crate::suite::{claiming, provider_job, serving};
 
 /// The providers whose lists and settings are part of a dump.
 const PROVIDERS: [&str; 2] = ["fake", "other"];
@@ -41,12 +41,15 @@ pub async fn dump(store: &dyn Store) -> String {
     writeln!(text, "requests {requests:?}").unwrap();
     writeln!(text, "rules {:?}", store.list_rules().await.unwrap()).unwrap();
     writeln!(text, "stats {:?}", store.queue_stats().await.unwrap()).unwrap();
+    let provider_jobs: Vec<_> = (0..20).map(provider_job).collect();
     for provider in PROVIDERS.map(ProviderName::new) {
         let there = store.list_at_provider(&provider, None, 1000).await.unwrap();
         let there: Vec<String> = there.iter().map(|record| record.id().to_string()).collect();
         writeln!(text, "{provider} has {there:?}").unwrap();
         let settings = store.provider_settings(&provider).await.unwrap();
         writeln!(text, "{provider} {settings:?}").unwrap();
+        let known = store.known_provider_jobs(&provider, &provider_jobs).await.unwrap();
+        writeln!(text, "{provider} knows {known:?}").unwrap();
         for stray in store.due_strays(&provider, 1000).await.unwrap() {
             writeln!(text, "{stray:?}").unwrap();
         }

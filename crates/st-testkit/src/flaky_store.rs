@@ -1,7 +1,7 @@
 //! A store in memory whose calls fail when a test wants them to: the faults that the callers of a
 //! store must survive and that no healthy store shows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub struct Faults {
     pub list: Option<fn() -> Error>,
     /// Every question for positions in the queue is answered with this.
     pub standings: Option<fn() -> Error>,
+    /// Every question for what is unsettled is answered with this.
+    pub unsettled: Option<fn() -> Error>,
     /// Rows that every list and every part of the event log reports as damaged.
     pub damaged: Vec<DamagedRow>,
     /// Replaces the real health.
@@ -121,6 +123,14 @@ impl JobRepo for FlakyStore {
         max: u32,
     ) -> Result<Vec<JobRecord>> {
         self.inner.list_at_provider(provider, after, max).await
+    }
+
+    async fn known_provider_jobs(
+        &self,
+        provider: &ProviderName,
+        ids: &[ProviderJobId],
+    ) -> Result<BTreeMap<ProviderJobId, Option<JobId>>> {
+        self.inner.known_provider_jobs(provider, ids).await
     }
 
     async fn cancel_job(&self, job: JobId, by: &Actor) -> Result<(CancelOutcome, JobRecord)> {
@@ -297,6 +307,10 @@ impl StrayRepo for FlakyStore {
     }
 
     async fn unsettled(&self) -> Result<Unsettled> {
+        let fault = self.faults().unsettled;
+        if let Some(fault) = fault {
+            return Err(fault());
+        }
         self.inner.unsettled().await
     }
 }

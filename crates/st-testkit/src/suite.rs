@@ -11,6 +11,7 @@ pub mod approvals;
 pub mod clock;
 pub mod events;
 pub mod jobs;
+pub mod leases;
 pub mod queue;
 pub mod resolving;
 pub mod settings;
@@ -288,21 +289,24 @@ macro_rules! conformance {
             what_could_not_be_read_back_is_refused, a_date_is_at_most_ten_years_ahead);
         $crate::conformance!(@topic $store, jobs:
             a_job_is_found_by_either_identifier, lists_are_paged_and_counted,
-            a_provider_lists_what_it_has, a_report_is_merged_and_never_erases,
+            a_provider_lists_what_it_has, known_provider_jobs_are_found_in_bulk, a_report_is_merged_and_never_erases,
             a_late_report_changes_nothing, a_repeated_report_writes_nothing,
             cancelling_depends_on_where_the_job_is);
         $crate::conformance!(@topic $store, queue:
             every_limit_is_kept, a_lowered_limit_ends_nothing,
             simultaneous_claims_never_exceed_a_limit, earlier_deadlines_go_first,
             an_owner_at_its_limit_blocks_nobody_else, fair_share_serves_who_has_less,
+            an_owner_that_was_granted_nothing_for_an_hour_goes_first_once,
+            no_owner_starves_under_fair_share,
             a_job_waits_for_its_date_and_then_runs, providers_that_are_not_served_wait,
             a_provider_is_given_no_more_than_it_is_open_for, an_excepted_job_lets_the_next_one_pass,
             a_closed_provider_is_still_reclaimed, providers_are_in_use_while_a_job_is_not_over,
             a_claim_carries_what_is_known_of_the_provider,
-            an_account_is_kept_as_far_as_it_is_known, a_reclaim_issues_a_fresh_token,
-            jobs_in_flight_are_not_reclaimed, leases_are_renewed_for_their_own_holder,
-            leases_of_dead_holders_end, what_is_reclaimed_often_is_handled_with_care,
-            positions_and_numbers_are_right);
+            an_account_is_kept_as_far_as_it_is_known, positions_and_numbers_are_right);
+        $crate::conformance!(@topic $store, leases:
+            a_reclaim_issues_a_fresh_token, jobs_in_flight_are_not_reclaimed,
+            leases_are_renewed_for_their_own_holder, leases_of_dead_holders_end,
+            what_is_reclaimed_often_is_handled_with_care);
         $crate::conformance!(@topic $store, settling:
             a_stale_token_writes_nothing, one_refused_outcome_stops_no_other,
             settling_twice_writes_nothing, a_provider_job_belongs_to_one_job,
@@ -310,7 +314,8 @@ macro_rules! conformance {
             an_unresolved_attempt_keeps_its_slot, failures_between_acceptances_are_the_jobs_own,
             blame_falls_in_the_order_of_the_queue, failures_of_every_job_are_nobodys_fault,
             a_stale_submission_is_a_sighting,
-            a_second_provider_job_is_a_stray, a_held_submission_keeps_its_identifier,
+            a_second_provider_job_is_a_stray,
+            a_stale_submission_has_the_account_of_its_attempt, a_held_submission_keeps_its_identifier,
             every_change_names_its_actor);
         $crate::conformance!(@topic $store, strays:
             strays_take_a_slot_until_they_end, strays_are_listed_when_they_are_due,
@@ -333,7 +338,7 @@ macro_rules! conformance {
         $crate::conformance!(@topic $store, clock:
             expiry_needs_a_confirmed_clock, a_deadline_behind_an_unconfirmed_clock_is_still_open,
             waits_move_with_a_clock_that_is_set,
-            past_times_that_waits_begin_with_move_as_well, dates_of_a_wrong_clock_are_cut,
+            past_times_that_waits_begin_with_move_as_well, a_last_grant_moves_with_the_clock, dates_of_a_wrong_clock_are_cut,
             the_store_follows_its_clock);
         $crate::conformance!(@topic $store, events:
             events_resume_without_a_gap_or_a_repeat, a_waiter_is_woken_after_the_commit,

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::State;
 use crate::clock::Step;
 use crate::model::{
-    Approval, Due, Held, IDEMPOTENCY_TTL, JobRecord, MAX_LEASE, MAX_PAUSE, MAX_RECHECK,
-    MAX_RUN_AFTER, SettledApproval, Stage, after,
+    Approval, Due, GRANT_MEMORY, Held, IDEMPOTENCY_TTL, JobRecord, MAX_LEASE, MAX_PAUSE,
+    MAX_RECHECK, MAX_RUN_AFTER, SettledApproval, Stage, after,
 };
 
 impl State {
@@ -31,6 +31,10 @@ impl State {
         for recheck in self.rechecks.values_mut() {
             recheck.ended_at = longest(after(recheck.ended_at, by), SignedDuration::ZERO);
             recheck.due_at = longest(after(recheck.due_at, by), MAX_RECHECK);
+        }
+        for grant in self.grants.values_mut() {
+            grant.at = longest(after(grant.at, by), SignedDuration::ZERO);
+            grant.check_at = longest(after(grant.check_at, by), GRANT_MEMORY);
         }
     }
 

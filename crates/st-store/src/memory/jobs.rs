@@ -1,5 +1,7 @@
 //! Jobs in memory.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -8,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::model::rule::first_match;
 use crate::model::{
     Actor, ApprovalId, CancelOutcome, InvalidJob, JobCounts, JobFilter, JobId, JobRecord,
-    KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderName, QueueEntryId, RULE_WINDOW,
-    Rule, RuleInput, Stage, StoredKey, after,
+    KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderJobId, ProviderName,
+    QueueEntryId, RULE_WINDOW, Rule, RuleInput, Stage, StoredKey, after,
 };
 use crate::repo::{JobRef, JobRepo, Submitted};
 
@@ -119,6 +121,26 @@ impl JobRepo for MemoryStore {
             .filter(|record| record.job().provider == *provider)
             .filter(|record| after.is_none_or(|after| record.id() > after));
         Ok(there.take(max as usize).cloned().collect())
+    }
+
+    async fn known_provider_jobs(
+        &self,
+        provider: &ProviderName,
+        ids: &[ProviderJobId],
+    ) -> Result<BTreeMap<ProviderJobId, Option<JobId>>> {
+        let state = self.read()?;
+        let mut known = BTreeMap::new();
+        for id in ids {
+            if state.strays.contains_key(&(provider.clone(), id.clone())) {
+                known.insert(id.clone(), None);
+            }
+        }
+        for record in state.records.values().filter(|it| it.job().provider == *provider) {
+            if let Some(id) = record.provider_job_id().filter(|id| ids.contains(id)) {
+                known.insert(id.clone(), Some(record.id()));
+            }
+        }
+        Ok(known)
     }
 
     async fn cancel_job(&self, job: JobId, by: &Actor) -> Result<(CancelOutcome, JobRecord)> {

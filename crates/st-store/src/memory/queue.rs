@@ -1,4 +1,4 @@
-//! The queue in memory: claims, leases, lists and numbers.
+//! The queue in memory: leases, lists and numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, Admission, Caution, ClaimOrder, Due, Grant, Group, Head, Holder, JobId, JobRecord,
-    Lease, MAX_LEASE, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Resolution,
-    Settled, Stage, Standing, Usage, Waiting, after,
+    Actor, Admission, Caution, Due, Holder, JobId, JobRecord, Lease, MAX_LEASE, Page, PageRequest,
+    ProviderName, QueueFilter, QueueStats, Resolution, Settled, Stage, Standing, Usage, Waiting,
+    after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
 
@@ -34,51 +34,15 @@ impl State {
         usage
     }
 
-    fn admission(&self) -> Admission {
+    pub(super) fn admission(&self) -> Admission {
         Admission::new(self.limits, self.usage())
     }
 
     /// Jobs that may be claimed as soon as there is a slot.
-    fn claimable(&self) -> impl Iterator<Item = &JobRecord> {
+    pub(super) fn claimable(&self) -> impl Iterator<Item = &JobRecord> {
         self.records
             .values()
             .filter(|record| matches!(record.stage(), Stage::Waiting(Waiting { due: Due::Now })))
-    }
-
-    fn claim(&mut self, options: &ClaimOptions, now: Timestamp) -> Result<Claims> {
-        for record in self.records.values_mut() {
-            record.wake(now);
-        }
-        let mut order = ClaimOrder::new(self.admission());
-        for serving in &options.serving {
-            order.limit(&serving.provider, &serving.opening);
-        }
-        for record in self.claimable() {
-            let serving = serving(options, record);
-            if serving.is_some_and(|serving| !serving.opening.excepts(record.id())) {
-                order.offer(head(record));
-            }
-        }
-        let mut claims = Vec::new();
-        while claims.len() < options.max as usize {
-            let Some(Head { job, .. }) = order.grant() else { break };
-            let epoch = self.epoch;
-            let ((), record) = self.step(job, |record| {
-                let Some(serving) = serving(options, record) else { return Ok(()) };
-                let grant = Grant {
-                    lease: lease(options, now),
-                    account: serving.account.clone(),
-                    provider_time: serving.provider_time,
-                    guarantee: serving.guarantee,
-                    may_arrive_for: serving.may_arrive_for,
-                    epoch,
-                };
-                Ok(record.claim(&grant, now)?)
-            })?;
-            claims.push(claimed(options, record));
-        }
-        let more = options.max > 0 && claims.len() >= options.max as usize && order.has_next();
-        Ok(Claims { claims, damaged: Vec::new(), more })
     }
 
     fn reclaim(
@@ -121,6 +85,19 @@ impl State {
             let holder = record.stage().claimed().map(|claimed| claimed.lease.holder);
             if holder.is_some_and(|holder| matches(record.id(), holder)) {
                 record.extend_lease(record.token(), until)?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Ends the claims of every other holder. Returns how many there were.
+    fn orphan(&mut self, now: Timestamp, alive: Holder) -> Result<u64> {
+        let mut count = 0;
+        for record in self.records.values_mut() {
+            let holder = record.stage().claimed().map(|claimed| claimed.lease.holder);
+            if holder.is_some_and(|holder| holder != alive) {
+                record.orphan(record.token(), now)?;
                 count += 1;
             }
         }
@@ -189,15 +166,8 @@ impl State {
 }
 
 /// What the holder knows of the job's provider; `None` where it does not serve it.
-fn serving<'a>(options: &'a ClaimOptions, record: &JobRecord) -> Option<&'a Serving> {
+pub(super) fn serving<'a>(options: &'a ClaimOptions, record: &JobRecord) -> Option<&'a Serving> {
     options.serving.iter().find(|serving| serving.provider == record.job().provider)
-}
-
-fn head(record: &JobRecord) -> Head {
-    let (job, entry) = (record.job(), record.entry());
-    let group =
-        Group { owner: job.owner.clone(), job_type: job.job_type, provider: job.provider.clone() };
-    Head { deadline: entry.deadline(), entry: entry.id, job: job.id, group }
 }
 
 /// The length of a lease, at most the greatest legal one.
@@ -205,11 +175,11 @@ fn length(lease: Duration) -> SignedDuration {
     SignedDuration::try_from(lease).unwrap_or(MAX_LEASE).min(MAX_LEASE)
 }
 
-fn lease(options: &ClaimOptions, now: Timestamp) -> Lease {
+pub(super) fn lease(options: &ClaimOptions, now: Timestamp) -> Lease {
     Lease { holder: options.holder, until: after(now, length(options.lease)) }
 }
 
-fn claimed(options: &ClaimOptions, record: JobRecord) -> Claim {
+pub(super) fn claimed(options: &ClaimOptions, record: JobRecord) -> Claim {
     let caution = Caution::after(record.entry().reclaims, record.entry().panics);
     Claim { record, usable_for: length(options.lease).unsigned_abs(), caution }
 }
@@ -244,7 +214,7 @@ impl QueueRepo for MemoryStore {
 
     async fn expire_dead_holders(&self, holder: Holder) -> Result<u64> {
         // A store in memory is used by one process only: every other holder is dead.
-        self.write(|state, Moment { now, .. }| state.set_leases(now, |_, of| of != holder))
+        self.write(|state, Moment { now, .. }| state.orphan(now, holder))
     }
 
     async fn settle(

@@ -38,7 +38,8 @@ impl State {
             {
                 // The claim is lost, but the provider has the job: that must not be forgotten.
                 let marker = Marker { job: *job, attempt: *attempt };
-                let sighting = Sighting { marker, provider, account: None, status: status.clone() };
+                let account = before.account_of(*attempt).cloned();
+                let sighting = Sighting { marker, provider, account, status: status.clone() };
                 let sighted = self.sight(actor, &sighting, now)?;
                 return Ok((Settled::Sighted(sighted), self.load(*job)?));
             }

@@ -15,3 +15,5 @@ pub const MAX_APPROVAL_TTL: SignedDuration = SignedDuration::from_hours(24 * 30)
 pub const IDEMPOTENCY_TTL: SignedDuration = SignedDuration::from_hours(24);
 /// How far ahead the next check of a stray or of a late arrival may be.
 pub const MAX_RECHECK: SignedDuration = SignedDuration::from_hours(24);
+/// How long it is remembered at least when a user was last granted a slot.
+pub const GRANT_MEMORY: SignedDuration = SignedDuration::from_hours(24);

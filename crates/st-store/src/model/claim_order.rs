@@ -1,15 +1,18 @@
 //! In which order waiting jobs of different owners are claimed.
 //!
-//! A backend offers the head of each group of jobs that compete only by their deadline; this picks
-//! the next head that the limits admit. Every backend runs the same loop, so they grant the same
-//! jobs.
+//! A backend offers the head of each group of jobs that compete only by their deadline, and no job
+//! behind it; this picks the next head that the limits admit. Every backend runs the same loop, so
+//! they grant the same jobs.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{Admission, JobId, JobType, Opening, Owner, ProviderName, QueueEntryId};
+use crate::model::{Admission, JobId, JobType, Opening, Owner, ProviderName, QueueEntryId, UserId};
+
+/// Under fair share, a user with a claimable job who was granted nothing for so long goes first.
+pub const STARVES_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// Jobs that compete with each other only by their deadline: one owner's, of one kind, at one
 /// provider.
@@ -34,21 +37,45 @@ pub struct Head {
     pub job: JobId,
     /// Its group.
     pub group: Group,
+    /// Since when it waits for a slot.
+    pub waits_since: Timestamp,
+    /// When its user was last granted a slot; `None` when never, as far as is known.
+    pub last_grant: Option<Timestamp>,
 }
 
-/// The heads of all groups, in claim order: fair-share rank, then deadline, then age.
+/// How owners are ordered among each other, the first one least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Granted nothing for too long: since this time.
+    Starving(Timestamp),
+    /// By the slots that count against the user.
+    Share(u32),
+}
+
+/// The heads of all groups, in claim order. Without fair share: deadline, then age. With it, users
+/// who starve go first, each once, the one who has waited longest before the others; then the one
+/// with the fewest slots; then deadline and age.
 #[derive(Debug)]
 pub struct ClaimOrder {
     admission: Admission,
+    now: Timestamp,
+    /// How many slots each user was granted in this claim.
+    granted: BTreeMap<UserId, u32>,
     /// How many more submissions a provider is to be given; those without a limit are not in it.
     openings: BTreeMap<ProviderName, u32>,
-    heads: BinaryHeap<Reverse<(u32, Head)>>,
+    heads: BinaryHeap<Reverse<(Rank, Head)>>,
 }
 
 impl ClaimOrder {
-    /// Starts with the slots that are taken now.
-    pub fn new(admission: Admission) -> Self {
-        Self { admission, openings: BTreeMap::new(), heads: BinaryHeap::new() }
+    /// Starts with the slots that are taken now; `now` is the time of the claim.
+    pub fn new(admission: Admission, now: Timestamp) -> Self {
+        Self {
+            admission,
+            now,
+            granted: BTreeMap::new(),
+            openings: BTreeMap::new(),
+            heads: BinaryHeap::new(),
+        }
     }
 
     /// Grants a provider no more than it is open for. Which jobs that excepts is the caller's part:
@@ -68,7 +95,7 @@ impl ClaimOrder {
     /// more, is dropped: within one claim slots are only taken, so that stays so.
     pub fn offer(&mut self, head: Head) {
         if self.admits(&head.group) {
-            let rank = self.admission.fair_share_rank(&head.group.owner);
+            let rank = self.rank(&head);
             self.heads.push(Reverse((rank, head)));
         }
     }
@@ -80,12 +107,13 @@ impl ClaimOrder {
             if !self.admits(&head.group) {
                 continue;
             }
-            let Group { owner, job_type, provider } = &head.group;
-            if self.admission.fair_share_rank(owner) != rank {
+            if self.rank(&head) != rank {
                 self.offer(head);
                 continue;
             }
+            let Group { owner, job_type, provider } = &head.group;
             self.admission.reserve(owner, *job_type);
+            *self.granted.entry(owner.user.clone()).or_default() += 1;
             if let Some(left) = self.openings.get_mut(provider) {
                 *left = left.saturating_sub(1);
             }
@@ -97,6 +125,9 @@ impl ClaimOrder {
     /// Returns the slot of a job that could not be claimed after all.
     pub fn release(&mut self, head: &Head) {
         self.admission.release(&head.group.owner, head.group.job_type);
+        if let Some(granted) = self.granted.get_mut(&head.group.owner.user) {
+            *granted = granted.saturating_sub(1);
+        }
         if let Some(left) = self.openings.get_mut(&head.group.provider) {
             *left = left.saturating_add(1);
         }
@@ -105,6 +136,18 @@ impl ClaimOrder {
     /// Whether one more of what was offered could be granted.
     pub fn has_next(&self) -> bool {
         self.heads.iter().any(|Reverse((_, head))| self.admits(&head.group))
+    }
+
+    fn rank(&self, head: &Head) -> Rank {
+        let owner = &head.group.owner;
+        let share = Rank::Share(self.admission.fair_share_rank(owner));
+        // By deadline alone no job is overtaken for longer than priorities differ.
+        if !self.admission.is_fair() || self.granted.get(&owner.user).is_some_and(|&it| it > 0) {
+            return share;
+        }
+        let since = head.last_grant.map_or(head.waits_since, |at| at.max(head.waits_since));
+        let starves = self.now.duration_since(since) >= STARVES_AFTER;
+        if starves { Rank::Starving(since) } else { share }
     }
 
     fn admits(&self, group: &Group) -> bool {

@@ -20,7 +20,8 @@ pub struct Limits {
     pub per_org: u32,
     /// Of jobs that run on this machine, 1 to 10.
     pub local: u32,
-    /// Whether owners with fewer entries in slots go first.
+    /// Whether owners with fewer entries in slots go first, and before them, once, those who were
+    /// granted nothing for an hour.
     pub fair_share: bool,
 }
 
@@ -251,9 +252,14 @@ impl Admission {
         self.usage.remove(owner, job_type);
     }
 
+    /// Whether owners are ordered by what they have.
+    pub const fn is_fair(&self) -> bool {
+        self.limits.fair_share
+    }
+
     /// The rank of an owner among others, lowest first: its taken slots under fair share, else 0.
     pub fn fair_share_rank(&self, owner: &Owner) -> u32 {
-        if self.limits.fair_share { self.usage.of(Limit::User, owner) } else { 0 }
+        if self.is_fair() { self.usage.of(Limit::User, owner) } else { 0 }
     }
 
     /// Whether no slot is left for anyone.

@@ -18,9 +18,9 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 pub enum Caution {
     /// Beside others.
     None,
-    /// With no other dispatch beside it, after this pause.
+    /// With no other submission beside it, and this long after the attempt before.
     Alone {
-        /// How long to wait first.
+        /// How long it waits between two attempts.
         pause: SignedDuration,
     },
     /// Reconcile only: adopt and cancel what is at the provider, or end the job as failed.
@@ -39,6 +39,16 @@ impl Caution {
         let doublings = reclaims.saturating_sub(ALONE_FROM).min(8);
         let pause = FIRST_PAUSE * (1 << doublings);
         Self::Alone { pause: pause.min(LONGEST_PAUSE) }
+    }
+}
+
+impl Caution {
+    /// How long the job waits between two attempts because of it.
+    pub const fn pause(self) -> SignedDuration {
+        match self {
+            Self::Alone { pause } => pause,
+            Self::None | Self::ReconcileOnly => SignedDuration::ZERO,
+        }
     }
 }
 

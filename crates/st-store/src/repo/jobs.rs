@@ -1,5 +1,7 @@
 //! Jobs: submitting, finding, listing and cancelling them.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use crate::error::Result;
@@ -53,6 +55,14 @@ pub trait JobRepo: Send + Sync {
         after: Option<JobId>,
         max: u32,
     ) -> Result<Vec<JobRecord>>;
+
+    /// Which of these jobs of a provider are ours: the job that has it, or `None` where it is
+    /// recorded as a stray. Those that are in neither are left out.
+    async fn known_provider_jobs(
+        &self,
+        provider: &ProviderName,
+        ids: &[ProviderJobId],
+    ) -> Result<BTreeMap<ProviderJobId, Option<JobId>>>;
 
     /// Requests the cancellation of a job, and cancels it where the provider never had it.
     async fn cancel_job(&self, job: JobId, by: &Actor) -> Result<(CancelOutcome, JobRecord)>;

@@ -13,7 +13,9 @@ use super::query::{change, duration_millis};
 use super::writer::Tx;
 use crate::clock::Step;
 use crate::error::Result;
-use crate::model::{IDEMPOTENCY_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK, MAX_RUN_AFTER, after};
+use crate::model::{
+    GRANT_MEMORY, IDEMPOTENCY_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK, MAX_RUN_AFTER, after,
+};
 
 /// The operation, for errors.
 const CUT: &str = "cut dates of a wrong clock";
@@ -54,6 +56,8 @@ fn shift_waits(connection: &Connection, by: i64) -> Result<()> {
          WHERE next_cancel_at BETWEEN ?2 AND ?3",
         "UPDATE rechecks SET ended_at = ended_at + ?1 WHERE ended_at BETWEEN ?2 AND ?3",
         "UPDATE rechecks SET due_at = due_at + ?1 WHERE due_at BETWEEN ?2 AND ?3",
+        "UPDATE user_grants SET granted_at = granted_at + ?1 WHERE granted_at BETWEEN ?2 AND ?3",
+        "UPDATE user_grants SET check_at = check_at + ?1 WHERE check_at BETWEEN ?2 AND ?3",
     ] {
         change(connection, "move waits with the clock", sql, [by, first, last])?;
     }
@@ -78,6 +82,8 @@ pub(super) fn cut_waits(connection: &Connection, now: Timestamp) -> Result<()> {
         // The next one is due so long after the end of the attempt.
         ("UPDATE rechecks SET ended_at = ?1 WHERE ended_at > ?1", SignedDuration::ZERO),
         ("UPDATE rechecks SET due_at = ?1 WHERE due_at > ?1", MAX_RECHECK),
+        ("UPDATE user_grants SET granted_at = ?1 WHERE granted_at > ?1", SignedDuration::ZERO),
+        ("UPDATE user_grants SET check_at = ?1 WHERE check_at > ?1", GRANT_MEMORY),
     ] {
         change(connection, CUT, sql, [after(now, longest).as_millisecond()])?;
     }

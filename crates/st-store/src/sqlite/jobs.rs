@@ -1,7 +1,10 @@
 //! Jobs in SQLite.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use rusqlite::params;
+use rusqlite::{Connection, params};
+use serde_json::Value;
 
 use super::SqliteStore;
 use super::approvals::active_rules;
@@ -13,9 +16,13 @@ use crate::model::rule::first_match;
 use crate::model::{
     Actor, ApprovalId, CancelOutcome, Idempotency, InvalidJob, JobCounts, JobFilter, JobId,
     JobRecord, JobStatus, JobType, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest,
-    ProviderName, QueueEntryId, RULE_WINDOW, Rule, RuleInput, StoredKey, UserId, after,
+    ProviderJobId, ProviderName, QueueEntryId, RULE_WINDOW, Rule, RuleInput, StoredKey, UserId,
+    after,
 };
 use crate::repo::{JobRef, JobRepo, Submitted};
+
+/// How many provider jobs one statement is asked for.
+const KNOWN_CHUNK: usize = 500;
 
 #[async_trait]
 impl JobRepo for SqliteStore {
@@ -94,6 +101,23 @@ impl JobRepo for SqliteStore {
         Ok(listed.records)
     }
 
+    async fn known_provider_jobs(
+        &self,
+        provider: &ProviderName,
+        ids: &[ProviderJobId],
+    ) -> Result<BTreeMap<ProviderJobId, Option<JobId>>> {
+        let (provider, ids) = (provider.clone(), ids.to_vec());
+        self.readers
+            .point("find jobs of a provider", move |connection| {
+                let mut known = BTreeMap::new();
+                for ids in ids.chunks(KNOWN_CHUNK) {
+                    known.extend(known_provider_jobs(connection, &provider, ids)?);
+                }
+                Ok(known)
+            })
+            .await
+    }
+
     async fn cancel_job(&self, job: JobId, by: &Actor) -> Result<(CancelOutcome, JobRecord)> {
         let by = by.clone();
         self.writer
@@ -102,6 +126,32 @@ impl JobRepo for SqliteStore {
             })
             .await
     }
+}
+
+/// One part of the provider jobs that are ours. One is ours also where its job cannot be decoded.
+fn known_provider_jobs(
+    connection: &Connection,
+    provider: &ProviderName,
+    ids: &[ProviderJobId],
+) -> Result<BTreeMap<ProviderJobId, Option<JobId>>> {
+    let wanted: Vec<&str> = ids.iter().map(ProviderJobId::as_str).collect();
+    let wanted = Value::from(wanted).to_string();
+    let known = all(
+        connection,
+        "SELECT provider_job_id, NULL FROM strays WHERE provider = ?1 \
+         AND provider_job_id IN (SELECT value FROM json_each(?2)) \
+         UNION ALL \
+         SELECT provider_job_id, job_id FROM jobs WHERE provider = ?1 \
+         AND provider_job_id IN (SELECT value FROM json_each(?2))",
+        [provider.as_str(), wanted.as_str()],
+        |row| {
+            let mut columns = Columns::new(row, "jobs");
+            let id = columns.text("provider_job_id", ProviderJobId::new)?;
+            Ok((id, columns.word_or_null("job_id").unwrap_or_default()))
+        },
+    )?;
+    // In this order, so that a job comes after a stray.
+    Ok(known.into_iter().collect())
 }
 
 fn submit(tx: &Tx<'_>, new: &NewJob) -> Result<Submitted> {

@@ -28,6 +28,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "unresolved",
         sql: include_str!("../../migrations/sqlite/0002_unresolved.sql"),
     },
+    Migration {
+        version: 3,
+        name: "user_grants",
+        sql: include_str!("../../migrations/sqlite/0003_user_grants.sql"),
+    },
 ];
 
 pub(super) fn migrate(connection: &mut Connection, path: &Path, now: Timestamp) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The queue in SQLite.
 
 mod claim;
+mod grants;
 mod read;
 mod resolve;
 mod settle;
@@ -87,7 +88,8 @@ impl QueueRepo for SqliteStore {
                 let ended = change(
                     tx.connection,
                     "end the leases of dead holders",
-                    "UPDATE queue_entries SET lease_until = ?2 \
+                    "UPDATE queue_entries SET lease_until = ?2, \
+                     unresolved_since = COALESCE(unresolved_since, ?2) \
                      WHERE status = 'ready' AND held IS NULL AND lease_holder <> ?1",
                     params![holder.to_string(), tx.now.as_millisecond()],
                 )?;

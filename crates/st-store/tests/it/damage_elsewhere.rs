@@ -157,7 +157,7 @@ async fn setting_calls(bench: &Bench, failures: &mut Failures) {
 }
 
 /// What is damaged, which calls it stops, and what the first of them says.
-const CASES: [(&str, &[&str], &str); 23] = [
+const CASES: [(&str, &[&str], &str); 25] = [
     (
         "UPDATE approval_rules SET condition = 'luck' WHERE rule_id = 2",
         &["submit", "submit with another key"],
@@ -202,6 +202,13 @@ const CASES: [(&str, &[&str], &str); 23] = [
     ),
     ("UPDATE provider_acceptances SET latest_job = 'x'", &[], ""),
     ("UPDATE provider_acceptances SET latest_at = 9223372036854775807", &[], ""),
+    ("UPDATE user_grants SET granted_at = 9223372036854775807 WHERE user_id = 'user-2'", &[], ""),
+    (
+        "UPDATE user_grants SET user_id = CAST(x'ff' AS TEXT), check_at = 0 \
+         WHERE user_id = 'user-2'",
+        &[],
+        "",
+    ),
     ("UPDATE events SET to_status = 'lost' WHERE event_id = 5", &[], ""),
     ("UPDATE queue_entries SET job_type = 'x' WHERE entry_id = 3", &[], ""),
     ("UPDATE queue_entries SET user_id = CAST(x'ff' AS TEXT) WHERE entry_id = 3", &[], ""),
@@ -224,7 +231,7 @@ async fn a_damaged_row_stops_what_needs_it_and_nothing_else() {
 }
 
 /// The columns with a time that the store compares, adds to, or cuts.
-const TIMES: [&str; 17] = [
+const TIMES: [&str; 19] = [
     "queue_entries SET lease_until = {} WHERE entry_id = 3",
     "queue_entries SET unresolved_since = {} WHERE entry_id = 3",
     "queue_entries SET not_before = {} WHERE entry_id = 2",
@@ -241,6 +248,8 @@ const TIMES: [&str; 17] = [
     "rechecks SET due_at = {}",
     "provider_acceptances SET latest_at = {}",
     "idempotency_keys SET expires_at = {}",
+    "user_grants SET granted_at = {} WHERE user_id = 'user-2'",
+    "user_grants SET check_at = {} WHERE user_id = 'user-2'",
     "limits SET changed_at = {}",
 ];
 

@@ -24,7 +24,7 @@ use st_testkit::suite::{Shared, at, costs_more_than, decision, holder, id, provi
 use tempfile::TempDir;
 
 use calls::{in_flight, new_job, options, provider};
-use steps::{Step, Submit, step};
+use steps::{Step, Submit, fair_step, step};
 
 /// Two stores on one clock, in which the same steps are made.
 struct Pair {
@@ -185,7 +185,7 @@ pub(crate) fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-async fn compare(steps: Vec<Step>) {
+async fn compare(steps: Vec<Step>, fair_share: bool) {
     let dir = folder();
     let clock = Arc::new(ManualClock::new(at(0)));
     let config = SqliteConfig {
@@ -198,7 +198,13 @@ async fn compare(steps: Vec<Step>) {
     let memory: Shared = Arc::new(MemoryStore::with_clock(clock.clone()));
     for store in [&sqlite, &memory] {
         store.add_rule(costs_more_than("50")).await.unwrap();
-        let many = LimitsPatch { global: Some(20), per_user: Some(5), ..LimitsPatch::default() };
+        let fair_share = Some(fair_share);
+        let many = LimitsPatch {
+            global: Some(20),
+            per_user: Some(5),
+            fair_share,
+            ..LimitsPatch::default()
+        };
         store.patch_limits(many, &Actor::Operator).await.unwrap();
     }
     let lowered = steps.iter().any(|step| matches!(step, Step::Limits { .. }));
@@ -210,20 +216,34 @@ async fn compare(steps: Vec<Step>) {
     pair.check(0, lowered).await;
 }
 
-#[test]
-fn sqlite_and_memory_agree_on_random_steps() {
+/// Compares the stores after random sequences of these steps.
+fn compare_random(
+    cases: u32,
+    step: impl Strategy<Value = Step>,
+    fair_share: impl Strategy<Value = bool>,
+) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
         .build()
         .unwrap();
-    let cases = if std::env::var_os("ST_SLOW").is_some() { 150 } else { 48 };
+    let cases = if std::env::var_os("ST_SLOW").is_some() { 3 * cases } else { cases };
     // A failing case is printed whole, so no file keeps it.
     let config =
         Config { cases, max_shrink_iters: 500, failure_persistence: None, ..Config::default() };
-    proptest!(config, |(steps in vec(step(), 20..60))| {
+    proptest!(config, |(steps in vec(step, 20..60), fair in fair_share)| {
         // One correlation ID for both stores: changes of settings carry the caller's.
         let id = CorrelationId::parse("c-case").unwrap();
-        runtime.block_on(compare(steps).with_correlation_id(id));
+        runtime.block_on(compare(steps, fair).with_correlation_id(id));
     });
+}
+
+#[test]
+fn sqlite_and_memory_agree_on_random_steps() {
+    compare_random(48, step(), any::<bool>());
+}
+
+#[test]
+fn sqlite_and_memory_agree_on_who_goes_first() {
+    compare_random(20, fair_step(), Just(true));
 }

@@ -15,6 +15,7 @@ mod damage_elsewhere;
 mod differential;
 mod durability;
 mod files;
+mod grants;
 mod lives;
 mod memory;
 mod plans;

@@ -15,7 +15,8 @@ use super::bench::Bench;
 /// The migrations, one after the other.
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
-    include_str!("../../migrations/sqlite/0002_unresolved.sql")
+    include_str!("../../migrations/sqlite/0002_unresolved.sql"),
+    include_str!("../../migrations/sqlite/0003_user_grants.sql")
 );
 
 /// The string literals of a source text, with line continuations joined.
@@ -106,7 +107,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 35] = [
+const USES: [(&str, &str); 40] = [
     // claim
     ("SET not_before = NULL", "SEARCH queue_entries USING INDEX queue_delayed"),
     ("provider) > (?1, ?2", "SEARCH queue_entries USING INDEX queue_claimable ((user_id,team_id"),
@@ -115,6 +116,12 @@ const USES: [(&str, &str); 35] = [
         "SEARCH queue_entries USING INDEX queue_claimable (user_id=? AND team_id=? AND org_id=? \
          AND job_type=? AND provider=?)",
     ),
+    ("SELECT granted_at", "SEARCH g USING PRIMARY KEY (user_id=?)"),
+    (
+        "UPDATE user_grants SET check_at = ?3",
+        "SEARCH user_grants USING COVERING INDEX user_grants_due (check_at<?)",
+    ),
+    ("DELETE FROM user_grants", "SEARCH q USING INDEX queue_alive (user_id=?)"),
     ("FROM strays WHERE user_id IS NOT NULL", "SCAN queue_entries USING INDEX queue_in_slots"),
     // reclaim, renew, and the end of a dead holder
     (
@@ -135,6 +142,15 @@ const USES: [(&str, &str); 35] = [
     // list_at_provider
     ("AND q.job_id > ?2", "SEARCH q USING INDEX queue_at_provider (provider=? AND job_id>?)"),
     ("AND q.job_id > ?2", "SEARCH j USING PRIMARY KEY (job_id=?)"),
+    // known_provider_jobs
+    (
+        "provider_job_id, job_id FROM jobs WHERE provider = ?1",
+        "SEARCH jobs USING COVERING INDEX jobs_provider_job (provider_job_id=? AND provider=?)",
+    ),
+    (
+        "provider_job_id, NULL FROM strays",
+        "SEARCH strays USING PRIMARY KEY (provider=? AND provider_job_id=?)",
+    ),
     // expire, next_expiry and a cut of their dates
     ("a.expires_at <= ?1", "SEARCH a USING INDEX approvals_open (expires_at<?)"),
     ("SELECT MIN(a.expires_at)", "SEARCH a USING INDEX approvals_open"),

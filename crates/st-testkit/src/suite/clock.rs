@@ -133,6 +133,31 @@ pub async fn past_times_that_waits_begin_with_move_as_well(harness: &Harness) {
     assert_eq!(harness.store.due_rechecks(&fake(), 9).await.unwrap().len(), 1);
 }
 
+pub async fn a_last_grant_moves_with_the_clock(harness: &Harness) {
+    super::queue::share_fairly(harness, 2).await;
+    harness.submit(job(0, "ann")).await;
+    harness.submit(job(1, "bob")).await;
+    harness.claim().await;
+    harness.submit(job(2, "ann")).await;
+    harness.submit(job(3, "ann")).await;
+    harness.go_to(1800);
+    step(harness, 48);
+    harness.submit(job(4, "eve")).await;
+    let claimed = super::queue::claimed_after(harness, 1).await;
+    assert_eq!(claimed, [4], "she was granted a slot half an hour ago");
+    harness.go_to(3600);
+    harness.submit(job(5, "kim")).await;
+    assert_eq!(super::queue::claimed_after(harness, 4).await, [2], "and now an hour ago");
+    step(harness, -48);
+    let late = harness.submit(job(6, "zoe")).await;
+    assert_eq!(late.entry().waits_since, at(3600));
+    harness.go_to(7199);
+    assert_eq!(super::queue::claimed_after(harness, 2).await, [6], "it waits since the day before");
+    harness.submit(job(7, "new")).await;
+    harness.go_to(7200);
+    assert_eq!(super::queue::claimed_after(harness, 6).await, [3], "not since two days ahead");
+}
+
 pub async fn dates_of_a_wrong_clock_are_cut(harness: &Harness) {
     // Everything is submitted while the clock is twenty years ahead.
     let years = 24 * 365 * 20;

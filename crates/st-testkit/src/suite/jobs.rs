@@ -2,8 +2,8 @@
 
 use st_store::{
     Actor, CancelOutcome, Error, EventId, JobFilter, JobRecord, JobRef, JobStatus, LimitsPatch,
-    NewJob, Outcome, PageRequest, ProviderName, ProviderStatus, QueueStatus, Settled,
-    TransitionError, UserId,
+    NewJob, Outcome, PageRequest, ProviderJobId, ProviderName, ProviderStatus, QueueStatus,
+    Settled, TransitionError, UserId,
 };
 
 use super::{
@@ -65,6 +65,37 @@ pub async fn a_provider_lists_what_it_has(harness: &Harness) {
     assert_eq!(list(&fake(), None, 2).await, [1, 2]);
     assert_eq!(list(&fake(), Some(id(2)), 10).await, [3, 5]);
     assert!(list(&ProviderName::new("other"), None, 10).await.is_empty());
+}
+
+pub async fn known_provider_jobs_are_found_in_bulk(harness: &Harness) {
+    let other = ProviderName::new("other");
+    harness.at_provider(1).await;
+    let held = harness.claimed(2).await;
+    harness.settle(&held, Outcome::Held(provider_job(2))).await.unwrap();
+    let over = harness.at_provider(3).await;
+    report(harness, &over, status(3, JobStatus::Failed)).await;
+    harness.claimed(4).await;
+    let stray = super::strays::sighting(1, 1, status(50, JobStatus::Queued));
+    harness.store.record_sightings(&Actor::Poller, vec![stray]).await.unwrap();
+    let known = async |provider: &ProviderName, ids: &[ProviderJobId]| {
+        harness.store.known_provider_jobs(provider, ids).await.unwrap()
+    };
+    // More than one statement is asked for, and some of them twice.
+    let mut ids: Vec<_> = (0..1200).map(|it| ProviderJobId::new(format!("q-{it}"))).collect();
+    for (place, number) in [(0, 1), (3, 1), (499, 2), (500, 3), (700, 4), (1199, 50), (20, 50)] {
+        ids[place] = provider_job(number);
+    }
+    ids[8] = ProviderJobId::new("it's \"p-1\"");
+    let expected = [
+        (provider_job(1), Some(id(1))),
+        (provider_job(2), Some(id(2))),
+        (provider_job(3), Some(id(3))),
+        (provider_job(50), None),
+    ];
+    assert_eq!(known(&fake(), &ids).await, expected.into());
+    assert_eq!(known(&other, &ids).await, [].into());
+    assert_eq!(known(&fake(), &[]).await, [].into());
+    assert_eq!(known(&fake(), &[provider_job(50)]).await, [(provider_job(50), None)].into());
 }
 
 pub async fn a_report_is_merged_and_never_erases(harness: &Harness) {

@@ -1,4 +1,4 @@
-//! The queue: claims under the limits, leases, lists and numbers.
+//! The queue: claims under the limits, lists and numbers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_store::{
-    AccountId, Actor, Caution, Claim, ClaimOptions, ClaimOrigin, Due, JobRecord, JobStatus,
+    AccountId, Actor, Caution, Claim, ClaimOptions, ClaimOrigin, Due, JobId, JobRecord, JobStatus,
     JobType, Limit, Limits, LimitsPatch, NewJob, Opening, OrgId, Outcome, PageRequest, Priority,
-    ProviderName, QueueFilter, QueueStatus, Serving, Stage, Standing, TeamId, Waiting,
+    ProviderJobId, ProviderName, ProviderStatus, QueueFilter, QueueStatus, Serving, Stage,
+    Standing, TeamId, Waiting,
 };
 
 use super::{
-    Harness, accepted, at, claiming, failed, holder, id, job, number, numbers, serving, status,
+    Harness, accepted, at, claiming, holder, id, job, number, numbers, serving, settlement, status,
 };
 
 fn patch(values: &[(Limit, u32)]) -> LimitsPatch {
@@ -129,6 +130,83 @@ pub async fn fair_share_serves_who_has_less(harness: &Harness) {
         harness.submit(job(number, "second")).await;
     }
     assert_eq!(numbers(&harness.claim().await), [0, 10, 1, 11]);
+}
+
+/// Turns fair share on, with so many slots, two of them for each user.
+pub(super) async fn share_fairly(harness: &Harness, slots: u32) {
+    let limits = patch(&[(Limit::Global, slots), (Limit::User, 2)]);
+    let fair = LimitsPatch { fair_share: Some(true), ..limits };
+    harness.store.patch_limits(fair, &Actor::Operator).await.unwrap();
+}
+
+/// Ends a job that is claimed, so that its slot is free, and claims what is next.
+pub(super) async fn claimed_after(harness: &Harness, done: u8) -> Vec<u8> {
+    let report = Outcome::Submitted(status(done, JobStatus::Completed));
+    harness.settle(&harness.found(done).await, report).await.unwrap();
+    numbers(&harness.claim().await)
+}
+
+pub async fn an_owner_that_was_granted_nothing_for_an_hour_goes_first_once(harness: &Harness) {
+    share_fairly(harness, 2).await;
+    harness.submit(job(0, "ann")).await;
+    harness.submit(job(1, "bob")).await;
+    assert_eq!(numbers(&harness.claim().await), [0, 1]);
+    harness.go_to(10);
+    harness.submit(job(2, "ann")).await;
+    harness.submit(job(3, "ann")).await;
+    harness.go_to(3000);
+    for (number, user) in [(4, "eve"), (5, "kim"), (6, "zoe")] {
+        harness.submit(job(number, user)).await;
+    }
+    harness.go_to(3609);
+    assert_eq!(
+        claimed_after(harness, 1).await,
+        [4],
+        "her first job is at work, and hers waits less"
+    );
+    harness.go_to(3610);
+    assert_eq!(claimed_after(harness, 4).await, [2], "an hour after her next job began to wait");
+    assert_eq!(claimed_after(harness, 2).await, [5], "once");
+    harness.go_to(6600);
+    assert_eq!(claimed_after(harness, 5).await, [6], "an hour, and less than that since her grant");
+    harness.submit(job(7, "new")).await;
+    harness.go_to(7210);
+    assert_eq!(claimed_after(harness, 6).await, [3], "an hour after her last grant");
+    assert_eq!(claimed_after(harness, 3).await, [7]);
+}
+
+pub async fn no_owner_starves_under_fair_share(harness: &Harness) {
+    share_fairly(harness, 3).await;
+    let submit = async |number: u16, user: &str| {
+        let [high, low] = number.to_be_bytes();
+        let id = JobId::new(at(0), [0, 0, 0, 0, 0, 0, 0, 0, high, low]);
+        harness.submit(NewJob { id, ..job(0, user) }).await.id()
+    };
+    // One of ann's jobs takes a month, and one waits. Newcomers have nothing in slots.
+    let long = submit(0, "ann").await;
+    harness.claim().await;
+    let waiting = submit(1, "ann").await;
+    let (mut submitted, mut waited, mut ran) = (2, None, 0);
+    for hours in (0..24 * 30).step_by(8) {
+        harness.go_to(hours * 3600);
+        for _ in 0..2 {
+            submit(submitted, &format!("user-{submitted}")).await;
+            submitted += 1;
+        }
+        let running = harness.claim().await;
+        if running.iter().any(|claim| claim.record.id() == waiting) {
+            waited.get_or_insert(hours);
+        }
+        ran += running.len();
+        let done = running.iter().filter(|claim| claim.record.id() != long).map(|claim| {
+            let provider_job = ProviderJobId::new(claim.record.id().to_string());
+            let status = ProviderStatus::new(provider_job, JobStatus::Completed);
+            settlement(&claim.record, Outcome::Submitted(status))
+        });
+        let settled = harness.store.settle(&Actor::Scheduler, done.collect()).await.unwrap();
+        assert!(settled.iter().all(Result::is_ok));
+    }
+    assert_eq!((waited, submitted, ran), (Some(8), 182, 180), "and nothing stops for her");
 }
 
 pub async fn a_job_waits_for_its_date_and_then_runs(harness: &Harness) {
@@ -306,92 +384,6 @@ pub async fn an_account_is_kept_as_far_as_it_is_known(harness: &Harness) {
             .await
             .unwrap();
     }
-}
-
-pub async fn a_reclaim_issues_a_fresh_token(harness: &Harness) {
-    let claimed = harness.claimed(1).await;
-    harness.go_to(89);
-    assert!(harness.reclaim().await.is_empty(), "the lease has not ended");
-    harness.go_to(91);
-    let second = ClaimOptions { holder: holder(2), ..claiming(10) };
-    let reclaimed = harness.store.reclaim(&second, &BTreeSet::new()).await.unwrap();
-    assert!(!reclaimed.more);
-    let reclaimed = &reclaimed.claims[0].record;
-    assert_eq!(reclaimed.token(), claimed.token().next(harness.store.epoch()));
-    let (before, after) =
-        (claimed.stage().claimed().unwrap(), reclaimed.stage().claimed().unwrap());
-    assert_eq!(after.attempt.claimed_at, before.attempt.claimed_at);
-    assert_eq!((after.lease.holder, after.lease.until), (holder(2), at(91 + 90)));
-    assert_eq!((after.origin, reclaimed.entry().reclaims), (ClaimOrigin::Reclaimed, 1));
-    assert_eq!(reclaimed.entry().attempt, 1, "a reclaim is no attempt");
-    assert_eq!(harness.found(1).await, *reclaimed);
-    assert_eq!(harness.history(1).await.len(), 4, "its status is the same");
-}
-
-pub async fn jobs_in_flight_are_not_reclaimed(harness: &Harness) {
-    for number in 1..=3 {
-        harness.submit(job(number, &format!("user-{number}"))).await;
-    }
-    harness.claim().await;
-    harness.go_to(100);
-    let in_flight = BTreeSet::from([id(1), id(3)]);
-    let due = harness.store.next_due(&claiming(1), &in_flight).await.unwrap();
-    assert_eq!(due, Some(Duration::ZERO));
-    let reclaimed = harness.store.reclaim(&claiming(9), &in_flight).await.unwrap();
-    assert_eq!(numbers(&reclaimed.claims), [2]);
-    let due = harness.store.next_due(&claiming(1), &in_flight).await.unwrap();
-    assert_eq!(due, Some(Duration::from_secs(90)), "the lease that has just begun");
-    assert_eq!(numbers(&harness.reclaim().await), [1, 3]);
-}
-
-pub async fn leases_are_renewed_for_their_own_holder(harness: &Harness) {
-    for number in 1..=3 {
-        harness.submit(job(number, &format!("user-{number}"))).await;
-    }
-    harness.store.claim(&claiming(2)).await.unwrap();
-    let other = ClaimOptions { holder: holder(2), ..claiming(9) };
-    assert_eq!(numbers(&harness.store.claim(&other).await.unwrap().claims), [3]);
-    harness.go_to(80);
-    let renew = async |number, in_flight: &[u8]| {
-        let in_flight = in_flight.iter().map(|&number| id(number)).collect();
-        harness.store.renew(holder(number), Duration::from_mins(1), &in_flight).await.unwrap()
-    };
-    assert_eq!(renew(1, &[1, 3, 9]).await, 1, "only its own, and only those it works on");
-    harness.go_to(139);
-    assert_eq!(numbers(&harness.reclaim().await), [2, 3]);
-    harness.go_to(140);
-    assert_eq!(numbers(&harness.reclaim().await), [1]);
-    assert_eq!(renew(2, &[1, 2, 3]).await, 0, "they were reclaimed");
-}
-
-pub async fn leases_of_dead_holders_end(harness: &Harness) {
-    for number in 1..=3 {
-        harness.submit(job(number, &format!("user-{number}"))).await;
-    }
-    harness.store.claim(&claiming(2)).await.unwrap();
-    let alive = ClaimOptions { holder: holder(2), ..claiming(9) };
-    harness.store.claim(&alive).await.unwrap();
-    let events = *harness.store.last_event().borrow();
-    assert_eq!(harness.store.expire_dead_holders(holder(2)).await.unwrap(), 2);
-    let reclaimed = harness.store.reclaim(&alive, &BTreeSet::new()).await.unwrap().claims;
-    assert_eq!(numbers(&reclaimed), [1, 2]);
-    assert_eq!(*harness.store.last_event().borrow(), events, "no status changed");
-}
-
-pub async fn what_is_reclaimed_often_is_handled_with_care(harness: &Harness) {
-    harness.claimed(1).await;
-    let mut cautions = Vec::new();
-    for round in 1..=10 {
-        harness.go_to(round * 100);
-        cautions.push(harness.reclaim().await.remove(0).caution);
-    }
-    let alone = |seconds| Caution::Alone { pause: SignedDuration::from_secs(seconds) };
-    assert_eq!(cautions[..4], [Caution::None, Caution::None, alone(30), alone(60)]);
-    assert_eq!(cautions[8..], [alone(600), Caution::ReconcileOnly]);
-    let record = harness.found(1).await;
-    harness.settle(&record, failed(0)).await.unwrap();
-    let again = harness.claim().await.remove(0);
-    assert_eq!(again.caution, Caution::ReconcileOnly, "a new claim does not make it harmless");
 }
 
 pub async fn positions_and_numbers_are_right(harness: &Harness) {

@@ -268,11 +268,34 @@ pub async fn a_second_provider_job_is_a_stray(harness: &Harness) {
     assert_eq!(record.provider_job_id(), Some(&provider_job(2)));
     let strays = harness.store.due_strays(&fake(), 9).await.unwrap();
     assert_eq!((&strays[0].provider_job_id, strays[0].marker.attempt), (&provider_job(1), 1));
+    assert_eq!(strays[0].account, None, "the account of attempt 1 is forgotten");
     // One that is over already has nothing to be cancelled.
     let over = Outcome::Submitted(status(3, JobStatus::Failed));
     let (settled, _) = harness.settle(&second, over).await.unwrap();
     assert_eq!(settled, Settled::Sighted(SightingOutcome::Over));
     assert_eq!(unsettled(harness).await.0, 1);
+}
+
+pub async fn a_stale_submission_has_the_account_of_its_attempt(harness: &Harness) {
+    // The attempt was reclaimed, found, and sent another time by the process that was slow.
+    let old = harness.claimed(1).await;
+    let account = old.stage().claimed().unwrap().attempt.account.clone();
+    assert_ne!(account, None);
+    harness.go_to(100);
+    let reclaimed = harness.reclaim().await.remove(0).record;
+    harness.settle(&reclaimed, accepted(1)).await.unwrap();
+    let (settled, _) = harness.settle(&old, accepted(2)).await.unwrap();
+    assert_eq!(settled, Settled::Sighted(SightingOutcome::Stray));
+    // The same while the provider holds the submission of the reclaimed attempt.
+    let old = harness.claimed(3).await;
+    harness.go_to(200);
+    let reclaimed = harness.reclaim().await.remove(0).record;
+    harness.settle(&reclaimed, Outcome::Held(provider_job(3))).await.unwrap();
+    let (settled, _) = harness.settle(&old, accepted(4)).await.unwrap();
+    assert_eq!(settled, Settled::Sighted(SightingOutcome::Stray));
+    let strays = harness.store.due_strays(&fake(), 9).await.unwrap();
+    let accounts: Vec<_> = strays.iter().map(|it| (&it.provider_job_id, &it.account)).collect();
+    assert_eq!(accounts, [(&provider_job(2), &account), (&provider_job(4), &account)]);
 }
 
 pub async fn a_held_submission_keeps_its_identifier(harness: &Harness) {

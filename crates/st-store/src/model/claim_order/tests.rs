@@ -22,12 +22,22 @@ fn queued(group: Group, entry: i64, deadline: i64) -> Head {
         entry: QueueEntryId(entry),
         job: JobId::new(Timestamp::UNIX_EPOCH, [u8::try_from(entry).unwrap(); 10]),
         group,
+        waits_since: NOW,
+        last_grant: None,
     }
+}
+
+/// The time of every claim.
+const NOW: Timestamp = Timestamp::constant(1_000_000, 0);
+
+/// So many minutes before the claim.
+fn ago(minutes: i64) -> Timestamp {
+    NOW - SignedDuration::from_mins(minutes)
 }
 
 fn granted(fair_share: bool, offers: &[(&str, i64, i64)]) -> Vec<i64> {
     let limits = Limits { global: 4, per_user: 2, fair_share, ..Limits::default() };
-    let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()));
+    let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()), NOW);
     for &(user, entry, deadline) in offers {
         order.offer(head(user, entry, deadline));
     }
@@ -52,7 +62,7 @@ fn without_an_offer_or_without_a_slot_nothing_is_granted() {
     assert_eq!(granted(false, &[]), [] as [i64; 0]);
     let mut usage = Usage::default();
     usage.add(&Owner::user("zoe"), JobType::Cloud, 5);
-    let mut order = ClaimOrder::new(Admission::new(Limits::default(), usage));
+    let mut order = ClaimOrder::new(Admission::new(Limits::default(), usage), NOW);
     assert!(order.is_full());
     order.offer(head("ann", 1, 1));
     assert_eq!(order.grant(), None);
@@ -63,7 +73,7 @@ fn a_provider_is_granted_what_it_is_open_for() {
     let provider = ProviderName::new("p");
     let order = |opening: &Opening| {
         let limits = Limits { global: 9, per_user: 9, ..Limits::default() };
-        let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()));
+        let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()), NOW);
         order.limit(&provider, opening);
         for entry in 1..=3 {
             order.offer(head("ann", entry, entry));
@@ -93,7 +103,7 @@ fn a_provider_is_granted_what_it_is_open_for() {
 #[test]
 fn fair_share_counts_a_user_over_all_teams() {
     let limits = Limits { global: 9, per_user: 9, fair_share: true, ..Limits::default() };
-    let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()));
+    let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()), NOW);
     let of_team = |entry, team: &str| {
         let mut head = head("ann", entry, entry);
         head.group.owner.team = Some(TeamId::new(team));
@@ -104,6 +114,73 @@ fn fair_share_counts_a_user_over_all_teams() {
     }
     let entries: Vec<_> = std::iter::from_fn(|| order.grant()).map(|head| head.entry.0).collect();
     assert_eq!(entries, [1, 3, 2, 4], "her second team does not make her another person");
+}
+
+/// The heads of some users: when each was last granted a slot and since when its head waits, in
+/// minutes before the claim, and how many slots it has.
+type Waits<'a> = [(&'a str, Option<i64>, i64, u32)];
+
+/// In which order these users are granted a slot each.
+fn served(fair_share: bool, waits: &Waits<'_>) -> Vec<String> {
+    let limits = Limits { global: 99, per_user: 5, fair_share, ..Limits::default() };
+    let mut usage = Usage::default();
+    for &(user, .., slots) in waits {
+        usage.add(&Owner::user(user), JobType::Cloud, slots);
+    }
+    let mut order = ClaimOrder::new(Admission::new(limits, usage), NOW);
+    for (entry, &(user, last_grant, waits, _)) in (1..).zip(waits) {
+        let (waits_since, last_grant) = (ago(waits), last_grant.map(ago));
+        order.offer(Head { waits_since, last_grant, ..head(user, entry, entry) });
+    }
+    let granted = std::iter::from_fn(|| order.grant());
+    granted.map(|head| head.group.owner.user.to_string()).collect()
+}
+
+#[test]
+fn an_owner_that_was_granted_nothing_for_an_hour_goes_first() {
+    let table: [(&Waits<'_>, &[&str]); 8] = [
+        // Both times must be an hour ago: the later one counts.
+        (&[("new", None, 0, 0), ("ann", Some(60), 60, 1)], &["ann", "new"]),
+        (&[("new", None, 0, 0), ("ann", Some(59), 600, 1)], &["new", "ann"]),
+        (&[("new", None, 0, 0), ("ann", Some(600), 59, 1)], &["new", "ann"]),
+        (&[("new", None, 0, 0), ("ann", None, 60, 1)], &["ann", "new"]),
+        // Among such the one that waits longest, whatever each has.
+        (&[("bob", Some(70), 90, 0), ("ann", Some(80), 100, 4)], &["ann", "bob"]),
+        (&[("bob", None, 90, 0), ("ann", Some(80), 100, 0)], &["bob", "ann"]),
+        // Its own limit ends it, and only it.
+        (&[("new", None, 0, 0), ("ann", Some(600), 600, 5)], &["new"]),
+        // A time of a wrong clock.
+        (&[("new", None, 0, 0), ("ann", Some(600), -600, 1)], &["new", "ann"]),
+    ];
+    for (waits, expected) in table {
+        assert_eq!(served(true, waits), expected, "{waits:?}");
+    }
+    let by_deadline = [("new", None, 0, 0), ("ann", None, 600, 1)];
+    assert_eq!(served(false, &by_deadline), ["new", "ann"], "only under fair share");
+}
+
+#[test]
+fn an_owner_that_starved_goes_first_once() {
+    let limits = Limits { global: 9, per_user: 9, fair_share: true, ..Limits::default() };
+    let order = |offers: &[(&str, i64, i64)]| {
+        let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()), NOW);
+        for &(user, entry, waits) in offers {
+            let mut head = Head { waits_since: ago(waits), ..head(user, entry, entry) };
+            head.group.provider = ProviderName::new(format!("p{entry}"));
+            order.offer(head);
+        }
+        order
+    };
+    let offers = [("ann", 2, 99), ("ann", 3, 98), ("bob", 4, 97), ("new", 1, 0)];
+    let mut granting = order(&offers);
+    let granted: Vec<_> = std::iter::from_fn(|| granting.grant()).map(|it| it.entry.0).collect();
+    assert_eq!(granted, [2, 4, 1, 3]);
+
+    let mut order = order(&offers);
+    let damaged = order.grant().unwrap();
+    order.release(&damaged);
+    let granted: Vec<_> = std::iter::from_fn(|| order.grant()).map(|it| it.entry.0).collect();
+    assert_eq!(granted, [3, 4, 1], "what could not be claimed is no grant");
 }
 
 /// What waits, what is taken, and how much may be.
@@ -143,14 +220,24 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 fn queue() -> impl Strategy<Value = Queue> {
-    let waiting = vec((group(), 0..6_i64), 0..25).prop_map(|jobs| {
+    let waiting = vec((group(), 0..6_i64, 0..100_i64), 0..25).prop_map(|jobs| {
         let numbered = jobs.into_iter().zip(1..);
-        numbered.map(|((group, deadline), entry)| queued(group, entry, deadline)).collect()
+        let head = |((group, deadline, waits), entry)| {
+            let waits_since = ago(waits);
+            Head { waits_since, ..queued(group, entry, deadline) }
+        };
+        numbered.map(head).collect::<Vec<_>>()
     });
-    (limits(), vec(group(), 0..6), waiting).prop_map(|(limits, taken, waiting)| Queue {
-        limits,
-        taken,
-        waiting,
+    let grants = vec(prop::option::of(0..100_i64), 4);
+    (limits(), vec(group(), 0..6), waiting, grants).prop_map(|(limits, taken, waiting, grants)| {
+        let last_grant = |user: &UserId| {
+            let number: usize = user.as_str().trim_start_matches('u').parse().unwrap();
+            grants[number].map(ago)
+        };
+        let with_grant =
+            |head: Head| Head { last_grant: last_grant(&head.group.owner.user), ..head };
+        let waiting = waiting.into_iter().map(with_grant).collect();
+        Queue { limits, taken, waiting }
     })
 }
 
@@ -160,7 +247,7 @@ impl Queue {
         for group in &self.taken {
             usage.add(&group.owner, group.job_type, 1);
         }
-        ClaimOrder::new(Admission::new(self.limits, usage))
+        ClaimOrder::new(Admission::new(self.limits, usage), NOW)
     }
 
     /// How many of `taken` count against the limit for this group; `None` where it does not apply.
@@ -186,19 +273,29 @@ impl Queue {
     /// What must be granted, in its order: before each grant all that waits is sorted again.
     fn expected(&self) -> Vec<i64> {
         let (mut taken, mut waiting) = (self.taken.clone(), self.waiting.clone());
-        let mut granted = Vec::new();
+        let mut granted: Vec<Head> = Vec::new();
         loop {
             let rank = |head: &Head| {
-                let mine = Self::counted(&taken, Limit::User, &head.group).unwrap_or(0);
-                (if self.limits.fair_share { mine } else { 0 }, head.deadline, head.entry)
+                let (user, fair) = (&head.group.owner.user, self.limits.fair_share);
+                let slots = Self::counted(&taken, Limit::User, &head.group).unwrap_or(0);
+                let served = granted.iter().any(|it| it.group.owner.user == *user);
+                let since = head.waits_since.max(head.last_grant.unwrap_or(Timestamp::MIN));
+                let starves = fair && !served && since <= ago(60);
+                let share = if starves || !fair { 0 } else { slots };
+                (!starves, starves.then_some(since), share, head.deadline, head.entry)
             };
-            let admitted = waiting.iter().filter(|it| self.may_have_one_more(&taken, &it.group));
+            let is_first = |head: &&Head| {
+                let key = |it: &Head| (it.deadline, it.entry);
+                waiting.iter().all(|it| it.group != head.group || key(it) >= key(head))
+            };
+            let heads = waiting.iter().filter(is_first);
+            let admitted = heads.filter(|it| self.may_have_one_more(&taken, &it.group));
             let Some(next) = admitted.min_by_key(|head| rank(head)).cloned() else {
-                return granted;
+                return granted.iter().map(|head| head.entry.0).collect();
             };
             waiting.retain(|head| head.entry != next.entry);
-            granted.push(next.entry.0);
-            taken.push(next.group);
+            taken.push(next.group.clone());
+            granted.push(next);
         }
     }
 
@@ -210,13 +307,14 @@ impl Queue {
             .cloned()
     }
 
-    /// What is granted when only the head of each group is offered, and the next one of the group
-    /// after each grant. The damaged ones are granted, found to be so, and their slot returned.
-    fn granted_by_heads(&self, damaged: &[i64]) -> Vec<i64> {
+    /// What is granted when the head of each group is offered, in this order, and the next one of
+    /// the group after each grant. The damaged ones are granted, found to be so, and their slot
+    /// returned.
+    fn granted(&self, offers: impl Iterator<Item = Head>, damaged: &[i64]) -> Vec<i64> {
         let mut order = self.order();
         let mut offered = Vec::new();
-        for head in &self.waiting {
-            let first = self.behind(head, &[]).unwrap();
+        for head in offers {
+            let first = self.behind(&head, &[]).unwrap();
             if !offered.contains(&first.entry.0) {
                 offered.push(first.entry.0);
                 order.offer(first);
@@ -237,10 +335,8 @@ impl Queue {
         granted
     }
 
-    fn granted_by_all(&self, offers: impl Iterator<Item = Head>) -> Vec<i64> {
-        let mut order = self.order();
-        offers.for_each(|head| order.offer(head));
-        std::iter::from_fn(|| order.grant()).map(|head| head.entry.0).collect()
+    fn granted_by_heads(&self, damaged: &[i64]) -> Vec<i64> {
+        self.granted(self.waiting.iter().cloned(), damaged)
     }
 }
 
@@ -256,9 +352,8 @@ proptest! {
     fn what_is_granted_is_what_sorting_everything_again_each_time_would_grant(queue in queue()) {
         let expected = queue.expected();
         prop_assert_eq!(&queue.granted_by_heads(&[]), &expected);
-        // A store in memory offers everything, in any order.
-        prop_assert_eq!(&queue.granted_by_all(queue.waiting.iter().cloned()), &expected);
-        prop_assert_eq!(&queue.granted_by_all(queue.waiting.iter().rev().cloned()), &expected);
+        let reversed = queue.waiting.iter().rev().cloned();
+        prop_assert_eq!(&queue.granted(reversed, &[]), &expected, "in whichever order of offers");
     }
 
     #[test]
@@ -278,6 +373,13 @@ proptest! {
     #[test]
     fn a_damaged_job_costs_nobody_a_slot(queue in queue(), first in 1..25_i64, other in 1..25_i64) {
         let damaged = [first, other];
+        // A damaged head hides since when the job behind it waits, until it is set aside.
+        let mut queue = queue;
+        let users = queue.waiting.clone();
+        for head in &mut queue.waiting {
+            let same = |it: &&Head| it.group.owner.user == head.group.owner.user;
+            head.waits_since = users.iter().find(same).unwrap().waits_since;
+        }
         let mut without = queue.clone();
         without.waiting.retain(|head| !damaged.contains(&head.entry.0));
         prop_assert_eq!(queue.granted_by_heads(&damaged), without.expected());

@@ -87,6 +87,9 @@ impl JobRecord {
         let claimed = self.stage.claimed_mut().ok_or(error)?;
         claimed.attempt.token = token;
         claimed.lease = lease;
+        // Its holder may have ended because of the submission. What is only searched for ends no
+        // process, however often that happens to end.
+        let may_be_to_blame = claimed.origin == ClaimOrigin::New;
         claimed.unresolved_since.get_or_insert(now);
         if self.entry.epoch < epoch {
             // The life that was lost may have made further attempts.
@@ -96,8 +99,19 @@ impl JobRecord {
             claimed.origin = ClaimOrigin::Reclaimed;
         }
         self.entry.token = token;
-        self.entry.reclaims = self.entry.reclaims.saturating_add(1);
+        if may_be_to_blame {
+            self.entry.reclaims = self.entry.reclaims.saturating_add(1);
+        }
         debug_assert_eq!(self.check(), Ok(()), "after a reclaim");
+        Ok(())
+    }
+
+    /// Ends the claim of a holder that is dead: what it sent, if anything, is unknown from now on,
+    /// also before another holder reclaims it.
+    pub fn orphan(&mut self, token: AttemptToken, now: Timestamp) -> Result<(), TransitionError> {
+        let claimed = self.require_claim(token)?;
+        claimed.lease.until = now;
+        claimed.unresolved_since.get_or_insert(now);
         Ok(())
     }
 

@@ -6,9 +6,10 @@ use super::{JobRecord, Step};
 use crate::model::job::after;
 use crate::model::text::without_nul;
 use crate::model::{
-    Actor, AtMostOnce, AtProvider, AttemptFailure, AttemptToken, Cancellation, ClaimOrigin, Due,
-    End, Epoch, Held, JobStatus, Outcome, Phase, ProviderJobId, ProviderStatus, QueueStatus,
-    Recheck, RemoteId, Settled, Sighting, SightingOutcome, Stage, TransitionError, Waiting,
+    AccountId, Actor, AtMostOnce, AtProvider, AttemptFailure, AttemptToken, Cancellation, Caution,
+    ClaimOrigin, Due, End, Epoch, Held, JobStatus, Outcome, Phase, ProviderJobId, ProviderStatus,
+    QueueStatus, Recheck, RemoteId, Settled, Sighting, SightingOutcome, Stage, TransitionError,
+    Waiting,
 };
 
 /// The context in which an outcome is settled.
@@ -196,7 +197,9 @@ impl JobRecord {
             return Ok(Settled::Ended(JobStatus::Failed));
         }
         let before = self.statuses();
-        let at = after(settling.now, retry_in.min(crate::model::bounds::MAX_PAUSE));
+        // Of a job that may be what ends the process, the next submission is later each time.
+        let pause = Caution::after(self.entry.reclaims, self.entry.panics).pause();
+        let at = after(settling.now, retry_in.max(pause).min(crate::model::bounds::MAX_PAUSE));
         let due = if at > settling.now { Due::Pause(at) } else { Due::Now };
         if !matches!(failure, AttemptFailure::NotSent { .. }) {
             self.entry.epoch = settling.epoch;
@@ -302,6 +305,16 @@ impl JobRecord {
             AttemptFailure::Rejected { .. }
             | AttemptFailure::Failed { .. }
             | AttemptFailure::Final { .. } => true,
+        }
+    }
+
+    /// The account of this attempt, as far as it is still known: that of the claim, or else of the
+    /// provider job that the job has. `None` where both are gone, or had none.
+    pub fn account_of(&self, attempt: u32) -> Option<&AccountId> {
+        let claimed = self.stage.claimed().map(|claimed| &claimed.attempt);
+        match claimed.filter(|claimed| claimed.number == attempt) {
+            Some(claimed) => claimed.account.as_ref(),
+            None => self.stage.remote().and_then(|remote| remote.account.as_ref()),
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row, params};
 
+use super::grants::{drop_old_grants, record_grant};
 use super::{id_list, lease_duration};
 use crate::error::{Error, Result};
 use crate::model::{
@@ -24,7 +25,7 @@ use crate::sqlite::writer::Tx;
 pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
     wake_due(tx)?;
     let usage = usage(tx.connection)?;
-    let mut order = ClaimOrder::new(Admission::new(limits(tx.connection)?, usage));
+    let mut order = ClaimOrder::new(Admission::new(limits(tx.connection)?, usage), tx.now);
     let mut claims = Claims::default();
     if order.is_full() {
         return Ok(claims);
@@ -39,7 +40,10 @@ pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
     {
         let serving = serving(options, &head.group.provider);
         match grant(tx, options, serving, head.job) {
-            Ok(record) => claims.claims.push(claimed(record, options)),
+            Ok(record) => {
+                record_grant(tx, &record.job().owner.user)?;
+                claims.claims.push(claimed(record, options));
+            }
             Err(error) => {
                 damage.set_aside(
                     tx.connection,
@@ -53,6 +57,7 @@ pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
             order.offer(next);
         }
     }
+    drop_old_grants(tx, claims.claims.len())?;
     claims.more =
         options.max > 0 && claims.claims.len() >= options.max as usize && order.has_next();
     claims.damaged = damage.into_rows();
@@ -195,8 +200,9 @@ fn first_behind(
     readable_head(tx, damage, || {
         let found = all(
             tx.connection,
-            "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, deadline \
-             FROM queue_entries WHERE status = 'pending' AND not_before IS NULL \
+            "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, deadline, \
+             waits_since, (SELECT granted_at FROM user_grants g \
+             WHERE g.user_id = queue_entries.user_id) FROM queue_entries WHERE status = 'pending' AND not_before IS NULL \
              AND held IS NULL \
              AND (user_id, team_id, org_id, job_type, provider) > (?1, ?2, ?3, ?4, ?5) \
              ORDER BY user_id, team_id, org_id, job_type, provider, deadline, entry_id LIMIT 1",
@@ -219,8 +225,9 @@ fn head_of(
     let found = readable_head(tx, damage, || {
         let found = all(
             tx.connection,
-            "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, deadline \
-             FROM queue_entries WHERE status = 'pending' AND not_before IS NULL \
+            "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, deadline, \
+             waits_since, (SELECT granted_at FROM user_grants g \
+             WHERE g.user_id = queue_entries.user_id) FROM queue_entries WHERE status = 'pending' AND not_before IS NULL \
              AND held IS NULL AND user_id = ?1 AND team_id = ?2 AND org_id = ?3 \
              AND job_type = ?4 AND provider = ?5 \
              AND job_id NOT IN (SELECT value FROM json_each(?6)) \
@@ -263,8 +270,10 @@ fn head(columns: &mut Columns<'_>, entry: QueueEntryId) -> Result<(GroupKey, Hea
         job_type: parse_type(columns, &key)?,
         provider: ProviderName::new(key.provider.as_str()),
     };
-    let deadline = columns.time("deadline")?;
-    Ok((key, Head { deadline, entry, job, group }))
+    let (deadline, waits_since) = (columns.time("deadline")?, columns.time("waits_since")?);
+    // A time that cannot be decoded is not the job's fault: the next grant replaces it.
+    let last_grant = columns.time_or_null("granted_at").unwrap_or_default();
+    Ok((key, Head { deadline, entry, job, group, waits_since, last_grant }))
 }
 
 fn parse_type(columns: &Columns<'_>, key: &GroupKey) -> Result<JobType> {

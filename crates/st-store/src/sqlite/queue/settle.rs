@@ -57,8 +57,8 @@ fn settle_one(tx: &Tx<'_>, actor: &Actor, settlement: &Settlement) -> Result<(Se
             let id = &status.provider_job_id;
             refuse_of_other_job(tx.connection, &provider, id, *job)?;
             let marker = Marker { job: *job, attempt: *attempt };
-            let status = status.clone();
-            let sighting = Sighting { marker, provider, account: None, status };
+            let account = record.account_of(*attempt).cloned();
+            let sighting = Sighting { marker, provider, account, status: status.clone() };
             let sighted = sight(tx, &mut record, &sighting, settling)?;
             return Ok((Settled::Sighted(sighted), record));
         }

@@ -206,6 +206,8 @@ fn seen() -> impl Strategy<Value = Seen> {
 pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (0..2_000_000_u32).prop_map(Step::Wait),
+        // So long that owners who were granted nothing go first.
+        1 => (3_500_000..4_000_000_u32).prop_map(Step::Wait),
         1 => (-4000..4000_i16).prop_map(Step::SetClock),
         1 => Just(Step::ConfirmClock),
         8 => submit().prop_map(Step::Submit),
@@ -231,6 +233,17 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (pick(), report()).prop_map(|(job, to)| Step::Resolve { job, to }),
         2 => (1..6_u8, flag()).prop_map(|(approval, approve)| Step::Decide { approval, approve }),
         1 => (1..3_u8).prop_map(Step::Expire),
+    ]
+}
+
+/// Steps after which it matters who was granted a slot when: long waits, and claims of few jobs.
+pub(crate) fn fair_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..4_000_000_u32).prop_map(Step::Wait),
+        1 => (-4000..4000_i16).prop_map(Step::SetClock),
+        6 => submit().prop_map(|submit| Step::Submit(Submit { again: None, ..submit })),
+        5 => (1..3_u8).prop_map(|max| Step::Claim { holder: 0, max, both: true, opening: None }),
+        2 => vec(settle(), 1..4).prop_map(Step::Settle),
     ]
 }
 

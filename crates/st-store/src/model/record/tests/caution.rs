@@ -31,38 +31,57 @@ fn after_steps(steps: &str) -> (Caution, Option<ClaimOrigin>) {
 fn reclaims_and_panics_add_up_until_an_attempt_ends_by_itself() {
     let alone = |seconds| Caution::Alone { pause: SignedDuration::from_secs(seconds) };
     let (new, reclaimed) = (Some(ClaimOrigin::New), Some(ClaimOrigin::Reclaimed));
+    // Each is submitted, reclaimed, and found not to have arrived.
+    let lost = |times: usize| "crf".repeat(times);
     let table = [
-        ("c", Caution::None, new),
-        ("cu", Caution::None, new),
-        ("cr", Caution::None, reclaimed),
-        ("crr", Caution::None, reclaimed),
-        ("crrr", alone(30), reclaimed),
-        ("crrrur", alone(60), reclaimed),
-        ("crhrr", alone(30), reclaimed),
+        ("c".to_owned(), Caution::None, new),
+        ("cu".to_owned(), Caution::None, new),
+        ("cr".to_owned(), Caution::None, reclaimed),
+        // What is only searched for ends no process.
+        ("crrrrurrrrrrrrrrr".to_owned(), Caution::None, reclaimed),
+        ("crhrr".to_owned(), Caution::None, reclaimed),
+        (lost(1) + "cr", Caution::None, reclaimed),
+        (lost(2) + "cr", alone(30), reclaimed),
+        (lost(3) + "cr", alone(60), reclaimed),
+        (lost(3) + "crrr", alone(60), reclaimed),
         // A claim after a reclaim does not make it harmless: the next one may end the process too.
-        ("crrrnc", alone(30), new),
-        ("crrrfc", alone(30), new),
-        ("crrncr", alone(30), reclaimed),
+        (lost(3) + "c", alone(30), new),
+        (lost(2) + "crnc", alone(30), new),
         // One that ends by itself does.
-        ("crrrncnc", Caution::None, new),
-        ("crrrncfc", Caution::None, new),
-        ("crrrnc", alone(30), new),
-        ("crrra", Caution::None, None),
-        ("cp", Caution::None, reclaimed),
-        ("cpp", Caution::None, reclaimed),
-        ("cppp", Caution::ReconcileOnly, reclaimed),
-        ("cppnc", Caution::None, new),
-        ("cppncp", Caution::ReconcileOnly, reclaimed),
-        ("cppncncp", Caution::None, reclaimed),
-        ("cpppa", Caution::None, None),
-        ("crpr", Caution::None, reclaimed),
-        ("crrrrrrrrr", alone(600), reclaimed),
-        ("crrrrrrrrrr", Caution::ReconcileOnly, reclaimed),
-        ("crrrrrrrrrrnc", Caution::ReconcileOnly, new),
+        (lost(3) + "cnc", Caution::None, new),
+        (lost(3) + "cfc", Caution::None, new),
+        (lost(3) + "ca", Caution::None, None),
+        (lost(2) + "cra", Caution::None, None),
+        ("cp".to_owned(), Caution::None, reclaimed),
+        ("cpp".to_owned(), Caution::None, reclaimed),
+        ("cppp".to_owned(), Caution::ReconcileOnly, reclaimed),
+        ("cppnc".to_owned(), Caution::None, new),
+        ("cppncp".to_owned(), Caution::ReconcileOnly, reclaimed),
+        ("cppncncp".to_owned(), Caution::None, reclaimed),
+        ("cpppa".to_owned(), Caution::None, None),
+        ("crpr".to_owned(), Caution::None, reclaimed),
+        (lost(8) + "cr", alone(600), reclaimed),
+        (lost(9) + "cr", Caution::ReconcileOnly, reclaimed),
+        (lost(10) + "c", Caution::ReconcileOnly, new),
     ];
     for (steps, caution, origin) in table {
-        assert_eq!(after_steps(steps), (caution, origin), "{steps}");
+        assert_eq!(after_steps(&steps), (caution, origin), "{steps}");
     }
+}
+
+#[test]
+fn between_two_submissions_that_ended_the_process_is_a_pause() {
+    let mut record = waiting();
+    let mut pauses = Vec::new();
+    for round in 0..9 {
+        let now = round * 1000;
+        record.claim(&grant(), at(now)).unwrap();
+        record.reclaim(lease(now + 90), Epoch::FIRST, at(now)).unwrap();
+        settle(&mut record, &failed(0), now + 1).unwrap();
+        let Stage::Waiting(waiting) = record.stage() else { panic!("{record:?}") };
+        pauses.push(waiting.due.at().map_or(0, |due| due.duration_since(at(now + 1)).as_secs()));
+    }
+    assert_eq!(pauses, [0, 0, 30, 60, 120, 240, 480, 600, 600]);
 }
 
 #[test]

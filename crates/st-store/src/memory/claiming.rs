@@ -1,0 +1,106 @@
+//! Claiming in memory: which waiting jobs are granted a slot.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::queue::{claimed, lease, serving};
+use super::{LastGrant, State};
+use crate::error::Result;
+use crate::model::{ClaimOrder, GRANT_MEMORY, Grant, Group, Head, JobRecord, UserId, after};
+use crate::repo::{ClaimOptions, Claims};
+
+impl State {
+    pub(super) fn claim(&mut self, options: &ClaimOptions, now: Timestamp) -> Result<Claims> {
+        for record in self.records.values_mut() {
+            record.wake(now);
+        }
+        let mut order = ClaimOrder::new(self.admission(), now);
+        for serving in &options.serving {
+            order.limit(&serving.provider, &serving.opening);
+        }
+        let groups: BTreeSet<Group> = self.claimable().map(group).collect();
+        groups.iter().filter_map(|group| self.head(options, group)).for_each(|it| order.offer(it));
+        let mut claims = Vec::new();
+        while claims.len() < options.max as usize {
+            let Some(Head { job, group, .. }) = order.grant() else { break };
+            let epoch = self.epoch;
+            let ((), record) = self.step(job, |record| {
+                let Some(serving) = serving(options, record) else { return Ok(()) };
+                let grant = Grant {
+                    lease: lease(options, now),
+                    account: serving.account.clone(),
+                    provider_time: serving.provider_time,
+                    guarantee: serving.guarantee,
+                    may_arrive_for: serving.may_arrive_for,
+                    epoch,
+                };
+                Ok(record.claim(&grant, now)?)
+            })?;
+            let last = LastGrant { at: now, check_at: after(now, GRANT_MEMORY) };
+            self.grants.insert(group.owner.user.clone(), last);
+            claims.push(claimed(options, record));
+            if let Some(next) = self.head(options, &group) {
+                order.offer(next);
+            }
+        }
+        self.drop_old_grants(claims.len(), now);
+        let more = options.max > 0 && claims.len() >= options.max as usize && order.has_next();
+        Ok(Claims { claims, damaged: Vec::new(), more })
+    }
+
+    /// The first job of a group that its provider is open for.
+    fn head(&self, options: &ClaimOptions, of: &Group) -> Option<Head> {
+        let open = |record: &&JobRecord| {
+            serving(options, record).is_some_and(|it| !it.opening.excepts(record.id()))
+        };
+        let record = self
+            .claimable()
+            .filter(|record| group(record) == *of)
+            .filter(open)
+            .min_by_key(|record| (record.entry().deadline(), record.entry().id))?;
+        let entry = record.entry();
+        Some(Head {
+            deadline: entry.deadline(),
+            entry: entry.id,
+            job: record.id(),
+            group: of.clone(),
+            waits_since: entry.waits_since,
+            last_grant: self.grants.get(&of.owner.user).map(|grant| grant.at),
+        })
+    }
+
+    /// Drops old grants of users who have nothing in the queue: the same as every other backend, or
+    /// it would grant in another order once the clock is set.
+    fn drop_old_grants(&mut self, granted: usize, now: Timestamp) {
+        for user in self.due_grants(granted, now) {
+            if self.has_living_entries(&user) {
+                let check_at = after(now, GRANT_MEMORY);
+                self.grants.entry(user).and_modify(|grant| grant.check_at = check_at);
+            }
+        }
+        for user in self.due_grants(granted, now) {
+            if !self.has_living_entries(&user) {
+                self.grants.remove(&user);
+            }
+        }
+    }
+
+    /// The grants that are checked next.
+    fn due_grants(&self, granted: usize, now: Timestamp) -> Vec<UserId> {
+        let due = self.grants.iter().filter(|(_, grant)| grant.check_at <= now);
+        let mut due: Vec<_> = due.map(|(user, grant)| (grant.check_at, user)).collect();
+        due.sort_unstable();
+        due.into_iter().take(2 * granted).map(|(_, user)| user.clone()).collect()
+    }
+
+    fn has_living_entries(&self, user: &UserId) -> bool {
+        let mut own = self.records.values().filter(|record| record.job().owner.user == *user);
+        own.any(|record| !record.queue_status().is_terminal())
+    }
+}
+
+fn group(record: &JobRecord) -> Group {
+    let job = record.job();
+    Group { owner: job.owner.clone(), job_type: job.job_type, provider: job.provider.clone() }
+}

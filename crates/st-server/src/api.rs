@@ -9,6 +9,7 @@ mod jobs;
 mod logging;
 mod providers;
 mod queue;
+mod waiting;
 
 pub(crate) use providers::REPLICATE;
 
@@ -72,6 +73,11 @@ impl Caller {
     pub(crate) fn actor(&self) -> Actor {
         Actor::User(self.user.clone())
     }
+
+    /// Refuses callers whose role is below this one.
+    pub(crate) fn require(&self, role: Role) -> Result<(), Problem> {
+        if self.role >= role { Ok(()) } else { Err(Problem::forbidden(role, self.role)) }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -115,6 +121,7 @@ impl Api {
             .route("/api/cloud/jobs", get(jobs::list))
             .route("/api/cloud/jobs/{job}", get(jobs::show))
             .route("/api/cloud/jobs/{job}/cancel", post(jobs::cancel))
+            .route("/api/cloud/jobs/{job}/resolve", post(jobs::resolve))
             .route("/api/cloud/jobs/{job}/events", get(jobs::history))
             .route("/api/cloud/jobs/{job}/logs", get(jobs::logs))
             .route("/api/queue", get(queue::list))
@@ -135,6 +142,7 @@ impl Api {
                 get(providers::config).put(providers::set_config),
             )
             .route("/api/cloud/providers/{provider}/validate", get(providers::validate))
+            .route("/api/cloud/providers/{provider}/retry", post(providers::retry))
             .route("/api/events", get(events::stream))
             .route("/api/background/tasks", get(background::list))
             .route("/api/logging/level", get(logging::level).put(logging::set_level))
@@ -168,7 +176,7 @@ fn log_damaged(damaged: &[DamagedRow]) {
 }
 
 /// A time as the API writes it: RFC 3339, UTC, milliseconds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) Timestamp);
 
 impl Serialize for Time {

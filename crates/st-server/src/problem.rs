@@ -14,7 +14,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 use st_log::CorrelationId;
-use st_store::JobId;
+use st_store::{JobId, Role};
 
 use crate::fields::FieldFault;
 
@@ -63,6 +63,12 @@ impl Problem {
     /// 400: the request cannot be read.
     pub(crate) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// 403: the caller's role does not allow the operation.
+    pub(crate) fn forbidden(required: Role, found: Role) -> Self {
+        let detail = format!("this needs the role {required} or a higher one; yours is {found}");
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
     /// 404: the resource does not exist.

@@ -1,71 +1,68 @@
 //! A provider in memory: a ledger of what it was asked to do and so would have charged for, and
 //! faults on demand. For tests of the workers that need no wire.
 
-use std::collections::{BTreeMap, VecDeque};
+mod clock;
+mod fault;
+mod ledger;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
 use st_store::{
-    AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderJobId, ProviderName, ProviderSettings,
-    ProviderStatus,
+    AccountId, AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderJobId, ProviderName,
+    ProviderSettings, ProviderStatus,
 };
-use st_workers::provider::{Account, FoundJob, Provider, ProviderError, RemoteJob, Submission};
+use st_workers::provider::{
+    Account, Arrivals, Cause, JobList, ListPage, ListQuery, PolledJob, Provider, QueryError,
+    RemoteJob, Submission, SubmitError, Unavailable,
+};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-/// What goes wrong with a submission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubmitFault {
-    /// Refused for a passing reason.
-    Transient,
-    /// Refused for good.
-    Permanent,
-    /// Refused because of the credentials.
-    Unauthorized,
-    /// The job arrived, the reply got lost.
-    LostReply,
-    /// The request got lost, and the caller cannot know it.
-    LostRequest,
-    /// The reply got lost; the request arrives so much later.
-    Late(Duration),
-    /// The job arrived twice (a proxy repeated the call), and the reply got lost.
-    Doubled,
-    /// The provider's code panics before it has sent anything.
-    Panic,
-}
+use clock::ShownClock;
+pub use fault::SubmitFault;
+use ledger::Ledger;
+pub use ledger::{Kept, LedgerJob};
 
-/// A job in the ledger.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LedgerJob {
-    /// Its place in the order of arrival, from 1.
-    pub number: u64,
-    /// The attempt that it came from.
-    pub marker: Marker,
-    /// What the provider reports about it.
-    pub status: ProviderStatus,
-    /// The correlation ID under which it was submitted.
-    pub correlation_id: String,
+/// How long a question waits that is not answered.
+const SILENCE: Duration = Duration::from_mins(1);
+
+/// What is odd about the list.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum ListFault {
+    #[default]
+    None,
+    /// Every page leads to itself, and shows nothing.
+    Loops,
+    RowsTwice,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    jobs: BTreeMap<ProviderJobId, LedgerJob>,
+    ledger: Ledger,
     faults: VecDeque<SubmitFault>,
+    faults_of: BTreeMap<JobId, SubmitFault>,
+    fault_of_all: Option<SubmitFault>,
     submits: u64,
     cancels: Vec<ProviderJobId>,
     status_calls: u64,
-    finds: u64,
-    find_takes: Duration,
-    without_inputs: Vec<ProviderJobId>,
-    outage: Option<Duration>,
-    time: Option<Timestamp>,
+    pages: u64,
+    validations: u64,
+    page_takes: Duration,
+    list: ListFault,
+    silent_about: BTreeSet<ProviderJobId>,
+    refusal: Option<(Cause, Option<Duration>)>,
+    clock: ShownClock,
+    account: Option<AccountId>,
+    missing: Option<String>,
     cancel_hangs: bool,
     cancel_failures: u32,
     denied: bool,
-    next: u64,
 }
 
 /// The provider.
@@ -101,6 +98,16 @@ impl FakeProvider {
         self.state().faults.extend(faults);
     }
 
+    /// Every submission of this job fails like this from now on.
+    pub fn fail_job(&self, job: JobId, fault: SubmitFault) {
+        self.state().faults_of.insert(job, fault);
+    }
+
+    /// Every submission fails like this from now on; `None` ends it.
+    pub fn fail_all(&self, fault: Option<SubmitFault>) {
+        self.state().fault_of_all = fault;
+    }
+
     /// Lets no submission through until [`Self::open_gate`].
     pub fn close_gate(&self) {
         self.gate.forget_permits(Semaphore::MAX_PERMITS);
@@ -111,29 +118,71 @@ impl FakeProvider {
         self.gate.add_permits(Semaphore::MAX_PERMITS);
     }
 
-    /// From now on the provider cannot be reached and asks to be left alone for this time; `None` ends it.
+    /// From now on the provider cannot be reached and asks to be left alone for this time, or has
+    /// no wish when it is zero; `None` ends it.
     pub fn set_outage(&self, retry_after: Option<Duration>) {
-        self.state().outage = retry_after;
+        self.set_refusal(retry_after.map(|wish| (Cause::Unreachable, wish)));
     }
 
-    /// From now on the provider shows this time, which does not go on.
+    /// From now on every call is refused for this reason, with the wish to be left alone for this
+    /// time, or none when it is zero; `None` ends it.
+    pub fn set_refusal(&self, refusal: Option<(Cause, Duration)>) {
+        let refusal = refusal.map(|(cause, wish)| (cause, Some(wish).filter(|it| !it.is_zero())));
+        self.state().refusal = refusal;
+    }
+
+    /// Sets the provider's clock; it goes on from there.
     pub fn show_time(&self, time: Timestamp) {
-        self.state().time = Some(time);
+        self.state().clock.set = Some((time, Instant::now()));
     }
 
-    /// Whether the provider knows none of its jobs from now on.
+    /// Whether answers carry no time from now on. The provider's clock goes on.
+    pub fn hide_time(&self, hidden: bool) {
+        self.state().clock.hidden = hidden;
+    }
+
+    /// From now on the provider is asked by this account, whose list shows only its own jobs and
+    /// those that no account submitted. There is none at the beginning.
+    pub fn set_account(&self, account: Option<AccountId>) {
+        self.state().account = account;
+    }
+
+    /// What must be set before any job can be submitted, from now on.
+    pub fn set_missing(&self, missing: Option<&str>) {
+        self.state().missing = missing.map(str::to_owned);
+    }
+
+    /// Whether every question about a job is answered with "there is no such job" from now on. The
+    /// list still shows the jobs.
     pub fn deny_all(&self, denied: bool) {
         self.state().denied = denied;
     }
 
-    /// From now on the list takes so long to answer.
+    /// From now on each page of the list takes so long.
     pub fn slow_list(&self, takes: Duration) {
-        self.state().find_takes = takes;
+        self.state().page_takes = takes;
+    }
+
+    /// Whether every page of the list leads to itself from now on, and shows nothing.
+    pub fn loop_list(&self, loops: bool) {
+        self.state().list = if loops { ListFault::Loops } else { ListFault::None };
+    }
+
+    /// From now on the list shows every row twice.
+    pub fn list_rows_twice(&self) {
+        self.state().list = ListFault::RowsTwice;
     }
 
     /// Deletes the inputs of these jobs: the list shows no marker of them any more.
     pub fn delete_inputs(&self, jobs: impl IntoIterator<Item = ProviderJobId>) {
-        self.state().without_inputs.extend(jobs);
+        for id in jobs {
+            self.state().ledger.change(&id, |job| job.kept = Kept::WithoutInput);
+        }
+    }
+
+    /// Questions about the status of this job are not answered from now on.
+    pub fn be_silent_about(&self, job: &ProviderJobId) {
+        self.state().silent_about.insert(job.clone());
     }
 
     /// Whether cancellations are never answered from now on.
@@ -148,7 +197,7 @@ impl FakeProvider {
 
     /// What is in the ledger: each of these was charged for.
     pub fn ledger(&self) -> Vec<LedgerJob> {
-        self.state().jobs.values().cloned().collect()
+        self.state().ledger.jobs()
     }
 
     /// How often a submission was asked for.
@@ -166,16 +215,20 @@ impl FakeProvider {
         self.state().status_calls
     }
 
-    /// How often the list was asked for a marker.
+    /// How often a page of the list was asked for.
     pub fn finds(&self) -> u64 {
-        self.state().finds
+        self.state().pages
+    }
+
+    /// How often the account was asked for.
+    pub fn validations(&self) -> u64 {
+        self.state().validations
     }
 
     /// The jobs that are not over: each of them costs money.
     pub fn live(&self) -> Vec<String> {
-        let state = self.state();
-        let live = state.jobs.iter().filter(|(_, job)| is_active(&job.status));
-        live.map(|(id, _)| id.to_string()).collect()
+        let jobs = self.ledger().into_iter().filter(LedgerJob::is_live);
+        jobs.map(|job| job.status.provider_job_id.to_string()).collect()
     }
 
     /// Puts a job into the ledger that another server submitted, under this attempt.
@@ -183,20 +236,29 @@ impl FakeProvider {
         self.state().accept(Marker { job, attempt }, "of-another-server");
     }
 
+    /// A person copies a job by hand at the provider, with its marker.
+    pub fn copy_by_hand(&self, job: &ProviderJobId) {
+        let mut state = self.state();
+        let Some(marker) = state.ledger.find(job).map(|job| job.marker) else { return };
+        let copy = state.accept(marker, "of-a-person").provider_job_id;
+        state.ledger.change(&copy, |job| job.by_hand = true);
+    }
+
+    /// The provider forgets a job: neither the list nor a question shows it.
+    pub fn forget(&self, job: &ProviderJobId) {
+        self.state().ledger.change(job, |job| job.kept = Kept::Nothing);
+    }
+
     /// Moves all jobs that are not over to `status`.
     pub fn set_all(&self, status: JobStatus) {
-        for job in self.state().jobs.values_mut() {
-            if is_active(&job.status) {
-                job.status.status = Some(status);
-            }
+        for job in self.ledger().into_iter().filter(LedgerJob::is_live) {
+            self.change(&job.status.provider_job_id, |it| it.status = Some(status));
         }
     }
 
     /// Changes what the provider reports about one job.
     pub fn change(&self, job: &ProviderJobId, change: impl FnOnce(&mut ProviderStatus)) {
-        if let Some(job) = self.state().jobs.get_mut(job) {
-            change(&mut job.status);
-        }
+        self.state().ledger.change(job, |job| change(&mut job.status));
     }
 
     /// Waits until `done` holds; it is evaluated again after every call to the provider.
@@ -213,17 +275,11 @@ impl FakeProvider {
         self.calls.send_modify(|calls| *calls += 1);
     }
 
-    fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
+    fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
         let mut state = self.state();
         state.status_calls += 1;
-        if let Some(retry_after) = state.outage {
-            return Err(unreachable(Some(retry_after)));
-        }
-        if state.denied {
-            return Err(ProviderError::NotFound);
-        }
-        let found = state.jobs.get(&job.provider_job_id);
-        found.map(|job| job.status.clone()).ok_or(ProviderError::NotFound)
+        state.require_service()?;
+        state.find(job)
     }
 
     #[expect(clippy::panic, reason = "the planned fault is a panic of the provider's code")]
@@ -232,17 +288,19 @@ impl FakeProvider {
         let accept = || self.state().accept(marker, &correlation_id);
         match fault {
             None => Ok(accept()),
-            Some(SubmitFault::Transient) => Err(unreachable(None)),
-            Some(SubmitFault::Permanent) => {
-                Err(ProviderError::Permanent { message: "the input is not legal".to_owned() })
+            Some(SubmitFault::Unavailable(cause, retry_after)) => {
+                Err(SubmitError::Unavailable(unavailable(cause, retry_after)))
             }
-            Some(SubmitFault::Unauthorized) => {
-                Err(ProviderError::Unauthorized { message: "unauthenticated".to_owned() })
+            Some(SubmitFault::Rejected) => {
+                Err(SubmitError::Rejected { reason: "the input is not legal".to_owned() })
             }
-            Some(SubmitFault::LostRequest) => Err(unknown()),
+            Some(SubmitFault::MissingSetting) => {
+                Err(SubmitError::MissingSetting { reason: "no model is set".to_owned() })
+            }
+            Some(SubmitFault::LostRequest) => Err(self.unknown()),
             Some(SubmitFault::LostReply) => {
                 accept();
-                Err(unknown())
+                Err(self.unknown())
             }
             Some(SubmitFault::Late(late)) => {
                 let state = Arc::clone(&self.state);
@@ -250,69 +308,80 @@ impl FakeProvider {
                     sleep(late).await;
                     lock(&state).accept(marker, &correlation_id);
                 }));
-                Err(unknown())
+                Err(self.unknown())
             }
             Some(SubmitFault::Doubled) => {
                 accept();
                 accept();
-                Err(unknown())
+                Err(self.unknown())
             }
             Some(SubmitFault::Panic) => panic!("a bug in the provider's code"),
         }
     }
 
-    fn cancel_now(&self, job: &RemoteJob) -> Answer {
-        let mut state = self.state();
-        state.cancels.push(job.provider_job_id.clone());
-        if let Some(retry_after) = state.outage {
-            return Err(unreachable(Some(retry_after)));
-        }
-        if state.cancel_failures > 0 {
-            state.cancel_failures -= 1;
-            return Err(unreachable(None));
-        }
-        let found = state.jobs.get_mut(&job.provider_job_id);
-        found.ok_or(ProviderError::NotFound).map(|job| {
-            if is_active(&job.status) {
-                job.status.status = Some(JobStatus::Cancelled);
-            }
-            job.status.clone()
-        })
+    fn unknown(&self) -> SubmitError {
+        let may_arrive_for = self.may_arrive_for();
+        SubmitError::Unknown { reason: "no reply".to_owned(), may_arrive_for, source: None }
     }
 
-    fn find_now(&self, job: JobId, attempt: Option<u32>) -> Result<Vec<FoundJob>, ProviderError> {
+    fn submit_now(&self, marker: Marker) -> Answer {
+        let fault = {
+            let mut state = self.state();
+            state.require_service().map_err(SubmitError::Unavailable)?;
+            let planned = state.faults.pop_front();
+            planned.or(state.fault_of_all).or(state.faults_of.get(&marker.job).copied())
+        };
+        self.answer(fault, marker)
+    }
+
+    fn page_now(&self, query: &ListQuery) -> Result<ListPage, Unavailable> {
         let state = self.state();
-        if let Some(retry_after) = state.outage {
-            return Err(unreachable(Some(retry_after)));
+        state.require_service()?;
+        if state.list == ListFault::Loops {
+            return Ok(ListPage { next: Some("again".to_owned()), ..ListPage::default() });
         }
-        let mut found: Vec<&LedgerJob> = state
-            .jobs
-            .values()
-            .filter(|it| !state.without_inputs.contains(&it.status.provider_job_id))
-            .filter(|it| {
-                it.marker.job == job && attempt.is_none_or(|only| only == it.marker.attempt)
-            })
-            .collect();
-        if found.is_empty() && !state.without_inputs.is_empty() {
-            return Err(ProviderError::InputsDeleted { jobs: state.without_inputs.clone() });
+        let mut page = state.ledger.page(query, state.account.as_ref());
+        if state.list == ListFault::RowsTwice {
+            let again = page.jobs.clone();
+            page.jobs.extend(again);
         }
-        found.sort_by_key(|job| job.number);
-        let found = found.into_iter();
-        Ok(found.map(|it| FoundJob { marker: it.marker, status: it.status.clone() }).collect())
+        Ok(page)
+    }
+
+    fn cancel_now(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        let mut state = self.state();
+        state.cancels.push(job.provider_job_id.clone());
+        state.require_service()?;
+        if state.cancel_failures > 0 {
+            state.cancel_failures -= 1;
+            return Err(QueryError::trouble("the cancellation failed"));
+        }
+        state.find(job)?;
+        state.ledger.change(&job.provider_job_id, |job| {
+            if job.is_live() {
+                job.status.status = Some(JobStatus::Cancelled);
+            }
+        });
+        state.find(job)
     }
 }
 
-type Answer = Result<ProviderStatus, ProviderError>;
+type Answer = Result<ProviderStatus, SubmitError>;
 
 impl State {
     fn accept(&mut self, marker: Marker, correlation_id: &str) -> ProviderStatus {
-        self.next += 1;
-        let id = ProviderJobId::new(format!("p{}", self.next));
-        let status = ProviderStatus::new(id.clone(), JobStatus::Queued);
         let correlation_id = correlation_id.to_owned();
-        let job = LedgerJob { number: self.next, marker, status: status.clone(), correlation_id };
-        self.jobs.insert(id, job);
-        status
+        self.ledger.accept(marker, correlation_id, self.account.clone(), self.clock.now())
+    }
+
+    fn require_service(&self) -> Result<(), Unavailable> {
+        self.refusal.map_or(Ok(()), |(cause, retry_after)| Err(unavailable(cause, retry_after)))
+    }
+
+    fn find(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        let found = self.ledger.find(&job.provider_job_id).filter(|_| !self.denied);
+        let found = found.filter(|job| job.is_visible_to(self.account.as_ref()));
+        found.map(|job| job.status.clone()).ok_or(QueryError::NotFound)
     }
 }
 
@@ -320,27 +389,14 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn is_active(status: &ProviderStatus) -> bool {
-    status.status.is_some_and(JobStatus::is_active)
-}
-
-fn unreachable(retry_after: Option<Duration>) -> ProviderError {
-    ProviderError::Transient { message: "out of order".to_owned(), retry_after, source: None }
-}
-
-fn unknown() -> ProviderError {
-    let may_arrive_for = Duration::from_secs(15);
-    ProviderError::UnknownOutcome { message: "no reply".to_owned(), may_arrive_for, source: None }
+fn unavailable(cause: Cause, retry_after: Option<Duration>) -> Unavailable {
+    Unavailable { retry_after, ..Unavailable::new(cause, "out of order") }
 }
 
 #[async_trait]
 impl Provider for FakeProvider {
     fn name(&self) -> &ProviderName {
         &self.name
-    }
-
-    fn time(&self) -> Option<Timestamp> {
-        self.state().time
     }
 
     fn job_type(&self) -> JobType {
@@ -351,28 +407,57 @@ impl Provider for FakeProvider {
         AtMostOnce::ListedMarker
     }
 
+    fn arrivals(&self) -> Arrivals<'_> {
+        Arrivals::Listed(self)
+    }
+
+    fn account(&self) -> Option<AccountId> {
+        self.state().account.clone()
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        let state = self.state();
+        (!state.clock.hidden).then(|| state.clock.now())
+    }
+
     fn check(&self, _input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
         Ok(())
     }
 
-    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, ProviderError> {
+    fn missing(&self, _settings: &ProviderSettings) -> Option<String> {
+        self.state().missing.clone()
+    }
+
+    async fn submit(&self, submission: &Submission) -> Answer {
         self.state().submits += 1;
         self.called();
         let permit = self.gate.acquire().await;
-        let fault = self.state().faults.pop_front();
-        let answer = self.answer(fault, submission.marker);
+        let answer = self.submit_now(submission.marker);
         drop(permit);
         self.called();
         answer
     }
 
-    async fn statuses(&self, jobs: &[RemoteJob]) -> Vec<Result<ProviderStatus, ProviderError>> {
-        let answers = jobs.iter().map(|job| self.job_status(job)).collect();
-        self.called();
-        answers
+    fn statuses<'a>(&'a self, jobs: &'a [RemoteJob]) -> BoxStream<'a, PolledJob> {
+        let answers = stream::iter(jobs).map(async |job: &RemoteJob| {
+            if self.state().silent_about.contains(&job.provider_job_id) {
+                sleep(SILENCE).await;
+                return (job.id, Err(QueryError::trouble("no answer")));
+            }
+            let answer = self.job_status(job);
+            self.called();
+            (job.id, answer)
+        });
+        answers.buffer_unordered(8).boxed()
     }
 
-    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
+    async fn has_witness(&self) -> Result<bool, QueryError> {
+        let state = self.state();
+        state.require_service()?;
+        Ok(state.ledger.jobs().iter().any(|job| job.is_visible_to(state.account.as_ref())))
+    }
+
+    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
         if self.state().cancel_hangs {
             std::future::pending::<()>().await;
         }
@@ -381,29 +466,30 @@ impl Provider for FakeProvider {
         answer
     }
 
-    async fn logs(&self, _job: &RemoteJob) -> Result<String, ProviderError> {
+    async fn logs(&self, _job: &RemoteJob) -> Result<String, QueryError> {
         Ok("step 1/1\n".to_owned())
     }
 
-    async fn find_by_marker(
-        &self,
-        job: JobId,
-        attempt: Option<u32>,
-        _since: Timestamp,
-    ) -> Result<Vec<FoundJob>, ProviderError> {
+    async fn validate(&self) -> Result<Account, QueryError> {
+        self.state().validations += 1;
+        self.called();
+        self.state().require_service()?;
+        Ok(Account { username: "fake".to_owned() })
+    }
+}
+
+#[async_trait]
+impl JobList for FakeProvider {
+    async fn page(&self, query: &ListQuery) -> Result<ListPage, QueryError> {
         let takes = {
             let mut state = self.state();
-            state.finds += 1;
-            state.find_takes
+            state.pages += 1;
+            state.page_takes
         };
         self.called();
         sleep(takes).await;
-        let answer = self.find_now(job, attempt);
+        let page = self.page_now(query);
         self.called();
-        answer
-    }
-
-    async fn validate(&self) -> Result<Account, ProviderError> {
-        Ok(Account { username: "fake".to_owned() })
+        Ok(page?)
     }
 }

@@ -1,13 +1,15 @@
 //! All background tasks of a server, started and stopped together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use st_store::{Actor, Clock, Error, JobId, JobRecord, Store};
+use st_store::{Actor, Clock, Error, JobId, JobRecord, ProviderName, Store};
 use tokio::time::Instant;
 
 use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Running};
+use crate::gate::GateStatus;
 use crate::providers::Providers;
 use crate::status::TaskStatus;
 use crate::task::TaskId;
@@ -60,13 +62,11 @@ pub fn start_background_tasks(
     providers: &Providers,
     clock: &Arc<dyn Clock>,
 ) -> BackgroundTasks {
-    let dispatcher = Dispatcher::new(Arc::clone(store), providers.clone(), config.seed);
+    let dispatcher = Dispatcher::new(Arc::clone(store), providers, config.seed);
     let dispatcher = Arc::new(dispatcher);
     let mut driver = Driver::new(Arc::clone(clock), config.seed);
     driver.register(Arc::new(Scheduler::new(Arc::clone(store), Arc::clone(&dispatcher))));
-    let poller =
-        Poller::new(Arc::clone(store), providers.clone(), Arc::clone(&dispatcher), config.polling);
-    driver.register(Arc::new(poller));
+    driver.register(Arc::new(Poller::new(store, &dispatcher, config.polling)));
     driver.register(Arc::new(Expirer::new(
         Arc::clone(store),
         providers.clone(),
@@ -75,6 +75,9 @@ pub fn start_background_tasks(
     let events = store.last_event();
     let running = driver.start();
     running.wake_on(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);
+    for served in dispatcher.served() {
+        running.wake_on(served.gate.changes(), &[TaskId::QueueProcessing]);
+    }
     for changes in providers.iter().filter_map(|provider| provider.changes()) {
         running.wake_on(changes, &[TaskId::JobStatusPolling]);
     }
@@ -99,6 +102,16 @@ impl BackgroundTasks {
     /// Makes a task run now, or once more when it is running.
     pub fn activate(&self, id: TaskId) {
         self.running.activate(id);
+    }
+
+    /// The gates of the configured providers.
+    pub fn gates(&self) -> BTreeMap<ProviderName, GateStatus> {
+        self.dispatcher.gates()
+    }
+
+    /// Tries a provider now that is given no submissions. `false` when it is not configured.
+    pub fn try_provider(&self, provider: &ProviderName) -> bool {
+        self.dispatcher.try_provider(provider)
     }
 
     /// The state of all tasks now.

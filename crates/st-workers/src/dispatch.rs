@@ -8,11 +8,14 @@
 
 mod attempt;
 mod cancel;
+mod doomed;
 mod in_flight;
 mod lease;
+mod rechecks;
 mod reconcile;
 mod settle;
 mod strays;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -24,7 +27,7 @@ use jiff::SignedDuration;
 use st_log::{InScope, Logger, get_logger};
 use st_store::{
     Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Holder, JobId, JobRecord, Opening, Outcome,
-    Serving, Store,
+    ProviderName, Serving, Store,
 };
 use tokio::sync::{RwLock, Semaphore};
 use tokio::time::{Instant, sleep};
@@ -33,17 +36,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
 use crate::driver::panic_message;
-use crate::provider::Provider;
+use crate::gate::{GateStatus, Pass, Rejection};
+use crate::provider::{Provider, Submission, Unavailable};
 use crate::providers::Providers;
+use crate::served::ServedProvider;
 pub(crate) use cancel::report;
 use in_flight::InFlight;
 use lease::LEASE;
 
 const LOG: Logger = get_logger("simpletuner.cloud.dispatch");
 
-/// No call to a provider takes longer, whatever its deadlines are set to. It is shorter than a
-/// lease, so that a call never outlives the claim that it is made under.
-const LONGEST_CALL: Duration = Duration::from_secs(65);
 /// The pause after a dispatch panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 /// How many cancellations run at the same time beside the submissions.
@@ -53,8 +55,10 @@ const CANCELLATIONS: usize = 8;
 #[derive(Debug)]
 pub struct Dispatcher {
     store: Arc<dyn Store>,
-    providers: Providers,
+    providers: BTreeMap<ProviderName, Arc<ServedProvider>>,
     holder: Holder,
+    /// Before anything was claimed: by then every earlier process was dead.
+    born: Instant,
     backoff: Backoff,
     dispatches: TaskTracker,
     /// Renewals and cancellations: what no stop waits for.
@@ -70,7 +74,7 @@ pub struct Dispatcher {
     submits: RwLock<()>,
     /// Guards when each job may next be cancelled at its provider, so that tries keep their
     /// distance. Locked for one read or change.
-    next_cancels: Mutex<BTreeMap<JobId, Instant>>,
+    next_cancels: Mutex<BTreeMap<JobId, cancel::NextCancel>>,
     cancellations: Semaphore,
     /// The providers whose strays are being cancelled, so that none is cancelled twice at a time.
     cancelling_strays: strays::Busy,
@@ -83,7 +87,7 @@ pub struct Dispatcher {
 /// A claimed job on its way: what its dispatch needs.
 #[derive(Debug)]
 struct Assignment {
-    provider: Arc<dyn Provider>,
+    served: Arc<ServedProvider>,
     record: JobRecord,
     attempt: Attempt,
     origin: ClaimOrigin,
@@ -104,10 +108,15 @@ fn signed(duration: Duration) -> SignedDuration {
 
 impl Dispatcher {
     /// A dispatcher that claims as a holder of its own; `seed` decides the jitter of its retries.
-    pub fn new(store: Arc<dyn Store>, providers: Providers, seed: u64) -> Self {
+    pub fn new(store: Arc<dyn Store>, providers: &Providers, seed: u64) -> Self {
+        let served = |provider: &Arc<dyn Provider>| {
+            let served = ServedProvider::new(Arc::clone(provider), seed);
+            (served.name().clone(), Arc::new(served))
+        };
         Self {
             store,
-            providers,
+            providers: providers.iter().map(served).collect(),
+            born: Instant::now(),
             // Never from the seed: two lives with one holder would not tell their claims apart.
             holder: Holder::new(fastrand::u128(..).to_le_bytes()),
             backoff: Backoff::default(),
@@ -130,17 +139,61 @@ impl Dispatcher {
         self.holder
     }
 
+    /// Before anything was claimed: by then every earlier process was dead.
+    pub(crate) fn born(&self) -> Instant {
+        self.born
+    }
+
+    /// Whether a provider is configured.
+    pub(crate) fn serves(&self, provider: &ProviderName) -> bool {
+        self.providers.contains_key(provider)
+    }
+
     /// How to claim at most `max` jobs for this dispatcher.
     pub fn claim_options(&self, max: u32) -> ClaimOptions {
-        let serving = self.providers.iter().map(|provider| Serving {
-            provider: provider.name().clone(),
-            account: provider.account(),
-            guarantee: provider.guarantee(),
-            provider_time: provider.time(),
-            may_arrive_for: signed(provider.may_arrive_for()),
-            opening: Opening::Open,
+        let serving = self.served().map(|served| Serving {
+            provider: served.name().clone(),
+            account: served.provider().account(),
+            guarantee: served.provider().guarantee(),
+            provider_time: served.observe_time(),
+            may_arrive_for: signed(served.provider().may_arrive_for()),
+            opening: served.gate.opening(),
         });
         ClaimOptions { holder: self.holder, serving: serving.collect(), max, lease: LEASE }
+    }
+
+    /// The providers that it serves.
+    pub(crate) fn served(&self) -> impl Iterator<Item = &Arc<ServedProvider>> {
+        self.providers.values()
+    }
+
+    /// The gates of the providers.
+    pub fn gates(&self) -> BTreeMap<ProviderName, GateStatus> {
+        self.served().map(|served| (served.name().clone(), served.gate.status())).collect()
+    }
+
+    /// Tries a provider now that is given no submissions. `false` when it is not configured.
+    pub fn try_provider(&self, provider: &ProviderName) -> bool {
+        self.providers.get(provider).is_some_and(|served| {
+            served.gate.try_now();
+            true
+        })
+    }
+
+    /// Tries the providers that are given no submissions, where that is due, in the background.
+    pub(crate) fn try_gates(self: &Arc<Self>) {
+        for served in self.served() {
+            served.gate.remind();
+            if served.gate.next_try_in().is_some_and(|wait| wait.is_zero()) {
+                let (this, served) = (Arc::clone(self), Arc::clone(served));
+                self.spawn_helper(async move { served.try_gate(this.store.as_ref()).await });
+            }
+        }
+    }
+
+    /// How long until a gate is to be tried.
+    pub(crate) fn next_gate_try(&self) -> Option<Duration> {
+        self.served().filter_map(|served| served.gate.next_try_in()).min()
     }
 
     /// The jobs that it works on.
@@ -149,21 +202,27 @@ impl Dispatcher {
     }
 
     /// Dispatches a claimed job in the background, in the scope of the job. `claimed` is an instant
-    /// before the call that claimed it.
-    pub fn start(self: &Arc<Self>, claim: Claim, claimed: Instant) {
+    /// before the call that claimed it; `sent_before`: what an earlier holder of the claim sent, it
+    /// sent before this.
+    pub fn start(self: &Arc<Self>, claim: Claim, claimed: Instant, sent_before: Instant) {
         let record = claim.record;
         let correlation_id = record.job().correlation_id.clone();
         let context = record.log_context();
-        let name = record.job().provider.clone();
-        let (Some(provider), Some(state)) = (self.providers.get(&name), record.stage().claimed())
-        else {
+        let served = self.providers.get(&record.job().provider);
+        let (Some(served), Some(state)) = (served, record.stage().claimed()) else {
             record.in_log_scope(|| {
                 st_log::error!(logger: LOG, "Claimed job cannot be dispatched");
             });
             return;
         };
+        let certain = state.origin == ClaimOrigin::New && claim.caution != Caution::ReconcileOnly;
+        let next = if certain {
+            Next::Submit(GatePass::new(Arc::clone(served)))
+        } else {
+            Next::Reconcile { sent_before }
+        };
         let assignment = Assignment {
-            provider,
+            served: Arc::clone(served),
             attempt: state.attempt.clone(),
             origin: state.origin,
             caution: claim.caution,
@@ -176,8 +235,9 @@ impl Dispatcher {
         let dispatch = async move {
             let aborting = this.aborting.clone();
             tokio::select! {
-                () = this.dispatch(assignment) => {}
+                biased;
                 () = aborting.cancelled() => {}
+                () = this.dispatch(assignment, next) => {}
             }
             drop(guard);
         }
@@ -201,12 +261,13 @@ impl Dispatcher {
     }
 
     /// Runs `help` in the background until it is done or the program stops.
-    fn spawn_helper(&self, help: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn_helper(&self, help: impl Future<Output = ()> + Send + 'static) {
         let aborting = self.aborting.clone();
         let help = self.helpers.track_future(async move {
             tokio::select! {
-                () = help => {}
+                biased;
                 () = aborting.cancelled() => {}
+                () = help => {}
             }
         });
         drop(st_log::spawn(help));
@@ -214,22 +275,11 @@ impl Dispatcher {
 
     /// One attempt until it is resolved. A panic does not end it: whether the provider was called
     /// is unknown then, so it is reconciled.
-    async fn dispatch(self: &Arc<Self>, mut job: Assignment) {
-        if let Caution::Alone { pause } = job.caution {
-            st_log::warning!(
-                logger: LOG, pause_seconds = pause.as_secs(),
-                "Job was reclaimed again and again, dispatching it alone after a pause"
-            );
-            if self.stops_within(pause.unsigned_abs()).await {
-                return;
-            }
-        }
-        let certain = job.origin == ClaimOrigin::New && job.caution != Caution::ReconcileOnly;
-        let mut unknown_since = if certain { None } else { Some(Instant::now()) };
+    async fn dispatch(self: &Arc<Self>, mut job: Assignment, mut next: Next) {
         loop {
-            let resolved = AssertUnwindSafe(self.resolve(&job, unknown_since)).catch_unwind().await;
+            let resolved = AssertUnwindSafe(self.resolve(&job, next)).catch_unwind().await;
             let Err(panic) = resolved else { return };
-            unknown_since.get_or_insert_with(Instant::now);
+            next = Next::Reconcile { sent_before: Instant::now() };
             let message = panic_message(panic.as_ref());
             st_log::error!(
                 logger: LOG, panic = message,
@@ -252,15 +302,100 @@ impl Dispatcher {
     /// Waits; returns early, with `true`, when the program stops.
     async fn stops_within(&self, wait: Duration) -> bool {
         tokio::select! {
+            biased;
             () = self.stopping.cancelled() => true,
             () = sleep(wait) => false,
         }
     }
 
-    /// The pause before the next attempt at a job, at least `wish`.
-    fn pause(&self, job: &Assignment, wish: Option<Duration>) -> SignedDuration {
+    /// The pause before a job is claimed again whose submission could not be prepared here.
+    fn pause(&self, job: &Assignment) -> SignedDuration {
         let draw = lock(&self.random).f64();
-        let pause = self.backoff.delay(job.attempt.number, draw);
-        signed(pause.max(wish.unwrap_or_default()))
+        signed(self.backoff.delay(job.attempt.number, draw))
     }
+}
+
+/// What a dispatch begins with.
+#[derive(Debug)]
+enum Next {
+    /// The submission: certainly nothing of this attempt was sent.
+    Submit(GatePass),
+    /// The search: something may have been sent, all of it before this.
+    Reconcile { sent_before: Instant },
+}
+
+/// The right to send one submission. Without an outcome, by a panic for example, another job gets it.
+#[derive(Debug)]
+struct GatePass {
+    served: Arc<ServedProvider>,
+    pass: Pass,
+    used: bool,
+}
+
+impl GatePass {
+    fn new(served: Arc<ServedProvider>) -> Self {
+        let pass = served.gate.grant();
+        Self { served, pass, used: false }
+    }
+
+    /// Why nothing may be sent now; `None` when it may.
+    fn refusal(&self) -> Option<String> {
+        self.served.gate.refuses(self.pass)
+    }
+
+    /// The submission was accepted.
+    fn accepted(mut self) {
+        self.used = true;
+        self.served.gate.accepted(self.pass);
+    }
+
+    /// It was refused for a reason that is no fault of the job.
+    fn refused(mut self, job: JobId, unavailable: &Unavailable) {
+        self.used = true;
+        self.served.gate.refused(job, self.pass, unavailable);
+    }
+
+    /// Its outcome is unknown.
+    fn unanswered(mut self, job: JobId, reason: &str) {
+        self.used = true;
+        self.served.gate.unanswered(job, self.pass, reason);
+    }
+
+    /// It was rejected. Says whose fault that is.
+    fn rejected(mut self, submission: &Submission, reason: &str) -> Rejection {
+        self.used = true;
+        let Submission { marker, settings, .. } = submission;
+        self.served.gate.rejected(marker.job, self.pass, settings, reason)
+    }
+}
+
+impl Drop for GatePass {
+    fn drop(&mut self) {
+        if !self.used {
+            self.served.gate.unused(self.pass);
+        }
+    }
+}
+
+/// The claims with which providers are tried by jobs that they refused before, because no other job
+/// waits; `None` when there are none of them. `options`: how was claimed; `claimed`: what came of it.
+pub(crate) fn with_refused_jobs(
+    mut options: ClaimOptions,
+    claimed: &[Claim],
+) -> Option<ClaimOptions> {
+    let mut any = false;
+    for serving in &mut options.serving {
+        let name = &serving.provider;
+        let got_none = claimed.iter().all(|claim| claim.record.job().provider != *name);
+        serving.opening = match &serving.opening {
+            Opening::Limited { submissions, except }
+                if *submissions > 0 && !except.is_empty() && got_none =>
+            {
+                any = true;
+                Opening::Limited { submissions: *submissions, except: BTreeSet::new() }
+            }
+            Opening::Limited { .. } | Opening::Open | Opening::Closed => Opening::Closed,
+        };
+    }
+    any.then_some(options)
 }

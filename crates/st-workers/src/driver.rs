@@ -108,6 +108,7 @@ impl Running {
         self.spawn_tracked(async move {
             loop {
                 tokio::select! {
+                    biased;
                     () = stopping.cancelled() => return,
                     changed = source.changed() => if changed.is_err() { return },
                 }
@@ -157,8 +158,9 @@ impl Running {
         let aborting = self.aborting.clone();
         let work = self.tracker.track_future(async move {
             tokio::select! {
-                () = work => {}
+                biased;
                 () = aborting.cancelled() => {}
+                () = work => {}
             }
         });
         // A worker belongs to no request: it starts outside of every scope.
@@ -185,6 +187,7 @@ impl Loop {
             iteration += 1;
             let wait = self.run_once(iteration, reason).await;
             reason = tokio::select! {
+                biased;
                 () = self.stopping.cancelled() => return,
                 () = tokio::time::sleep(wait) => Reason::Timer,
                 // While it fails, signals wait for the backoff: they would only fail as well.

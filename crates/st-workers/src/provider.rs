@@ -1,14 +1,20 @@
 //! What a place that runs jobs must be able to do, in the terms of the domain.
 //!
 //! A provider knows nothing of the store, the queue or the tasks. It gets everything that a call
-//! needs and returns what came of it; above all, when a call failed, whether it may have had an
-//! effect.
+//! needs and returns what came of it. Two kinds of failure are kept apart: a submission that failed
+//! says whether it may have arrived ([`SubmitError`]); a question that failed says nothing about the
+//! job that it was about ([`QueryError`]).
 
-use std::error::Error as StdError;
+mod error;
+mod listing;
+pub mod local;
+pub mod replicate;
+
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use serde_json::Value;
 use st_log::CorrelationId;
@@ -18,8 +24,8 @@ use st_store::{
 };
 use tokio::sync::watch;
 
-pub mod local;
-pub mod replicate;
+pub use error::{Cause, QueryError, SubmitError, Unavailable};
+pub use listing::{Arrivals, FoundJob, JobList, JobLookup, ListPage, ListQuery, ListedJob, Trace};
 
 /// A job on its way to a provider.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,87 +48,33 @@ pub struct RemoteJob {
     pub id: JobId,
     /// The provider's identifier.
     pub provider_job_id: ProviderJobId,
+    /// The account that submitted it, where that is known.
+    pub account: Option<AccountId>,
     /// Its correlation ID: calls for this job alone carry it.
     pub correlation_id: CorrelationId,
-    /// A lower bound for its creation at the provider, by our clock.
-    pub submitted_at: Timestamp,
+    /// How long ago it was claimed, so at least as long as it has been at the provider. A duration,
+    /// because the provider's clock is another one.
+    pub age: Duration,
     /// The hardware that it asked for.
     pub hardware_type: Option<String>,
 }
 
 impl RemoteJob {
-    /// What a provider must know of a job that it has or had; `None` when it never had it.
-    pub fn of(record: &JobRecord) -> Option<Self> {
+    /// What a provider must know of a job that it has or had; `None` when it never had it. `now`:
+    /// the store's time.
+    pub fn of(record: &JobRecord, now: Timestamp) -> Option<Self> {
         let job = record.job();
+        let remote = record.stage().remote()?;
+        let claimed_at = record.entry().started_at.unwrap_or(job.created_at);
         Some(Self {
             id: job.id,
-            provider_job_id: record.provider_job_id()?.clone(),
+            provider_job_id: remote.id.clone(),
+            account: remote.account.clone(),
             correlation_id: job.correlation_id.clone(),
-            submitted_at: record.entry().started_at.unwrap_or(job.created_at),
+            age: now.duration_since(claimed_at).try_into().unwrap_or_default(),
             hardware_type: job.hardware_type.clone(),
         })
     }
-}
-
-/// A provider job that carries one of our markers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FoundJob {
-    /// The attempt that it came from.
-    pub marker: Marker,
-    /// What the provider reports about it.
-    pub status: ProviderStatus,
-}
-
-/// Why a call to a provider did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProviderError {
-    /// Nothing was done, for a passing reason.
-    #[error("{message}")]
-    Transient {
-        /// What went wrong.
-        message: String,
-        /// How long the provider wants to be left alone.
-        retry_after: Option<Duration>,
-        /// The cause below.
-        #[source]
-        source: Option<Box<dyn StdError + Send + Sync>>,
-    },
-    /// Nothing was done, and never will be.
-    #[error("{message}")]
-    Permanent {
-        /// What went wrong.
-        message: String,
-    },
-    /// The provider does not accept our credentials.
-    #[error("{message}")]
-    Unauthorized {
-        /// What went wrong.
-        message: String,
-    },
-    /// The provider does not know the job.
-    #[error("the provider does not know the job")]
-    NotFound,
-    /// No job carries the marker, but some jobs carry no marker any more.
-    #[error(
-        "whether the job arrived cannot be found out any more: the provider has deleted the inputs \
-         of jobs that it got since then"
-    )]
-    InputsDeleted {
-        /// Those jobs. One that belongs to another job of ours is none that is searched for.
-        jobs: Vec<ProviderJobId>,
-    },
-    /// It may or may not have been done. Never to be repeated before the provider was asked.
-    #[error("{message}")]
-    UnknownOutcome {
-        /// What went wrong.
-        message: String,
-        /// How long after the end of the call it may still arrive.
-        may_arrive_for: Duration,
-        /// The cause below.
-        #[source]
-        source: Option<Box<dyn StdError + Send + Sync>>,
-    },
 }
 
 /// The account that a provider works for.
@@ -131,6 +83,9 @@ pub struct Account {
     /// The account's name at the provider.
     pub username: String,
 }
+
+/// The answer about one of several jobs.
+pub type PolledJob = (JobId, Result<ProviderStatus, QueryError>);
 
 /// A place that runs jobs.
 #[async_trait]
@@ -144,13 +99,16 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// How it makes sure that one submission becomes at most one job.
     fn guarantee(&self) -> AtMostOnce;
 
+    /// How it is found out whether a submission arrived.
+    fn arrivals(&self) -> Arrivals<'_>;
+
     /// How long after the end of a call a submission may still arrive, at least. A failed call may
     /// ask for more.
     fn may_arrive_for(&self) -> Duration {
         Duration::from_mins(2)
     }
 
-    /// The account that submits, where it is known. What another account's list does not show
+    /// The account that submits, as far as it is known. What another account's list does not show
     /// proves nothing.
     fn account(&self) -> Option<AccountId> {
         None
@@ -166,30 +124,29 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// `settings` are the provider's settings as they are now.
     fn check(&self, input: &Value, settings: &ProviderSettings) -> Result<(), String>;
 
-    /// Submits a job. At most one call is made per marker; the caller sees to that.
-    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, ProviderError>;
+    /// What must be set before any job can be submitted at all; `None` when nothing is missing.
+    fn missing(&self, _settings: &ProviderSettings) -> Option<String> {
+        None
+    }
 
-    /// The status of many jobs, in whatever way costs the fewest calls. One answer for each job, in
-    /// their order.
-    async fn statuses(&self, jobs: &[RemoteJob]) -> Vec<Result<ProviderStatus, ProviderError>>;
+    /// Submits a job. At most one call is made per marker; the caller sees to that.
+    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError>;
+
+    /// The statuses of many jobs, in whatever way costs the fewest calls: one answer for each job,
+    /// in any order, each as soon as it is known, so that one slow call holds up no other answer.
+    fn statuses<'a>(&'a self, jobs: &'a [RemoteJob]) -> BoxStream<'a, PolledJob>;
+
+    /// Whether the account has any job at all that can be read now. It is what makes "there is no
+    /// such job" of the same account worth believing.
+    async fn has_witness(&self) -> Result<bool, QueryError> {
+        Ok(false)
+    }
 
     /// Cancels a job; one that is over already stays as it is.
-    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError>;
+    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError>;
 
     /// What the job printed so far.
-    async fn logs(&self, job: &RemoteJob) -> Result<String, ProviderError>;
-
-    /// The jobs at the provider that carry the marker of this attempt, or of any attempt of the job
-    /// when `attempt` is `None`: those created since `since`, oldest first, one for each provider
-    /// job ID. An empty answer means that there is none. [`ProviderError::InputsDeleted`] when that
-    /// depends on which jobs are ours, [`ProviderError::Permanent`] when it cannot be found out, now
-    /// or ever; every other error says nothing about the job.
-    async fn find_by_marker(
-        &self,
-        job: JobId,
-        attempt: Option<u32>,
-        since: Timestamp,
-    ) -> Result<Vec<FoundJob>, ProviderError>;
+    async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError>;
 
     /// Changes whenever the provider learns by itself that one of its jobs may have changed; `None`
     /// where it has to be asked.
@@ -197,6 +154,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Whether the provider accepts our credentials, and for which account.
-    async fn validate(&self) -> Result<Account, ProviderError>;
+    /// Whether the provider accepts our credentials, and for which account. A call without effect;
+    /// after it [`Provider::time`] and [`Provider::account`] are known where they can be.
+    async fn validate(&self) -> Result<Account, QueryError>;
 }

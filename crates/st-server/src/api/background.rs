@@ -3,13 +3,40 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
+use st_store::Unsettled;
 use st_workers::{CurrentRun, LastRun, Outcome, TaskStatus};
 
-use super::{Api, Time};
+use super::{Api, LOG, Time};
 
+/// The tasks are shown whatever the store says: this is where an operator finds out what is wrong.
 pub(crate) async fn list(State(api): State<Api>) -> Json<Value> {
     let tasks: Vec<Value> = api.background.statuses().iter().map(task).collect();
-    Json(json!({"tasks": tasks}))
+    let counted = match api.store.unsettled().await {
+        Ok(counted) => Some(counted),
+        Err(error) => {
+            st_log::warning!(logger: LOG, error, "Unsettled work could not be counted");
+            None
+        }
+    };
+    Json(json!({
+        "tasks": tasks,
+        "unsettled": counted.as_ref().map(unsettled),
+        "damaged": counted.map(|it| it.damaged),
+    }))
+}
+
+/// What is open at the providers, by provider; those with nothing are left out.
+fn unsettled(unsettled: &Unsettled) -> Map<String, Value> {
+    let providers = unsettled.providers.iter();
+    let view = providers.map(|(provider, counts)| {
+        let counts = json!({
+            "unresolved": counts.unresolved,
+            "strays": counts.strays,
+            "rechecks": counts.rechecks,
+        });
+        (provider.to_string(), counts)
+    });
+    view.collect()
 }
 
 fn task(status: &TaskStatus) -> Value {

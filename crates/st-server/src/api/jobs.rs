@@ -1,26 +1,26 @@
 //! Jobs over HTTP.
 
 mod cancel;
+mod resolve;
 pub(crate) mod submit;
-
-use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use st_store::{
     EventId, JobFilter, JobId, JobRecord, JobRef, JobStatus, JobType, ProviderJobId, ProviderName,
-    QueueStatus, UserId,
+    UserId,
 };
-use st_workers::provider::{ProviderError, RemoteJob};
+use st_workers::provider::{QueryError, RemoteJob};
 
 use super::body::{Name, Query};
+use super::waiting::{Surroundings, WaitingFor};
 use super::{Api, Time, events, log_damaged, providers};
 use crate::problem::Problem;
 
 pub(crate) use cancel::cancel;
+pub(crate) use resolve::resolve;
 
 /// How many events of a job are listed when the request does not say.
 const EVENTS: u32 = 100;
@@ -52,10 +52,11 @@ struct JobView {
     attempt: u32,
     correlation_id: String,
     cancel_requested: bool,
+    waiting_for: Option<WaitingFor>,
 }
 
 impl JobView {
-    fn of(record: &JobRecord, queue_position: Option<u64>, now: Timestamp) -> Self {
+    fn of(record: &JobRecord, surroundings: &Surroundings) -> Self {
         let (job, status) = (record.job(), record.status());
         Self {
             job_id: job.id.to_string(),
@@ -75,12 +76,13 @@ impl JobView {
             metadata: job.metadata.clone(),
             is_terminal: status.is_terminal(),
             is_active: status.is_active(),
-            duration_seconds: job.duration_seconds(now),
-            queue_position,
+            duration_seconds: job.duration_seconds(surroundings.now()),
+            queue_position: surroundings.position(record),
             provider_job_id: record.provider_job_id().map(ToString::to_string),
             attempt: shown_attempt(record),
             correlation_id: job.correlation_id.to_string(),
             cancel_requested: record.cancel_requested(),
+            waiting_for: surroundings.waiting_for(record),
         }
     }
 }
@@ -88,27 +90,6 @@ impl JobView {
 /// The attempt that clients see: the first one also before it began.
 pub(super) fn shown_attempt(record: &JobRecord) -> u32 {
     record.entry().attempt.max(1)
-}
-
-/// The queue positions of those of the jobs that wait to be claimed, in one call for all of them.
-pub(super) async fn positions(
-    api: &Api,
-    records: &[JobRecord],
-) -> Result<BTreeMap<JobId, u64>, Problem> {
-    let waiting = records.iter().filter(|it| it.queue_status() == QueueStatus::Pending);
-    let waiting: Vec<JobId> = waiting.map(JobRecord::id).collect();
-    if waiting.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let standings = api.store.standings(&waiting).await?;
-    let known = waiting.into_iter().zip(standings);
-    Ok(known.filter_map(|(job, standing)| Some((job, standing?.position))).collect())
-}
-
-/// The queue position of one job, if it waits to be claimed.
-pub(super) async fn position(api: &Api, record: &JobRecord) -> Result<Option<u64>, Problem> {
-    let positions = positions(api, std::slice::from_ref(record)).await?;
-    Ok(positions.get(&record.id()).copied())
 }
 
 /// The job with this ID, ours or a provider's. A provider's may be formed like ours, and two
@@ -161,20 +142,16 @@ pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Jso
     let damaged = found.damaged.iter().filter_map(|row| row.key.parse::<JobId>().ok());
     let last = found.items.iter().map(JobRecord::id).chain(damaged).min();
     let next = last.filter(|_| full).map(|job| job.to_string());
-    let positions = positions(&api, &found.items).await?;
-    let now = api.store.now();
-    let jobs: Vec<JobView> = found
-        .items
-        .iter()
-        .map(|record| JobView::of(record, positions.get(&record.id()).copied(), now))
-        .collect();
+    let surroundings = Surroundings::read(&api, &found.items).await?;
+    let jobs = found.items.iter().map(|record| JobView::of(record, &surroundings));
+    let jobs: Vec<JobView> = jobs.collect();
     Ok(Json(json!({"jobs": jobs, "total": found.total, "next": next})))
 }
 
 pub(crate) async fn show(State(api): State<Api>, Name(name): Name) -> Result<Json<Value>, Problem> {
     let record = find(&api, &name).await?;
-    let position = position(&api, &record).await?;
-    Ok(Json(json!({"job": JobView::of(&record, position, api.store.now())})))
+    let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
+    Ok(Json(json!({"job": JobView::of(&record, &surroundings)})))
 }
 
 pub(crate) async fn history(
@@ -202,7 +179,7 @@ pub(crate) async fn history(
 
 pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Json<Value>, Problem> {
     let record = find(&api, &name).await?;
-    let logs = match RemoteJob::of(&record) {
+    let logs = match RemoteJob::of(&record, api.store.now()) {
         None => String::new(),
         Some(remote) => {
             let provider = &record.job().provider;
@@ -211,7 +188,7 @@ pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Jso
             })?;
             match provider.logs(&remote).await {
                 Ok(logs) => logs,
-                Err(ProviderError::NotFound) => {
+                Err(QueryError::NotFound) => {
                     return Err(Problem::not_found("the provider no longer has the job's logs"));
                 }
                 Err(error) => return Err(Problem::provider(st_log::Chain(&error).to_string())),

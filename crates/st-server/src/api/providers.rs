@@ -1,16 +1,22 @@
-//! Providers and their settings over HTTP.
+//! Providers, whether they accept submissions, and their settings over HTTP.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
-use st_store::{ProviderName, ProviderSettings, ProviderSettingsPatch, SettingChange};
-use st_workers::TaskId;
-use st_workers::provider::ProviderError;
+use st_store::{
+    AccountId, ProviderName, ProviderSettings, ProviderSettingsPatch, Role, SettingChange,
+    UnsettledCounts,
+};
+use st_workers::provider::{Cause, QueryError};
+use st_workers::{ClosedBy, GateStatus, TaskId};
 
 use super::body::{Body, Name};
-use super::{Api, Caller};
+use super::waiting::{closed_since, next_try};
+use super::{Api, Caller, Time};
 use crate::fields::Fields;
 use crate::problem::Problem;
 
@@ -51,22 +57,97 @@ pub(super) fn names(api: &Api) -> BTreeSet<ProviderName> {
     configured.chain(KNOWN.iter().map(|known| ProviderName::new(known.id))).collect()
 }
 
-pub(crate) async fn list(State(api): State<Api>) -> Json<Value> {
-    let others = names(&api);
-    let others = others.iter().filter(|name| !KNOWN.iter().any(|known| known.id == name.as_str()));
-    let known = KNOWN.iter().map(|known| (known.id, known.name, known.description));
-    let providers: Vec<Value> = known
-        .chain(others.map(|name| (name.as_str(), name.as_str(), "")))
-        .map(|(id, name, description)| {
-            json!({
-                "id": id,
-                "name": name,
-                "description": description,
-                "configured": api.providers.get(&ProviderName::new(id)).is_some(),
-            })
-        })
-        .collect();
-    Json(json!({"providers": providers}))
+/// Whether a provider accepts submissions, as clients see it.
+#[derive(Debug, PartialEq, Serialize)]
+struct GateView {
+    open: bool,
+    /// The same as `open`, as a word.
+    state: &'static str,
+    /// Why it is closed; `None` while it is open.
+    cause: Option<&'static str>,
+    /// The same in words.
+    reason: Option<String>,
+    since: Option<Time>,
+    /// When it is tried next; `None` while it is open or being tried.
+    next_probe: Option<Time>,
+}
+
+impl GateView {
+    fn of(gate: &GateStatus, now: Timestamp) -> Self {
+        Self {
+            open: gate.open,
+            state: if gate.open { "open" } else { "closed" },
+            cause: gate.cause.map(ClosedBy::as_str),
+            reason: gate.reason.clone(),
+            since: closed_since(gate, now).map(Time),
+            next_probe: next_try(gate, now).map(Time),
+        }
+    }
+}
+
+/// The account of a provider, without its credential.
+fn account_view(account: &AccountId) -> Value {
+    json!({"base_url": account.base_url(), "name": account.name()})
+}
+
+/// The configured and the known providers, and those that only their jobs still name: an operator
+/// must see that these wait.
+pub(crate) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    let unsettled = api.store.unsettled().await?.providers;
+    let mut all = names(&api);
+    all.extend(api.store.providers_in_use().await?);
+    all.extend(unsettled.keys().cloned());
+    let gates = api.background.gates();
+    // The known ones first, in their order.
+    let known: Vec<ProviderName> = KNOWN.iter().map(|it| ProviderName::new(it.id)).collect();
+    let others = all.iter().filter(|name| !known.contains(name));
+    let providers = known.iter().chain(others);
+    let providers = providers.map(|name| view(&api, name, &gates, unsettled.get(name)));
+    Ok(Json(json!({"providers": providers.collect::<Vec<Value>>()})))
+}
+
+fn view(
+    api: &Api,
+    name: &ProviderName,
+    gates: &BTreeMap<ProviderName, GateStatus>,
+    unsettled: Option<&UnsettledCounts>,
+) -> Value {
+    let known = KNOWN.iter().find(|known| known.id == name.as_str());
+    let configured = api.providers.get(name);
+    let account = configured.as_ref().and_then(|provider| provider.account());
+    let counted = |count: fn(&UnsettledCounts) -> u64| unsettled.map_or(0, count);
+    json!({
+        "id": name.as_str(),
+        "name": known.map_or(name.as_str(), |known| known.name),
+        "description": known.map_or("", |known| known.description),
+        "configured": configured.is_some(),
+        "account": account.as_ref().map(account_view),
+        "gate": gates.get(name).map(|gate| GateView::of(gate, api.store.now())),
+        "strays": counted(|it| it.strays),
+        "unsettled": counted(|it| it.unresolved),
+        "rechecks": counted(|it| it.rechecks),
+    })
+}
+
+/// Tries a provider that is given no submissions now, without waiting for its next try.
+pub(crate) async fn retry(
+    State(api): State<Api>,
+    caller: Caller,
+    Name(name): Name,
+) -> Result<Json<Value>, Problem> {
+    caller.require(Role::Admin)?;
+    let provider = ProviderName::new(name.as_str());
+    if !api.background.try_provider(&provider) {
+        let in_use = api.store.providers_in_use().await?.contains(&provider);
+        if !in_use {
+            find(&api, &name)?;
+        }
+        let hint = KNOWN.iter().find(|it| it.id == name).map_or("", |it| it.hint);
+        let detail = format!("provider {name} is not configured; {hint}there is nothing to try");
+        return Err(Problem::conflict("provider_not_configured", detail));
+    }
+    let gate = api.background.gates().get(&provider).map(|it| GateView::of(it, api.store.now()));
+    Ok(Json(json!({"success": true, "gate": gate})))
 }
 
 fn find(api: &Api, name: &str) -> Result<ProviderName, Problem> {
@@ -156,10 +237,12 @@ pub(crate) async fn validate(
             let user_info = json!({"valid": true, "username": account.username});
             json!({"valid": true, "user_info": user_info, "error": null})
         }
-        Err(error @ ProviderError::Unauthorized { .. }) => {
-            json!({"valid": false, "user_info": null, "error": error.to_string()})
+        Err(QueryError::Unavailable(refusal)) if refusal.cause == Cause::Credentials => {
+            json!({"valid": false, "user_info": null, "error": refusal.chain()})
         }
-        Err(error) => return Err(Problem::provider(st_log::Chain(&error).to_string())),
+        Err(error @ (QueryError::Unavailable(_) | QueryError::NotFound)) => {
+            return Err(Problem::provider(st_log::Chain(&error).to_string()));
+        }
     }))
 }
 

@@ -12,7 +12,8 @@ use st_store::{
 use st_workers::TaskId;
 
 use super::body::{Body, Name, Query};
-use super::jobs::{find, positions, shown_attempt};
+use super::jobs::{find, shown_attempt};
+use super::waiting::{Surroundings, WaitingFor};
 use super::{Api, Caller, Time, log_damaged};
 use crate::problem::Problem;
 
@@ -42,10 +43,11 @@ struct EntryView {
     max_attempts: u32,
     error_message: Option<String>,
     not_before: Option<Time>,
+    waiting_for: Option<WaitingFor>,
 }
 
 impl EntryView {
-    fn of(record: &JobRecord, position: Option<u64>) -> Self {
+    fn of(record: &JobRecord, surroundings: &Surroundings) -> Self {
         let (job, entry) = (record.job(), record.entry());
         let approval = record.approval();
         Self {
@@ -61,7 +63,7 @@ impl EntryView {
             priority_override: entry.priority_override.map(Priority::get),
             effective_priority: entry.effective_priority().get(),
             status: record.queue_status().as_str(),
-            position,
+            position: surroundings.position(record),
             queued_at: Time(entry.queued_at),
             started_at: entry.started_at.map(Time),
             completed_at: record.ended_at().map(Time),
@@ -72,6 +74,7 @@ impl EntryView {
             max_attempts: entry.max_attempts,
             error_message: entry.error_message.clone(),
             not_before: not_before(record).map(Time),
+            waiting_for: surroundings.waiting_for(record),
         }
     }
 }
@@ -106,12 +109,9 @@ pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Jso
     query.finish()?;
     let found = api.store.list_entries(QueueFilter { status, include_completed }, page).await?;
     log_damaged(&found.damaged);
-    let positions = positions(&api, &found.items).await?;
-    let entries: Vec<EntryView> = found
-        .items
-        .iter()
-        .map(|record| EntryView::of(record, positions.get(&record.id()).copied()))
-        .collect();
+    let surroundings = Surroundings::read(&api, &found.items).await?;
+    let entries = found.items.iter().map(|record| EntryView::of(record, &surroundings));
+    let entries: Vec<EntryView> = entries.collect();
     let counted = api.store.queue_stats().await?;
     Ok(Json(json!({
         "entries": entries,
@@ -165,7 +165,8 @@ pub(crate) async fn position(
     Name(name): Name,
 ) -> Result<Json<Value>, Problem> {
     let record = find(&api, &name).await?;
-    let position = super::jobs::position(&api, &record).await?;
+    let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
+    let position = surroundings.position(&record);
     let stats = api.store.queue_stats().await?;
     Ok(Json(json!({
         "job_id": record.id().to_string(),

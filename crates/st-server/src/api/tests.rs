@@ -1,7 +1,9 @@
 //! The API on a memory store that fails as it is asked to, with providers that are never called.
 
+mod cancel;
 mod faults;
 mod jobs;
+mod outages;
 mod stream;
 
 use std::sync::Arc;
@@ -9,11 +11,11 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use st_log::{LogGuard, Settings};
+use st_log::{CorrelationId, LogGuard, Settings};
 use st_store::{
-    Actor, AtMostOnce, Claim, ClaimOptions, Clock, Holder, JobStatus, Opening, Outcome,
-    ProviderJobId, ProviderName, ProviderStatus, QueueRepo, Serving, Settlement, Store,
-    SystemClock,
+    AccountId, Actor, AtMostOnce, Claim, ClaimOptions, Clock, EventLog, Holder, JobId, JobRepo,
+    JobStatus, JobType, NewJob, Opening, Outcome, Owner, ProviderJobId, ProviderName,
+    ProviderStatus, QueueRepo, Role, Serving, Settlement, Store, StoreStatus, SystemClock,
 };
 use st_testkit::flaky_store::FlakyStore;
 use st_testkit::provider::FakeProvider;
@@ -28,10 +30,10 @@ use crate::listen;
 /// How long a submission may arrive after its call, in these tests.
 const MAY_ARRIVE_FOR: SignedDuration = SignedDuration::from_mins(2);
 
-/// The API on a port of its own. The background tasks run with no provider, so nothing is claimed
-/// but by a test.
+/// The API on a port of its own.
 struct Harness {
     store: Arc<FlakyStore>,
+    alpha: Arc<FakeProvider>,
     url: String,
     client: reqwest::Client,
     stop: CancellationToken,
@@ -45,14 +47,26 @@ impl Drop for Harness {
 }
 
 impl Harness {
+    /// The background tasks run with no provider, so nothing is claimed but by a test.
     async fn start() -> Self {
+        Self::with(false).await
+    }
+
+    /// The background tasks serve the providers.
+    async fn serving() -> Self {
+        Self::with(true).await
+    }
+
+    async fn with(serving: bool) -> Self {
         let store = Arc::new(FlakyStore::default());
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-        let fakes = ["alpha", "beta"].map(|name| FakeProvider::new(name) as Arc<dyn Provider>);
-        let providers: Providers = fakes.into_iter().collect();
+        let alpha = FakeProvider::new("alpha");
+        let fakes = [Arc::clone(&alpha), FakeProvider::new("beta")];
+        let providers: Providers = fakes.into_iter().map(|it| it as Arc<dyn Provider>).collect();
+        let served = if serving { providers.clone() } else { Providers::default() };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let config = BackgroundConfig::default();
-        let background = start_background_tasks(config, &shared, &Providers::default(), &clock);
+        let background = start_background_tasks(config, &shared, &served, &clock);
         let settings = Settings { stdout: false, log_panics: false, ..Settings::default() };
         let (_layer, log) = st_log::open(&settings).unwrap();
         let stop = CancellationToken::new();
@@ -66,7 +80,7 @@ impl Harness {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(st_log::spawn(listen::serve(listener, router, stop.clone(), Duration::ZERO)));
-        Self { store, url, client: reqwest::Client::new(), stop, _log: log }
+        Self { store, alpha, url, client: reqwest::Client::new(), stop, _log: log }
     }
 
     async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
@@ -92,11 +106,48 @@ impl Harness {
         body["job_id"].as_str().unwrap().to_owned()
     }
 
+    /// Stores a job of a provider that is not configured, and returns its ID.
+    async fn submit_to_absent(&self, provider: &str) -> String {
+        let store = self.store.inner();
+        let id =
+            JobId::new(store.now(), fastrand::u128(..).to_le_bytes()[..10].try_into().unwrap());
+        let place = (JobType::Cloud, ProviderName::new(provider));
+        let (owner, correlation) = (Owner::user("local"), CorrelationId::generate());
+        let new = NewJob::new(id, place, owner, Role::Admin, correlation);
+        store.submit(new).await.unwrap().record.id().to_string()
+    }
+
+    /// Shows a job.
+    async fn job(&self, id: &str) -> Value {
+        let (status, mut body) = self.get(&format!("/api/cloud/jobs/{id}")).await;
+        assert_eq!(status, 200, "{body}");
+        body["job"].take()
+    }
+
+    /// Asks again with every change until the answer is as it should be.
+    async fn until(&self, path: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let mut events = self.store.inner().last_event();
+        loop {
+            events.mark_unchanged();
+            let (status, body) = self.get(path).await;
+            assert_eq!(status, 200, "{body}");
+            if is(&body) {
+                return body;
+            }
+            events.changed().await.unwrap();
+        }
+    }
+
     /// Claims what waits for `provider`.
     async fn claim(&self, provider: &str) -> Vec<Claim> {
+        self.claim_as(provider, None).await
+    }
+
+    /// Claims what waits for `provider`, as this account of it.
+    async fn claim_as(&self, provider: &str, account: Option<AccountId>) -> Vec<Claim> {
         let serving = Serving {
             provider: ProviderName::new(provider),
-            account: None,
+            account,
             guarantee: AtMostOnce::ListedMarker,
             provider_time: None,
             may_arrive_for: MAY_ARRIVE_FOR,
@@ -114,15 +165,30 @@ impl Harness {
     /// Claims what waits for `provider`, and records it as being there under `id`.
     async fn hand_over(&self, provider: &str, id: &str) {
         for claim in self.claim(provider).await {
-            let status = ProviderStatus::new(ProviderJobId::new(id), JobStatus::Queued);
-            let settlement = Settlement {
-                job: claim.record.id(),
-                attempt: claim.record.entry().attempt,
-                token: claim.record.token(),
-                outcome: Outcome::Submitted(status),
-            };
-            let settled = self.store.inner().settle(&Actor::Scheduler, vec![settlement]).await;
-            assert!(settled.unwrap().remove(0).is_ok(), "{id}");
+            self.arrive(&claim, id).await;
         }
+    }
+
+    /// Records a claimed job as being at its provider under `id`.
+    async fn arrive(&self, claim: &Claim, id: &str) {
+        let status = ProviderStatus::new(ProviderJobId::new(id), JobStatus::Queued);
+        self.settle(claim, Outcome::Submitted(status)).await;
+    }
+
+    /// Records the outcome of a claimed job's submission as unknown.
+    async fn lose(&self, claim: &Claim) {
+        let error = "the provider did not answer".to_owned();
+        self.settle(claim, Outcome::Unresolved { error, panicked: false }).await;
+    }
+
+    async fn settle(&self, claim: &Claim, outcome: Outcome) {
+        let settlement = Settlement {
+            job: claim.record.id(),
+            attempt: claim.record.entry().attempt,
+            token: claim.record.token(),
+            outcome,
+        };
+        let settled = self.store.inner().settle(&Actor::Scheduler, vec![settlement]).await;
+        settled.unwrap().remove(0).unwrap();
     }
 }

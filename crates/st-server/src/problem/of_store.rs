@@ -74,6 +74,7 @@ impl From<TransitionError> for Problem {
             TransitionError::AlreadyDecided(_) => "already_decided",
             TransitionError::PastDeadline(_) => "past_deadline",
             TransitionError::NoApproval => "no_approval",
+            TransitionError::NothingToResolve(_) => "nothing_to_resolve",
             TransitionError::InvalidText(invalid) => {
                 return Self::invalid(vec![text_fault(*invalid)]);
             }
@@ -81,7 +82,6 @@ impl From<TransitionError> for Problem {
             | TransitionError::WrongStatus { .. }
             | TransitionError::OtherProviderJob { .. }
             | TransitionError::BelongsToOtherJob(_)
-            | TransitionError::NothingToResolve(_)
             | TransitionError::NotYetExpired(_) => "conflict",
         };
         Self::conflict(code, refusal.to_string())
@@ -177,6 +177,11 @@ mod tests {
             (Error::NotFound { what: "job", id: "7".into() }, (404, None), "not_found"),
             (Error::IdempotencyMismatch { key: "k".into() }, (409, None), "idempotency_mismatch"),
             (TransitionError::NoApproval.into(), (409, None), "no_approval"),
+            (
+                TransitionError::NothingToResolve("it waits").into(),
+                (409, None),
+                "nothing_to_resolve",
+            ),
             (InvalidJob::Cost(-1.0).into(), (422, None), "invalid_request"),
         ];
         for (error, (status, retry_after), code) in table {

@@ -77,7 +77,8 @@ async fn a_database_from_a_newer_version_is_left_alone() {
     assert!(server.stop().await.success());
     let database = server.state_dir().join("cloud.db");
     let connection = rusqlite::Connection::open(&database).unwrap();
-    let newer = "UPDATE schema_migrations SET version = 9999";
+    let newer = "UPDATE schema_migrations SET version = 9999 \
+                 WHERE version = (SELECT MAX(version) FROM schema_migrations)";
     assert_eq!(connection.execute(newer, []).unwrap(), 1);
     connection.close().unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{Fault, Job, RecordedRequest, World, is_over};
+use super::world::{ACCOUNT, State as Jobs, is_over};
+use super::{Call, Fault, Job, RecordedRequest, World};
 
 const PAGE: usize = 100;
 
@@ -26,7 +29,7 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
     let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     let full = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let path = full.strip_prefix("/v1").unwrap_or(full).to_owned();
-    let text = |value: &axum::http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let headers: Vec<(String, String)> =
         parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
     let asked = RecordedRequest {
@@ -36,8 +39,8 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
         body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
     };
     let authorized = asked.header("authorization").is_some_and(|it| it.starts_with("Bearer "));
-    let fault = world.note(asked.clone());
-    let response = match fault {
+    let fault = world.note(asked.clone(), call(&asked));
+    let mut response = match fault {
         _ if !authorized => reply(
             401,
             &json!({"title": "Unauthenticated", "status": 401,
@@ -70,6 +73,7 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
             }
             response
         }
+        Some(Fault::Answer { status, headers, body }) => with_headers(plain(status, body), headers),
         Some(Fault::NextAt(next)) => act(&world, &asked, Some(next)),
         Some(Fault::Redirect(to)) => {
             let mut response = reply(302, &json!({}));
@@ -79,8 +83,33 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
             response
         }
     };
+    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&world.state().now());
+    if let Ok(Ok(date)) = date.map(|date| date.parse()) {
+        response.headers_mut().entry("date").or_insert(date);
+    }
     world.answered();
     response
+}
+
+fn with_headers(mut response: Response, headers: Vec<(&'static str, &'static str)>) -> Response {
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The kind of a request, if it is one of the API's.
+fn call(asked: &RecordedRequest) -> Option<Call> {
+    let path = asked.path.split('?').next().unwrap_or_default();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match (asked.method.as_str(), parts.as_slice()) {
+        ("GET", ["account"]) => Some(Call::Account),
+        ("POST", ["predictions"]) => Some(Call::Create),
+        ("GET", ["predictions"]) => Some(Call::List),
+        ("GET", ["predictions", _]) => Some(Call::Get),
+        ("POST", ["predictions", _, "cancel"]) => Some(Call::Cancel),
+        _ => None,
+    }
 }
 
 /// A reply whose connection breaks before its head was sent whole: the body fails immediately, and with
@@ -88,7 +117,7 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
 fn broken() -> Response {
     let failing = stream::iter([Err::<Bytes, _>(std::io::Error::other("as planned"))]);
     let mut response = Response::new(Body::from_stream(failing));
-    response.headers_mut().insert("content-length", axum::http::HeaderValue::from_static("100"));
+    response.headers_mut().insert("content-length", HeaderValue::from_static("100"));
     response
 }
 
@@ -102,43 +131,57 @@ fn endless(response: Response) -> Response {
 fn act(world: &World, asked: &RecordedRequest, next: Option<String>) -> Response {
     let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let token = asked.header("authorization").and_then(|it| it.strip_prefix("Bearer "));
     let mut state = world.state();
-    match (asked.method.as_str(), parts.as_slice()) {
-        ("GET", ["account"]) => reply(200, &json!({"type": "user", "username": "tester"})),
-        ("POST", ["predictions"]) => {
+    let account = state.account(token.unwrap_or_default());
+    let found = |job: Option<Job>| job.map_or_else(missing, |job| reply(200, &shown(&job)));
+    match (call(asked), parts.as_slice()) {
+        (Some(Call::Account), _) => reply(200, &json!({"type": "user", "username": account})),
+        (Some(Call::Create), _) => {
             let input = asked.body.get("input").cloned().unwrap_or(Value::Null);
-            let id = state.create(input);
-            match state.show(&id, false) {
+            let id = state.create(input, &account);
+            match state.show(&id, &account, false) {
                 Some(job) => reply(201, &shown(&job)),
                 None => missing(),
             }
         }
-        ("GET", ["predictions"]) => {
-            let query = pairs(query);
-            let since = query.get("created_after").and_then(|it| it.parse::<Timestamp>().ok());
-            let start: usize = query.get("cursor").and_then(|it| it.parse().ok()).unwrap_or(0);
-            let listed = state.jobs.iter().rev();
-            let listed = listed.filter(|job| since.is_none_or(|since| job.created_at >= since));
-            let ids: Vec<String> = listed.map(|job| job.id.clone()).collect();
-            let page = ids.iter().skip(start).take(PAGE);
-            let results: Vec<Value> =
-                page.filter_map(|id| state.show(id, true)).map(|job| shown(&job)).collect();
-            let after = since.map_or_else(String::new, |since| format!("&created_after={since}"));
-            let cursor = start + PAGE;
+        (Some(Call::List), _) => {
             let host = asked.header("host").unwrap_or_default();
-            let more = (cursor < ids.len())
-                .then(|| format!("http://{host}/v1/predictions?cursor={cursor}{after}"));
-            reply(200, &json!({"results": results, "next": next.or(more), "previous": null}))
+            plain(200, listed(&mut state, &account, &pairs(query), (host, next)))
         }
-        ("GET", ["predictions", id]) => {
-            state.show(id, true).map_or_else(missing, |job| reply(200, &shown(&job)))
-        }
-        ("POST", ["predictions", id, "cancel"]) => {
-            state.cancel(id);
-            state.show(id, false).map_or_else(missing, |job| reply(200, &shown(&job)))
+        (Some(Call::Get), [_, id]) => found(state.show(id, &account, true)),
+        (Some(Call::Cancel), [_, id, _]) => {
+            state.cancel(id, &account);
+            found(state.show(id, &account, false))
         }
         _ => missing(),
     }
+}
+
+/// A page as text, because not every row can be a value.
+fn listed(
+    state: &mut Jobs,
+    account: &str,
+    query: &BTreeMap<String, String>,
+    (host, next): (&str, Option<String>),
+) -> String {
+    let time = |name: &str| query.get(name).and_then(|it| it.parse::<Timestamp>().ok());
+    let ids = state.listed(account, time("created_after"), time("created_before"));
+    let start: usize = query.get("cursor").and_then(|it| it.parse().ok()).unwrap_or(0);
+    let end = start.saturating_add(PAGE);
+    let theirs: &[String] = if account == ACCOUNT { &state.rows } else { &[] };
+    let strangers = theirs.len();
+    let mut rows: Vec<String> = theirs.iter().skip(start).take(PAGE).cloned().collect();
+    let ours = ids.iter().skip(start.saturating_sub(strangers)).take(PAGE - rows.len());
+    let ours = ours.filter_map(|id| state.show(id, account, true));
+    rows.extend(ours.map(|job| shown(&job).to_string()));
+    let filters = query.iter().filter(|(name, _)| *name != "cursor");
+    let filters = filters.map(|(name, value)| format!("{name}={value}"));
+    let after: Vec<String> = std::iter::once(format!("cursor={end}")).chain(filters).collect();
+    let more = (end < strangers + ids.len())
+        .then(|| format!("http://{host}/v1/predictions?{}", after.join("&")));
+    let next = json!(next.or(more));
+    format!("{{\"results\": [{}], \"next\": {next}, \"previous\": null}}", rows.join(","))
 }
 
 fn pairs(query: &str) -> BTreeMap<String, String> {
@@ -151,11 +194,15 @@ fn missing() -> Response {
 }
 
 fn reply(status: u16, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+    plain(status, body.to_string())
+}
+
+fn plain(status: u16, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
     if let Ok(status) = axum::http::StatusCode::from_u16(status) {
         *response.status_mut() = status;
     }
-    let json = axum::http::HeaderValue::from_static("application/json");
+    let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert("content-type", json);
     response
 }
@@ -169,6 +216,7 @@ fn shown(job: &Job) -> Value {
         "model": "simpletuner/advanced-trainer",
         "input": if job.data_removed { json!({}) } else { job.input.clone() },
         "created_at": format!("{:.8}", job.created_at),
+        "source": job.source,
         "webhook_completed": null,
         "logs": null,
         "error": job.error,

@@ -1,23 +1,23 @@
 //! One attempt: its submission, and what every answer to it means.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_log::Chain;
 use st_store::{
-    Actor, AttemptFailure, Caution, Error, JobRecord, JobRef, Marker, Outcome, ProviderStatus,
-    Settled, Sighting, SightingOutcome, TransitionError,
+    AttemptFailure, Caution, Error, JobRecord, JobRef, Marker, Outcome, ProviderStatus, Settled,
+    Sighting, SightingOutcome, TransitionError,
 };
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::settle::log_unsettled;
-use super::{Assignment, Dispatcher, LOG, LONGEST_CALL};
-use crate::provider::{ProviderError, Submission};
+use super::settle::{Notice, log_unsettled};
+use super::{Assignment, Dispatcher, GatePass, LOG, Next};
+use crate::gate::Rejection;
+use crate::provider::{Cause, Submission, SubmitError};
 
-/// The pause after the provider refused our credentials.
-const AFTER_UNAUTHORIZED: SignedDuration = SignedDuration::from_secs(30);
+/// The pause of a job that needs a setting which is missing.
+const MISSING_SETTING: SignedDuration = SignedDuration::from_mins(1);
 
 /// The right to make one submission, beside others or alone.
 enum SubmitPermit<'a> {
@@ -34,68 +34,76 @@ impl Assignment {
         Sighting {
             marker,
             provider: self.record.job().provider.clone(),
-            account: self.provider.account(),
+            account: self.served.provider().account(),
             status,
         }
     }
 }
 
 impl Dispatcher {
-    /// Resolves the attempt. `unknown_since`: from when it is unknown whether the job was
-    /// submitted; `None` when it certainly was not.
-    pub(super) async fn resolve(
-        self: &Arc<Self>,
-        job: &Assignment,
-        unknown_since: Option<Instant>,
-    ) {
-        match unknown_since {
-            Some(since) => {
+    /// Resolves the attempt.
+    pub(super) async fn resolve(self: &Arc<Self>, job: &Assignment, next: Next) {
+        match next {
+            Next::Reconcile { sent_before } => {
                 st_log::info!(logger: LOG, "Submission was interrupted, asking the provider");
-                self.reconcile(job, since, job.provider.may_arrive_for(), None).await;
+                let may_arrive_for = job.served.provider().may_arrive_for();
+                self.reconcile(job, sent_before, may_arrive_for, None).await;
             }
-            None => self.submit(job).await,
+            Next::Submit(pass) => self.submit(job, pass).await,
         }
     }
 
     /// Submits the job: the only call of this attempt.
-    async fn submit(self: &Arc<Self>, job: &Assignment) {
+    async fn submit(self: &Arc<Self>, job: &Assignment, pass: GatePass) {
         let submission = match self.prepare(job).await {
             Ok(submission) => submission,
-            Err(failure) => return self.release(job, failure).await,
+            Err(failure) => return self.release(job, failure, Notice::Info).await,
         };
-        let answer = {
+        let (answer, pass) = {
             let _permit = self.submit_permit(job.caution).await;
             // The wait for the other calls may have been long.
             if !self.outlasts_a_call(job) {
-                return self.release(job, too_late()).await;
+                return self.release(job, too_late(), Notice::Info).await;
             }
-            timeout(LONGEST_CALL, job.provider.submit(&submission)).await
+            if let Some(reason) = pass.refusal() {
+                return self.release(job, not_sent(reason), Notice::Debug).await;
+            }
+            (job.served.submit(&submission).await, pass)
         };
         let ended = Instant::now();
+        let id = job.record.id();
         let error = match answer {
-            Ok(Ok(status)) => {
+            Ok(status) => {
+                pass.accepted();
                 let settled = self.settle(job, Outcome::Submitted(status.clone())).await;
                 return self.follow_up(job, status, settled).await;
             }
-            Ok(Err(error)) => error,
-            Err(_elapsed) => no_answer(),
+            Err(error) => error,
         };
         let text = Chain(&error).to_string();
         match error {
-            ProviderError::Transient { retry_after, .. } => {
-                let retry_in = self.pause(job, retry_after);
-                self.release(job, AttemptFailure::Failed { error: text, retry_in }).await;
+            SubmitError::Rejected { .. } => match pass.rejected(&submission, &text) {
+                Rejection::OfTheJob => {
+                    let failure = AttemptFailure::Rejected { error: text };
+                    self.release(job, failure, Notice::Warning).await;
+                }
+                Rejection::OfTheProvider => {
+                    self.release(job, not_sent(text), Notice::Debug).await;
+                }
+            },
+            SubmitError::MissingSetting { .. } => {
+                drop(pass);
+                let retry_in = MISSING_SETTING;
+                let failure = AttemptFailure::NotSent { reason: text, retry_in };
+                self.release(job, failure, Notice::Warning).await;
             }
-            ProviderError::Unauthorized { .. } => {
-                let retry_in = AFTER_UNAUTHORIZED;
-                self.release(job, AttemptFailure::Failed { error: text, retry_in }).await;
+            SubmitError::Unavailable(unavailable) => {
+                pass.refused(id, &unavailable);
+                let failure = refusal(unavailable.cause, text);
+                self.release(job, failure, Notice::Debug).await;
             }
-            ProviderError::Permanent { .. }
-            | ProviderError::NotFound
-            | ProviderError::InputsDeleted { .. } => {
-                self.release(job, AttemptFailure::Rejected { error: text }).await;
-            }
-            ProviderError::UnknownOutcome { may_arrive_for, .. } => {
+            SubmitError::Unknown { may_arrive_for, .. } => {
+                pass.unanswered(id, &text);
                 st_log::warning!(
                     logger: LOG, reason = text,
                     "Outcome of the submission is unknown, asking the provider"
@@ -104,7 +112,7 @@ impl Dispatcher {
                 if let Err(error) = self.settle(job, unresolved).await {
                     return log_unsettled(&error);
                 }
-                let may_arrive_for = may_arrive_for.max(job.provider.may_arrive_for());
+                let may_arrive_for = may_arrive_for.max(job.served.provider().may_arrive_for());
                 self.reconcile(job, ended, may_arrive_for, Some(text)).await;
             }
         }
@@ -127,17 +135,20 @@ impl Dispatcher {
             if let Error::Damaged(_) = error {
                 AttemptFailure::Final { error: reason }
             } else {
-                AttemptFailure::NotSent { reason, retry_in: self.pause(job, None) }
+                AttemptFailure::NotSent { reason, retry_in: self.pause(job) }
             }
         };
         let current = self.store.find_job(&JobRef::Id(id)).await.map_err(unreadable)?;
         if current.is_some_and(|record| record.cancel_requested()) {
-            let reason = "cancelled before it was submitted".to_owned();
-            return Err(AttemptFailure::NotSent { reason, retry_in: SignedDuration::ZERO });
+            return Err(not_sent("cancelled before it was submitted".to_owned()));
         }
         let input = self.store.input(id).await.map_err(unreadable)?;
         let provider = &job.record.job().provider;
         let settings = self.store.provider_settings(provider).await.map_err(unreadable)?;
+        if let Some(missing) = job.served.provider().missing(&settings) {
+            job.served.gate.missing_setting(&missing);
+            return Err(not_sent(missing));
+        }
         let hardware_type = job.record.job().hardware_type.clone();
         Ok(Submission { marker: job.marker(), input, hardware_type, settings })
     }
@@ -167,7 +178,7 @@ impl Dispatcher {
                     "Submission was refused by the store, cancelling it at the provider"
                 );
                 self.record_strays(&[job.sighting(job.marker(), status)]).await;
-                return self.cancel_strays(job.provider.as_ref()).await;
+                return self.cancel_strays(&job.served).await;
             }
             Err(error @ Error::Refused(_)) => return log_unsettled(&error),
             Err(error) => {
@@ -181,18 +192,10 @@ impl Dispatcher {
         };
         st_log::info!(
             logger: LOG, provider_job_id = id, status = record.status().as_str(),
-            "Job handed to {}", job.provider.name()
+            "Job handed to {}", job.served.name()
         );
         if record.cancel_requested() {
             self.cancel_at_provider(record).await;
-        } else if job.caution == Caution::ReconcileOnly && record.status().is_active() {
-            st_log::warning!(
-                logger: LOG, provider_job_id = id,
-                "Job ends its dispatch again and again, cancelling it"
-            );
-            if let Err(error) = self.cancel(record.id(), &Actor::Scheduler).await {
-                log_unsettled(&error);
-            }
         }
     }
 
@@ -224,21 +227,29 @@ impl Dispatcher {
                     logger: LOG, provider_job_id = id,
                     "Job was submitted after its claim had been reclaimed, cancelling this one"
                 );
-                self.cancel_strays(job.provider.as_ref()).await;
+                self.cancel_strays(&job.served).await;
             }
         }
     }
 }
 
 fn too_late() -> AttemptFailure {
-    let reason = "the claim would have run out before the end of the call".to_owned();
+    not_sent("the claim would have run out before the end of the call".to_owned())
+}
+
+/// Nothing was sent, and what it waits for is not time.
+fn not_sent(reason: String) -> AttemptFailure {
     AttemptFailure::NotSent { reason, retry_in: SignedDuration::ZERO }
 }
 
-fn no_answer() -> ProviderError {
-    ProviderError::UnknownOutcome {
-        message: format!("no answer within {} seconds", LONGEST_CALL.as_secs()),
-        may_arrive_for: Duration::from_mins(2),
-        source: None,
+/// What a refusal that is no fault of the job means for it. The gate decides when it is tried again.
+fn refusal(cause: Cause, error: String) -> AttemptFailure {
+    match cause {
+        // What the account may not do, another job of it may: others being accepted meanwhile
+        // would show that it is this job.
+        Cause::Account => AttemptFailure::Failed { error, retry_in: SignedDuration::ZERO },
+        Cause::Unreachable | Cause::Credentials | Cause::Throttled | Cause::Trouble => {
+            not_sent(error)
+        }
     }
 }

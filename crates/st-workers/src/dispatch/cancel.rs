@@ -7,16 +7,27 @@ use st_log::{Chain, InScope};
 use st_store::{
     Actor, CancelOutcome, Error, JobId, JobRecord, JobStatus, Outcome, ProviderStatus, Settlement,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::settle::log_unsettled;
-use super::{Dispatcher, LOG, LONGEST_CALL, lock};
-use crate::provider::{Provider, RemoteJob};
+use super::{Dispatcher, LOG, lock};
+use crate::backoff::Backoff;
+use crate::provider::RemoteJob;
+use crate::served::{LONGEST_CALL, ServedProvider};
 
 /// The pause after a cancellation that the provider did not confirm.
-const CANCEL_AGAIN: Duration = Duration::from_secs(30);
+const CANCEL_BACKOFF: Backoff =
+    Backoff { first: Duration::from_secs(10), max: Duration::from_mins(5), jitter: 0.25 };
 /// How long the time of a try is kept.
 const KEPT: Duration = Duration::from_hours(1);
+
+/// When a job may next be cancelled at its provider.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NextCancel {
+    at: Instant,
+    /// How often it was tried.
+    tries: u32,
+}
 
 impl Dispatcher {
     /// Cancels a job: here when the provider never had it, else at the provider.
@@ -45,9 +56,8 @@ impl Dispatcher {
 
     /// Repeats an open cancellation in the background, when it is due and not too many run already.
     pub(crate) fn repeat_cancellation(self: &Arc<Self>, record: &JobRecord) {
-        let waits =
-            lock(&self.next_cancels).get(&record.id()).is_some_and(|at| *at > Instant::now());
-        if waits {
+        let next = lock(&self.next_cancels).get(&record.id()).copied();
+        if next.is_some_and(|next| next.at > Instant::now()) {
             return;
         }
         // Without a permit it waits for the next cycle, so that a slow provider piles nothing up.
@@ -58,7 +68,6 @@ impl Dispatcher {
         if self.cancellations.available_permits() == 0 {
             return;
         }
-        self.schedule_cancel(record.id(), LONGEST_CALL);
         let cancel = async move {
             if let Ok(_permit) = this.cancellations.try_acquire() {
                 this.cancel_at_provider(record).await;
@@ -70,17 +79,16 @@ impl Dispatcher {
     /// Asks the provider to cancel a job and stores its answer. A failure is left to the poller,
     /// which repeats it.
     pub(super) async fn cancel_at_provider(&self, record: JobRecord) -> JobRecord {
-        let provider = self.providers.get(&record.job().provider);
-        let (Some(provider), Some(remote)) = (provider, RemoteJob::of(&record)) else {
+        let served = self.providers.get(&record.job().provider);
+        let (Some(served), Some(remote)) = (served, RemoteJob::of(&record, self.store.now()))
+        else {
             st_log::warning!(
                 logger: LOG, "Job cannot be cancelled: its provider is not configured"
             );
             return record;
         };
-        self.schedule_cancel(record.id(), LONGEST_CALL);
-        let status = self.ask_to_cancel(provider.as_ref(), &remote).await;
-        self.schedule_cancel(record.id(), CANCEL_AGAIN);
-        let Some(status) = status else { return record };
+        self.schedule_cancel(record.id());
+        let Some(status) = ask_to_cancel(served, &remote).await else { return record };
         if status.status.is_some_and(JobStatus::is_terminal) {
             st_log::info!(logger: LOG, "Job cancelled at the provider");
         } else {
@@ -98,29 +106,30 @@ impl Dispatcher {
         }
     }
 
-    async fn ask_to_cancel(
-        &self,
-        provider: &dyn Provider,
-        remote: &RemoteJob,
-    ) -> Option<ProviderStatus> {
-        let reason = match timeout(LONGEST_CALL, provider.cancel(remote)).await {
-            Ok(Ok(status)) => return Some(status),
-            Ok(Err(error)) => Chain(&error).to_string(),
-            Err(_elapsed) => format!("no answer within {} seconds", LONGEST_CALL.as_secs()),
-        };
-        st_log::warning!(
-            logger: LOG, reason,
-            "Job could not be cancelled at the provider, trying again later"
-        );
-        None
-    }
-
-    fn schedule_cancel(&self, job: JobId, wait: Duration) {
-        let now = Instant::now();
+    /// The next try waits until this one has ended, and longer each time.
+    fn schedule_cancel(&self, job: JobId) {
+        let (now, draw) = (Instant::now(), lock(&self.random).f64());
         let mut next = lock(&self.next_cancels);
-        next.retain(|_, at| now.saturating_duration_since(*at) < KEPT);
-        next.insert(job, now + wait);
+        next.retain(|_, next| now.saturating_duration_since(next.at) < KEPT);
+        let tries = next.get(&job).map_or(1, |next| next.tries.saturating_add(1));
+        let at = now + LONGEST_CALL.min(CANCEL_BACKOFF.delay(tries, draw));
+        next.insert(job, NextCancel { at, tries });
     }
+}
+
+async fn ask_to_cancel(served: &ServedProvider, remote: &RemoteJob) -> Option<ProviderStatus> {
+    let reason = if served.serves_account(remote.account.as_ref()) {
+        match served.cancel(remote).await {
+            Ok(status) => return Some(status),
+            Err(error) => Chain(&error).to_string(),
+        }
+    } else {
+        format!("it belongs to another account of {}", served.name())
+    };
+    st_log::warning!(
+        logger: LOG, reason, "Job could not be cancelled at the provider, trying again later"
+    );
+    None
 }
 
 /// What a provider reports about a job, to be settled.

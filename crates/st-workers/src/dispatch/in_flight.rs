@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::lease::Tenure;
 use super::{Assignment, Dispatcher, lock};
+use crate::served::LONGEST_CALL;
 
 /// The jobs in flight and the state of their leases.
 #[derive(Debug)]
@@ -82,6 +83,6 @@ impl Dispatcher {
     pub(super) fn outlasts_a_call(&self, job: &Assignment) -> bool {
         let tenure = lock(&self.in_flight).tenure;
         let until = tenure.usable_until(job.claimed, job.usable_until);
-        Instant::now() + super::LONGEST_CALL <= until
+        Instant::now() + LONGEST_CALL <= until
     }
 }

@@ -1,24 +1,24 @@
-//! Reconciling: the provider's own list decides what became of a submission.
+//! Reconciling: the provider itself decides what became of a submission.
 //!
 //! What is found is adopted immediately. Absence has to wait: it proves something only when the
-//! list was asked long enough after the end of the call. An error of the list says nothing, so it is
-//! asked again, for as long as that takes; the job keeps its slot meanwhile.
+//! list was asked for after the submission could no longer arrive. The job keeps its slot meanwhile,
+//! however long that is.
 
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use st_log::Chain;
 use st_store::{
-    AtMostOnce, AttemptFailure, Caution, ClaimOrigin, JobId, JobRef, Outcome, ProviderJobId,
-    ProviderName, Sighting,
+    AtMostOnce, AttemptFailure, Caution, ClaimOrigin, Error, Outcome, ProviderJobId, Sighting,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::{Assignment, Dispatcher, LOG};
-use crate::provider::{FoundJob, Provider, ProviderError};
+use super::settle::Notice;
+use super::{Assignment, Dispatcher, LOG, signed};
+use crate::provider::FoundJob;
 use crate::reminder::Reminder;
+use crate::search::{Finding, Wanted, Window};
 
 const FIRST_WAITS: [Duration; 4] = [
     Duration::from_secs(1),
@@ -29,125 +29,133 @@ const FIRST_WAITS: [Duration; 4] = [
 const LATER_WAIT: Duration = Duration::from_secs(15);
 /// A submission that only a list can show may arrive for at least so long after its call.
 const LISTED_AFTER: Duration = Duration::from_mins(2);
-/// How long one answer may take; a long list has many pages.
-const LONGEST_LIST: Duration = Duration::from_mins(10);
-/// A provider that asks for more is asked again after this all the same.
-const LONGEST_WAIT: Duration = Duration::from_hours(1);
+/// A job that is unresolved for longer is worth a line, and then every hour.
+const UNRESOLVED_FOR: Duration = Duration::from_mins(10);
 
 impl Dispatcher {
-    /// Finds out what became of a submission and settles it. From `since` on, it may arrive for
-    /// `may_arrive_for`. `cause`: why its outcome is unknown, where that is known.
+    /// Finds out what became of a submission and settles it. What was sent was sent before
+    /// `sent_before`, and may arrive for `may_arrive_for`. `cause`: why its outcome is unknown,
+    /// where that is known.
     pub(super) async fn reconcile(
         self: &Arc<Self>,
         job: &Assignment,
-        since: Instant,
+        sent_before: Instant,
         may_arrive_for: Duration,
         cause: Option<String>,
     ) {
-        let certain_at = since + certain_after(job, may_arrive_for);
-        let mut failing = Reminder::default();
-        let mut wish = Duration::ZERO;
-        for wait in FIRST_WAITS.into_iter().chain(iter::repeat(LATER_WAIT)) {
-            if self.stops_within(wait.max(wish)).await {
+        let certain_at = sent_before + certain_after(job, may_arrive_for);
+        let began = Instant::now();
+        let mut unresolved = Reminder::default();
+        // What another process sent has been on its way for a while.
+        let first = (job.origin != ClaimOrigin::New).then_some(Duration::ZERO);
+        let waits = FIRST_WAITS.into_iter().chain(iter::repeat(LATER_WAIT));
+        for wait in first.into_iter().chain(waits) {
+            if self.stops_within(wait).await {
                 return;
             }
-            wish = Duration::ZERO;
-            let asked_at = Instant::now();
-            let error = match self.find(job).await {
-                Ok(found) => match found.split_first() {
-                    Some((first, others)) => return self.adopt(job, first, others).await,
-                    None if asked_at >= certain_at => return self.release_absent(job, cause).await,
-                    None => continue,
-                },
-                Err(
-                    error @ (ProviderError::Permanent { .. } | ProviderError::InputsDeleted { .. }),
-                ) if asked_at >= certain_at => {
-                    // Better a job that a user must retry than one that is paid for twice.
-                    let error = error.to_string();
-                    return self.release(job, AttemptFailure::Final { error }).await;
-                }
-                Err(error) => error,
+            let wanted = self.wanted(job, certain_at);
+            let searched = wanted.window;
+            let finding = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return,
+                finding = self.find(&job.served, wanted) => finding,
             };
-            if failing.is_due() {
+            let waits_for = match finding {
+                Finding::Found(found) => return self.found(job, &found).await,
+                // A clock that was set meanwhile may have hidden it.
+                Finding::Absent { .. }
+                    if !searched.covers(&self.wanted(job, certain_at).window) =>
+                {
+                    "the provider's clock or ours was set during the search".to_owned()
+                }
+                Finding::Absent { began, deleted } if began >= certain_at => {
+                    match self.not_ours(job, deleted).await {
+                        Ok(candidates) if candidates.is_empty() => {
+                            return self.release_absent(job, cause).await;
+                        }
+                        Ok(candidates) => return self.release_lost(job, &candidates).await,
+                        Err(error) => format!("its jobs could not be compared with ours: {error}"),
+                    }
+                }
+                Finding::Absent { .. } => "its list does not show the submission yet".to_owned(),
+                Finding::Unknown { reason } => reason,
+            };
+            if began.elapsed() >= UNRESOLVED_FOR && unresolved.is_due() {
                 st_log::warning!(
-                    logger: LOG, reason = Chain(&error).to_string(),
-                    "Provider could not be asked about the submission, trying again"
+                    logger: LOG, reason = waits_for, unresolved_seconds = began.elapsed().as_secs(),
+                    "Outcome of the submission is still unknown, an administrator can resolve it"
                 );
             }
-            if let ProviderError::Transient { retry_after: Some(retry_after), .. } = error {
-                wish = retry_after.min(LONGEST_WAIT);
-            }
         }
     }
 
-    async fn find(&self, job: &Assignment) -> Result<Vec<FoundJob>, ProviderError> {
-        let id = job.record.id();
-        let (attempt, since) = match job.origin {
-            ClaimOrigin::Restored => (None, job.record.entry().queued_at),
-            ClaimOrigin::New | ClaimOrigin::Reclaimed => {
-                (Some(job.attempt.number), job.attempt.claimed_at)
-            }
-        };
-        self.find_by_marker(job.provider.as_ref(), id, attempt, since).await
-    }
-
-    /// Asks the provider's list, within a deadline. A job there that carries no marker any more and
-    /// belongs to another job of ours is not the one that is searched for.
-    pub(super) async fn find_by_marker(
-        &self,
-        provider: &dyn Provider,
-        job: JobId,
-        attempt: Option<u32>,
-        since: Timestamp,
-    ) -> Result<Vec<FoundJob>, ProviderError> {
-        let answer = timeout(LONGEST_LIST, provider.find_by_marker(job, attempt, since)).await;
-        match answer {
-            Ok(Err(ProviderError::InputsDeleted { jobs })) => {
-                self.strike_ours(provider.name(), job, jobs).await.map(|()| Vec::new())
-            }
-            Ok(answer) => answer,
-            Err(_elapsed) => Err(ProviderError::Transient {
-                message: format!("no answer within {} seconds", LONGEST_LIST.as_secs()),
-                retry_after: None,
-                source: None,
-            }),
-        }
-    }
-
-    /// Fails unless all of these jobs at the provider are known to be of other jobs of ours.
-    async fn strike_ours(
-        &self,
-        provider: &ProviderName,
-        searched: JobId,
-        jobs: Vec<ProviderJobId>,
-    ) -> Result<(), ProviderError> {
-        for id in jobs {
-            let at = JobRef::Provider { provider: provider.clone(), id: id.clone() };
-            match self.store.find_job(&at).await {
-                Ok(Some(ours)) if ours.id() != searched => {}
-                Ok(_) => return Err(ProviderError::InputsDeleted { jobs: vec![id] }),
-                Err(error) => {
-                    return Err(ProviderError::Transient {
-                        message: "which of the provider's jobs are ours could not be read".into(),
-                        retry_after: None,
-                        source: Some(error.into()),
-                    });
+    fn wanted(&self, job: &Assignment, certain_at: Instant) -> Wanted {
+        let time = job.served.observe_time();
+        let certain = time.map(|time| later(time, certain_at));
+        let attempt = &job.attempt;
+        let (number, window) = if job.origin == ClaimOrigin::Restored {
+            let window = time.zip(certain).map(|(time, certain)| {
+                let offset = time.duration_since(self.store.now());
+                let queued_at = job.record.entry().queued_at;
+                Window::of_lost_life(queued_at.saturating_add(offset).unwrap_or(queued_at), certain)
+            });
+            (None, window)
+        } else {
+            let window = attempt.provider_time.map(|claimed_at| {
+                let offsets = &job.served.offsets;
+                if job.origin == ClaimOrigin::New {
+                    let certain = signed(certain_at.saturating_duration_since(job.claimed));
+                    let certain = claimed_at.saturating_add(certain).ok();
+                    let drift = offsets.drift_since(job.claimed, claimed_at);
+                    Window::of_attempt(claimed_at, certain, drift)
+                } else if time.is_some_and(|time| time < claimed_at) {
+                    // It was set back while nothing watched it.
+                    Window::default()
+                } else {
+                    Window::of_attempt(claimed_at, certain, offsets.drift())
                 }
-            }
+            });
+            (Some(attempt.number), window)
+        };
+        Wanted {
+            job: job.record.id(),
+            attempt: number,
+            account: attempt.account.clone(),
+            window: window.unwrap_or_default(),
         }
-        Ok(())
+    }
+
+    async fn found(self: &Arc<Self>, job: &Assignment, found: &[FoundJob]) {
+        let Some((first, others)) = found.split_first() else { return };
+        if job.caution == Caution::ReconcileOnly {
+            self.end_at_provider(job, found).await;
+        } else {
+            self.adopt(job, first, others).await;
+        }
+    }
+
+    /// Those of these jobs at the provider that no job of ours is known to have.
+    async fn not_ours(
+        &self,
+        job: &Assignment,
+        jobs: Vec<ProviderJobId>,
+    ) -> Result<Vec<ProviderJobId>, Error> {
+        if jobs.is_empty() {
+            return Ok(jobs);
+        }
+        let known = self.store.known_provider_jobs(job.served.name(), &jobs).await?;
+        // Also ours is what no job has any more: a stray, of whichever attempt.
+        let is_ours =
+            |id: &ProviderJobId| known.get(id).is_some_and(|of| *of != Some(job.record.id()));
+        Ok(jobs.into_iter().filter(|id| !is_ours(id)).collect())
     }
 
     /// Adopts the oldest of what was found; the others become strays. All of that is stored before
     /// the provider is called, so that a crash forgets none of them.
     async fn adopt(self: &Arc<Self>, job: &Assignment, first: &FoundJob, others: &[FoundJob]) {
-        let adopted = &first.status.provider_job_id;
-        let others: Vec<Sighting> = others
-            .iter()
-            .filter(|other| other.status.provider_job_id != *adopted)
-            .map(|other| job.sighting(other.marker, other.status.clone()))
-            .collect();
-        let settled = self.settle(job, Outcome::Submitted(first.status.clone())).await;
+        let others: Vec<Sighting> =
+            others.iter().map(|other| job.sighting(other.marker, other.status.clone())).collect();
+        let settled = self.settle(job, Outcome::Found(first.status.clone())).await;
         if !others.is_empty() {
             self.record_strays(&others).await;
         }
@@ -159,7 +167,7 @@ impl Dispatcher {
         }
         self.follow_up(job, first.status.clone(), settled).await;
         if !others.is_empty() {
-            self.cancel_strays(job.provider.as_ref()).await;
+            self.cancel_strays(&job.served).await;
         }
     }
 
@@ -167,15 +175,35 @@ impl Dispatcher {
     async fn release_absent(&self, job: &Assignment, cause: Option<String>) {
         const ABSENT: &str = "the provider does not have the job";
         let error = cause.map_or_else(|| ABSENT.to_owned(), |it| format!("{it}; {ABSENT}"));
+        let retry_in = SignedDuration::ZERO;
         let failure = if job.caution == Caution::ReconcileOnly {
             AttemptFailure::Final { error: format!("its dispatch failed again and again; {error}") }
-        } else if job.origin == ClaimOrigin::Restored {
-            AttemptFailure::Absent { retry_in: SignedDuration::ZERO }
+        } else if job.origin == ClaimOrigin::New {
+            AttemptFailure::Failed { error, retry_in }
         } else {
-            AttemptFailure::Failed { error, retry_in: self.pause(job, None) }
+            // That it was interrupted is no fault of the job.
+            AttemptFailure::Absent { retry_in }
         };
-        self.release(job, failure).await;
+        self.release(job, failure, Notice::Warning).await;
     }
+
+    /// It may have run, and that can no longer be found out. Better a job that a user must retry
+    /// than one that is paid for twice.
+    async fn release_lost(&self, job: &Assignment, candidates: &[ProviderJobId]) {
+        let ids: Vec<&str> = candidates.iter().take(10).map(ProviderJobId::as_str).collect();
+        let error = format!(
+            "it may have run at the provider as {}; its input is deleted there",
+            ids.join(", ")
+        );
+        self.release(job, AttemptFailure::Final { error }, Notice::Warning).await;
+    }
+}
+
+/// The time on a clock at `then` that shows `time` now.
+fn later(time: Timestamp, then: Instant) -> Timestamp {
+    let ahead = signed(then.saturating_duration_since(Instant::now()));
+    let ago = signed(then.elapsed());
+    time.saturating_add(ahead - ago).unwrap_or(time)
 }
 
 /// How long after the end of a call its absence is certain.

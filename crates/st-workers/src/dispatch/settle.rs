@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use st_log::Chain;
 use st_store::{
-    Actor, AttemptFailure, Error, JobRecord, JobStatus, Outcome, Settled, Settlement, Sighting,
-    SightingOutcome, TransitionError,
+    Actor, AttemptFailure, Caution, Error, JobRecord, JobStatus, Outcome, Settled, Settlement,
+    Sighting, SightingOutcome, TransitionError,
 };
 use tokio::time::sleep;
 
@@ -75,14 +75,9 @@ impl Dispatcher {
         }
     }
 
-    /// Releases the claim: nothing of the attempt is or will be at the provider.
-    pub(super) async fn release(&self, job: &Assignment, failure: AttemptFailure) {
-        let sent = match &failure {
-            AttemptFailure::Rejected { .. }
-            | AttemptFailure::Failed { .. }
-            | AttemptFailure::Final { .. } => true,
-            AttemptFailure::NotSent { .. } | AttemptFailure::Absent { .. } => false,
-        };
+    /// Releases the claim: nothing of the attempt is or will be at the provider. `notice`: how much
+    /// it matters that the job waits again.
+    pub(super) async fn release(&self, job: &Assignment, failure: AttemptFailure, notice: Notice) {
         let (reason, retry_in) = match &failure {
             AttemptFailure::Rejected { error } | AttemptFailure::Final { error } => {
                 (error.as_str(), None)
@@ -97,14 +92,25 @@ impl Dispatcher {
         };
         let (reason, retry_in) = (reason.to_owned(), retry_in.map(|it| it.as_secs_f64()));
         match self.settle(job, Outcome::NotArrived(failure)).await {
-            Ok((Settled::Requeued, _)) if sent => st_log::warning!(
-                logger: LOG, reason, retry_in_seconds = retry_in,
-                "Submission failed, trying again"
+            Ok((Settled::Requeued, record)) if is_alone(&record) => st_log::warning!(
+                logger: LOG, reason, reclaims = record.entry().reclaims,
+                "Submissions of the job ended the process again and again, the next one is made \
+                 alone after a pause"
             ),
-            Ok((Settled::Requeued, _)) => st_log::info!(
-                logger: LOG, reason, retry_in_seconds = retry_in,
-                "Job was not submitted, it returned to the queue"
-            ),
+            Ok((Settled::Requeued, _)) => match notice {
+                Notice::Warning => st_log::warning!(
+                    logger: LOG, reason, retry_in_seconds = retry_in,
+                    "Submission failed, trying again"
+                ),
+                Notice::Info => st_log::info!(
+                    logger: LOG, reason, retry_in_seconds = retry_in,
+                    "Job was not submitted, it returned to the queue"
+                ),
+                Notice::Debug => st_log::debug!(
+                    logger: LOG, reason, retry_in_seconds = retry_in,
+                    "Job waits until its provider accepts submissions"
+                ),
+            },
             Ok((Settled::Ended(JobStatus::Cancelled), _)) => {
                 st_log::info!(logger: LOG, "Job cancelled before it was submitted");
             }
@@ -115,6 +121,23 @@ impl Dispatcher {
             Err(error) => log_unsettled(&error),
         }
     }
+}
+
+/// Whether the next submission of a job is made with no other beside it.
+fn is_alone(record: &JobRecord) -> bool {
+    let entry = record.entry();
+    matches!(Caution::after(entry.reclaims, entry.panics), Caution::Alone { .. })
+}
+
+/// How much it matters that a job waits again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// A submission was lost.
+    Warning,
+    /// It was not sent.
+    Info,
+    /// The gate is closed, which is logged once for all jobs.
+    Debug,
 }
 
 /// Whether no repetition of a call can change its result.

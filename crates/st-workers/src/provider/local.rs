@@ -21,7 +21,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 use st_log::{Logger, get_logger};
 use st_store::{
@@ -32,7 +32,10 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::provider::{Account, FoundJob, Provider, ProviderError, RemoteJob, Submission};
+use crate::provider::{
+    Account, Arrivals, Cause, FoundJob, JobLookup, PolledJob, Provider, QueryError, RemoteJob,
+    Submission, SubmitError, Unavailable,
+};
 use attempt::{Attempt, CommandFile};
 pub use runner::run_attempt;
 
@@ -44,6 +47,8 @@ const RUNNER_START: Duration = Duration::from_secs(5);
 const CANCEL_WAIT: Duration = Duration::from_secs(1);
 /// How often a folder is read meanwhile.
 const READ_EVERY: Duration = Duration::from_millis(10);
+/// How many folders are read at the same time.
+const PARALLEL: usize = 4;
 /// Of what a job printed, the last so many bytes.
 const LOG_TAIL: u64 = 64 * 1024;
 
@@ -97,14 +102,8 @@ impl Local {
         Self { name: ProviderName::new("local"), config, ended: watch::Sender::new(0) }
     }
 
-    /// The command that a job's input names.
-    fn command(&self, input: &Value) -> Result<&LocalCommand, String> {
-        let named = input.pointer("/config/command");
-        let name = match named {
-            None | Some(Value::Null) => "example",
-            Some(Value::String(name)) => name,
-            Some(_) => return Err("command must be text".to_owned()),
-        };
+    /// The command of this name; what is wrong with it fits behind a colon.
+    fn command(&self, name: &str) -> Result<&LocalCommand, String> {
         self.config.commands.get(name).ok_or_else(|| {
             let legal: Vec<&str> = self.config.commands.keys().map(String::as_str).collect();
             let legal = legal.join(", ");
@@ -112,20 +111,21 @@ impl Local {
         })
     }
 
-    fn attempt(&self, marker: &str) -> Result<Attempt, ProviderError> {
-        Attempt::named(&self.config.dir, marker).ok_or(ProviderError::NotFound)
+    fn attempt(&self, job: &RemoteJob) -> Result<Attempt, QueryError> {
+        let named = Attempt::named(&self.config.dir, job.provider_job_id.as_str());
+        named.ok_or(QueryError::NotFound)
     }
 
-    async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
-        let attempt = self.attempt(job.provider_job_id.as_str())?;
-        blocking(move || attempt.status()).await?.ok_or(ProviderError::NotFound)
+    async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        let attempt = self.attempt(job)?;
+        blocking(move || attempt.status()).await.map_err(trouble)?.ok_or(QueryError::NotFound)
     }
 
     /// Starts a runner and sees to it that it does not stay as a zombie.
-    fn start_runner(&self, attempt: &Attempt) -> Result<(), ProviderError> {
+    fn start_runner(&self, attempt: &Attempt) -> Result<(), SubmitError> {
         let runner = &self.config.runner;
-        let output = attempt.output().map_err(|error| transient("open the job's log", error))?;
-        let errors = output.try_clone().map_err(|error| transient("open the job's log", error))?;
+        let output = attempt.output().map_err(|error| not_begun("open the job's log", error))?;
+        let errors = output.try_clone().map_err(|error| not_begun("open the job's log", error))?;
         let mut command = Command::new(&runner.program);
         without_secrets(&mut command);
         let mut child = command
@@ -161,38 +161,53 @@ fn without_secrets(command: &mut Command) {
     }
 }
 
+/// The name of the command that a job's input asks for.
+fn command_name(input: &Value) -> Result<&str, String> {
+    match input.pointer("/config/command") {
+        None | Some(Value::Null) => Ok("example"),
+        Some(Value::String(name)) => Ok(name),
+        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Err("command must be text".to_owned())
+        }
+    }
+}
+
 /// Does file work where it may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, ProviderError> {
-    match st_log::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| transient("read or write the job's folder", error)),
-        Err(stopped) => Err(transient("do file work", io::Error::other(stopped))),
-    }
+) -> io::Result<T> {
+    st_log::spawn_blocking(work).await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
+}
+
+/// A question about an attempt that its folder does not answer.
+fn trouble(error: io::Error) -> QueryError {
+    unavailable(Cause::Trouble, "read or write the job's folder", error).into()
+}
+
+/// Passing trouble before a runner was started.
+fn not_begun(what: &str, error: io::Error) -> SubmitError {
+    unavailable(Cause::Unreachable, what, error).into()
+}
+
+fn unavailable(cause: Cause, what: &str, error: io::Error) -> Unavailable {
+    let source: Option<Box<dyn StdError + Send + Sync>> = Some(Box::new(error));
+    Unavailable { source, ..Unavailable::new(cause, format!("local cannot {what}")) }
 }
 
 /// Trouble with the program itself does not pass; a lack of memory or of processes may.
-fn not_started(program: &Path, error: io::Error) -> ProviderError {
+fn not_started(program: &Path, error: io::Error) -> SubmitError {
     if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) {
-        let message = format!("cannot run {}: {error}", program.display());
-        return ProviderError::Permanent { message };
+        let reason = format!("local cannot run {}: {error}", program.display());
+        return SubmitError::MissingSetting { reason };
     }
-    transient("start a runner", error)
+    not_begun("start a runner", error)
 }
 
-fn unknown(source: Option<Box<dyn StdError + Send + Sync>>) -> ProviderError {
-    ProviderError::UnknownOutcome {
-        message: "the runner did not say that it runs".to_owned(),
+fn unknown(source: Option<io::Error>) -> SubmitError {
+    SubmitError::Unknown {
+        reason: "the runner of local did not say that it runs".to_owned(),
         may_arrive_for: RUNNER_START,
-        source,
-    }
-}
-
-fn transient(what: &str, error: io::Error) -> ProviderError {
-    ProviderError::Transient {
-        message: format!("cannot {what}"),
-        retry_after: None,
-        source: Some(Box::new(error)),
+        source: source.map(Into::into),
     }
 }
 
@@ -215,14 +230,22 @@ impl Provider for Local {
         Duration::ZERO
     }
 
-    fn check(&self, input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
-        self.command(input).map(drop)
+    /// The folder knows: an attempt that is not there is made void.
+    fn arrivals(&self) -> Arrivals<'_> {
+        Arrivals::LookedUp(self)
     }
 
-    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, ProviderError> {
-        let command = self
-            .command(&submission.input)
-            .map_err(|message| ProviderError::Permanent { message })?;
+    fn check(&self, input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
+        self.command(command_name(input)?).map(drop)
+    }
+
+    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError> {
+        let name = command_name(&submission.input).map_err(|fault| SubmitError::Rejected {
+            reason: format!("local refused it: {fault}"),
+        })?;
+        let command = self.command(name).map_err(|fault| SubmitError::MissingSetting {
+            reason: format!("local cannot run it: {fault}"),
+        })?;
         let command = CommandFile {
             program: command.program.clone(),
             args: command.args.clone(),
@@ -230,9 +253,13 @@ impl Provider for Local {
             job_id: submission.marker.job.to_string(),
             correlation_id: st_log::get_correlation_id().to_string(),
         };
-        let attempt = self.attempt(&submission.marker.to_string())?;
+        let marker = submission.marker.to_string();
+        let attempt = Attempt::named(&self.config.dir, &marker)
+            .ok_or_else(|| SubmitError::Rejected { reason: format!("local has no {marker}") })?;
         let (mine, input) = (attempt.clone(), submission.input.to_string());
-        blocking(move || mine.prepare(&input, &command)).await?;
+        blocking(move || mine.prepare(&input, &command))
+            .await
+            .map_err(|error| not_begun("write the job's folder", error))?;
         // From here on the runner may run, whatever is seen of it.
         self.start_runner(&attempt)?;
         let deadline = Instant::now() + RUNNER_START;
@@ -243,24 +270,20 @@ impl Provider for Local {
             match blocking(move || mine.status()).await {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) => {}
-                Err(error) => return Err(unknown(Some(Box::new(error)))),
+                Err(error) => return Err(unknown(Some(error))),
             }
         }
         Err(unknown(None))
     }
 
-    async fn statuses(&self, jobs: &[RemoteJob]) -> Vec<Result<ProviderStatus, ProviderError>> {
-        let mut statuses = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            statuses.push(self.job_status(job).await);
-        }
-        statuses
+    fn statuses<'a>(&'a self, jobs: &'a [RemoteJob]) -> BoxStream<'a, PolledJob> {
+        let read = stream::iter(jobs).map(async |job| (job.id, self.job_status(job).await));
+        read.buffer_unordered(PARALLEL).boxed()
     }
 
-    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
-        let attempt = self.attempt(job.provider_job_id.as_str())?;
-        let mine = attempt.clone();
-        blocking(move || mine.request_end()).await?;
+    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        let mine = self.attempt(job)?;
+        blocking(move || mine.request_end()).await.map_err(trouble)?;
         let deadline = Instant::now() + CANCEL_WAIT;
         let mut ticks = ticks();
         loop {
@@ -273,20 +296,31 @@ impl Provider for Local {
         }
     }
 
-    async fn logs(&self, job: &RemoteJob) -> Result<String, ProviderError> {
-        let attempt = self.attempt(job.provider_job_id.as_str())?;
-        blocking(move || attempt.tail(LOG_TAIL)).await?.ok_or(ProviderError::NotFound)
+    async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError> {
+        let attempt = self.attempt(job)?;
+        let tail = blocking(move || attempt.tail(LOG_TAIL)).await.map_err(trouble)?;
+        tail.ok_or(QueryError::NotFound)
     }
 
+    /// The end of every runner that this process started.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.ended.subscribe())
+    }
+
+    async fn validate(&self) -> Result<Account, QueryError> {
+        if self.config.commands.is_empty() {
+            return Err(QueryError::trouble("no command is configured for local"));
+        }
+        Ok(Account { username: "local".to_owned() })
+    }
+}
+
+#[async_trait]
+impl JobLookup for Local {
     /// Attempts that did not begin are made void, so that their absence stays true.
-    async fn find_by_marker(
-        &self,
-        job: JobId,
-        attempt: Option<u32>,
-        _since: Timestamp,
-    ) -> Result<Vec<FoundJob>, ProviderError> {
+    async fn find(&self, job: JobId, attempt: Option<u32>) -> Result<Vec<FoundJob>, QueryError> {
         let root = self.config.dir.clone();
-        blocking(move || {
+        let find = move || {
             let markers = match attempt {
                 Some(attempt) => vec![Marker { job, attempt }],
                 None => attempt::list(&root, job)?,
@@ -298,22 +332,8 @@ impl Provider for Local {
                 found.extend(status.map(|status| FoundJob { marker, status }));
             }
             Ok(found)
-        })
-        .await
-    }
-
-    /// The end of every runner that this process started.
-    fn changes(&self) -> Option<watch::Receiver<u64>> {
-        Some(self.ended.subscribe())
-    }
-
-    async fn validate(&self) -> Result<Account, ProviderError> {
-        if self.config.commands.is_empty() {
-            return Err(ProviderError::Permanent {
-                message: "no command is configured".to_owned(),
-            });
-        }
-        Ok(Account { username: "local".to_owned() })
+        };
+        blocking(find).await.map_err(trouble)
     }
 }
 

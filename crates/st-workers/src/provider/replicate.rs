@@ -1,55 +1,72 @@
 //! Replicate, by its public HTTP API (predictions).
 //!
 //! What decides whether a job is paid for twice is in [`Replicate::submit`] and in `classify`: only
-//! a call that certainly had no effect is reported as one that may be repeated.
+//! a submission that certainly did not arrive is reported as one. What the list shows comes from
+//! strangers and is read row by row.
 
+mod address;
 mod classify;
 mod date;
+mod fields;
+mod page;
 mod price;
+mod row;
 mod status;
-mod wire;
+mod statuses;
+mod wish;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use futures_util::stream::{self, StreamExt};
-use http::{Method, Uri};
-use jiff::{SignedDuration, Timestamp};
+use futures_util::stream::BoxStream;
+use http::Method;
+use jiff::Timestamp;
 use serde_json::{Map, Value};
-use st_http::{Client, Request};
-use st_log::InScope;
-use st_store::{
-    AccountId, AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderJobId, ProviderName,
-    ProviderSettings, ProviderStatus,
-};
+use sha2::{Digest, Sha256};
+use st_http::{Client, Request, Response};
+use st_store::{AccountId, AtMostOnce, JobType, ProviderName, ProviderSettings, ProviderStatus};
 
-use crate::provider::{Account, FoundJob, Provider, ProviderError, RemoteJob, Submission};
-use classify::{RequestKind, classify};
+use crate::provider::{
+    Account, Arrivals, Cause, JobList, ListPage, ListQuery, PolledJob, Provider, QueryError,
+    RemoteJob, Submission, SubmitError, Unavailable,
+};
+use address::Address;
+pub use address::InvalidBaseUrl;
+use classify::{Subject, answered, submitted, unreadable, unusable_success};
 use date::ServerTime;
-use wire::{AccountReply, Page, Prediction};
+use page::Page;
+use row::Row;
 
 /// The input field that carries the marker.
 const MARKER: &str = "st_marker";
-/// Up to so many jobs are polled one by one; more of them through the list.
-const FEW: usize = 2;
-/// How many calls for single jobs are made at the same time.
-const PARALLEL: usize = 8;
-/// The provider's clock may differ from ours by this much.
-const SKEW: SignedDuration = SignedDuration::from_mins(2);
-/// How many jobs a page of the list has.
-const PAGE: usize = 100;
-/// Beyond this many pages a search for a marker is given up rather than called fruitless.
-const MARKER_PAGES: usize = 50;
+/// Bytes of a page of the list, which holds the data of a hundred jobs.
+const LARGEST_PAGE: usize = 64 * 1024 * 1024;
+/// Bytes of an answer about one job, which holds all that it printed. Several are read at a time.
+const LARGEST_JOB: usize = 32 * 1024 * 1024;
+/// In the place of a link that is not followed. It is no URL.
+const LEADS_ELSEWHERE: &str = "leads elsewhere";
 
 /// An API token. Nothing prints it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiToken(String);
 
 impl ApiToken {
-    /// A token, exactly as the provider issued it.
+    /// A token, exactly as the provider issued it; empty where there is none, which every call then
+    /// reports without being made.
     pub fn new(token: impl Into<String>) -> Self {
         Self(token.into())
+    }
+
+    /// Tells accounts apart without showing the token: the first 16 hex digits of its SHA-256. `None`
+    /// when there is no token.
+    fn fingerprint(&self) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let digest = Sha256::digest(self.0.as_bytes());
+        let first = digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        Some(format!("{first:016x}"))
     }
 }
 
@@ -68,114 +85,105 @@ pub struct ReplicateConfig {
     pub api_token: ApiToken,
 }
 
-/// A base URL that cannot be used. It is not repeated where it may hold a password.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is no absolute http or https URL without user name and query")]
-pub struct InvalidBaseUrl(String);
-
 /// The provider `replicate`.
 #[derive(Debug)]
 pub struct Replicate {
     name: ProviderName,
-    base: String,
-    origin: (String, String),
+    address: Address,
     token: ApiToken,
     client: Client,
     time: ServerTime,
+    /// The account's name as [`Provider::validate`] last learned it. Locked for one read or change.
+    username: Mutex<Option<String>>,
 }
 
 impl Replicate {
     /// The provider, calling through `client`.
     pub fn new(config: ReplicateConfig, client: Client) -> Result<Self, InvalidBaseUrl> {
-        let base = config.base_url.trim_end_matches('/').to_owned();
-        let origin = if base.contains(['@', '?', '#']) { None } else { origin(&base) };
-        let shown = || if base.contains('@') { "it".to_owned() } else { format!("{base:?}") };
-        let origin = origin.ok_or_else(|| InvalidBaseUrl(shown()))?;
-        let name = ProviderName::new("replicate");
-        let time = ServerTime::default();
-        Ok(Self { name, base, origin, token: config.api_token, client, time })
+        Ok(Self {
+            name: ProviderName::new("replicate"),
+            address: Address::parse(&config.base_url)?,
+            token: config.api_token,
+            client,
+            time: ServerTime::default(),
+            username: Mutex::new(None),
+        })
     }
 
-    fn request(&self, method: Method, url: &str) -> Request {
-        self.client.request(method, url).bearer(&self.token.0)
+    /// Fails when there is no token.
+    fn request(&self, method: Method, url: &str) -> Result<Request, Unavailable> {
+        if self.token.0.is_empty() {
+            let reason = "no api token for replicate is configured";
+            return Err(Unavailable::new(Cause::Credentials, reason));
+        }
+        Ok(self.client.request(method, url).bearer(&self.token.0))
     }
 
-    /// Sends a request and says what its answer means; every answer shows the provider's time.
-    async fn send(
-        &self,
-        request: Request,
-        kind: RequestKind,
-    ) -> Result<st_http::Response, ProviderError> {
+    /// Sends a request; every answer shows the provider's time.
+    async fn send(&self, request: Request) -> Result<Response, st_http::Error> {
         let answer = request.send().await;
         if let Ok(response) = &answer {
             self.time.observe(response.headers());
         }
-        classify(answer, kind)
+        answer
     }
 
-    /// A call that may be repeated.
-    async fn idempotent(
+    /// Asks a question, whose answer may be large.
+    async fn ask(
         &self,
         method: Method,
         url: &str,
-    ) -> Result<st_http::Response, ProviderError> {
-        self.send(self.request(method, url), RequestKind::Idempotent).await
+        subject: Subject,
+    ) -> Result<Response, QueryError> {
+        let limit = match subject {
+            Subject::Job => LARGEST_JOB,
+            Subject::Account => LARGEST_PAGE,
+        };
+        let request = self.request(method, url)?.body_limit(limit);
+        answered(self.send(request).await, subject)
     }
 
-    fn url_of(&self, job: &RemoteJob, action: &str) -> Result<String, ProviderError> {
-        let id = wire::safe_id(job.provider_job_id.as_str())?;
-        Ok(format!("{}/predictions/{id}{action}", self.base))
-    }
-
-    async fn prediction(&self, job: &RemoteJob) -> Result<Prediction, ProviderError> {
-        let url = self.url_of(job, "")?;
-        wire::decode(&self.idempotent(Method::GET, &url).await?)
-    }
-
-    /// Shows the predictions created since a time, newest first, page by page, until `done` says so
-    /// or `max_pages` were read; `true` when the list was read to its end. Pages are large: `done` owns
-    /// each, to drop what it does not need.
-    async fn list(
+    /// Asks about one job. Below `/predictions/<id>`, such as `/cancel`.
+    async fn ask_job(
         &self,
-        since: Timestamp,
-        max_pages: usize,
-        mut done: impl FnMut(Vec<Prediction>) -> bool + Send,
-    ) -> Result<bool, ProviderError> {
-        let since = since.saturating_sub(SKEW).unwrap_or(Timestamp::MIN);
-        let mut url = format!("{}/predictions?created_after={since:.3}", self.base);
-        for _page in 0..max_pages {
-            let page: Page = wire::decode(&self.idempotent(Method::GET, &url).await?)?;
-            let done = done(page.results);
-            match page.next {
-                None => return Ok(true),
-                Some(_) if done => break,
-                // The token must not follow a link to another host.
-                Some(next) if origin(&next).as_ref() == Some(&self.origin) => url = next,
-                Some(_) => break,
-            }
+        method: Method,
+        job: &RemoteJob,
+        below: &str,
+    ) -> Result<Response, QueryError> {
+        let id = job.provider_job_id.as_str();
+        if !row::is_safe_id(id) {
+            // The provider was not asked, so it did not say that it does not know the job.
+            return Err(QueryError::trouble("replicate has no jobs with such an id"));
         }
-        Ok(false)
+        let url = self.address.url(&format!("/predictions/{id}{below}"));
+        self.ask(method, &url, Subject::Job).await
     }
 
-    async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
-        Ok(self.prediction(job).await?.to_status(job.hardware_type.as_deref()))
+    async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        status_in(&self.ask_job(Method::GET, job, "").await?, job)
     }
 
-    async fn one_by_one(&self, jobs: &[&RemoteJob]) -> Vec<Result<ProviderStatus, ProviderError>> {
-        let mut calls = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            calls.push(self.job_status(job).with_correlation_id(job.correlation_id.clone()));
-        }
-        stream::iter(calls).buffered(PARALLEL).collect().await
+    /// A page of the list as it was sent.
+    async fn list(&self, query: &ListQuery) -> Result<Response, QueryError> {
+        let url = self.address.page(query).ok_or_else(foreign_link)?;
+        self.ask(Method::GET, &url, Subject::Account).await
     }
 }
 
-/// Scheme and authority.
-fn origin(url: &str) -> Option<(String, String)> {
-    let uri: Uri = url.parse().ok()?;
-    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
-    let authority = uri.authority().filter(|authority| !authority.host().is_empty())?;
-    Some((scheme.to_owned(), authority.as_str().to_ascii_lowercase()))
+/// The status of the job in an answer about it alone.
+fn status_in(response: &Response, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+    let text = page::text(response.body());
+    let row = Row::read(&text).filter(|row| row.word().is_some());
+    let status = row.and_then(|row| row.to_status(job.hardware_type.as_deref()));
+    let status = status.ok_or_else(|| unreadable("it is no job with an id and a status"))?;
+    if status.provider_job_id != job.provider_job_id {
+        return Err(unreadable("it is about another job"));
+    }
+    Ok(status)
+}
+
+fn foreign_link() -> QueryError {
+    QueryError::trouble("the next page of replicate's list is not below its base url")
 }
 
 fn version(settings: &ProviderSettings) -> Option<&str> {
@@ -213,8 +221,14 @@ impl Provider for Replicate {
         AtMostOnce::ListedMarker
     }
 
+    fn arrivals(&self) -> Arrivals<'_> {
+        Arrivals::Listed(self)
+    }
+
     fn account(&self) -> Option<AccountId> {
-        Some(AccountId::new(&self.base, None, None))
+        let name = self.username.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let credential = self.token.fingerprint();
+        Some(AccountId::new(self.address.base(), name.as_deref(), credential.as_deref()))
     }
 
     fn time(&self) -> Option<Timestamp> {
@@ -222,162 +236,75 @@ impl Provider for Replicate {
     }
 
     fn check(&self, _input: &Value, settings: &ProviderSettings) -> Result<(), String> {
-        match version(settings) {
-            Some(_) => Ok(()),
-            None => Err("it is not known which model trains; name it with PUT \
-                         /api/cloud/providers/replicate/config \
-                         {\"version_override\": \"owner/model:version\"}"
-                .to_owned()),
-        }
+        self.missing(settings).map_or(Ok(()), Err)
     }
 
-    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, ProviderError> {
-        let Some(version) = version(&submission.settings) else {
-            let message = "the setting version_override was removed meanwhile".to_owned();
-            return Err(ProviderError::Permanent { message });
-        };
+    fn missing(&self, settings: &ProviderSettings) -> Option<String> {
+        let missing = "it is not known which model trains; name it with PUT \
+                       /api/cloud/providers/replicate/config \
+                       {\"version_override\": \"owner/model:version\"}";
+        version(settings).is_none().then(|| missing.to_owned())
+    }
+
+    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError> {
+        if let Some(reason) = self.missing(&submission.settings) {
+            return Err(SubmitError::MissingSetting { reason });
+        }
+        let version = version(&submission.settings);
         let body = serde_json::json!({"version": version, "input": input(submission)});
-        let request = self.request(Method::POST, &format!("{}/predictions", self.base));
-        let response = self.send(request.json(&body), RequestKind::NonIdempotent).await?;
-        match wire::decode::<Prediction>(&response) {
-            Ok(prediction) => Ok(prediction.to_status(submission.hardware_type.as_deref())),
-            // It said yes in a way that cannot be read: it may well have the job.
-            Err(error) => Err(classify::unreadable(&error)),
-        }
+        let request = self.request(Method::POST, &self.address.url("/predictions"))?.json(&body);
+        let response = submitted(self.send(request).await)?;
+        let text = page::text(response.body());
+        let row = Row::read(&text).ok_or_else(|| unusable_success("its answer cannot be read"))?;
+        row.to_status(submission.hardware_type.as_deref())
+            .ok_or_else(|| unusable_success("gave it an id that cannot be used"))
     }
 
-    async fn statuses(&self, jobs: &[RemoteJob]) -> Vec<Result<ProviderStatus, ProviderError>> {
-        let all: Vec<&RemoteJob> = jobs.iter().collect();
-        let Some(since) = jobs.iter().map(|job| job.submitted_at).min() else {
-            return Vec::new();
-        };
-        if jobs.len() <= FEW {
-            return self.one_by_one(&all).await;
-        }
-        let mut reports: BTreeMap<&str, Option<ProviderStatus>> =
-            jobs.iter().map(|job| (job.provider_job_id.as_str(), None)).collect();
-        let hardware: BTreeMap<&str, Option<&str>> = jobs
-            .iter()
-            .map(|job| (job.provider_job_id.as_str(), job.hardware_type.as_deref()))
-            .collect();
-        let mut missing = reports.len();
-        let pages = jobs.len().div_ceil(PAGE) + 3;
-        let listed = self.list(since, pages, |page| {
-            for prediction in page {
-                let id = prediction.id.as_str();
-                if let Some(report @ None) = reports.get_mut(id) {
-                    *report = Some(prediction.to_status(hardware.get(id).copied().flatten()));
-                    missing -= 1;
-                }
-            }
-            missing == 0
-        });
-        if let Err(error) = listed.await {
-            // A provider in trouble is not asked again for each job.
-            return jobs.iter().map(|_job| Err(error.for_other_job())).collect();
-        }
-        let answers: Vec<Option<ProviderStatus>> = jobs
-            .iter()
-            .map(|job| reports.get(job.provider_job_id.as_str()).cloned().flatten())
-            .collect();
-        let missing: Vec<&RemoteJob> = jobs
-            .iter()
-            .zip(&answers)
-            .filter(|(_, answer)| answer.is_none())
-            .map(|(job, _)| job)
-            .collect();
-        let mut asked = self.one_by_one(&missing).await.into_iter();
-        answers
-            .into_iter()
-            .map(|answer| match answer {
-                Some(report) => Ok(report),
-                None => asked.next().unwrap_or(Err(ProviderError::NotFound)),
-            })
-            .collect()
+    fn statuses<'a>(&'a self, jobs: &'a [RemoteJob]) -> BoxStream<'a, PolledJob> {
+        statuses::statuses(self, jobs)
     }
 
-    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, ProviderError> {
-        let url = self.url_of(job, "/cancel")?;
-        match self.idempotent(Method::POST, &url).await {
-            Ok(response) => {
-                let prediction: Prediction = wire::decode(&response)?;
-                Ok(prediction.to_status(job.hardware_type.as_deref()))
-            }
-            // What is not there cannot cost anything.
-            Err(ProviderError::NotFound) => {
-                Ok(ProviderStatus::new(job.provider_job_id.clone(), JobStatus::Cancelled))
-            }
-            Err(error) => Err(error),
-        }
+    async fn has_witness(&self) -> Result<bool, QueryError> {
+        let page = self.page(&ListQuery::default()).await?;
+        Ok(page.rows > page.unreadable)
     }
 
-    async fn logs(&self, job: &RemoteJob) -> Result<String, ProviderError> {
-        let prediction = self.prediction(job).await?;
-        if prediction.data_removed == Some(true) {
-            // An hour after a job's end the provider deletes what it printed.
-            return Err(ProviderError::NotFound);
-        }
-        Ok(prediction.logs.unwrap_or_default())
+    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        status_in(&self.ask_job(Method::POST, job, "/cancel").await?, job)
     }
 
-    async fn find_by_marker(
-        &self,
-        job: JobId,
-        attempt: Option<u32>,
-        since: Timestamp,
-    ) -> Result<Vec<FoundJob>, ProviderError> {
-        // By ID: a list that grows while it is read shows a row twice.
-        let mut found: BTreeMap<String, (Marker, Prediction)> = BTreeMap::new();
-        let mut deleted = BTreeSet::new();
-        let listed = self.list(since, MARKER_PAGES, |page| {
-            let without = page.iter().filter(|it| it.data_removed == Some(true));
-            deleted.extend(without.map(|it| ProviderJobId::new(it.id.clone())));
-            for prediction in page {
-                if let Some(marker) = prediction.marker(MARKER)
-                    && marker.job == job
-                    && attempt.is_none_or(|attempt| attempt == marker.attempt)
-                {
-                    found.insert(prediction.id.clone(), (marker, prediction));
-                }
-            }
-            false
-        });
-        let ended = listed.await?;
-        if found.is_empty() && !ended {
-            let message = "the provider's list could not be read to its end".to_owned();
-            return Err(ProviderError::Transient { message, retry_after: None, source: None });
-        }
-        if found.is_empty() && !deleted.is_empty() {
-            // An hour after a job's end its input goes, and the marker with it.
-            return Err(ProviderError::InputsDeleted { jobs: deleted.into_iter().collect() });
-        }
-        let mut found: Vec<(Marker, Prediction)> = found.into_values().collect();
-        found.sort_by(|(_, one), (_, two)| {
-            (one.created_at(), &one.id).cmp(&(two.created_at(), &two.id))
-        });
-        let found = found.into_iter();
-        Ok(found.map(|(marker, it)| FoundJob { marker, status: it.to_status(None) }).collect())
+    async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError> {
+        let response = self.ask_job(Method::GET, job, "").await?;
+        let text = page::text(response.body());
+        let row = Row::read(&text).ok_or_else(|| unreadable("it is no json object"))?;
+        // No logs are something else than logs that were deleted.
+        if row.is_deleted() { Err(QueryError::NotFound) } else { Ok(row.logs()) }
     }
 
-    async fn validate(&self) -> Result<Account, ProviderError> {
-        let response = self.idempotent(Method::GET, &format!("{}/account", self.base)).await?;
-        let account: AccountReply = wire::decode(&response)?;
-        Ok(Account { username: account.username })
+    async fn validate(&self) -> Result<Account, QueryError> {
+        let url = self.address.url("/account");
+        let response = self.ask(Method::GET, &url, Subject::Account).await?;
+        let text = page::text(response.body());
+        let [username] = fields::pick(&text, ["username"]).map_err(unreadable)?;
+        let username: Option<String> = fields::read(username);
+        let username = username.filter(|name| !name.is_empty());
+        username.clone_into(&mut self.username.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Account { username: username.unwrap_or_default() })
     }
 }
 
-impl Prediction {
-    fn to_status(&self, hardware_type: Option<&str>) -> ProviderStatus {
-        let seconds = self.metrics.as_ref().and_then(|metrics| metrics.predict_time);
-        let price = price::per_second(self.model.as_deref(), hardware_type);
-        ProviderStatus {
-            provider_job_id: ProviderJobId::new(self.id.clone()),
-            status: status::parse_status(&self.status),
-            started_at: wire::time(self.started_at.as_ref()),
-            completed_at: wire::time(self.completed_at.as_ref()),
-            cost_usd: seconds.map(|seconds| seconds.max(0.0) * price),
-            error_message: self.error_text(),
-            output_url: self.output_url(),
-        }
+#[async_trait]
+impl JobList for Replicate {
+    /// A link that must not be followed becomes a cursor that cannot be: the rows beside it are good,
+    /// and asking for the page behind it is the error.
+    async fn page(&self, query: &ListQuery) -> Result<ListPage, QueryError> {
+        let response = self.list(query).await?;
+        let text = page::text(response.body());
+        let page = Page::read(&text).map_err(unreadable)?;
+        let next = page
+            .next
+            .as_deref()
+            .map(|next| self.address.cursor(next).unwrap_or_else(|| LEADS_ELSEWHERE.to_owned()));
+        Ok(ListPage { next, ..page.sorted() })
     }
 }

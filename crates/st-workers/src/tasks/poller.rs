@@ -1,44 +1,53 @@
 //! Brings the status of every job at a provider up to date.
 //!
-//! All of them, however many, a page at a time; providers side by side. It writes only what
-//! changed, a page's changes in one transaction. One job that fails stops nothing. A provider that
-//! is down is logged when it goes down and when it is back; that a job cannot be reached never makes
-//! it failed. Open cancellations and strays are repeated beside the polls, which they never delay.
+//! All of them, however many, a page at a time; providers side by side, so that a slow one delays no
+//! other. It writes only what changed, a page's changes in few transactions. One job that fails stops
+//! nothing. A provider that is down is logged when it goes down and when it is back; that a job cannot
+//! be reached never makes it failed. Open cancellations and strays are repeated beside the polls,
+//! which they never delay.
 //!
 //! A provider that has a webhook URL is left to its webhooks, with a slow sweep for the lost ones,
 //! unless polling is switched on explicitly. The setting is read in every run, so a change needs no
 //! restart.
 
+mod gone;
+mod memory;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
+use futures_util::stream::StreamExt;
 use st_log::{Chain, Logger, get_logger};
 use st_store::{
-    Actor, Error, JobId, JobRecord, JobStatus, ProviderJobId, ProviderName, ProviderStatus,
-    Settled, Settlement, Store,
+    Actor, Error, JobId, JobRecord, JobStatus, ProviderJobId, ProviderStatus, Settled, Settlement,
+    Store,
 };
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::dispatch::{Dispatcher, report};
-use crate::provider::{Provider, ProviderError, RemoteJob};
-use crate::providers::Providers;
+use crate::provider::{QueryError, RemoteJob};
+use crate::served::ServedProvider;
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
+use memory::Memory;
 
 const LOG: Logger = get_logger("simpletuner.cloud.polling");
 const FAILED: &str = "Error in job polling";
 
 /// The usual interval.
 pub const PERIOD: Duration = Duration::from_secs(30);
-/// How many jobs are polled and settled together.
+/// How many jobs are polled together.
 const PAGE: u32 = 500;
-/// How often a provider with webhooks is polled nevertheless.
-const SWEEP: Duration = Duration::from_mins(10);
-/// A job is lost when its provider denied it so often in a row, over at least so long.
-const DENIALS: u32 = 5;
-const DENIED_FOR: Duration = Duration::from_mins(10);
+/// How many answers are settled together, when they come quickly.
+const BATCH: usize = 100;
+/// How long a run waits for its providers at most, and at most half of its period. A slower one goes
+/// on beside the next runs, and delays no other.
+const RUN: Duration = Duration::from_secs(10);
 
 /// The poller's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,27 +58,23 @@ pub struct PollerConfig {
     pub period: Duration,
 }
 
-/// What the poller remembers of a provider between cycles.
-#[derive(Debug, Default)]
-struct Memory {
-    polled: bool,
-    down: bool,
-    swept_at: Option<Instant>,
-    not_before: Option<Instant>,
-    /// How often in a row the provider denied each job, and since when.
-    denials: BTreeMap<JobId, (u32, Instant)>,
-}
-
 /// The task `job_status_polling`.
 #[derive(Debug)]
 pub struct Poller {
-    store: Arc<dyn Store>,
-    providers: Providers,
-    dispatcher: Arc<Dispatcher>,
+    polls: BTreeMap<st_store::ProviderName, Arc<Poll>>,
     config: PollerConfig,
-    /// Guards what is remembered of each provider. Locked for one read or change, never across a
-    /// call.
-    memory: Mutex<BTreeMap<ProviderName, Memory>>,
+}
+
+/// The polling of one provider.
+#[derive(Debug)]
+struct Poll {
+    store: Arc<dyn Store>,
+    dispatcher: Arc<Dispatcher>,
+    served: Arc<ServedProvider>,
+    config: PollerConfig,
+    memory: Memory,
+    /// Held by the run that polls; a run that finds it taken leaves the provider to that one.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How many jobs of one provider, or of all, were polled, and with what result.
@@ -82,99 +87,126 @@ struct Tally {
 
 impl Poller {
     /// A poller; open cancellations and strays go through `dispatcher`.
-    pub fn new(
-        store: Arc<dyn Store>,
-        providers: Providers,
-        dispatcher: Arc<Dispatcher>,
-        config: PollerConfig,
-    ) -> Self {
-        let memory = Mutex::new(BTreeMap::new());
-        Self { store, providers, dispatcher, config, memory }
+    pub fn new(store: &Arc<dyn Store>, dispatcher: &Arc<Dispatcher>, config: PollerConfig) -> Self {
+        let poll = |served: &Arc<ServedProvider>| {
+            let poll = Poll {
+                store: Arc::clone(store),
+                dispatcher: Arc::clone(dispatcher),
+                served: Arc::clone(served),
+                config,
+                memory: Memory::default(),
+                turn: Arc::default(),
+            };
+            (served.name().clone(), Arc::new(poll))
+        };
+        Self { polls: dispatcher.served().map(poll).collect(), config }
     }
+}
 
-    fn with_memory<T>(&self, provider: &ProviderName, access: impl FnOnce(&mut Memory) -> T) -> T {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        access(memory.entry(provider.clone()).or_default())
-    }
-
-    /// Whether a provider is to be polled in this run; logs when that begins.
-    async fn is_due(&self, provider: &dyn Provider) -> Result<bool, Error> {
-        let settings = self.store.provider_settings(provider.name()).await?;
-        let polled = self.config.enabled || settings.webhook_url.is_none_or(|url| url.is_empty());
-        let now = Instant::now();
-        let (begins, due) = self.with_memory(provider.name(), |memory| {
-            let begins = polled && !memory.polled;
-            memory.polled = polled;
-            let rested = memory.not_before.is_none_or(|at| at <= now);
-            let swept = memory.swept_at.is_some_and(|at| now.duration_since(at) < SWEEP);
-            (begins, rested && (polled || !swept))
+impl Poll {
+    /// Polls the provider, if that is due. `None` when the run before still does, or when the
+    /// program stops.
+    async fn run(self: Arc<Self>) -> Option<Result<Tally, Error>> {
+        let turn = Arc::clone(&self.turn).try_lock_owned().ok()?;
+        let (done, polled) = oneshot::channel();
+        let dispatcher = Arc::clone(&self.dispatcher);
+        // Apart from the run, so that a run that ends sooner does not end it.
+        dispatcher.spawn_helper(async move {
+            let result = AssertUnwindSafe(self.poll()).catch_unwind().await;
+            drop(turn);
+            drop(done.send(result));
         });
-        if begins {
+        match polled.await.ok()? {
+            Ok(result) => Some(result),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Whether the provider is to be polled in this run; logs when that begins.
+    async fn is_due(&self) -> Result<bool, Error> {
+        let settings = self.store.provider_settings(self.served.name()).await?;
+        let polled = self.config.enabled || settings.webhook_url.is_none_or(|url| url.is_empty());
+        let due = self.memory.begin(polled);
+        if due.begins {
             let reason = if self.config.enabled { "enabled" } else { "no webhook URL" };
             st_log::info!(
                 logger: LOG,
-                provider = provider.name().as_str(),
+                provider = self.served.name().as_str(),
                 interval_seconds = self.config.period.as_secs(),
                 reason,
                 "Starting job status polling"
             );
         }
-        Ok(due)
+        Ok(due.now)
     }
 
-    async fn poll(&self, provider: &Arc<dyn Provider>) -> Result<Tally, Error> {
+    async fn poll(&self) -> Result<Tally, Error> {
         let mut tally = Tally::default();
-        self.dispatcher.clean_up(provider);
-        if !self.is_due(provider.as_ref()).await? {
-            return Ok(tally);
-        }
+        self.dispatcher.clean_up(&self.served);
+        let due = self.is_due().await?;
         let mut after = None;
         let mut unreachable = None;
         loop {
-            let page = self.store.list_at_provider(provider.name(), after, PAGE).await?;
+            let page = self.store.list_at_provider(self.served.name(), after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.id());
             page.iter()
                 .filter(|record| record.cancel_requested())
                 .for_each(|record| self.dispatcher.repeat_cancellation(record));
-            let error = self.poll_page(provider.as_ref(), page, &mut tally).await?;
-            unreachable = unreachable.or(error);
+            if due {
+                let error = self.poll_page(page, &mut tally).await?;
+                unreachable = unreachable.or(error);
+            }
         }
-        self.record_health(provider.as_ref(), &tally, unreachable.as_ref());
+        if due {
+            self.memory.record(&self.served, tally, unreachable.as_ref());
+        }
         Ok(tally)
     }
 
     /// One page; returns why the provider could not be reached, if it could not.
     async fn poll_page(
         &self,
-        provider: &dyn Provider,
         page: Vec<JobRecord>,
         tally: &mut Tally,
-    ) -> Result<Option<ProviderError>, Error> {
-        let (remote, records): (Vec<RemoteJob>, Vec<JobRecord>) =
-            page.into_iter().filter_map(|record| Some((RemoteJob::of(&record)?, record))).unzip();
-        let answers = provider.statuses(&remote).await;
+    ) -> Result<Option<QueryError>, Error> {
+        let (ours, of_others): (Vec<RemoteJob>, Vec<RemoteJob>) = page
+            .iter()
+            .filter_map(|record| RemoteJob::of(record, self.store.now()))
+            .partition(|job| self.served.serves_account(job.account.as_ref()));
+        self.memory.record_other_account(&self.served, of_others.len());
+        let mut records: BTreeMap<JobId, JobRecord> =
+            page.into_iter().map(|record| (record.id(), record)).collect();
         let mut unreachable = None;
-        let mut reports: Vec<(JobRecord, ProviderStatus)> = Vec::new();
-        for ((record, remote), answer) in records.into_iter().zip(remote).zip(answers) {
-            match answer {
-                Ok(status) => {
-                    self.with_memory(provider.name(), |memory| memory.denials.remove(&remote.id));
-                    tally.synced += 1;
-                    reports.push((record, status));
-                }
-                Err(error) => {
-                    tally.failed += 1;
-                    log_sync_failure(&record, &error);
-                    if !matches!(error, ProviderError::NotFound) {
-                        unreachable = Some(error);
-                    } else if self.is_lost(provider, remote.id) {
-                        reports.push((record, lost(remote.provider_job_id)));
+        let mut denied = Vec::new();
+        let mut answers = self.served.statuses(&ours).ready_chunks(BATCH);
+        while let Some(chunk) = answers.next().await {
+            let mut reports = Vec::new();
+            for (job, answer) in chunk {
+                let Some(record) = records.remove(&job) else { continue };
+                match answer {
+                    Ok(status) => {
+                        self.served.denials.clear(&status.provider_job_id);
+                        tally.synced += 1;
+                        reports.push((record, status));
+                    }
+                    Err(error) => {
+                        tally.failed += 1;
+                        log_sync_failure(&record, &error);
+                        match error {
+                            QueryError::NotFound => denied.push(record),
+                            QueryError::Unavailable(_) => unreachable = Some(error),
+                        }
                     }
                 }
             }
+            self.settle(reports, tally).await?;
         }
-        self.settle(reports, tally).await?;
+        drop(answers);
+        if !denied.is_empty() {
+            let gone = self.gone(denied, tally.synced > 0).await;
+            self.settle(gone, tally).await?;
+        }
         Ok(unreachable)
     }
 
@@ -207,56 +239,6 @@ impl Poller {
         }
         Ok(())
     }
-
-    /// Counts a denial of a job, and whether it was denied often and long enough to be lost.
-    fn is_lost(&self, provider: &dyn Provider, job: JobId) -> bool {
-        self.with_memory(provider.name(), |memory| {
-            let (denials, since) = memory.denials.entry(job).or_insert((0, Instant::now()));
-            *denials = denials.saturating_add(1);
-            let lost = *denials >= DENIALS && since.elapsed() >= DENIED_FOR;
-            if lost {
-                memory.denials.remove(&job);
-            }
-            lost
-        })
-    }
-
-    /// Logs when a provider goes down and when it is back, and remembers how long it wants to be
-    /// left alone.
-    fn record_health(
-        &self,
-        provider: &dyn Provider,
-        tally: &Tally,
-        unreachable: Option<&ProviderError>,
-    ) {
-        let down = unreachable.filter(|_| tally.synced == 0);
-        let name = provider.name().as_str();
-        let now = Instant::now();
-        let was_down = self.with_memory(provider.name(), |memory| {
-            memory.swept_at = Some(now);
-            memory.not_before = match unreachable {
-                Some(ProviderError::Transient { retry_after: Some(wait), .. }) => {
-                    now.checked_add(*wait)
-                }
-                Some(_) | None => None,
-            };
-            let was_down = memory.down;
-            if tally.synced + tally.failed > 0 {
-                memory.down = down.is_some();
-            }
-            was_down
-        });
-        match down {
-            Some(error) if !was_down => st_log::warning!(
-                logger: LOG, provider = name, error = *error,
-                jobs = tally.failed, "Provider cannot be reached, its jobs keep their last status"
-            ),
-            None if was_down && tally.synced > 0 => st_log::info!(
-                logger: LOG, provider = name, "Provider can be reached again"
-            ),
-            Some(_) | None => {}
-        }
-    }
 }
 
 #[async_trait]
@@ -270,28 +252,33 @@ impl Task for Poller {
     }
 
     async fn run(&self, _cycle: &Cycle) -> Result<RunSummary, TaskError> {
-        let polls = self.providers.iter().map(|provider| self.poll(provider));
+        let longest = RUN.min(self.config.period / 2);
+        let polls = self.polls.values().map(|poll| timeout(longest, Arc::clone(poll).run()));
         let mut all = Tally::default();
+        let mut failed = None;
         for tally in join_all(polls).await {
-            let tally = tally.map_err(TaskError::because(FAILED))?;
-            all.synced += tally.synced;
-            all.changed += tally.changed;
-            all.failed += tally.failed;
+            match tally {
+                // It goes on beside the next run.
+                Err(_elapsed) => {}
+                Ok(None) => {}
+                Ok(Some(Ok(tally))) => {
+                    all.synced += tally.synced;
+                    all.changed += tally.changed;
+                    all.failed += tally.failed;
+                }
+                Ok(Some(Err(error))) => failed = Some(error),
+            }
         }
         st_log::debug!(
             logger: LOG, changed = all.changed, failed = all.failed,
             "Synced {} active jobs", all.synced
         );
+        if let Some(error) = failed {
+            return Err(TaskError::because(FAILED)(error));
+        }
         let counts = vec![("synced", all.synced), ("changed", all.changed), ("failed", all.failed)];
         Ok(RunSummary { counts, wake_in: None })
     }
-}
-
-/// The status of a job that its provider does not know any more.
-fn lost(provider_job_id: ProviderJobId) -> ProviderStatus {
-    let mut status = ProviderStatus::new(provider_job_id, JobStatus::Failed);
-    status.error_message = Some("the provider no longer knows the job".to_owned());
-    status
 }
 
 fn log_sync_failure(record: &JobRecord, error: &dyn std::error::Error) {

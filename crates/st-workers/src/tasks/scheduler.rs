@@ -1,8 +1,11 @@
 //! Grants waiting jobs their slots.
 //!
-//! Every run reclaims what holders left whose lease expired, claims what may run under the limits,
-//! and hands both to the dispatcher. It never waits for a provider. It runs every 5 seconds, when
-//! something becomes due, and immediately when anything in the store changed.
+//! Every run reclaims what holders left whose lease expired, claims what may run under the limits
+//! and the gates of the providers, and hands both to the dispatcher. It never waits for a provider.
+//! It runs every 5 seconds, when something becomes due, and immediately when anything in the store
+//! changed or a gate opens.
+
+mod absent_providers;
 
 use std::io;
 use std::panic::resume_unwind;
@@ -12,13 +15,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use st_log::{Logger, get_logger};
-use st_store::{Claims, ClockEvidence, Store};
+use st_store::{ClaimOptions, Claims, ClockEvidence, Store};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, with_refused_jobs};
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
+
+use absent_providers::AbsentProviders;
 
 const LOG: Logger = get_logger("simpletuner.cloud.queue");
 const FAILED: &str = "Error in queue processing";
@@ -42,12 +47,21 @@ struct Queue {
     store: Arc<dyn Store>,
     dispatcher: Arc<Dispatcher>,
     started: AtomicBool,
+    /// Whether everything that earlier processes left claimed was reclaimed.
+    took_over: AtomicBool,
+    absent: AbsentProviders,
 }
 
 impl Scheduler {
     /// A scheduler that claims for `dispatcher`.
     pub fn new(store: Arc<dyn Store>, dispatcher: Arc<Dispatcher>) -> Self {
-        let queue = Queue { store, dispatcher, started: AtomicBool::new(false) };
+        let queue = Queue {
+            store,
+            dispatcher,
+            started: AtomicBool::new(false),
+            took_over: AtomicBool::new(false),
+            absent: AbsentProviders::default(),
+        };
         Self { queue: Arc::new(queue), turn: Arc::default() }
     }
 }
@@ -65,8 +79,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Dispatches what was claimed; returns how many jobs those are.
-    fn dispatch(&self, claims: Claims, claimed: Instant) -> u64 {
+    /// Dispatches what was claimed; returns how many jobs those are. See [`Dispatcher::start`] for
+    /// the instants.
+    fn dispatch(&self, claims: Claims, claimed: Instant, sent_before: Instant) -> u64 {
         for damaged in &claims.damaged {
             st_log::error!(
                 logger: LOG, row = damaged.to_string(),
@@ -75,45 +90,81 @@ impl Queue {
         }
         let count = claims.claims.len() as u64;
         for claim in claims.claims {
-            self.dispatcher.start(claim, claimed);
+            self.dispatcher.start(claim, claimed, sent_before);
         }
         count
+    }
+
+    /// Takes over claims whose holder is gone. Returns how many, and whether there may be more.
+    async fn reclaim(&self, options: &ClaimOptions) -> Result<(u64, bool), TaskError> {
+        let in_flight = self.dispatcher.in_flight();
+        let began = Instant::now();
+        let claims =
+            self.store.reclaim(options, &in_flight).await.map_err(TaskError::because(FAILED))?;
+        // What earlier processes sent, they sent before this one began.
+        let took_over = self.took_over.load(Ordering::Relaxed);
+        let sent_before = if took_over { began } else { self.dispatcher.born() };
+        let more = claims.more;
+        if !more {
+            self.took_over.store(true, Ordering::Relaxed);
+        }
+        Ok((self.dispatch(claims, began, sent_before), more))
+    }
+
+    /// Claims what may run now. Returns how many, and whether there may be more.
+    async fn claim(&self, options: &ClaimOptions) -> Result<(u64, bool), TaskError> {
+        let began = Instant::now();
+        let claims = self.store.claim(options).await.map_err(TaskError::because(FAILED))?;
+        let more = claims.more;
+        let refused = with_refused_jobs(options.clone(), &claims.claims);
+        let mut claimed = self.dispatch(claims, began, self.dispatcher.born());
+        if let Some(options) = refused {
+            let began = Instant::now();
+            let claims = self.store.claim(&options).await.map_err(TaskError::because(FAILED))?;
+            claimed += self.dispatch(claims, began, self.dispatcher.born());
+        }
+        Ok((claimed, more))
     }
 
     async fn process(&self, stopping: &CancellationToken) -> Result<RunSummary, TaskError> {
         if !self.started.load(Ordering::Relaxed) {
             self.expire_dead_holders().await?;
         }
+        self.follow_settings().await?;
+        self.dispatcher.try_gates();
         let options = self.dispatcher.claim_options(BATCH);
         for time in options.serving.iter().filter_map(|serving| serving.provider_time) {
             self.store.confirm_clock(ClockEvidence::ProviderDate(time));
         }
-        let in_flight = self.dispatcher.in_flight();
-        let began = Instant::now();
-        let claims =
-            self.store.reclaim(&options, &in_flight).await.map_err(TaskError::because(FAILED))?;
-        let mut more = claims.more;
-        let reclaimed = self.dispatch(claims, began);
+        let (reclaimed, more_to_reclaim) = self.reclaim(&options).await?;
         if stopping.is_cancelled() {
             return Ok(RunSummary::default());
         }
-        let began = Instant::now();
-        let claims = self.store.claim(&options).await.map_err(TaskError::because(FAILED))?;
-        more |= claims.more;
-        let claimed = self.dispatch(claims, began);
+        let (claimed, more_to_claim) = self.claim(&options).await?;
         if reclaimed + claimed > 0 {
             st_log::debug!(logger: LOG, claimed, reclaimed, "Queue processed");
         }
+        self.absent.report(self.store.as_ref(), &self.dispatcher).await?;
         let counts = vec![("claimed", claimed), ("reclaimed", reclaimed)];
-        if more && reclaimed + claimed > 0 {
+        if (more_to_reclaim || more_to_claim) && reclaimed + claimed > 0 {
             return Ok(RunSummary { counts, wake_in: Some(Duration::ZERO) });
         }
         let in_flight = self.dispatcher.in_flight();
         let due = self.store.next_due(&options, &in_flight).await;
         let due = due.map_err(TaskError::because(FAILED))?;
         // What is due already and was not claimed waits for something else than time.
-        let wake_in = due.filter(|wait| !wait.is_zero());
+        let due = due.filter(|wait| !wait.is_zero());
+        let wake_in = [due, self.dispatcher.next_gate_try()].into_iter().flatten().min();
         Ok(RunSummary { counts, wake_in })
+    }
+
+    /// Settings that were changed are a reason to try a provider again.
+    async fn follow_settings(&self) -> Result<(), TaskError> {
+        for served in self.dispatcher.served() {
+            let settings = self.store.provider_settings(served.name()).await;
+            served.gate.settings(&settings.map_err(TaskError::because(FAILED))?);
+        }
+        Ok(())
     }
 }
 

@@ -12,22 +12,27 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use jiff::Timestamp;
+use futures_util::StreamExt;
 use rustix::process::{Signal, getpgid, kill_process};
 use serde_json::{Value, json};
 use st_log::{CorrelationId, InScope};
 use st_store::{AtMostOnce, JobStatus, ProviderSettings};
 use st_workers::provider::local::{Local, run_attempt};
-use st_workers::provider::{FoundJob, Provider, ProviderError};
+use st_workers::provider::{
+    Arrivals, Cause, FoundJob, JobLookup, Provider, QueryError, SubmitError, Unavailable,
+};
 
-use crate::support::status_of;
-use place::{Place, gone, known, run_again};
+use place::{Place, gone, known, run_again, status_of};
 
 /// Lasts until the file `go` is there, and a minute at most should a test die before it is.
 const WAIT_FOR_GO: &str =
     "i=0; while [ ! -e \"$ST_OUTPUT_DIR/go\" ] && [ $i -lt 3000 ]; do sleep 0.02; i=$((i+1)); done";
 /// Two processes that a signal must find, the second one deaf to SIGTERM.
 const TREE: &str = "(trap '' TERM; exec sleep 60) & echo $! > child; echo $$ > parent; wait";
+
+fn is_trouble(error: &QueryError) -> bool {
+    matches!(error, QueryError::Unavailable(Unavailable { cause: Cause::Trouble, .. }))
+}
 
 /// Not a test: what a runner does when a test starts this program as one, with an attempt's folder
 /// as the last argument.
@@ -98,8 +103,15 @@ async fn only_a_configured_command_is_accepted() {
 
     let mut submission = place.submission();
     submission.input = json!({"config": {"command": "other"}});
+    match local.submit(&submission).await {
+        Err(SubmitError::MissingSetting { reason }) => {
+            assert!(reason.starts_with("local cannot run it: command \"other\""), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    submission.input = json!({"config": {"command": ["job"]}});
     let refused = local.submit(&submission).await.unwrap_err();
-    assert!(matches!(refused, ProviderError::Permanent { .. }), "{refused:?}");
+    assert!(matches!(refused, SubmitError::Rejected { .. }), "{refused:?}");
     assert!(!place.dir().exists());
 }
 
@@ -110,7 +122,7 @@ async fn a_provider_without_commands_is_not_valid() {
     assert_eq!(Local::new(config.clone()).validate().await.unwrap().username, "local");
     config.commands.clear();
     let refused = Local::new(config).validate().await.unwrap_err();
-    assert!(matches!(refused, ProviderError::Permanent { .. }), "{refused:?}");
+    assert_eq!(refused.to_string(), "no command is configured for local");
 }
 
 #[tokio::test]
@@ -224,12 +236,13 @@ async fn another_provider_on_the_folder_finds_the_job() {
     let second = place.running("exit 1");
     let running = status_of(&second, &place.known()).await.unwrap();
     assert_eq!(running.status, Some(JobStatus::Running));
-    let (job, since) = (place.marker.job, Timestamp::MIN);
+    assert!(matches!(second.arrivals(), Arrivals::LookedUp(_)));
+    let job = place.marker.job;
     for attempt in [Some(1), None] {
-        let found = second.find_by_marker(job, attempt, since).await.unwrap();
+        let found = second.find(job, attempt).await.unwrap();
         assert_eq!(found, [FoundJob { marker: place.marker, status: running.clone() }]);
     }
-    assert_eq!(second.find_by_marker(job, Some(2), since).await.unwrap(), []);
+    assert_eq!(second.find(job, Some(2)).await.unwrap(), []);
     fs::write(place.file("go"), "").unwrap();
     assert_eq!(place.end(&second).await.status, Some(JobStatus::Completed));
 }
@@ -280,8 +293,8 @@ async fn an_attempt_that_was_found_absent_does_not_begin_any_more() {
     config.runner.program = "/bin/true".into();
     let slow = Local::new(config);
     let error = slow.submit(&place.submission()).await.unwrap_err();
-    assert!(matches!(error, ProviderError::UnknownOutcome { .. }), "{error:?}");
-    let absent = slow.find_by_marker(place.marker.job, Some(1), Timestamp::MIN).await.unwrap();
+    assert!(matches!(error, SubmitError::Unknown { .. }), "{error:?}");
+    let absent = slow.find(place.marker.job, Some(1)).await.unwrap();
     assert_eq!((absent, slow.guarantee()), (Vec::new(), AtMostOnce::ChosenName));
     assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
     assert!(!place.file("ran").exists() && !place.file("runner.json").exists());
@@ -294,10 +307,10 @@ async fn an_attempt_whose_runner_is_starting_is_not_absent() {
     let lock = File::create(place.file("lock")).unwrap();
     lock.lock().unwrap();
     let local = place.running("");
-    let answer = local.find_by_marker(place.marker.job, None, Timestamp::MIN).await;
-    assert!(matches!(answer, Err(ProviderError::Transient { .. })), "{answer:?}");
+    let answer = local.find(place.marker.job, None).await;
+    assert!(is_trouble(&answer.unwrap_err()));
     drop(lock);
-    assert_eq!(local.find_by_marker(place.marker.job, None, Timestamp::MIN).await.unwrap(), []);
+    assert_eq!(local.find(place.marker.job, None).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -364,7 +377,7 @@ async fn a_damaged_file_is_named_and_nothing_is_concluded_from_it() {
             fs::write(place.file(name), garbage).unwrap();
             let error = status_of(&local, &place.known()).await.unwrap_err();
             let text = st_log::Chain(&error).to_string();
-            assert!(matches!(error, ProviderError::Transient { .. }), "{error:?}");
+            assert!(is_trouble(&error), "{error:?}");
             assert!(text.contains(name), "{text}");
         }
         fs::remove_dir_all(place.dir()).unwrap();
@@ -377,7 +390,25 @@ async fn once_a_runner_may_run_trouble_is_an_unknown_outcome() {
     fs::create_dir(place.dir()).unwrap();
     fs::write(place.file("runner.json"), "{").unwrap();
     let error = place.running("").submit(&place.submission()).await.unwrap_err();
-    assert!(matches!(error, ProviderError::UnknownOutcome { .. }), "{error:?}");
+    assert!(matches!(error, SubmitError::Unknown { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn trouble_before_a_runner_was_started_passes_and_nothing_has_begun() {
+    let place = Place::new();
+    let local = place.running("");
+    // A file in the place of the folder.
+    fs::write(place.dir(), "").unwrap();
+    match local.submit(&place.submission()).await {
+        Err(SubmitError::Unavailable(error)) => {
+            assert_eq!(error.cause, Cause::Unreachable);
+            assert!(error.chain().starts_with("local cannot write the job's folder: "));
+        }
+        other => panic!("{other:?}"),
+    }
+    fs::remove_file(place.dir()).unwrap();
+    local.submit(&place.submission()).await.unwrap();
+    assert_eq!(place.end(&local).await.status, Some(JobStatus::Completed));
 }
 
 #[tokio::test]
@@ -387,7 +418,8 @@ async fn a_runner_that_cannot_be_started_is_no_passing_trouble() {
         let mut config = place.config("");
         config.runner.program = program.to_owned();
         let error = Local::new(config).submit(&place.submission()).await.unwrap_err();
-        assert!(matches!(error, ProviderError::Permanent { .. }), "{error:?}");
+        assert!(matches!(error, SubmitError::MissingSetting { .. }), "{error:?}");
+        assert!(error.to_string().starts_with("local cannot run /"), "{error}");
     }
 }
 
@@ -400,12 +432,13 @@ async fn what_is_no_marker_is_not_known() {
     for id in ["", ".", "..", "../x.1", other.trim_end_matches(".1"), &other] {
         let job = known(place.marker.job, id);
         for answer in [status_of(&local, &job).await, local.cancel(&job).await] {
-            assert!(matches!(answer, Err(ProviderError::NotFound)), "{id}: {answer:?}");
+            assert!(matches!(answer, Err(QueryError::NotFound)), "{id}: {answer:?}");
         }
-        assert!(matches!(local.logs(&job).await, Err(ProviderError::NotFound)), "{id}");
+        assert!(matches!(local.logs(&job).await, Err(QueryError::NotFound)), "{id}");
     }
-    assert_eq!(local.find_by_marker(place.marker.job, None, Timestamp::MIN).await.unwrap(), []);
-    let answers = local.statuses(&[place.known(), known(place.marker.job, "x")]).await;
+    assert_eq!(local.find(place.marker.job, None).await.unwrap(), []);
+    let jobs = [place.known(), known(place.marker.job, "x")];
+    let answers: Vec<_> = local.statuses(&jobs).collect().await;
     assert_eq!(answers.len(), 2);
 }
 

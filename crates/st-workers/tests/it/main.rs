@@ -7,10 +7,12 @@
     reason = "what helps tests fails as tests do"
 )]
 
+mod arrival;
 mod dispatch;
 mod driver;
 mod expirer;
 mod local;
+mod outages;
 mod poller;
 mod replicate;
 mod replicate_contract;

@@ -1,284 +1,356 @@
-//! The replicate provider against a Replicate with a ledger: what each answer, and each silence,
-//! means.
+//! The replicate provider against a Replicate with a ledger: what it sends and what it makes of
+//! plain answers. What it makes of refusals and silence is in `replicate_contract`.
+
+mod list;
+mod statuses;
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use st_http::{Client, Config};
 use st_log::{CorrelationId, InScope};
-use st_store::{Clock, JobId, JobStatus, Marker, ProviderJobId, ProviderSettings, SystemClock};
-use st_testkit::replicate::{FakeReplicate, Fault};
+use st_store::{
+    AtMostOnce, JobId, JobStatus, Marker, ProviderJobId, ProviderSettings, ProviderStatus,
+};
+use st_testkit::replicate::{Call, FakeReplicate, Fault, World};
 use st_workers::provider::replicate::{ApiToken, Replicate, ReplicateConfig};
-use st_workers::provider::{Provider, ProviderError, RemoteJob, Submission};
+use st_workers::provider::{
+    Arrivals, Cause, Provider, QueryError, RemoteJob, Submission, SubmitError,
+};
 
-use crate::support::status_of;
+pub(crate) const TOKEN: &str = "r8_very-secret";
 
-fn provider_at(base_url: String) -> Replicate {
-    let http = st_http::Config {
-        attempt_timeout: Duration::from_millis(200),
-        overall_timeout: Duration::from_millis(400),
-        ..st_http::Config::default()
-    };
-    let config = ReplicateConfig { base_url, api_token: ApiToken::new("r8_secret") };
-    Replicate::new(config, st_http::Client::new(http).unwrap()).unwrap()
+pub(crate) fn provider_with(base_url: &str, token: &str, patience: Duration) -> Replicate {
+    let http = Config { attempt_timeout: patience, overall_timeout: patience, ..Config::default() };
+    let config = ReplicateConfig { base_url: base_url.to_owned(), api_token: ApiToken::new(token) };
+    Replicate::new(config, Client::new(http).unwrap()).unwrap()
 }
 
-async fn start() -> (FakeReplicate, Replicate) {
+pub(crate) fn provider_at(base_url: &str) -> Replicate {
+    provider_with(base_url, TOKEN, Duration::from_mins(1))
+}
+
+pub(crate) async fn start() -> (FakeReplicate, Replicate) {
     let fake = FakeReplicate::start().await;
-    let provider = provider_at(fake.base_url());
+    let provider = provider_at(&fake.base_url());
     (fake, provider)
 }
 
-fn marker(number: u8) -> Marker {
-    Marker { job: JobId::new(Timestamp::UNIX_EPOCH, [number; 10]), attempt: 1 }
+pub(crate) fn marker(attempt: u32) -> Marker {
+    Marker { job: JobId::new(Timestamp::UNIX_EPOCH, [7; 10]), attempt }
 }
 
-fn submission(number: u8) -> Submission {
+pub(crate) fn settings() -> ProviderSettings {
+    let version = "simpletuner/advanced-trainer:abc".to_owned();
+    ProviderSettings { version_override: Some(version), ..ProviderSettings::default() }
+}
+
+pub(crate) fn submission() -> Submission {
     Submission {
-        marker: marker(number),
-        input: json!({"config": {"--model_type": "lora"}, "dataloader_config": [1]}),
-        hardware_type: None,
-        settings: ProviderSettings {
-            version_override: Some("owner/model:abc".to_owned()),
-            ..ProviderSettings::default()
-        },
+        marker: marker(1),
+        input: json!({"config": {"--lora_rank": 16}, "config_name": "mine"}),
+        hardware_type: Some("l40s".to_owned()),
+        settings: settings(),
     }
 }
 
-fn known(id: &str, number: u8) -> RemoteJob {
+/// A job that is not ours alone in the test: each has an identifier of its own.
+pub(crate) fn known(provider_job_id: &str) -> RemoteJob {
+    let random = fastrand::u128(..).to_le_bytes()[..10].try_into().unwrap();
     RemoteJob {
-        id: marker(number).job,
-        provider_job_id: ProviderJobId::new(id),
-        correlation_id: CorrelationId::parse(&format!("of-{number}")).unwrap(),
-        submitted_at: SystemClock.wall(),
+        id: JobId::new(Timestamp::UNIX_EPOCH, random),
+        provider_job_id: ProviderJobId::new(provider_job_id),
+        account: None,
+        correlation_id: CorrelationId::parse(&format!("of-{provider_job_id}")).unwrap(),
+        age: Duration::from_secs(90),
         hardware_type: None,
     }
+}
+
+pub(crate) fn add(world: &World, count: usize) -> Vec<RemoteJob> {
+    (0..count).map(|_| known(&world.add(json!({})))).collect()
+}
+
+/// The requests so far, as `GET /account`, without queries.
+pub(crate) fn asked(world: &World) -> Vec<String> {
+    let line = |path: &str| path.split('?').next().unwrap().to_owned();
+    world.requests().iter().map(|it| format!("{} {}", it.method, line(&it.path))).collect()
+}
+
+pub(crate) async fn status_of(
+    provider: &dyn Provider,
+    job: &RemoteJob,
+) -> Result<ProviderStatus, QueryError> {
+    let (id, answer) = provider.statuses(std::slice::from_ref(job)).next().await.unwrap();
+    assert_eq!(id, job.id);
+    answer
 }
 
 #[tokio::test]
-async fn a_submission_carries_its_input_its_marker_and_its_correlation_id() {
+async fn a_job_is_submitted_once_and_followed_to_its_end() {
     let (fake, provider) = start().await;
     let id = CorrelationId::parse("req-1").unwrap();
-    let report = provider.submit(&submission(1)).with_correlation_id(id).await.unwrap();
-    assert_eq!(report.status, Some(JobStatus::Queued));
+    let first = provider.submit(&submission()).with_correlation_id(id).await.unwrap();
+    assert_eq!(first.status, Some(JobStatus::Queued));
+    assert_eq!(fake.world().charges(), [first.provider_job_id.as_str()]);
     let asked = fake.world().requests().remove(0);
     assert_eq!(asked.header("x-correlation-id"), Some("req-1"));
-    assert_eq!(asked.header("authorization"), Some("Bearer r8_secret"));
-    assert_eq!(asked.body["version"], "owner/model:abc");
-    let input = &asked.body["input"];
-    assert_eq!(input["config_json"], "{\"--model_type\":\"lora\"}");
-    assert_eq!(input["dataloader_json"], "[1]");
-    assert_eq!(input["st_marker"], marker(1).to_string());
-}
+    assert_eq!(asked.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
 
-/// What a submission came to, in one word, and how often it was charged for.
-async fn submitted_under(fault: Fault) -> (&'static str, usize) {
-    let (fake, provider) = start().await;
-    fake.world().fault(Some("POST"), fault);
-    let word = match provider.submit(&submission(1)).await {
-        Ok(_) => "ok",
-        Err(ProviderError::Transient { .. }) => "transient",
-        Err(ProviderError::Permanent { .. }) => "permanent",
-        Err(ProviderError::Unauthorized { .. }) => "unauthorized",
-        Err(ProviderError::UnknownOutcome { .. }) => "unknown",
-        Err(_) => "other",
-    };
-    (word, fake.world().charges().len())
-}
-
-#[tokio::test]
-async fn only_what_certainly_did_nothing_may_be_repeated() {
-    let table = [
-        (Fault::DropAfter, ("unknown", 1)),
-        (Fault::DropBefore, ("unknown", 0)),
-        (Fault::Garbage, ("unknown", 1)),
-        (Fault::Silence, ("unknown", 0)),
-        (Fault::ServerError, ("unknown", 0)),
-        (Fault::TooMany { retry_after: None }, ("transient", 0)),
-        (Fault::Redirect("http://127.0.0.1:1/".to_owned()), ("permanent", 0)),
-    ];
-    for (fault, expected) in table {
-        assert_eq!(submitted_under(fault.clone()).await, expected, "{fault:?}");
-    }
-    let nobody = provider_at("http://127.0.0.1:1/v1".to_owned());
-    let refused = nobody.submit(&submission(1)).await.unwrap_err();
-    assert!(matches!(refused, ProviderError::Transient { .. }), "{refused:?}");
-}
-
-#[tokio::test]
-async fn silence_is_waited_for_longer_than_a_broken_connection() {
-    let mut waits = Vec::new();
-    for fault in [Fault::DropAfter, Fault::Silence] {
-        let (fake, provider) = start().await;
-        fake.world().fault(Some("POST"), fault);
-        match provider.submit(&submission(1)).await {
-            Err(ProviderError::UnknownOutcome { may_arrive_for, .. }) => waits.push(may_arrive_for),
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(waits, [Duration::from_secs(15), Duration::from_mins(2)]);
-}
-
-#[tokio::test]
-async fn a_lost_reply_is_found_by_its_marker_and_by_no_other() {
-    let (fake, provider) = start().await;
-    let since = SystemClock.wall();
-    fake.world().drop_next_reply();
-    provider.submit(&submission(1)).await.unwrap_err();
-    provider.submit(&submission(2)).await.unwrap();
-    let found = provider.find_by_marker(marker(1).job, Some(1), since).await.unwrap();
-    let charged = fake.world().charges();
-    let ids: Vec<&str> = found.iter().map(|found| found.status.provider_job_id.as_str()).collect();
-    assert_eq!(ids, [charged[0].as_str()]);
-    assert!(provider.find_by_marker(marker(3).job, Some(1), since).await.unwrap().is_empty());
-    let later = since + SignedDuration::from_mins(10);
-    assert!(
-        provider.find_by_marker(marker(1).job, Some(1), later).await.unwrap().is_empty(),
-        "too old"
-    );
-}
-
-#[tokio::test]
-async fn what_can_no_longer_be_found_out_is_no_absence() {
-    let (fake, provider) = start().await;
-    let since = SystemClock.wall();
-    fake.world().drop_next_reply();
-    provider.submit(&submission(1)).await.unwrap_err();
-    let id = fake.world().charges().remove(0);
-    fake.world().hold("succeeded");
-    fake.world().change(&id, |job| job.data_removed = true);
-    let found = provider.find_by_marker(marker(1).job, Some(1), since).await;
-    let deleted = |jobs: &[ProviderJobId]| jobs == [ProviderJobId::new(id.clone())];
-    assert!(
-        matches!(&found, Err(ProviderError::InputsDeleted { jobs }) if deleted(jobs)),
-        "{found:?}"
-    );
-}
-
-#[tokio::test]
-async fn many_jobs_are_polled_through_the_list_and_each_has_its_answer() {
-    let (fake, provider) = start().await;
-    fake.world().hold("processing");
-    let mut jobs = Vec::new();
-    for number in 0..250 {
-        let number = u8::try_from(number).unwrap();
-        jobs.push(known(&fake.world().add(json!({})), number));
-    }
-    jobs.push(known("gone", 251));
-    let answers = provider.statuses(&jobs).await;
-    assert_eq!(answers.len(), 251);
-    for (job, answer) in jobs.iter().zip(&answers).take(250) {
-        let report = answer.as_ref().unwrap();
-        assert_eq!(report.provider_job_id, job.provider_job_id);
-        assert_eq!(report.status, Some(JobStatus::Running));
-    }
-    assert!(matches!(answers[250], Err(ProviderError::NotFound)));
-    // Three pages, and one call for the job that the list does not have.
-    assert_eq!(fake.world().requests().len(), 4);
-}
-
-#[tokio::test]
-async fn a_few_jobs_are_polled_one_by_one_under_their_own_ids() {
-    let (fake, provider) = start().await;
-    let jobs = [known(&fake.world().add(json!({})), 1), known(&fake.world().add(json!({})), 2)];
-    let answers = provider.statuses(&jobs).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2);
-    let mut ids: Vec<String> = fake
-        .world()
-        .requests()
-        .iter()
-        .map(|asked| asked.header("x-correlation-id").unwrap().to_owned())
-        .collect();
-    ids.sort();
-    assert_eq!(ids, ["of-1", "of-2"]);
-}
-
-#[tokio::test]
-async fn the_token_follows_no_link_to_another_host() {
-    let (fake, provider) = start().await;
-    let thief = FakeReplicate::start().await;
-    for _ in 0..3 {
-        fake.world().add(json!({}));
-    }
-    let next = format!("{}/predictions?cursor=100", thief.base_url());
-    fake.world().fault(Some("GET"), Fault::NextAt(next));
-    let found = provider.find_by_marker(marker(1).job, Some(1), SystemClock.wall()).await;
-    assert!(
-        matches!(found, Err(ProviderError::Transient { .. })),
-        "not certainly absent: {found:?}"
-    );
-    fake.world().fault(Some("GET"), Fault::Redirect(thief.base_url()));
-    provider.validate().await.unwrap_err();
-    assert!(thief.world().requests().is_empty());
-}
-
-#[tokio::test]
-async fn a_provider_in_trouble_is_called_once_and_not_for_each_job() {
-    let (fake, provider) = start().await;
-    let jobs: Vec<RemoteJob> =
-        (0..10).map(|number| known(&fake.world().add(json!({})), number)).collect();
-    fake.world().fault(Some("GET"), Fault::TooMany { retry_after: Some("30") });
-    for answer in provider.statuses(&jobs).await {
-        match answer {
-            Err(ProviderError::Transient { retry_after, .. }) => {
-                assert_eq!(retry_after, Some(Duration::from_secs(30)));
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(fake.world().requests().len(), 1);
-}
-
-#[tokio::test]
-async fn a_finished_job_has_its_cost_its_times_and_its_result() {
-    let (fake, provider) = start().await;
-    fake.world().steps(&["starting", "succeeded"]);
-    let job = known(&fake.world().add(json!({})), 1);
-    let report = status_of(&provider, &job).await.unwrap();
-    assert_eq!(report.status, Some(JobStatus::Completed));
-    assert!((report.cost_usd.unwrap() - 12.5 * 0.001_525).abs() < 1e-9, "one H100 by default");
-    assert!(report.started_at.is_some() && report.completed_at.is_some());
-    assert_eq!(report.output_url.as_deref(), Some("https://replicate.delivery/x.tar"));
+    let job =
+        RemoteJob { hardware_type: Some("l40s".to_owned()), ..known(&fake.world().charges()[0]) };
+    let running = status_of(&provider, &job).await.unwrap();
+    assert_eq!((running.status, running.cost_usd), (Some(JobStatus::Running), None));
+    let done = status_of(&provider, &job).await.unwrap();
+    assert_eq!(done.status, Some(JobStatus::Completed));
+    assert_eq!(done.output_url.as_deref(), Some("https://replicate.delivery/x.tar"));
+    assert!(done.started_at.is_some() && done.completed_at.is_some());
+    // 12.5 seconds of one L40S.
+    assert!((done.cost_usd.unwrap() - 12.5 * 0.000_972_222).abs() < 1e-9, "{done:?}");
     assert_eq!(provider.logs(&job).await.unwrap(), "step 1/10\n");
-    fake.world().change(job.provider_job_id.as_str(), |job| job.data_removed = true);
-    assert!(matches!(provider.logs(&job).await, Err(ProviderError::NotFound)));
 }
 
 #[tokio::test]
-async fn aborted_is_cancelled_and_an_unknown_word_says_nothing() {
+async fn the_trainer_gets_its_settings_as_text_and_the_marker() {
     let (fake, provider) = start().await;
-    let job = known(&fake.world().add(json!({})), 1);
-    for (word, status) in [("resting", None), ("aborted", Some(JobStatus::Cancelled))] {
-        fake.world().hold(word);
-        assert_eq!(status_of(&provider, &job).await.unwrap().status, status, "{word}");
+    let input = json!({
+        "config": {"--seed": 42}, "dataloader_config": [{"id": "a"}], "lycoris_config": {"algo": "lokr"},
+        "config_name": "mine", "webhook_url": "https://example.org"
+    });
+    provider.submit(&Submission { input, ..submission() }).await.unwrap();
+    let body = fake.world().requests().remove(0).body;
+    let expected = json!({
+        "version": "simpletuner/advanced-trainer:abc",
+        "input": {
+            "config_json": "{\"--seed\":42}", "dataloader_json": "[{\"id\":\"a\"}]",
+            "lycoris_config": "{\"algo\":\"lokr\"}", "st_marker": marker(1).to_string()
+        }
+    });
+    assert_eq!(body, expected);
+
+    let input = json!({"config": {}, "dataloader_config": null});
+    provider.submit(&Submission { input, ..submission() }).await.unwrap();
+    let body = fake.world().requests().remove(1).body;
+    let expected = json!({"config_json": "{}", "st_marker": marker(1).to_string()});
+    assert_eq!(body["input"], expected, "what is null was not given");
+}
+
+#[tokio::test]
+async fn without_a_version_nothing_is_sent_and_the_setting_is_named() {
+    let (fake, provider) = start().await;
+    let nothing = ProviderSettings::default();
+    let empty = ProviderSettings { version_override: Some(String::new()), ..nothing.clone() };
+    for settings in [nothing, empty] {
+        let missing = provider.missing(&settings).unwrap();
+        assert!(missing.contains("PUT /api/cloud/providers/replicate/config"), "{missing}");
+        assert!(missing.contains("{\"version_override\": \"owner/model:version\"}"), "{missing}");
+        assert_eq!(provider.check(&json!({}), &settings), Err(missing.clone()));
+        match provider.submit(&Submission { settings, ..submission() }).await {
+            Err(SubmitError::MissingSetting { reason }) => assert_eq!(reason, missing),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(provider.missing(&settings()), None);
+    assert_eq!(provider.check(&json!({}), &settings()), Ok(()));
+    assert!(fake.world().requests().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_sent() {
+    let fake = FakeReplicate::start().await;
+    let provider = provider_with(&fake.base_url(), "", Duration::from_secs(20));
+    let submitted = provider.submit(&submission()).await.unwrap_err();
+    let polled = status_of(&provider, &known("a")).await.unwrap_err();
+    for (error, text) in [
+        (
+            matches!(&submitted, SubmitError::Unavailable(it) if it.cause == Cause::Credentials),
+            submitted.to_string(),
+        ),
+        (
+            matches!(&polled, QueryError::Unavailable(it) if it.cause == Cause::Credentials),
+            polled.to_string(),
+        ),
+    ] {
+        assert!(error, "{text}");
+        assert_eq!(text, "no api token for replicate is configured");
+    }
+    assert!(fake.world().requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_that_no_header_can_hold_is_a_matter_of_credentials() {
+    let fake = FakeReplicate::start().await;
+    let provider = provider_with(&fake.base_url(), "r8_x\n", Duration::from_secs(20));
+    match provider.submit(&submission()).await {
+        Err(SubmitError::Unavailable(it)) if it.cause == Cause::Credentials => {
+            assert!(it.chain().contains("the value of the header authorization"), "{}", it.chain());
+        }
+        other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn cancelling_twice_or_what_is_gone_is_no_error() {
+async fn an_aborted_job_is_cancelled_and_a_strange_word_says_nothing() {
     let (fake, provider) = start().await;
-    let job = known(&fake.world().add(json!({})), 1);
+    let world = fake.world();
+    let job = add(world, 1).remove(0);
+    let becomes =
+        |word: &str| world.change(job.provider_job_id.as_str(), |it| it.status = word.to_owned());
+    world.steps(&["hibernating"]);
+    assert_eq!(status_of(&provider, &job).await.unwrap().status, None);
+    becomes("aborted");
+    assert_eq!(status_of(&provider, &job).await.unwrap().status, Some(JobStatus::Cancelled));
+    becomes("failed");
+    world.change(job.provider_job_id.as_str(), |it| it.error = Some("out of memory".to_owned()));
+    let failed = status_of(&provider, &job).await.unwrap();
+    assert_eq!(failed.status, Some(JobStatus::Failed));
+    assert_eq!(failed.error_message.as_deref(), Some("out of memory"));
+}
+
+#[tokio::test]
+async fn a_cancelled_job_is_over_and_what_was_over_stays() {
+    let (fake, provider) = start().await;
+    let job = add(fake.world(), 1).remove(0);
     for _ in 0..2 {
-        assert_eq!(provider.cancel(&job).await.unwrap().status, Some(JobStatus::Cancelled));
+        let report = provider.cancel(&job).await.unwrap();
+        assert_eq!(report.status, Some(JobStatus::Cancelled));
     }
-    let gone = provider.cancel(&known("gone", 2)).await.unwrap();
-    assert_eq!(gone.status, Some(JobStatus::Cancelled));
-    let hostile = status_of(&provider, &known("../account", 3)).await;
-    assert!(matches!(hostile, Err(ProviderError::NotFound)));
-    fake.world().fault(Some("POST"), Fault::ServerError);
-    let failed = provider.cancel(&job).await;
-    assert!(matches!(failed, Err(ProviderError::Transient { .. })), "to be tried again");
+    assert_eq!(fake.world().jobs()[0].status, "canceled");
+    let done = known(&fake.world().add(json!({})));
+    fake.world().change(done.provider_job_id.as_str(), |job| job.status = "succeeded".to_owned());
+    let report = provider.cancel(&done).await.unwrap();
+    assert_eq!(report.status, Some(JobStatus::Completed));
 }
 
 #[tokio::test]
-async fn the_account_is_known_or_the_token_is_not() {
-    let (_fake, provider) = start().await;
+async fn an_answer_about_another_job_says_nothing_about_ours() {
+    let (fake, provider) = start().await;
+    let job = add(fake.world(), 1).remove(0);
+    let other = json!({"id": "other", "status": "succeeded"}).to_string();
+    for call in [Call::Get, Call::Cancel] {
+        fake.world()
+            .always(call, Fault::Answer { status: 200, headers: vec![], body: other.clone() });
+    }
+    for answer in [status_of(&provider, &job).await, provider.cancel(&job).await] {
+        let QueryError::Unavailable(error) = answer.unwrap_err() else { panic!("not trouble") };
+        assert_eq!(error.cause, Cause::Trouble);
+        assert_eq!(error.chain(), "replicate's answer cannot be read: it is about another job");
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_could_leave_its_place_is_not_asked_about() {
+    let (fake, provider) = start().await;
+    let hostile = RemoteJob { provider_job_id: ProviderJobId::new("../account"), ..known("x") };
+    let answers = [
+        status_of(&provider, &hostile).await.map(drop),
+        provider.cancel(&hostile).await.map(drop),
+        provider.logs(&hostile).await.map(drop),
+    ];
+    for answer in answers {
+        assert!(matches!(&answer, Err(QueryError::Unavailable(_))), "{answer:?}");
+    }
+    assert!(fake.world().requests().is_empty());
+}
+
+#[tokio::test]
+async fn logs_that_were_deleted_are_not_empty_logs() {
+    let (fake, provider) = start().await;
+    let job = add(fake.world(), 1).remove(0);
+    assert_eq!(provider.logs(&job).await.unwrap(), "step 1/10\n");
+    fake.world().change(job.provider_job_id.as_str(), |it| it.data_removed = true);
+    let answer = provider.logs(&job).await;
+    assert!(matches!(answer, Err(QueryError::NotFound)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_log_of_twenty_megabytes_does_not_hide_the_job() {
+    let (fake, provider) = start().await;
+    let job = add(fake.world(), 1).remove(0);
+    let log = "x".repeat(20_000_000);
+    let body = json!({"id": job.provider_job_id.as_str(), "status": "succeeded", "logs": log});
+    fake.world()
+        .always(Call::Get, Fault::Answer { status: 200, headers: vec![], body: body.to_string() });
+    assert_eq!(status_of(&provider, &job).await.unwrap().status, Some(JobStatus::Completed));
+    assert_eq!(provider.logs(&job).await.unwrap().len(), log.len());
+}
+
+#[tokio::test]
+async fn the_account_is_the_base_url_the_token_and_in_time_the_name() {
+    let fake = FakeReplicate::start().await;
+    fake.world().add_account("r8_another", "another");
+    let provider = provider_at(&fake.base_url());
+    let before = provider.account().unwrap();
     assert_eq!(provider.validate().await.unwrap().username, "tester");
-    assert!(!format!("{provider:?}").contains("r8_secret"));
-    assert!(
-        provider
-            .check(&json!({}), &ProviderSettings::default())
-            .unwrap_err()
-            .contains("version_override")
-    );
+    let named = provider.account().unwrap();
+    // The first 16 digits of what sha256sum says about the token.
+    let shown =
+        format!(r#"{} {{"credential":"abf5901401697442","name":"tester"}}"#, fake.base_url());
+    assert_eq!(named.to_string(), shown);
+    assert_ne!(before, named);
+
+    let another = provider_with(&fake.base_url(), "r8_another", Duration::from_secs(20));
+    assert_ne!(another.account(), Some(before), "known by the token alone");
+    assert_eq!(another.validate().await.unwrap().username, "another");
+    assert_ne!(another.account(), Some(named.clone()));
+    let again = provider_at(&format!("{}/", fake.base_url()));
+    again.validate().await.unwrap();
+    assert_eq!(again.account(), Some(named.clone()));
+
+    fake.world().fault_on(Call::Account, Fault::Refused { status: 401, detail: "not valid" });
+    let error = provider.validate().await.unwrap_err();
+    assert_eq!(error.to_string(), "replicate answered 401: not valid");
+    assert_eq!(provider.account(), Some(named.clone()), "a failure makes no other account");
+    for shown in [named.to_string(), format!("{provider:?}")] {
+        assert!(!shown.contains(TOKEN), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn the_providers_time_is_that_of_its_answers() {
+    let (fake, provider) = start().await;
+    assert_eq!(provider.time(), None);
+    let skew = jiff::SignedDuration::from_hours(-2);
+    fake.world().skew(skew);
+    fake.world().always(Call::Account, Fault::gateway(503));
+    provider.validate().await.unwrap_err();
+    let ours = st_store::Clock::wall(&st_store::SystemClock);
+    let measured = provider.time().unwrap().duration_since(ours);
+    assert!((measured - skew).abs() < jiff::SignedDuration::from_secs(30), "{measured:?}");
+}
+
+#[tokio::test]
+async fn only_an_absolute_base_url_is_taken() {
+    let client = Client::new(Config::default()).unwrap();
+    let make = |base_url: &str| {
+        let api_token = ApiToken::new(TOKEN);
+        Replicate::new(ReplicateConfig { base_url: base_url.to_owned(), api_token }, client.clone())
+    };
+    for good in ["https://api.replicate.com/v1", "http://127.0.0.1:9/v1/", "http://localhost"] {
+        let provider = make(good).unwrap();
+        assert_eq!(provider.guarantee(), AtMostOnce::ListedMarker, "{good}");
+        assert!(matches!(provider.arrivals(), Arrivals::Listed(_)), "{good}");
+    }
+    let bad = ["", "/v1", "api.replicate.com/v1", "ftp://x/v1", "https:///v1", "https://x/v1?a=b"];
+    for bad in bad {
+        let error = make(bad).unwrap_err().to_string();
+        assert!(
+            error.ends_with("is no absolute http or https URL without user name and query"),
+            "{error}"
+        );
+    }
+    let error = make("https://me:hunter2@x/v1").unwrap_err().to_string();
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_submission_that_is_answered_oddly_has_arrived() {
+    let (fake, provider) = start().await;
+    let answer =
+        |body: Value| Fault::Answer { status: 201, headers: vec![], body: body.to_string() };
+    fake.world().fault_on(Call::Create, answer(json!({"id": "p1", "status": null, "input": 7})));
+    let report = provider.submit(&submission()).await.unwrap();
+    assert_eq!((report.provider_job_id.as_str(), report.status), ("p1", None));
 }

@@ -13,7 +13,7 @@ use st_store::{
 };
 use st_testkit::clock::TokioClock;
 use st_testkit::provider::FakeProvider;
-use st_workers::provider::{Provider, ProviderError, RemoteJob};
+use st_workers::provider::Provider;
 use st_workers::tasks::poller::PollerConfig;
 use st_workers::{
     BackgroundConfig, BackgroundTasks, Providers, Unfinished, start_background_tasks,
@@ -50,6 +50,8 @@ pub(crate) struct Harness {
     pub(crate) memory: Arc<MemoryStore>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) provider: Arc<FakeProvider>,
+    /// The provider of jobs that name it.
+    pub(crate) other: Arc<FakeProvider>,
     pub(crate) clock: Arc<SteppedClock>,
     pub(crate) tasks: BackgroundTasks,
     config: BackgroundConfig,
@@ -61,27 +63,46 @@ impl Harness {
         Self::start_on(|memory| memory)
     }
 
+    /// Workers on an empty store that poll at the usual interval, for tests of hours.
+    pub(crate) fn start_for_hours() -> Self {
+        Self::start_with(|memory| memory, st_workers::tasks::poller::PERIOD)
+    }
+
     /// Workers on an empty store behind what `wrap` makes of it.
     pub(crate) fn start_on<S: Store + 'static>(
         wrap: impl FnOnce(Arc<MemoryStore>) -> Arc<S>,
     ) -> Self {
+        Self::start_with(wrap, Duration::from_secs(1))
+    }
+
+    fn start_with<S: Store + 'static>(
+        wrap: impl FnOnce(Arc<MemoryStore>) -> Arc<S>,
+        period: Duration,
+    ) -> Self {
         let clock = Arc::new(SteppedClock::default());
         let memory = Arc::new(MemoryStore::with_clock(Arc::clone(&clock) as Arc<dyn Clock>));
         let store: Arc<dyn Store> = wrap(Arc::clone(&memory));
-        let provider = FakeProvider::new("fake");
+        let (provider, other) = (FakeProvider::new("fake"), FakeProvider::new("other"));
         let config = BackgroundConfig {
-            polling: PollerConfig { enabled: false, period: Duration::from_secs(1) },
+            polling: PollerConfig { enabled: false, period },
             ..BackgroundConfig::default()
         };
-        let tasks = run(config, &store, &provider, &clock);
-        Self { memory, store, provider, clock, tasks, config }
+        let tasks = run(config, &store, &[&provider, &other], &clock);
+        Self { memory, store, provider, other, clock, tasks, config }
+    }
+
+    /// The same store under new workers that serve only one of the providers, `fake`.
+    pub(crate) async fn restart_without_other(self) -> Self {
+        stop_background_tasks(&self.tasks, Duration::ZERO).await;
+        let tasks = run(self.config, &self.store, &[&self.provider], &self.clock);
+        Self { tasks, ..self }
     }
 
     /// The same store and provider under new workers, as after a crash: what the old ones were
     /// doing is cut off in the middle.
     pub(crate) async fn crash_and_restart(self) -> Self {
         stop_background_tasks(&self.tasks, Duration::ZERO).await;
-        let tasks = run(self.config, &self.store, &self.provider, &self.clock);
+        let tasks = run(self.config, &self.store, &[&self.provider, &self.other], &self.clock);
         Self { tasks, ..self }
     }
 
@@ -172,18 +193,11 @@ impl Harness {
 fn run(
     config: BackgroundConfig,
     store: &Arc<dyn Store>,
-    provider: &Arc<FakeProvider>,
+    providers: &[&Arc<FakeProvider>],
     clock: &Arc<SteppedClock>,
 ) -> BackgroundTasks {
-    let providers: Providers = [Arc::clone(provider) as Arc<dyn Provider>].into_iter().collect();
+    let providers: Providers =
+        providers.iter().map(|&provider| Arc::clone(provider) as Arc<dyn Provider>).collect();
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
     start_background_tasks(config, store, &providers, &clock)
-}
-
-/// The status of one job, as the poller would get it.
-pub(crate) async fn status_of(
-    provider: &dyn Provider,
-    job: &RemoteJob,
-) -> Result<ProviderStatus, ProviderError> {
-    provider.statuses(std::slice::from_ref(job)).await.remove(0)
 }

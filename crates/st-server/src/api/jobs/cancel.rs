@@ -2,18 +2,21 @@
 
 use axum::Json;
 use axum::extract::State;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use st_store::{Claimed, End, Held, JobRecord, Stage};
+use st_store::{Claimed, End, Finished, Held, JobRecord, Stage};
 
 use super::find;
 use crate::api::body::Name;
+use crate::api::waiting::{Reach, certain_at, may_resolve, obstacle, until_reached};
 use crate::api::{Api, Caller};
 use crate::problem::Problem;
 
 /// The answer to a request to cancel a job.
 #[derive(Debug, Serialize)]
 pub(crate) struct Cancelled {
+    /// Whether the request is recorded: the job is cancelled, or will be. `false` when it ended in
+    /// another way meanwhile.
     success: bool,
     job_id: String,
     status: &'static str,
@@ -28,42 +31,100 @@ pub(crate) async fn cancel(
     let record = find(&api, &name).await?;
     let record = api.background.cancel(record.id(), &caller.actor()).await?;
     Ok(Json(Cancelled {
-        success: true,
+        success: is_or_will_be_cancelled(record.stage()),
         job_id: record.id().to_string(),
         status: record.status().as_str(),
-        message: message(&record, api.store.now()),
+        message: message(&record, &Reach::of(&api, &record), api.store.now()),
     }))
 }
 
+fn is_or_will_be_cancelled(stage: &Stage) -> bool {
+    match stage {
+        Stage::Finished(Finished { end: End::Completed | End::Failed, .. }) => false,
+        Stage::Finished(Finished { end: End::Cancelled | End::NotApproved, .. })
+        | Stage::Blocked(_)
+        | Stage::Waiting(_)
+        | Stage::Claimed(_)
+        | Stage::Held(_)
+        | Stage::AtProvider(_) => true,
+    }
+}
+
 /// Whether the cancellation has taken effect, and if not, when it will.
-fn message(record: &JobRecord, now: Timestamp) -> String {
+fn message(record: &JobRecord, reach: &Reach, now: Timestamp) -> String {
+    let provider = &record.job().provider;
     match record.stage() {
-        Stage::Finished(finished) => match finished.end {
-            End::Cancelled | End::NotApproved => "the job is cancelled".to_owned(),
-            End::Completed | End::Failed => {
-                format!("the job {} before the cancellation took effect", record.status())
-            }
+        Stage::Finished(finished) => ended(record, finished),
+        Stage::AtProvider(_) => match obstacle(record, reach) {
+            Some(obstacle) => format!(
+                "the cancellation is recorded, but {obstacle}: the job keeps running there and \
+                 keeps its slot until {}; {}",
+                until_reached(record, reach),
+                may_resolve(record)
+            ),
+            None => format!(
+                "the cancellation is requested at {provider} and repeated until {provider} confirms \
+                 it"
+            ),
         },
-        Stage::AtProvider(_) => format!(
-            "{} has been asked to cancel the job; it is cancelled once {} confirms",
-            record.job().provider,
-            record.job().provider
-        ),
-        Stage::Claimed(claimed) | Stage::Held(Held { claimed, .. }) => in_flight(claimed, now),
+        Stage::Claimed(claimed) | Stage::Held(Held { claimed, .. }) => {
+            match obstacle(record, reach) {
+                Some(obstacle) => format!(
+                    "the cancellation is recorded, but {obstacle}: whether the job runs there is \
+                     not known, and it keeps its slot until {}; {}",
+                    until_reached(record, reach),
+                    may_resolve(record)
+                ),
+                None => in_flight(record, claimed, now),
+            }
+        }
         Stage::Blocked(_) | Stage::Waiting(_) => {
             "the job is cancelled before it is submitted".to_owned()
         }
     }
 }
 
-/// A lease outlasts the call that it covers, so the call has ended when the lease does; after that
-/// the submission may still arrive for a known time.
-fn in_flight(claimed: &Claimed, now: Timestamp) -> String {
-    let call_ended = claimed.lease.until.max(now);
-    let settled = call_ended.saturating_add(claimed.attempt.may_arrive_for);
-    let settled = settled.unwrap_or(Timestamp::MAX);
+fn ended(record: &JobRecord, finished: &Finished) -> String {
+    let provider = &record.job().provider;
+    match (finished.end, &finished.remote) {
+        (End::Cancelled, Some(_)) => format!("the job is cancelled at {provider}"),
+        (End::Cancelled | End::NotApproved, None) if record.entry().attempt == 0 => {
+            "the job was cancelled before it was submitted".to_owned()
+        }
+        (End::Cancelled | End::NotApproved, _) => {
+            format!("the job is cancelled; {provider} does not have it")
+        }
+        (End::Completed | End::Failed, _) => {
+            format!("the job {} before the cancellation took effect", record.status())
+        }
+    }
+}
+
+/// A submission without an answer may still arrive for a while after its call. The call ends within
+/// its lease.
+fn in_flight(record: &JobRecord, claimed: &Claimed, now: Timestamp) -> String {
+    let provider = &record.job().provider;
+    let by = certain_at(claimed, now).map(|at| format!(", by about {at:.0}"));
+    let by = by.unwrap_or_default();
+    if claimed.unresolved_since.is_none() {
+        return format!(
+            "the submission is in flight; the job is cancelled as soon as its outcome is \
+             known{by} if {provider} can be reached"
+        );
+    }
     format!(
-        "the submission is in flight; the job is cancelled as soon as its outcome is known, at the \
-         latest at {settled:.0} if the provider can be reached"
+        "the outcome of the submission is unknown: the job is cancelled when it is found at \
+         {provider} or certainly not there, which is known about {} after the end of the \
+         call{by} if {provider} can be reached; {}",
+        in_words(claimed.attempt.may_arrive_for),
+        may_resolve(record)
     )
+}
+
+/// A duration in whole minutes, from one and a half on.
+fn in_words(duration: SignedDuration) -> String {
+    match duration.as_secs() {
+        seconds @ ..90 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", (seconds + 30) / 60),
+    }
 }

@@ -19,6 +19,7 @@ use st_workers::provider::Provider;
 
 use crate::api::body::{Body, Query};
 use crate::api::providers::{KNOWN, REPLICATE};
+use crate::api::waiting::Surroundings;
 use crate::api::{Api, Caller};
 use crate::fields::Fields;
 use crate::problem::Problem;
@@ -281,7 +282,8 @@ fn log_submitted(submitted: &Submitted) {
 async fn answer(api: &Api, submitted: Submitted) -> Value {
     let Submitted { record, repeated } = submitted;
     // The job is stored, and an error would make the caller submit it once more.
-    let position = super::position(api, &record).await.unwrap_or(None);
+    let surroundings = Surroundings::read(api, std::slice::from_ref(&record)).await;
+    let position = surroundings.ok().and_then(|it| it.position(&record));
     json!({
         "success": true,
         "job_id": record.id().to_string(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Harness, MAY_ARRIVE_FOR};
+use super::Harness;
 
 #[tokio::test]
 async fn a_job_is_found_by_our_id_and_by_its_providers_whatever_that_is_formed_like() {
@@ -55,6 +55,40 @@ async fn a_list_asks_for_its_positions_in_one_call() {
 }
 
 #[tokio::test]
+async fn lists_and_single_jobs_say_what_each_waits_for() {
+    let api = Harness::start().await;
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        jobs.push(api.submit("alpha").await);
+    }
+    let absent = api.submit_to_absent("gone").await;
+    assert_eq!(api.claim("alpha").await.len(), 2, "a user has two slots");
+    let limit = "user local has no free slot by user_max_concurrent, which is 2";
+    let expected = BTreeMap::from([
+        (jobs[0].as_str(), (Value::Null, Value::Null)),
+        (jobs[1].as_str(), (Value::Null, Value::Null)),
+        (jobs[2].as_str(), (json!("limit"), json!(limit))),
+        (&absent, (json!("provider"), json!("provider gone is not configured"))),
+    ]);
+    let before = api.store.standings_calls();
+    let (_, list) = api.get("/api/cloud/jobs").await;
+    let (_, queue) = api.get("/api/queue").await;
+    assert_eq!(api.store.standings_calls(), before + 2, "one call for each list");
+    let mut rows: Vec<Value> = list["jobs"].as_array().unwrap().clone();
+    rows.extend(queue["entries"].as_array().unwrap().clone());
+    for job in expected.keys() {
+        rows.push(api.job(job).await);
+    }
+    assert_eq!(rows.len(), 12);
+    for row in rows {
+        let (kind, reason) = &expected[row["job_id"].as_str().unwrap()];
+        let waiting = &row["waiting_for"];
+        assert_eq!((&waiting["kind"], &waiting["reason"]), (kind, reason), "{row}");
+        assert!(waiting.is_null() || waiting["next_step"].is_string(), "{row}");
+    }
+}
+
+#[tokio::test]
 async fn a_job_that_was_never_claimed_shows_its_first_attempt_and_its_date() {
     let api = Harness::start().await;
     let body = json!({"config": {}, "run_after": "2100-01-01T00:00:00Z"});
@@ -68,29 +102,6 @@ async fn a_job_that_was_never_claimed_shows_its_first_attempt_and_its_date() {
     let entry = &queue["entries"][0];
     assert_eq!((&entry["attempt"], &entry["status"]), (&json!(1), &json!("pending")));
     assert_eq!(entry["not_before"], format!("{soon:.3}"));
-}
-
-#[tokio::test]
-async fn cancelling_says_when_it_takes_effect() {
-    let api = Harness::start().await;
-    let waiting = api.submit("alpha").await;
-    let (_, body) = api.post(&format!("/api/cloud/jobs/{waiting}/cancel"), json!({})).await;
-    let expected = json!({
-        "success": true, "job_id": waiting, "status": "cancelled",
-        "message": "the job is cancelled",
-    });
-    assert_eq!(body, expected);
-
-    let in_flight = api.submit("alpha").await;
-    let claim = api.claim("alpha").await.remove(0);
-    let (_, body) = api.post(&format!("/api/cloud/jobs/{in_flight}/cancel"), json!({})).await;
-    assert_eq!(body["status"], "uploading");
-    let lease = claim.record.stage().claimed().unwrap().lease.until;
-    let latest = format!("at the latest at {:.0}", lease + MAY_ARRIVE_FOR);
-    assert!(body["message"].as_str().unwrap().contains(&latest), "{body} {latest}");
-
-    let (status, body) = api.post(&format!("/api/cloud/jobs/{waiting}/cancel"), json!({})).await;
-    assert_eq!((status, &body["code"]), (409, &json!("job_over")));
 }
 
 #[tokio::test]

@@ -1,147 +1,185 @@
-//! Classifies answers, and their absence: what they mean for the request.
+//! Classifies answers, and their absence. A submission and a question get different verdicts from
+//! different functions: what may be concluded from a 404 or from silence is not the same.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
-use jiff::Timestamp;
-use jiff::fmt::rfc2822;
-use serde_json::Value;
-use st_http::{Error, Response, Sent};
+use http::StatusCode;
+use st_http::{Kind, Response, Sent};
 
-use crate::provider::ProviderError;
+use super::fields::{lossy_text, pick, read};
+use super::{page, wish};
+use crate::provider::{Cause, QueryError, SubmitError, Unavailable};
 
-/// The other side answered or closed the connection: what has not arrived by now hardly ever will.
-const AFTER_ANSWER: Duration = Duration::from_secs(15);
-/// The other side kept silent until our deadline: it may still be busy with it.
-const AFTER_SILENCE: Duration = Duration::from_mins(2);
-/// A provider that asks for more is asked again after this all the same.
-const LONGEST_WAIT: Duration = Duration::from_hours(1);
+/// After a call whose outcome is unknown, the provider or something on the way may still be busy
+/// with it.
+const MAY_ARRIVE_FOR: Duration = Duration::from_mins(2);
+const LONGEST_DETAIL: usize = 500;
 
-/// Whether a request may be sent twice.
+/// What a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RequestKind {
-    /// Sending it twice has the effect of sending it once.
-    Idempotent,
-    /// Sending it twice costs twice.
-    NonIdempotent,
+pub(super) enum Subject {
+    /// One job, which may not be there.
+    Job,
+    /// The account or its list, which are always there: "not found" is trouble.
+    Account,
 }
 
-/// The response when it is a success, else what it means.
-pub(super) fn classify(
-    result: Result<Response, Error>,
-    kind: RequestKind,
-) -> Result<Response, ProviderError> {
-    match result {
+/// The answer to a submission when it is a success.
+pub(super) fn submitted(answer: Result<Response, st_http::Error>) -> Result<Response, SubmitError> {
+    match answer {
         Ok(response) if response.status().is_success() => Ok(response),
-        Ok(response) => Err(refused(&response, kind)),
-        Err(error) => Err(without_answer(error, kind)),
+        Ok(response) => Err(submission_refused(&response)),
+        Err(error) => Err(match not_sent(&error) {
+            Some(cause) => unavailable(cause, &error).because(error).into(),
+            None => unknown(unanswered(&error), Some(Box::new(error))),
+        }),
     }
 }
 
-fn without_answer(error: Error, kind: RequestKind) -> ProviderError {
-    let may_arrive_for = if error.is_timeout() { AFTER_SILENCE } else { AFTER_ANSWER };
-    match (error.was_sent(), kind) {
-        (Sent::No, _) | (Sent::Maybe | Sent::Yes, RequestKind::Idempotent) => {
-            ProviderError::Transient {
-                message: "the provider cannot be reached".to_owned(),
-                retry_after: None,
-                source: Some(Box::new(error)),
-            }
-        }
-        (Sent::Maybe | Sent::Yes, RequestKind::NonIdempotent) => ProviderError::UnknownOutcome {
-            message: "the provider's answer was lost".to_owned(),
-            may_arrive_for,
-            source: Some(Box::new(error)),
-        },
+/// The answer to a question when it is a success.
+pub(super) fn answered(
+    answer: Result<Response, st_http::Error>,
+    subject: Subject,
+) -> Result<Response, QueryError> {
+    match answer {
+        Ok(response) if response.status().is_success() => Ok(response),
+        Ok(response) => Err(question_refused(&response, subject)),
+        Err(error) => Err(match not_sent(&error) {
+            Some(cause) => unavailable(cause, &error).because(error).into(),
+            None => Unavailable::new(Cause::Trouble, unanswered(&error)).because(error).into(),
+        }),
     }
 }
 
-fn refused(response: &Response, kind: RequestKind) -> ProviderError {
-    let status = response.status();
-    let body: Option<Value> = response.json().ok();
-    let provided = body.as_ref().and_then(|body| body.get("detail")?.as_str());
-    let detail = provided.map_or_else(
-        || format!("the provider answered {status}"),
-        |detail| detail.chars().take(500).collect(),
-    );
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => ProviderError::Transient {
-            // Our own text has a number too, the status, which is not a time.
-            retry_after: Some(wait(response.headers(), provided.unwrap_or_default())),
-            message: detail,
-            source: None,
-        },
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            ProviderError::Unauthorized { message: detail }
-        }
-        StatusCode::NOT_FOUND if kind == RequestKind::Idempotent => ProviderError::NotFound,
-        _ if status.is_redirection() => ProviderError::Permanent {
-            message: "the provider's address redirects elsewhere; the token does not follow"
-                .to_owned(),
-        },
-        _ if status.is_client_error() => ProviderError::Permanent { message: detail },
-        _ => match kind {
-            RequestKind::Idempotent => {
-                ProviderError::Transient { message: detail, retry_after: None, source: None }
-            }
-            RequestKind::NonIdempotent => ProviderError::UnknownOutcome {
-                message: detail,
-                may_arrive_for: AFTER_ANSWER,
-                source: None,
-            },
-        },
-    }
+/// A submission that was answered with a success which cannot be used: it may well have arrived.
+pub(super) fn unusable_success(what: &str) -> SubmitError {
+    unknown(format!("replicate accepted the job and {what}"), None)
 }
 
-/// A success that cannot be read, of a call that must not be repeated.
-pub(super) fn unreadable(error: &ProviderError) -> ProviderError {
-    ProviderError::UnknownOutcome {
-        message: error.to_string(),
-        may_arrive_for: AFTER_ANSWER,
-        source: None,
-    }
+/// The answer to a question cannot be used.
+pub(super) fn unreadable(why: impl Into<Box<dyn StdError + Send + Sync>>) -> QueryError {
+    Unavailable::new(Cause::Trouble, "replicate's answer cannot be read").because(why).into()
 }
 
-/// How long the provider wants to be left alone: by the standard header, by its own, or by what it
-/// says in words.
-fn wait(headers: &HeaderMap, detail: &str) -> Duration {
-    let text = |name: &str| headers.get(name)?.to_str().ok();
-    let by_header = text("retry-after").and_then(|value| {
-        let seconds = value.trim().parse().ok();
-        seconds.or_else(|| seconds_until(value, text("date")?))
-    });
-    let by_own = || text("ratelimit-reset")?.trim().parse().ok();
-    let by_words = || {
-        let number = detail.rsplit(|it: char| !it.is_ascii_digit()).find(|it| !it.is_empty());
-        number?.parse().ok()
+/// The same failure for another question that was not asked.
+pub(super) fn repeated(failure: &Unavailable) -> QueryError {
+    let Unavailable { cause, reason, retry_after, source: _ } = failure;
+    Unavailable { retry_after: *retry_after, ..Unavailable::new(*cause, reason.clone()) }.into()
+}
+
+fn submission_refused(response: &Response) -> SubmitError {
+    let Said { own_words, detail, reason } = Said::by(response);
+    let cause = match response.status().as_u16() {
+        401 | 407 => Cause::Credentials,
+        402 | 403 => Cause::Account,
+        // Both say that nothing was done with it: the wrong server, or too early in a connection.
+        421 | 425 => Cause::Unreachable,
+        429 => Cause::Throttled,
+        400 | 404 | 413 | 422 if own_words => return SubmitError::Rejected { reason },
+        _ => return unknown(reason, None),
     };
-    let seconds: u64 = by_header.or_else(by_own).or_else(by_words).unwrap_or(1);
-    Duration::from_secs(seconds.max(1)).min(LONGEST_WAIT)
+    refused(response, cause, reason, &detail).into()
 }
 
-/// From the answer's own time to another one, so that our clock does not matter.
-fn seconds_until(then: &str, now: &str) -> Option<u64> {
-    let read = |text: &str| -> Option<Timestamp> {
-        rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
-    };
-    u64::try_from(read(then)?.duration_since(read(now)?).as_secs()).ok()
-}
-
-impl ProviderError {
-    /// The same failure for another job of the same call.
-    pub(super) fn for_other_job(&self) -> Self {
-        let message = self.to_string();
-        match self {
-            Self::Transient { retry_after, .. } => {
-                Self::Transient { message, retry_after: *retry_after, source: None }
-            }
-            Self::Permanent { .. } => Self::Permanent { message },
-            Self::Unauthorized { .. } => Self::Unauthorized { message },
-            // A list says nothing about a job if it is not there or was searched for another one.
-            Self::UnknownOutcome { .. } | Self::NotFound | Self::InputsDeleted { .. } => {
-                Self::Transient { message, retry_after: None, source: None }
-            }
+fn question_refused(response: &Response, subject: Subject) -> QueryError {
+    let Said { own_words, detail, reason } = Said::by(response);
+    let cause = match response.status() {
+        StatusCode::NOT_FOUND if own_words && subject == Subject::Job => {
+            return QueryError::NotFound;
         }
+        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Cause::Credentials,
+        StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => Cause::Account,
+        StatusCode::TOO_MANY_REQUESTS => Cause::Throttled,
+        _ => Cause::Trouble,
+    };
+    refused(response, cause, reason, &detail).into()
+}
+
+fn refused(response: &Response, cause: Cause, reason: String, detail: &str) -> Unavailable {
+    let retry_after = match cause {
+        Cause::Throttled => Some(wish::of_throttled(response.headers(), detail)),
+        Cause::Unreachable | Cause::Credentials | Cause::Account | Cause::Trouble => {
+            wish::by_header(response.headers())
+        }
+    };
+    Unavailable { retry_after, ..Unavailable::new(cause, reason) }
+}
+
+/// Why nothing was written; `None` when something may have been.
+fn not_sent(error: &st_http::Error) -> Option<Cause> {
+    match (error.was_sent(), error.kind()) {
+        // Of all that is in our requests only the token is not known to be fit for one.
+        (Sent::No, Kind::Request) => Some(Cause::Credentials),
+        (Sent::No, _) => Some(Cause::Unreachable),
+        (Sent::Maybe | Sent::Yes, _) => None,
+    }
+}
+
+fn unavailable(cause: Cause, error: &st_http::Error) -> Unavailable {
+    let reason = if error.kind() == Kind::Request {
+        "a request to replicate cannot be sent with this token"
+    } else {
+        "replicate cannot be reached"
+    };
+    Unavailable::new(cause, reason)
+}
+
+fn unanswered(error: &st_http::Error) -> &'static str {
+    if error.is_timeout() {
+        "replicate did not answer in time"
+    } else if error.is_body_too_large() {
+        "replicate's answer is too large"
+    } else {
+        "the connection to replicate broke"
+    }
+}
+
+fn unknown(
+    reason: impl Into<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+) -> SubmitError {
+    SubmitError::Unknown { reason: reason.into(), may_arrive_for: MAY_ARRIVE_FOR, source }
+}
+
+/// What an answer says in words.
+struct Said {
+    /// Whether it is the provider that speaks and not a gateway before it.
+    own_words: bool,
+    /// The provider's own text, or nothing.
+    detail: String,
+    /// In one line, for people.
+    reason: String,
+}
+
+impl Said {
+    fn by(response: &Response) -> Self {
+        let status = response.status();
+        let detail = own_words(status, &page::text(response.body()));
+        let own_words = detail.is_some();
+        let detail = detail.unwrap_or_default();
+        let shown = if detail.is_empty() { status.canonical_reason() } else { Some(&*detail) };
+        let reason = match shown {
+            Some(shown) => format!("replicate answered {}: {shown}", status.as_u16()),
+            None => format!("replicate answered {}", status.as_u16()),
+        };
+        Self { own_words, detail, reason }
+    }
+}
+
+/// The text of an error as the provider writes one: an object with `detail` or `title`, whose
+/// `status`, if it is a number, is the answer's.
+fn own_words(status: StatusCode, body: &str) -> Option<String> {
+    let [detail, title, number] = pick(body, ["detail", "title", "status"]).ok()?;
+    let differs = |number: f64| (number - f64::from(status.as_u16())).abs() > 0.1;
+    let other = read::<f64>(number).is_some_and(differs);
+    let text = lossy_text(detail).or_else(|| lossy_text(title)).filter(|_| !other)?;
+    Some(text.chars().take(LONGEST_DETAIL).collect())
+}
+
+impl Unavailable {
+    fn because(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
     }
 }
 
@@ -149,35 +187,27 @@ impl ProviderError {
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pairs =
-            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        pairs.collect()
-    }
-
     #[test]
-    fn how_long_to_wait_is_read_from_wherever_it_is_said() {
-        let words = "Request was throttled. Your rate limit resets in ~30s.";
-        let date = [
-            ("date", "Fri, 01 Jan 2027 00:00:00 GMT"),
-            ("retry-after", "Fri, 01 Jan 2027 00:01:30 GMT"),
-        ];
+    fn the_providers_own_words_are_its_json_and_nothing_else() {
         let table = [
-            (headers(&[("retry-after", "7"), ("ratelimit-reset", "1")]), words, 7),
-            (headers(&[("ratelimit-reset", "3")]), words, 3),
-            (headers(&[]), words, 30),
-            (headers(&[]), "Expected available in 1 second.", 1),
-            (headers(&[]), "slow down", 1),
-            (headers(&[]), "", 1),
-            (headers(&date), words, 90),
-            (headers(&[("retry-after", "999999")]), words, 3600),
+            (r#"{"detail": "no such model", "status": 404}"#, Some("no such model")),
+            (r#"{"title": "Not found"}"#, Some("Not found")),
+            (r#"{"detail": null, "title": "Not found", "status": 404.0}"#, Some("Not found")),
+            (r#"{"detail": "no", "status": "404"}"#, Some("no")),
+            (r#"{"detail": "", "status": 404}"#, Some("")),
+            (r#"{"detail": "no", "status": 500}"#, None),
+            (r#"{"detail": ["no"], "status": 404}"#, None),
+            (r#"{"message": "no route", "status": 404}"#, None),
+            (r#"{"status": 404}"#, None),
+            (r#"["detail"]"#, None),
+            (r#""detail""#, None),
+            ("<html><h1>404 Not Found</h1></html>", None),
+            ("", None),
         ];
-        for (headers, detail, seconds) in table {
-            assert_eq!(
-                wait(&headers, detail),
-                Duration::from_secs(seconds),
-                "{headers:?} {detail}"
-            );
+        for (body, words) in table {
+            assert_eq!(own_words(StatusCode::NOT_FOUND, body).as_deref(), words, "{body}");
         }
+        let long = format!(r#"{{"detail": "{}"}}"#, "ä".repeat(5000));
+        assert_eq!(own_words(StatusCode::NOT_FOUND, &long).unwrap().chars().count(), 500);
     }
 }

@@ -19,8 +19,7 @@ impl ServerTime {
     /// Notes the `Date` of an answer; one without a legal date changes nothing.
     pub(super) fn observe(&self, headers: &HeaderMap) {
         let date = headers.get(DATE).and_then(|value| value.to_str().ok());
-        let date = date.and_then(|text| DateTimeParser::new().parse_timestamp(text).ok());
-        if let Some(date) = date {
+        if let Some(date) = date.and_then(parse_date) {
             let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
             *latest = Some((date, Instant::now()));
         }
@@ -33,6 +32,11 @@ impl ServerTime {
         let passed = SignedDuration::try_from(at.elapsed()).ok()?;
         date.checked_add(passed).ok()
     }
+}
+
+/// A date as HTTP writes it; `None` for anything else.
+pub(super) fn parse_date(text: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text.trim()).ok()
 }
 
 #[cfg(test)]

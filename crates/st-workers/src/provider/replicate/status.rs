@@ -12,6 +12,7 @@ const LOG: Logger = get_logger("simpletuner.cloud.replicate");
 static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 /// A provider that invents a word for each job must not fill the memory.
 const MOST_WARNED: usize = 100;
+const LONGEST_WORD: usize = 100;
 
 /// `None` for a word that is not known: the job keeps its status.
 pub(super) fn parse_status(word: &str) -> Option<JobStatus> {
@@ -23,12 +24,13 @@ pub(super) fn parse_status(word: &str) -> Option<JobStatus> {
         // Aborted: its deadline passed before it began.
         "canceled" | "aborted" => Some(JobStatus::Cancelled),
         unknown => {
+            let unknown: String = unknown.chars().take(LONGEST_WORD).collect();
             let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
-            let new = warned.len() < MOST_WARNED && warned.insert(unknown.to_owned());
+            let new = warned.len() < MOST_WARNED && warned.insert(unknown.clone());
             drop(warned);
             if new {
                 st_log::warning!(
-                    logger: LOG, word = unknown,
+                    logger: LOG, word = &*unknown,
                     "Provider uses a status that is not known, jobs keep their last one"
                 );
             }

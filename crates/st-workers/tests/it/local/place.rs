@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use jiff::Timestamp;
 use rustix::process::Pid;
 use serde_json::{Value, json};
 use st_log::CorrelationId;
 use st_store::{JobId, Marker, ProviderJobId, ProviderSettings, ProviderStatus};
 use st_workers::provider::local::{Local, LocalCommand, LocalConfig, RunnerCommand, run_attempt};
-use st_workers::provider::{Provider, RemoteJob, Submission};
+use st_workers::provider::{Provider, QueryError, RemoteJob, Submission};
 use tempfile::TempDir;
-
-use crate::support::status_of;
 
 /// A folder for attempts, and one job.
 pub(super) struct Place {
@@ -116,10 +115,18 @@ pub(super) fn known(id: JobId, provider_job_id: &str) -> RemoteJob {
     RemoteJob {
         id,
         provider_job_id: ProviderJobId::new(provider_job_id),
+        account: None,
         correlation_id: CorrelationId::parse("of-ann").unwrap(),
-        submitted_at: Timestamp::UNIX_EPOCH,
+        age: Duration::ZERO,
         hardware_type: None,
     }
+}
+
+pub(super) async fn status_of(
+    local: &Local,
+    job: &RemoteJob,
+) -> Result<ProviderStatus, QueryError> {
+    local.statuses(std::slice::from_ref(job)).next().await.unwrap().1
 }
 
 /// Checks until it is so.

@@ -1,0 +1,371 @@
+//! What a job waits for, in words for a person, and what ends the wait.
+//!
+//! One pure function decides, from the record and its [`Surroundings`], so that a list, a single
+//! job and the queue never disagree. A job that runs, that is the next in line or that is over waits
+//! for nothing. Leaves out what is ahead of a job in the queue: that is its position.
+
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use st_store::{
+    AccountId, ApprovalRequest, AtMostOnce, AtProvider, Cancellation, Claimed, Due, Held,
+    JobRecord, Limit, Limits, Stage, Standing,
+};
+use st_workers::provider::Cause;
+use st_workers::{ClosedBy, GateStatus};
+
+use super::Time;
+pub(super) use surroundings::Surroundings;
+
+/// The kinds of waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    /// The decision of a reviewer.
+    Approval,
+    /// The date that the submitter chose.
+    Date,
+    /// The end of the pause after an attempt.
+    Pause,
+    /// A slot under a limit.
+    Limit,
+    /// The provider, which does not accept submissions.
+    Gate,
+    /// The configuration of its provider.
+    Provider,
+    /// The outcome of its submission, which is unknown.
+    Outcome,
+    /// The credentials of the account that it belongs to.
+    Account,
+    /// The provider's confirmation that it is cancelled.
+    Cancellation,
+    /// The repair of its row.
+    Damaged,
+}
+
+/// What a job waits for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct WaitingFor {
+    kind: Kind,
+    reason: String,
+    /// Since when; `None` where that is not recorded.
+    since: Option<Time>,
+    /// When it ends, or is tried again, by itself; `None` where no time is known.
+    until: Option<Time>,
+    next_step: String,
+}
+
+/// Whether a job's provider can be asked about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// It can.
+    Served,
+    /// The provider is not configured.
+    NotConfigured,
+    /// The job belongs to this account, and the provider is configured with another one.
+    OtherAccount(AccountId),
+}
+
+/// What decides beside the record of a job.
+#[derive(Debug, Clone)]
+pub(super) struct Facts<'a> {
+    pub(super) now: Timestamp,
+    pub(super) reach: Reach,
+    /// The gate of the provider; `None` where it is not configured.
+    pub(super) gate: Option<&'a GateStatus>,
+    /// The job's place among those that may be claimed; `None` for others.
+    pub(super) standing: Option<Standing>,
+    /// The limits, where a limit is the reason.
+    pub(super) limits: Option<Limits>,
+    /// Whether any row of the queue was set aside because it could not be decoded.
+    pub(super) damage: bool,
+}
+
+/// What this job waits for, if it waits for anything.
+pub(super) fn waiting_for(record: &JobRecord, facts: &Facts<'_>) -> Option<WaitingFor> {
+    match record.stage() {
+        Stage::Blocked(request) => Some(approval(request)),
+        Stage::Waiting(waiting) => in_queue(record, waiting.due, facts),
+        Stage::Claimed(claimed) | Stage::Held(Held { claimed, .. }) => {
+            in_flight(record, claimed, facts)
+        }
+        Stage::AtProvider(there) => at_provider(record, there, facts),
+        Stage::Finished(_) => None,
+    }
+}
+
+fn approval(request: &ApprovalRequest) -> WaitingFor {
+    let (id, role) = (request.id, request.required_role);
+    WaitingFor {
+        kind: Kind::Approval,
+        reason: format!("it needs approval by the role {role} or a higher one: {}", request.reason),
+        since: Some(Time(request.created_at)),
+        until: Some(Time(request.expires_at)),
+        next_step: format!(
+            "a reviewer decides with POST /api/approvals/requests/{id}/approve or \
+             /api/approvals/requests/{id}/reject; without a decision until then the job is cancelled"
+        ),
+    }
+}
+
+/// A job whose provider is not configured runs at no date and in no slot, so that comes first; a
+/// closed gate may be open again at the date, so it comes after.
+fn in_queue(record: &JobRecord, due: Due, facts: &Facts<'_>) -> Option<WaitingFor> {
+    if facts.reach == Reach::NotConfigured {
+        return Some(not_configured(record));
+    }
+    let ahead = due.at().filter(|&at| at > facts.now);
+    match (due, ahead) {
+        (Due::Date(_), Some(at)) => return Some(date(at)),
+        (Due::Pause(_), Some(at)) => return Some(pause(record, at)),
+        (Due::Now | Due::Date(_) | Due::Pause(_), None) | (Due::Now, Some(_)) => {}
+    }
+    if let Some(waiting) = facts.gate.and_then(|gate| closed_gate(record, gate, facts.now)) {
+        return Some(waiting);
+    }
+    match facts.standing {
+        Some(standing) => standing.held_by.map(|held_by| limit(record, held_by, facts.limits)),
+        None => (due == Due::Now && facts.damage).then(set_aside),
+    }
+}
+
+fn not_configured(record: &JobRecord) -> WaitingFor {
+    let provider = &record.job().provider;
+    WaitingFor {
+        kind: Kind::Provider,
+        reason: format!("provider {provider} is not configured"),
+        since: None,
+        until: None,
+        next_step: format!(
+            "it is submitted after the server was started with {provider} configured"
+        ),
+    }
+}
+
+fn date(at: Timestamp) -> WaitingFor {
+    WaitingFor {
+        kind: Kind::Date,
+        reason: "its submitter wants it to run later".to_owned(),
+        since: None,
+        until: Some(Time(at)),
+        next_step: "it joins the queue at that time by itself".to_owned(),
+    }
+}
+
+fn pause(record: &JobRecord, at: Timestamp) -> WaitingFor {
+    let last = record.entry().error_message.as_ref().map(|error| format!(": {error}"));
+    WaitingFor {
+        kind: Kind::Pause,
+        reason: format!("its last attempt was not accepted{}", last.unwrap_or_default()),
+        since: None,
+        until: Some(Time(at)),
+        next_step: "it joins the queue again after a pause by itself".to_owned(),
+    }
+}
+
+fn closed_gate(record: &JobRecord, gate: &GateStatus, now: Timestamp) -> Option<WaitingFor> {
+    if gate.open {
+        return None;
+    }
+    let provider = &record.job().provider;
+    let reason = gate.reason.as_deref().unwrap_or("no reason is known");
+    let next_try = next_try(gate, now);
+    let tried = match next_try {
+        Some(at) if at > now => format!("{provider} is tried again at {at:.0} by itself"),
+        Some(_) | None => format!("{provider} is being tried now"),
+    };
+    let remedy = gate.cause.map_or("", remedy);
+    // A job that came later waits only since then.
+    let since = closed_since(gate, now).map(|at| at.max(record.entry().waits_since));
+    Some(WaitingFor {
+        kind: Kind::Gate,
+        reason: format!("{provider} does not accept submissions: {reason}"),
+        since: since.map(Time),
+        until: next_try.map(Time),
+        next_step: format!(
+            "{remedy}{tried}, and immediately with POST /api/cloud/providers/{provider}/retry; the \
+             job is submitted when {provider} accepts jobs again"
+        ),
+    })
+}
+
+/// What a person can do about a closed gate, in front of what happens by itself.
+fn remedy(cause: ClosedBy) -> &'static str {
+    match cause {
+        ClosedBy::Refusal(Cause::Credentials) => {
+            "an administrator corrects the provider's credentials; "
+        }
+        ClosedBy::Refusal(Cause::Account) => {
+            "an administrator settles with the provider what the account may do; "
+        }
+        ClosedBy::RejectsAll => "an administrator corrects the provider's settings; ",
+        ClosedBy::MissingSetting => "an administrator sets what is missing; ",
+        ClosedBy::Start
+        | ClosedBy::Refusal(Cause::Unreachable | Cause::Throttled | Cause::Trouble)
+        | ClosedBy::Unanswered => "",
+    }
+}
+
+/// When a gate was closed; `None` while it is open.
+pub(super) fn closed_since(gate: &GateStatus, now: Timestamp) -> Option<Timestamp> {
+    gate.closed_for.map(|closed_for| now.saturating_sub(closed_for).unwrap_or(Timestamp::MIN))
+}
+
+/// When a gate is tried next; `None` while it is open or being tried.
+pub(super) fn next_try(gate: &GateStatus, now: Timestamp) -> Option<Timestamp> {
+    gate.next_try_in.map(|wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX))
+}
+
+/// `held_by`: the limit that the job's owner is at.
+fn limit(record: &JobRecord, held_by: Limit, limits: Option<Limits>) -> WaitingFor {
+    let owner = &record.job().owner;
+    let who = match held_by {
+        Limit::Global => "the server".to_owned(),
+        Limit::User => format!("user {}", owner.user),
+        Limit::Team => owner.team.as_ref().map_or("the team".to_owned(), |it| format!("team {it}")),
+        Limit::Org => {
+            let named = owner.org.as_ref().map(|it| format!("organization {it}"));
+            named.unwrap_or_else(|| "the organization".to_owned())
+        }
+        Limit::Local => "this machine".to_owned(),
+    };
+    let value = limits.map(|limits| format!(", which is {}", limits.get(held_by)));
+    WaitingFor {
+        kind: Kind::Limit,
+        reason: format!("{who} has no free slot by {held_by}{}", value.unwrap_or_default()),
+        since: Some(Time(record.entry().waits_since)),
+        until: None,
+        next_step: format!(
+            "it is submitted when another job ends, or when an administrator raises {held_by} with \
+             POST /api/queue/concurrency"
+        ),
+    }
+}
+
+fn set_aside() -> WaitingFor {
+    WaitingFor {
+        kind: Kind::Damaged,
+        reason: "its row was set aside because a part of it could not be read".to_owned(),
+        since: None,
+        until: None,
+        next_step: "an administrator repairs or deletes the row; the log names it".to_owned(),
+    }
+}
+
+fn in_flight(record: &JobRecord, claimed: &Claimed, facts: &Facts<'_>) -> Option<WaitingFor> {
+    let provider = &record.job().provider;
+    if let Some(unreached) = unreached(record, &facts.reach, claimed.unresolved_since) {
+        return Some(unreached);
+    }
+    let cancelled = if claimed.cancellation.is_some() { "; then it is cancelled" } else { "" };
+    if let Some(since) = claimed.unresolved_since {
+        let error = record.entry().error_message.as_ref().map(|error| format!(": {error}"));
+        return Some(WaitingFor {
+            kind: Kind::Outcome,
+            reason: format!(
+                "the outcome of its submission to {provider} is unknown{}",
+                error.unwrap_or_default()
+            ),
+            since: Some(Time(since)),
+            until: certain_at(claimed, facts.now).map(Time),
+            next_step: format!(
+                "{provider} is searched for it until it is found or certainly not there{cancelled}; \
+                 {}",
+                may_resolve(record)
+            ),
+        });
+    }
+    let cancellation = claimed.cancellation.as_ref()?;
+    Some(WaitingFor {
+        kind: Kind::Cancellation,
+        reason: "it is to be cancelled while its submission is in flight".to_owned(),
+        since: Some(Time(cancellation.at)),
+        until: certain_at(claimed, facts.now).map(Time),
+        next_step: "it is cancelled as soon as the outcome of the submission is known".to_owned(),
+    })
+}
+
+/// When it is certain whether a submission arrived, if its provider can be asked; `None` when that
+/// time is over or cannot be given. Before the outcome is recorded as unknown, the call ends within
+/// its lease, and the submission may still arrive for a known time after that.
+pub(super) fn certain_at(claimed: &Claimed, now: Timestamp) -> Option<Timestamp> {
+    let may_arrive_for = match claimed.attempt.guarantee {
+        AtMostOnce::ListedMarker => claimed.attempt.may_arrive_for,
+        AtMostOnce::IdempotencyKey | AtMostOnce::ChosenName | AtMostOnce::HeldSubmission => {
+            SignedDuration::ZERO
+        }
+    };
+    let ended = claimed.unresolved_since.unwrap_or_else(|| claimed.lease.until.max(now));
+    let certain_at = ended.saturating_add(may_arrive_for).unwrap_or(Timestamp::MAX);
+    Some(certain_at).filter(|&at| at > now)
+}
+
+fn at_provider(record: &JobRecord, there: &AtProvider, facts: &Facts<'_>) -> Option<WaitingFor> {
+    let provider = &record.job().provider;
+    if let Some(unreached) = unreached(record, &facts.reach, None) {
+        return Some(unreached);
+    }
+    let Cancellation { at, .. } = there.cancellation.as_ref()?;
+    Some(WaitingFor {
+        kind: Kind::Cancellation,
+        reason: format!("it is to be cancelled, and {provider} has not confirmed that yet"),
+        since: Some(Time(*at)),
+        until: None,
+        next_step: format!(
+            "the request to {provider} is repeated until it confirms; {}",
+            may_resolve(record)
+        ),
+    })
+}
+
+/// The wait of a job that its provider has or may have and cannot be asked about.
+fn unreached(record: &JobRecord, reach: &Reach, since: Option<Timestamp>) -> Option<WaitingFor> {
+    let kind = match reach {
+        Reach::Served => return None,
+        Reach::NotConfigured => Kind::Provider,
+        Reach::OtherAccount(_) => Kind::Account,
+    };
+    let until = until_reached(record, reach);
+    Some(WaitingFor {
+        kind,
+        reason: format!("{}, so nothing can be found out about it", obstacle(record, reach)?),
+        since: since.map(Time),
+        until: None,
+        next_step: format!("it keeps its slot until {until}; {}", may_resolve(record)),
+    })
+}
+
+/// Why a job's provider cannot be asked about it; `None` when it can.
+pub(super) fn obstacle(record: &JobRecord, reach: &Reach) -> Option<String> {
+    let provider = &record.job().provider;
+    match reach {
+        Reach::Served => None,
+        Reach::NotConfigured => Some(format!("provider {provider} is not configured")),
+        Reach::OtherAccount(account) => {
+            // Never the credential, not even its hash.
+            let account = account.name().unwrap_or_else(|| account.base_url());
+            Some(format!("the job belongs to another account of {provider} ({account})"))
+        }
+    }
+}
+
+/// What an operator does so that a job's provider can be asked about it, behind "until".
+pub(super) fn until_reached(record: &JobRecord, reach: &Reach) -> String {
+    let provider = &record.job().provider;
+    match reach {
+        Reach::Served | Reach::NotConfigured => {
+            format!("the server is started with {provider} configured")
+        }
+        Reach::OtherAccount(_) => {
+            format!("the server is started with that account of {provider}")
+        }
+    }
+}
+
+/// The way out that a person has where nothing can be found out.
+pub(super) fn may_resolve(record: &JobRecord) -> String {
+    format!("an administrator can resolve it with POST /api/cloud/jobs/{}/resolve", record.id())
+}

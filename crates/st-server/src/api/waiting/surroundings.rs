@@ -1,0 +1,104 @@
+//! What an answer about jobs needs beside their records, read in a few calls for all of them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use st_store::{
+    AccountId, Due, JobId, JobRecord, Limits, ProviderName, QueueStatus, Stage, Standing, Waiting,
+};
+use st_workers::GateStatus;
+
+use super::{Facts, Reach, WaitingFor, waiting_for};
+use crate::api::Api;
+use crate::problem::Problem;
+
+/// The state of the queue and the providers around some jobs.
+#[derive(Debug)]
+pub(in crate::api) struct Surroundings {
+    now: Timestamp,
+    standings: BTreeMap<JobId, Standing>,
+    limits: Option<Limits>,
+    damage: bool,
+    gates: BTreeMap<ProviderName, GateStatus>,
+    /// The configured providers, with the account of each where it is known.
+    accounts: BTreeMap<ProviderName, Option<AccountId>>,
+}
+
+impl Surroundings {
+    /// Reads them for these jobs: at most three calls on the store, however many jobs there are.
+    pub(in crate::api) async fn read(api: &Api, records: &[JobRecord]) -> Result<Self, Problem> {
+        let waiting = records.iter().filter(|it| it.queue_status() == QueueStatus::Pending);
+        let waiting: Vec<JobId> = waiting.map(JobRecord::id).collect();
+        let found =
+            if waiting.is_empty() { Vec::new() } else { api.store.standings(&waiting).await? };
+        let known = waiting.into_iter().zip(found);
+        let standings: BTreeMap<JobId, Standing> =
+            known.filter_map(|(job, standing)| Some((job, standing?))).collect();
+        let any_limit = standings.values().any(|standing| standing.held_by.is_some());
+        // A job without a standing has moved on since it was read, unless it was set aside.
+        let any_missing =
+            records.iter().any(|it| is_due(it.stage()) && !standings.contains_key(&it.id()));
+        let accounts = api.providers.iter();
+        Ok(Self {
+            now: api.store.now(),
+            limits: if any_limit { Some(api.store.limits().await?) } else { None },
+            damage: any_missing && api.store.unsettled().await?.damaged > 0,
+            standings,
+            gates: api.background.gates(),
+            accounts: accounts.map(|it| (it.name().clone(), it.account())).collect(),
+        })
+    }
+
+    /// The time by the store's clock when they were read.
+    pub(in crate::api) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The queue position of a job; `None` unless it may be claimed.
+    pub(in crate::api) fn position(&self, record: &JobRecord) -> Option<u64> {
+        self.standings.get(&record.id()).map(|standing| standing.position)
+    }
+
+    /// What a job waits for.
+    pub(in crate::api) fn waiting_for(&self, record: &JobRecord) -> Option<WaitingFor> {
+        let provider = &record.job().provider;
+        let facts = Facts {
+            now: self.now,
+            reach: reach(record, self.accounts.get(provider)),
+            gate: self.gates.get(provider),
+            standing: self.standings.get(&record.id()).copied(),
+            limits: self.limits,
+            damage: self.damage,
+        };
+        waiting_for(record, &facts)
+    }
+}
+
+fn is_due(stage: &Stage) -> bool {
+    matches!(stage, Stage::Waiting(Waiting { due: Due::Now }))
+}
+
+impl Reach {
+    /// Whether the provider of this job can be asked about it.
+    pub(in crate::api) fn of(api: &Api, record: &JobRecord) -> Self {
+        let account = api.providers.get(&record.job().provider).map(|it| it.account());
+        reach(record, account.as_ref())
+    }
+}
+
+/// `configured`: the account of the job's provider, where that is configured.
+fn reach(record: &JobRecord, configured: Option<&Option<AccountId>>) -> Reach {
+    let Some(ours) = configured else { return Reach::NotConfigured };
+    let its = match record.stage() {
+        Stage::Claimed(claimed) => claimed.attempt.account.as_ref(),
+        Stage::Blocked(_)
+        | Stage::Waiting(_)
+        | Stage::Held(_)
+        | Stage::AtProvider(_)
+        | Stage::Finished(_) => record.stage().remote().and_then(|it| it.account.as_ref()),
+    };
+    match (its, ours) {
+        (Some(its), Some(ours)) if !its.is_same(ours) => Reach::OtherAccount(its.clone()),
+        (Some(_) | None, Some(_) | None) => Reach::Served,
+    }
+}

@@ -1,0 +1,128 @@
+//! The late search for attempts that did not arrive, as far as was known: one walk for all of them.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use jiff::SignedDuration;
+use st_log::Chain;
+use st_store::{Recheck, RecheckOutcome, Sighting, SightingOutcome};
+
+use super::strays::Turn;
+use super::{Dispatcher, LOG, signed};
+use crate::provider::FoundJob;
+use crate::search::{Finding, Wanted, Window};
+use crate::served::ServedProvider;
+
+/// How many lost attempts of a provider are searched for in one pass.
+const MAX_RECHECKS: u32 = 500;
+
+impl Dispatcher {
+    /// Searches for attempts that did not arrive as far as was known.
+    pub(super) async fn recheck(self: &Arc<Self>, served: &Arc<ServedProvider>) {
+        let Some(_turn) = Turn::begin(&self.rechecking, served.name()) else { return };
+        let due = match self.store.due_rechecks(served.name(), MAX_RECHECKS).await {
+            Ok(due) => due,
+            Err(error) => {
+                let reason = Chain(&error).to_string();
+                st_log::debug!(logger: LOG, reason, "Lost attempts could not be listed");
+                return;
+            }
+        };
+        join_all(due.into_iter().map(|recheck| self.recheck_one(served, recheck))).await;
+    }
+
+    async fn recheck_one(self: &Arc<Self>, served: &Arc<ServedProvider>, recheck: Recheck) {
+        let wanted = self.wanted_again(served, &recheck);
+        let complete = match self.find(served, wanted).await {
+            Finding::Found(found) => self.record_late(served, &found).await,
+            Finding::Absent { .. } => true,
+            Finding::Unknown { reason } => {
+                st_log::debug!(
+                    logger: LOG, reason, job_id = recheck.marker.job.to_string(),
+                    "Lost attempt could not be searched for"
+                );
+                false
+            }
+        };
+        let outcome = RecheckOutcome { marker: recheck.marker, complete };
+        if let Err(error) = self.store.settle_rechecks(vec![outcome]).await {
+            let reason = Chain(&error).to_string();
+            // It stays due, and the next pass searches again.
+            st_log::debug!(logger: LOG, reason, "Outcome of a late search could not be stored");
+        }
+    }
+
+    fn wanted_again(&self, served: &ServedProvider, recheck: &Recheck) -> Wanted {
+        let time = served.observe_time();
+        let window = recheck.provider_time.map(|claimed_at| {
+            let ended = time.map(|time| {
+                let ago = self.store.now().duration_since(recheck.ended_at);
+                let ended = time.saturating_sub(ago.max(SignedDuration::ZERO)).unwrap_or(time);
+                let may_arrive_for = signed(served.provider().may_arrive_for());
+                ended.max(claimed_at.saturating_add(may_arrive_for).unwrap_or(claimed_at))
+            });
+            Window::of_attempt(claimed_at, ended, served.offsets.drift())
+        });
+        Wanted {
+            job: recheck.marker.job,
+            attempt: Some(recheck.marker.attempt),
+            account: recheck.account.clone(),
+            window: window.unwrap_or_default(),
+        }
+    }
+
+    /// Stores what arrived late; a stray among it is cancelled immediately. Returns whether the
+    /// search is done.
+    async fn record_late(
+        self: &Arc<Self>,
+        served: &Arc<ServedProvider>,
+        found: &[FoundJob],
+    ) -> bool {
+        let sightings: Vec<Sighting> = found
+            .iter()
+            .map(|found| Sighting {
+                marker: found.marker,
+                provider: served.name().clone(),
+                account: served.provider().account(),
+                status: found.status.clone(),
+            })
+            .collect();
+        let outcomes = match self.record_sightings(&sightings).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                super::settle::log_unsettled(&error);
+                return false;
+            }
+        };
+        let mut complete = true;
+        let mut strays = false;
+        for (sighting, outcome) in sightings.iter().zip(outcomes) {
+            let outcome = outcome.ok();
+            // Nothing of it is stored yet: should the job end before its next claim, the search
+            // finds a stray.
+            complete &= outcome != Some(SightingOutcome::Expected);
+            strays |= outcome == Some(SightingOutcome::Stray);
+            log_late(sighting, outcome);
+        }
+        if strays {
+            let (this, served) = (Arc::clone(self), Arc::clone(served));
+            self.spawn_helper(async move { this.cancel_strays(&served).await });
+        }
+        complete
+    }
+}
+
+fn log_late(sighting: &Sighting, outcome: Option<SightingOutcome>) {
+    let (job_id, provider) = (sighting.marker.job.to_string(), sighting.provider.as_str());
+    match outcome {
+        Some(SightingOutcome::Stray | SightingOutcome::Over) => st_log::warning!(
+            logger: LOG, job_id, provider,
+            provider_job_id = sighting.status.provider_job_id.as_str(),
+            "Lost submission arrived late, check its charges"
+        ),
+        Some(
+            SightingOutcome::AlreadyAdopted | SightingOutcome::Adopted | SightingOutcome::Expected,
+        )
+        | None => {}
+    }
+}

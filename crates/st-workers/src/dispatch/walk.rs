@@ -1,0 +1,175 @@
+//! Walking through a provider's list, for all who search it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use st_log::Chain;
+use st_store::AccountId;
+use tokio::time::{Instant, sleep};
+
+use super::{Dispatcher, LOG};
+use crate::provider::{Arrivals, FoundJob, JobList, ListQuery, QueryError, Trace};
+use crate::reminder::Reminder;
+use crate::search::{DeletedRow, Finding, Wanted, Window};
+use crate::served::ServedProvider;
+
+/// The waits after a page that could not be read; the last one is repeated.
+const WAITS: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(15),
+];
+/// A page that could not be read so often may be one to which the way is lost: back to the first.
+const FAILURES: usize = 8;
+/// A provider that asks for more is asked again after this all the same.
+const LONGEST_WISH: Duration = Duration::from_hours(1);
+
+/// How a walk ended.
+enum Walked {
+    /// The window was read to its end.
+    Complete { began: Instant, deleted: Vec<DeletedRow> },
+    /// It was not, for this reason.
+    Incomplete(String),
+    /// Nobody waits for it any more.
+    Abandoned,
+}
+
+impl Dispatcher {
+    /// Searches a provider for what came of an attempt.
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        served: &Arc<ServedProvider>,
+        wanted: Wanted,
+    ) -> Finding {
+        if let Arrivals::LookedUp(lookup) = served.provider().arrivals() {
+            let began = Instant::now();
+            return match served.look_up(lookup, wanted.job, wanted.attempt).await {
+                Ok(found) if found.is_empty() => Finding::Absent { began, deleted: Vec::new() },
+                Ok(found) => Finding::Found(found),
+                Err(error) => Finding::Unknown { reason: Chain(&error).to_string() },
+            };
+        }
+        let (finding, begin) = served.search.join(wanted);
+        if begin {
+            let (this, served) = (Arc::clone(self), Arc::clone(served));
+            self.spawn_helper(async move { this.walk(&served).await });
+        }
+        finding.await.unwrap_or_else(|_stopped| Finding::Unknown {
+            reason: "the search was ended".to_owned(),
+        })
+    }
+
+    /// Walks through the list until no search is open.
+    async fn walk(&self, served: &ServedProvider) {
+        let Arrivals::Listed(list) = served.provider().arrivals() else { return };
+        while let Some(window) = served.search.begin_walk() {
+            self.learn_account(served).await;
+            let account = served.provider().account();
+            match self.walk_once(served, list, &window, account.as_ref()).await {
+                Walked::Complete { began, deleted } => {
+                    served.search.complete(began, &deleted, account.as_ref());
+                }
+                Walked::Incomplete(reason) => served.search.incomplete(&reason),
+                Walked::Abandoned => {}
+            }
+        }
+    }
+
+    /// An account without a name cannot be compared with one whose credential was changed.
+    async fn learn_account(&self, served: &ServedProvider) {
+        let unnamed = served.provider().account().is_some_and(|account| account.name().is_none());
+        if unnamed || served.provider().time().is_none() {
+            served.validate().await;
+            served.observe_time();
+        }
+    }
+
+    async fn walk_once(
+        &self,
+        served: &ServedProvider,
+        list: &dyn JobList,
+        window: &Window,
+        account: Option<&AccountId>,
+    ) -> Walked {
+        let first = ListQuery { since: window.since, until: window.until, cursor: None };
+        let mut query = first.clone();
+        let (mut began, mut failures) = (Instant::now(), 0_usize);
+        let (mut seen, mut deleted) = (BTreeSet::new(), Vec::new());
+        let mut failing = Reminder::default();
+        loop {
+            if served.search.is_abandoned() {
+                return Walked::Abandoned;
+            }
+            if query.cursor.is_none() {
+                began = Instant::now();
+            }
+            let page = match served.page(list, &query).await {
+                Ok(page) => page,
+                Err(error) => {
+                    log_failure(served, &error, &mut failing);
+                    let wait = WAITS.get(failures).or(WAITS.last()).copied().unwrap_or_default();
+                    failures += 1;
+                    if failures >= FAILURES && query.cursor.is_some() {
+                        (query, failures) = (first.clone(), 0);
+                        seen.clear();
+                        deleted.clear();
+                    }
+                    sleep(wait.max(error.retry_after().unwrap_or_default().min(LONGEST_WISH)))
+                        .await;
+                    continue;
+                }
+            };
+            failures = 0;
+            if served.provider().account().as_ref() != account {
+                return Walked::Incomplete("the provider's account was changed meanwhile".into());
+            }
+            log_copies(served, &served.search.offer(&page.jobs, account));
+            deleted.extend(
+                page.jobs
+                    .into_iter()
+                    .filter(|job| job.trace == Trace::Deleted)
+                    .map(|job| (job.status.provider_job_id, job.created_at)),
+            );
+            let is_older =
+                page.newest.zip(window.since).is_some_and(|(newest, since)| newest < since);
+            match page.next {
+                Some(next) if !is_older => {
+                    if !seen.insert(next.clone()) {
+                        return Walked::Incomplete(format!(
+                            "the list of {} leads back to a page that was read",
+                            served.name()
+                        ));
+                    }
+                    query.cursor = Some(next);
+                }
+                Some(_) | None => return Walked::Complete { began, deleted },
+            }
+        }
+    }
+}
+
+fn log_failure(served: &ServedProvider, error: &QueryError, failing: &mut Reminder) {
+    if failing.is_due() {
+        st_log::warning!(
+            logger: LOG, provider = served.name().as_str(), reason = Chain(error).to_string(),
+            "Provider could not be asked about the submission, trying again"
+        );
+    }
+}
+
+/// A copy carries the marker of a job of ours, but was made by a person.
+fn log_copies(served: &ServedProvider, copies: &[FoundJob]) {
+    for copy in copies {
+        let id = &copy.status.provider_job_id;
+        if served.search.is_new_copy(id) {
+            st_log::warning!(
+                logger: LOG, provider = served.name().as_str(), provider_job_id = id.as_str(),
+                job_id = copy.marker.job.to_string(),
+                "Provider has a copy of the job that a person made, leaving it alone"
+            );
+        }
+    }
+}

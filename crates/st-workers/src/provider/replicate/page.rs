@@ -1,0 +1,66 @@
+//! A page of the list, read row by row.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::fields::{pick, read};
+use super::row::{Row, Sorted};
+use crate::provider::ListPage;
+
+/// A page whose rows are not read yet.
+#[derive(Debug)]
+pub(super) struct Page<'a> {
+    /// Each whatever it is.
+    pub(super) rows: Vec<&'a RawValue>,
+    /// The link to the next page, as the provider wrote it, whatever it is; `None` when this is the
+    /// last page.
+    pub(super) next: Option<String>,
+}
+
+/// Why a page cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UnreadablePage {
+    #[error("it is no json object")]
+    NoObject(#[source] serde_json::Error),
+    #[error("its results are no list")]
+    NoResults,
+}
+
+/// A body as text. One byte that is no text must not make the whole unreadable.
+pub(super) fn text(body: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(body)
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn read(json: &'a str) -> Result<Self, UnreadablePage> {
+        let [results, next] = pick(json, ["results", "next"]).map_err(UnreadablePage::NoObject)?;
+        let rows = results.and_then(|results| serde_json::from_str(results.get()).ok());
+        let next = next.filter(|next| next.get() != "null");
+        // What is no text is no link, and not the end of the list either.
+        let next = next.map(|next| read(Some(next)).unwrap_or_default());
+        Ok(Self { rows: rows.ok_or(UnreadablePage::NoResults)?, next })
+    }
+
+    /// What a search for markers needs of it; its `next` is left out.
+    pub(super) fn sorted(&self) -> ListPage {
+        let mut page = ListPage { rows: self.rows.len(), ..ListPage::default() };
+        let mut all_dated = true;
+        for json in &self.rows {
+            let row = Row::read(json.get());
+            let created_at = row.and_then(|row| row.created_at());
+            all_dated &= created_at.is_some();
+            page.newest = page.newest.max(created_at);
+            match row.map_or(Sorted::Unreadable, |row| row.sorted()) {
+                Sorted::Candidate(job) => page.jobs.push(job),
+                Sorted::Foreign => {}
+                Sorted::Unreadable => page.unreadable += 1,
+            }
+        }
+        page.newest = page.newest.filter(|_| all_dated);
+        page
+    }
+}
+
+#[cfg(test)]
+mod tests;

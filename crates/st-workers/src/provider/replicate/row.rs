@@ -1,0 +1,214 @@
+//! A prediction, by itself or as a row of the list. Read leniently: a field that is missing, null or
+//! of another type says nothing and spoils nothing else. Only what is asked for is read, because
+//! most rows of a list are data from strangers.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use st_store::{Marker, ProviderJobId, ProviderStatus};
+
+use super::fields::{Field, lossy_text, pick, read};
+use super::{MARKER, price, status};
+use crate::provider::{ListedJob, Trace};
+
+/// Longer results are data and not addresses.
+const LONGEST_URL: usize = 2048;
+const LONGEST_ERROR: usize = 2000;
+/// Longer IDs make URLs that nothing accepts.
+const LONGEST_ID: usize = 200;
+
+/// A prediction whose fields were found and not read yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    id: Field<'a>,
+    status: Field<'a>,
+    model: Field<'a>,
+    input: Field<'a>,
+    output: Field<'a>,
+    error: Field<'a>,
+    logs: Field<'a>,
+    created_at: Field<'a>,
+    started_at: Field<'a>,
+    completed_at: Field<'a>,
+    metrics: Field<'a>,
+    source: Field<'a>,
+    data_removed: Field<'a>,
+}
+
+/// What a row of the list is to us.
+#[derive(Debug)]
+pub(super) enum Sorted {
+    /// It carries our marker or has lost whatever it carried.
+    Candidate(ListedJob),
+    /// It is certainly not ours.
+    Foreign,
+    /// It cannot be used.
+    Unreadable,
+}
+
+#[derive(Deserialize)]
+struct Metrics {
+    /// Seconds.
+    predict_time: Option<f64>,
+}
+
+impl<'a> Row<'a> {
+    /// A prediction; `None` when the text is no JSON object.
+    pub(super) fn read(json: &'a str) -> Option<Self> {
+        let names = [
+            "id",
+            "status",
+            "model",
+            "input",
+            "output",
+            "error",
+            "logs",
+            "created_at",
+            "started_at",
+            "completed_at",
+            "metrics",
+            "source",
+            "data_removed",
+        ];
+        let [
+            id,
+            status,
+            model,
+            input,
+            output,
+            error,
+            logs,
+            created_at,
+            started_at,
+            completed_at,
+            metrics,
+            source,
+            data_removed,
+        ] = pick(json, names).ok()?;
+        Some(Self {
+            id,
+            status,
+            model,
+            input,
+            output,
+            error,
+            logs,
+            created_at,
+            started_at,
+            completed_at,
+            metrics,
+            source,
+            data_removed,
+        })
+    }
+
+    /// Its ID; `None` when that cannot be a part of a URL.
+    pub(super) fn id(&self) -> Option<String> {
+        // A text of this length has at most so many characters, however it is escaped.
+        let short = self.id.filter(|id| id.get().len() <= 6 * LONGEST_ID + 2);
+        read::<String>(short).filter(|id| is_safe_id(id))
+    }
+
+    /// The provider's word for its status; `None` where that is no text.
+    pub(super) fn word(&self) -> Option<String> {
+        read(self.status)
+    }
+
+    pub(super) fn created_at(&self) -> Option<Timestamp> {
+        time(self.created_at)
+    }
+
+    /// The provider deletes what a job was given and printed an hour after its end.
+    pub(super) fn is_deleted(&self) -> bool {
+        read(self.data_removed) == Some(true)
+    }
+
+    /// What it printed so far.
+    pub(super) fn logs(&self) -> String {
+        lossy_text(self.logs).unwrap_or_default()
+    }
+
+    /// What the list says about it, for one who searches for markers. A marker and an ID are enough:
+    /// that a submission arrived must not be missed because of an odd field beside them.
+    pub(super) fn sorted(&self) -> Sorted {
+        let Some(status) = self.to_status(None) else { return Sorted::Unreadable };
+        let trace = match self.marker() {
+            Some(marker) => Trace::Marker { marker, by_hand: self.is_by_hand() },
+            None if self.is_deleted() => Trace::Deleted,
+            None if self.word().is_none() => return Sorted::Unreadable,
+            None => return Sorted::Foreign,
+        };
+        Sorted::Candidate(ListedJob { status, created_at: self.created_at(), trace })
+    }
+
+    /// `None` without an ID that can be used.
+    pub(super) fn to_status(self, hardware_type: Option<&str>) -> Option<ProviderStatus> {
+        let model: Option<String> = read(self.model);
+        let seconds = read::<Metrics>(self.metrics).and_then(|metrics| metrics.predict_time);
+        let price = price::per_second(model.as_deref(), hardware_type);
+        Some(ProviderStatus {
+            provider_job_id: ProviderJobId::new(self.id()?),
+            status: self.word().and_then(|word| status::parse_status(&word)),
+            started_at: time(self.started_at),
+            completed_at: time(self.completed_at),
+            cost_usd: seconds.map(|seconds| seconds.max(0.0) * price),
+            error_message: self.error_text(),
+            output_url: self.output_url(),
+        })
+    }
+
+    fn marker(&self) -> Option<Marker> {
+        let [marker] = pick(self.input?.get(), [MARKER]).ok()?;
+        read::<String>(marker)?.parse().ok()
+    }
+
+    /// Made in the provider's web page, such as a copy of a job of ours.
+    fn is_by_hand(&self) -> bool {
+        read::<String>(self.source).as_deref() == Some("web")
+    }
+
+    fn error_text(&self) -> Option<String> {
+        let error = self.error.filter(|error| error.get() != "null")?;
+        let text = lossy_text(Some(error)).unwrap_or_else(|| error.get().to_owned());
+        let text: String = text.chars().take(LONGEST_ERROR).collect();
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// Where the result is: the output, or the first of several.
+    fn output_url(&self) -> Option<String> {
+        let output = self.output?;
+        match output.get().as_bytes().first()? {
+            b'[' => {
+                let items: Vec<&RawValue> = serde_json::from_str(output.get()).ok()?;
+                url(items.into_iter().find(|item| item.get().starts_with('"')))
+            }
+            b'{' => {
+                let [weights] = pick(output.get(), ["weights"]).ok()?;
+                url(weights)
+            }
+            _ => url(Some(output)),
+        }
+    }
+}
+
+/// A text that is an address. A model may print words instead.
+fn url(field: Field<'_>) -> Option<String> {
+    let short = field.filter(|field| field.get().len() <= 6 * LONGEST_URL + 2);
+    let url: String = read(short)?;
+    let fits = url.len() <= LONGEST_URL;
+    (fits && (url.starts_with("https://") || url.starts_with("http://"))).then_some(url)
+}
+
+/// A time of any precision; `None` where it cannot be read.
+fn time(field: Field<'_>) -> Option<Timestamp> {
+    read::<String>(field)?.parse().ok()
+}
+
+/// Whether an ID can be a part of a URL's path without leaving its place there.
+pub(super) fn is_safe_id(id: &str) -> bool {
+    let legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-');
+    (1..=LONGEST_ID).contains(&id.len()) && id.chars().all(legal)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! Searching a provider's list for what came of our attempts.
+//!
+//! One walk through the list serves all who search at the same time. What is found is answered with
+//! the page that shows it. Absence is answered at the end of a walk that read the whole window, with
+//! the moment at which it began: a list that was read before an attempt could no longer arrive proves
+//! nothing.
+
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use st_store::{AccountId, JobId, JobStatus, ProviderJobId};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::provider::{FoundJob, ListedJob, Trace};
+pub(crate) use window::Window;
+
+/// So many copies are remembered, so that each is logged once.
+const MOST_COPIES: usize = 1000;
+
+/// What is searched for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// The job.
+    pub(crate) job: JobId,
+    /// The attempt; `None` for any attempt of the job.
+    pub(crate) attempt: Option<u32>,
+    /// The account that made the attempt, where it is known.
+    pub(crate) account: Option<AccountId>,
+    /// When it must have been created.
+    pub(crate) window: Window,
+}
+
+/// What a search came to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Finding {
+    /// It is at the provider, perhaps more than once: oldest first but cancelled ones last, one for
+    /// each provider job ID.
+    Found(Vec<FoundJob>),
+    /// The list of the window was read to its end and does not show it.
+    Absent {
+        /// Before the first page was asked for.
+        began: Instant,
+        /// Rows of the window that the provider deleted the input of.
+        deleted: Vec<ProviderJobId>,
+    },
+    /// That was not found out.
+    Unknown {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// A row whose input is deleted, and when it was created by the provider's time.
+pub(crate) type DeletedRow = (ProviderJobId, Option<Timestamp>);
+
+#[derive(Debug)]
+struct Waiting {
+    wanted: Wanted,
+    /// Whether the walk that goes on now began after this search did.
+    from_first_page: bool,
+    answer: oneshot::Sender<Finding>,
+}
+
+/// The searches at one provider.
+#[derive(Debug, Default)]
+pub(crate) struct Search {
+    /// Locked for one read or change, never across an await.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Waiting>,
+    walking: bool,
+    /// Copies that were logged.
+    copies: BTreeSet<ProviderJobId>,
+}
+
+impl Search {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a search. With `true` nobody walks through the list, and the caller must.
+    pub(crate) fn join(&self, wanted: Wanted) -> (oneshot::Receiver<Finding>, bool) {
+        let (answer, receiver) = oneshot::channel();
+        let mut state = self.lock();
+        state.waiting.push(Waiting { wanted, from_first_page: false, answer });
+        (receiver, !std::mem::replace(&mut state.walking, true))
+    }
+
+    /// Begins a walk for all who wait: the union of their windows. `None` when none does; the
+    /// caller ends then.
+    pub(crate) fn begin_walk(&self) -> Option<Window> {
+        let mut state = self.lock();
+        state.waiting.retain(|waiting| !waiting.answer.is_closed());
+        state.waiting.iter_mut().for_each(|waiting| waiting.from_first_page = true);
+        let window =
+            state.waiting.iter().map(|waiting| waiting.wanted.window).reduce(Window::union);
+        state.walking = window.is_some();
+        window
+    }
+
+    /// Whether nobody waits for the walk any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        let mut state = self.lock();
+        state.waiting.retain(|waiting| !waiting.answer.is_closed());
+        state.waiting.is_empty()
+    }
+
+    /// Answers those whose attempt is among these rows. `account`: whose list it is. Returns rows
+    /// that carry a marker that is searched for and are not ours: copies that a person made.
+    pub(crate) fn offer(&self, jobs: &[ListedJob], account: Option<&AccountId>) -> Vec<FoundJob> {
+        let mut copies = Vec::new();
+        let mut state = self.lock();
+        let mut still = Vec::new();
+        for waiting in std::mem::take(&mut state.waiting) {
+            let matching = matching(&waiting.wanted, jobs, account);
+            copies.extend(matching.copies);
+            if matching.ours.is_empty() {
+                still.push(waiting);
+            } else {
+                // A receiver that is gone asks again if it still needs to know.
+                drop(waiting.answer.send(Finding::Found(matching.ours)));
+            }
+        }
+        state.waiting = still;
+        copies
+    }
+
+    /// Whether a copy is seen for the first time.
+    pub(crate) fn is_new_copy(&self, id: &ProviderJobId) -> bool {
+        let copies = &mut self.lock().copies;
+        if copies.len() >= MOST_COPIES {
+            copies.clear();
+        }
+        copies.insert(id.clone())
+    }
+
+    /// The end of a walk that read its window to the end.
+    pub(crate) fn complete(
+        &self,
+        began: Instant,
+        deleted: &[DeletedRow],
+        account: Option<&AccountId>,
+    ) {
+        self.answer_walk(|wanted| {
+            if !same_account(wanted, account) {
+                return Finding::Unknown { reason: other_account(wanted, account) };
+            }
+            let deleted = deleted.iter().filter(|(_, at)| wanted.window.may_be_lost(*at));
+            Finding::Absent { began, deleted: deleted.map(|(id, _)| id.clone()).collect() }
+        });
+    }
+
+    /// The end of a walk that did not.
+    pub(crate) fn incomplete(&self, reason: &str) {
+        self.answer_walk(|_wanted| Finding::Unknown { reason: reason.to_owned() });
+    }
+
+    /// Answers those who waited for the whole walk.
+    fn answer_walk(&self, answer: impl Fn(&Wanted) -> Finding) {
+        let mut state = self.lock();
+        let (done, still): (Vec<Waiting>, Vec<Waiting>) = std::mem::take(&mut state.waiting)
+            .into_iter()
+            .partition(|waiting| waiting.from_first_page);
+        state.waiting = still;
+        for waiting in done {
+            let finding = answer(&waiting.wanted);
+            drop(waiting.answer.send(finding));
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Matching {
+    ours: Vec<FoundJob>,
+    copies: Vec<FoundJob>,
+}
+
+fn matching(wanted: &Wanted, jobs: &[ListedJob], account: Option<&AccountId>) -> Matching {
+    let mut matching = Matching::default();
+    if !same_account(wanted, account) {
+        return matching;
+    }
+    // By ID: a list that changes while it is read shows a row twice.
+    let mut ours: BTreeMap<&ProviderJobId, (Option<Timestamp>, FoundJob)> = BTreeMap::new();
+    for job in jobs {
+        let Trace::Marker { marker, by_hand } = job.trace else { continue };
+        let is_wanted = marker.job == wanted.job
+            && wanted.attempt.is_none_or(|attempt| attempt == marker.attempt);
+        if !is_wanted {
+            continue;
+        }
+        let found = FoundJob { marker, status: job.status.clone() };
+        if by_hand || !wanted.window.is_ours(job.created_at) {
+            matching.copies.push(found);
+        } else {
+            ours.insert(&job.status.provider_job_id, (job.created_at, found));
+        }
+    }
+    let mut ours: Vec<_> = ours.into_iter().collect();
+    // One that is cancelled was a stray before the database was restored, or a person ended it.
+    ours.sort_by_key(|(id, (created_at, found))| {
+        let cancelled = found.status.status == Some(JobStatus::Cancelled);
+        (cancelled, *created_at, (*id).clone())
+    });
+    matching.ours = ours.into_iter().map(|(_, (_, found))| found).collect();
+    matching
+}
+
+fn same_account(wanted: &Wanted, account: Option<&AccountId>) -> bool {
+    match (&wanted.account, account) {
+        (Some(wanted), Some(account)) => wanted.is_same(account),
+        (None, _) | (_, None) => true,
+    }
+}
+
+/// Why the list of one account says nothing about an attempt of another.
+fn other_account(wanted: &Wanted, account: Option<&AccountId>) -> String {
+    let name = |account: Option<&AccountId>| {
+        account.map_or_else(|| "an unknown account".to_owned(), |it| format!("account {it}"))
+    };
+    format!(
+        "the submission was made by {}, and the provider is now used by {}",
+        name(wanted.account.as_ref()),
+        name(account)
+    )
+}

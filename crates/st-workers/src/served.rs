@@ -1,0 +1,184 @@
+//! A provider as the tasks use it: every call has a deadline, every answer is evidence for its
+//! gate, and what is known of it is kept in one place.
+
+mod denials;
+mod offsets;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{BoxStream, StreamExt};
+use jiff::Timestamp;
+use st_log::{Logger, get_logger};
+use st_store::{AccountId, JobId, ProviderName, ProviderStatus, Store};
+use tokio::time::timeout;
+
+use crate::gate::{ClosedBy, Gate};
+use crate::provider::{
+    Cause, FoundJob, JobList, JobLookup, ListPage, ListQuery, PolledJob, Provider, QueryError,
+    RemoteJob, Submission, SubmitError, Unavailable,
+};
+use crate::search::Search;
+pub(crate) use denials::Denials;
+pub(crate) use offsets::{Drift, Offsets};
+
+const LOG: Logger = get_logger("simpletuner.cloud.dispatch");
+
+/// No call to a provider takes longer, whatever its own deadlines are. It is shorter than a lease,
+/// so that a submission never outlives the claim that it is made under.
+pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(65);
+
+/// A configured provider and what this process knows of it.
+#[derive(Debug)]
+pub(crate) struct ServedProvider {
+    provider: Arc<dyn Provider>,
+    pub(crate) gate: Gate,
+    pub(crate) search: Search,
+    pub(crate) denials: Denials,
+    pub(crate) offsets: Offsets,
+}
+
+impl ServedProvider {
+    pub(crate) fn new(provider: Arc<dyn Provider>, seed: u64) -> Self {
+        let gate = Gate::new(provider.name().clone(), seed);
+        Self {
+            provider,
+            gate,
+            search: Search::default(),
+            denials: Denials::default(),
+            offsets: Offsets::default(),
+        }
+    }
+
+    /// The provider itself, for what needs no call.
+    pub(crate) fn provider(&self) -> &dyn Provider {
+        self.provider.as_ref()
+    }
+
+    pub(crate) fn name(&self) -> &ProviderName {
+        self.provider.name()
+    }
+
+    /// Whether a job that this account has says something about jobs of `account`.
+    pub(crate) fn serves_account(&self, account: Option<&AccountId>) -> bool {
+        match (account, self.provider.account()) {
+            (Some(account), Some(ours)) => account.is_same(&ours),
+            (None, _) | (_, None) => true,
+        }
+    }
+
+    /// The provider's time now, where it is known. Keeps how its clock moves.
+    pub(crate) fn observe_time(&self) -> Option<Timestamp> {
+        let time = self.provider.time()?;
+        self.offsets.observe(time);
+        Some(time)
+    }
+
+    /// Submits a job. The gate learns of the outcome from the caller, who knows what it means.
+    pub(crate) async fn submit(
+        &self,
+        submission: &Submission,
+    ) -> Result<ProviderStatus, SubmitError> {
+        match timeout(LONGEST_CALL, self.provider.submit(submission)).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(SubmitError::Unknown {
+                reason: self.no_answer(),
+                may_arrive_for: Duration::from_mins(2),
+                source: None,
+            }),
+        }
+    }
+
+    /// Cancels a job at the provider.
+    pub(crate) async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        self.ask(self.provider.cancel(job)).await
+    }
+
+    /// One page of the provider's list.
+    pub(crate) async fn page(
+        &self,
+        list: &dyn JobList,
+        query: &ListQuery,
+    ) -> Result<ListPage, QueryError> {
+        self.ask(list.page(query)).await
+    }
+
+    /// The jobs that came from an attempt, where the provider knows that for certain.
+    pub(crate) async fn look_up(
+        &self,
+        lookup: &dyn JobLookup,
+        job: JobId,
+        attempt: Option<u32>,
+    ) -> Result<Vec<FoundJob>, QueryError> {
+        self.ask(lookup.find(job, attempt)).await
+    }
+
+    /// Whether the account has any job that can be read now.
+    pub(crate) async fn has_witness(&self) -> Result<bool, QueryError> {
+        self.ask(self.provider.has_witness()).await
+    }
+
+    /// The statuses of many jobs, each as soon as it is known.
+    pub(crate) fn statuses<'a>(&'a self, jobs: &'a [RemoteJob]) -> BoxStream<'a, PolledJob> {
+        self.provider.statuses(jobs).inspect(|(_, answer)| self.gate.question(answer)).boxed()
+    }
+
+    /// The first step of opening the gate, if it is due: whether the provider could be submitted
+    /// to at all, found out without an effect.
+    pub(crate) async fn try_gate(&self, store: &dyn Store) {
+        let Some(pass) = self.gate.begin_try() else { return };
+        let answer = self.try_without_effect(store).await;
+        self.gate.tried(pass, answer);
+    }
+
+    async fn try_without_effect(&self, store: &dyn Store) -> Result<(), (ClosedBy, Unavailable)> {
+        let unreadable = |error: st_store::Error| {
+            let mut unavailable = Unavailable::new(
+                Cause::Trouble,
+                format!("the settings of {} could not be read", self.name()),
+            );
+            unavailable.source = Some(Box::new(error));
+            (ClosedBy::Refusal(Cause::Trouble), unavailable)
+        };
+        let settings = store.provider_settings(self.name()).await.map_err(unreadable)?;
+        self.gate.settings(&settings);
+        if let Some(missing) = self.provider.missing(&settings) {
+            let unavailable = Unavailable::new(Cause::Trouble, missing);
+            return Err((ClosedBy::MissingSetting, unavailable));
+        }
+        match self.ask(self.provider.validate()).await {
+            Ok(_) | Err(QueryError::NotFound) => Ok(()),
+            Err(QueryError::Unavailable(unavailable)) => {
+                Err((ClosedBy::Refusal(unavailable.cause), unavailable))
+            }
+        }
+    }
+
+    /// Asks who we are to the provider: afterwards its time and our account are known where they
+    /// can be.
+    pub(crate) async fn validate(&self) {
+        if let Err(error) = self.ask(self.provider.validate()).await {
+            st_log::debug!(
+                logger: LOG, provider = self.name().as_str(), error,
+                "Provider's time and account are not known"
+            );
+        }
+    }
+
+    /// A question under a deadline; its outcome is evidence for the gate.
+    async fn ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        let answer = match timeout(LONGEST_CALL, question).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(QueryError::trouble(self.no_answer())),
+        };
+        self.gate.question(&answer);
+        answer
+    }
+
+    fn no_answer(&self) -> String {
+        format!("{} did not answer within {} seconds", self.name(), LONGEST_CALL.as_secs())
+    }
+}

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the person who ran it")]
 
 mod lint;
+mod simulate;
 mod step;
 mod suites;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use cargo_metadata::MetadataCommand;
 use xshell::Shell;
 
+use crate::simulate::Simulation;
 use crate::step::{Failure, Tools};
 
 const HELP: &str = "\
@@ -26,6 +28,8 @@ usage: cargo xtask <verb>
   test         every test but the slow ones, then the doc-tests
   integration  build st-server and run its end-to-end tests, the slow ones too
   ci           lint, then every test once, the slow ones too
+  simulate     the background tasks in simulated worlds [--seeds N] [--from S] [--seed S]
+               [--store memory|sqlite]
 ";
 
 /// What `main` exits with when it was called wrongly, as most command line tools do.
@@ -37,17 +41,19 @@ enum Verb {
     Test,
     Integration,
     Ci,
+    Simulate(Simulation),
 }
 
 impl Verb {
-    /// The one verb on the command line; anything before or after it is a mistake worth stopping
-    /// for, because a flag that is silently ignored looks like one that worked.
+    /// The one verb on the command line; what does not belong to it is a mistake worth stopping for,
+    /// because a flag that is silently ignored looks like one that worked.
     fn parse(mut args: impl Iterator<Item = String>) -> Option<Self> {
         let verb = match args.next()?.as_str() {
             "lint" => Self::Lint,
             "test" => Self::Test,
             "integration" => Self::Integration,
             "ci" => Self::Ci,
+            "simulate" => return Simulation::parse(args).map(Self::Simulate),
             _ => return None,
         };
         args.next().is_none().then_some(verb)
@@ -86,6 +92,7 @@ fn run(verb: &Verb) -> Result<(), Failure> {
             lint::all(&sh, &tools)?;
             suites::everything_once(&sh, &tools)?;
         }
+        Verb::Simulate(simulation) => simulation.run(&sh)?,
     }
     println!("\nxtask: all passed");
     Ok(())
@@ -104,9 +111,10 @@ mod tests {
         let verbs: Vec<&str> = HELP
             .lines()
             .filter_map(|line| line.strip_prefix("  "))
+            .filter(|line| !line.starts_with(' '))
             .filter_map(|line| line.split_whitespace().next())
             .collect();
-        assert_eq!(verbs, ["lint", "test", "integration", "ci"]);
+        assert_eq!(verbs, ["lint", "test", "integration", "ci", "simulate"]);
         for verb in verbs {
             assert!(parse(&[verb]).is_some(), "{verb} is in the help but not understood");
         }

@@ -1,0 +1,351 @@
+//! The people: they submit, cancel, approve and reject jobs, change limits and settings, and copy
+//! jobs by hand at the provider. What the server does not acknowledge they try again.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::json;
+use st_log::CorrelationId;
+use st_store::{
+    Actor, ApprovalRepo, Condition, Decision, Error, JobId, JobRecord, JobRef, JobRepo, JobType,
+    LimitsPatch, NewJob, NewRule, Owner, Priority, ProviderName, ProviderSettingsPatch, QueueRepo,
+    Resolution, Role, SettingChange, SettingsRepo, Store, UserId, Verdict,
+};
+use tokio::time::{sleep as pass, timeout};
+
+use crate::draw::Draw;
+use crate::jobs::WantedJob;
+use crate::life::{Door, Life};
+use crate::provider::OTHER_CREDENTIAL;
+use crate::wishes::{self, LimitsWish, Wish};
+use crate::world::{RIGHT_VERSION, World};
+
+/// All who use the server.
+#[derive(Debug, Clone)]
+pub(crate) struct Clients {
+    world: Arc<World>,
+    door: Arc<Door>,
+}
+
+/// What must be there before the first life.
+pub(crate) async fn set_up(world: &World, data: &dyn Store) {
+    let rule = NewRule {
+        name: "asked".to_owned(),
+        description: "jobs whose submitter asks for it".to_owned(),
+        condition: Condition::ConfigPattern,
+        threshold: "approve-*".to_owned(),
+        is_active: true,
+        priority: 0,
+        applies_to_provider: None,
+        applies_to_level: None,
+        exempt_levels: Vec::new(),
+        required_approver_level: Role::Lead,
+        created_by: UserId::new("root"),
+    };
+    data.add_rule(rule).await.unwrap();
+    for plan in &world.plan.providers {
+        let name = ProviderName::new(plan.name);
+        let patch = version(Some(RIGHT_VERSION));
+        data.patch_provider_settings(&name, patch, &Actor::Operator).await.unwrap();
+    }
+}
+
+fn version(version: Option<&str>) -> ProviderSettingsPatch {
+    let version_override =
+        version.map_or(SettingChange::Clear, |it| SettingChange::Set(it.to_owned()));
+    ProviderSettingsPatch { version_override, ..ProviderSettingsPatch::default() }
+}
+
+impl Clients {
+    pub(crate) fn new(world: &Arc<World>, door: &Arc<Door>) -> Self {
+        Self { world: Arc::clone(world), door: Arc::clone(door) }
+    }
+
+    /// Begins what all of them want to do. The tasks end when all of it is acknowledged.
+    pub(crate) fn start(&self, wishes: Vec<Wish>, limits: Vec<LimitsWish>) {
+        for wish in wishes {
+            drop(st_log::spawn(self.clone().fulfil(wish)));
+        }
+        drop(st_log::spawn(self.clone().change_limits(limits)));
+        for provider in 0..self.world.plan.providers.len() {
+            drop(st_log::spawn(self.clone().keep_settings(provider)));
+            drop(st_log::spawn(self.clone().copy_jobs(provider)));
+        }
+    }
+
+    /// Calls the server until it answers something else than that it cannot.
+    async fn insist<T, F>(&self, call: impl Fn(Arc<Life>) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        loop {
+            match self.call(&call).await {
+                Some(Err(
+                    Error::Busy
+                    | Error::Unavailable { .. }
+                    | Error::OutcomeUnknown { .. }
+                    | Error::Timeout { .. }
+                    | Error::Closed,
+                ))
+                | None => pass(self.world.draw(|random| random.seconds(0.5..10.0))).await,
+                Some(answer) => return answer,
+            }
+        }
+    }
+
+    /// One call to the server; `None` when it died meanwhile.
+    async fn call<T, F>(&self, call: impl Fn(Arc<Life>) -> F) -> Option<Result<T, Error>>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let life = self.door.find().await;
+        tokio::select! {
+            biased;
+            () = life.gate.died() => None,
+            answer = call(Arc::clone(&life)) => Some(answer),
+        }
+    }
+
+    async fn fulfil(self, wish: Wish) {
+        let Wish { at, job, cancel_after, decision, gives_up } = wish;
+        pass(at.saturating_sub(self.world.now())).await;
+        let id = job.id;
+        if !self.submit(job, gives_up).await {
+            return;
+        }
+        let (one, other) = (self.clone(), self);
+        let cancel = async move {
+            if let Some(after) = cancel_after {
+                pass(after).await;
+                one.cancel(id).await;
+            }
+        };
+        let decide = async move {
+            if let Some((after, verdict)) = decision {
+                pass(after).await;
+                other.decide(id, verdict).await;
+            }
+        };
+        futures_util::join!(cancel, decide);
+    }
+
+    /// Submits a job. Returns whether that was acknowledged.
+    pub(crate) async fn submit(&self, job: WantedJob, gives_up: bool) -> bool {
+        let (id, name) = (job.id, job.name.clone());
+        let (new, run_after) = (self.new_job(&job), job.run_after);
+        let now = self.world.now();
+        let clock_wrong_by = self.world.machine.wrong_by();
+        let job = WantedJob { sent_at: Some(now), clock_wrong_by, ..job };
+        self.world.journal.note(format!(
+            "{} submits {name} for {}, poison {:?}, run {:?} {:?}",
+            job.user,
+            self.world.plan.providers[job.provider].name,
+            job.poison,
+            job.runs_for,
+            job.ends
+        ));
+        self.world.state().jobs.insert(id, job);
+        let send = |life: Arc<Life>| {
+            let mut new = new.clone();
+            async move {
+                new.run_after = run_after.and_then(|it| life.data.now().checked_add(it).ok());
+                life.store.submit(new).await
+            }
+        };
+        let answer = if gives_up {
+            self.call(send).await.unwrap_or(Err(Error::Closed))
+        } else {
+            self.insist(send).await
+        };
+        match answer {
+            Ok(_) => {
+                let now = self.world.now();
+                self.world.journal.note(format!("{name} is acknowledged"));
+                if let Some(job) = self.world.state().jobs.get_mut(&id) {
+                    job.acknowledged_at = Some(now);
+                }
+                true
+            }
+            Err(error) if gives_up => {
+                self.world.journal.note(format!("{name} is given up: {error}"));
+                false
+            }
+            Err(error) => {
+                self.world.violate(Some(id), format!("{name} was refused: {error}"));
+                false
+            }
+        }
+    }
+
+    fn new_job(&self, job: &WantedJob) -> NewJob {
+        let provider = ProviderName::new(self.world.plan.providers[job.provider].name);
+        let correlation_id = CorrelationId::parse(&format!("of-{}", job.name)).unwrap();
+        let kind = (JobType::Cloud, provider);
+        let owner = Owner::user(job.user);
+        let mut new = NewJob::new(job.id, kind, owner, Role::Researcher, correlation_id);
+        new.input = json!({"config": {"name": job.name}});
+        let prefix = if job.approval.is_some() { "approve-" } else { "" };
+        new.config_name = Some(format!("{prefix}{}", job.name));
+        if let Some(ttl) = job.approval {
+            new.approval_ttl = SignedDuration::try_from(ttl).unwrap();
+        }
+        new.priority_override = job.priority.map(|number| Priority::new(number).unwrap());
+        new
+    }
+
+    async fn cancel(&self, id: JobId) {
+        let name = self.world.name(id);
+        self.world.journal.note(format!("a person cancels {name}"));
+        let now = self.world.now();
+        if let Some(job) = self.world.state().jobs.get_mut(&id) {
+            job.cancel_asked_at = Some(now);
+        }
+        let by = Actor::User(UserId::new("ann"));
+        let answer = self
+            .insist(|life| {
+                let by = by.clone();
+                async move { life.tasks.cancel(id, &by).await }
+            })
+            .await;
+        let answer = answer.map(|record| record.status());
+        self.world.journal.note(format!("the cancellation of {name}: {answer:?}"));
+    }
+
+    async fn decide(&self, id: JobId, verdict: Verdict) {
+        let name = self.world.name(id);
+        let found =
+            self.insist(|life| async move { life.store.find_job(&JobRef::Id(id)).await }).await;
+        let Ok(Some(record)) = found else { return };
+        let Some(approval) = record.approval().map(|approval| approval.request().id) else {
+            return;
+        };
+        if verdict == Verdict::Reject
+            && let Some(job) = self.world.state().jobs.get_mut(&id)
+        {
+            job.rejected = true;
+        }
+        let decision = Decision { verdict, by: UserId::new("lea"), notes: None };
+        let answer = self
+            .insist(|life| {
+                let decision = decision.clone();
+                async move { life.store.decide(approval, &decision).await }
+            })
+            .await;
+        let answer = answer.map(|record| record.status());
+        self.world.journal.note(format!("{verdict:?} {name}: {answer:?}"));
+    }
+
+    async fn change_limits(self, wishes: Vec<LimitsWish>) {
+        for wish in wishes {
+            pass(wish.at.saturating_sub(self.world.now())).await;
+            self.patch_limits(wish.global, wish.per_user).await;
+        }
+        pass(self.world.plan.active_for.saturating_sub(self.world.now())).await;
+        // Enough for everything that waits to run in time.
+        self.patch_limits(60, 20).await;
+    }
+
+    async fn patch_limits(&self, global: u32, per_user: u32) {
+        let patch = LimitsPatch {
+            global: Some(global),
+            per_user: Some(per_user),
+            ..LimitsPatch::default()
+        };
+        let answer = self
+            .insist(|life| async move { life.store.patch_limits(patch, &Actor::Operator).await })
+            .await;
+        assert!(answer.is_ok(), "{answer:?}");
+        self.world.journal.note(format!("limits are {global}, of a user {per_user}"));
+    }
+
+    /// Sees to it that the version in a provider's settings is as it is to be: a restore may undo a
+    /// change.
+    async fn keep_settings(self, provider: usize) {
+        let plan = &self.world.plan.providers[provider];
+        let name = ProviderName::new(plan.name);
+        loop {
+            pass(self.world.draw(|random| random.seconds(5.0..30.0))).await;
+            let now = self.world.now();
+            let wrong = plan.wrong_settings.iter().find(|(span, _)| span.contains(now));
+            let wish = match wrong {
+                None => Some(RIGHT_VERSION),
+                Some((_, true)) => None,
+                Some((_, false)) => Some("v0"),
+            };
+            let name = &name;
+            let settings =
+                self.insist(|life| async move { life.store.provider_settings(name).await }).await;
+            if settings.is_ok_and(|settings| settings.version_override.as_deref() == wish) {
+                if self.world.plan.active_for <= now {
+                    return;
+                }
+                continue;
+            }
+            let wrong = wish == Some("v0");
+            self.world.journal.note(format!("the version of {} becomes {wish:?}", plan.name));
+            if wrong {
+                self.world.state().version_changes.push((now, provider, true));
+            }
+            let patch = self.insist(|life| async move {
+                life.store.patch_provider_settings(name, version(wish), &Actor::Operator).await
+            });
+            drop(patch.await);
+            if !wrong {
+                let now = self.world.now();
+                self.world.state().version_changes.push((now, provider, false));
+            }
+        }
+    }
+
+    async fn copy_jobs(self, provider: usize) {
+        let mut copies = self.world.plan.providers[provider].copies.clone();
+        copies.sort();
+        for at in copies {
+            pass(at.saturating_sub(self.world.now())).await;
+            self.world.copy_by_hand(provider);
+        }
+    }
+
+    /// Resolves what only another account's list could prove.
+    pub(crate) async fn resolve(&self, records: &[JobRecord]) {
+        let of_other_account = records.iter().filter(|record| {
+            let claimed = record.stage().claimed();
+            let account = claimed.and_then(|claimed| claimed.attempt.account.as_ref());
+            account.is_some_and(|account| account.credential() == Some(OTHER_CREDENTIAL))
+        });
+        for record in of_other_account {
+            let id = record.id();
+            let name = self.world.name(id);
+            let resolution = &self.seen_by_operator(id);
+            self.world.journal.note(format!("an operator resolves {name}: {resolution:?}"));
+            let answer = self
+                .insist(|life| async move {
+                    life.store.resolve(id, resolution, None, &Actor::Operator).await
+                })
+                .await;
+            let answer = answer.map(|record| record.status());
+            self.world.journal.note(format!("the resolution of {name}: {answer:?}"));
+        }
+    }
+
+    /// What an operator sees of a job at its provider: after a restore it may well be there.
+    fn seen_by_operator(&self, job: JobId) -> Resolution {
+        let now = self.world.now();
+        let state = self.world.state();
+        let mut there = state.ledger.of_job(job).filter(|it| !it.is_copy());
+        let there = there.find(|it| !it.is_forgotten(now) && it.cancelled_at.is_none());
+        there.map_or(Resolution::Absent, |it| Resolution::AtProvider(it.id.clone()))
+    }
+
+    /// Submits a short job to each provider, so that it can be seen whose fault a refusal is.
+    pub(crate) async fn send_canaries(&self, number: &mut u64) {
+        for provider in 0..self.world.plan.providers.len() {
+            *number += 1;
+            let now = self.world.now();
+            let job = self.world.draw(|random| wishes::canary(random, *number, (provider, now)));
+            drop(timeout(Duration::from_mins(5), self.submit(job, false)).await);
+        }
+    }
+}

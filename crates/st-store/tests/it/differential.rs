@@ -227,7 +227,7 @@ fn compare_random(
         .enable_time()
         .build()
         .unwrap();
-    let cases = if std::env::var_os("ST_SLOW").is_some() { 3 * cases } else { cases };
+    let cases = if std::env::var_os("ST_SLOW").is_some() { 2 * cases } else { cases };
     // A failing case is printed whole, so no file keeps it.
     let config =
         Config { cases, max_shrink_iters: 500, failure_persistence: None, ..Config::default() };
@@ -240,7 +240,7 @@ fn compare_random(
 
 #[test]
 fn sqlite_and_memory_agree_on_random_steps() {
-    compare_random(48, step(), any::<bool>());
+    compare_random(40, step(), any::<bool>());
 }
 
 #[test]

@@ -80,22 +80,21 @@ fn any_attempt_is_found_when_none_is_named() {
 }
 
 #[test]
-fn what_is_made_by_hand_or_outside_the_time_is_a_copy() {
+fn what_is_made_by_hand_or_too_late_is_a_copy_and_what_seems_too_early_is_not() {
     let search = Search::default();
     let (mut found, _) = search.join(wanted());
     let marker = Marker { job: job(), attempt: 1 };
     let hour = 3600;
     let rows = [
         row("hand", Some(10), Trace::Marker { marker, by_hand: true }),
-        marked("early", -61),
         marked("late", 120 + hour + 1),
     ];
     let copies = search.offer(&rows, Some(&account("ours")));
     let copies: Vec<&str> = copies.iter().map(|it| it.status.provider_job_id.as_str()).collect();
-    assert_eq!(copies, ["hand", "early", "late"]);
+    assert_eq!(copies, ["hand", "late"]);
     assert!(found.try_recv().is_err(), "none of them is an answer");
-    search.offer(&[marked("last", 120 + hour), marked("first", -60)], Some(&account("ours")));
-    assert_eq!(ids(&found.try_recv().unwrap()), ["first", "last"]);
+    search.offer(&[marked("last", 120 + hour), marked("early", -600)], Some(&account("ours")));
+    assert_eq!(ids(&found.try_recv().unwrap()), ["early", "last"]);
 }
 
 #[test]

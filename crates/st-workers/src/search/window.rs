@@ -16,9 +16,9 @@ const OURS_FOR: SignedDuration = SignedDuration::from_hours(1);
 pub(crate) struct Window {
     /// The list is read from here on.
     pub(crate) since: Option<Timestamp>,
-    /// The list is read up to here; only where both clocks went on as they were.
+    /// The list is read up to here; only while the provider's clock was not set.
     pub(crate) until: Option<Timestamp>,
-    ours_from: Option<Timestamp>,
+    lost_from: Option<Timestamp>,
     ours_until: Option<Timestamp>,
     lost_until: Option<Timestamp>,
 }
@@ -37,7 +37,7 @@ impl Window {
         Self {
             since: Some(add(from, SLACK - BEFORE)),
             until: ours_until.filter(|_| drift.is_small()).map(|at| add(at, BEFORE)),
-            ours_from: Some(from),
+            lost_from: Some(from),
             ours_until,
             lost_until: certain_at.map(|at| add(at, SLACK)),
         }
@@ -50,7 +50,7 @@ impl Window {
         Self {
             since: Some(from),
             until: None,
-            ours_from: None,
+            lost_from: None,
             ours_until: None,
             lost_until: Some(add(certain_at, SLACK)),
         }
@@ -63,7 +63,7 @@ impl Window {
         Self {
             since: low(self.since, other.since),
             until: high(self.until, other.until),
-            ours_from: low(self.ours_from, other.ours_from),
+            lost_from: low(self.lost_from, other.lost_from),
             ours_until: high(self.ours_until, other.ours_until),
             lost_until: high(self.lost_until, other.lost_until),
         }
@@ -78,24 +78,24 @@ impl Window {
             ours.is_none_or(|ours| theirs.is_some_and(|theirs| add(ours, SLACK) >= theirs))
         };
         low(self.since, other.since)
-            && low(self.ours_from, other.ours_from)
+            && low(self.lost_from, other.lost_from)
             && high(self.until, other.until)
             && high(self.ours_until, other.ours_until)
             && high(self.lost_until, other.lost_until)
     }
 
-    /// Whether a job that carries the marker was created by the attempt, and is not a copy that
-    /// a person made.
+    /// Whether a job that carries the marker came from the attempt, and is not a copy that a person
+    /// made of it. A marker cannot be copied before its attempt, so what seems to be older only shows
+    /// that the clocks of the provider differ.
     pub(crate) fn is_ours(&self, created_at: Option<Timestamp>) -> bool {
         let Some(at) = created_at else { return true };
-        self.ours_from.is_none_or(|from| at >= from)
-            && self.ours_until.is_none_or(|until| at <= until)
+        self.ours_until.is_none_or(|until| at <= until)
     }
 
     /// Whether a job whose input is deleted may be the one that is searched for.
     pub(crate) fn may_be_lost(&self, created_at: Option<Timestamp>) -> bool {
         let Some(at) = created_at else { return true };
-        self.ours_from.or(self.since).is_none_or(|from| at >= from)
+        self.lost_from.or(self.since).is_none_or(|from| at >= from)
             && self.lost_until.is_none_or(|until| at <= until)
     }
 }

@@ -67,6 +67,18 @@ impl ServedProvider {
         }
     }
 
+    /// Why this account says nothing about what `account` submitted; `None` when it does.
+    pub(crate) fn other_account(&self, account: Option<&AccountId>) -> Option<String> {
+        let ours = self.provider.account();
+        let (account, ours) = (account?, ours.as_ref()?);
+        (!account.is_same(ours)).then(|| {
+            format!(
+                "the submission was made by account {account}, and {} is now used by account {ours}",
+                self.name()
+            )
+        })
+    }
+
     /// The provider's time now, where it is known. Keeps how its clock moves.
     pub(crate) fn observe_time(&self) -> Option<Timestamp> {
         let time = self.provider.time()?;

@@ -22,8 +22,10 @@ const WAITS: [Duration; 5] = [
     Duration::from_secs(10),
     Duration::from_secs(15),
 ];
-/// A page that could not be read so often may be one to which the way is lost: back to the first.
+/// After this many failures in a row the cursor may have expired: the walk begins anew.
 const FAILURES: usize = 8;
+/// How often a walk begins anew before it is given up: others wait for the next one.
+const RESTARTS: usize = 2;
 /// A provider that asks for more is asked again after this all the same.
 const LONGEST_WISH: Duration = Duration::from_hours(1);
 
@@ -52,6 +54,10 @@ impl Dispatcher {
                 Err(error) => Finding::Unknown { reason: Chain(&error).to_string() },
             };
         }
+        self.learn_account(served).await;
+        if let Some(reason) = served.other_account(wanted.account.as_ref()) {
+            return Finding::Unknown { reason };
+        }
         let (finding, begin) = served.search.join(wanted);
         if begin {
             let (this, served) = (Arc::clone(self), Arc::clone(served));
@@ -66,7 +72,6 @@ impl Dispatcher {
     async fn walk(&self, served: &ServedProvider) {
         let Arrivals::Listed(list) = served.provider().arrivals() else { return };
         while let Some(window) = served.search.begin_walk() {
-            self.learn_account(served).await;
             let account = served.provider().account();
             match self.walk_once(served, list, &window, account.as_ref()).await {
                 Walked::Complete { began, deleted } => {
@@ -96,7 +101,7 @@ impl Dispatcher {
     ) -> Walked {
         let first = ListQuery { since: window.since, until: window.until, cursor: None };
         let mut query = first.clone();
-        let (mut began, mut failures) = (Instant::now(), 0_usize);
+        let (mut began, mut failures, mut restarts) = (Instant::now(), 0_usize, 0_usize);
         let (mut seen, mut deleted) = (BTreeSet::new(), Vec::new());
         let mut failing = Reminder::default();
         loop {
@@ -113,6 +118,10 @@ impl Dispatcher {
                     let wait = WAITS.get(failures).or(WAITS.last()).copied().unwrap_or_default();
                     failures += 1;
                     if failures >= FAILURES && query.cursor.is_some() {
+                        if restarts >= RESTARTS {
+                            return Walked::Incomplete(Chain(&error).to_string());
+                        }
+                        restarts += 1;
                         (query, failures) = (first.clone(), 0);
                         seen.clear();
                         deleted.clear();

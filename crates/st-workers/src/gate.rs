@@ -79,7 +79,7 @@ impl ClosedBy {
 /// What a gate shows of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GateStatus {
-    /// Whether submissions are held back, wholly or but for a few that try the provider.
+    /// Whether submissions are accepted. Also `true` while the start is tried with a few of them.
     pub open: bool,
     /// Why it is closed or was closed before it is tried now; `None` when it is open.
     pub cause: Option<ClosedBy>,
@@ -189,7 +189,9 @@ impl Gate {
         match inner.state {
             State::Closed { .. } => reason,
             State::Trying { .. } | State::Open if pass.generation != inner.generation => {
-                Some(reason.unwrap_or_else(|| "the provider was not served meanwhile".to_owned()))
+                Some(reason.unwrap_or_else(|| {
+                    "the provider stopped accepting submissions in the meantime".to_owned()
+                }))
             }
             State::Trying { .. } | State::Open => None,
         }

@@ -87,8 +87,10 @@ impl Dispatcher {
             );
             return record;
         };
-        self.schedule_cancel(record.id());
-        let Some(status) = ask_to_cancel(served, &remote).await else { return record };
+        let tries = self.begin_cancel(record.id());
+        let answer = ask_to_cancel(served, &remote).await;
+        self.schedule_cancel(record.id(), tries);
+        let Some(status) = answer else { return record };
         if status.status.is_some_and(JobStatus::is_terminal) {
             st_log::info!(logger: LOG, "Job cancelled at the provider");
         } else {
@@ -106,14 +108,21 @@ impl Dispatcher {
         }
     }
 
-    /// The next try waits until this one has ended, and longer each time.
-    fn schedule_cancel(&self, job: JobId) {
-        let (now, draw) = (Instant::now(), lock(&self.random).f64());
+    /// A try begins: no other begins before it has ended. Returns which one it is.
+    fn begin_cancel(&self, job: JobId) -> u32 {
+        let now = Instant::now();
         let mut next = lock(&self.next_cancels);
         next.retain(|_, next| now.saturating_duration_since(next.at) < KEPT);
         let tries = next.get(&job).map_or(1, |next| next.tries.saturating_add(1));
-        let at = now + LONGEST_CALL.min(CANCEL_BACKOFF.delay(tries, draw));
-        next.insert(job, NextCancel { at, tries });
+        next.insert(job, NextCancel { at: now + LONGEST_CALL, tries });
+        tries
+    }
+
+    /// A try has ended: the next one waits, longer each time.
+    fn schedule_cancel(&self, job: JobId, tries: u32) {
+        let draw = lock(&self.random).f64();
+        let at = Instant::now() + CANCEL_BACKOFF.delay(tries, draw);
+        lock(&self.next_cancels).insert(job, NextCancel { at, tries });
     }
 }
 

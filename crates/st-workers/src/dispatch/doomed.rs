@@ -10,11 +10,14 @@ use st_store::{JobStatus, Outcome, ProviderStatus, Sighting};
 use super::settle::log_unsettled;
 use super::{Assignment, Dispatcher, LOG};
 use crate::backoff::Backoff;
-use crate::provider::{FoundJob, RemoteJob};
+use crate::provider::{FoundJob, QueryError, RemoteJob};
 use crate::reminder::Reminder;
 
 const CANCEL_BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(5), max: Duration::from_mins(5), jitter: 0.25 };
+
+/// A provider that asks for more is asked again after this all the same.
+const LONGEST_WISH: Duration = Duration::from_hours(1);
 
 impl Dispatcher {
     /// Ends a job that is at the provider and must not go on. It keeps its slot until the provider
@@ -61,12 +64,22 @@ impl Dispatcher {
         let mut failing = Reminder::default();
         let mut tries = 0_u32;
         while !status.status.is_some_and(JobStatus::is_terminal) {
+            let mut wish = Duration::ZERO;
             match job.served.cancel(&remote).await {
                 Ok(answer) if answer.status.is_some_and(JobStatus::is_terminal) => {
                     return Some(answer);
                 }
                 Ok(answer) => status = answer,
+                Err(QueryError::NotFound) => {
+                    let id = &remote.provider_job_id;
+                    let witnessed = matches!(job.served.has_witness().await, Ok(true));
+                    if job.served.denials.deny(id, witnessed) {
+                        job.served.denials.clear(id);
+                        return Some(ProviderStatus::new(id.clone(), JobStatus::Cancelled));
+                    }
+                }
                 Err(error) => {
+                    wish = error.retry_after().unwrap_or_default();
                     if failing.is_due() {
                         st_log::warning!(
                             logger: LOG, reason = Chain(&error).to_string(),
@@ -77,7 +90,8 @@ impl Dispatcher {
             }
             tries = tries.saturating_add(1);
             let draw = super::lock(&self.random).f64();
-            if self.stops_within(CANCEL_BACKOFF.delay(tries, draw)).await {
+            let wait = CANCEL_BACKOFF.delay(tries, draw).max(wish.min(LONGEST_WISH));
+            if self.stops_within(wait).await {
                 return None;
             }
         }

@@ -66,7 +66,7 @@ impl Dispatcher {
                 Finding::Absent { .. }
                     if !searched.covers(&self.wanted(job, certain_at).window) =>
                 {
-                    "the provider's clock or ours was set during the search".to_owned()
+                    "the provider's clock was set during the search".to_owned()
                 }
                 Finding::Absent { began, deleted } if began >= certain_at => {
                     match self.not_ours(job, deleted).await {

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::provider::{FoundJob, ListedJob, Trace};
 pub(crate) use window::Window;
 
-/// So many copies are remembered, so that each is logged once.
+/// How many copies are remembered, so that each is logged once.
 const MOST_COPIES: usize = 1000;
 
 /// What is searched for.
@@ -82,12 +82,45 @@ struct State {
     copies: BTreeSet<ProviderJobId>,
 }
 
+/// The right to walk through the list. Dropped before the walk ended, by a panic for example, it lets
+/// the searches go that wait, so that they begin anew.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    search: &'a Search,
+    ended: bool,
+}
+
+impl Walk<'_> {
+    /// Begins a walk for all who wait: the union of their windows. `None` when none does, and the
+    /// right is over.
+    pub(crate) fn begin(&mut self) -> Option<Window> {
+        let window = self.search.begin_walk();
+        self.ended = window.is_none();
+        window
+    }
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let mut state = self.search.lock();
+            state.walking = false;
+            state.waiting.clear();
+        }
+    }
+}
+
 impl Search {
+    /// The right that [`Self::join`] spoke of.
+    pub(crate) fn walk(&self) -> Walk<'_> {
+        Walk { search: self, ended: false }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a search. With `true` nobody walks through the list, and the caller must.
+    /// Begins a search. Returns `true` when no walk is running: the caller must start one.
     pub(crate) fn join(&self, wanted: Wanted) -> (oneshot::Receiver<Finding>, bool) {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.lock();
@@ -95,9 +128,7 @@ impl Search {
         (receiver, !std::mem::replace(&mut state.walking, true))
     }
 
-    /// Begins a walk for all who wait: the union of their windows. `None` when none does; the
-    /// caller ends then.
-    pub(crate) fn begin_walk(&self) -> Option<Window> {
+    fn begin_walk(&self) -> Option<Window> {
         let mut state = self.lock();
         state.waiting.retain(|waiting| !waiting.answer.is_closed());
         state.waiting.iter_mut().for_each(|waiting| waiting.from_first_page = true);
@@ -107,7 +138,7 @@ impl Search {
         window
     }
 
-    /// Whether nobody waits for the walk any more.
+    /// Whether every search of this walk was dropped.
     pub(crate) fn is_abandoned(&self) -> bool {
         let mut state = self.lock();
         state.waiting.retain(|waiting| !waiting.answer.is_closed());
@@ -143,16 +174,22 @@ impl Search {
         copies.insert(id.clone())
     }
 
-    /// The end of a walk that read its window to the end.
-    pub(crate) fn complete(
+    /// The walk has read everything that is newer than `until`; with `None`, to its end. Those whose
+    /// window that covers are answered, whatever the others still wait for.
+    pub(crate) fn read_until(
         &self,
+        until: Option<Timestamp>,
         began: Instant,
         deleted: &[DeletedRow],
         account: Option<&AccountId>,
     ) {
-        self.answer_walk(|wanted| {
+        let covered = |wanted: &Wanted| {
+            until.is_none_or(|until| wanted.window.since.is_some_and(|since| until < since))
+        };
+        self.answer_walk(covered, |wanted| {
             if !same_account(wanted, account) {
-                return Finding::Unknown { reason: other_account(wanted, account) };
+                let reason = "the provider's account was changed meanwhile".to_owned();
+                return Finding::Unknown { reason };
             }
             let deleted = deleted.iter().filter(|(_, at)| wanted.window.may_be_lost(*at));
             Finding::Absent { began, deleted: deleted.map(|(id, _)| id.clone()).collect() }
@@ -161,15 +198,15 @@ impl Search {
 
     /// The end of a walk that did not.
     pub(crate) fn incomplete(&self, reason: &str) {
-        self.answer_walk(|_wanted| Finding::Unknown { reason: reason.to_owned() });
+        self.answer_walk(|_wanted| true, |_wanted| Finding::Unknown { reason: reason.to_owned() });
     }
 
-    /// Answers those who waited for the whole walk.
-    fn answer_walk(&self, answer: impl Fn(&Wanted) -> Finding) {
+    /// Answers those who waited since the first page, where `is_due`.
+    fn answer_walk(&self, is_due: impl Fn(&Wanted) -> bool, answer: impl Fn(&Wanted) -> Finding) {
         let mut state = self.lock();
         let (done, still): (Vec<Waiting>, Vec<Waiting>) = std::mem::take(&mut state.waiting)
             .into_iter()
-            .partition(|waiting| waiting.from_first_page);
+            .partition(|waiting| waiting.from_first_page && is_due(&waiting.wanted));
         state.waiting = still;
         for waiting in done {
             let finding = answer(&waiting.wanted);
@@ -220,16 +257,4 @@ fn same_account(wanted: &Wanted, account: Option<&AccountId>) -> bool {
         (Some(wanted), Some(account)) => wanted.is_same(account),
         (None, _) | (_, None) => true,
     }
-}
-
-/// Why the list of one account says nothing about an attempt of another.
-fn other_account(wanted: &Wanted, account: Option<&AccountId>) -> String {
-    let name = |account: Option<&AccountId>| {
-        account.map_or_else(|| "an unknown account".to_owned(), |it| format!("account {it}"))
-    };
-    format!(
-        "the submission was made by {}, and the provider is now used by {}",
-        name(wanted.account.as_ref()),
-        name(account)
-    )
 }

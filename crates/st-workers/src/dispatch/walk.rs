@@ -35,7 +35,7 @@ enum Walked {
     Complete { began: Instant, deleted: Vec<DeletedRow> },
     /// It was not, for this reason.
     Incomplete(String),
-    /// Nobody waits for it any more.
+    /// Every search of it was dropped.
     Abandoned,
 }
 
@@ -71,11 +71,12 @@ impl Dispatcher {
     /// Walks through the list until no search is open.
     async fn walk(&self, served: &ServedProvider) {
         let Arrivals::Listed(list) = served.provider().arrivals() else { return };
-        while let Some(window) = served.search.begin_walk() {
+        let mut walk = served.search.walk();
+        while let Some(window) = walk.begin() {
             let account = served.provider().account();
             match self.walk_once(served, list, &window, account.as_ref()).await {
                 Walked::Complete { began, deleted } => {
-                    served.search.complete(began, &deleted, account.as_ref());
+                    served.search.read_until(None, began, &deleted, account.as_ref());
                 }
                 Walked::Incomplete(reason) => served.search.incomplete(&reason),
                 Walked::Abandoned => {}
@@ -142,6 +143,9 @@ impl Dispatcher {
                     .filter(|job| job.trace == Trace::Deleted)
                     .map(|job| (job.status.provider_job_id, job.created_at)),
             );
+            if page.newest.is_some() {
+                served.search.read_until(page.newest, began, &deleted, account);
+            }
             let is_older =
                 page.newest.zip(window.since).is_some_and(|(newest, since)| newest < since);
             match page.next {

@@ -127,15 +127,40 @@ fn absence_is_answered_with_the_beginning_of_a_walk_that_began_after_the_search(
         (ProviderJobId::new("unknown"), None),
         (ProviderJobId::new("late"), Some(at(181))),
     ];
-    search.complete(began, &deleted, Some(&account("ours")));
+    search.read_until(None, began, &deleted, Some(&account("ours")));
     let deleted = ["within", "unknown"].map(ProviderJobId::new).to_vec();
     assert_eq!(first.try_recv().unwrap(), Finding::Absent { began, deleted });
     assert!(second.try_recv().is_err(), "it needs a walk of its own");
     assert!(search.begin_walk().is_some());
-    search.complete(began, &[], Some(&account("ours")));
+    search.read_until(None, began, &[], Some(&account("ours")));
     assert!(matches!(second.try_recv().unwrap(), Finding::Absent { .. }));
     assert!(search.begin_walk().is_none());
     assert!(search.join(wanted()).1, "the next search begins a walk");
+}
+
+#[test]
+fn a_search_is_answered_when_its_own_window_was_read() {
+    let search = Search::default();
+    let older = Window::of_attempt(at(-10_000), Some(at(-9_000)), Drift::default());
+    let (mut short, _) = search.join(wanted());
+    let (mut long, _) = search.join(Wanted { window: older, ..wanted() });
+    search.begin_walk();
+    let began = Instant::now();
+    search.read_until(Some(at(-15 * 60)), began, &[], Some(&account("ours")));
+    assert!(short.try_recv().is_err(), "a row of its window may still come");
+    search.read_until(Some(at(-15 * 60 - 1)), began, &[], Some(&account("ours")));
+    assert!(matches!(short.try_recv().unwrap(), Finding::Absent { .. }));
+    long.try_recv().unwrap_err();
+    search.read_until(None, began, &[], Some(&account("ours")));
+    assert!(matches!(long.try_recv().unwrap(), Finding::Absent { .. }));
+}
+
+#[test]
+fn what_a_lost_life_submitted_was_created_after_its_job_was_queued() {
+    let window = Window::of_lost_life(at(0), at(120));
+    assert!(window.is_ours(Some(at(-3600))), "the marker says so");
+    let candidates = [-61, -60, 180, 181].map(|seconds| window.may_be_lost(Some(at(seconds))));
+    assert_eq!(candidates, [false, true, true, false]);
 }
 
 #[test]
@@ -154,11 +179,11 @@ fn the_list_of_another_account_answers_nothing() {
     let (mut found, _) = search.join(wanted());
     search.begin_walk();
     search.offer(&[marked("a", 10)], Some(&account("theirs")));
-    search.complete(Instant::now(), &[], Some(&account("theirs")));
+    search.read_until(None, Instant::now(), &[], Some(&account("theirs")));
     let Finding::Unknown { reason } = found.try_recv().unwrap() else {
         panic!("it says something")
     };
-    assert!(reason.contains("theirs") && reason.contains("ours"), "{reason}");
+    assert!(reason.contains("account"), "{reason}");
 }
 
 #[test]
@@ -170,6 +195,17 @@ fn a_walk_is_abandoned_when_nothing_waits_for_it() {
     drop(found);
     assert!(search.is_abandoned());
     assert!(search.begin_walk().is_none());
+}
+
+#[test]
+fn a_walk_that_is_cut_off_leaves_the_way_free_for_the_next() {
+    let search = Search::default();
+    let (mut found, _) = search.join(wanted());
+    let walk = search.walk();
+    search.begin_walk();
+    drop(walk);
+    found.try_recv().unwrap_err();
+    assert!(search.join(wanted()).1, "the next search walks");
 }
 
 #[test]

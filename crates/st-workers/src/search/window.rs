@@ -4,12 +4,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::served::Drift;
 
-/// The list is read from so long before the attempt.
+/// How far before the attempt the list is read.
 const BEFORE: SignedDuration = SignedDuration::from_mins(15);
 /// How exactly times of the two sides can be compared.
 const SLACK: SignedDuration = SignedDuration::from_mins(1);
-/// What was created so long after its attempt could no longer arrive is a copy.
+/// A job that was created later than this after the attempt could no longer arrive is a copy.
 const OURS_FOR: SignedDuration = SignedDuration::from_hours(1);
+
+/// The list is read from so long before a job was queued whose attempts are not known: when that was
+/// is known by the store's time only.
+const LOST_LIFE: SignedDuration = SignedDuration::from_hours(25);
 
 /// A window of the provider's time. Every bound may be missing: then nothing is excluded by it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,11 +50,10 @@ impl Window {
     /// The window of all attempts that another life of the database may have made of a job that was
     /// queued at `queued_at`, up to `certain_at`, both by the provider's time.
     pub(crate) fn of_lost_life(queued_at: Timestamp, certain_at: Timestamp) -> Self {
-        let from = add(queued_at, SignedDuration::from_hours(-25));
         Self {
-            since: Some(from),
+            since: Some(add(queued_at, -LOST_LIFE)),
             until: None,
-            lost_from: None,
+            lost_from: Some(add(queued_at, -SLACK)),
             ours_until: None,
             lost_until: Some(add(certain_at, SLACK)),
         }
@@ -95,7 +98,7 @@ impl Window {
     /// Whether a job whose input is deleted may be the one that is searched for.
     pub(crate) fn may_be_lost(&self, created_at: Option<Timestamp>) -> bool {
         let Some(at) = created_at else { return true };
-        self.lost_from.or(self.since).is_none_or(|from| at >= from)
+        self.lost_from.is_none_or(|from| at >= from)
             && self.lost_until.is_none_or(|until| at <= until)
     }
 }

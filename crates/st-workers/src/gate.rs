@@ -1,7 +1,8 @@
-//! Whether a provider is given submissions.
+//! Whether a provider is given submissions: a circuit breaker for submissions alone. An open gate lets
+//! them through, which is the reverse of what a breaker calls open.
 //!
-//! A gate belongs to one provider and account. It closes when the provider does not serve us, so
-//! that its trouble is not charged to the jobs: their entries stay `pending`. It holds back
+//! A gate belongs to one provider and account. It closes when the provider does not accept
+//! submissions, so that an outage costs no job an attempt: their entries stay `pending`. It holds back
 //! submissions only; polls, searches and cancellations go on. It opens in two steps: first a
 //! question without effect, then one submission, and when that is accepted, twice as many each time.
 
@@ -27,10 +28,10 @@ const LOG: Logger = get_logger("simpletuner.cloud.gate");
 const WARN_AFTER: Duration = Duration::from_secs(10);
 /// A provider that asks for more is asked again after this all the same.
 const LONGEST_WISH: Duration = Duration::from_hours(1);
-/// So many submissions without a known outcome close the gate, within this time.
+/// This many unknown outcomes within this time close the gate.
 const UNANSWERED: usize = 2;
 const UNANSWERED_WITHIN: Duration = Duration::from_mins(1);
-/// When so many different jobs in a row were rejected, it is not the jobs' fault.
+/// Rejections of this many different jobs in a row are the provider's fault.
 const REJECTED: usize = 3;
 
 /// Why a gate is closed.
@@ -103,8 +104,7 @@ pub(crate) enum Rejection {
 /// The gate of one provider.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    provider: ProviderName,
-    /// Locked for one read or change, never across an await.
+    /// Guards the state. Locked for one read or change, never across an await.
     inner: Mutex<Inner>,
     /// Changes whenever the gate may let more through than before.
     changes: watch::Sender<u64>,
@@ -112,6 +112,7 @@ pub(crate) struct Gate {
 
 #[derive(Debug)]
 struct Inner {
+    provider: ProviderName,
     state: State,
     /// Rises with every closure, so that what was granted before one is not sent after it.
     generation: u64,
@@ -132,11 +133,40 @@ pub(crate) struct Pass {
     generation: u64,
 }
 
+/// The first step, under way. Dropped before its end, by a panic for example, it can begin anew.
+#[derive(Debug)]
+pub(crate) struct Try<'a> {
+    gate: &'a Gate,
+    generation: u64,
+    ended: bool,
+}
+
+impl Try<'_> {
+    /// The question was answered, so one submission follows; or it was not, and why.
+    pub(crate) fn end(mut self, answer: Result<(), (ClosedBy, Unavailable)>) {
+        self.ended = true;
+        self.gate.tried(self.generation, answer);
+    }
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.gate.lock();
+        if !self.ended
+            && inner.generation == self.generation
+            && let State::Closed { trying, .. } = &mut inner.state
+        {
+            *trying = false;
+        }
+    }
+}
+
 impl Gate {
     /// The gate at a start: the provider is tried first.
     pub(crate) fn new(provider: ProviderName, seed: u64) -> Self {
         let reason = "it was not tried since the start".to_owned();
         let inner = Inner {
+            provider,
             state: State::closed(Closure::new(ClosedBy::Start, reason), Instant::now()),
             generation: 0,
             failing: true,
@@ -145,7 +175,7 @@ impl Gate {
             settings: None,
             random: fastrand::Rng::with_seed(seed),
         };
-        Self { provider, inner: Mutex::new(inner), changes: watch::Sender::new(0) }
+        Self { inner: Mutex::new(inner), changes: watch::Sender::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -173,13 +203,21 @@ impl Gate {
         }
     }
 
-    /// The pass of a job that was claimed to be submitted; it counts in the current round.
+    /// The pass of a job that was claimed to be submitted; it counts in the current round. A job that
+    /// was claimed when the gate let more through gets one that is out of date.
     pub(crate) fn grant(&self) -> Pass {
         let mut inner = self.lock();
-        if let State::Trying { round, .. } = &mut inner.state {
-            round.granted = round.granted.saturating_add(1);
+        let generation = inner.generation;
+        match &mut inner.state {
+            State::Trying { round, .. } if round.left() == 0 => {
+                Pass { generation: generation.wrapping_sub(1) }
+            }
+            State::Trying { round, .. } => {
+                round.granted = round.granted.saturating_add(1);
+                Pass { generation }
+            }
+            State::Closed { .. } | State::Open => Pass { generation },
         }
-        Pass { generation: inner.generation }
     }
 
     /// Why a submission must not be sent although it has a pass; `None` when it may be sent.
@@ -223,10 +261,10 @@ impl Gate {
         if !round.accept() {
             inner.state = State::Open;
         }
-        drop(inner);
         if let Some(closure) = over {
-            closure.log_end(&self.provider);
+            closure.log_end(&inner.provider);
         }
+        drop(inner);
         self.changed();
     }
 
@@ -286,7 +324,7 @@ impl Gate {
         } else {
             inner.rejected.insert(job);
             if inner.rejected.len() >= REJECTED {
-                let reason = format!("{} rejects every job: {reason}", self.provider);
+                let reason = format!("{} rejects every job: {reason}", inner.provider);
                 let by = ClosedBy::RejectsAll;
                 inner.close(Refusal { by, reason, wish: None, job: Some(job) });
             } else if inner.generation == pass.generation
@@ -352,23 +390,22 @@ impl Gate {
     }
 
     /// Begins the first step when it is due: the caller asks the provider something without effect
-    /// and reports with [`Self::tried`].
-    pub(crate) fn begin_try(&self) -> Option<Pass> {
+    /// and reports with [`Try::end`].
+    pub(crate) fn begin_try(&self) -> Option<Try<'_>> {
         let mut inner = self.lock();
         let generation = inner.generation;
         match &mut inner.state {
             State::Closed { retry_at, trying, .. } if !*trying && *retry_at <= Instant::now() => {
                 *trying = true;
-                Some(Pass { generation })
+                Some(Try { gate: self, generation, ended: false })
             }
             State::Closed { .. } | State::Trying { .. } | State::Open => None,
         }
     }
 
-    /// The end of the first step: when the question was answered, one submission follows.
-    pub(crate) fn tried(&self, pass: Pass, answer: Result<(), (ClosedBy, Unavailable)>) {
+    fn tried(&self, generation: u64, answer: Result<(), (ClosedBy, Unavailable)>) {
         let mut inner = self.lock();
-        if inner.generation != pass.generation {
+        if inner.generation != generation {
             return;
         }
         match answer {
@@ -398,7 +435,7 @@ impl Gate {
 
     /// Logs a closure that lasts.
     pub(crate) fn remind(&self) {
-        let mut inner = self.lock();
+        let inner = &mut *self.lock();
         let next = match &inner.state {
             State::Closed { retry_at, .. } => {
                 retry_at.saturating_duration_since(Instant::now()).as_secs()
@@ -406,7 +443,7 @@ impl Gate {
             State::Trying { .. } | State::Open => 0,
         };
         if let Some(closure) = inner.state.closure_mut() {
-            closure.remind(&self.provider, next);
+            closure.remind(&inner.provider, next);
         }
     }
 
@@ -436,7 +473,7 @@ impl Inner {
         if !matches!(self.state, State::Closed { .. }) {
             self.failing = refusal.by.ends_with_an_answer();
         }
-        self.state.close(refusal, draw);
+        self.state.close(&self.provider, refusal, draw);
         self.generation += 1;
     }
 

@@ -138,9 +138,9 @@ impl ServedProvider {
     /// The first step of opening the gate, if it is due: whether the provider could be submitted
     /// to at all, found out without an effect.
     pub(crate) async fn try_gate(&self, store: &dyn Store) {
-        let Some(pass) = self.gate.begin_try() else { return };
+        let Some(try_) = self.gate.begin_try() else { return };
         let answer = self.try_without_effect(store).await;
-        self.gate.tried(pass, answer);
+        try_.end(answer);
     }
 
     async fn try_without_effect(&self, store: &dyn Store) -> Result<(), (ClosedBy, Unavailable)> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use st_store::{JobId, ProviderName};
+use st_store::{JobId, MAX_EXCEPTED, ProviderName};
 use tokio::time::Instant;
 
 use super::{ClosedBy, LOG, LONGEST_WISH, WARN_AFTER};
@@ -15,8 +15,8 @@ const BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(1), max: Duration::from_mins(1), jitter: 0.25 };
 /// A round of more submissions than this is no test any more: the gate is open.
 const LARGEST_ROUND: u32 = 64;
-/// Of how many refused jobs it is known that others are to be tried first.
-const REFUSED: usize = 16;
+/// How many refused jobs are remembered; other jobs are tried before them.
+const REFUSED: usize = MAX_EXCEPTED;
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -172,7 +172,7 @@ impl State {
 
     /// Closes it, or goes on with a closure. Several refusals of one moment are one failed try.
     /// `draw`: a random number from 0 to 1.
-    pub(super) fn close(&mut self, refusal: Refusal, draw: f64) {
+    pub(super) fn close(&mut self, provider: &ProviderName, refusal: Refusal, draw: f64) {
         let Refusal { by, reason, wish, job } = refusal;
         let (mut closure, waits_until) = match std::mem::replace(self, Self::Open) {
             Self::Closed { closure, retry_at, trying } => (closure, (!trying).then_some(retry_at)),
@@ -197,7 +197,8 @@ impl State {
             None => fresh,
         };
         st_log::debug!(
-            logger: LOG, cause = closure.by.as_str(), reason = closure.reason.as_str(),
+            logger: LOG, provider = provider.as_str(), cause = closure.by.as_str(),
+            reason = closure.reason.as_str(),
             wait_seconds = retry_at.duration_since(now).as_secs_f64(),
             "Provider is given no submissions for now"
         );
@@ -207,7 +208,7 @@ impl State {
     /// From the first step to the second.
     pub(super) fn try_submission(&mut self) {
         let closure = match std::mem::replace(self, Self::Open) {
-            // Nothing was refused since the start: there is nothing to tell of.
+            // Nothing was refused since the start, so there is no outage to report the end of.
             Self::Closed { closure, .. } => Some(closure).filter(|it| it.by != ClosedBy::Start),
             Self::Trying { closure, .. } => closure,
             Self::Open => None,

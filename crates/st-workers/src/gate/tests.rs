@@ -23,8 +23,7 @@ fn unavailable(cause: Cause) -> Unavailable {
 /// A gate on which nothing has happened, after the first step of its start.
 fn tried() -> Gate {
     let gate = Gate::new(ProviderName::new("fake"), 1);
-    let pass = gate.begin_try().unwrap();
-    gate.tried(pass, Ok(()));
+    gate.begin_try().unwrap().end(Ok(()));
     gate
 }
 
@@ -50,9 +49,9 @@ async fn try_within(gate: &Gate, wait: Duration) {
     let next = gate.next_try_in().unwrap();
     assert!(next <= wait, "the next try is in {next:?}");
     advance(next).await;
-    let pass = gate.begin_try().unwrap();
-    assert_eq!(gate.begin_try(), None, "one try at a time");
-    gate.tried(pass, Ok(()));
+    let step = gate.begin_try().unwrap();
+    assert!(gate.begin_try().is_none(), "one try at a time");
+    step.end(Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,8 +60,7 @@ async fn a_start_tries_a_question_then_one_submission_then_twice_as_many() {
     assert_eq!(gate.opening(), Opening::Closed);
     assert_eq!(gate.next_try_in(), Some(Duration::ZERO));
     assert_eq!(gate.status().cause, Some(ClosedBy::Start));
-    let pass = gate.begin_try().unwrap();
-    gate.tried(pass, Ok(()));
+    gate.begin_try().unwrap().end(Ok(()));
     assert!(gate.status().open, "nothing was refused");
     let mut rounds = Vec::new();
     while let Some(submissions) = limited(&gate) {
@@ -84,6 +82,18 @@ async fn a_pass_that_was_not_used_is_granted_again() {
     assert_eq!(limited(&gate), Some(0));
     gate.unused(pass);
     assert_eq!(limited(&gate), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_that_were_made_while_more_was_let_through_do_not_overrun_a_round() {
+    let gate = tried();
+    let passes: Vec<Pass> = (0..100).map(|_| gate.grant()).collect();
+    let sent = passes.iter().filter(|pass| gate.refuses(**pass).is_none()).count();
+    assert_eq!(sent, 1);
+    for pass in passes.into_iter().skip(1) {
+        gate.unused(pass);
+    }
+    assert_eq!(limited(&gate), Some(0), "they were never in the round");
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +234,7 @@ async fn a_failed_try_between_rejections_makes_them_no_fault_of_the_jobs() {
     advance(gate.next_try_in().unwrap()).await;
     let pass = gate.begin_try().unwrap();
     let refusal = (ClosedBy::Refusal(Cause::Unreachable), unavailable(Cause::Unreachable));
-    gate.tried(pass, Err(refusal));
+    pass.end(Err(refusal));
     try_within(&gate, seconds(5)).await;
     let pass = gate.grant();
     assert_eq!(
@@ -310,15 +320,24 @@ async fn changed_settings_and_an_operator_are_reasons_to_try_immediately() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_try_that_is_cut_off_can_begin_anew() {
+    let gate = Gate::new(ProviderName::new("fake"), 1);
+    drop(gate.begin_try().unwrap());
+    assert_eq!(gate.next_try_in(), Some(Duration::ZERO));
+    gate.begin_try().unwrap().end(Ok(()));
+    assert_eq!(limited(&gate), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_question_that_fails_keeps_it_closed() {
     let gate = open();
     let pass = gate.grant();
     gate.refused(job(1), pass, &unavailable(Cause::Unreachable));
     advance(seconds(2)).await;
-    let pass = gate.begin_try().unwrap();
+    let step = gate.begin_try().unwrap();
     let began = Instant::now();
     let answer = Err((ClosedBy::Refusal(Cause::Credentials), unavailable(Cause::Credentials)));
-    gate.tried(pass, answer);
+    step.end(answer);
     assert_eq!(gate.opening(), Opening::Closed);
     assert_eq!(gate.status().cause, Some(ClosedBy::Refusal(Cause::Credentials)));
     assert!(gate.next_try_in().unwrap() > Duration::from_millis(1400), "{began:?}");

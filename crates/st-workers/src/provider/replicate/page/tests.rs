@@ -1,4 +1,4 @@
-//! A page, whatever stands in it.
+//! Malformed and odd pages.
 
 use jiff::Timestamp;
 

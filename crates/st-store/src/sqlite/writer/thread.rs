@@ -130,7 +130,7 @@ impl Thread {
             self.contain(Self::maintain);
         }
         self.contain(Self::finish);
-        // `finish` leaves nothing unless it panicked; then these callers would wait for ever.
+        // `finish` leaves nothing unless it panicked; then these callers would wait without end.
         drop(self.lanes.drain());
         let mut announced = false;
         self.contain(|thread| {

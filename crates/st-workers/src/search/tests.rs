@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use st_store::{AccountId, JobId, JobStatus, Marker, ProviderJobId, ProviderStatus};
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant;
 
 use super::{Finding, Search, Wanted, Window};
@@ -204,7 +205,7 @@ fn a_walk_that_is_cut_off_leaves_the_way_free_for_the_next() {
     let walk = search.walk();
     search.begin_walk();
     drop(walk);
-    found.try_recv().unwrap_err();
+    assert_eq!(found.try_recv(), Err(TryRecvError::Closed), "it is to search anew");
     assert!(search.join(wanted()).1, "the next search walks");
 }
 

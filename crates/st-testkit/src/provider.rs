@@ -25,22 +25,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
 use clock::ShownClock;
-pub use fault::SubmitFault;
+pub use fault::{ListFault, SubmitFault};
 use ledger::Ledger;
 pub use ledger::{Kept, LedgerJob};
 
 /// How long a question waits that is not answered.
 const SILENCE: Duration = Duration::from_mins(1);
-
-/// What is odd about the list.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum ListFault {
-    #[default]
-    None,
-    /// Every page leads to itself, and shows nothing.
-    Loops,
-    RowsTwice,
-}
 
 #[derive(Debug, Default)]
 struct State {
@@ -163,14 +153,9 @@ impl FakeProvider {
         self.state().page_takes = takes;
     }
 
-    /// Whether every page of the list leads to itself from now on, and shows nothing.
-    pub fn loop_list(&self, loops: bool) {
-        self.state().list = if loops { ListFault::Loops } else { ListFault::None };
-    }
-
-    /// From now on the list shows every row twice.
-    pub fn list_rows_twice(&self) {
-        self.state().list = ListFault::RowsTwice;
+    /// What is odd about the list from now on.
+    pub fn set_list(&self, list: ListFault) {
+        self.state().list = list;
     }
 
     /// Deletes the inputs of these jobs: the list shows no marker of them any more.
@@ -337,8 +322,11 @@ impl FakeProvider {
     fn page_now(&self, query: &ListQuery) -> Result<ListPage, Unavailable> {
         let state = self.state();
         state.require_service()?;
-        if state.list == ListFault::Loops {
-            return Ok(ListPage { next: Some("again".to_owned()), ..ListPage::default() });
+        let empty = |next| Ok(ListPage { next: Some(next), ..ListPage::default() });
+        match state.list {
+            ListFault::Loops => return empty("again".to_owned()),
+            ListFault::Endless => return empty(state.pages.to_string()),
+            ListFault::None | ListFault::RowsTwice => {}
         }
         let mut page = state.ledger.page(query, state.account.as_ref());
         if state.list == ListFault::RowsTwice {

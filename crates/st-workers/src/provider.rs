@@ -24,8 +24,12 @@ use st_store::{
 };
 use tokio::sync::watch;
 
-pub use error::{Cause, QueryError, SubmitError, Unavailable};
+pub use error::{Cause, LONGEST_RETRY_AFTER, QueryError, SubmitError, Unavailable};
 pub use listing::{Arrivals, FoundJob, JobList, JobLookup, ListPage, ListQuery, ListedJob, Trace};
+
+/// How long after the end of its call a submission may still arrive, unless the provider or the
+/// failure asks for more.
+pub const MAY_ARRIVE_FOR: Duration = Duration::from_mins(2);
 
 /// A job on its way to a provider.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,7 +109,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// How long after the end of a call a submission may still arrive, at least. A failed call may
     /// ask for more.
     fn may_arrive_for(&self) -> Duration {
-        Duration::from_mins(2)
+        MAY_ARRIVE_FOR
     }
 
     /// The account that submits, as far as it is known. What another account's list does not show

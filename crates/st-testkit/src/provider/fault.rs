@@ -1,4 +1,4 @@
-//! What can go wrong with a submission.
+//! What can go wrong with a submission and with the list.
 
 use std::time::Duration;
 
@@ -23,4 +23,18 @@ pub enum SubmitFault {
     Doubled,
     /// The provider's code panics before it has sent anything.
     Panic,
+}
+
+/// What is odd about the list.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum ListFault {
+    /// Nothing.
+    #[default]
+    None,
+    /// Every page leads to itself, and shows nothing.
+    Loops,
+    /// Every page leads to another one, and shows nothing.
+    Endless,
+    /// Every row is shown twice.
+    RowsTwice,
 }

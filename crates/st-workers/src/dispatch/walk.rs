@@ -24,11 +24,10 @@ const WAITS: [Duration; 5] = [
 ];
 /// After this many failures in a row the cursor may have expired: the walk begins anew.
 const FAILURES: usize = 8;
+/// A list of this many pages in a row without a row that has a time is not worth reading further.
+const UNDATED: usize = 50;
 /// How often a walk begins anew before it is given up: others wait for the next one.
 const RESTARTS: usize = 2;
-/// A provider that asks for more is asked again after this all the same.
-const LONGEST_WISH: Duration = Duration::from_hours(1);
-
 /// How a walk ended.
 enum Walked {
     /// The window was read to its end.
@@ -54,7 +53,7 @@ impl Dispatcher {
                 Err(error) => Finding::Unknown { reason: Chain(&error).to_string() },
             };
         }
-        self.learn_account(served).await;
+        served.learn_account().await;
         if let Some(reason) = served.other_account(wanted.account.as_ref()) {
             return Finding::Unknown { reason };
         }
@@ -84,15 +83,6 @@ impl Dispatcher {
         }
     }
 
-    /// An account without a name cannot be compared with one whose credential was changed.
-    async fn learn_account(&self, served: &ServedProvider) {
-        let unnamed = served.provider().account().is_some_and(|account| account.name().is_none());
-        if unnamed || served.provider().time().is_none() {
-            served.validate().await;
-            served.observe_time();
-        }
-    }
-
     async fn walk_once(
         &self,
         served: &ServedProvider,
@@ -103,7 +93,7 @@ impl Dispatcher {
         let first = ListQuery { since: window.since, until: window.until, cursor: None };
         let mut query = first.clone();
         let (mut began, mut failures, mut restarts) = (Instant::now(), 0_usize, 0_usize);
-        let (mut seen, mut deleted) = (BTreeSet::new(), Vec::new());
+        let (mut seen, mut deleted, mut undated) = (BTreeSet::new(), Vec::new(), 0_usize);
         let mut failing = Reminder::default();
         loop {
             if served.search.is_abandoned() {
@@ -127,8 +117,7 @@ impl Dispatcher {
                         seen.clear();
                         deleted.clear();
                     }
-                    sleep(wait.max(error.retry_after().unwrap_or_default().min(LONGEST_WISH)))
-                        .await;
+                    sleep(wait.max(error.retry_after().unwrap_or_default())).await;
                     continue;
                 }
             };
@@ -143,6 +132,13 @@ impl Dispatcher {
                     .filter(|job| job.trace == Trace::Deleted)
                     .map(|job| (job.status.provider_job_id, job.created_at)),
             );
+            undated = if page.newest.is_none() { undated + 1 } else { 0 };
+            if undated >= UNDATED && page.next.is_some() {
+                return Walked::Incomplete(format!(
+                    "the list of {} goes on without a readable time",
+                    served.name()
+                ));
+            }
             if page.newest.is_some() {
                 served.search.read_until(page.newest, began, &deleted, account);
             }

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use st_log::Chain;
 
+/// A provider that asks to be left alone for longer is asked again after this time.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+
 /// Why a provider does not serve us at the moment. It is no fault of the job that met it.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
@@ -38,7 +41,7 @@ pub enum Cause {
 }
 
 impl Unavailable {
-    /// Without a wish of the provider and without a cause below.
+    /// Without a time to wait and without a source.
     pub fn new(cause: Cause, reason: impl Into<String>) -> Self {
         Self { cause, reason: reason.into(), retry_after: None, source: None }
     }
@@ -112,11 +115,14 @@ impl QueryError {
         Self::Unavailable(Unavailable::new(Cause::Trouble, reason))
     }
 
-    /// How long the provider wants to be left alone, where it says so.
+    /// How long to leave the provider alone, where it asks for that; at most
+    /// [`LONGEST_RETRY_AFTER`].
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::NotFound => None,
-            Self::Unavailable(unavailable) => unavailable.retry_after,
+            Self::Unavailable(unavailable) => {
+                unavailable.retry_after.map(|wait| wait.min(LONGEST_RETRY_AFTER))
+            }
         }
     }
 }

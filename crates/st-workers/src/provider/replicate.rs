@@ -10,10 +10,10 @@ mod date;
 mod fields;
 mod page;
 mod price;
+mod retry_after;
 mod row;
 mod status;
 mod statuses;
-mod wish;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -93,7 +93,7 @@ pub struct Replicate {
     token: ApiToken,
     client: Client,
     time: ServerTime,
-    /// The account's name as [`Provider::validate`] last learned it. Locked for one read or change.
+    /// Guards the account's name as [`Provider::validate`] last learned it.
     username: Mutex<Option<String>>,
 }
 
@@ -288,7 +288,9 @@ impl Provider for Replicate {
         let [username] = fields::pick(&text, ["username"]).map_err(unreadable)?;
         let username: Option<String> = fields::read(username);
         let username = username.filter(|name| !name.is_empty());
-        username.clone_into(&mut self.username.lock().unwrap_or_else(PoisonError::into_inner));
+        if username.is_some() {
+            username.clone_into(&mut self.username.lock().unwrap_or_else(PoisonError::into_inner));
+        }
         Ok(Account { username: username.unwrap_or_default() })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use st_store::{AccountId, Clock, JobId, JobRecord, JobStatus, ProviderJobId, QueueStatus};
-use st_testkit::provider::SubmitFault;
+use st_testkit::provider::{ListFault, SubmitFault};
 use tokio::time::Instant;
 
 use crate::support::Harness;
@@ -72,14 +72,27 @@ async fn without_the_time_of_the_provider_the_whole_list_is_read() {
 #[tokio::test(start_paused = true)]
 async fn a_list_that_leads_back_to_itself_proves_nothing() {
     let harness = Harness::start();
-    harness.provider.loop_list(true);
+    harness.provider.set_list(ListFault::Loops);
     let job = submit_with(&harness, SubmitFault::LostReply).await;
     harness.pass(Duration::from_mins(30)).await;
     assert_eq!(harness.record(job).await.queue_status(), QueueStatus::Ready);
     assert_eq!(harness.provider.submits(), 1);
     assert!(harness.provider.finds() <= 2 * 130, "{} pages", harness.provider.finds());
-    harness.provider.loop_list(false);
+    harness.provider.set_list(ListFault::None);
     assert_eq!(until_running(&harness, job).await.entry().attempt, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_without_an_end_is_given_up_and_begun_anew() {
+    let harness = Harness::start();
+    harness.provider.set_list(ListFault::Endless);
+    let job = submit_with(&harness, SubmitFault::LostReply).await;
+    harness.pass(Duration::from_mins(2)).await;
+    assert_eq!(harness.record(job).await.queue_status(), QueueStatus::Ready);
+    harness.provider.set_list(ListFault::None);
+    let began = Instant::now();
+    assert_eq!(until_running(&harness, job).await.entry().attempt, 1);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +111,7 @@ async fn the_list_of_another_account_proves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_row_that_is_listed_twice_is_one_job() {
     let harness = Harness::start_for_hours();
-    harness.provider.list_rows_twice();
+    harness.provider.set_list(ListFault::RowsTwice);
     let job = submit_with(&harness, SubmitFault::LostReply).await;
     until_running(&harness, job).await;
     harness.pass(Duration::from_hours(30)).await;

@@ -302,7 +302,10 @@ async fn the_account_is_the_base_url_the_token_and_in_time_the_name() {
     fake.world().fault_on(Call::Account, Fault::Refused { status: 401, detail: "not valid" });
     let error = provider.validate().await.unwrap_err();
     assert_eq!(error.to_string(), "replicate answered 401: not valid");
-    assert_eq!(provider.account(), Some(named.clone()), "a failure makes no other account");
+    let (status, headers) = (200, Vec::new());
+    fake.world().fault_on(Call::Account, Fault::Answer { status, headers, body: "{}".to_owned() });
+    assert_eq!(provider.validate().await.unwrap().username, "");
+    assert_eq!(provider.account(), Some(named.clone()), "nor do a failure and a missing name");
     for shown in [named.to_string(), format!("{provider:?}")] {
         assert!(!shown.contains(TOKEN), "{shown}");
     }

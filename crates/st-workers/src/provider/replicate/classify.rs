@@ -2,18 +2,14 @@
 //! different functions: what may be concluded from a 404 or from silence is not the same.
 
 use std::error::Error as StdError;
-use std::time::Duration;
 
 use http::StatusCode;
 use st_http::{Kind, Response, Sent};
 
 use super::fields::{lossy_text, pick, read};
-use super::{page, wish};
-use crate::provider::{Cause, QueryError, SubmitError, Unavailable};
+use super::{page, retry_after};
+use crate::provider::{Cause, MAY_ARRIVE_FOR, QueryError, SubmitError, Unavailable};
 
-/// After a call whose outcome is unknown, the provider or something on the way may still be busy
-/// with it.
-const MAY_ARRIVE_FOR: Duration = Duration::from_mins(2);
 const LONGEST_DETAIL: usize = 500;
 
 /// What a question is about.
@@ -98,9 +94,9 @@ fn question_refused(response: &Response, subject: Subject) -> QueryError {
 
 fn refused(response: &Response, cause: Cause, reason: String, detail: &str) -> Unavailable {
     let retry_after = match cause {
-        Cause::Throttled => Some(wish::of_throttled(response.headers(), detail)),
+        Cause::Throttled => Some(retry_after::of_throttled(response.headers(), detail)),
         Cause::Unreachable | Cause::Credentials | Cause::Account | Cause::Trouble => {
-            wish::by_header(response.headers())
+            retry_after::by_header(response.headers())
         }
     };
     Unavailable { retry_after, ..Unavailable::new(cause, reason) }

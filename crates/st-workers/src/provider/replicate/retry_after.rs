@@ -6,9 +6,8 @@ use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
 use super::date::parse_date;
+use crate::provider::LONGEST_RETRY_AFTER;
 
-/// A provider that asks for more is asked again after this all the same.
-const LONGEST: Duration = Duration::from_hours(1);
 /// After "too many requests" without a time, and at least.
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -16,19 +15,19 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// none, or one that means nothing.
 pub(super) fn by_header(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wish = whole_seconds(value).or_else(|| {
+    let wait = whole_seconds(value).or_else(|| {
         let now = parse_date(headers.get(DATE)?.to_str().ok()?)?;
         Duration::try_from(parse_date(value)?.duration_since(now)).ok()
     })?;
-    Some(wish.min(LONGEST)).filter(|wish| !wish.is_zero())
+    Some(wait.min(LONGEST_RETRY_AFTER)).filter(|wait| !wait.is_zero())
 }
 
 /// After "too many requests": by the header, by the provider's own header, or by what it says in
 /// words.
 pub(super) fn of_throttled(headers: &HeaderMap, detail: &str) -> Duration {
     let own = || whole_seconds(headers.get("ratelimit-reset")?.to_str().ok()?.trim());
-    let wish = by_header(headers).or_else(own).or_else(|| in_words(detail));
-    wish.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST)
+    let wait = by_header(headers).or_else(own).or_else(|| in_words(detail));
+    wait.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST_RETRY_AFTER)
 }
 
 /// Digits and nothing else; a number too large for the type is a large number.
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_a_wish_only_as_a_number_with_a_unit() {
+    fn words_are_a_time_only_as_a_number_with_a_unit() {
         let table = [
             ("Request was throttled. Your rate limit resets in ~30s.", 30),
             ("Request was throttled. Expected available in 1 second.", 1),
@@ -98,8 +97,8 @@ mod tests {
             ("", 1),
         ];
         for (detail, seconds) in table {
-            let wish = of_throttled(&headers(&[]), detail);
-            assert_eq!(wish, Duration::from_secs(seconds), "{detail}");
+            let wait = of_throttled(&headers(&[]), detail);
+            assert_eq!(wait, Duration::from_secs(seconds), "{detail}");
         }
     }
 
@@ -118,8 +117,8 @@ mod tests {
             (&[("retry-after", "soon")], 30),
         ];
         for (pairs, seconds) in table {
-            let wish = of_throttled(&headers(pairs), words);
-            assert_eq!(wish, Duration::from_secs(seconds), "{pairs:?}");
+            let wait = of_throttled(&headers(pairs), words);
+            assert_eq!(wait, Duration::from_secs(seconds), "{pairs:?}");
         }
     }
 

@@ -8,9 +8,9 @@
 
 mod attempt;
 mod cancel;
-mod doomed;
 mod in_flight;
 mod lease;
+mod poison;
 mod rechecks;
 mod reconcile;
 mod settle;
@@ -47,7 +47,8 @@ use lease::LEASE;
 const LOG: Logger = get_logger("simpletuner.cloud.dispatch");
 
 /// The pause after a dispatch panicked.
-const AFTER_PANIC: Duration = Duration::from_secs(10);
+const AFTER_PANIC: Backoff =
+    Backoff { first: Duration::from_secs(10), max: Duration::from_mins(10), jitter: 0.25 };
 /// How many cancellations run at the same time beside the submissions.
 const CANCELLATIONS: usize = 8;
 
@@ -277,8 +278,8 @@ impl Dispatcher {
     /// is unknown then, so it is reconciled.
     async fn dispatch(self: &Arc<Self>, mut job: Assignment, mut next: Next) {
         loop {
-            let resolved = AssertUnwindSafe(self.resolve(&job, next)).catch_unwind().await;
-            let Err(panic) = resolved else { return };
+            let ended = AssertUnwindSafe(self.run_attempt(&job, next)).catch_unwind().await;
+            let Err(panic) = ended else { return };
             next = Next::Reconcile { sent_before: Instant::now() };
             let message = panic_message(panic.as_ref());
             st_log::error!(
@@ -286,14 +287,17 @@ impl Dispatcher {
                 "Dispatch panicked, whether it submitted the job is unknown"
             );
             let error = format!("the dispatch panicked: {message}");
-            match self.settle(&job, Outcome::Unresolved { error, panicked: true }).await {
-                Ok((_, record)) => {
-                    let entry = record.entry();
-                    job.caution = Caution::after(entry.reclaims, entry.panics);
-                }
-                Err(error) => return settle::log_unsettled(&error),
-            }
-            if self.stops_within(AFTER_PANIC).await {
+            let panics =
+                match self.settle(&job, Outcome::Unresolved { error, panicked: true }).await {
+                    Ok((_, record)) => {
+                        let entry = record.entry();
+                        job.caution = Caution::after(entry.reclaims, entry.panics);
+                        entry.panics
+                    }
+                    Err(error) => return settle::log_unsettled(&error),
+                };
+            let pause = AFTER_PANIC.delay(panics, lock(&self.random).f64());
+            if self.stops_within(pause).await {
                 return;
             }
         }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 const AGAIN: Duration = Duration::from_hours(1);
 
 /// The log lines of one condition.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Reminder {
     logged_at: Option<Instant>,
 }

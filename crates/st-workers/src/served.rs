@@ -1,6 +1,7 @@
 //! A provider as the tasks use it: every call has a deadline, every answer is evidence for its
 //! gate, and what is known of it is kept in one place.
 
+mod cancelling;
 mod denials;
 mod offsets;
 
@@ -19,6 +20,7 @@ use crate::provider::{
     RemoteJob, Submission, SubmitError, Unavailable,
 };
 use crate::search::Search;
+pub(crate) use cancelling::Cancelled;
 pub(crate) use denials::Denials;
 pub(crate) use offsets::{Drift, Offsets};
 
@@ -61,10 +63,7 @@ impl ServedProvider {
 
     /// Whether a job that this account has says something about jobs of `account`.
     pub(crate) fn serves_account(&self, account: Option<&AccountId>) -> bool {
-        match (account, self.provider.account()) {
-            (Some(account), Some(ours)) => account.is_same(&ours),
-            (None, _) | (_, None) => true,
-        }
+        self.other_account(account).is_none()
     }
 
     /// Why this account says nothing about what `account` submitted; `None` when it does.
@@ -77,6 +76,13 @@ impl ServedProvider {
                 self.name()
             )
         })
+    }
+
+    /// The same, after the account was asked for where it could not be compared by its name.
+    pub(crate) async fn not_of_account(&self, account: Option<&AccountId>) -> Option<String> {
+        self.other_account(account)?;
+        self.learn_account().await;
+        self.other_account(account)
     }
 
     /// The provider's time now, where it is known. Keeps how its clock moves.
@@ -95,15 +101,10 @@ impl ServedProvider {
             Ok(answer) => answer,
             Err(_elapsed) => Err(SubmitError::Unknown {
                 reason: self.no_answer(),
-                may_arrive_for: Duration::from_mins(2),
+                may_arrive_for: self.provider.may_arrive_for(),
                 source: None,
             }),
         }
-    }
-
-    /// Cancels a job at the provider.
-    pub(crate) async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
-        self.ask(self.provider.cancel(job)).await
     }
 
     /// One page of the provider's list.
@@ -154,21 +155,31 @@ impl ServedProvider {
         };
         let settings = store.provider_settings(self.name()).await.map_err(unreadable)?;
         self.gate.settings(&settings);
-        if let Some(missing) = self.provider.missing(&settings) {
-            let unavailable = Unavailable::new(Cause::Trouble, missing);
-            return Err((ClosedBy::MissingSetting, unavailable));
+        // First, so that time and account are known also while a setting is missing.
+        if let Err(QueryError::Unavailable(unavailable)) = self.ask(self.provider.validate()).await
+        {
+            return Err((ClosedBy::Refusal(unavailable.cause), unavailable));
         }
-        match self.ask(self.provider.validate()).await {
-            Ok(_) | Err(QueryError::NotFound) => Ok(()),
-            Err(QueryError::Unavailable(unavailable)) => {
-                Err((ClosedBy::Refusal(unavailable.cause), unavailable))
+        match self.provider.missing(&settings) {
+            Some(missing) => {
+                let unavailable = Unavailable::new(Cause::Trouble, missing);
+                Err((ClosedBy::MissingSetting, unavailable))
             }
+            None => Ok(()),
         }
     }
 
-    /// Asks who we are to the provider: afterwards its time and our account are known where they
-    /// can be.
-    pub(crate) async fn validate(&self) {
+    /// Asks for our account, where its name or the provider's time is not known: an account without
+    /// a name cannot be compared with one whose credential was changed.
+    pub(crate) async fn learn_account(&self) {
+        let unnamed = self.provider.account().is_some_and(|account| account.name().is_none());
+        if unnamed || self.provider.time().is_none() {
+            self.validate().await;
+            self.observe_time();
+        }
+    }
+
+    async fn validate(&self) {
         if let Err(error) = self.ask(self.provider.validate()).await {
             st_log::debug!(
                 logger: LOG, provider = self.name().as_str(), error,

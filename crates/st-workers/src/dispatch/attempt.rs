@@ -41,8 +41,8 @@ impl Assignment {
 }
 
 impl Dispatcher {
-    /// Resolves the attempt.
-    pub(super) async fn resolve(self: &Arc<Self>, job: &Assignment, next: Next) {
+    /// Submits or reconciles, until what became of the attempt is settled.
+    pub(super) async fn run_attempt(self: &Arc<Self>, job: &Assignment, next: Next) {
         match next {
             Next::Reconcile { sent_before } => {
                 st_log::info!(logger: LOG, "Submission was interrupted, asking the provider");
@@ -55,20 +55,20 @@ impl Dispatcher {
 
     /// Submits the job: the only call of this attempt.
     async fn submit(self: &Arc<Self>, job: &Assignment, pass: GatePass) {
-        let submission = match self.prepare(job).await {
-            Ok(submission) => submission,
-            Err(failure) => return self.release(job, failure, Notice::Info).await,
-        };
-        let (answer, pass) = {
+        let (answer, submission, pass) = {
             let _permit = self.submit_permit(job.caution).await;
-            // The wait for the other calls may have been long.
+            let submission = match self.prepare(job).await {
+                Ok(submission) => submission,
+                Err(failure) => return self.release(job, failure, Notice::Info).await,
+            };
+            // The wait for the other calls and for the store may have been long.
             if !self.outlasts_a_call(job) {
                 return self.release(job, too_late(), Notice::Info).await;
             }
             if let Some(reason) = pass.refusal() {
                 return self.release(job, not_sent(reason), Notice::Debug).await;
             }
-            (job.served.submit(&submission).await, pass)
+            (job.served.submit(&submission).await, submission, pass)
         };
         let ended = Instant::now();
         let id = job.record.id();
@@ -127,7 +127,7 @@ impl Dispatcher {
         }
     }
 
-    /// What is to be submitted, read as late as possible; or why nothing is.
+    /// What is to be submitted, read when nothing else is waited for any more; or why nothing is.
     async fn prepare(&self, job: &Assignment) -> Result<Submission, AttemptFailure> {
         let id = job.record.id();
         let unreadable = |error: Error| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use st_log::{Chain, InScope};
+use st_log::InScope;
 use st_store::{
     Actor, CancelOutcome, Error, JobId, JobRecord, JobStatus, Outcome, ProviderStatus, Settlement,
 };
@@ -11,13 +11,10 @@ use tokio::time::Instant;
 
 use super::settle::log_unsettled;
 use super::{Dispatcher, LOG, lock};
-use crate::backoff::Backoff;
 use crate::provider::RemoteJob;
-use crate::served::{LONGEST_CALL, ServedProvider};
+use crate::reminder::Reminder;
+use crate::served::{Cancelled, LONGEST_CALL};
 
-/// The pause after a cancellation that the provider did not confirm.
-const CANCEL_BACKOFF: Backoff =
-    Backoff { first: Duration::from_secs(10), max: Duration::from_mins(5), jitter: 0.25 };
 /// How long the time of a try is kept.
 const KEPT: Duration = Duration::from_hours(1);
 
@@ -27,6 +24,8 @@ pub(super) struct NextCancel {
     at: Instant,
     /// How often it was tried.
     tries: u32,
+    /// Of tries that failed.
+    failing: Reminder,
 }
 
 impl Dispatcher {
@@ -87,15 +86,34 @@ impl Dispatcher {
             );
             return record;
         };
-        let tries = self.begin_cancel(record.id());
-        let answer = ask_to_cancel(served, &remote).await;
-        self.schedule_cancel(record.id(), tries);
-        let Some(status) = answer else { return record };
-        if status.status.is_some_and(JobStatus::is_terminal) {
-            st_log::info!(logger: LOG, "Job cancelled at the provider");
-        } else {
-            st_log::info!(logger: LOG, "Cancellation requested at the provider");
-        }
+        self.begin_cancel(record.id());
+        let answer = served.cancel(&remote, false).await;
+        let warns = self.schedule_cancel(record.id(), &answer);
+        let status = match answer {
+            Cancelled::Over(status) => {
+                st_log::info!(logger: LOG, "Job cancelled at the provider");
+                status
+            }
+            Cancelled::Requested(status) => {
+                st_log::info!(logger: LOG, "Cancellation requested at the provider");
+                status
+            }
+            Cancelled::Gone => {
+                st_log::warning!(logger: LOG, "Job is not known to the provider any more");
+                ProviderStatus::new(remote.provider_job_id, JobStatus::Cancelled)
+            }
+            Cancelled::Failed { reason, retry_after: _ } if warns => {
+                st_log::warning!(
+                    logger: LOG, reason,
+                    "Job could not be cancelled at the provider, trying again later"
+                );
+                return record;
+            }
+            Cancelled::Failed { reason, retry_after: _ } => {
+                st_log::debug!(logger: LOG, reason, "Job could again not be cancelled");
+                return record;
+            }
+        };
         let settlement = report(&record, status);
         let settled = self.store.settle(&Actor::Poller, vec![settlement]).await;
         match settled.and_then(|results| results.into_iter().next().transpose()) {
@@ -108,37 +126,26 @@ impl Dispatcher {
         }
     }
 
-    /// A try begins: no other begins before it has ended. Returns which one it is.
-    fn begin_cancel(&self, job: JobId) -> u32 {
+    /// A try begins: no other begins before it has ended.
+    fn begin_cancel(&self, job: JobId) {
         let now = Instant::now();
         let mut next = lock(&self.next_cancels);
         next.retain(|_, next| now.saturating_duration_since(next.at) < KEPT);
-        let tries = next.get(&job).map_or(1, |next| next.tries.saturating_add(1));
-        next.insert(job, NextCancel { at: now + LONGEST_CALL, tries });
-        tries
+        let fresh = NextCancel { at: now, tries: 0, failing: Reminder::default() };
+        let next = next.entry(job).or_insert(fresh);
+        next.at = now + LONGEST_CALL;
+        next.tries = next.tries.saturating_add(1);
     }
 
-    /// A try has ended: the next one waits, longer each time.
-    fn schedule_cancel(&self, job: JobId, tries: u32) {
+    /// A try has ended: the next one waits, longer each time. Returns whether a failure is to be
+    /// logged as a warning.
+    fn schedule_cancel(&self, job: JobId, answer: &Cancelled) -> bool {
         let draw = lock(&self.random).f64();
-        let at = Instant::now() + CANCEL_BACKOFF.delay(tries, draw);
-        lock(&self.next_cancels).insert(job, NextCancel { at, tries });
+        let mut next = lock(&self.next_cancels);
+        let Some(next) = next.get_mut(&job) else { return true };
+        next.at = Instant::now() + answer.retry_in(next.tries, draw);
+        matches!(answer, Cancelled::Failed { .. }) && next.failing.is_due()
     }
-}
-
-async fn ask_to_cancel(served: &ServedProvider, remote: &RemoteJob) -> Option<ProviderStatus> {
-    let reason = if served.serves_account(remote.account.as_ref()) {
-        match served.cancel(remote).await {
-            Ok(status) => return Some(status),
-            Err(error) => Chain(&error).to_string(),
-        }
-    } else {
-        format!("it belongs to another account of {}", served.name())
-    };
-    st_log::warning!(
-        logger: LOG, reason, "Job could not be cancelled at the provider, trying again later"
-    );
-    None
 }
 
 /// What a provider reports about a job, to be settled.

@@ -1,14 +1,17 @@
 //! The jobs that a dispatcher works on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use st_store::{AttemptToken, JobId};
 use tokio::time::Instant;
 
 use super::lease::Tenure;
-use super::{Assignment, Dispatcher, lock};
+use super::{Assignment, Dispatcher, LOG, lock};
+use crate::driver::panic_message;
 use crate::served::LONGEST_CALL;
 
 /// The jobs in flight and the state of their leases.
@@ -71,7 +74,12 @@ impl Dispatcher {
         };
         if !renewing {
             let this = Arc::clone(self);
-            let renewals = async move { this.renew_leases().await };
+            let renewals = async move {
+                while let Err(panic) = AssertUnwindSafe(this.renew_leases()).catch_unwind().await {
+                    let panic = panic_message(panic.as_ref());
+                    st_log::error!(logger: LOG, panic, "Renewal of leases panicked, going on");
+                }
+            };
             // It serves all jobs, so it starts outside of every scope.
             st_log::Scope::root().in_scope(|| self.spawn_helper(renewals));
         }

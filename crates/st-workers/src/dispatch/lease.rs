@@ -10,7 +10,8 @@ use crate::reminder::Reminder;
 
 /// How long a claim lasts unless it is renewed: longer than any call to a provider.
 pub(super) const LEASE: Duration = Duration::from_secs(90);
-const RENEW_EVERY: Duration = Duration::from_secs(30);
+/// Between two renewals a claim always outlasts the longest call.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
 /// The wait after a renewal that failed.
 const RENEW_AGAIN: Duration = Duration::from_secs(5);
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use st_log::Chain;
 use st_store::{
     AtMostOnce, AttemptFailure, Caution, ClaimOrigin, Error, Outcome, ProviderJobId, Sighting,
 };
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 
 use super::settle::Notice;
 use super::{Assignment, Dispatcher, LOG, signed};
-use crate::provider::FoundJob;
+use crate::provider::{FoundJob, MAY_ARRIVE_FOR};
 use crate::reminder::Reminder;
 use crate::search::{Finding, Wanted, Window};
 
@@ -27,8 +28,6 @@ const FIRST_WAITS: [Duration; 4] = [
     Duration::from_secs(10),
 ];
 const LATER_WAIT: Duration = Duration::from_secs(15);
-/// A submission that only a list can show may arrive for at least so long after its call.
-const LISTED_AFTER: Duration = Duration::from_mins(2);
 /// A job that is unresolved for longer is worth a line, and then every hour.
 const UNRESOLVED_FOR: Duration = Duration::from_mins(10);
 
@@ -50,7 +49,7 @@ impl Dispatcher {
         let first = (job.origin != ClaimOrigin::New).then_some(Duration::ZERO);
         let waits = FIRST_WAITS.into_iter().chain(iter::repeat(LATER_WAIT));
         for wait in first.into_iter().chain(waits) {
-            if self.stops_within(wait).await {
+            if self.stops_within(wait).await || !self.is_current(job).await {
                 return;
             }
             let wanted = self.wanted(job, certain_at);
@@ -61,7 +60,10 @@ impl Dispatcher {
                 finding = self.find(&job.served, wanted) => finding,
             };
             let waits_for = match finding {
-                Finding::Found(found) => return self.found(job, &found).await,
+                Finding::Found(found) => match self.found(job, found).await {
+                    Ok(()) => return,
+                    Err(reason) => reason,
+                },
                 // A clock that was set meanwhile may have hidden it.
                 Finding::Absent { .. }
                     if !searched.covers(&self.wanted(job, certain_at).window) =>
@@ -74,7 +76,7 @@ impl Dispatcher {
                             return self.release_absent(job, cause).await;
                         }
                         Ok(candidates) => return self.release_lost(job, &candidates).await,
-                        Err(error) => format!("its jobs could not be compared with ours: {error}"),
+                        Err(error) => not_compared(&error),
                     }
                 }
                 Finding::Absent { .. } => "its list does not show the submission yet".to_owned(),
@@ -125,13 +127,28 @@ impl Dispatcher {
         }
     }
 
-    async fn found(self: &Arc<Self>, job: &Assignment, found: &[FoundJob]) {
-        let Some((first, others)) = found.split_first() else { return };
-        if job.caution == Caution::ReconcileOnly {
-            self.end_at_provider(job, found).await;
-        } else {
-            self.adopt(job, first, others).await;
+    /// Adopts or ends what was found; or says why none of it can be the job's.
+    async fn found(self: &Arc<Self>, job: &Assignment, found: Vec<FoundJob>) -> Result<(), String> {
+        let ids: Vec<_> = found.iter().map(|it| it.status.provider_job_id.clone()).collect();
+        let known = self.store.known_provider_jobs(job.served.name(), &ids).await;
+        let known = known.map_err(|error| not_compared(&error))?;
+        let owner = |found: &FoundJob| known.get(&found.status.provider_job_id).copied().flatten();
+        let (of_others, free): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|found| owner(found).is_some_and(|owner| owner != job.record.id()));
+        match (free.split_first(), of_others.first()) {
+            (Some(_), _) if job.caution == Caution::ReconcileOnly => {
+                self.end_at_provider(job, &free).await;
+            }
+            (Some((first, others)), _) => self.adopt(job, first, others).await,
+            (None, Some(taken)) => {
+                let id = &taken.status.provider_job_id;
+                let owner = owner(taken).map_or_else(String::new, |owner| owner.to_string());
+                return Err(format!("it is at the provider as {id}, which is job {owner}"));
+            }
+            (None, None) => {}
         }
+        Ok(())
     }
 
     /// Those of these jobs at the provider that no job of ours is known to have.
@@ -199,6 +216,10 @@ impl Dispatcher {
     }
 }
 
+fn not_compared(error: &Error) -> String {
+    format!("its jobs could not be compared with ours: {}", Chain(error))
+}
+
 /// The time on a clock at `then` that shows `time` now.
 fn later(time: Timestamp, then: Instant) -> Timestamp {
     let ahead = signed(then.saturating_duration_since(Instant::now()));
@@ -209,7 +230,7 @@ fn later(time: Timestamp, then: Instant) -> Timestamp {
 /// How long after the end of a call its absence is certain.
 fn certain_after(job: &Assignment, may_arrive_for: Duration) -> Duration {
     match job.attempt.guarantee {
-        AtMostOnce::ListedMarker => may_arrive_for.max(LISTED_AFTER),
+        AtMostOnce::ListedMarker => may_arrive_for.max(MAY_ARRIVE_FOR),
         AtMostOnce::IdempotencyKey | AtMostOnce::ChosenName | AtMostOnce::HeldSubmission => {
             may_arrive_for
         }

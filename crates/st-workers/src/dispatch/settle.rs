@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use st_log::Chain;
 use st_store::{
-    Actor, AttemptFailure, Caution, Error, JobRecord, JobStatus, Outcome, Settled, Settlement,
-    Sighting, SightingOutcome, TransitionError,
+    Actor, AttemptFailure, Caution, Error, JobRecord, JobRef, JobStatus, Outcome, Settled,
+    Settlement, Sighting, SightingOutcome, TransitionError,
 };
 use tokio::time::sleep;
 
@@ -36,6 +36,22 @@ impl Dispatcher {
             settled.into_iter().next().unwrap_or_else(|| Err(no_result()))
         })
         .await
+    }
+
+    /// Whether the job is still in the claim of this dispatch: a person may have decided about it, or
+    /// another holder may have reclaimed it. A store that cannot be read is no reason to believe so.
+    pub(super) async fn is_current(&self, job: &Assignment) -> bool {
+        let is_current = match self.store.find_job(&JobRef::Id(job.record.id())).await {
+            Ok(Some(record)) => {
+                record.token() == job.attempt.token && record.stage().claimed().is_some()
+            }
+            Ok(None) => false,
+            Err(_) => true,
+        };
+        if !is_current {
+            st_log::info!(logger: LOG, "Claim of the job has ended, so does its dispatch");
+        }
+        is_current
     }
 
     /// Records provider jobs that carry our markers, as persistently as [`Self::settle`].

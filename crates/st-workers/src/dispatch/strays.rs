@@ -2,23 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use st_log::{Chain, CorrelationId, InScope, LogContext};
-use st_store::{JobRef, JobStatus, ProviderName, Stray, StrayOutcome};
+use st_store::{JobRef, ProviderName, Stray, StrayOutcome};
 
 use super::{Dispatcher, LOG, lock, signed};
-use crate::backoff::Backoff;
-use crate::provider::{QueryError, RemoteJob};
-use crate::served::ServedProvider;
+use crate::provider::RemoteJob;
+use crate::served::{Cancelled, ServedProvider};
 
 /// How many strays of a provider are cancelled in one pass, and how many at the same time.
 const MAX_STRAYS: u32 = 20;
 const PARALLEL: usize = 4;
-/// The pause after a cancellation that the provider did not confirm.
-const CANCEL_BACKOFF: Backoff =
-    Backoff { first: Duration::from_secs(10), max: Duration::from_mins(5), jitter: 0.25 };
+/// Of the tries that fail in a row, the first and then each of so many is a warning: about one an
+/// hour.
+const WARN_EVERY: u32 = 12;
 
 /// The providers that are being worked on. Locked for one change.
 pub(super) type Busy = Mutex<BTreeSet<ProviderName>>;
@@ -106,48 +104,39 @@ impl Dispatcher {
         remote: &RemoteJob,
         attempts: u32,
     ) -> StrayOutcome {
-        let (id, denials) = (&remote.provider_job_id, &served.denials);
+        let provider_job_id = remote.provider_job_id.as_str();
+        let answer = served.cancel(remote, false).await;
         let draw = lock(&self.random).f64();
-        let after = CANCEL_BACKOFF.delay(attempts.saturating_add(1), draw);
-        if !served.serves_account(remote.account.as_ref()) {
-            let reason = format!("it belongs to another account of {}", served.name());
-            return retry(id.as_str(), &reason, after);
-        }
-        let (reason, wish) = match served.cancel(remote).await {
-            Ok(status) if status.status.is_some_and(JobStatus::is_terminal) => {
-                denials.clear(id);
+        let after = signed(answer.retry_in(attempts.saturating_add(1), draw));
+        match answer {
+            Cancelled::Over(_) => {
                 st_log::warning!(
-                    logger: LOG, provider_job_id = id.as_str(),
+                    logger: LOG, provider_job_id,
                     "Stray job is over at the provider, check its charges"
                 );
-                return StrayOutcome::Ended;
+                StrayOutcome::Ended
             }
-            Ok(_active) => {
-                denials.clear(id);
-                return StrayOutcome::Retry { after: signed(after) };
+            Cancelled::Gone => {
+                st_log::warning!(
+                    logger: LOG, provider_job_id,
+                    "Stray job is not known to the provider any more"
+                );
+                StrayOutcome::Ended
             }
-            Err(error @ QueryError::NotFound) => {
-                let witnessed = matches!(served.has_witness().await, Ok(true));
-                if denials.deny(id, witnessed) {
-                    denials.clear(id);
-                    st_log::warning!(
-                        logger: LOG, provider_job_id = id.as_str(),
-                        "Stray job is not known to the provider any more"
+            Cancelled::Requested(_) => StrayOutcome::Retry { after },
+            Cancelled::Failed { reason, retry_after: _ } => {
+                if !attempts.is_multiple_of(WARN_EVERY) {
+                    st_log::debug!(
+                        logger: LOG, provider_job_id, reason, "Stray job could again not be cancelled"
                     );
-                    return StrayOutcome::Ended;
+                    return StrayOutcome::Retry { after };
                 }
-                (error.to_string(), None)
+                st_log::warning!(
+                    logger: LOG, provider_job_id, reason,
+                    "Stray job could not be cancelled, trying again"
+                );
+                StrayOutcome::Retry { after }
             }
-            Err(error) => (Chain(&error).to_string(), error.retry_after()),
-        };
-        retry(id.as_str(), &reason, after.max(wish.unwrap_or_default()))
+        }
     }
-}
-
-fn retry(id: &str, reason: &str, after: Duration) -> StrayOutcome {
-    st_log::warning!(
-        logger: LOG, provider_job_id = id, reason,
-        "Stray job could not be cancelled, trying again"
-    );
-    StrayOutcome::Retry { after: signed(after) }
 }

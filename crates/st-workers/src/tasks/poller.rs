@@ -24,8 +24,8 @@ use futures_util::future::join_all;
 use futures_util::stream::StreamExt;
 use st_log::{Chain, Logger, get_logger};
 use st_store::{
-    Actor, Error, JobId, JobRecord, JobStatus, ProviderJobId, ProviderStatus, Settled, Settlement,
-    Store,
+    Actor, Error, JobId, JobRecord, JobRef, JobStatus, ProviderJobId, ProviderStatus, Settled,
+    Settlement, Store,
 };
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -34,7 +34,7 @@ use crate::dispatch::{Dispatcher, report};
 use crate::provider::{QueryError, RemoteJob};
 use crate::served::ServedProvider;
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
-use memory::Memory;
+use memory::{LastingUnread, Memory};
 
 const LOG: Logger = get_logger("simpletuner.cloud.polling");
 const FAILED: &str = "Error in job polling";
@@ -73,8 +73,10 @@ struct Poll {
     served: Arc<ServedProvider>,
     config: PollerConfig,
     memory: Memory,
-    /// Held by the run that polls; a run that finds it taken leaves the provider to that one.
+    /// Held by the run that polls; while another run holds it, the provider is skipped.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held while jobs that are gone are being ended.
+    ending: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How many jobs of one provider, or of all, were polled, and with what result.
@@ -83,6 +85,19 @@ struct Tally {
     synced: u64,
     changed: u64,
     failed: u64,
+    /// Not polled, because they belong to another account.
+    skipped: u64,
+}
+
+/// What one run learns of the jobs that could not be read.
+#[derive(Debug, Default)]
+struct Unread {
+    /// Why the provider could not be reached, if it could not.
+    unreachable: Option<QueryError>,
+    /// All of them, with the reason.
+    jobs: Vec<(JobId, String)>,
+    /// Those that the provider has denied for so long that they are gone.
+    gone: Vec<JobRecord>,
 }
 
 impl Poller {
@@ -96,6 +111,7 @@ impl Poller {
                 config,
                 memory: Memory::default(),
                 turn: Arc::default(),
+                ending: Arc::default(),
             };
             (served.name().clone(), Arc::new(poll))
         };
@@ -122,10 +138,18 @@ impl Poll {
         }
     }
 
-    /// Whether the provider is to be polled in this run; logs when that begins.
-    async fn is_due(&self) -> Result<bool, Error> {
-        let settings = self.store.provider_settings(self.served.name()).await?;
-        let polled = self.config.enabled || settings.webhook_url.is_none_or(|url| url.is_empty());
+    /// Whether the provider is to be polled in this run; logs when that begins. Settings that cannot
+    /// be read are no reason not to.
+    async fn is_due(&self) -> bool {
+        let webhook_url = match self.store.provider_settings(self.served.name()).await {
+            Ok(settings) => settings.webhook_url,
+            Err(error) => {
+                let reason = Chain(&error).to_string();
+                st_log::debug!(logger: LOG, reason, "Settings of the provider could not be read");
+                None
+            }
+        };
+        let polled = self.config.enabled || webhook_url.is_none_or(|url| url.is_empty());
         let due = self.memory.begin(polled);
         if due.begins {
             let reason = if self.config.enabled { "enabled" } else { "no webhook URL" };
@@ -137,15 +161,15 @@ impl Poll {
                 "Starting job status polling"
             );
         }
-        Ok(due.now)
+        due.now
     }
 
-    async fn poll(&self) -> Result<Tally, Error> {
+    async fn poll(self: &Arc<Self>) -> Result<Tally, Error> {
         let mut tally = Tally::default();
         self.dispatcher.clean_up(&self.served);
-        let due = self.is_due().await?;
+        let due = self.is_due().await;
         let mut after = None;
-        let mut unreachable = None;
+        let mut unread = Unread::default();
         loop {
             let page = self.store.list_at_provider(self.served.name(), after, PAGE).await?;
             let Some(last) = page.last() else { break };
@@ -154,30 +178,37 @@ impl Poll {
                 .filter(|record| record.cancel_requested())
                 .for_each(|record| self.dispatcher.repeat_cancellation(record));
             if due {
-                let error = self.poll_page(page, &mut tally).await?;
-                unreachable = unreachable.or(error);
+                self.poll_page(page, &mut tally, &mut unread).await?;
             }
         }
         if due {
-            self.memory.record(&self.served, tally, unreachable.as_ref());
+            self.end_gone(unread.gone);
+            let unreachable = unread.unreachable.as_ref();
+            self.memory.record(&self.served, tally, unreachable);
+            if let Some(lasting) = self.memory.record_unread(&unread.jobs) {
+                self.warn_of_unread(lasting).await;
+            }
         }
         Ok(tally)
     }
 
-    /// One page; returns why the provider could not be reached, if it could not.
     async fn poll_page(
         &self,
         page: Vec<JobRecord>,
         tally: &mut Tally,
-    ) -> Result<Option<QueryError>, Error> {
-        let (ours, of_others): (Vec<RemoteJob>, Vec<RemoteJob>) = page
-            .iter()
-            .filter_map(|record| RemoteJob::of(record, self.store.now()))
-            .partition(|job| self.served.serves_account(job.account.as_ref()));
+        unread: &mut Unread,
+    ) -> Result<(), Error> {
+        let jobs: Vec<RemoteJob> =
+            page.iter().filter_map(|record| RemoteJob::of(record, self.store.now())).collect();
+        if let Some(other) = jobs.iter().find(|job| !self.serves(job)) {
+            self.served.not_of_account(other.account.as_ref()).await;
+        }
+        let (ours, of_others): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| self.serves(job));
+        tally.skipped += of_others.len() as u64;
         self.memory.record_other_account(&self.served, of_others.len());
         let mut records: BTreeMap<JobId, JobRecord> =
             page.into_iter().map(|record| (record.id(), record)).collect();
-        let mut unreachable = None;
         let mut denied = Vec::new();
         let mut answers = self.served.statuses(&ours).ready_chunks(BATCH);
         while let Some(chunk) = answers.next().await {
@@ -193,9 +224,10 @@ impl Poll {
                     Err(error) => {
                         tally.failed += 1;
                         log_sync_failure(&record, &error);
+                        unread.jobs.push((job, Chain(&error).to_string()));
                         match error {
                             QueryError::NotFound => denied.push(record),
-                            QueryError::Unavailable(_) => unreachable = Some(error),
+                            QueryError::Unavailable(_) => unread.unreachable = Some(error),
                         }
                     }
                 }
@@ -203,11 +235,30 @@ impl Poll {
             self.settle(reports, tally).await?;
         }
         drop(answers);
-        if !denied.is_empty() {
-            let gone = self.gone(denied, tally.synced > 0).await;
-            self.settle(gone, tally).await?;
+        unread.gone.extend(self.gone(denied, tally.synced > 0).await);
+        Ok(())
+    }
+
+    fn serves(&self, job: &RemoteJob) -> bool {
+        self.served.serves_account(job.account.as_ref())
+    }
+
+    /// Jobs that could not be read for long while others could: logged in the scope of the one that
+    /// has been unread for longest.
+    async fn warn_of_unread(&self, lasting: LastingUnread) {
+        let LastingUnread { job, jobs, unread_for, reason } = lasting;
+        let provider = self.served.name().as_str();
+        let warn = || {
+            st_log::warning!(
+                logger: LOG, provider, jobs, unread_seconds = unread_for.as_secs(), reason,
+                "Status of jobs cannot be read at their provider, they keep their last one; an \
+                 administrator can resolve them"
+            );
+        };
+        match self.store.find_job(&JobRef::Id(job)).await {
+            Ok(Some(record)) => record.in_log_scope(warn),
+            Ok(None) | Err(_) => warn(),
         }
-        Ok(unreachable)
     }
 
     /// Stores what changed, all in one transaction.
@@ -265,6 +316,7 @@ impl Task for Poller {
                     all.synced += tally.synced;
                     all.changed += tally.changed;
                     all.failed += tally.failed;
+                    all.skipped += tally.skipped;
                 }
                 Ok(Some(Err(error))) => failed = Some(error),
             }

@@ -140,6 +140,11 @@ impl Queue {
         if stopping.is_cancelled() {
             return Ok(RunSummary::default());
         }
+        if more_to_reclaim && !self.took_over.load(Ordering::Relaxed) {
+            // What earlier processes left comes before anything new.
+            let counts = vec![("claimed", 0), ("reclaimed", reclaimed)];
+            return Ok(RunSummary { counts, wake_in: Some(Duration::ZERO) });
+        }
         let (claimed, more_to_claim) = self.claim(&options).await?;
         if reclaimed + claimed > 0 {
             st_log::debug!(logger: LOG, claimed, reclaimed, "Queue processed");

@@ -8,6 +8,7 @@
 )]
 
 mod arrival;
+mod deciding;
 mod dispatch;
 mod driver;
 mod expirer;

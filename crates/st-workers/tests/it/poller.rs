@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_store::{
-    AccountId, Actor, Change, EventId, JobStatus, ProviderName, ProviderSettingsPatch, QueueStatus,
-    SettingChange,
+    AccountId, Actor, Change, EventId, JobStatus, ProviderJobId, ProviderName,
+    ProviderSettingsPatch, QueueStatus, SettingChange,
 };
 use st_workers::TaskId;
 use tokio::time::Instant;
@@ -254,4 +254,42 @@ async fn a_webhook_url_turns_polling_into_a_slow_sweep_without_a_restart() {
     let (cleared, polled) = (Instant::now(), harness.provider.status_calls());
     harness.provider.wait_for(|provider| provider.status_calls() >= polled + 2).await;
     assert!(cleared.elapsed() <= Duration::from_secs(4), "{:?}", cleared.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_are_gone_delay_no_poll_while_they_are_cancelled() {
+    let harness = Harness::start();
+    harness.allow(20).await;
+    let mut gone = Vec::new();
+    for user in 0..18 {
+        gone.push(harness.submit_and_run(&format!("user-{user}")).await);
+    }
+    let (here, _) = harness.submit_and_run("ann").await;
+    harness.provider.hang_cancellations(true);
+    for (_, record) in &gone {
+        harness.provider.forget(record.provider_job_id().unwrap());
+    }
+    harness.pass(Duration::from_mins(11)).await;
+    harness
+        .provider
+        .change(&ProviderJobId::new("p19"), |it| it.status = Some(JobStatus::Completed));
+    let began = Instant::now();
+    harness.until(here, |it| it.status() == JobStatus::Completed).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    harness.submit_and_run("bob").await;
+    harness.provider.hang_cancellations(false);
+    for (job, _) in gone {
+        harness.until(job, |it| it.status() == JobStatus::Failed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_gone_while_it_is_to_be_cancelled_is_cancelled() {
+    let harness = Harness::start();
+    let (job, record) = harness.submit_and_run("ann").await;
+    harness.submit_and_run("bob").await;
+    harness.provider.forget(record.provider_job_id().unwrap());
+    assert_eq!(harness.cancel(job).await.status(), JobStatus::Queued);
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!(record.status(), JobStatus::Cancelled);
 }

@@ -1,73 +1,92 @@
 //! Jobs that their provider denies: which of them are gone, and how they end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use st_log::Chain;
+use futures_util::stream::{self, StreamExt};
+use st_log::{Chain, InScope};
 use st_store::{JobRecord, JobStatus, ProviderStatus};
 use tokio::time::timeout;
 
-use super::{LOG, Poll};
-use crate::provider::{QueryError, RemoteJob};
+use super::{LOG, Poll, Tally};
+use crate::provider::RemoteJob;
+use crate::served::Cancelled;
 
-/// How long the poll waits for the witness and for the cancellation of a job that is gone.
+/// How long a poll waits for the witness.
 const WAIT: Duration = Duration::from_secs(20);
+/// How many jobs that are gone are cancelled at the same time.
+const PARALLEL: usize = 8;
 
 const GONE: &str = "the provider no longer knows the job";
 const GONE_CANCELLED: &str = "the provider no longer knew the job; it was cancelled there";
 
 impl Poll {
-    /// How the denied jobs end that are gone; the others keep their status. `witnessed`: another
+    /// Those of the denied jobs that are gone; the others keep their status. `witnessed`: another
     /// job of the same account was read in this run.
-    pub(super) async fn gone(
-        &self,
-        denied: Vec<JobRecord>,
-        witnessed: bool,
-    ) -> Vec<(JobRecord, ProviderStatus)> {
-        let witnessed = witnessed || self.has_witness().await;
-        let mut gone = Vec::new();
-        for record in denied {
-            let Some(job) = RemoteJob::of(&record, self.store.now()) else { continue };
-            if !self.served.denials.deny(&job.provider_job_id, witnessed) {
-                continue;
-            }
-            if let Some(status) = self.end(&record, &job).await {
-                gone.push((record, status));
-            }
+    pub(super) async fn gone(&self, denied: Vec<JobRecord>, witnessed: bool) -> Vec<JobRecord> {
+        if denied.is_empty() {
+            return denied;
         }
-        gone
+        let witnessed = witnessed || self.has_witness().await;
+        let is_gone = |record: &JobRecord| {
+            record.provider_job_id().is_some_and(|job| self.served.denials.deny(job, witnessed))
+        };
+        denied.into_iter().filter(is_gone).collect()
     }
 
     async fn has_witness(&self) -> bool {
         matches!(timeout(WAIT, self.served.has_witness()).await, Ok(Ok(true)))
     }
 
-    /// Cancels a job that is gone before it is given up: should the provider have it after all, it
-    /// must not go on costing. `None` when the provider could not be asked.
-    async fn end(&self, record: &JobRecord, job: &RemoteJob) -> Option<ProviderStatus> {
-        let answer = timeout(WAIT, self.served.cancel(job)).await;
-        let reason = match answer {
-            Ok(Ok(status))
-                if matches!(status.status, Some(JobStatus::Completed | JobStatus::Failed)) =>
-            {
-                return Some(status);
-            }
-            Ok(Ok(_cancelled)) => GONE_CANCELLED,
-            Ok(Err(QueryError::NotFound)) => GONE,
-            Ok(Err(error)) => return not_asked(record, &Chain(&error).to_string()),
-            Err(_elapsed) => return not_asked(record, "no answer"),
-        };
-        self.served.denials.clear(&job.provider_job_id);
-        let mut status = ProviderStatus::new(job.provider_job_id.clone(), JobStatus::Failed);
-        status.error_message = Some(reason.to_owned());
-        Some(status)
+    /// Ends jobs that are gone, beside the polls, because cancelling them may be slow. While that
+    /// goes on, the next polls find the rest of them gone again.
+    pub(super) fn end_gone(self: &Arc<Self>, gone: Vec<JobRecord>) {
+        if gone.is_empty() {
+            return;
+        }
+        let Ok(turn) = Arc::clone(&self.ending).try_lock_owned() else { return };
+        let this = Arc::clone(self);
+        self.dispatcher.spawn_helper(async move {
+            let _turn = turn;
+            let end = |record: JobRecord| async {
+                let correlation_id = record.job().correlation_id.clone();
+                let context = record.log_context();
+                this.end(record).in_context(context).with_correlation_id(correlation_id).await;
+            };
+            stream::iter(gone).for_each_concurrent(PARALLEL, end).await;
+        });
     }
-}
 
-fn not_asked(record: &JobRecord, reason: &str) -> Option<ProviderStatus> {
-    record.in_log_scope(|| {
-        st_log::debug!(
-            logger: LOG, reason, "Job that its provider denies could not be cancelled there"
-        );
-    });
-    None
+    /// Cancels a job that is gone before it is given up: should the provider have it after all, it
+    /// must not go on costing.
+    async fn end(&self, record: JobRecord) {
+        let Some(job) = RemoteJob::of(&record, self.store.now()) else { return };
+        let end = |status, reason: &str| {
+            let mut status = ProviderStatus::new(job.provider_job_id.clone(), status);
+            status.error_message = Some(reason.to_owned());
+            status
+        };
+        // A job that was to be cancelled needs no other reason to end.
+        let lost = if record.cancel_requested() { JobStatus::Cancelled } else { JobStatus::Failed };
+        let status = match self.served.cancel(&job, true).await {
+            Cancelled::Over(status) if status.status == Some(JobStatus::Cancelled) => {
+                end(lost, GONE_CANCELLED)
+            }
+            Cancelled::Over(status) => status,
+            Cancelled::Gone => end(lost, GONE),
+            // It is there, and the next poll reads it.
+            Cancelled::Requested(_) => return,
+            Cancelled::Failed { reason, retry_after: _ } => {
+                st_log::debug!(
+                    logger: LOG, reason, "Job that its provider denies could not be cancelled there"
+                );
+                return;
+            }
+        };
+        if let Err(error) = self.settle(vec![(record, status)], &mut Tally::default()).await {
+            let reason = Chain(&error).to_string();
+            // The next poll finds it gone again.
+            st_log::debug!(logger: LOG, reason, "End of a job that is gone could not be stored");
+        }
+    }
 }

@@ -1,23 +1,15 @@
-//! Jobs that end their dispatch again and again: what is at the provider is cancelled there, and the
-//! job fails.
+//! Poison jobs, whose dispatch panics or ends the process again and again: what is at the provider is
+//! cancelled there, and the job fails.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use st_log::Chain;
 use st_store::{JobStatus, Outcome, ProviderStatus, Sighting};
 
 use super::settle::log_unsettled;
 use super::{Assignment, Dispatcher, LOG};
-use crate::backoff::Backoff;
-use crate::provider::{FoundJob, QueryError, RemoteJob};
+use crate::provider::{FoundJob, RemoteJob};
 use crate::reminder::Reminder;
-
-const CANCEL_BACKOFF: Backoff =
-    Backoff { first: Duration::from_secs(5), max: Duration::from_mins(5), jitter: 0.25 };
-
-/// A provider that asks for more is asked again after this all the same.
-const LONGEST_WISH: Duration = Duration::from_hours(1);
+use crate::served::Cancelled;
 
 impl Dispatcher {
     /// Ends a job that is at the provider and must not go on. It keeps its slot until the provider
@@ -46,7 +38,8 @@ impl Dispatcher {
         }
     }
 
-    /// `None` when the program stops first.
+    /// What the provider reports about the job when it is over there. `None` when the program stops
+    /// first, or when a person decided about the job meanwhile.
     async fn cancel_until_confirmed(
         &self,
         job: &Assignment,
@@ -60,41 +53,30 @@ impl Dispatcher {
             age: job.claimed.elapsed(),
             hardware_type: job.record.job().hardware_type.clone(),
         };
-        let mut status = found.clone();
+        if found.status.is_some_and(JobStatus::is_terminal) {
+            return Some(found.clone());
+        }
         let mut failing = Reminder::default();
         let mut tries = 0_u32;
-        while !status.status.is_some_and(JobStatus::is_terminal) {
-            let mut wish = Duration::ZERO;
-            match job.served.cancel(&remote).await {
-                Ok(answer) if answer.status.is_some_and(JobStatus::is_terminal) => {
-                    return Some(answer);
-                }
-                Ok(answer) => status = answer,
-                Err(QueryError::NotFound) => {
-                    let id = &remote.provider_job_id;
-                    let witnessed = matches!(job.served.has_witness().await, Ok(true));
-                    if job.served.denials.deny(id, witnessed) {
-                        job.served.denials.clear(id);
-                        return Some(ProviderStatus::new(id.clone(), JobStatus::Cancelled));
-                    }
-                }
-                Err(error) => {
-                    wish = error.retry_after().unwrap_or_default();
-                    if failing.is_due() {
-                        st_log::warning!(
-                            logger: LOG, reason = Chain(&error).to_string(),
-                            "Job could not be cancelled at the provider, trying again later"
-                        );
-                    }
-                }
-            }
+        while self.is_current(job).await {
+            let answer = job.served.cancel(&remote, false).await;
             tries = tries.saturating_add(1);
-            let draw = super::lock(&self.random).f64();
-            let wait = CANCEL_BACKOFF.delay(tries, draw).max(wish.min(LONGEST_WISH));
+            let wait = answer.retry_in(tries, super::lock(&self.random).f64());
+            match answer {
+                Cancelled::Over(status) => return Some(status),
+                Cancelled::Gone => {
+                    return Some(ProviderStatus::new(remote.provider_job_id, JobStatus::Cancelled));
+                }
+                Cancelled::Failed { reason, .. } if failing.is_due() => st_log::warning!(
+                    logger: LOG, reason,
+                    "Job could not be cancelled at the provider, trying again later"
+                ),
+                Cancelled::Failed { .. } | Cancelled::Requested(_) => {}
+            }
             if self.stops_within(wait).await {
                 return None;
             }
         }
-        Some(status)
+        None
     }
 }

@@ -1,7 +1,7 @@
 //! Searching a provider's list for what came of our attempts.
 //!
 //! One walk through the list serves all who search at the same time. What is found is answered with
-//! the page that shows it. Absence is answered at the end of a walk that read the whole window, with
+//! the page that shows it, unless a better answer may follow. Absence is answered at the end of a walk that read the whole window, with
 //! the moment at which it began: a list that was read before an attempt could no longer arrive proves
 //! nothing.
 
@@ -39,8 +39,8 @@ pub(crate) struct Wanted {
 /// What a search came to.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Finding {
-    /// It is at the provider, perhaps more than once: oldest first but cancelled ones last, one for
-    /// each provider job ID.
+    /// It is at the provider, perhaps more than once: the best answer first, and of equals the
+    /// oldest; one for each provider job ID.
     Found(Vec<FoundJob>),
     /// The list of the window was read to its end and does not show it.
     Absent {
@@ -59,9 +59,15 @@ pub(crate) enum Finding {
 /// A row whose input is deleted, and when it was created by the provider's time.
 pub(crate) type DeletedRow = (ProviderJobId, Option<Timestamp>);
 
+/// What was found, by ID, because a list that changes while it is read shows a row twice; with the
+/// time of its creation.
+type Rows = BTreeMap<ProviderJobId, (Option<Timestamp>, FoundJob)>;
+
 #[derive(Debug)]
 struct Waiting {
     wanted: Wanted,
+    /// What was found so far and is no answer yet.
+    found: Rows,
     /// Whether the walk that goes on now began after this search did.
     from_first_page: bool,
     answer: oneshot::Sender<Finding>,
@@ -124,7 +130,8 @@ impl Search {
     pub(crate) fn join(&self, wanted: Wanted) -> (oneshot::Receiver<Finding>, bool) {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.lock();
-        state.waiting.push(Waiting { wanted, from_first_page: false, answer });
+        let found = Rows::new();
+        state.waiting.push(Waiting { wanted, found, from_first_page: false, answer });
         (receiver, !std::mem::replace(&mut state.walking, true))
     }
 
@@ -151,14 +158,13 @@ impl Search {
         let mut copies = Vec::new();
         let mut state = self.lock();
         let mut still = Vec::new();
-        for waiting in std::mem::take(&mut state.waiting) {
-            let matching = matching(&waiting.wanted, jobs, account);
-            copies.extend(matching.copies);
-            if matching.ours.is_empty() {
-                still.push(waiting);
-            } else {
+        for mut waiting in std::mem::take(&mut state.waiting) {
+            copies.extend(matching(&waiting.wanted, jobs, account, &mut waiting.found));
+            if is_answer(&waiting.wanted, &waiting.found) {
                 // A receiver that is gone asks again if it still needs to know.
-                drop(waiting.answer.send(Finding::Found(matching.ours)));
+                drop(waiting.answer.send(found(waiting.found)));
+            } else {
+                still.push(waiting);
             }
         }
         state.waiting = still;
@@ -209,25 +215,68 @@ impl Search {
             .partition(|waiting| waiting.from_first_page && is_due(&waiting.wanted));
         state.waiting = still;
         for waiting in done {
-            let finding = answer(&waiting.wanted);
+            let finding = if waiting.found.is_empty() {
+                answer(&waiting.wanted)
+            } else {
+                found(waiting.found)
+            };
             drop(waiting.answer.send(finding));
         }
     }
 }
 
-#[derive(Debug, Default)]
-struct Matching {
-    ours: Vec<FoundJob>,
-    copies: Vec<FoundJob>,
+/// How good an answer a job is that was found, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It may end well, or has.
+    Good,
+    Failed,
+    /// It was a stray before the database was restored, or a person ended it.
+    Cancelled,
 }
 
-fn matching(wanted: &Wanted, jobs: &[ListedJob], account: Option<&AccountId>) -> Matching {
-    let mut matching = Matching::default();
-    if !same_account(wanted, account) {
-        return matching;
+impl Rank {
+    fn of(found: &FoundJob) -> Self {
+        match found.status.status {
+            Some(JobStatus::Failed) => Self::Failed,
+            Some(JobStatus::Cancelled) => Self::Cancelled,
+            None
+            | Some(
+                JobStatus::Pending
+                | JobStatus::Uploading
+                | JobStatus::Queued
+                | JobStatus::Running
+                | JobStatus::Completed,
+            ) => Self::Good,
+        }
     }
-    // By ID: a list that changes while it is read shows a row twice.
-    let mut ours: BTreeMap<&ProviderJobId, (Option<Timestamp>, FoundJob)> = BTreeMap::new();
+}
+
+/// Whether what was found can be acted on before the rest of the list is read. Of several attempts
+/// that another life of the database made, one that did not end well may have been followed by one
+/// that is alive.
+fn is_answer(wanted: &Wanted, found: &Rows) -> bool {
+    found.values().any(|(_, found)| wanted.attempt.is_some() || Rank::of(found) == Rank::Good)
+}
+
+/// The best first, and of equals the oldest.
+fn found(rows: Rows) -> Finding {
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_by_key(|(id, (created_at, found))| (Rank::of(found), *created_at, id.clone()));
+    Finding::Found(rows.into_iter().map(|(_, (_, found))| found).collect())
+}
+
+/// Adds what is wanted to `found`. Returns rows that carry the marker and are copies.
+fn matching(
+    wanted: &Wanted,
+    jobs: &[ListedJob],
+    account: Option<&AccountId>,
+    found: &mut Rows,
+) -> Vec<FoundJob> {
+    let mut copies = Vec::new();
+    if !same_account(wanted, account) {
+        return copies;
+    }
     for job in jobs {
         let Trace::Marker { marker, by_hand } = job.trace else { continue };
         let is_wanted = marker.job == wanted.job
@@ -235,21 +284,14 @@ fn matching(wanted: &Wanted, jobs: &[ListedJob], account: Option<&AccountId>) ->
         if !is_wanted {
             continue;
         }
-        let found = FoundJob { marker, status: job.status.clone() };
+        let row = FoundJob { marker, status: job.status.clone() };
         if by_hand || !wanted.window.is_ours(job.created_at) {
-            matching.copies.push(found);
+            copies.push(row);
         } else {
-            ours.insert(&job.status.provider_job_id, (job.created_at, found));
+            found.insert(job.status.provider_job_id.clone(), (job.created_at, row));
         }
     }
-    let mut ours: Vec<_> = ours.into_iter().collect();
-    // One that is cancelled was a stray before the database was restored, or a person ended it.
-    ours.sort_by_key(|(id, (created_at, found))| {
-        let cancelled = found.status.status == Some(JobStatus::Cancelled);
-        (cancelled, *created_at, (*id).clone())
-    });
-    matching.ours = ours.into_iter().map(|(_, (_, found))| found).collect();
-    matching
+    copies
 }
 
 fn same_account(wanted: &Wanted, account: Option<&AccountId>) -> bool {

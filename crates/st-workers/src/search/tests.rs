@@ -81,6 +81,32 @@ fn any_attempt_is_found_when_none_is_named() {
 }
 
 #[test]
+fn of_any_attempt_one_that_ended_badly_is_an_answer_only_when_the_list_shows_no_other() {
+    let attempt = |id: &str, attempt, status| {
+        let marker = Marker { job: job(), attempt };
+        let mut row = row(id, Some(10), Trace::Marker { marker, by_hand: false });
+        row.status.status = Some(status);
+        row
+    };
+    let search = Search::default();
+    let any = || Wanted { attempt: None, ..wanted() };
+    let ((mut alive, _), (mut over, _)) = (search.join(any()), search.join(any()));
+    search.begin_walk();
+    search.offer(&[attempt("c", 3, JobStatus::Cancelled)], None);
+    search.offer(&[attempt("b", 2, JobStatus::Failed)], None);
+    assert!(alive.try_recv().is_err() && over.try_recv().is_err());
+    drop(over);
+    search.offer(&[attempt("d", 1, JobStatus::Running)], None);
+    assert_eq!(ids(&alive.try_recv().unwrap()), ["d", "b", "c"]);
+
+    (over, _) = search.join(any());
+    search.begin_walk();
+    search.offer(&[attempt("c", 3, JobStatus::Cancelled)], None);
+    search.read_until(None, Instant::now(), &[], None);
+    assert_eq!(ids(&over.try_recv().unwrap()), ["c"]);
+}
+
+#[test]
 fn what_is_made_by_hand_or_too_late_is_a_copy_and_what_seems_too_early_is_not() {
     let search = Search::default();
     let (mut found, _) = search.join(wanted());

@@ -7,18 +7,20 @@
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod words;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use st_store::{
-    AccountId, ApprovalRequest, AtMostOnce, AtProvider, Cancellation, Claimed, Due, Held,
-    JobRecord, Limit, Limits, Stage, Standing,
+    AccountId, ApprovalRequest, AtProvider, Cancellation, Claimed, Due, Held, JobRecord, Limit,
+    Limits, Stage, Standing,
 };
 use st_workers::provider::Cause;
 use st_workers::{ClosedBy, GateStatus};
 
 use super::Time;
 pub(super) use surroundings::Surroundings;
+pub(super) use words::{certain_at, may_resolve, obstacle, until_reached};
 
 /// The kinds of waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -272,7 +274,7 @@ fn in_flight(record: &JobRecord, claimed: &Claimed, facts: &Facts<'_>) -> Option
             since: Some(Time(since)),
             until: certain_at(claimed, facts.now).map(Time),
             next_step: format!(
-                "{provider} is searched for it until it is found or certainly not there{cancelled}; \
+                "the server searches {provider} until the job is found or proven absent{cancelled}; \
                  {}",
                 may_resolve(record)
             ),
@@ -286,21 +288,6 @@ fn in_flight(record: &JobRecord, claimed: &Claimed, facts: &Facts<'_>) -> Option
         until: certain_at(claimed, facts.now).map(Time),
         next_step: "it is cancelled as soon as the outcome of the submission is known".to_owned(),
     })
-}
-
-/// When it is certain whether a submission arrived, if its provider can be asked; `None` when that
-/// time is over or cannot be given. Before the outcome is recorded as unknown, the call ends within
-/// its lease, and the submission may still arrive for a known time after that.
-pub(super) fn certain_at(claimed: &Claimed, now: Timestamp) -> Option<Timestamp> {
-    let may_arrive_for = match claimed.attempt.guarantee {
-        AtMostOnce::ListedMarker => claimed.attempt.may_arrive_for,
-        AtMostOnce::IdempotencyKey | AtMostOnce::ChosenName | AtMostOnce::HeldSubmission => {
-            SignedDuration::ZERO
-        }
-    };
-    let ended = claimed.unresolved_since.unwrap_or_else(|| claimed.lease.until.max(now));
-    let certain_at = ended.saturating_add(may_arrive_for).unwrap_or(Timestamp::MAX);
-    Some(certain_at).filter(|&at| at > now)
 }
 
 fn at_provider(record: &JobRecord, there: &AtProvider, facts: &Facts<'_>) -> Option<WaitingFor> {
@@ -336,36 +323,4 @@ fn unreached(record: &JobRecord, reach: &Reach, since: Option<Timestamp>) -> Opt
         until: None,
         next_step: format!("it keeps its slot until {until}; {}", may_resolve(record)),
     })
-}
-
-/// Why a job's provider cannot be asked about it; `None` when it can.
-pub(super) fn obstacle(record: &JobRecord, reach: &Reach) -> Option<String> {
-    let provider = &record.job().provider;
-    match reach {
-        Reach::Served => None,
-        Reach::NotConfigured => Some(format!("provider {provider} is not configured")),
-        Reach::OtherAccount(account) => {
-            // Never the credential, not even its hash.
-            let account = account.name().unwrap_or_else(|| account.base_url());
-            Some(format!("the job belongs to another account of {provider} ({account})"))
-        }
-    }
-}
-
-/// What an operator does so that a job's provider can be asked about it, behind "until".
-pub(super) fn until_reached(record: &JobRecord, reach: &Reach) -> String {
-    let provider = &record.job().provider;
-    match reach {
-        Reach::Served | Reach::NotConfigured => {
-            format!("the server is started with {provider} configured")
-        }
-        Reach::OtherAccount(_) => {
-            format!("the server is started with that account of {provider}")
-        }
-    }
-}
-
-/// The way out that a person has where nothing can be found out.
-pub(super) fn may_resolve(record: &JobRecord) -> String {
-    format!("an administrator can resolve it with POST /api/cloud/jobs/{}/resolve", record.id())
 }

@@ -114,14 +114,14 @@ fn in_flight(record: &JobRecord, claimed: &Claimed, now: Timestamp) -> String {
     }
     format!(
         "the outcome of the submission is unknown: the job is cancelled when it is found at \
-         {provider} or certainly not there, which is known about {} after the end of the \
+         {provider} or proven absent there, which is known about {} after the end of the \
          call{by} if {provider} can be reached; {}",
         in_words(claimed.attempt.may_arrive_for),
         may_resolve(record)
     )
 }
 
-/// A duration in whole minutes, from one and a half on.
+/// In whole minutes from 90 seconds on, else in seconds.
 fn in_words(duration: SignedDuration) -> String {
     match duration.as_secs() {
         seconds @ ..90 => format!("{seconds} seconds"),

@@ -50,7 +50,7 @@ async fn a_submission_in_flight_and_one_of_unknown_outcome_say_when_it_is_certai
     let since: jiff::Timestamp = waiting["since"].as_str().unwrap().parse().unwrap();
     let expected = format!(
         "the outcome of the submission is unknown: the job is cancelled when it is found at alpha \
-         or certainly not there, which is known about 2 minutes after the end of the call, by \
+         or proven absent there, which is known about 2 minutes after the end of the call, by \
          about {:.0} if alpha can be reached; {}",
         since + MAY_ARRIVE_FOR,
         resolve(&job)

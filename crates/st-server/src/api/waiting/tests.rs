@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use st_log::CorrelationId;
 use st_store::{
-    Actor, ApprovalId, Attempt, AttemptToken, ClaimOrigin, End, Epoch, Finished, Holder, JobId,
-    JobType, Lease, NewJob, OrgId, Owner, Phase, ProviderJobId, ProviderName, QueueEntryId,
-    RemoteId, Role, RuleId, TeamId, UserId, Waiting,
+    Actor, ApprovalId, AtMostOnce, Attempt, AttemptToken, ClaimOrigin, End, Epoch, Finished,
+    Holder, JobId, JobType, Lease, NewJob, OrgId, Owner, Phase, ProviderJobId, ProviderName,
+    QueueEntryId, RemoteId, Role, RuleId, TeamId, UserId, Waiting,
 };
 
 use super::*;
@@ -305,13 +306,13 @@ fn a_job_of_unknown_outcome_says_when_it_is_certain() {
     let job = record_with(Stage::Claimed(claimed(Some(80), false)), Some("alpha did not answer"));
     let expected = format!(
         "Outcome 80..200: the outcome of its submission to alpha is unknown: alpha did not answer > \
-         alpha is searched for it until it is found or certainly not there; {RESOLVE}"
+         the server searches alpha until the job is found or proven absent; {RESOLVE}"
     );
     expect(&job, &facts(), &expected);
     let late = record(Stage::Claimed(claimed(Some(-20), true)));
     let expected = format!(
-        "Outcome -20..-: the outcome of its submission to alpha is unknown > alpha is searched for \
-         it until it is found or certainly not there; then it is cancelled; {RESOLVE}"
+        "Outcome -20..-: the outcome of its submission to alpha is unknown > the server searches \
+         alpha until the job is found or proven absent; then it is cancelled; {RESOLVE}"
     );
     expect(&late, &facts(), &expected);
 }

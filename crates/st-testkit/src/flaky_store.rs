@@ -39,7 +39,7 @@ pub struct Faults {
     pub busy_settlements: u32,
     /// So many settlements of the scheduler are stored, but the caller cannot know it.
     pub uncertain_settlements: u32,
-    /// The next claim is answered so long after it was committed.
+    /// Delays the answer to the next claim by this after its commit.
     pub slow_claim: Option<Duration>,
     /// So many claimed jobs are cancelled between their claim and their dispatch.
     pub cancelled_claims: u32,

@@ -148,7 +148,7 @@ impl FakeProvider {
         self.state().denied = denied;
     }
 
-    /// From now on each page of the list takes so long.
+    /// Delays each page of the list from now on.
     pub fn slow_list(&self, takes: Duration) {
         self.state().page_takes = takes;
     }
@@ -175,7 +175,7 @@ impl FakeProvider {
         self.state().cancel_hangs = hang;
     }
 
-    /// The next so many cancellations fail.
+    /// Fails this many cancellations, from the next one on.
     pub fn fail_cancellations(&self, times: u32) {
         self.state().cancel_failures = times;
     }

@@ -11,7 +11,7 @@ pub(crate) struct Activator(Arc<Notify>);
 impl Activator {
     /// Makes the task run now, or once more when it is running.
     pub(crate) fn activate(&self) {
-        // A permit is kept while nobody waits, so a signal during a run is not lost.
+        // A permit is kept while nothing waits for it, so a signal during a run is not lost.
         self.0.notify_one();
     }
 

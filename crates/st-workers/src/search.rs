@@ -26,9 +26,9 @@ const MOST_COPIES: usize = 1000;
 /// What is searched for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// The job.
+    /// The job whose attempt it is.
     pub(crate) job: JobId,
-    /// The attempt; `None` for any attempt of the job.
+    /// The number of the attempt; `None` for any attempt of the job.
     pub(crate) attempt: Option<u32>,
     /// The account that made the attempt, where it is known.
     pub(crate) account: Option<AccountId>,
@@ -49,9 +49,9 @@ pub(crate) enum Finding {
         /// Rows of the window that the provider deleted the input of.
         deleted: Vec<ProviderJobId>,
     },
-    /// That was not found out.
+    /// The list could not be read to the end of the window, or not with the account.
     Unknown {
-        /// Why not.
+        /// Why, for the log and for people.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! The late search for attempts that did not arrive, as far as was known: one walk for all of them.
+//! The late search for attempts that were recorded as not arrived: one walk for all of them.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::served::ServedProvider;
 const MAX_RECHECKS: u32 = 500;
 
 impl Dispatcher {
-    /// Searches for attempts that did not arrive as far as was known.
+    /// Searches for attempts that were recorded as not arrived.
     pub(super) async fn recheck(self: &Arc<Self>, served: &Arc<ServedProvider>) {
         let Some(_turn) = Turn::begin(&self.rechecking, served.name()) else { return };
         let due = match self.store.due_rechecks(served.name(), MAX_RECHECKS).await {

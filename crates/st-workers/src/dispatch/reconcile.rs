@@ -161,7 +161,7 @@ impl Dispatcher {
             return Ok(jobs);
         }
         let known = self.store.known_provider_jobs(job.served.name(), &jobs).await?;
-        // Also ours is what no job has any more: a stray, of whichever attempt.
+        // A stray is ours as well, of whichever attempt.
         let is_ours =
             |id: &ProviderJobId| known.get(id).is_some_and(|of| *of != Some(job.record.id()));
         Ok(jobs.into_iter().filter(|id| !is_ours(id)).collect())

@@ -14,7 +14,7 @@ use crate::served::{Cancelled, ServedProvider};
 /// How many strays of a provider are cancelled in one pass, and how many at the same time.
 const MAX_STRAYS: u32 = 20;
 const PARALLEL: usize = 4;
-/// Of the tries that fail in a row, the first and then each of so many is a warning: about one an
+/// Of the tries that fail in a row, one in this many is a warning: the first, then about one an
 /// hour.
 const WARN_EVERY: u32 = 12;
 
@@ -29,7 +29,8 @@ pub(super) struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     pub(super) fn begin(busy: &'a Busy, provider: &'a ProviderName) -> Option<Self> {
-        // Only who has it may build it: dropping it ends the turn.
+        // Not `then_some`: it would build a `Turn` also when there is none, and dropping that would end
+        // the other's.
         lock(busy).insert(provider.clone()).then(|| Self { busy, provider })
     }
 }

@@ -19,7 +19,7 @@ pub struct Unavailable {
     pub reason: String,
     /// How long the provider wants to be left alone, where it says so.
     pub retry_after: Option<Duration>,
-    /// The cause below.
+    /// The error of the layer below, where there is one.
     #[source]
     pub source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -90,7 +90,7 @@ pub enum SubmitError {
         reason: String,
         /// How long after the end of the call it may still arrive.
         may_arrive_for: Duration,
-        /// The cause below.
+        /// The error of the layer below, where there is one.
         #[source]
         source: Option<Box<dyn StdError + Send + Sync>>,
     },
@@ -110,7 +110,7 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// A question that was not answered for no reason that is known better.
+    /// An unanswered query with no more specific cause.
     pub fn trouble(reason: impl Into<String>) -> Self {
         Self::Unavailable(Unavailable::new(Cause::Trouble, reason))
     }

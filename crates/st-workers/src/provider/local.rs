@@ -49,7 +49,7 @@ const CANCEL_WAIT: Duration = Duration::from_secs(1);
 const READ_EVERY: Duration = Duration::from_millis(10);
 /// How many folders are read at the same time.
 const PARALLEL: usize = 4;
-/// Of what a job printed, the last so many bytes.
+/// This many bytes of what a job printed are kept, the last ones.
 const LOG_TAIL: u64 = 64 * 1024;
 
 /// What jobs on this machine may run, and where they live.

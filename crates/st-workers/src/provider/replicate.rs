@@ -58,7 +58,7 @@ impl ApiToken {
         Self(token.into())
     }
 
-    /// Tells accounts apart without showing the token: the first 16 hex digits of its SHA-256. `None`
+    /// Identifies the account without revealing the token: the first 16 hex digits of its SHA-256. `None`
     /// when there is no token.
     fn fingerprint(&self) -> Option<String> {
         if self.0.is_empty() {

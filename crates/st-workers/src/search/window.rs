@@ -11,8 +11,8 @@ const SLACK: SignedDuration = SignedDuration::from_mins(1);
 /// A job that was created later than this after the attempt could no longer arrive is a copy.
 const OURS_FOR: SignedDuration = SignedDuration::from_hours(1);
 
-/// The list is read from so long before a job was queued whose attempts are not known: when that was
-/// is known by the store's time only.
+/// How far before a job was queued the list is read when its attempts are not known: when it was
+/// queued is known by the store's time only.
 const LOST_LIFE: SignedDuration = SignedDuration::from_hours(25);
 
 /// A window of the provider's time. Every bound may be missing: then nothing is excluded by it.

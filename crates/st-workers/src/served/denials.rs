@@ -11,7 +11,7 @@ use std::time::Duration;
 use st_store::ProviderJobId;
 use tokio::time::Instant;
 
-/// A job is gone when its provider denied it over at least so long, and so often.
+/// A job is gone when its provider denied it at least this often, over at least this long.
 const DENIED_FOR: Duration = Duration::from_mins(10);
 const DENIALS: u32 = 3;
 /// Denials of a job that is asked about no more are forgotten after this.

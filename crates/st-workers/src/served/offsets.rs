@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// `Date` has whole seconds and an answer is on its way for a while: less is no change.
+/// `Date` has whole seconds and an answer is on its way for a while: smaller differences are noise.
 const SAME: SignedDuration = SignedDuration::from_secs(20);
 /// Changes are kept as long as the last late search for an attempt needs them.
 const KEPT: Duration = Duration::from_hours(26);
@@ -20,9 +20,9 @@ const MOST: usize = 200;
 /// By how much a clock was set since a moment: at most back, at most forwards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Drift {
-    /// Not positive.
+    /// How far back, zero or negative.
     pub(crate) down: SignedDuration,
-    /// Not negative.
+    /// How far forwards, zero or positive.
     pub(crate) up: SignedDuration,
 }
 
@@ -44,8 +44,8 @@ pub(crate) struct Offsets {
 #[derive(Debug, Default)]
 struct State {
     first_at: Option<Instant>,
-    /// When it was last seen that far from the monotonic clock: the provider's time minus the time
-    /// since the first observation. Oldest first; neighbours differ.
+    /// The provider's time minus the time since the first observation, with when that was last seen.
+    /// Oldest first; neighbours differ.
     observed: VecDeque<(Instant, Timestamp)>,
 }
 

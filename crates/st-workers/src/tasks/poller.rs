@@ -96,7 +96,7 @@ struct Unread {
     unreachable: Option<QueryError>,
     /// All of them, with the reason.
     jobs: Vec<(JobId, String)>,
-    /// Those that the provider has denied for so long that they are gone.
+    /// Those that are gone: the provider has denied them for long enough.
     gone: Vec<JobRecord>,
 }
 

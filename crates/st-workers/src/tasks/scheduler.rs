@@ -38,7 +38,7 @@ const BATCH: u32 = 100;
 pub struct Scheduler {
     queue: Arc<Queue>,
     /// Held by the run that claims. A run that exceeds its deadline goes on in the background,
-    /// because its claims may be committed all the same, and none begins beside it.
+    /// because its claims may still be committed, and no other begins beside it.
     turn: Arc<Mutex<()>>,
 }
 
@@ -48,7 +48,7 @@ struct Queue {
     dispatcher: Arc<Dispatcher>,
     started: AtomicBool,
     /// Whether everything that earlier processes left claimed was reclaimed.
-    took_over: AtomicBool,
+    reclaimed_all: AtomicBool,
     absent: AbsentProviders,
 }
 
@@ -59,7 +59,7 @@ impl Scheduler {
             store,
             dispatcher,
             started: AtomicBool::new(false),
-            took_over: AtomicBool::new(false),
+            reclaimed_all: AtomicBool::new(false),
             absent: AbsentProviders::default(),
         };
         Self { queue: Arc::new(queue), turn: Arc::default() }
@@ -95,18 +95,18 @@ impl Queue {
         count
     }
 
-    /// Takes over claims whose holder is gone. Returns how many, and whether there may be more.
+    /// Reclaims what holders left that are gone. Returns how many, and whether there may be more.
     async fn reclaim(&self, options: &ClaimOptions) -> Result<(u64, bool), TaskError> {
         let in_flight = self.dispatcher.in_flight();
         let began = Instant::now();
         let claims =
             self.store.reclaim(options, &in_flight).await.map_err(TaskError::because(FAILED))?;
         // What earlier processes sent, they sent before this one began.
-        let took_over = self.took_over.load(Ordering::Relaxed);
-        let sent_before = if took_over { began } else { self.dispatcher.born() };
+        let reclaimed_all = self.reclaimed_all.load(Ordering::Relaxed);
+        let sent_before = if reclaimed_all { began } else { self.dispatcher.born() };
         let more = claims.more;
         if !more {
-            self.took_over.store(true, Ordering::Relaxed);
+            self.reclaimed_all.store(true, Ordering::Relaxed);
         }
         Ok((self.dispatch(claims, began, sent_before), more))
     }
@@ -140,7 +140,7 @@ impl Queue {
         if stopping.is_cancelled() {
             return Ok(RunSummary::default());
         }
-        if more_to_reclaim && !self.took_over.load(Ordering::Relaxed) {
+        if more_to_reclaim && !self.reclaimed_all.load(Ordering::Relaxed) {
             // What earlier processes left comes before anything new.
             let counts = vec![("claimed", 0), ("reclaimed", reclaimed)];
             return Ok(RunSummary { counts, wake_in: Some(Duration::ZERO) });

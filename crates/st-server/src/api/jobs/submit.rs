@@ -198,7 +198,7 @@ fn unfit(invalid: &InvalidInput, config: &str) -> Problem {
         Some(other) => format!("/{other}"),
     };
     match problem {
-        // The path through so many levels would be longer than the rest of the answer.
+        // The path through that many levels would be longer than the rest of the answer.
         InputProblem::TooDeep | InputProblem::TooLarge { .. } => {
             let message = format!("{problem}, counted with what is stored with it");
             Problem::invalid_field(&field, message)

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_nobody_asked_for_its_end_is_not_alive() {
+    fn a_process_that_was_not_reaped_is_not_alive() {
         let mut child = Command::new("/bin/cat").stdin(Stdio::piped()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let process = ProcessId::of(pid).unwrap().unwrap();

@@ -104,7 +104,7 @@ impl<'a> Row<'a> {
 
     /// Its ID; `None` when that cannot be a part of a URL.
     pub(super) fn id(&self) -> Option<String> {
-        // A text of this length has at most so many characters, however it is escaped.
+        // The most characters that a text of this length can have, however it is escaped.
         let short = self.id.filter(|id| id.get().len() <= 6 * LONGEST_ID + 2);
         read::<String>(short).filter(|id| is_safe_id(id))
     }

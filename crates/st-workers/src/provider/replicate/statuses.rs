@@ -19,7 +19,7 @@ use super::page::{self, Page};
 use super::row::Row;
 use crate::provider::{Cause, ListQuery, PolledJob, QueryError, RemoteJob, Unavailable};
 
-/// Up to so many jobs are asked about one by one; more of them through the list.
+/// Up to this many jobs are queried singly; more of them through the list.
 const FEW: usize = 2;
 /// How many calls for single jobs are made at the same time.
 const PARALLEL: usize = 8;
@@ -29,7 +29,7 @@ const PAGE: usize = 100;
 const MORE_PAGES: usize = 3;
 /// A job may be older at the provider than its claim says, by a window that costs pages only.
 const MARGIN: SignedDuration = SignedDuration::from_mins(15);
-/// One call that hangs holds up its own answer only, and that for so long.
+/// The timeout of one call; one that hangs delays only its own answer.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// One answer for each job, in any order, each as soon as it is known.

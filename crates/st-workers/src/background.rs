@@ -11,6 +11,7 @@ use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Running};
 use crate::gate::GateStatus;
 use crate::providers::Providers;
+use crate::served::UnreadJob;
 use crate::status::TaskStatus;
 use crate::task::TaskId;
 use crate::tasks::expirer::{self, Expirer};
@@ -112,6 +113,12 @@ impl BackgroundTasks {
     /// Tries a provider now that is given no submissions. `false` when it is not configured.
     pub fn try_provider(&self, provider: &ProviderName) -> bool {
         self.dispatcher.try_provider(provider)
+    }
+
+    /// Since when the status of a job could not be read at its provider, where that has lasted for
+    /// ten minutes or longer.
+    pub fn unread(&self, provider: &ProviderName, job: JobId) -> Option<UnreadJob> {
+        self.dispatcher.unread(provider, job)
     }
 
     /// The state of all tasks now.

@@ -39,7 +39,7 @@ use crate::driver::panic_message;
 use crate::gate::{GateStatus, Pass, Rejection};
 use crate::provider::{Provider, Submission, Unavailable};
 use crate::providers::Providers;
-use crate::served::ServedProvider;
+use crate::served::{ServedProvider, UnreadJob};
 pub(crate) use cancel::report;
 use in_flight::InFlight;
 use lease::LEASE;
@@ -179,6 +179,11 @@ impl Dispatcher {
             served.gate.try_now();
             true
         })
+    }
+
+    /// Since when the status of a job could not be read at its provider, if that lasts.
+    pub fn unread(&self, provider: &ProviderName, job: JobId) -> Option<UnreadJob> {
+        self.providers.get(provider)?.unread.get(job)
     }
 
     /// Tries the providers that are given no submissions, where that is due, in the background.

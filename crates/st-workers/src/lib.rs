@@ -23,5 +23,6 @@ pub use dispatch::Dispatcher;
 pub use driver::{Driver, Running};
 pub use gate::{ClosedBy, GateStatus};
 pub use providers::Providers;
+pub use served::UnreadJob;
 pub use status::{CurrentRun, LastRun, Outcome, TaskStatus};
 pub use task::{Cycle, Reason, RunSummary, Task, TaskError, TaskId, Timing};

@@ -4,6 +4,7 @@
 mod cancelling;
 mod denials;
 mod offsets;
+mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::search::Search;
 pub(crate) use cancelling::Cancelled;
 pub(crate) use denials::Denials;
 pub(crate) use offsets::{Drift, Offsets};
+pub use unread::UnreadJob;
+pub(crate) use unread::{LastingUnread, Unread};
 
 const LOG: Logger = get_logger("simpletuner.cloud.dispatch");
 
@@ -38,6 +41,7 @@ pub(crate) struct ServedProvider {
     pub(crate) search: Search,
     pub(crate) denials: Denials,
     pub(crate) offsets: Offsets,
+    pub(crate) unread: Unread,
 }
 
 impl ServedProvider {
@@ -49,6 +53,7 @@ impl ServedProvider {
             search: Search::default(),
             denials: Denials::default(),
             offsets: Offsets::default(),
+            unread: Unread::default(),
         }
     }
 

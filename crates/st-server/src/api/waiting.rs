@@ -16,7 +16,7 @@ use st_store::{
     Limits, Stage, Standing,
 };
 use st_workers::provider::Cause;
-use st_workers::{ClosedBy, GateStatus};
+use st_workers::{ClosedBy, GateStatus, UnreadJob};
 
 use super::Time;
 pub(super) use surroundings::Surroundings;
@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Account,
     /// The provider's confirmation that it is cancelled.
     Cancellation,
+    /// A report of the provider about its status.
+    Status,
     /// The repair of its row.
     Damaged,
 }
@@ -84,6 +86,8 @@ pub(super) struct Facts<'a> {
     pub(super) limits: Option<Limits>,
     /// Whether any row of the queue was set aside because it could not be decoded.
     pub(super) damage: bool,
+    /// Since when its status could not be read at its provider, if that lasts.
+    pub(super) unread: Option<UnreadJob>,
 }
 
 /// What this job waits for, if it waits for anything.
@@ -295,7 +299,9 @@ fn at_provider(record: &JobRecord, there: &AtProvider, facts: &Facts<'_>) -> Opt
     if let Some(unreached) = unreached(record, &facts.reach, None) {
         return Some(unreached);
     }
-    let Cancellation { at, .. } = there.cancellation.as_ref()?;
+    let Some(Cancellation { at, .. }) = &there.cancellation else {
+        return facts.unread.as_ref().map(|it| unread(record, it, facts.now));
+    };
     Some(WaitingFor {
         kind: Kind::Cancellation,
         reason: format!("it is to be cancelled, and {provider} has not confirmed that yet"),
@@ -306,6 +312,22 @@ fn at_provider(record: &JobRecord, there: &AtProvider, facts: &Facts<'_>) -> Opt
             may_resolve(record)
         ),
     })
+}
+
+/// The status that is shown is an old one.
+fn unread(record: &JobRecord, unread: &UnreadJob, now: Timestamp) -> WaitingFor {
+    let provider = &record.job().provider;
+    let since = now.saturating_sub(unread.unread_for).unwrap_or(Timestamp::MIN);
+    WaitingFor {
+        kind: Kind::Status,
+        reason: format!("its status cannot be read at {provider}: {}", unread.reason),
+        since: Some(Time(since)),
+        until: None,
+        next_step: format!(
+            "{provider} is asked again in each cycle of the polling; {}",
+            may_resolve(record)
+        ),
+    }
 }
 
 /// The wait of a job that its provider has or may have and cannot be asked about.

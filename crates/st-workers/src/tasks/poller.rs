@@ -32,9 +32,9 @@ use tokio::time::timeout;
 
 use crate::dispatch::{Dispatcher, report};
 use crate::provider::{QueryError, RemoteJob};
-use crate::served::ServedProvider;
+use crate::served::{LastingUnread, ServedProvider, UnreadJob};
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
-use memory::{LastingUnread, Memory};
+use memory::Memory;
 
 const LOG: Logger = get_logger("simpletuner.cloud.polling");
 const FAILED: &str = "Error in job polling";
@@ -183,9 +183,9 @@ impl Poll {
         }
         if due {
             self.end_gone(unread.gone);
-            let unreachable = unread.unreachable.as_ref();
-            self.memory.record(&self.served, tally, unreachable);
-            if let Some(lasting) = self.memory.record_unread(&unread.jobs) {
+            self.served.unread.record(unread.jobs);
+            let down = self.memory.record(&self.served, tally, unread.unreachable.as_ref());
+            if !down && let Some(lasting) = self.served.unread.take_lasting() {
                 self.warn_of_unread(lasting).await;
             }
         }
@@ -246,7 +246,7 @@ impl Poll {
     /// Jobs that could not be read for long while others could: logged in the scope of the one that
     /// has been unread for longest.
     async fn warn_of_unread(&self, lasting: LastingUnread) {
-        let LastingUnread { job, jobs, unread_for, reason } = lasting;
+        let LastingUnread { jobs, longest: (job, UnreadJob { unread_for, reason }) } = lasting;
         let provider = self.served.name().as_str();
         let warn = || {
             st_log::warning!(

@@ -115,6 +115,8 @@ async fn a_job_that_is_denied_without_a_witness_is_not_lost() {
     harness.pass(Duration::from_hours(2)).await;
     assert_eq!(harness.record(job).await.status(), JobStatus::Queued);
     assert!(harness.provider.cancels().is_empty());
+    let unread = harness.tasks.unread(&ProviderName::new("fake"), job).unwrap();
+    assert!(unread.unread_for > Duration::from_mins(119), "{unread:?}");
     // Another job of the account is the witness.
     harness.submit_and_run("bob").await;
     let began = Instant::now();

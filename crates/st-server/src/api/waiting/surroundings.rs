@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use st_store::{
     AccountId, Due, JobId, JobRecord, Limits, ProviderName, QueueStatus, Stage, Standing, Waiting,
 };
-use st_workers::GateStatus;
+use st_workers::{GateStatus, UnreadJob};
 
 use super::{Facts, Reach, WaitingFor, waiting_for};
 use crate::api::Api;
@@ -22,6 +22,8 @@ pub(in crate::api) struct Surroundings {
     gates: BTreeMap<ProviderName, GateStatus>,
     /// The configured providers, with the account of each where it is known.
     accounts: BTreeMap<ProviderName, Option<AccountId>>,
+    /// The jobs whose status could not be read for a while.
+    unread: BTreeMap<JobId, UnreadJob>,
 }
 
 impl Surroundings {
@@ -39,12 +41,16 @@ impl Surroundings {
         let any_missing =
             records.iter().any(|it| is_due(it.stage()) && !standings.contains_key(&it.id()));
         let accounts = api.providers.iter();
+        let at_provider = records.iter().filter(|it| it.queue_status() == QueueStatus::Running);
+        let unread = at_provider
+            .filter_map(|it| Some((it.id(), api.background.unread(&it.job().provider, it.id())?)));
         Ok(Self {
             now: api.store.now(),
             limits: if any_limit { Some(api.store.limits().await?) } else { None },
             damage: any_missing && api.store.unsettled().await?.damaged > 0,
             standings,
             gates: api.background.gates(),
+            unread: unread.collect(),
             accounts: accounts.map(|it| (it.name().clone(), it.account())).collect(),
         })
     }
@@ -69,6 +75,7 @@ impl Surroundings {
             standing: self.standings.get(&record.id()).copied(),
             limits: self.limits,
             damage: self.damage,
+            unread: self.unread.get(&record.id()).cloned(),
         };
         waiting_for(record, &facts)
     }

@@ -123,6 +123,7 @@ fn facts() -> Facts<'static> {
         standing: Some(Standing { position: 3, held_by: None }),
         limits: None,
         damage: false,
+        unread: None,
     }
 }
 
@@ -369,4 +370,19 @@ fn it_is_written_with_a_word_and_times_of_the_interface() {
         (times.0, times.1, times.2),
         (&expected.0.into(), &expected.1.into(), &expected.2.into())
     );
+}
+
+#[test]
+fn a_job_whose_status_cannot_be_read_says_since_when_and_why() {
+    let job = record(there(false));
+    let unread_for = Duration::from_secs(30);
+    let unread = || UnreadJob { unread_for, reason: "alpha does not know the job".to_owned() };
+    let facts = Facts { unread: Some(unread()), ..facts() };
+    let expected = format!(
+        "Status 70..-: its status cannot be read at alpha: alpha does not know the job > alpha is \
+         asked again in each cycle of the polling; {RESOLVE}"
+    );
+    expect(&job, &facts, &expected);
+    let cancelled = waiting_for(&record(there(true)), &facts).unwrap();
+    assert_eq!(cancelled.kind, Kind::Cancellation, "that comes first");
 }

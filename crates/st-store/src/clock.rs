@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use store::ClockEvidence;
 #[cfg(feature = "sqlite")]
-pub(crate) use store::NewestEvent;
+pub(crate) use store::LastConfirmed;
 pub(crate) use store::{Step, StoreClock};
 
 /// The time of day and the time that has passed.

@@ -146,8 +146,8 @@ impl SqliteStore {
         if let Integrity::Damaged(finding) = integrity {
             return Err(Error::DamagedFile { path: path.clone(), finding });
         }
-        let newest = life::newest_event_at(&connection)?;
-        let clock = Arc::new(StoreClock::new(Arc::clone(&config.clock), newest));
+        let confirmed = life::confirmed_at(&connection)?;
+        let clock = Arc::new(StoreClock::new(Arc::clone(&config.clock), confirmed));
         let (life, mut journal) = chronicle.begin(&mut connection, place, clock.now())?;
         adjust::cut_waits(&connection, clock.now())?;
         place.note_wal()?;

@@ -29,24 +29,24 @@ pub enum ClockEvidence {
     Operator,
 }
 
-/// What a store knows of its newest event when it is opened.
+/// What a store knows when it is opened of the last event that a confirmed clock wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NewestEvent {
-    /// There is none: nothing is older than the clock says.
-    None,
-    /// There is one, and when it was cannot be read. That says nothing about the clock.
+pub(crate) enum LastConfirmed {
+    /// There is no event at all: nothing is older than the clock says.
+    Empty,
+    /// No confirmed clock is known to have written the events. They say nothing about the clock.
     #[cfg_attr(
         not(feature = "sqlite"),
-        expect(dead_code, reason = "the store in memory can read all its events")
+        expect(dead_code, reason = "the store in memory begins without events")
     )]
-    Unreadable,
+    Unknown,
     /// It was then.
     At(Timestamp),
 }
 
-impl From<Option<Timestamp>> for NewestEvent {
+impl From<Option<Timestamp>> for LastConfirmed {
     fn from(at: Option<Timestamp>) -> Self {
-        at.map_or(Self::None, Self::At)
+        at.map_or(Self::Empty, Self::At)
     }
 }
 
@@ -65,8 +65,9 @@ pub(crate) struct Step {
 #[derive(Debug)]
 pub(crate) struct StoreClock {
     clock: Arc<dyn Clock>,
-    /// The newest event when the store was opened, and the monotonic time then.
-    newest_event: Option<i64>,
+    /// When a confirmed clock had last written as the store was opened, and the monotonic time of
+    /// that opening.
+    last_confirmed: Option<i64>,
     opened: i64,
     /// What a step or a confirmation changes. Locked for a few instructions, never across a call.
     state: Mutex<State>,
@@ -85,20 +86,20 @@ struct State {
 }
 
 impl StoreClock {
-    /// Begins with the time of day. `newest` is the newest event in the store.
-    pub(crate) fn new(clock: Arc<dyn Clock>, newest: impl Into<NewestEvent>) -> Self {
+    /// Begins with the time of day. `last`: when a confirmed clock last wrote to the store.
+    pub(crate) fn new(clock: Arc<dyn Clock>, last: impl Into<LastConfirmed>) -> Self {
         let (monotonic, wall) = sample(clock.as_ref());
-        let (newest_event, confirmed) = match newest.into() {
-            NewestEvent::None => (None, true),
-            NewestEvent::Unreadable => (None, false),
-            NewestEvent::At(at) => {
+        let (last_confirmed, confirmed) = match last.into() {
+            LastConfirmed::Empty => (None, true),
+            LastConfirmed::Unknown => (None, false),
+            LastConfirmed::At(at) => {
                 let event = at.as_millisecond();
                 (Some(event), near(wall, event, DAY))
             }
         };
         let offset = wall.saturating_sub(monotonic);
         let state = Mutex::new(State { offset, steady_since: monotonic, steps: 0, confirmed });
-        Self { clock, newest_event, opened: monotonic, state }
+        Self { clock, last_confirmed, opened: monotonic, state }
     }
 
     /// The store's time, to the millisecond.
@@ -121,7 +122,7 @@ impl StoreClock {
         state.steps += 1;
         // What was believed before was about another time. An empty store has nothing to compare
         // with and waits for evidence.
-        state.confirmed = self.newest_event.is_some_and(|event| {
+        state.confirmed = self.last_confirmed.is_some_and(|event| {
             let expected = event.saturating_add(monotonic.saturating_sub(self.opened));
             near(wall, expected, DAY)
         });

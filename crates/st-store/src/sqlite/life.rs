@@ -25,7 +25,7 @@ use crate::sqlite::LOG;
 pub(super) use record::Salts;
 use record::{Record, RecordFile, State};
 use stored::{Facts, Renewal, checkpoint_without_log, inspect, read_life, renew, store_life};
-pub(super) use stored::{clock_shift, newest_event_at, set_clock_shift};
+pub(super) use stored::{clock_shift, confirmed_at, note_confirmed, set_clock_shift};
 
 /// How far event IDs jump at least when a new life begins: farther than any reader can have come in
 /// the life that is lost.

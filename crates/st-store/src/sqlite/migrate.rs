@@ -33,6 +33,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "user_grants",
         sql: include_str!("../../migrations/sqlite/0003_user_grants.sql"),
     },
+    Migration {
+        version: 4,
+        name: "time_and_search",
+        sql: include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
+    },
 ];
 
 pub(super) fn migrate(connection: &mut Connection, path: &Path, now: Timestamp) -> Result<()> {

@@ -16,7 +16,8 @@ use super::bench::Bench;
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_unresolved.sql"),
-    include_str!("../../migrations/sqlite/0003_user_grants.sql")
+    include_str!("../../migrations/sqlite/0003_user_grants.sql"),
+    include_str!("../../migrations/sqlite/0004_time_and_search.sql")
 );
 
 /// The string literals of a source text, with line continuations joined.

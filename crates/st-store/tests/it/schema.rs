@@ -19,7 +19,8 @@ use super::bench::{Bench, folder, text_of};
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_unresolved.sql"),
-    include_str!("../../migrations/sqlite/0003_user_grants.sql")
+    include_str!("../../migrations/sqlite/0003_user_grants.sql"),
+    include_str!("../../migrations/sqlite/0004_time_and_search.sql")
 );
 
 /// The words that a `CHECK (column IN (..))` allows, by table and column.
@@ -210,7 +211,8 @@ async fn a_second_start_changes_nothing() {
     let migrations = bench.rows("SELECT version, name, applied_at FROM schema_migrations");
     let expected = "version=1 name=initial applied_at=1767225600000\n\
                     version=2 name=unresolved applied_at=1767225600000\n\
-                    version=3 name=user_grants applied_at=1767225600000";
+                    version=3 name=user_grants applied_at=1767225600000\n\
+                    version=4 name=time_and_search applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -236,10 +238,10 @@ async fn refused(sql: &str) -> Error {
 async fn a_newer_schema_is_refused() {
     let sql = "INSERT INTO schema_migrations VALUES (7, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 3, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 4, .. }), "{error:?}");
     let said = error.to_string();
     assert!(said.contains("cloud.db is from a newer version: its schema is 7"), "{said}");
-    assert!(said.ends_with("this program knows up to 3"), "{said}");
+    assert!(said.ends_with("this program knows up to 4"), "{said}");
 }
 
 #[tokio::test]
@@ -274,6 +276,7 @@ fn downgrade(folder: &Path) {
     old.execute_batch(
         "DROP TABLE user_grants; DROP INDEX queue_unresolved; DROP INDEX queue_providers; \
          ALTER TABLE queue_entries DROP COLUMN unresolved_since; \
+         ALTER TABLE life DROP COLUMN confirmed_at; \
          DELETE FROM schema_migrations WHERE version > 1",
     )
     .unwrap();
@@ -314,7 +317,8 @@ async fn a_database_of_schema_1_keeps_its_rows() {
     let claimed = before.replace(&since, &format!("unresolved_since: Some({})", at(0)));
     assert_eq!(after, claimed);
     let migrations = bench.rows("SELECT version, name FROM schema_migrations");
-    let expected = "version=1 name=initial\nversion=2 name=unresolved\nversion=3 name=user_grants";
+    let expected = "version=1 name=initial\nversion=2 name=unresolved\nversion=3 name=user_grants\n\
+                    version=4 name=time_and_search";
     assert_eq!(migrations, expected);
     let reclaimed = bench.store.reclaim(&claiming(9), &[].into()).await.unwrap().claims;
     let since: Vec<_> = reclaimed

@@ -244,14 +244,85 @@ async fn nobody_waited_for_less_than_no_time() {
     assert!((0.0..=60.0).contains(&waited), "{waited}");
 }
 
+/// What a wrong clock wrote in one life says nothing about the same clock in the next.
 #[tokio::test]
-async fn an_event_of_today_confirms_the_next_start() {
-    let bench = made_in_2039().await;
-    bench.go_to(20);
-    bench.submit(job(30, "ann")).await;
-    let bench = bench.reopened(at(20 + DAY)).await;
+async fn an_event_of_an_unconfirmed_clock_does_not_confirm_the_next_start() {
+    for wrong in [-12 * DAY, -3 * DAY, 12 * DAY, WRONG] {
+        let bench = Bench::new().await;
+        bench.store.add_rule(costs_more_than("50")).await.unwrap();
+        let request = bench.submit(expensive(1, 10 * DAY)).await;
+        let bench = bench.reopened(at(wrong)).await;
+        bench.submit(job(2, "ann")).await;
+        let bench = bench.reopened(at(wrong + HOUR)).await;
+        bench.submit(job(3, "bob")).await;
+        bench.claim().await;
+        let expiry = bench.store.expire(9).await.unwrap();
+        assert_eq!((expiry.expired.len(), expiry.clock_unconfirmed), (0, wrong > 0), "{wrong}");
+        let bench = bench.reopened(at(2 * HOUR)).await;
+        bench.claim().await;
+        assert_eq!(bench.found(1).await, request, "{wrong}");
+        let rest = 10 * DAY - 2 * HOUR;
+        bench.go_to(rest.unsigned_abs());
+        let expiry = bench.store.expire(9).await.unwrap();
+        assert_eq!((expiry.expired.len(), expiry.clock_unconfirmed), (1, false), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_a_clock_that_was_confirmed_confirms_the_next_start() {
+    for (evidence, after) in [
+        (Some(ClockEvidence::ProviderDate(at(0))), 0),
+        (Some(ClockEvidence::Operator), 0),
+        (None, DAY),
+    ] {
+        for writes in [true, false] {
+            let bench = made_in_2039().await;
+            bench.submit(job(30, "ann")).await;
+            if let Some(evidence) = evidence {
+                bench.store.confirm_clock(evidence);
+            }
+            bench.go_to(after.unsigned_abs());
+            if writes {
+                bench.submit(job(31, "ann")).await;
+            }
+            let bench = bench.reopened(at(after + DAY)).await;
+            bench.claim().await;
+            bench.go_to(HOUR.unsigned_abs());
+            let expiry = bench.store.expire(9).await.unwrap();
+            // A date that nothing cut is one of 2039 still.
+            let expired = usize::from(writes);
+            assert_eq!(expiry.expired.len(), expired, "{evidence:?} after {after}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_the_file_knows_the_clock_that_wrote_it() {
+    let bench = Bench::new().await;
+    bench.submit(job(1, "ann")).await;
+    let confirmed = |bench: &Bench| bench.rows("SELECT epoch, confirmed_at FROM life");
+    let wrote = at(0).as_millisecond();
+    assert_eq!(confirmed(&bench), format!("epoch=1 confirmed_at={wrote}"));
+    let kept = bench.closed().await;
+    let (path, copy) = (kept.path().join("cloud.db"), kept.path().join("copy.db"));
+    std::fs::copy(&path, &copy).unwrap();
+    std::fs::rename(&copy, &path).unwrap();
+    let bench = Bench::open_in(kept, at(3 * DAY)).await;
+    bench.submit(job(2, "ann")).await;
+    assert_eq!(confirmed(&bench), format!("epoch=2 confirmed_at={wrote}"));
+}
+
+#[tokio::test]
+async fn the_time_of_a_confirmed_clock_is_noted_with_events_and_once_a_minute() {
+    let bench = Bench::new().await;
+    let confirmed = |bench: &Bench| bench.rows("SELECT confirmed_at FROM life");
+    assert_eq!(confirmed(&bench), "");
     bench.claim().await;
-    bench.go_to(HOUR.unsigned_abs());
-    let expiry = bench.store.expire(9).await.unwrap();
-    assert_eq!((expiry.expired.len(), expiry.clock_unconfirmed), (1, false));
+    assert_eq!(confirmed(&bench), "", "nothing that has an event was written");
+    for (passed, noted) in [(0, 0), (59, 0), (60, 60), (100, 60), (120, 120)] {
+        bench.go_to(passed);
+        bench.submit(job(u8::try_from(passed).unwrap(), "ann")).await;
+        let noted = at(noted).as_millisecond();
+        assert_eq!(confirmed(&bench), format!("confirmed_at={noted}"), "after {passed} s");
+    }
 }

@@ -15,11 +15,11 @@ fn hours(hours: i64) -> SignedDuration {
     SignedDuration::from_hours(hours)
 }
 
-/// A store whose newest event was `age` ago, and the clock that it runs by.
+/// A store to which a confirmed clock last wrote `age` ago, and the clock that it runs by.
 fn store(age: Option<SignedDuration>) -> (Arc<ManualClock>, StoreClock) {
     let manual = Arc::new(ManualClock::new(start()));
-    let newest = age.map(|age| start() - age);
-    let clock = StoreClock::new(Arc::clone(&manual) as Arc<dyn Clock>, newest);
+    let last = age.map(|age| start() - age);
+    let clock = StoreClock::new(Arc::clone(&manual) as Arc<dyn Clock>, last);
     (manual, clock)
 }
 
@@ -31,7 +31,7 @@ fn the_system_clock_has_both_readings() {
     assert!(before > Duration::ZERO);
     assert!(wall > start());
     assert_eq!(wall.subsec_nanosecond() % 1_000_000, 0);
-    let store = StoreClock::new(Arc::new(clock), NewestEvent::None);
+    let store = StoreClock::new(Arc::new(clock), LastConfirmed::Empty);
     assert_eq!(store.tick(), None);
     assert!(store.now().duration_since(wall).abs() < SignedDuration::from_mins(1));
 }
@@ -56,7 +56,7 @@ fn a_minute_is_no_step_and_a_little_more_is_one() {
         assert_eq!(clock.tick(), Some(Step { by, from: start(), to: start() + by }));
         assert_eq!(clock.now(), start() + by);
         assert_eq!(clock.tick(), None, "one step is reported once");
-        assert!(clock.is_confirmed(), "it is still within a day of the newest event");
+        assert!(clock.is_confirmed(), "it is still within a day of the last confirmed one");
     }
 }
 
@@ -97,10 +97,10 @@ fn an_empty_store_is_confirmed_until_a_step() {
 }
 
 #[test]
-fn an_event_whose_time_cannot_be_read_confirms_nothing() {
+fn events_that_no_confirmed_clock_wrote_confirm_nothing() {
     let manual = Arc::new(ManualClock::new(start()));
     let clock = Arc::clone(&manual) as Arc<dyn Clock>;
-    let clock = StoreClock::new(clock, NewestEvent::Unreadable);
+    let clock = StoreClock::new(clock, LastConfirmed::Unknown);
     assert!(!clock.is_confirmed());
     manual.step(hours(2));
     assert!(clock.tick().is_some());
@@ -154,7 +154,7 @@ impl Clock for Suspended {
 
 #[test]
 fn a_machine_suspended_between_two_readings_is_no_step() {
-    let clock = StoreClock::new(Arc::new(Suspended(0.into())), NewestEvent::None);
+    let clock = StoreClock::new(Arc::new(Suspended(0.into())), LastConfirmed::Empty);
     assert_eq!(clock.tick(), None);
 }
 

@@ -7,11 +7,14 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::{EventGap, Life, Reason};
-use crate::clock::NewestEvent;
+use crate::clock::LastConfirmed;
 use crate::error::Result;
 use crate::model::{Epoch, EventId};
 use crate::sqlite::place::{Place, Site};
 use crate::sqlite::{WRITER_PATIENCE, events, failed, open_error};
+
+/// The time of a confirmed clock is noted to a minute, in milliseconds.
+const CONFIRMED_WITHIN: i64 = 59_999;
 
 /// What the database itself says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,16 +168,30 @@ pub(in crate::sqlite) fn set_clock_shift(connection: &Connection, shift: i64) ->
         .map_err(failed("note how far waits were moved"))
 }
 
-/// The time of the newest event, which the clock is compared with.
-pub(in crate::sqlite) fn newest_event_at(connection: &Connection) -> Result<NewestEvent> {
-    let sql = "SELECT at FROM events ORDER BY event_id DESC LIMIT 1";
-    let millis: Option<i64> = connection
-        .query_row(sql, [], |row| row.get(0))
-        .optional()
-        .map_err(failed("read the time of the newest event"))?;
+/// When a confirmed clock last wrote an event, which the clock is compared with. An event by itself
+/// says nothing: a wrong clock would be confirmed at its next start by what it wrote before.
+pub(in crate::sqlite) fn confirmed_at(connection: &Connection) -> Result<LastConfirmed> {
+    let sql = "SELECT (SELECT confirmed_at FROM life), \
+               EXISTS (SELECT 1 FROM events ORDER BY event_id DESC LIMIT 1)";
+    let (millis, has_events): (Option<i64>, bool) = connection
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(failed("read when a confirmed clock last wrote"))?;
     Ok(match millis.map(Timestamp::from_millisecond) {
-        None => NewestEvent::None,
-        Some(Ok(at)) => NewestEvent::At(at),
-        Some(Err(_)) => NewestEvent::Unreadable,
+        None if has_events => LastConfirmed::Unknown,
+        None => LastConfirmed::Empty,
+        Some(Ok(at)) => LastConfirmed::At(at),
+        Some(Err(_)) => LastConfirmed::Unknown,
     })
+}
+
+/// Notes that a confirmed clock writes an event now, in the transaction of that event. The note is
+/// compared to within a day, so one that is less than a minute off stays.
+pub(in crate::sqlite) fn note_confirmed(connection: &Connection, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE life SET confirmed_at = ?1 WHERE confirmed_at IS NULL \
+               OR confirmed_at NOT BETWEEN ?1 - ?2 AND ?1 + ?2";
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute([now.as_millisecond(), CONFIRMED_WITHIN]))
+        .map(drop)
+        .map_err(failed("note that a confirmed clock wrote"))
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::{FailPoint, hit};
 use crate::model::{Epoch, EventId};
 use crate::sqlite::place::{Place, Presence};
-use crate::sqlite::{events, failed};
+use crate::sqlite::{events, failed, life};
 
 /// What has become of a transaction.
 #[derive(Debug)]
@@ -76,14 +76,14 @@ pub(super) fn attempt(
             return undone(connection, Attempt::Lost { culprit, error });
         }
     }
+    let last_event = match note_clock(connection, around) {
+        Ok(last_event) => last_event,
+        Err(error) => return undone(connection, Attempt::Refused(error)),
+    };
     let presence = around.place.presence();
     if presence != Presence::Here {
         return undone(connection, Attempt::Detached(presence));
     }
-    let last_event = match events::last_id(connection) {
-        Ok(last_event) => last_event,
-        Err(error) => return undone(connection, Attempt::Refused(error)),
-    };
     let wrote = connection.total_changes() != changes;
     commit(connection, Attempt::Committed { last_event, wrote })
 }
@@ -124,6 +124,16 @@ fn in_savepoint(
     }
     execute(connection, "RELEASE operation", "release a savepoint")?;
     still_open(connection)
+}
+
+/// Notes what time it is when the transaction has events and the clock is confirmed. Returns the
+/// newest event.
+fn note_clock(connection: &Connection, around: &Surroundings<'_>) -> Result<EventId> {
+    let last_event = events::last_id(connection)?;
+    if last_event > around.last_event && around.clock.is_confirmed() {
+        life::note_confirmed(connection, around.clock.now())?;
+    }
+    Ok(last_event)
 }
 
 /// Fails when SQLite has rolled the transaction back.

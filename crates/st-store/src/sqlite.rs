@@ -33,7 +33,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::watch;
 
-use crate::clock::{Clock, StoreClock, SystemClock};
+use crate::clock::{Clock, Step, StoreClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::health::{Integrity, StoreHealth};
 use crate::model::EventId;
@@ -162,6 +162,10 @@ impl SqliteStore {
             Integrity::Sound | Integrity::Damaged(_) => Checker::default(),
         };
         let readers = readers(config, place)?;
+        let earlier = adjust::last_approval(&connection)?;
+        let on_step = move |connection: &Connection, step: Step, now: Timestamp| {
+            adjust::on_step(connection, step, earlier, now)
+        };
         let (last_event, received_event) = watch::channel(events::last_id(&connection)?);
         let received_health = health.subscribe();
         let parts = Parts {
@@ -173,7 +177,7 @@ impl SqliteStore {
             last_event,
             health,
             checker,
-            on_step: adjust::on_step,
+            on_step: Arc::new(on_step),
             timing: Timing { probe: config.probe_period, retry: config.retry_period },
         };
         Ok(Self {

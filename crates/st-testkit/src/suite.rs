@@ -337,6 +337,7 @@ macro_rules! conformance {
             a_bad_rule_is_refused, requests_are_listed_newest_first);
         $crate::conformance!(@topic $store, clock:
             expiry_needs_a_confirmed_clock, a_deadline_behind_an_unconfirmed_clock_is_still_open,
+            an_approval_is_open_for_as_long_as_it_was_given,
             waits_move_with_a_clock_that_is_set,
             past_times_that_waits_begin_with_move_as_well, a_last_grant_moves_with_the_clock, dates_of_a_wrong_clock_are_cut,
             the_store_follows_its_clock);

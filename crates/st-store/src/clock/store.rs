@@ -59,6 +59,9 @@ pub(crate) struct Step {
     pub(crate) from: Timestamp,
     /// The time that holds from now on.
     pub(crate) to: Timestamp,
+    /// Whether what was stored before this process is by the same time as what it stores itself: the
+    /// clock was confirmed before it was set, now or at an earlier step.
+    pub(crate) moves_all: bool,
 }
 
 /// The time that the store works with.
@@ -83,6 +86,14 @@ struct State {
     /// How often it was set since the start.
     steps: i64,
     confirmed: bool,
+    /// See [`Step::moves_all`].
+    moves_all: bool,
+}
+
+impl State {
+    fn is_confirmed(&self, monotonic: i64) -> bool {
+        self.confirmed || monotonic.saturating_sub(self.steady_since) >= DAY
+    }
 }
 
 impl StoreClock {
@@ -98,7 +109,13 @@ impl StoreClock {
             }
         };
         let offset = wall.saturating_sub(monotonic);
-        let state = Mutex::new(State { offset, steady_since: monotonic, steps: 0, confirmed });
+        let state = Mutex::new(State {
+            offset,
+            steady_since: monotonic,
+            steps: 0,
+            confirmed,
+            moves_all: false,
+        });
         Self { clock, last_confirmed, opened: monotonic, state }
     }
 
@@ -117,6 +134,8 @@ impl StoreClock {
         if by.saturating_abs() <= STEP {
             return None;
         }
+        // A clock that was never right does not say how far times of a right one are to be moved.
+        state.moves_all |= state.is_confirmed(monotonic);
         state.offset = wall.saturating_sub(monotonic);
         state.steady_since = monotonic;
         state.steps += 1;
@@ -126,16 +145,16 @@ impl StoreClock {
             let expected = event.saturating_add(monotonic.saturating_sub(self.opened));
             near(wall, expected, DAY)
         });
+        let moves_all = state.moves_all;
         drop(state);
         let (from, to) = (timestamp(now), timestamp(wall));
-        Some(Step { by: SignedDuration::from_millis(by), from, to })
+        Some(Step { by: SignedDuration::from_millis(by), from, to, moves_all })
     }
 
     /// Whether the clock may be relied on for what cannot be undone.
     pub(crate) fn is_confirmed(&self) -> bool {
         let monotonic = self.monotonic();
-        let state = self.state();
-        state.confirmed || monotonic.saturating_sub(state.steady_since) >= DAY
+        self.state().is_confirmed(monotonic)
     }
 
     /// Identifies the time since the last step, or since the start: it changes with each step.
@@ -152,7 +171,7 @@ impl StoreClock {
             ClockEvidence::ProviderDate(date) => near(now, date.as_millisecond(), PROVIDER_AGREES),
             ClockEvidence::Operator => true,
         };
-        state.confirmed || monotonic.saturating_sub(state.steady_since) >= DAY
+        state.is_confirmed(monotonic)
     }
 
     fn monotonic(&self) -> i64 {

@@ -88,7 +88,9 @@ fn moved(record: &JobRecord, by: SignedDuration, now: Timestamp) -> Option<JobRe
             claimed.lease.until = moved(claimed.lease.until, MAX_LEASE);
             claimed.unresolved_since = claimed.unresolved_since.map(|at| after(at, by));
         }
-        Stage::Blocked(_) | Stage::AtProvider(_) => {}
+        // This process made them all, by this clock.
+        Stage::Blocked(request) => request.expires_at = after(request.expires_at, by),
+        Stage::AtProvider(_) => {}
     }
     let mut entry = record.entry().clone();
     entry.suspect_since = entry.suspect_since.map(|at| after(at, by));

@@ -9,12 +9,13 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::query::{change, duration_millis};
+use super::query::{change, duration_millis, value};
 use super::writer::Tx;
 use crate::clock::Step;
 use crate::error::Result;
 use crate::model::{
-    GRANT_MEMORY, IDEMPOTENCY_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK, MAX_RUN_AFTER, after,
+    ApprovalId, GRANT_MEMORY, IDEMPOTENCY_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK, MAX_RUN_AFTER,
+    after,
 };
 
 /// The operation, for errors.
@@ -27,16 +28,49 @@ const CUT_WAIT: &str = "UPDATE queue_entries SET \
      waits_since = MAX(?1, COALESCE(run_after, 0)) \
      WHERE waits_since > MAX(?1, COALESCE(run_after, 0))";
 
-/// Adjusts what is stored to a clock that was set.
-pub(super) fn on_step(connection: &Connection, step: Step, now: Timestamp) -> Result<()> {
-    shift_waits(connection, duration_millis(step.by))?;
+/// The newest approval that is or was there.
+pub(super) fn last_approval(connection: &Connection) -> Result<ApprovalId> {
+    let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'approvals'";
+    Ok(ApprovalId(value(connection, sql, [])?.unwrap_or(0)))
+}
+
+/// Adjusts what is stored to a clock that was set. `earlier`: the newest approval that an earlier
+/// process made.
+pub(super) fn on_step(
+    connection: &Connection,
+    step: Step,
+    earlier: ApprovalId,
+    now: Timestamp,
+) -> Result<()> {
+    let by = duration_millis(step.by);
+    shift_waits(connection, by)?;
+    shift_deadlines(connection, by, if step.moves_all { None } else { Some(earlier) })?;
     cut_waits(connection, now)
 }
 
-/// Moves leases, pauses and the times that are compared with them. A number that is no time stays:
-/// its sum would not fit, and the error would keep everything else from moving.
+/// The times that can be moved. A number that is no time stays: its sum would not fit, and the error
+/// would keep everything else from moving.
+fn times() -> (i64, i64) {
+    (Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond())
+}
+
+/// Moves the deadlines of open approvals: each was given for a duration. Those up to `earlier` were
+/// given by another clock, which may have been right, and stay the dates that they are.
+fn shift_deadlines(connection: &Connection, by: i64, earlier: Option<ApprovalId>) -> Result<()> {
+    let (first, last) = times();
+    change(
+        connection,
+        "move deadlines with the clock",
+        "UPDATE approvals SET expires_at = expires_at + ?1 WHERE status = 'pending' \
+         AND expires_at BETWEEN ?2 AND ?3 AND approval_id > ?4",
+        [by, first, last, earlier.map_or(i64::MIN, |it| it.0)],
+    )
+    .map(drop)
+}
+
+/// Moves leases, pauses and the times that are compared with them.
 fn shift_waits(connection: &Connection, by: i64) -> Result<()> {
-    let (first, last) = (Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
+    let (first, last) = times();
     for sql in [
         "UPDATE queue_entries SET lease_until = lease_until + ?1 \
          WHERE status = 'ready' AND held IS NULL AND lease_until BETWEEN ?2 AND ?3",

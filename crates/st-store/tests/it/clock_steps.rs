@@ -169,7 +169,8 @@ async fn what_cannot_be_undone_waits_for_evidence() {
             if restart {
                 bench = bench.reopened(now).await;
             } else {
-                set_clock(&bench, 2 * DAY, 100).await;
+                bench.go_to(HOUR.unsigned_abs());
+                set_clock(&bench, 2 * DAY - HOUR, 100).await;
             }
             if let Some(evidence) = evidence {
                 bench.store.confirm_clock(evidence);

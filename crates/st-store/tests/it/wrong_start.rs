@@ -244,6 +244,48 @@ async fn nobody_waited_for_less_than_no_time() {
     assert!((0.0..=60.0).contains(&waited), "{waited}");
 }
 
+async fn expires_at(bench: &Bench, number: u8) -> jiff::Timestamp {
+    bench.found(number).await.approval().unwrap().request().expires_at
+}
+
+async fn set_clock(bench: &Bench, by: i64) {
+    bench.clock.step(SignedDuration::from_secs(by));
+    bench.claim().await;
+}
+
+#[tokio::test]
+async fn a_step_back_from_2039_moves_the_approvals_of_2039_and_no_others() {
+    let bench = Bench::new().await;
+    bench.store.add_rule(costs_more_than("50")).await.unwrap();
+    bench.submit(expensive(1, 5 * DAY)).await;
+    let bench = bench.reopened(at(WRONG)).await;
+    bench.submit(expensive(2, 2 * DAY)).await;
+    set_clock(&bench, HOUR).await;
+    set_clock(&bench, -WRONG - HOUR).await;
+    assert_eq!(expires_at(&bench, 1).await, at(5 * DAY));
+    assert_eq!(expires_at(&bench, 2).await, at(2 * DAY));
+    // This clock is near what a confirmed one wrote, so from now on there is one time for all.
+    for (by, moved) in [(WRONG, WRONG), (-WRONG - DAY, -DAY)] {
+        set_clock(&bench, by).await;
+        assert_eq!(expires_at(&bench, 1).await, at(5 * DAY + moved), "{by}");
+        assert_eq!(expires_at(&bench, 2).await, at(2 * DAY + moved), "{by}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_right_at_the_start_moves_the_approvals_of_before() {
+    let bench = Bench::new().await;
+    bench.store.add_rule(costs_more_than("50")).await.unwrap();
+    bench.submit(expensive(1, 5 * DAY)).await;
+    let bench = bench.reopened(at(HOUR)).await;
+    for (by, moved) in [(WRONG, WRONG), (-WRONG, 0), (-3 * DAY, -3 * DAY), (3 * DAY, 0)] {
+        set_clock(&bench, by).await;
+        assert_eq!(expires_at(&bench, 1).await, at(5 * DAY + moved), "{by}");
+    }
+    bench.go_to((5 * DAY - HOUR).unsigned_abs());
+    assert_eq!(bench.store.expire(9).await.unwrap().expired.len(), 1, "it had its whole time");
+}
+
 /// What a wrong clock wrote in one life says nothing about the same clock in the next.
 #[tokio::test]
 async fn an_event_of_an_unconfirmed_clock_does_not_confirm_the_next_start() {

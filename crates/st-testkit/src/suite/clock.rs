@@ -40,16 +40,13 @@ pub async fn expiry_needs_a_confirmed_clock(harness: &Harness) {
     store.add_rule(costs_more_than("50")).await.unwrap();
     harness.blocked(1, 10 * HOUR).await;
     step(harness, 48);
+    harness.go_to(10 * HOUR_SECONDS);
     let expiry = store.expire(10).await.unwrap();
     assert!(expiry.clock_unconfirmed && expiry.expired.is_empty());
     assert_eq!(harness.found(1).await.queue_status(), QueueStatus::Blocked);
-    store.confirm_clock(ClockEvidence::ProviderDate(at(48 * HOUR + 601)));
+    store.confirm_clock(ClockEvidence::ProviderDate(at(58 * HOUR + 601)));
     assert!(store.expire(10).await.unwrap().clock_unconfirmed, "the provider does not agree");
-    // The clock was wrong only for a while: the request has its whole time again.
     step(harness, -48);
-    let expiry = store.expire(10).await.unwrap();
-    assert!(expiry.expired.is_empty() && !expiry.clock_unconfirmed, "nothing seems overdue");
-    harness.go_to(10 * HOUR_SECONDS);
     assert!(store.expire(10).await.unwrap().clock_unconfirmed);
     store.confirm_clock(ClockEvidence::ProviderDate(at(10 * HOUR - 599)));
     assert_eq!(store.expire(10).await.unwrap().expired.len(), 1);
@@ -57,6 +54,7 @@ pub async fn expiry_needs_a_confirmed_clock(harness: &Harness) {
     // Confirmed is the clock until it is set again.
     harness.blocked(2, HOUR).await;
     step(harness, 48);
+    harness.go_to(11 * HOUR_SECONDS);
     assert!(store.expire(10).await.unwrap().clock_unconfirmed);
     store.confirm_clock(ClockEvidence::Operator);
     assert_eq!(store.expire(10).await.unwrap().expired.len(), 1);
@@ -67,9 +65,32 @@ pub async fn a_deadline_behind_an_unconfirmed_clock_is_still_open(harness: &Harn
     harness.store.add_rule(costs_more_than("50")).await.unwrap();
     let approval = harness.blocked(1, 60).await;
     step(harness, 48);
+    harness.go_to(60);
     let record = harness.store.decide(approval, &decision(Verdict::Approve)).await.unwrap();
     assert_eq!(record.queue_status(), QueueStatus::Pending);
     assert_eq!(numbers(&harness.claim().await), [1]);
+}
+
+pub async fn an_approval_is_open_for_as_long_as_it_was_given(harness: &Harness) {
+    harness.store.add_rule(costs_more_than("50")).await.unwrap();
+    harness.blocked(1, 10 * HOUR).await;
+    harness.go_to(HOUR_SECONDS);
+    let created_at = harness.found(1).await.approval().unwrap().request().created_at;
+    for (hours, moved) in [(48, 48), (-96, -48), (24 * 365 * 20, 24 * 365 * 20 - 48)] {
+        step(harness, hours);
+        let expiry = harness.store.expire(9).await.unwrap();
+        assert!(expiry.expired.is_empty() && !expiry.clock_unconfirmed, "nothing seems overdue");
+        let left = Duration::from_secs(9 * HOUR_SECONDS);
+        assert_eq!(harness.store.next_expiry().await.unwrap(), Some(left), "{hours}");
+        let request = harness.found(1).await.approval().unwrap().request().clone();
+        assert_eq!(request.expires_at, at((10 + moved) * HOUR), "{hours}");
+        assert_eq!(request.created_at, created_at, "when it was made is history");
+    }
+    harness.store.confirm_clock(ClockEvidence::Operator);
+    harness.go_to(10 * HOUR_SECONDS - 1);
+    assert_eq!(harness.store.expire(9).await.unwrap().expired, []);
+    harness.go_to(10 * HOUR_SECONDS);
+    assert_eq!(harness.store.expire(9).await.unwrap().expired.len(), 1);
 }
 
 pub async fn waits_move_with_a_clock_that_is_set(harness: &Harness) {

@@ -53,7 +53,10 @@ fn a_minute_is_no_step_and_a_little_more_is_one() {
         assert_eq!(clock.now(), start());
         manual.step(SignedDuration::from_millis(sign));
         let by = SignedDuration::from_millis(60_001 * sign);
-        assert_eq!(clock.tick(), Some(Step { by, from: start(), to: start() + by }));
+        assert_eq!(
+            clock.tick(),
+            Some(Step { by, from: start(), to: start() + by, moves_all: true })
+        );
         assert_eq!(clock.now(), start() + by);
         assert_eq!(clock.tick(), None, "one step is reported once");
         assert!(clock.is_confirmed(), "it is still within a day of the last confirmed one");
@@ -83,6 +86,29 @@ fn a_start_in_2039_is_not_confirmed_until_it_is_corrected() {
     manual.step(-hours(13 * 365 * 24));
     assert!(clock.tick().is_some());
     assert!(clock.is_confirmed());
+}
+
+#[test]
+fn a_step_moves_what_was_there_once_the_clock_was_confirmed_before_one() {
+    let moves_all = |clock: &StoreClock| clock.tick().map(|step| step.moves_all);
+    let far = hours(13 * 365 * 24);
+    let (manual, clock) = store(Some(hours(1)));
+    for by in [far, -far] {
+        manual.step(by);
+        assert_eq!(moves_all(&clock), Some(true), "it was right at first: {by}");
+    }
+    let (manual, clock) = store(Some(far));
+    for (by, moves, confirmed) in
+        [(hours(-1), false, false), (hours(1) - far, false, true), (hours(2), true, true)]
+    {
+        manual.step(by);
+        assert_eq!(moves_all(&clock), Some(moves), "{by}");
+        assert_eq!(clock.is_confirmed(), confirmed, "{by}");
+    }
+    let (manual, clock) = store(Some(far));
+    manual.advance(Duration::from_hours(24));
+    manual.step(hours(3));
+    assert_eq!(moves_all(&clock), Some(true), "a day confirmed it");
 }
 
 #[test]

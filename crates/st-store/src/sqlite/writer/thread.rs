@@ -35,7 +35,8 @@ const SLOW: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Shifts what is stored in terms of a time that was wrong.
-pub(super) type OnStep = fn(&Connection, Step, Timestamp) -> Result<()>;
+pub(in crate::sqlite) type OnStep =
+    Arc<dyn Fn(&Connection, Step, Timestamp) -> Result<()> + Send + Sync>;
 
 /// How often the thread does something unasked.
 #[derive(Debug, Clone, Copy)]
@@ -191,14 +192,14 @@ impl Thread {
             let millis = i64::try_from(step.by.as_millis()).unwrap_or(0);
             self.shift = self.shift.saturating_add(millis);
             self.step = Some(match self.step {
-                Some(Step { by, from, to: _ }) => {
-                    Step { by: by.saturating_add(step.by), from, ..step }
+                Some(Step { by, from, to: _, moves_all }) => {
+                    Step { by: by.saturating_add(step.by), from, moves_all, ..step }
                 }
                 None => step,
             });
         }
         let Some(step) = self.step else { return true };
-        let (on_step, wanted) = (self.parts.on_step, self.shift);
+        let (on_step, wanted) = (Arc::clone(&self.parts.on_step), self.shift);
         // When it is unknown whether an attempt was stored, the next one finds out.
         let shift = move |tx: &Tx<'_>| {
             let by = wanted.saturating_sub(life::clock_shift(tx.connection)?);

@@ -151,11 +151,11 @@ pub(super) fn cut_dates(tx: &Tx<'_>) -> Result<()> {
     change(connection, CUT, forget, [ahead(IDEMPOTENCY_TTL)]).map(drop)
 }
 
-/// A request is open for at most as long as it was made for, and its job waits since then at most.
+/// A request is open for at most as long as it was made for, and its job does not wait since a time
+/// to come.
 fn cut_approvals(connection: &Connection, now: Timestamp) -> Result<()> {
     let now = now.as_millisecond();
-    let which = "job_id IN (SELECT job_id FROM approvals \
-                 WHERE status = 'pending' AND expires_at > ?1 + ttl_ms)";
+    let which = "job_id IN (SELECT job_id FROM approvals WHERE status = 'pending')";
     change(connection, CUT, &format!("{CUT_WAIT} AND {which}"), [now])?;
     change(
         connection,

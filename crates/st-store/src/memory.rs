@@ -54,6 +54,8 @@ struct State {
     rules: Vec<Rule>,
     events: Vec<Event>,
     strays: BTreeMap<(ProviderName, ProviderJobId), Stray>,
+    /// When strays that are still known as ours ended.
+    ended_strays: BTreeMap<(ProviderName, ProviderJobId), Timestamp>,
     rechecks: BTreeMap<Marker, Recheck>,
     acceptances: BTreeMap<ProviderName, Acceptances>,
     grants: BTreeMap<UserId, LastGrant>,
@@ -172,6 +174,7 @@ impl State {
             rules: Vec::new(),
             events: Vec::new(),
             strays: BTreeMap::new(),
+            ended_strays: BTreeMap::new(),
             rechecks: BTreeMap::new(),
             acceptances: BTreeMap::new(),
             grants: BTreeMap::new(),

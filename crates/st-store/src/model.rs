@@ -38,9 +38,10 @@ pub use approval::{
     Verdict,
 };
 pub use blame::Acceptances;
+pub(crate) use bounds::FORGOTTEN_AT_ONCE;
 pub use bounds::{
     GRANT_MEMORY, IDEMPOTENCY_TTL, MAX_APPROVAL_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK,
-    MAX_RUN_AFTER,
+    MAX_RUN_AFTER, STRAY_MEMORY,
 };
 pub use claim_order::{ClaimOrder, Group, Head, STARVES_AFTER};
 pub use event::{Change, Event, NewEvent};

@@ -320,6 +320,7 @@ macro_rules! conformance {
         $crate::conformance!(@topic $store, strays:
             strays_take_a_slot_until_they_end, strays_are_listed_when_they_are_due,
             sightings_are_settled_by_what_is_known_of_the_job,
+            strays_that_ended_are_known_for_a_day,
             an_adopted_sighting_counts_as_an_acceptance, a_stray_that_is_adopted_is_none,
             rechecks_follow_their_schedule, only_what_may_still_arrive_is_rechecked,
             what_is_unsettled_is_counted_by_provider,

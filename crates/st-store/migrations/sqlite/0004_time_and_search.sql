@@ -3,3 +3,14 @@
 -- newest event is taken for one that was right.
 ALTER TABLE life ADD COLUMN confirmed_at INTEGER;
 UPDATE life SET confirmed_at = (SELECT at FROM events ORDER BY event_id DESC LIMIT 1);
+
+-- Strays that ended lately: the provider deletes their input, but they are not what a lost submission
+-- became.
+CREATE TABLE ended_strays (
+    provider        TEXT NOT NULL,
+    provider_job_id TEXT NOT NULL,
+    ended_at        INTEGER NOT NULL,
+    PRIMARY KEY (provider, provider_job_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX ended_strays_oldest ON ended_strays (ended_at, provider, provider_job_id);

@@ -28,6 +28,9 @@ impl State {
         for stray in self.strays.values_mut() {
             stray.next_cancel_at = longest(after(stray.next_cancel_at, by), MAX_RECHECK);
         }
+        for ended_at in self.ended_strays.values_mut() {
+            *ended_at = longest(after(*ended_at, by), SignedDuration::ZERO);
+        }
         for recheck in self.rechecks.values_mut() {
             recheck.ended_at = longest(after(recheck.ended_at, by), SignedDuration::ZERO);
             recheck.due_at = longest(after(recheck.due_at, by), MAX_RECHECK);

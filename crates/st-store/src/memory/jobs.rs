@@ -131,7 +131,8 @@ impl JobRepo for MemoryStore {
         let state = self.read()?;
         let mut known = BTreeMap::new();
         for id in ids {
-            if state.strays.contains_key(&(provider.clone(), id.clone())) {
+            let key = (provider.clone(), id.clone());
+            if state.strays.contains_key(&key) || state.ended_strays.contains_key(&key) {
                 known.insert(id.clone(), None);
             }
         }

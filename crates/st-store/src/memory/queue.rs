@@ -222,8 +222,8 @@ impl QueueRepo for MemoryStore {
         actor: &Actor,
         settlements: Vec<Settlement>,
     ) -> Result<Vec<Result<(Settled, JobRecord)>>> {
-        self.write(|state, Moment { now, .. }| {
-            let settle = |settlement: &Settlement| state.settle(actor, settlement, now);
+        self.write(|state, moment| {
+            let settle = |settlement: &Settlement| state.settle(actor, settlement, moment);
             Ok(settlements.iter().map(settle).collect())
         })
     }

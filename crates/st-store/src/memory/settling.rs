@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::State;
+use super::{Moment, State};
 use crate::error::Result;
 use crate::model::blame::near;
 use crate::model::{
@@ -16,8 +16,9 @@ impl State {
         &mut self,
         actor: &Actor,
         settlement: &Settlement,
-        now: Timestamp,
+        moment: Moment,
     ) -> Result<(Settled, JobRecord)> {
+        let Moment { now, .. } = moment;
         let Settlement { job, attempt, token, outcome } = settlement;
         let before = self.load(*job)?;
         let provider = before.job().provider.clone();
@@ -40,7 +41,7 @@ impl State {
                 let marker = Marker { job: *job, attempt: *attempt };
                 let account = before.account_of(*attempt).cloned();
                 let sighting = Sighting { marker, provider, account, status: status.clone() };
-                let sighted = self.sight(actor, &sighting, now)?;
+                let sighted = self.sight(actor, &sighting, moment)?;
                 return Ok((Settled::Sighted(sighted), self.load(*job)?));
             }
             (Err(error), _) => return Err(error.into()),

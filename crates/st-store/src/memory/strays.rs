@@ -8,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{MemoryStore, Moment, State};
 use crate::error::Result;
 use crate::model::{
-    Actor, JobRecord, JobStatus, JobType, MAX_RECHECK, ProviderJobId, ProviderName, Recheck,
-    Settling, Sighting, SightingOutcome, Stray, StrayOutcome, after,
+    Actor, FORGOTTEN_AT_ONCE, JobRecord, JobStatus, JobType, MAX_RECHECK, ProviderJobId,
+    ProviderName, Recheck, STRAY_MEMORY, Settling, Sighting, SightingOutcome, Stray, StrayOutcome,
+    after,
 };
 use crate::repo::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
 
@@ -22,13 +23,15 @@ impl State {
         &mut self,
         actor: &Actor,
         sighting: &Sighting,
-        now: Timestamp,
+        moment: Moment,
     ) -> Result<SightingOutcome> {
+        let Moment { now, .. } = moment;
         let job = sighting.marker.job;
         let id = &sighting.status.provider_job_id;
         self.require_free(job, &sighting.provider, id)?;
         let Some(mut record) = self.records.get(&job).cloned() else {
             if sighting.status.status.is_some_and(JobStatus::is_terminal) {
+                self.remember((sighting.provider.clone(), id.clone()), moment);
                 return Ok(SightingOutcome::Over);
             }
             self.add_stray(sighting, None, now);
@@ -44,8 +47,10 @@ impl State {
                 self.schedule(recheck);
             }
             SightingOutcome::Stray => self.add_stray(sighting, Some(&record), now),
-            SightingOutcome::AlreadyAdopted | SightingOutcome::Over | SightingOutcome::Expected => {
+            SightingOutcome::Over => {
+                self.remember((sighting.provider.clone(), id.clone()), moment);
             }
+            SightingOutcome::AlreadyAdopted | SightingOutcome::Expected => {}
         }
         Ok(outcome)
     }
@@ -65,6 +70,22 @@ impl State {
             cancel_attempts: 0,
             next_cancel_at: now,
         });
+    }
+
+    /// Remembers a stray that has ended as one of ours, and forgets the oldest.
+    fn remember(&mut self, stray: (ProviderName, ProviderJobId), moment: Moment) {
+        let Moment { now, clock_confirmed, .. } = moment;
+        self.ended_strays.insert(stray, now);
+        if !clock_confirmed {
+            return;
+        }
+        let oldest = after(now, -STRAY_MEMORY);
+        let old = self.ended_strays.iter().filter(|(_, ended_at)| **ended_at <= oldest);
+        let mut old: Vec<_> = old.map(|(stray, at)| (*at, stray.clone())).collect();
+        old.sort_unstable();
+        for (_, stray) in old.into_iter().take(FORGOTTEN_AT_ONCE as usize) {
+            self.ended_strays.remove(&stray);
+        }
     }
 
     fn settle_recheck(&mut self, outcome: &RecheckOutcome, now: Timestamp) {
@@ -87,8 +108,8 @@ impl StrayRepo for MemoryStore {
         actor: &Actor,
         sightings: Vec<Sighting>,
     ) -> Result<Vec<Result<SightingOutcome>>> {
-        self.write(|state, Moment { now, .. }| {
-            Ok(sightings.iter().map(|sighting| state.sight(actor, sighting, now)).collect())
+        self.write(|state, moment| {
+            Ok(sightings.iter().map(|sighting| state.sight(actor, sighting, moment)).collect())
         })
     }
 
@@ -111,15 +132,17 @@ impl StrayRepo for MemoryStore {
         outcome: StrayOutcome,
     ) -> Result<()> {
         let key = (provider.clone(), id.clone());
-        self.write(|state, Moment { now, .. }| {
+        self.write(|state, moment| {
             match outcome {
                 StrayOutcome::Ended => {
-                    state.strays.remove(&key);
+                    if state.strays.remove(&key).is_some() {
+                        state.remember(key, moment);
+                    }
                 }
                 StrayOutcome::Retry { after: pause } => {
                     if let Some(stray) = state.strays.get_mut(&key) {
                         stray.cancel_attempts = stray.cancel_attempts.saturating_add(1);
-                        stray.next_cancel_at = after(now, pause.min(MAX_RECHECK));
+                        stray.next_cancel_at = after(moment.now, pause.min(MAX_RECHECK));
                     }
                 }
             }

@@ -17,3 +17,8 @@ pub const IDEMPOTENCY_TTL: SignedDuration = SignedDuration::from_hours(24);
 pub const MAX_RECHECK: SignedDuration = SignedDuration::from_hours(24);
 /// How long it is remembered at least when a user was last granted a slot.
 pub const GRANT_MEMORY: SignedDuration = SignedDuration::from_hours(24);
+/// How long the identifier of a stray that ended is remembered at least: longer than its provider
+/// shows it.
+pub const STRAY_MEMORY: SignedDuration = SignedDuration::from_hours(24);
+/// How many of them are forgotten at most when one more is remembered.
+pub(crate) const FORGOTTEN_AT_ONCE: u32 = 4;

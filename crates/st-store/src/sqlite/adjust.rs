@@ -88,6 +88,7 @@ fn shift_waits(connection: &Connection, by: i64) -> Result<()> {
          WHERE other_at BETWEEN ?2 AND ?3",
         "UPDATE strays SET next_cancel_at = next_cancel_at + ?1 \
          WHERE next_cancel_at BETWEEN ?2 AND ?3",
+        "UPDATE ended_strays SET ended_at = ended_at + ?1 WHERE ended_at BETWEEN ?2 AND ?3",
         "UPDATE rechecks SET ended_at = ended_at + ?1 WHERE ended_at BETWEEN ?2 AND ?3",
         "UPDATE rechecks SET due_at = due_at + ?1 WHERE due_at BETWEEN ?2 AND ?3",
         "UPDATE user_grants SET granted_at = granted_at + ?1 WHERE granted_at BETWEEN ?2 AND ?3",
@@ -113,6 +114,7 @@ pub(super) fn cut_waits(connection: &Connection, now: Timestamp) -> Result<()> {
             MAX_PAUSE,
         ),
         ("UPDATE strays SET next_cancel_at = ?1 WHERE next_cancel_at > ?1", MAX_RECHECK),
+        ("UPDATE ended_strays SET ended_at = ?1 WHERE ended_at > ?1", SignedDuration::ZERO),
         // The next one is due so long after the end of the attempt.
         ("UPDATE rechecks SET ended_at = ?1 WHERE ended_at > ?1", SignedDuration::ZERO),
         ("UPDATE rechecks SET due_at = ?1 WHERE due_at > ?1", MAX_RECHECK),

@@ -138,7 +138,10 @@ fn known_provider_jobs(
     let wanted = Value::from(wanted).to_string();
     let known = all(
         connection,
-        "SELECT provider_job_id, NULL FROM strays WHERE provider = ?1 \
+        "SELECT provider_job_id, NULL FROM ended_strays WHERE provider = ?1 \
+         AND provider_job_id IN (SELECT value FROM json_each(?2)) \
+         UNION ALL \
+         SELECT provider_job_id, NULL FROM strays WHERE provider = ?1 \
          AND provider_job_id IN (SELECT value FROM json_each(?2)) \
          UNION ALL \
          SELECT provider_job_id, job_id FROM jobs WHERE provider = ?1 \

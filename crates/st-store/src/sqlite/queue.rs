@@ -1,6 +1,7 @@
 //! The queue in SQLite.
 
 mod claim;
+pub(super) mod ended_strays;
 mod grants;
 mod read;
 mod resolve;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 use super::SqliteStore;
 use super::damage::log_damaged;
 use super::query::{Columns, change, first_readable, readable, value};
-use super::queue::{record_sighting, remove_stray};
+use super::queue::{ended_strays, record_sighting, remove_stray};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::{
@@ -73,7 +73,12 @@ impl StrayRepo for SqliteStore {
         let (provider, id) = (provider.clone(), id.clone());
         self.writer
             .write(Lane::Worker, "settle a stray", move |tx| match outcome {
-                StrayOutcome::Ended => remove_stray(tx.connection, &provider, &id).map(drop),
+                StrayOutcome::Ended => {
+                    if remove_stray(tx.connection, &provider, &id)? {
+                        ended_strays::remember(tx, &provider, &id)?;
+                    }
+                    Ok(())
+                }
                 StrayOutcome::Retry { after: wait } => {
                     let next = after(tx.now, wait.min(MAX_RECHECK));
                     change(

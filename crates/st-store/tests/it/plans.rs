@@ -108,7 +108,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 40] = [
+const USES: [(&str, &str); 42] = [
     // claim
     ("SET not_before = NULL", "SEARCH queue_entries USING INDEX queue_delayed"),
     ("provider) > (?1, ?2", "SEARCH queue_entries USING INDEX queue_claimable ((user_id,team_id"),
@@ -192,6 +192,11 @@ const USES: [(&str, &str); 40] = [
         "j.provider_job_id = ?1",
         "SEARCH j USING INDEX jobs_provider_job (provider_job_id=? AND provider=?)",
     ),
+    (
+        "ended_at <= ?1 ORDER BY",
+        "SEARCH ended_strays USING COVERING INDEX ended_strays_oldest (ended_at<?)",
+    ),
+    ("FROM ended_strays WHERE provider = ?1", "SEARCH ended_strays USING PRIMARY KEY"),
     // numbers
     ("MIN(waits_since)", "SEARCH queue_entries USING INDEX queue_waiting"),
     ("ORDER BY started_at DESC", "SEARCH queue_entries USING INDEX queue_claims (started_at>?"),

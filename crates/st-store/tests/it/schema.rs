@@ -276,7 +276,7 @@ fn downgrade(folder: &Path) {
     old.execute_batch(
         "DROP TABLE user_grants; DROP INDEX queue_unresolved; DROP INDEX queue_providers; \
          ALTER TABLE queue_entries DROP COLUMN unresolved_since; \
-         ALTER TABLE life DROP COLUMN confirmed_at; \
+         ALTER TABLE life DROP COLUMN confirmed_at; DROP TABLE ended_strays; \
          DELETE FROM schema_migrations WHERE version > 1",
     )
     .unwrap();

@@ -2,9 +2,10 @@
 
 use jiff::SignedDuration;
 use st_store::{
-    Actor, AtMostOnce, AttemptFailure, ClaimOptions, JobStatus, Limit, LimitsPatch, Marker, NewJob,
-    OrgId, Outcome, ProviderName, ProviderStatus, RECHECKS, RecheckOutcome, Serving, Settled,
-    Sighting, SightingOutcome, StrayOutcome, TeamId, TransitionError, Unsettled, UnsettledCounts,
+    Actor, AtMostOnce, AttemptFailure, ClaimOptions, ClockEvidence, JobStatus, Limit, LimitsPatch,
+    Marker, NewJob, OrgId, Outcome, ProviderName, ProviderStatus, RECHECKS, RecheckOutcome,
+    Serving, Settled, Sighting, SightingOutcome, StrayOutcome, TeamId, TransitionError, Unsettled,
+    UnsettledCounts,
 };
 
 use super::{
@@ -175,6 +176,50 @@ pub async fn a_stray_that_is_adopted_is_none(harness: &Harness) {
     sight(harness, sighting(3, 9, status(3, JobStatus::Queued))).await;
     harness.settle(&record, Outcome::Held(provider_job(3))).await.unwrap();
     assert_eq!(harness.store.unsettled().await.unwrap().total().strays, 0);
+}
+
+/// Which of these provider jobs are known as ours, though no job has them.
+async fn known(harness: &Harness, numbers: &[u8]) -> Vec<u8> {
+    let ids: Vec<_> = numbers.iter().map(|&number| provider_job(number)).collect();
+    let known = harness.store.known_provider_jobs(&fake(), &ids).await.unwrap();
+    let is_known = |number: &&u8| known.get(&provider_job(**number)) == Some(&None);
+    numbers.iter().filter(is_known).copied().collect()
+}
+
+pub async fn strays_that_ended_are_known_for_a_day(harness: &Harness) {
+    harness.at_provider(1).await;
+    for number in 50..=56 {
+        sight(harness, sighting(1, 1, status(number, JobStatus::Running))).await;
+        end(harness, number).await;
+    }
+    end(harness, 70).await;
+    // What is over when it is seen is one as well, also where its job is not known any more.
+    sight(harness, sighting(1, 1, status(57, JobStatus::Failed))).await;
+    sight(harness, sighting(99, 1, status(58, JobStatus::Completed))).await;
+    let all = [50, 51, 52, 53, 54, 55, 56, 57, 58];
+    assert_eq!(known(harness, &all).await, all);
+    assert_eq!(known(harness, &[70, 1]).await, [0; 0]);
+    let total = harness.store.unsettled().await.unwrap().total();
+    assert_eq!((total.strays, due(harness).await.len()), (0, 0));
+    let other = ProviderName::new("other");
+    let elsewhere = harness.store.known_provider_jobs(&other, &[provider_job(50)]).await.unwrap();
+    assert!(elsewhere.is_empty());
+    // The clock is set, and nothing confirms it: a day by it is none.
+    harness.clock.step(SignedDuration::from_hours(48));
+    harness.go_to(24 * 3600 - 1);
+    sight(harness, sighting(1, 1, status(60, JobStatus::Failed))).await;
+    assert_eq!(known(harness, &all).await, all);
+    harness.store.confirm_clock(ClockEvidence::Operator);
+    sight(harness, sighting(1, 1, status(61, JobStatus::Failed))).await;
+    assert_eq!(known(harness, &all).await, all, "not yet");
+    harness.go_to(24 * 3600);
+    sight(harness, sighting(1, 1, status(62, JobStatus::Failed))).await;
+    assert_eq!(known(harness, &all).await, [54, 55, 56, 57, 58], "a few at a time");
+    for number in [63, 64] {
+        sight(harness, sighting(1, 1, status(number, JobStatus::Failed))).await;
+    }
+    assert_eq!(known(harness, &all).await, [0; 0]);
+    assert_eq!(known(harness, &[60, 61, 62, 63, 64]).await, [60, 61, 62, 63, 64]);
 }
 
 pub async fn rechecks_follow_their_schedule(harness: &Harness) {

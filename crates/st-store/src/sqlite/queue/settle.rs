@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 
+use super::ended_strays;
 use crate::error::{Error, Result};
 use crate::model::blame::{WINDOW, near};
 use crate::model::{
@@ -224,6 +225,7 @@ pub(in crate::sqlite) fn record_sighting(
     match find(tx.connection, sighting.marker.job)? {
         Some(mut record) => sight(tx, &mut record, sighting, settling),
         None if sighting.status.status.is_some_and(crate::model::JobStatus::is_terminal) => {
+            ended_strays::remember(tx, &sighting.provider, id)?;
             Ok(SightingOutcome::Over)
         }
         None => {
@@ -251,7 +253,10 @@ fn sight(
             let job = record.job();
             insert_stray(tx, sighting, Some(&job.owner), job.job_type)?;
         }
-        SightingOutcome::AlreadyAdopted | SightingOutcome::Over | SightingOutcome::Expected => {}
+        SightingOutcome::Over => {
+            ended_strays::remember(tx, &sighting.provider, &sighting.status.provider_job_id)?;
+        }
+        SightingOutcome::AlreadyAdopted | SightingOutcome::Expected => {}
     }
     debug_assert!(
         outcome != SightingOutcome::Adopted || !matches!(record.stage(), Stage::Claimed(_)),

@@ -38,7 +38,7 @@ pub use approval::{
     Verdict,
 };
 pub use blame::Acceptances;
-pub(crate) use bounds::FORGOTTEN_AT_ONCE;
+pub(crate) use bounds::MOST_FORGOTTEN;
 pub use bounds::{
     GRANT_MEMORY, IDEMPOTENCY_TTL, MAX_APPROVAL_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK,
     MAX_RUN_AFTER, STRAY_MEMORY,

@@ -8,9 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{MemoryStore, Moment, State};
 use crate::error::Result;
 use crate::model::{
-    Actor, FORGOTTEN_AT_ONCE, JobRecord, JobStatus, JobType, MAX_RECHECK, ProviderJobId,
-    ProviderName, Recheck, STRAY_MEMORY, Settling, Sighting, SightingOutcome, Stray, StrayOutcome,
-    after,
+    Actor, JobRecord, JobStatus, JobType, MAX_RECHECK, MOST_FORGOTTEN, ProviderJobId, ProviderName,
+    Recheck, STRAY_MEMORY, Settling, Sighting, SightingOutcome, Stray, StrayOutcome, after,
 };
 use crate::repo::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
 
@@ -83,7 +82,7 @@ impl State {
         let old = self.ended_strays.iter().filter(|(_, ended_at)| **ended_at <= oldest);
         let mut old: Vec<_> = old.map(|(stray, at)| (*at, stray.clone())).collect();
         old.sort_unstable();
-        for (_, stray) in old.into_iter().take(FORGOTTEN_AT_ONCE as usize) {
+        for (_, stray) in old.into_iter().take(MOST_FORGOTTEN as usize) {
             self.ended_strays.remove(&stray);
         }
     }

@@ -21,4 +21,4 @@ pub const GRANT_MEMORY: SignedDuration = SignedDuration::from_hours(24);
 /// shows it.
 pub const STRAY_MEMORY: SignedDuration = SignedDuration::from_hours(24);
 /// How many of them are forgotten at most when one more is remembered.
-pub(crate) const FORGOTTEN_AT_ONCE: u32 = 4;
+pub(crate) const MOST_FORGOTTEN: u32 = 4;

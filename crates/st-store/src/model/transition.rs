@@ -110,8 +110,13 @@ pub enum AttemptFailure {
         /// How long to pause before the next claim.
         retry_in: SignedDuration,
     },
+    /// Nothing was sent, and nothing ever can be: the job is damaged. The job fails.
+    Unsendable {
+        /// Why.
+        error: String,
+    },
     /// It is not at the provider, and the job must not be submitted again: it may have run there
-    /// unrecognized, or it can never be submitted.
+    /// unrecognized, or its submission fails again and again.
     Final {
         /// Why.
         error: String,

@@ -259,10 +259,13 @@ pub async fn rechecks_follow_their_schedule(harness: &Harness) {
 pub async fn only_what_may_still_arrive_is_rechecked(harness: &Harness) {
     let rejected = AttemptFailure::Rejected { error: "x".to_owned() };
     let last = AttemptFailure::Final { error: "x".to_owned() };
+    let damaged = AttemptFailure::Unsendable { error: "x".to_owned() };
     let retry_in = SignedDuration::from_secs(999_999);
     let not_sent = AttemptFailure::NotSent { reason: "x".to_owned(), retry_in };
     let failed = AttemptFailure::Failed { error: "x".to_owned(), retry_in };
-    for (number, failure) in [(1, rejected), (2, not_sent), (3, last), (4, failed.clone())] {
+    for (number, failure) in
+        [(1, rejected), (2, not_sent), (3, last), (4, failed.clone()), (7, damaged)]
+    {
         let record = harness.claimed(number).await;
         harness.settle(&record, Outcome::NotArrived(failure)).await.unwrap();
     }

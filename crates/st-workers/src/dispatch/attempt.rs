@@ -133,7 +133,7 @@ impl Dispatcher {
         let unreadable = |error: Error| {
             let reason = Chain(&error).to_string();
             if let Error::Damaged(_) = error {
-                AttemptFailure::Final { error: reason }
+                AttemptFailure::Unsendable { error: reason }
             } else {
                 AttemptFailure::NotSent { reason, retry_in: self.pause(job) }
             }

@@ -95,9 +95,9 @@ impl Dispatcher {
     /// it matters that the job waits again.
     pub(super) async fn release(&self, job: &Assignment, failure: AttemptFailure, notice: Notice) {
         let (reason, retry_in) = match &failure {
-            AttemptFailure::Rejected { error } | AttemptFailure::Final { error } => {
-                (error.as_str(), None)
-            }
+            AttemptFailure::Rejected { error }
+            | AttemptFailure::Unsendable { error }
+            | AttemptFailure::Final { error } => (error.as_str(), None),
             AttemptFailure::Failed { error, retry_in }
             | AttemptFailure::NotSent { reason: error, retry_in } => {
                 (error.as_str(), Some(*retry_in))

@@ -7,9 +7,9 @@ use crate::model::job::after;
 use crate::model::text::without_nul;
 use crate::model::{
     AccountId, Actor, AtMostOnce, AtProvider, AttemptFailure, AttemptToken, Cancellation, Caution,
-    ClaimOrigin, Due, End, Epoch, Held, JobStatus, Outcome, Phase, ProviderJobId, ProviderStatus,
-    QueueStatus, Recheck, RemoteId, Settled, Sighting, SightingOutcome, Stage, TransitionError,
-    Waiting,
+    ClaimOrigin, Claimed, Due, End, Epoch, Held, JobStatus, Outcome, Phase, ProviderJobId,
+    ProviderStatus, QueueStatus, Recheck, RemoteId, Settled, Sighting, SightingOutcome, Stage,
+    TransitionError, Waiting,
 };
 
 /// The context in which an outcome is settled.
@@ -164,9 +164,9 @@ impl JobRecord {
             }
         };
         let (error, retry_in) = match failure {
-            AttemptFailure::Rejected { error } | AttemptFailure::Final { error } => {
-                (error.as_str(), None)
-            }
+            AttemptFailure::Rejected { error }
+            | AttemptFailure::Unsendable { error }
+            | AttemptFailure::Final { error } => (error.as_str(), None),
             AttemptFailure::Failed { error, retry_in }
             | AttemptFailure::NotSent { reason: error, retry_in } => {
                 (error.as_str(), Some(*retry_in))
@@ -274,7 +274,9 @@ impl JobRecord {
     pub fn recheck_after(&self, outcome: &Outcome, now: Timestamp) -> Option<Recheck> {
         let is_necessary = match (outcome, &self.stage) {
             // What the provider held and never released never ran, so only a claim may arrive.
-            (Outcome::NotArrived(failure), Stage::Claimed(_)) => self.may_arrive_late(failure),
+            (Outcome::NotArrived(failure), Stage::Claimed(claimed)) => {
+                claimed.may_arrive_late(failure)
+            }
             (Outcome::Found(_), _) => true,
             (
                 Outcome::Submitted(_)
@@ -294,18 +296,6 @@ impl JobRecord {
         let attempt = &self.stage.claimed()?.attempt;
         (attempt.guarantee == AtMostOnce::ListedMarker)
             .then(|| Recheck::of(attempt, self.id(), &self.job.provider, now))
-    }
-
-    /// Whether an attempt that ended like this may still arrive. One that was claimed before the
-    /// database was restored or copied may have been sent by the process that used the other copy.
-    fn may_arrive_late(&self, failure: &AttemptFailure) -> bool {
-        match failure {
-            AttemptFailure::NotSent { .. } => false,
-            AttemptFailure::Absent { .. } => self.entry.reclaims > 0,
-            AttemptFailure::Rejected { .. }
-            | AttemptFailure::Failed { .. }
-            | AttemptFailure::Final { .. } => true,
-        }
     }
 
     /// The account of this attempt, as far as it is still known: that of the claim, or else of the
@@ -348,5 +338,21 @@ impl JobRecord {
         }
         let over = sighting.status.status.is_some_and(JobStatus::is_terminal);
         if over { SightingOutcome::Over } else { SightingOutcome::Stray }
+    }
+}
+
+impl Claimed {
+    /// Whether an attempt that ended like this may still arrive. An earlier holder of the claim may have
+    /// sent what this one did not.
+    fn may_arrive_late(&self, failure: &AttemptFailure) -> bool {
+        match failure {
+            AttemptFailure::NotSent { .. } | AttemptFailure::Unsendable { .. } => {
+                self.origin != ClaimOrigin::New
+            }
+            AttemptFailure::Absent { .. }
+            | AttemptFailure::Rejected { .. }
+            | AttemptFailure::Failed { .. }
+            | AttemptFailure::Final { .. } => true,
+        }
     }
 }

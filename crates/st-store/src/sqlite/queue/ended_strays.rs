@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use crate::error::Result;
-use crate::model::{FORGOTTEN_AT_ONCE, ProviderJobId, ProviderName, STRAY_MEMORY, after};
+use crate::model::{MOST_FORGOTTEN, ProviderJobId, ProviderName, STRAY_MEMORY, after};
 use crate::sqlite::query::change;
 use crate::sqlite::writer::Tx;
 
@@ -30,7 +30,7 @@ pub(in crate::sqlite) fn remember(
         "DELETE FROM ended_strays WHERE (provider, provider_job_id) IN \
          (SELECT provider, provider_job_id FROM ended_strays WHERE ended_at <= ?1 \
          ORDER BY ended_at, provider, provider_job_id LIMIT ?2)",
-        params![oldest, FORGOTTEN_AT_ONCE],
+        params![oldest, MOST_FORGOTTEN],
     )
     .map(drop)
 }

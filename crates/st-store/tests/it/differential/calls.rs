@@ -114,6 +114,7 @@ pub(crate) async fn settlement(store: &Shared, settle: &Settle) -> Settlement {
         | OutcomeKind::Failed
         | OutcomeKind::NotSent
         | OutcomeKind::Final
+        | OutcomeKind::Unsendable
         | OutcomeKind::Unresolved => QueueStatus::Ready,
     };
     let (job, record) = picked(store, settle.job, likely).await;
@@ -178,6 +179,9 @@ fn outcome(settle: &Settle, number: u8) -> Outcome {
         }
         OutcomeKind::NotSent => {
             Outcome::NotArrived(AttemptFailure::NotSent { reason: error(), retry_in })
+        }
+        OutcomeKind::Unsendable => {
+            Outcome::NotArrived(AttemptFailure::Unsendable { error: error() })
         }
         OutcomeKind::Final => Outcome::NotArrived(AttemptFailure::Final { error: error() }),
         OutcomeKind::Unresolved => {

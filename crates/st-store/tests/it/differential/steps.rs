@@ -48,6 +48,7 @@ pub(crate) enum OutcomeKind {
     Failed,
     NotSent,
     Final,
+    Unsendable,
     Unresolved,
     Reported,
 }
@@ -183,6 +184,7 @@ fn outcome_kind() -> impl Strategy<Value = OutcomeKind> {
         4 => Just(OutcomeKind::Failed),
         1 => Just(OutcomeKind::NotSent),
         1 => Just(OutcomeKind::Final),
+        1 => Just(OutcomeKind::Unsendable),
         3 => Just(OutcomeKind::Unresolved),
         4 => Just(OutcomeKind::Reported),
     ]

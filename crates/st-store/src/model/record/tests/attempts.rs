@@ -293,7 +293,35 @@ fn what_an_earlier_life_may_have_sent_may_arrive_late() {
     assert_eq!(in_flight.recheck_after(&absent, at(9)), Some(recheck));
     let mut queued = waiting();
     queued.claim(&Grant { epoch: Epoch(2), ..grant() }, at(1)).unwrap();
-    assert_eq!(queued.recheck_after(&absent, at(9)), None, "it was never sent");
+    assert!(queued.recheck_after(&absent, at(9)).is_some(), "another life may have sent it");
+}
+
+#[test]
+fn an_attempt_is_searched_for_unless_nothing_was_sent() {
+    let error = || "x".to_owned();
+    let retry_in = SignedDuration::ZERO;
+    let failures = [
+        (AttemptFailure::NotSent { reason: error(), retry_in }, false),
+        (AttemptFailure::Unsendable { error: error() }, false),
+        (AttemptFailure::Absent { retry_in }, true),
+        (AttemptFailure::Rejected { error: error() }, true),
+        (AttemptFailure::Failed { error: error(), retry_in }, true),
+        (AttemptFailure::Final { error: error() }, true),
+    ];
+    let mut panicked = claimed();
+    settle(&mut panicked, &unresolved(true), 3).unwrap();
+    let mut reclaimed = panicked.clone();
+    reclaimed.reclaim(lease(200), Epoch::FIRST, at(9)).unwrap();
+    assert_eq!(reclaimed.entry().reclaims, 0);
+    for (failure, searched) in failures {
+        let outcome = Outcome::NotArrived(failure);
+        let is_searched = |record: &JobRecord| record.recheck_after(&outcome, at(9)).is_some();
+        assert_eq!(is_searched(&claimed()), searched, "{outcome:?}");
+        assert!(!is_searched(&held()), "what was held and never released never ran");
+        for earlier in [&panicked, &reclaimed] {
+            assert!(is_searched(earlier), "{outcome:?}: it may have been sent before");
+        }
+    }
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         1 => pause().prop_map(|retry_in| AttemptFailure::Absent { retry_in }),
         1 => Just(AttemptFailure::Rejected { error: error() }),
         1 => Just(AttemptFailure::Final { error: error() }),
+        1 => Just(AttemptFailure::Unsendable { error: error() }),
     ];
     prop_oneof![
         2 => provider_report().prop_map(Outcome::Submitted),

@@ -62,7 +62,11 @@ async fn nothing_expires_by_a_clock_that_is_not_confirmed() {
 async fn a_provider_that_shows_the_same_time_confirms_the_clock() {
     let harness = Harness::start();
     require_approval(&harness).await;
-    let job = harness.submit_with("ann", |new| new.estimated_cost = 1.0).await;
+    let job = harness.submit_with("ann", |new| {
+        new.estimated_cost = 1.0;
+        new.approval_ttl = SignedDuration::from_secs(60);
+    });
+    let job = job.await;
     harness.clock.step(SignedDuration::from_hours(24 * 400));
     harness.provider.show_time(harness.store.now());
     harness.pass(Duration::from_mins(6)).await;

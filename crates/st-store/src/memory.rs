@@ -25,8 +25,9 @@ use tokio::sync::watch;
 use crate::clock::{Clock, StoreClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::{
-    Acceptances, Epoch, Event, EventId, JobId, JobRecord, Limits, Marker, NewEvent, PageRequest,
-    ProviderJobId, ProviderName, ProviderSettings, Recheck, Rule, StoredKey, Stray, UserId,
+    Acceptances, Epoch, Event, EventId, JobId, JobRecord, Limits, NewEvent, PageRequest,
+    ProviderJobId, ProviderName, ProviderSettings, Recheck, RecheckId, Rule, StoredKey, Stray,
+    UserId,
 };
 
 /// How many event IDs a restored database leaves out, so that none that the lost history gave out
@@ -56,7 +57,7 @@ struct State {
     strays: BTreeMap<(ProviderName, ProviderJobId), Stray>,
     /// When strays that are still known as ours ended.
     ended_strays: BTreeMap<(ProviderName, ProviderJobId), Timestamp>,
-    rechecks: BTreeMap<Marker, Recheck>,
+    rechecks: BTreeMap<RecheckId, Recheck>,
     acceptances: BTreeMap<ProviderName, Acceptances>,
     grants: BTreeMap<UserId, LastGrant>,
     limits: Limits,
@@ -219,9 +220,12 @@ impl State {
         job: JobId,
         step: impl FnOnce(&mut JobRecord) -> Result<T>,
     ) -> Result<(T, JobRecord)> {
-        let mut record = self.load(job)?;
+        let before = self.load(job)?;
+        let mut record = before.clone();
         let result = step(&mut record)?;
-        Ok((result, self.save(record)))
+        let record = self.save(record);
+        self.search_if_ended(&before, &record);
+        Ok((result, record))
     }
 }
 

@@ -63,7 +63,9 @@ pub use reclaim::{ALONE_FROM, Caution, MAX_PANICS, MAX_RECLAIMS};
 pub use record::{Grant, Inconsistency, JobRecord, Settling};
 pub use rule::{Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput};
 pub use settings::{ProviderSettings, ProviderSettingsPatch, SettingChange};
-pub use sighting::{RECHECKS, Recheck, Sighting, SightingOutcome, Stray, StrayOutcome};
+pub use sighting::{
+    RECHECKS, Recheck, RecheckId, RecheckedAttempt, Sighting, SightingOutcome, Stray, StrayOutcome,
+};
 pub use stage::{AtProvider, Claimed, Due, End, Finished, Held, Phase, Stage, Waiting};
 pub use status::{ApprovalStatus, JobStatus, QueueStatus};
 pub use submission::{AtMostOnce, Attempt, Cancellation, ClaimOrigin, Lease, RemoteId};

@@ -122,7 +122,7 @@ pub fn claiming(max: u32) -> ClaimOptions {
 /// An outcome of the job's latest attempt, under its current token.
 pub fn settlement(record: &JobRecord, outcome: Outcome) -> Settlement {
     let (attempt, token) = (record.entry().attempt, record.token());
-    Settlement { job: record.id(), attempt, token, outcome }
+    Settlement { job: record.id(), attempt, token, outcome, provider_time: None }
 }
 
 /// The settlement of a submission that the provider accepted under this identifier.

@@ -187,6 +187,7 @@ impl Harness {
             attempt: claim.record.entry().attempt,
             token: claim.record.token(),
             outcome,
+            provider_time: None,
         };
         let settled = self.store.inner().settle(&Actor::Scheduler, vec![settlement]).await;
         settled.unwrap().remove(0).unwrap();

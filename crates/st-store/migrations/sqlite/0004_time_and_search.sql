@@ -14,3 +14,8 @@ CREATE TABLE ended_strays (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX ended_strays_oldest ON ended_strays (ended_at, provider, provider_job_id);
+
+-- A late search for attempt 0 is one for every attempt that a lost life of the database may have made
+-- of the job; its claimed_at is when the job was queued. provider_ended_at is when the attempt ended by
+-- the provider's time; NULL where that is not known.
+ALTER TABLE rechecks ADD COLUMN provider_ended_at INTEGER;

@@ -19,7 +19,7 @@ impl State {
         moment: Moment,
     ) -> Result<(Settled, JobRecord)> {
         let Moment { now, .. } = moment;
-        let Settlement { job, attempt, token, outcome } = settlement;
+        let Settlement { job, attempt, token, outcome, provider_time } = settlement;
         let before = self.load(*job)?;
         let provider = before.job().provider.clone();
         let claimed = before.stage().claimed();
@@ -48,7 +48,8 @@ impl State {
         };
         let record = self.save(record);
         if claimed.is_some() {
-            self.follow_up(&before, &record, outcome, now);
+            self.follow_up(&record, outcome, now);
+            self.schedule(before.recheck_after(outcome, (now, self.epoch), *provider_time));
         }
         Ok((settled, record))
     }
@@ -71,14 +72,8 @@ impl State {
         Ok(self.save(record))
     }
 
-    /// What the outcome of a claim means beyond its own job. `before`: the record before.
-    fn follow_up(
-        &mut self,
-        before: &JobRecord,
-        record: &JobRecord,
-        outcome: &Outcome,
-        now: Timestamp,
-    ) {
+    /// What the outcome of a claim means beyond its own job.
+    fn follow_up(&mut self, record: &JobRecord, outcome: &Outcome, now: Timestamp) {
         match outcome {
             Outcome::Submitted(_) | Outcome::Found(_) => self.accepted(record, now),
             Outcome::Held(id) => {
@@ -86,13 +81,19 @@ impl State {
             }
             Outcome::NotArrived(_) | Outcome::Unresolved { .. } | Outcome::Reported(_) => {}
         }
-        self.schedule(before.recheck_after(outcome, now));
+    }
+
+    /// A job that waited and has ended is searched for where another life may have submitted it.
+    pub(super) fn search_if_ended(&mut self, before: &JobRecord, record: &JobRecord) {
+        if let Some(at) = record.ended_at() {
+            self.schedule(before.recheck_unclaimed((at, self.epoch)));
+        }
     }
 
     /// Searches for further arrivals of an attempt later, because a list can be late.
     pub(super) fn schedule(&mut self, recheck: Option<Recheck>) {
         if let Some(recheck) = recheck {
-            self.rechecks.insert(recheck.marker, recheck);
+            self.rechecks.insert(recheck.id(), recheck);
         }
     }
 
@@ -127,8 +128,10 @@ impl State {
             .collect();
         suspects.sort_by_key(|(entry, _)| *entry);
         for (_, mut suspect) in suspects {
+            let before = suspect.clone();
             suspect.blame(now);
-            self.save(suspect);
+            let suspect = self.save(suspect);
+            self.search_if_ended(&before, &suspect);
         }
     }
 }

@@ -37,7 +37,7 @@ impl State {
             return Ok(SightingOutcome::Stray);
         };
         let settling = Settling { actor, now, epoch: self.epoch, suspect: false };
-        let recheck = record.recheck(now);
+        let recheck = record.recheck((now, self.epoch));
         let outcome = record.sight(sighting, settling);
         match outcome {
             SightingOutcome::Adopted => {
@@ -88,14 +88,14 @@ impl State {
     }
 
     fn settle_recheck(&mut self, outcome: &RecheckOutcome, now: Timestamp) {
-        let Some(recheck) = self.rechecks.remove(&outcome.marker) else { return };
+        let Some(recheck) = self.rechecks.remove(&outcome.recheck) else { return };
         let next = if outcome.complete {
             recheck.next()
         } else {
             Some(Recheck { due_at: after(now, INCOMPLETE_RETRY), ..recheck })
         };
         if let Some(next) = next {
-            self.rechecks.insert(next.marker, next);
+            self.rechecks.insert(next.id(), next);
         }
     }
 }
@@ -157,7 +157,7 @@ impl StrayRepo for MemoryStore {
             .values()
             .filter(|recheck| recheck.provider == *provider && recheck.due_at <= now)
             .collect();
-        due.sort_by_key(|recheck| (recheck.due_at, recheck.marker));
+        due.sort_by_key(|recheck| (recheck.due_at, recheck.id()));
         Ok(due.into_iter().take(max as usize).cloned().collect())
     }
 

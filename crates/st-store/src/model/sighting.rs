@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::job::after;
 use crate::model::{
-    AccountId, Attempt, JobType, Marker, Owner, ProviderJobId, ProviderName, ProviderStatus,
+    AccountId, Attempt, JobId, JobType, Marker, Owner, ProviderJobId, ProviderName, ProviderStatus,
 };
 
 /// A provider job that carries the marker of one of our attempts.
@@ -73,7 +73,7 @@ pub enum StrayOutcome {
     },
 }
 
-/// When the marker of an attempt that did not arrive is looked for again, counted from the end of
+/// When the marker of an attempt that did not arrive is searched for again, counted from the end of
 /// the attempt.
 pub const RECHECKS: [SignedDuration; 6] = [
     SignedDuration::from_mins(1),
@@ -84,54 +84,133 @@ pub const RECHECKS: [SignedDuration; 6] = [
     SignedDuration::from_hours(24),
 ];
 
-/// An attempt that did not arrive, as far as is known: its marker is looked for a few times more.
-/// Outlives its job.
+/// What a late search is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecheckedAttempt {
+    /// One attempt, which did not arrive as far as is known, or of which another copy may arrive.
+    One {
+        /// Its number.
+        number: u32,
+        /// When it was claimed, by the store's clock.
+        claimed_at: Timestamp,
+        /// The provider's time of the claim, where it is known.
+        provider_time: Option<Timestamp>,
+    },
+    /// Every attempt that a lost life of the database may have made of the job: the job ended, or
+    /// was found or found absent, in the life that began with a restored or copied file.
+    Any {
+        /// When the job was queued, by the store's clock; none of the attempts is older.
+        queued_at: Timestamp,
+    },
+}
+
+/// Identifies a late search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecheckId {
+    /// The job.
+    pub job: JobId,
+    /// The number of the attempt; `None`: any.
+    pub attempt: Option<u32>,
+}
+
+impl From<Marker> for RecheckId {
+    fn from(Marker { job, attempt }: Marker) -> Self {
+        Self { job, attempt: Some(attempt) }
+    }
+}
+
+/// A late search for what an attempt may have left at its provider: its marker is searched for a few
+/// times more. Outlives its job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recheck {
-    /// The attempt.
-    pub marker: Marker,
+    /// The job.
+    pub job: JobId,
+    /// Which of its attempts.
+    pub attempt: RecheckedAttempt,
     /// The provider to ask.
     pub provider: ProviderName,
-    /// The account whose list to read.
+    /// The account whose list to read; `None`: whichever serves.
     pub account: Option<AccountId>,
-    /// When the attempt was claimed, by the store's clock.
-    pub claimed_at: Timestamp,
-    /// The provider's time of the claim, where it is known.
-    pub provider_time: Option<Timestamp>,
-    /// When the attempt ended.
+    /// When the attempt ended, or the job.
     pub ended_at: Timestamp,
-    /// How many of [`RECHECKS`] are done.
+    /// The provider's time of that end, where it is known.
+    pub provider_ended_at: Option<Timestamp>,
+    /// How many searches are done.
     pub done: u8,
     /// When it is due.
     pub due_at: Timestamp,
 }
 
 impl Recheck {
-    /// The first check of an attempt that ended at `now` without having arrived.
-    pub fn of(
-        attempt: &Attempt,
-        job: crate::model::JobId,
-        provider: &ProviderName,
-        now: Timestamp,
-    ) -> Self {
-        Self {
-            marker: Marker { job, attempt: attempt.number },
-            provider: provider.clone(),
-            account: attempt.account.clone(),
+    /// The first search for an attempt that ended at `now` without having arrived.
+    pub fn of(attempt: &Attempt, job: JobId, provider: &ProviderName, now: Timestamp) -> Self {
+        let searched = RecheckedAttempt::One {
+            number: attempt.number,
             claimed_at: attempt.claimed_at,
             provider_time: attempt.provider_time,
-            ended_at: now,
+        };
+        Self::first((job, searched), provider, attempt.account.clone(), now)
+    }
+
+    /// The first search, immediately, for whatever a lost life of the database submitted of a job.
+    pub fn of_lost_life(
+        (job, queued_at): (JobId, Timestamp),
+        provider: &ProviderName,
+        account: Option<AccountId>,
+        now: Timestamp,
+    ) -> Self {
+        Self::first((job, RecheckedAttempt::Any { queued_at }), provider, account, now)
+    }
+
+    fn first(
+        (job, attempt): (JobId, RecheckedAttempt),
+        provider: &ProviderName,
+        account: Option<AccountId>,
+        now: Timestamp,
+    ) -> Self {
+        let provider = provider.clone();
+        let (ended_at, due_at) = (now, now);
+        let mut first = Self {
+            job,
+            attempt,
+            provider,
+            account,
+            ended_at,
+            provider_ended_at: None,
             done: 0,
-            due_at: after(now, RECHECKS[0]),
+            due_at,
+        };
+        first.due_at = first.wait().map_or(now, |wait| after(now, wait));
+        first
+    }
+
+    /// Which search this is.
+    pub fn id(&self) -> RecheckId {
+        let attempt = match self.attempt {
+            RecheckedAttempt::One { number, .. } => Some(number),
+            RecheckedAttempt::Any { .. } => None,
+        };
+        RecheckId { job: self.job, attempt }
+    }
+
+    /// How long after the end the search is due that follows those which are done.
+    fn wait(&self) -> Option<SignedDuration> {
+        let done = usize::from(self.done);
+        match self.attempt {
+            RecheckedAttempt::One { .. } => RECHECKS.get(done).copied(),
+            // What another life sent is there already.
+            RecheckedAttempt::Any { .. } => match done.checked_sub(1) {
+                None => Some(SignedDuration::ZERO),
+                Some(later) => RECHECKS.get(later).copied(),
+            },
         }
     }
 
-    /// The check after this one; `None` after the last.
+    /// The search after this one; `None` after the last.
     #[must_use]
     pub fn next(mut self) -> Option<Self> {
         self.done = self.done.saturating_add(1);
-        let wait = RECHECKS.get(usize::from(self.done))?;
-        self.due_at = after(self.ended_at, *wait);
+        self.due_at = after(self.ended_at, self.wait()?);
         Some(self)
     }
 }

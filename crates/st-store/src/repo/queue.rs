@@ -81,6 +81,9 @@ pub struct Settlement {
     pub token: AttemptToken,
     /// What is known.
     pub outcome: Outcome,
+    /// The provider's time of the outcome, where it is known. What the attempt left is searched for
+    /// up to some time after it.
+    pub provider_time: Option<Timestamp>,
 }
 
 /// The queue.

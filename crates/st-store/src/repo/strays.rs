@@ -7,15 +7,15 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::model::{
-    Actor, Marker, ProviderJobId, ProviderName, Recheck, Sighting, SightingOutcome, Stray,
+    Actor, ProviderJobId, ProviderName, Recheck, RecheckId, Sighting, SightingOutcome, Stray,
     StrayOutcome,
 };
 
 /// What a recheck found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecheckOutcome {
-    /// The attempt that was looked for.
-    pub marker: Marker,
+    /// Which search it was.
+    pub recheck: RecheckId,
     /// Whether the list was complete for the attempt's time and read with its account. Only then
     /// is the recheck done; otherwise it stays due.
     pub complete: bool,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::SqliteStore;
 use super::damage::{Damage, log_damaged};
 use super::query::{Columns, all, change_one, readable, value};
-use super::records::{list, load, record, save, select_records, step};
+use super::records::{list, load, record, select_records, step, step_loaded};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::{
@@ -162,8 +162,7 @@ fn expire(tx: &Tx<'_>, max: u32) -> Result<Expiry> {
     for (entry, job) in overdue.into_iter().take(max) {
         match job.and_then(|job| load(tx.connection, job)) {
             Ok(mut record) => {
-                record.expire(tx.now)?;
-                save(tx.connection, &mut record)?;
+                step_loaded(tx, &mut record, |record| Ok(record.expire(tx.now)?))?;
                 expiry.expired.push(record);
             }
             Err(error) => damage.set_aside(tx.connection, entry, error.into_damaged()?)?,

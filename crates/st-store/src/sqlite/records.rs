@@ -6,6 +6,7 @@ mod encode;
 use rusqlite::{Connection, Params};
 
 use super::query::{all, each_readable};
+use super::strays::schedule;
 use super::writer::Tx;
 use crate::error::{Error, Result};
 use crate::model::{DamagedRow, JobId, JobRecord, Page};
@@ -93,7 +94,22 @@ pub(super) fn step<T>(
     take: impl FnOnce(&mut JobRecord) -> Result<T>,
 ) -> Result<(T, JobRecord)> {
     let mut record = load(tx.connection, id)?;
-    let outcome = take(&mut record)?;
-    save(tx.connection, &mut record)?;
+    let outcome = step_loaded(tx, &mut record, take)?;
     Ok((outcome, record))
+}
+
+/// Takes one step with a job that was loaded and stores it. A job that waited and has ended is
+/// searched for where another life may have submitted it.
+pub(super) fn step_loaded<T>(
+    tx: &Tx<'_>,
+    record: &mut JobRecord,
+    take: impl FnOnce(&mut JobRecord) -> Result<T>,
+) -> Result<T> {
+    let unclaimed = record.recheck_unclaimed((tx.now, tx.epoch));
+    let outcome = take(record)?;
+    save(tx.connection, record)?;
+    if record.ended_at().is_some() {
+        schedule(tx.connection, unclaimed.as_ref())?;
+    }
+    Ok(outcome)
 }

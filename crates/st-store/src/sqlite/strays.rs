@@ -6,13 +6,14 @@ use rusqlite::{Connection, Row, params};
 
 use super::SqliteStore;
 use super::damage::log_damaged;
-use super::query::{Columns, change, first_readable, readable, value};
+use super::query::{Columns, change, change_one, first_readable, millis, readable, value};
 use super::queue::{ended_strays, record_sighting, remove_stray};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, MAX_RECHECK, Marker, OrgId, Owner, ProviderJobId, ProviderName, Recheck, Sighting,
-    SightingOutcome, Stray, StrayOutcome, TeamId, UserId, after,
+    AccountId, Actor, MAX_RECHECK, Marker, OrgId, Owner, ProviderJobId, ProviderName, Recheck,
+    RecheckId, RecheckedAttempt, Sighting, SightingOutcome, Stray, StrayOutcome, TeamId, UserId,
+    after,
 };
 use crate::repo::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
 
@@ -101,7 +102,7 @@ impl StrayRepo for SqliteStore {
                 let (rechecks, damaged) = first_readable(
                     connection,
                     "SELECT job_id, attempt, provider, account, claimed_at, provider_time, \
-                     ended_at, done, due_at FROM rechecks WHERE provider = ?1 AND due_at <= ?2 \
+                     ended_at, provider_ended_at, done, due_at FROM rechecks WHERE provider = ?1 AND due_at <= ?2 \
                      ORDER BY due_at, job_id, attempt",
                     params![provider.as_str(), now.as_millisecond()],
                     max,
@@ -178,27 +179,68 @@ fn stray(row: &Row<'_>) -> Result<Stray> {
     })
 }
 
+/// The number in the table that stands for any attempt: none has it.
+const ANY: u32 = 0;
+
 fn recheck(row: &Row<'_>) -> Result<Recheck> {
     let mut columns = Columns::new(row, "rechecks");
+    let (job, number) = (columns.word("job_id")?, columns.number("attempt")?);
+    let provider = columns.text("provider", ProviderName::new)?;
+    let account = columns.word_or_null("account")?;
+    let claimed_at = columns.time("claimed_at")?;
+    let provider_time = columns.time_or_null("provider_time")?;
+    let attempt = match number {
+        ANY => RecheckedAttempt::Any { queued_at: claimed_at },
+        number => RecheckedAttempt::One { number, claimed_at, provider_time },
+    };
     Ok(Recheck {
-        marker: Marker { job: columns.word("job_id")?, attempt: columns.number("attempt")? },
-        provider: columns.text("provider", ProviderName::new)?,
-        account: columns.word_or_null("account")?,
-        claimed_at: columns.time("claimed_at")?,
-        provider_time: columns.time_or_null("provider_time")?,
+        job,
+        attempt,
+        provider,
+        account,
         ended_at: columns.time("ended_at")?,
+        provider_ended_at: columns.time_or_null("provider_ended_at")?,
         done: columns.number("done")?,
         due_at: columns.time("due_at")?,
     })
 }
 
+/// Searches for what an attempt may have left later again, because a list can be late.
+pub(super) fn schedule(connection: &Connection, recheck: Option<&Recheck>) -> Result<()> {
+    let Some(recheck) = recheck else { return Ok(()) };
+    let (began_at, provider_time) = match recheck.attempt {
+        RecheckedAttempt::One { claimed_at, provider_time, .. } => (claimed_at, provider_time),
+        RecheckedAttempt::Any { queued_at } => (queued_at, None),
+    };
+    change_one(
+        connection,
+        "schedule a recheck",
+        "INSERT OR REPLACE INTO rechecks (job_id, attempt, provider, account, claimed_at, \
+         provider_time, ended_at, provider_ended_at, done, due_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            recheck.job.to_string(),
+            recheck.id().attempt.unwrap_or(ANY),
+            recheck.provider.as_str(),
+            recheck.account.as_ref().map(AccountId::to_string),
+            began_at.as_millisecond(),
+            millis(provider_time),
+            recheck.ended_at.as_millisecond(),
+            millis(recheck.provider_ended_at),
+            recheck.done,
+            recheck.due_at.as_millisecond(),
+        ],
+    )
+}
+
 fn settle_recheck(tx: &Tx<'_>, outcome: &RecheckOutcome) -> Result<()> {
-    let (job, attempt) = (outcome.marker.job.to_string(), outcome.marker.attempt);
+    let RecheckId { job, attempt } = outcome.recheck;
+    let (job, attempt) = (job.to_string(), attempt.unwrap_or(ANY));
     // One that cannot be decoded is never due, and must not keep the others from being settled.
     let (found, _damaged) = readable(
         tx.connection,
-        "SELECT job_id, attempt, provider, account, claimed_at, provider_time, ended_at, done, \
-         due_at FROM rechecks WHERE job_id = ?1 AND attempt = ?2",
+        "SELECT job_id, attempt, provider, account, claimed_at, provider_time, ended_at, \
+         provider_ended_at, done, due_at FROM rechecks WHERE job_id = ?1 AND attempt = ?2",
         params![job, attempt],
         recheck,
     )?;

@@ -184,7 +184,8 @@ async fn attempts(
     for (number, outcome) in rounds {
         let Some(record) = records.get(&number) else { continue };
         let (attempt, token) = (record.entry().attempt, record.token());
-        let settlement = Settlement { job: record.id(), attempt, token, outcome };
+        let settlement =
+            Settlement { job: record.id(), attempt, token, outcome, provider_time: None };
         let settled = store.settle(&Actor::Scheduler, vec![settlement]).await;
         if let Ok(results) = settled
             && let Some(Ok((_, record))) = results.into_iter().next()

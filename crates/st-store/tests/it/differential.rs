@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use st_log::{CorrelationId, InScope};
 use st_store::{
-    Actor, ApprovalId, Clock, ClockEvidence, JobId, LimitsPatch, ManualClock, Marker, MemoryStore,
-    NewJob, RecheckOutcome, Resolution, Settlement, Sighting, SqliteConfig, SqliteStore, UserId,
+    Actor, ApprovalId, Clock, ClockEvidence, JobId, LimitsPatch, ManualClock, MemoryStore, NewJob,
+    RecheckId, RecheckOutcome, Resolution, Settlement, Sighting, SqliteConfig, SqliteStore, UserId,
     Verdict,
 };
 use st_testkit::dump::{check_invariants, check_records, dump};
@@ -117,8 +117,9 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
             text(store.settle_stray(&provider, &provider_job(*number), outcome).await)
         }
         Step::Recheck { job, attempt, complete } => {
-            let marker = Marker { job: id(*job), attempt: u32::from(*attempt) };
-            let outcome = RecheckOutcome { marker, complete: *complete };
+            let attempt = Some(u32::from(*attempt)).filter(|&attempt| attempt > 0);
+            let recheck = RecheckId { job: id(*job), attempt };
+            let outcome = RecheckOutcome { recheck, complete: *complete };
             text(store.settle_rechecks(vec![outcome]).await)
         }
         Step::Cancel(job) => {

@@ -17,6 +17,7 @@ mod durability;
 mod files;
 mod grants;
 mod lives;
+mod lost_life;
 mod memory;
 mod plans;
 mod power_cut;

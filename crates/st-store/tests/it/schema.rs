@@ -277,6 +277,7 @@ fn downgrade(folder: &Path) {
         "DROP TABLE user_grants; DROP INDEX queue_unresolved; DROP INDEX queue_providers; \
          ALTER TABLE queue_entries DROP COLUMN unresolved_since; \
          ALTER TABLE life DROP COLUMN confirmed_at; DROP TABLE ended_strays; \
+         ALTER TABLE rechecks DROP COLUMN provider_ended_at; \
          DELETE FROM schema_migrations WHERE version > 1",
     )
     .unwrap();

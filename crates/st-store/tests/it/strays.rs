@@ -3,8 +3,8 @@
 
 use jiff::SignedDuration;
 use st_store::{
-    Actor, AtProvider, CancelOutcome, JobStatus, JobType, Limit, LimitsPatch, Marker, NewJob,
-    OrgId, Outcome, Owner, ProviderName, RECHECKS, RecheckOutcome, Settled, Sighting,
+    Actor, AtProvider, CancelOutcome, JobStatus, JobType, Limit, LimitsPatch, NewJob, OrgId,
+    Outcome, Owner, ProviderName, RECHECKS, Recheck, RecheckId, RecheckOutcome, Settled, Sighting,
     SightingOutcome, Stage, StrayOutcome, TeamId, TransitionError,
 };
 use st_testkit::suite::strays::sighting;
@@ -189,9 +189,9 @@ async fn an_adoption_frees_the_slot_of_the_stray() {
     }
 }
 
-async fn rechecks(bench: &Bench) -> Vec<Marker> {
+async fn rechecks(bench: &Bench) -> Vec<RecheckId> {
     let due = bench.store.due_rechecks(&fake(), 100).await.unwrap();
-    due.iter().map(|recheck| recheck.marker).collect()
+    due.iter().map(Recheck::id).collect()
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn a_recheck_outlives_its_job_and_every_restart() {
     assert_eq!(asked, CancelOutcome::InFlight);
     let (settled, _) = bench.settle(&record, failed(0)).await.unwrap();
     assert_eq!(settled, Settled::Ended(JobStatus::Cancelled));
-    let marker = Marker { job: id(1), attempt: 1 };
+    let marker = RecheckId { job: id(1), attempt: Some(1) };
     for wait in RECHECKS {
         let due = at(0) + wait;
         bench = bench.reopened(due - SignedDuration::from_millis(1)).await;
@@ -210,7 +210,7 @@ async fn a_recheck_outlives_its_job_and_every_restart() {
         bench.clock.advance(std::time::Duration::from_millis(1));
         assert_eq!(rechecks(&bench).await, [marker], "after {wait}");
         bench = bench.reopened(due).await;
-        let outcomes = vec![RecheckOutcome { marker, complete: true }];
+        let outcomes = vec![RecheckOutcome { recheck: marker, complete: true }];
         bench.store.settle_rechecks(outcomes).await.unwrap();
     }
     assert_eq!(bench.store.unsettled().await.unwrap().total().rechecks, 0);

@@ -195,9 +195,9 @@ async fn strays_and_rechecks_of_2039_are_due_within_a_day_each() {
     let mut passed = DAY;
     for done in 0..RECHECKS.len() {
         let due = bench.store.due_rechecks(&fake(), 9).await.unwrap();
-        let due: Vec<_> = due.iter().map(|it| (it.marker, usize::from(it.done))).collect();
-        assert_eq!(due, [(marker, done)], "after {passed} seconds");
-        let outcomes = vec![RecheckOutcome { marker, complete: true }];
+        let due: Vec<_> = due.iter().map(|it| (it.id(), usize::from(it.done))).collect();
+        assert_eq!(due, [(marker.into(), done)], "after {passed} seconds");
+        let outcomes = vec![RecheckOutcome { recheck: marker.into(), complete: true }];
         bench.store.settle_rechecks(outcomes).await.unwrap();
         passed += DAY;
         bench.go_to(passed.unsigned_abs());

@@ -145,8 +145,8 @@ pub async fn past_times_that_waits_begin_with_move_as_well(harness: &Harness) {
     assert_eq!(blamed.entry().failed_attempts, 1, "so was the failure before this acceptance");
     // The second recheck is due five minutes after the end of the attempt.
     harness.go_to(60);
-    let marker = harness.store.due_rechecks(&fake(), 9).await.unwrap().remove(0).marker;
-    let done = vec![RecheckOutcome { marker, complete: true }];
+    let recheck = harness.store.due_rechecks(&fake(), 9).await.unwrap().remove(0).id();
+    let done = vec![RecheckOutcome { recheck, complete: true }];
     harness.store.settle_rechecks(done).await.unwrap();
     harness.go_to(299);
     assert_eq!(harness.store.due_rechecks(&fake(), 9).await.unwrap(), []);

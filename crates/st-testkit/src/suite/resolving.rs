@@ -1,8 +1,8 @@
 //! What people decide about jobs where nothing can be proven.
 
 use st_store::{
-    Error, JobRecord, JobStatus, Marker, NewJob, Outcome, QueueStatus, Resolution, Settled,
-    SightingOutcome, TransitionError, Verdict,
+    Error, JobRecord, JobStatus, NewJob, Outcome, QueueStatus, Recheck, RecheckId, Resolution,
+    Settled, SightingOutcome, TransitionError, Verdict,
 };
 
 use super::strays::sighting;
@@ -26,9 +26,9 @@ async fn resolve(
     harness.store.resolve(id(number), &resolution, Some("looked there"), &user("ann")).await
 }
 
-async fn rechecks(harness: &Harness) -> Vec<Marker> {
+async fn rechecks(harness: &Harness) -> Vec<RecheckId> {
     let due = harness.store.due_rechecks(&fake(), 100).await.unwrap();
-    due.iter().map(|recheck| recheck.marker).collect()
+    due.iter().map(Recheck::id).collect()
 }
 
 pub async fn a_job_is_resolved_as_being_at_its_provider(harness: &Harness) {
@@ -52,7 +52,7 @@ pub async fn a_job_is_resolved_as_being_at_its_provider(harness: &Harness) {
     let (settled, _) = harness.settle(&claimed, accepted(8)).await.unwrap();
     assert_eq!(settled, Settled::Sighted(SightingOutcome::Stray), "the person was wrong");
     harness.go_to(70);
-    assert_eq!(rechecks(harness).await, [Marker { job: id(1), attempt: 1 }]);
+    assert_eq!(rechecks(harness).await, [RecheckId { job: id(1), attempt: Some(1) }]);
     let events = *harness.store.last_event().borrow();
     let again = resolve(harness, 1, Resolution::AtProvider(provider_job(7))).await.unwrap();
     assert_eq!((again, *harness.store.last_event().borrow()), (record, events));
@@ -88,7 +88,7 @@ pub async fn a_job_that_is_resolved_as_absent_is_submitted_again(harness: &Harne
     assert_eq!(settled, Settled::Sighted(SightingOutcome::Stray), "it did arrive, but too late");
     harness.settle(&again, accepted(2)).await.unwrap();
     harness.go_to(70);
-    assert_eq!(rechecks(harness).await, [Marker { job: id(1), attempt: 1 }]);
+    assert_eq!(rechecks(harness).await, [RecheckId { job: id(1), attempt: Some(1) }]);
 
     unresolved(harness, 3).await;
     harness.store.cancel_job(id(3), &user("bob")).await.unwrap();
@@ -114,7 +114,7 @@ pub async fn an_abandoned_job_frees_its_slot(harness: &Harness) {
     let (settled, _) = harness.settle(&before, accepted(1)).await.unwrap();
     assert_eq!(settled, Settled::Sighted(SightingOutcome::Stray), "it is cancelled there");
     harness.go_to(60);
-    assert_eq!(rechecks(harness).await, [Marker { job: id(1), attempt: 1 }]);
+    assert_eq!(rechecks(harness).await, [RecheckId { job: id(1), attempt: Some(1) }]);
 }
 
 pub async fn a_job_at_its_provider_is_ended_by_a_resolution(harness: &Harness) {

@@ -3,14 +3,14 @@
 use jiff::SignedDuration;
 use st_store::{
     Actor, AtMostOnce, AttemptFailure, ClaimOptions, ClockEvidence, JobStatus, Limit, LimitsPatch,
-    Marker, NewJob, OrgId, Outcome, ProviderName, ProviderStatus, RECHECKS, RecheckOutcome,
-    Serving, Settled, Sighting, SightingOutcome, StrayOutcome, TeamId, TransitionError, Unsettled,
-    UnsettledCounts,
+    Marker, NewJob, OrgId, Outcome, ProviderName, ProviderStatus, RECHECKS, Recheck, RecheckId,
+    RecheckOutcome, RecheckedAttempt, Serving, Settled, Settlement, Sighting, SightingOutcome,
+    StrayOutcome, TeamId, TransitionError, Unsettled, UnsettledCounts,
 };
 
 use super::{
     Harness, accepted, at, claiming, failed, fake, id, job, numbers, provider_job, refusal,
-    serving, status,
+    serving, settlement, status,
 };
 
 /// A sighting of a provider job that carries the marker of this attempt of a job.
@@ -35,9 +35,9 @@ async fn due(harness: &Harness) -> Vec<String> {
     strays.iter().map(|stray| stray.provider_job_id.to_string()).collect()
 }
 
-async fn rechecks(harness: &Harness) -> Vec<Marker> {
+async fn rechecks(harness: &Harness) -> Vec<RecheckId> {
     let due = harness.store.due_rechecks(&fake(), 100).await.unwrap();
-    due.iter().map(|recheck| recheck.marker).collect()
+    due.iter().map(Recheck::id).collect()
 }
 
 pub async fn strays_take_a_slot_until_they_end(harness: &Harness) {
@@ -225,10 +225,11 @@ pub async fn strays_that_ended_are_known_for_a_day(harness: &Harness) {
 pub async fn rechecks_follow_their_schedule(harness: &Harness) {
     let record = harness.claimed(1).await;
     harness.go_to(10);
-    harness.settle(&record, failed(999)).await.unwrap();
+    let settled = Settlement { provider_time: Some(at(15)), ..settlement(&record, failed(999)) };
+    harness.store.settle(&Actor::Scheduler, vec![settled]).await.unwrap().remove(0).unwrap();
     let marker = Marker { job: id(1), attempt: 1 };
     let settle = async |complete| {
-        let outcomes = vec![RecheckOutcome { marker, complete }];
+        let outcomes = vec![RecheckOutcome { recheck: marker.into(), complete }];
         harness.store.settle_rechecks(outcomes).await.unwrap();
     };
     for (done, wait) in (0..).zip(RECHECKS) {
@@ -237,16 +238,17 @@ pub async fn rechecks_follow_their_schedule(harness: &Harness) {
         assert_eq!(rechecks(harness).await, [], "not yet after {done}");
         harness.go_to(10 + wait);
         let due = harness.store.due_rechecks(&fake(), 9).await.unwrap().remove(0);
+        let attempt =
+            RecheckedAttempt::One { number: 1, claimed_at: at(0), provider_time: Some(at(5)) };
         assert_eq!(
-            (due.marker, due.done, due.claimed_at, due.ended_at),
-            (marker, done, at(0), at(10))
+            (due.id(), due.done, &due.attempt, due.ended_at, due.provider_ended_at),
+            (marker.into(), done, &attempt, at(10), Some(at(15)))
         );
-        assert_eq!(due.provider_time, Some(at(5)));
         if done == 2 {
             settle(false).await;
             assert_eq!(rechecks(harness).await, [], "tried again a minute later");
             harness.go_to(10 + wait + 60);
-            assert_eq!(rechecks(harness).await, [marker]);
+            assert_eq!(rechecks(harness).await, [marker.into()]);
         }
         settle(true).await;
     }
@@ -282,10 +284,14 @@ pub async fn only_what_may_still_arrive_is_rechecked(harness: &Harness) {
     let record = harness.store.claim(&options).await.unwrap().claims.remove(0).record;
     harness.settle(&record, Outcome::NotArrived(failed)).await.unwrap();
     harness.go_to(60);
-    let expected: Vec<_> = [1, 3, 4, 5].map(|number| Marker { job: id(number), attempt: 1 }).into();
+    let expected = [1, 3, 4, 5].map(first_attempt);
     assert_eq!(rechecks(harness).await, expected);
     assert_eq!(harness.store.due_rechecks(&provider, 9).await.unwrap(), []);
     assert_eq!(harness.store.due_rechecks(&fake(), 2).await.unwrap().len(), 2);
+}
+
+fn first_attempt(number: u8) -> RecheckId {
+    RecheckId { job: id(number), attempt: Some(1) }
 }
 
 /// What a search found for the job with this number.
@@ -311,7 +317,7 @@ pub async fn what_was_found_is_searched_for_again(harness: &Harness) {
     harness.go_to(59);
     assert_eq!(rechecks(harness).await, []);
     harness.go_to(60);
-    let expected = [1, 2].map(|number| Marker { job: id(number), attempt: 1 });
+    let expected = [1, 2].map(first_attempt);
     assert_eq!(rechecks(harness).await, expected);
     let (settled, _) = harness.settle(&claimed, found(1)).await.unwrap();
     assert_eq!(settled, Settled::Unchanged, "settling it again schedules nothing");

@@ -155,5 +155,6 @@ pub(crate) fn report(record: &JobRecord, status: ProviderStatus) -> Settlement {
         attempt: record.entry().attempt,
         token: record.token(),
         outcome: Outcome::Reported(status),
+        provider_time: None,
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use jiff::SignedDuration;
+use jiff::Timestamp;
 use st_log::Chain;
-use st_store::{Recheck, RecheckOutcome, Sighting, SightingOutcome};
+use st_store::{Recheck, RecheckId, RecheckOutcome, RecheckedAttempt, Sighting, SightingOutcome};
 
 use super::strays::Turn;
 use super::{Dispatcher, LOG, signed};
@@ -32,19 +32,20 @@ impl Dispatcher {
     }
 
     async fn recheck_one(self: &Arc<Self>, served: &Arc<ServedProvider>, recheck: Recheck) {
+        let id = recheck.id();
         let wanted = self.wanted_again(served, &recheck);
         let complete = match self.find(served, wanted).await {
             Finding::Found(found) => self.record_late(served, &found).await,
             Finding::Absent { .. } => true,
             Finding::Unknown { reason } => {
                 st_log::debug!(
-                    logger: LOG, reason, job_id = recheck.marker.job.to_string(),
+                    logger: LOG, reason, job_id = recheck.job.to_string(),
                     "Lost attempt could not be searched for"
                 );
                 false
             }
         };
-        let outcome = RecheckOutcome { marker: recheck.marker, complete };
+        let outcome = RecheckOutcome { recheck: id, complete };
         if let Err(error) = self.store.settle_rechecks(vec![outcome]).await {
             let reason = Chain(&error).to_string();
             // It stays due, and the next pass searches again.
@@ -54,21 +55,23 @@ impl Dispatcher {
 
     fn wanted_again(&self, served: &ServedProvider, recheck: &Recheck) -> Wanted {
         let time = served.observe_time();
-        let window = recheck.provider_time.map(|claimed_at| {
-            let ended = time.map(|time| {
-                let ago = self.store.now().duration_since(recheck.ended_at);
-                let ended = time.saturating_sub(ago.max(SignedDuration::ZERO)).unwrap_or(time);
-                let may_arrive_for = signed(served.provider().may_arrive_for());
-                ended.max(claimed_at.saturating_add(may_arrive_for).unwrap_or(claimed_at))
-            });
-            Window::of_attempt(claimed_at, ended, served.offsets.drift())
-        });
-        Wanted {
-            job: recheck.marker.job,
-            attempt: Some(recheck.marker.attempt),
-            account: recheck.account.clone(),
-            window: window.unwrap_or_default(),
-        }
+        let may_arrive_for = signed(served.provider().may_arrive_for());
+        let arrived = |at: Timestamp| at.saturating_add(may_arrive_for).unwrap_or(at);
+        let window = match recheck.attempt {
+            RecheckedAttempt::One { provider_time, .. } => provider_time.map(|claimed_at| {
+                let ended = recheck.provider_ended_at.map(|ended| ended.max(arrived(claimed_at)));
+                Window::of_attempt(claimed_at, ended, served.offsets.drift())
+            }),
+            RecheckedAttempt::Any { queued_at } => time.map(|time| {
+                let offset = time.duration_since(self.store.now());
+                let queued_at = queued_at.saturating_add(offset).unwrap_or(queued_at);
+                let certain = arrived(recheck.provider_ended_at.unwrap_or(time));
+                Window::of_lost_life(queued_at, certain)
+            }),
+        };
+        let RecheckId { job, attempt } = recheck.id();
+        let account = recheck.account.clone();
+        Wanted { job, attempt, account, window: window.unwrap_or_default() }
     }
 
     /// Stores what arrived late; a stray among it is cancelled immediately. Returns whether the

@@ -29,6 +29,7 @@ impl Dispatcher {
             attempt: job.attempt.number,
             token: job.attempt.token,
             outcome,
+            provider_time: job.served.observe_time(),
         };
         self.retry_until_stored(|| async {
             let settlements = vec![settlement.clone()];

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use st_store::{AccountId, Clock, JobId, JobRecord, JobStatus, ProviderJobId, QueueStatus};
+use st_store::{
+    AccountId, Actor, Clock, JobId, JobRecord, JobRepo, JobStatus, ProviderJobId, QueueStatus,
+    UserId,
+};
 use st_testkit::provider::{ListFault, SubmitFault};
 use tokio::time::Instant;
 
@@ -230,4 +233,44 @@ async fn of_two_that_arrived_the_one_that_was_cancelled_is_not_adopted() {
     assert_eq!(record.provider_job_id().unwrap().as_str(), "p2");
     harness.pass(Duration::from_mins(10)).await;
     assert_eq!((harness.provider.live(), harness.cancelled()), (vec!["p2".to_owned()], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lost_life_submitted_of_a_job_that_is_cancelled_unclaimed_is_cancelled_there() {
+    let harness = Harness::start_for_hours();
+    harness.allow(1).await;
+    let (first, _) = harness.submit_and_run("ann").await;
+    let job = harness.submit("bob").await;
+    let backup = harness.memory.snapshot();
+    harness.change_first(|first| first.status = Some(JobStatus::Completed));
+    harness.until(first, |it| it.status().is_terminal()).await;
+    let record = until_running(&harness, job).await;
+    assert_eq!(record.provider_job_id().unwrap().as_str(), "p2");
+    harness.stop().await;
+    harness.memory.put_back(&backup);
+    let ann = Actor::User(UserId::new("ann"));
+    harness.memory.cancel_job(job, &ann).await.unwrap();
+    let harness = harness.crash_and_restart().await;
+    harness.pass(Duration::from_mins(2)).await;
+    assert_eq!(harness.cancelled(), ["p2"]);
+    assert_eq!(harness.record(job).await.status(), JobStatus::Cancelled);
+    harness.pass(Duration::from_hours(25)).await;
+    let total = harness.store.unsettled().await.unwrap().total();
+    assert_eq!((total.strays, total.rechecks), (0, 0));
+}
+
+/// What other clocks show says nothing about when an attempt ended.
+#[tokio::test(start_paused = true)]
+async fn what_arrives_after_hours_of_searching_is_a_stray_by_the_providers_time() {
+    let harness = Harness::start_for_hours();
+    let job = submit_with(&harness, SubmitFault::LostRequest).await;
+    harness.provider.set_outage(Some(Duration::ZERO));
+    harness.pass(Duration::from_hours(3)).await;
+    harness.provider.set_outage(None);
+    assert_eq!(until_running(&harness, job).await.entry().attempt, 2);
+    harness.clock.step(SignedDuration::from_hours(240));
+    harness.pass(Duration::from_mins(30)).await;
+    harness.provider.put(job, 1);
+    harness.pass(Duration::from_hours(2)).await;
+    assert_eq!(harness.cancelled(), ["p2"]);
 }

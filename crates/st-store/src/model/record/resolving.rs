@@ -52,7 +52,7 @@ impl JobRecord {
         if let (Resolution::AtProvider(id), Some(remote)) = (resolution, self.stage.remote()) {
             require_same(remote, id)?;
         }
-        let recheck = self.recheck(step.now);
+        let recheck = self.recheck((step.now, epoch));
         self.entry.token = self.entry.token.next(epoch);
         self.entry.error_message = step.message.map(str::to_owned);
         let cancellation = claimed.cancellation.clone();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{JobRecord, Step};
-use crate::model::job::after;
+use crate::model::job::{after, to_millis};
 use crate::model::text::without_nul;
 use crate::model::{
     AccountId, Actor, AtMostOnce, AtProvider, AttemptFailure, AttemptToken, Cancellation, Caution,
@@ -270,13 +270,21 @@ impl JobRecord {
     }
 
     /// The search for late arrivals that this outcome of the current claim makes necessary. To be
-    /// asked before the outcome is settled.
-    pub fn recheck_after(&self, outcome: &Outcome, now: Timestamp) -> Option<Recheck> {
+    /// asked before the outcome is settled. `provider_time`: the provider's time then.
+    pub fn recheck_after(
+        &self,
+        outcome: &Outcome,
+        (now, epoch): (Timestamp, Epoch),
+        provider_time: Option<Timestamp>,
+    ) -> Option<Recheck> {
+        let lost_life = self.entry.epoch < epoch;
         let is_necessary = match (outcome, &self.stage) {
             // What the provider held and never released never ran, so only a claim may arrive.
             (Outcome::NotArrived(failure), Stage::Claimed(claimed)) => {
-                claimed.may_arrive_late(failure)
+                lost_life || claimed.may_arrive_late(failure)
             }
+            // But another life may have released it, or made further attempts.
+            (Outcome::NotArrived(_), Stage::Held(_)) => lost_life,
             (Outcome::Found(_), _) => true,
             (
                 Outcome::Submitted(_)
@@ -287,15 +295,31 @@ impl JobRecord {
                 _,
             ) => false,
         };
-        if is_necessary { self.recheck(now) } else { None }
+        let recheck = if is_necessary { self.recheck((now, epoch)) } else { None }?;
+        Some(Recheck { provider_ended_at: provider_time.map(to_millis), ..recheck })
     }
 
-    /// The search for further arrivals of the attempt that is claimed; `None` where nothing is
-    /// claimed, or where the provider rules a second arrival out.
-    pub fn recheck(&self, now: Timestamp) -> Option<Recheck> {
+    /// The search for further arrivals of the attempt that is claimed, or of every attempt where a
+    /// lost life of the database may have made others; `None` where nothing is claimed, or where the
+    /// provider rules a second arrival out.
+    pub fn recheck(&self, (now, epoch): (Timestamp, Epoch)) -> Option<Recheck> {
         let attempt = &self.stage.claimed()?.attempt;
+        let (job, provider) = (self.id(), &self.job.provider);
+        if self.entry.epoch < epoch {
+            let job = (job, self.entry.queued_at);
+            return Some(Recheck::of_lost_life(job, provider, attempt.account.clone(), now));
+        }
         (attempt.guarantee == AtMostOnce::ListedMarker)
-            .then(|| Recheck::of(attempt, self.id(), &self.job.provider, now))
+            .then(|| Recheck::of(attempt, job, provider, now))
+    }
+
+    /// The search that is necessary should the job end at `now` without another claim: a lost life of
+    /// the database may have submitted what waits in this one.
+    pub fn recheck_unclaimed(&self, (now, epoch): (Timestamp, Epoch)) -> Option<Recheck> {
+        let waits = matches!(self.stage, Stage::Blocked(_) | Stage::Waiting(_));
+        let job = (self.id(), self.entry.queued_at);
+        (waits && self.entry.epoch < epoch)
+            .then(|| Recheck::of_lost_life(job, &self.job.provider, None, now))
     }
 
     /// The account of this attempt, as far as it is still known: that of the claim, or else of the

@@ -51,9 +51,10 @@ fn checks_are_due_after_minutes_then_hours_then_a_day_from_the_end_of_the_attemp
 #[test]
 fn every_check_remembers_the_attempt_that_it_is_for() {
     for recheck in all(first(at(7))) {
-        assert_eq!(recheck.marker, Marker { job: job(), attempt: 3 });
-        assert_eq!((recheck.ended_at, recheck.claimed_at), (at(7), at(-90)));
-        assert_eq!(recheck.provider_time, Some(at(-80)));
+        let attempt =
+            RecheckedAttempt::One { number: 3, claimed_at: at(-90), provider_time: Some(at(-80)) };
+        assert_eq!(recheck.id(), Marker { job: job(), attempt: 3 }.into());
+        assert_eq!((&recheck.attempt, recheck.ended_at), (&attempt, at(7)));
         assert_eq!(recheck.account, Some(AccountId::new("acc", None, None)));
         assert_eq!(recheck.provider, ProviderName::new("fake"));
     }

@@ -1,9 +1,10 @@
 //! What a person decides about a job, in SQLite.
 
-use super::settle::{refuse_of_other_job, remove_stray, schedule};
+use super::settle::{refuse_of_other_job, remove_stray};
 use crate::error::Result;
 use crate::model::{Actor, JobId, JobRecord, Resolution};
 use crate::sqlite::records::step;
+use crate::sqlite::strays::schedule;
 use crate::sqlite::writer::Tx;
 
 pub(super) fn resolve(

@@ -7,12 +7,13 @@ use crate::error::{Error, Result};
 use crate::model::blame::{WINDOW, near};
 use crate::model::{
     Acceptances, AccountId, Actor, JobId, JobRecord, JobType, Marker, OrgId, Outcome, Owner,
-    ProviderJobId, ProviderName, Recheck, Settled, Settling, Sighting, SightingOutcome, Stage,
-    TeamId, TransitionError, UserId, after,
+    ProviderJobId, ProviderName, Settled, Settling, Sighting, SightingOutcome, Stage, TeamId,
+    TransitionError, UserId, after,
 };
 use crate::repo::Settlement;
 use crate::sqlite::query::{Columns, change, change_one, millis, readable, value};
-use crate::sqlite::records::{find, load, save};
+use crate::sqlite::records::{find, load, save, step_loaded};
+use crate::sqlite::strays::schedule;
 use crate::sqlite::writer::Tx;
 
 pub(super) fn settle(
@@ -39,7 +40,7 @@ pub(super) fn settle(
 }
 
 fn settle_one(tx: &Tx<'_>, actor: &Actor, settlement: &Settlement) -> Result<(Settled, JobRecord)> {
-    let Settlement { job, attempt, token, outcome } = settlement;
+    let Settlement { job, attempt, token, outcome, provider_time } = settlement;
     let mut record = load(tx.connection, *job)?;
     let provider = record.job().provider.clone();
     let acceptances = acceptances(tx.connection, &provider)?;
@@ -49,7 +50,7 @@ fn settle_one(tx: &Tx<'_>, actor: &Actor, settlement: &Settlement) -> Result<(Se
     if *token == record.token() && before.claimed().is_some() {
         refuse_taken(tx.connection, &record, outcome)?;
     }
-    let recheck = record.recheck_after(outcome, tx.now);
+    let recheck = record.recheck_after(outcome, (tx.now, tx.epoch), *provider_time);
     let settled = match (record.settle(*token, outcome, settling), outcome) {
         (Ok(settled), _) => settled,
         (Err(refusal), Outcome::Submitted(status) | Outcome::Found(status))
@@ -133,8 +134,7 @@ fn accepted(tx: &Tx<'_>, record: &JobRecord, mut acceptances: Acceptances) -> Re
     for job in suspects {
         let Some(mut suspect) = readable_record(tx.connection, job)? else { continue };
         if suspect.entry().suspect_since.is_some_and(|since| near(since, tx.now)) {
-            suspect.blame(tx.now);
-            save(tx.connection, &mut suspect)?;
+            step_loaded(tx, &mut suspect, |suspect| Ok(suspect.blame(tx.now)))?;
         }
     }
     Ok(())
@@ -189,30 +189,6 @@ fn store_acceptances(
     )
 }
 
-/// Searches for further arrivals of an attempt later, because a list can be late.
-pub(super) fn schedule(connection: &Connection, recheck: Option<&Recheck>) -> Result<()> {
-    let Some(recheck) = recheck else { return Ok(()) };
-    change_one(
-        connection,
-        "schedule a recheck",
-        "INSERT INTO rechecks (job_id, attempt, provider, account, claimed_at, provider_time, \
-         ended_at, done, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
-         ON CONFLICT (job_id, attempt) DO UPDATE SET ended_at = excluded.ended_at, \
-         done = excluded.done, due_at = excluded.due_at",
-        params![
-            recheck.marker.job.to_string(),
-            recheck.marker.attempt,
-            recheck.provider.as_str(),
-            recheck.account.as_ref().map(AccountId::to_string),
-            recheck.claimed_at.as_millisecond(),
-            millis(recheck.provider_time),
-            recheck.ended_at.as_millisecond(),
-            recheck.done,
-            recheck.due_at.as_millisecond(),
-        ],
-    )
-}
-
 /// Records a provider job that carries one of our markers.
 pub(in crate::sqlite) fn record_sighting(
     tx: &Tx<'_>,
@@ -241,7 +217,7 @@ fn sight(
     sighting: &Sighting,
     settling: Settling<'_>,
 ) -> Result<SightingOutcome> {
-    let recheck = record.recheck(tx.now);
+    let recheck = record.recheck((tx.now, tx.epoch));
     let outcome = record.sight(sighting, settling);
     match outcome {
         SightingOutcome::Adopted => {

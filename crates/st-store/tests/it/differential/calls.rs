@@ -10,7 +10,7 @@ use st_store::{
     SettingChange, Settlement, Sighting, StrayOutcome, TeamId,
 };
 use st_testkit::suite::{
-    Shared, claiming, everything, holder, id, job, number, provider_job, serving,
+    Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
 };
 
 use super::steps::{OutcomeKind, Pick, Report, Seen, Settle, Submit};
@@ -125,7 +125,8 @@ pub(crate) async fn settlement(store: &Shared, settle: &Settle) -> Settlement {
         attempt = attempt.saturating_sub(u32::from(settle.report.cost)).max(1);
     }
     let outcome = outcome(settle, record.as_ref().map_or(0, number));
-    Settlement { job, attempt, token, outcome }
+    let provider_time = settle.report.cost.then(|| at(i64::from(settle.retry_in)));
+    Settlement { job, attempt, token, outcome, provider_time }
 }
 
 pub(crate) async fn sighting(store: &Shared, seen: &Seen) -> Sighting {

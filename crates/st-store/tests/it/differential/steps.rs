@@ -229,7 +229,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
                 Step::Stray { other_provider, provider_job, retry_in }
             }
         ),
-        1 => (0..JOBS, 1..3_u8, flag())
+        1 => (0..JOBS, 0..3_u8, flag())
             .prop_map(|(job, attempt, complete)| Step::Recheck { job, attempt, complete }),
         1 => (0..JOBS).prop_map(Step::Cancel),
         2 => (pick(), report()).prop_map(|(job, to)| Step::Resolve { job, to }),

@@ -1,7 +1,7 @@
 //! Attempts: claims and their tokens, failures and whose fault they were, cancellation.
 
 use super::*;
-use crate::model::{CancelOutcome, ClaimOrigin, Claimed, Recheck};
+use crate::model::{CancelOutcome, ClaimOrigin, Claimed, RECHECKS, Recheck};
 
 fn claim_of(record: &JobRecord) -> &Claimed {
     record.stage().claimed().unwrap()
@@ -282,18 +282,50 @@ fn a_cancelled_claim_ends_with_its_attempt_and_by_who_asked() {
 }
 
 #[test]
-fn what_an_earlier_life_may_have_sent_may_arrive_late() {
-    let absent = AttemptFailure::Absent { retry_in: SignedDuration::ZERO };
-    let mut in_flight = waiting();
-    in_flight.claim(&grant(), at(1)).unwrap();
-    in_flight.reclaim(lease(200), Epoch(2), at(9)).unwrap();
-    let absent = Outcome::NotArrived(absent);
-    let attempt = &in_flight.stage().claimed().unwrap().attempt;
-    let recheck = Recheck::of(attempt, in_flight.id(), &in_flight.job().provider, at(9));
-    assert_eq!(in_flight.recheck_after(&absent, at(9)), Some(recheck));
+fn after_a_restore_every_attempt_of_a_job_is_searched_for() {
+    let (now, later) = ((at(9), Epoch::FIRST), (at(9), Epoch(2)));
+    let account = grant().account;
+    let any = |account: Option<AccountId>| {
+        Recheck::of_lost_life((new_job().id, at(0)), &ProviderName::new("fake"), account, at(9))
+    };
+    let mut reclaimed = claimed();
+    reclaimed.reclaim(lease(200), Epoch(2), at(9)).unwrap();
     let mut queued = waiting();
     queued.claim(&Grant { epoch: Epoch(2), ..grant() }, at(1)).unwrap();
-    assert!(queued.recheck_after(&absent, at(9)).is_some(), "another life may have sent it");
+    let by_key = Grant { guarantee: AtMostOnce::IdempotencyKey, epoch: Epoch(2), ..grant() };
+    let mut keyed = waiting();
+    keyed.claim(&by_key, at(1)).unwrap();
+    let found = Outcome::Found(report(JobStatus::Queued));
+    let outcomes = [failed(0), not_sent(0), rejected(), final_failure(), found];
+    for record in [reclaimed, queued, keyed, held(), claimed()] {
+        assert_eq!(record.recheck(later), Some(any(account.clone())));
+        assert_eq!(record.recheck_unclaimed(later), None);
+        for outcome in &outcomes {
+            let expected = Recheck { provider_ended_at: Some(at(7)), ..any(account.clone()) };
+            let recheck = record.recheck_after(outcome, later, Some(at(7)));
+            assert_eq!(recheck, Some(expected), "{record:?} {outcome:?}");
+        }
+    }
+    for (name, record) in every_stage() {
+        let waits = ["blocked", "waiting", "paused"].contains(&name);
+        assert_eq!(record.recheck_unclaimed(later), waits.then(|| any(None)), "{name}");
+        assert_eq!(record.recheck_unclaimed(now), None, "{name}");
+    }
+}
+
+#[test]
+fn a_search_for_any_attempt_is_due_immediately_and_then_like_that_for_one() {
+    let name = ProviderName::new("fake");
+    let any = Recheck::of_lost_life((new_job().id, at(0)), &name, None, at(9));
+    let attempt = claim_of(&claimed()).attempt.clone();
+    let one = Recheck::of(&attempt, new_job().id, &name, at(9));
+    let due = |first: Recheck| {
+        let all = std::iter::successors(Some(first), |it| it.clone().next());
+        all.map(|it| it.due_at.duration_since(at(9))).collect::<Vec<_>>()
+    };
+    assert_eq!(due(one), RECHECKS);
+    let now = [SignedDuration::ZERO];
+    assert_eq!(due(any), now.into_iter().chain(RECHECKS).collect::<Vec<_>>());
 }
 
 #[test]
@@ -315,7 +347,9 @@ fn an_attempt_is_searched_for_unless_nothing_was_sent() {
     assert_eq!(reclaimed.entry().reclaims, 0);
     for (failure, searched) in failures {
         let outcome = Outcome::NotArrived(failure);
-        let is_searched = |record: &JobRecord| record.recheck_after(&outcome, at(9)).is_some();
+        let is_searched = |record: &JobRecord| {
+            record.recheck_after(&outcome, (at(9), Epoch::FIRST), None).is_some()
+        };
         assert_eq!(is_searched(&claimed()), searched, "{outcome:?}");
         assert!(!is_searched(&held()), "what was held and never released never ran");
         for earlier in [&panicked, &reclaimed] {
@@ -368,6 +402,7 @@ fn an_outcome_is_unknown_from_the_first_doubt_on() {
 
 #[test]
 fn what_was_found_is_submitted_and_its_attempt_is_searched_for_again() {
+    let now = (at(9), Epoch::FIRST);
     for &guarantee in AtMostOnce::ALL {
         let mut claimed = waiting();
         claimed.claim(&Grant { guarantee, ..grant() }, at(1)).unwrap();
@@ -394,9 +429,9 @@ fn what_was_found_is_submitted_and_its_attempt_is_searched_for_again() {
                     .map(|claimed| {
                         Recheck::of(&claimed.attempt, before.id(), &before.job().provider, at(9))
                     });
-                assert_eq!(before.recheck_after(&outcome, at(9)), expected, "{before:?}");
-                assert_eq!(before.recheck(at(9)), expected);
-                assert_eq!(before.recheck_after(&Outcome::Submitted(status), at(9)), None);
+                assert_eq!(before.recheck_after(&outcome, now, None), expected, "{before:?}");
+                assert_eq!(before.recheck(now), expected);
+                assert_eq!(before.recheck_after(&Outcome::Submitted(status), now, None), None);
             }
         }
     }

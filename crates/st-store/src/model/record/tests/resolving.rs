@@ -148,7 +148,7 @@ fn a_resolved_claim_is_over_for_whoever_worked_on_it_and_is_searched_for() {
         for resolution in [at_provider_as("p-1"), Resolution::Absent, Resolution::Abandon] {
             let mut record = before.clone();
             let recheck = resolve(&mut record, &resolution, None).unwrap();
-            assert_eq!(recheck, before.recheck(at(9)));
+            assert_eq!(recheck, before.recheck((at(9), Epoch::FIRST)));
             assert_eq!(recheck.unwrap().ended_at, at(9));
             assert_eq!(record.token(), before.token().next(Epoch::FIRST));
             assert_eq!(record.entry().attempt, before.entry().attempt);

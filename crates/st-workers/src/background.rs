@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use st_store::{Actor, Clock, Error, JobId, JobRecord, ProviderName, Store};
+use st_store::{Actor, Clock, Error, JobId, JobRecord, ProviderName, Resolution, Store};
 use tokio::time::Instant;
 
 use crate::dispatch::Dispatcher;
@@ -98,6 +98,18 @@ impl BackgroundTasks {
     /// Cancels a job wherever it is, on behalf of `by`.
     pub async fn cancel(&self, job: JobId, by: &Actor) -> Result<JobRecord, Error> {
         self.dispatcher.cancel(job, by).await
+    }
+
+    /// Does what a person, `by`, decided about a job where nothing can be proven. The account of
+    /// [`Resolution::AtProvider`] is filled in.
+    pub async fn resolve(
+        &self,
+        job: JobId,
+        resolution: Resolution,
+        note: Option<&str>,
+        by: &Actor,
+    ) -> Result<JobRecord, Error> {
+        self.dispatcher.resolve_by_hand(job, resolution, note, by).await
     }
 
     /// Makes a task run now, or once more when it is running.

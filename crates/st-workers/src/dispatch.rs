@@ -26,8 +26,8 @@ use futures_util::FutureExt;
 use jiff::SignedDuration;
 use st_log::{InScope, Logger, get_logger};
 use st_store::{
-    Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Holder, JobId, JobRecord, Opening, Outcome,
-    ProviderName, Serving, Store,
+    Actor, Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Error, Holder, JobId, JobRecord,
+    JobRef, Opening, Outcome, ProviderName, Resolution, Serving, Store,
 };
 use tokio::sync::{RwLock, Semaphore};
 use tokio::time::{Instant, sleep};
@@ -166,6 +166,27 @@ impl Dispatcher {
     /// The providers that it serves.
     pub(crate) fn served(&self) -> impl Iterator<Item = &Arc<ServedProvider>> {
         self.providers.values()
+    }
+
+    /// Does what a person decided about a job. That it is at its provider means: where the account
+    /// that serves now has it.
+    pub(crate) async fn resolve_by_hand(
+        &self,
+        job: JobId,
+        resolution: Resolution,
+        note: Option<&str>,
+        by: &Actor,
+    ) -> Result<JobRecord, Error> {
+        let resolution = match resolution {
+            Resolution::AtProvider { id, account: _ } => {
+                let record = self.store.find_job(&JobRef::Id(job)).await?;
+                let served = record.and_then(|it| self.providers.get(&it.job().provider));
+                let account = served.and_then(|served| served.provider().account());
+                Resolution::AtProvider { id, account }
+            }
+            Resolution::Absent | Resolution::Abandon => resolution,
+        };
+        self.store.resolve(job, &resolution, note, by).await
     }
 
     /// The gates of the providers.

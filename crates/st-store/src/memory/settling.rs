@@ -63,7 +63,7 @@ impl State {
     ) -> Result<JobRecord> {
         let mut record = self.load(job)?;
         let recheck = record.resolve(resolution, note, by, (now, self.epoch))?;
-        if let Resolution::AtProvider(id) = resolution {
+        if let Resolution::AtProvider { id, .. } = resolution {
             let provider = &record.job().provider;
             self.require_free(job, provider, id)?;
             self.strays.remove(&(provider.clone(), id.clone()));

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
-    ApprovalStatus, AttemptToken, InvalidText, JobStatus, ProviderJobId, ProviderStatus,
+    AccountId, ApprovalStatus, AttemptToken, InvalidText, JobStatus, ProviderJobId, ProviderStatus,
     QueueStatus, SightingOutcome,
 };
 
@@ -149,8 +149,14 @@ pub enum Outcome {
 /// What a person decides about a job of which nothing can be proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
-    /// The provider has it under this ID.
-    AtProvider(ProviderJobId),
+    /// The provider has it.
+    AtProvider {
+        /// Under this ID.
+        id: ProviderJobId,
+        /// The account that serves now, where it is known: it is asked about the job from now on,
+        /// whichever account made the attempt.
+        account: Option<AccountId>,
+    },
     /// It is not at the provider and will not be. A job that was claimed is submitted again, one
     /// that was at the provider ends as failed.
     Absent,

@@ -1,8 +1,8 @@
 //! What people decide about jobs where nothing can be proven.
 
 use st_store::{
-    Error, JobRecord, JobStatus, NewJob, Outcome, QueueStatus, Recheck, RecheckId, Resolution,
-    Settled, SightingOutcome, TransitionError, Verdict,
+    AccountId, Error, JobRecord, JobStatus, NewJob, Outcome, ProviderJobId, QueueStatus, Recheck,
+    RecheckId, Resolution, Settled, SightingOutcome, TransitionError, Verdict,
 };
 
 use super::strays::sighting;
@@ -26,6 +26,10 @@ async fn resolve(
     harness.store.resolve(id(number), &resolution, Some("looked there"), &user("ann")).await
 }
 
+fn there(id: ProviderJobId) -> Resolution {
+    Resolution::AtProvider { id, account: Some(AccountId::new("serving", None, None)) }
+}
+
 async fn rechecks(harness: &Harness) -> Vec<RecheckId> {
     let due = harness.store.due_rechecks(&fake(), 100).await.unwrap();
     due.iter().map(Recheck::id).collect()
@@ -37,12 +41,14 @@ pub async fn a_job_is_resolved_as_being_at_its_provider(harness: &Harness) {
     harness.store.record_sightings(&user("ann"), seen).await.unwrap();
     assert_eq!(harness.store.unsettled().await.unwrap().total().strays, 1);
     harness.go_to(10);
-    let record = resolve(harness, 1, Resolution::AtProvider(provider_job(7))).await.unwrap();
+    let record = resolve(harness, 1, there(provider_job(7))).await.unwrap();
     assert_eq!(harness.found(1).await, record);
     assert_eq!(
         (record.status(), record.provider_job_id()),
         (JobStatus::Queued, Some(&provider_job(7)))
     );
+    let account = record.stage().remote().unwrap().account.clone();
+    assert_eq!(account, Some(AccountId::new("serving", None, None)));
     let history = harness.history(1).await;
     assert_eq!(history[4..], ["queue running by user ann", "job queued by user ann"]);
     let counts = harness.store.unsettled().await.unwrap().total();
@@ -54,18 +60,18 @@ pub async fn a_job_is_resolved_as_being_at_its_provider(harness: &Harness) {
     harness.go_to(70);
     assert_eq!(rechecks(harness).await, [RecheckId { job: id(1), attempt: Some(1) }]);
     let events = *harness.store.last_event().borrow();
-    let again = resolve(harness, 1, Resolution::AtProvider(provider_job(7))).await.unwrap();
+    let again = resolve(harness, 1, there(provider_job(7))).await.unwrap();
     assert_eq!((again, *harness.store.last_event().borrow()), (record, events));
     let other =
         TransitionError::OtherProviderJob { known: provider_job(7), reported: provider_job(2) };
-    let refused = resolve(harness, 1, Resolution::AtProvider(provider_job(2))).await;
+    let refused = resolve(harness, 1, there(provider_job(2))).await;
     assert_eq!(refusal(refused), other);
 }
 
 pub async fn a_provider_job_of_another_job_resolves_nothing(harness: &Harness) {
     harness.at_provider(1).await;
     let before = unresolved(harness, 2).await;
-    let refused = resolve(harness, 2, Resolution::AtProvider(provider_job(1))).await;
+    let refused = resolve(harness, 2, there(provider_job(1))).await;
     assert_eq!(refusal(refused), TransitionError::BelongsToOtherJob(provider_job(1)));
     assert_eq!(harness.found(2).await, before);
     assert_eq!(harness.store.unsettled().await.unwrap().total().rechecks, 0);
@@ -153,9 +159,7 @@ pub async fn where_nothing_is_unknown_nothing_is_resolved(harness: &Harness) {
         (4, "it is over"),
         (5, "it awaits approval"),
     ] {
-        for resolution in
-            [Resolution::AtProvider(provider_job(1)), Resolution::Absent, Resolution::Abandon]
-        {
+        for resolution in [there(provider_job(1)), Resolution::Absent, Resolution::Abandon] {
             let refused = refusal(resolve(harness, number, resolution).await);
             assert_eq!(refused, TransitionError::NothingToResolve(why), "{number}");
         }

@@ -336,7 +336,10 @@ impl Clients {
         let state = self.world.state();
         let mut there = state.ledger.of_job(job).filter(|it| !it.is_copy());
         let there = there.find(|it| !it.is_forgotten(now) && it.cancelled_at.is_none());
-        there.map_or(Resolution::Absent, |it| Resolution::AtProvider(it.id.clone()))
+        there.map_or(Resolution::Absent, |it| Resolution::AtProvider {
+            id: it.id.clone(),
+            account: None,
+        })
     }
 
     /// Submits a short job to each provider, so that it can be seen whose fault a refusal is.

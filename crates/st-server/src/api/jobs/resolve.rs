@@ -64,7 +64,7 @@ impl Resolve {
         let resolution = match (word, id) {
             (Some(Word::AtProvider), id) => fields
                 .require(id, "provider_job_id")
-                .map(|id| Resolution::AtProvider(ProviderJobId::new(id))),
+                .map(|id| Resolution::AtProvider { id: ProviderJobId::new(id), account: None }),
             (Some(Word::Absent | Word::Abandon), Some(_)) => {
                 fields.fault("provider_job_id", "is only for the outcome at_provider");
                 None
@@ -100,7 +100,8 @@ pub(crate) async fn resolve(
     let request = Resolve::read(body.fields())?;
     let Resolve { resolution, note } = &request;
     let job = find(&api, &name).await?.id();
-    let record = api.store.resolve(job, resolution, note.as_deref(), &caller.actor()).await?;
+    let resolution = resolution.clone();
+    let record = api.background.resolve(job, resolution, note.as_deref(), &caller.actor()).await?;
     log_resolved(&record, &request, &caller.user);
     // It may have freed a slot, or wait for one again.
     api.background.activate(TaskId::QueueProcessing);
@@ -113,7 +114,7 @@ pub(crate) async fn resolve(
 
 fn log_resolved(record: &JobRecord, Resolve { resolution, note }: &Resolve, by: &UserId) {
     let (outcome, provider_job_id) = match resolution {
-        Resolution::AtProvider(id) => ("at_provider", Some(id.as_str())),
+        Resolution::AtProvider { id, .. } => ("at_provider", Some(id.as_str())),
         Resolution::Absent => ("absent", None),
         Resolution::Abandon => ("abandon", None),
     };
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn each_outcome_is_read_and_an_empty_text_is_none() {
-        let at_provider = Resolution::AtProvider(ProviderJobId::new("p1"));
+        let at_provider = Resolution::AtProvider { id: ProviderJobId::new("p1"), account: None };
         for (body, resolution, note) in [
             (json!({"outcome": "at_provider", "provider_job_id": "p1"}), at_provider, None),
             (json!({"outcome": "absent", "note": ""}), Resolution::Absent, None),

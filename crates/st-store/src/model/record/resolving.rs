@@ -49,7 +49,8 @@ impl JobRecord {
         epoch: Epoch,
         step: Step<'_>,
     ) -> Result<Option<Recheck>, TransitionError> {
-        if let (Resolution::AtProvider(id), Some(remote)) = (resolution, self.stage.remote()) {
+        if let (Resolution::AtProvider { id, .. }, Some(remote)) = (resolution, self.stage.remote())
+        {
             require_same(remote, id)?;
         }
         let recheck = self.recheck((step.now, epoch));
@@ -57,8 +58,8 @@ impl JobRecord {
         self.entry.error_message = step.message.map(str::to_owned);
         let cancellation = claimed.cancellation.clone();
         match resolution {
-            Resolution::AtProvider(id) => {
-                let remote = RemoteId { id: id.clone(), account: claimed.attempt.account.clone() };
+            Resolution::AtProvider { id, account } => {
+                let remote = RemoteId { id: id.clone(), account: account.clone() };
                 let status = ProviderStatus::new(id.clone(), JobStatus::Queued);
                 self.accept(epoch);
                 self.arrive(remote, &status, cancellation, step);
@@ -99,9 +100,16 @@ impl JobRecord {
         resolution: &Resolution,
         step: Step<'_>,
     ) -> Result<(), TransitionError> {
-        let AtProvider { remote, cancellation, .. } = at_provider;
+        let AtProvider { remote, phase, cancellation } = at_provider;
         let error = match resolution {
-            Resolution::AtProvider(id) => return require_same(&remote, id),
+            Resolution::AtProvider { id, account } => {
+                require_same(&remote, id)?;
+                // No status changes: only who is asked about it.
+                let account = account.clone().or(remote.account);
+                let remote = RemoteId { id: remote.id, account };
+                self.stage = Stage::AtProvider(AtProvider { remote, phase, cancellation });
+                return Ok(());
+            }
             Resolution::Absent => "it is not at the provider",
             Resolution::Abandon => step.message.unwrap_or_default(),
         };
@@ -128,7 +136,7 @@ fn check_texts(
 ) -> Result<(), TransitionError> {
     InvalidText::check("user", by.name().unwrap_or_default())?;
     InvalidText::check("note", note.unwrap_or_default())?;
-    if let Resolution::AtProvider(id) = resolution {
+    if let Resolution::AtProvider { id, .. } = resolution {
         InvalidText::check("provider_job_id", id.as_str())?;
     }
     Ok(())
@@ -138,7 +146,7 @@ fn check_texts(
 fn message(resolution: &Resolution, note: Option<&str>, by: &Actor) -> String {
     let by = by.name().unwrap_or(by.kind().as_str());
     let what = match resolution {
-        Resolution::AtProvider(id) => format!("resolved as {id} at the provider by {by}"),
+        Resolution::AtProvider { id, .. } => format!("resolved as {id} at the provider by {by}"),
         Resolution::Absent => format!("resolved as absent by {by}"),
         Resolution::Abandon => format!("abandoned by {by}"),
     };

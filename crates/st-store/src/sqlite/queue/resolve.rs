@@ -16,7 +16,7 @@ pub(super) fn resolve(
 ) -> Result<JobRecord> {
     let (recheck, record) = step(tx, job, |record| {
         let recheck = record.resolve(resolution, note, by, (tx.now, tx.epoch))?;
-        if let Resolution::AtProvider(id) = resolution {
+        if let Resolution::AtProvider { id, .. } = resolution {
             let provider = &record.job().provider;
             refuse_of_other_job(tx.connection, provider, id, job)?;
             remove_stray(tx.connection, provider, id)?;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use st_store::{
-    AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Idempotency, JobId, JobRecord, JobRef,
-    JobStatus, JobType, LimitsPatch, Marker, NewJob, Opening, OrgId, Outcome, Priority,
-    ProviderName, ProviderSettingsPatch, ProviderStatus, QueueFilter, QueueStatus, Resolution,
-    SettingChange, Settlement, Sighting, StrayOutcome, TeamId,
+    AccountId, AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Idempotency, JobId,
+    JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker, NewJob, Opening, OrgId, Outcome,
+    Priority, ProviderName, ProviderSettingsPatch, ProviderStatus, QueueFilter, QueueStatus,
+    Resolution, SettingChange, Settlement, Sighting, StrayOutcome, TeamId,
 };
 use st_testkit::suite::{
     Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -148,7 +148,11 @@ pub(crate) async fn resolution(store: &Shared, job: Pick, to: &Report) -> (JobId
     let (job, record) = picked(store, job, QueueStatus::Ready).await;
     let own = record.as_ref().map_or(0, number);
     let resolution = match to.status {
-        0..=2 => Resolution::AtProvider(provider_job(to.provider_job.unwrap_or(own))),
+        0..=2 => {
+            let id = provider_job(to.provider_job.unwrap_or(own));
+            let account = to.cost.then(|| AccountId::new("serving", None, None));
+            Resolution::AtProvider { id, account }
+        }
         3..=5 => Resolution::Absent,
         _ => Resolution::Abandon,
     };

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::{ClaimOrigin, InvalidText, Recheck, Resolution, SightingOutcome};
 
 fn at_provider_as(id: &str) -> Resolution {
-    Resolution::AtProvider(provider_job(id))
+    Resolution::AtProvider { id: provider_job(id), account: None }
 }
 
 fn resolutions() -> [(&'static str, Resolution); 4] {
@@ -179,11 +179,9 @@ fn a_resolved_claim_is_over_for_whoever_worked_on_it_and_is_searched_for() {
 fn what_is_resolved_as_at_the_provider_is_queued_there() {
     let mut record = doubtful(claimed());
     record.reclaim(lease(200), Epoch(2), at(8)).unwrap();
-    let account = record.stage().claimed().unwrap().attempt.account.clone();
     record.resolve(&at_provider_as("p-7"), None, &user("ann"), (at(9), Epoch(2))).unwrap();
     let Stage::AtProvider(there) = record.stage() else { panic!("not there: {record:?}") };
     assert_eq!((&there.remote.id, there.phase), (&provider_job("p-7"), Phase::Queued));
-    assert_eq!((&there.remote.account, account.is_some()), (&account, true));
     assert_eq!(there.cancellation, None);
     let entry = record.entry();
     assert_eq!((entry.epoch, entry.reclaims, &entry.error_message), (Epoch(2), 0, &None));
@@ -255,4 +253,25 @@ fn a_text_that_cannot_be_stored_is_refused() {
     let refused = record.resolve(&Resolution::Absent, None, &user("\0"), (at(9), Epoch::FIRST));
     assert_eq!(refused, nul("user"));
     assert_eq!(record, before);
+}
+
+#[test]
+fn the_account_of_a_job_that_a_person_found_is_the_one_that_serves() {
+    let ours = AccountId::new("ours", None, None);
+    let found =
+        |account: Option<AccountId>| Resolution::AtProvider { id: provider_job("p-1"), account };
+    let account = |record: &JobRecord| record.stage().remote().unwrap().account.clone();
+    for serving in [Some(ours.clone()), None] {
+        let mut record = doubtful(claimed());
+        resolve(&mut record, &found(serving.clone()), None).unwrap();
+        assert_eq!(account(&record), serving, "not that of the attempt");
+    }
+    let mut record = at_provider(JobStatus::Running);
+    let (before, attempts) = (record.status(), account(&record));
+    assert_eq!(attempts, grant().account);
+    for (serving, expected) in [(None, attempts), (Some(ours.clone()), Some(ours))] {
+        resolve(&mut record, &found(serving), None).unwrap();
+        assert_eq!((record.status(), account(&record)), (before, expected));
+        assert!(record.take_events().is_empty());
+    }
 }

@@ -295,8 +295,5 @@ fn matching(
 }
 
 fn same_account(wanted: &Wanted, account: Option<&AccountId>) -> bool {
-    match (&wanted.account, account) {
-        (Some(wanted), Some(account)) => wanted.is_same(account),
-        (None, _) | (_, None) => true,
-    }
+    AccountId::may_be_same(wanted.account.as_ref(), account)
 }

@@ -68,7 +68,7 @@ impl ServedProvider {
 
     /// Whether a job that this account has says something about jobs of `account`.
     pub(crate) fn serves_account(&self, account: Option<&AccountId>) -> bool {
-        self.other_account(account).is_none()
+        AccountId::may_be_same(account, self.provider.account().as_ref())
     }
 
     /// Why this account says nothing about what `account` submitted; `None` when it does.

@@ -65,6 +65,11 @@ impl AccountId {
             (_, None) | (None, _) => true,
         }
     }
+
+    /// Whether both may be one account: unless both are known and differ.
+    pub fn may_be_same(one: Option<&Self>, other: Option<&Self>) -> bool {
+        one.zip(other).is_none_or(|(one, other)| one.is_same(other))
+    }
 }
 
 /// Whether a character may be part of a base URL. A space ends it in the stored text.

@@ -40,9 +40,7 @@ impl Caution {
         let pause = FIRST_PAUSE * (1 << doublings);
         Self::Alone { pause: pause.min(LONGEST_PAUSE) }
     }
-}
 
-impl Caution {
     /// How long the job waits between two attempts because of it.
     pub const fn pause(self) -> SignedDuration {
         match self {

@@ -97,3 +97,18 @@ proptest! {
         prop_assert_eq!(text.parse::<AccountId>(), Ok(account));
     }
 }
+
+#[test]
+fn what_is_not_known_may_be_any_account() {
+    let (ann, bob) =
+        (AccountId::new("u", Some("ann"), None), AccountId::new("u", Some("bob"), None));
+    for (one, other, may_be) in [
+        (Some(&ann), Some(&ann), true),
+        (Some(&ann), Some(&bob), false),
+        (Some(&ann), None, true),
+        (None, Some(&bob), true),
+        (None, None, true),
+    ] {
+        assert_eq!(AccountId::may_be_same(one, other), may_be, "{one:?} {other:?}");
+    }
+}

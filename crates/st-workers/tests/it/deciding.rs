@@ -14,7 +14,7 @@ async fn resolve(harness: &Harness, job: JobId, resolution: Resolution) {
 }
 
 fn at_provider(id: &str) -> Resolution {
-    Resolution::AtProvider(ProviderJobId::new(id))
+    Resolution::AtProvider { id: ProviderJobId::new(id), account: None }
 }
 
 async fn until_unresolved(harness: &Harness, job: JobId) {

@@ -64,7 +64,8 @@ pub use record::{Grant, Inconsistency, JobRecord, Settling};
 pub use rule::{Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput};
 pub use settings::{ProviderSettings, ProviderSettingsPatch, SettingChange};
 pub use sighting::{
-    RECHECKS, Recheck, RecheckId, RecheckedAttempt, Sighting, SightingOutcome, Stray, StrayOutcome,
+    RECHECKS, Recheck, RecheckId, RecheckedAttempt, Searched, Sighting, SightingOutcome, Stray,
+    StrayOutcome,
 };
 pub use stage::{AtProvider, Claimed, Due, End, Finished, Held, Phase, Stage, Waiting};
 pub use status::{ApprovalStatus, JobStatus, QueueStatus};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{MemoryStore, Moment, State};
 use crate::error::Result;
@@ -12,9 +12,6 @@ use crate::model::{
     Recheck, STRAY_MEMORY, Settling, Sighting, SightingOutcome, Stray, StrayOutcome, after,
 };
 use crate::repo::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
-
-/// When a recheck whose list was incomplete is tried again.
-const INCOMPLETE_RETRY: SignedDuration = SignedDuration::from_mins(1);
 
 impl State {
     /// Decides what a provider job that carries our marker is, and records it.
@@ -89,12 +86,7 @@ impl State {
 
     fn settle_recheck(&mut self, outcome: &RecheckOutcome, now: Timestamp) {
         let Some(recheck) = self.rechecks.remove(&outcome.recheck) else { return };
-        let next = if outcome.complete {
-            recheck.next()
-        } else {
-            Some(Recheck { due_at: after(now, INCOMPLETE_RETRY), ..recheck })
-        };
-        if let Some(next) = next {
+        if let Some(next) = recheck.settled(outcome.searched, now) {
             self.rechecks.insert(next.id(), next);
         }
     }

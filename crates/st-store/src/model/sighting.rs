@@ -84,6 +84,25 @@ pub const RECHECKS: [SignedDuration; 6] = [
     SignedDuration::from_hours(24),
 ];
 
+/// When a search is repeated whose list could not be read to its end.
+const INCOMPLETE_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+/// When a search is repeated that another account would have to make, and how long after the end it
+/// is given up: a day after the last regular one.
+const OTHER_ACCOUNT_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+const OTHER_ACCOUNT_FOR: SignedDuration = SignedDuration::from_hours(48);
+
+/// How far a late search got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Searched {
+    /// The list was read to the end of the time in question, with the account that may have it, or
+    /// it showed what was searched for.
+    Complete,
+    /// It was not; the search is repeated.
+    Incomplete,
+    /// The provider is used with another account now, whose list says nothing about it.
+    OtherAccount,
+}
+
 /// What a late search is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecheckedAttempt {
@@ -206,11 +225,23 @@ impl Recheck {
         }
     }
 
-    /// The search after this one; `None` after the last.
+    /// What is to be searched for after this search came to `searched` at `now`; `None` after the
+    /// last one.
     #[must_use]
-    pub fn next(mut self) -> Option<Self> {
-        self.done = self.done.saturating_add(1);
-        self.due_at = after(self.ended_at, self.wait()?);
+    pub fn settled(mut self, searched: Searched, now: Timestamp) -> Option<Self> {
+        match searched {
+            Searched::Complete => {
+                self.done = self.done.saturating_add(1);
+                self.due_at = after(self.ended_at, self.wait()?);
+            }
+            Searched::Incomplete => self.due_at = after(now, INCOMPLETE_AGAIN),
+            Searched::OtherAccount => {
+                if now >= after(self.ended_at, OTHER_ACCOUNT_FOR) {
+                    return None;
+                }
+                self.due_at = after(now, OTHER_ACCOUNT_AGAIN);
+            }
+        }
         Some(self)
     }
 }

@@ -7,18 +7,17 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::model::{
-    Actor, ProviderJobId, ProviderName, Recheck, RecheckId, Sighting, SightingOutcome, Stray,
-    StrayOutcome,
+    Actor, ProviderJobId, ProviderName, Recheck, RecheckId, Searched, Sighting, SightingOutcome,
+    Stray, StrayOutcome,
 };
 
-/// What a recheck found.
-#[derive(Debug, Clone, PartialEq)]
+/// What a late search came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecheckOutcome {
-    /// Which search it was.
+    /// Which search.
     pub recheck: RecheckId,
-    /// Whether the list was complete for the attempt's time and read with its account. Only then
-    /// is the recheck done; otherwise it stays due.
-    pub complete: bool,
+    /// How far it got.
+    pub searched: Searched,
 }
 
 /// What is open, by provider.
@@ -77,8 +76,7 @@ pub trait StrayRepo: Send + Sync {
     /// Rechecks at this provider that are due, at most `max`.
     async fn due_rechecks(&self, provider: &ProviderName, max: u32) -> Result<Vec<Recheck>>;
 
-    /// Records what rechecks found; a complete one is scheduled for its next time or forgotten
-    /// after its last.
+    /// Records how far late searches got; see [`Recheck::settled`].
     async fn settle_rechecks(&self, outcomes: Vec<RecheckOutcome>) -> Result<()>;
 
     /// What is open at each provider.

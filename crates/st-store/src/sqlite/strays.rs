@@ -1,7 +1,6 @@
 //! Strays and rechecks in SQLite.
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
 use rusqlite::{Connection, Row, params};
 
 use super::SqliteStore;
@@ -16,9 +15,6 @@ use crate::model::{
     after,
 };
 use crate::repo::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
-
-/// A recheck whose list was not complete is repeated after this time.
-const INCOMPLETE_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 #[async_trait]
 impl StrayRepo for SqliteStore {
@@ -245,12 +241,7 @@ fn settle_recheck(tx: &Tx<'_>, outcome: &RecheckOutcome) -> Result<()> {
         recheck,
     )?;
     let Some(recheck) = found.into_iter().next() else { return Ok(()) };
-    let next = if outcome.complete {
-        recheck.next()
-    } else {
-        Some(Recheck { due_at: after(tx.now, INCOMPLETE_AGAIN), ..recheck })
-    };
-    match next {
+    match recheck.settled(outcome.searched, tx.now) {
         Some(next) => change(
             tx.connection,
             "schedule a recheck",

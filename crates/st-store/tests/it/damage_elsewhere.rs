@@ -10,8 +10,8 @@ use jiff::SignedDuration;
 use st_store::{
     Actor, ApprovalId, Error, EventId, Idempotency, JobFilter, JobRef, JobStatus, Limits,
     LimitsPatch, Marker, NewJob, Outcome, ProviderSettings, ProviderSettingsPatch, QueueFilter,
-    QueueStatus, Recheck, RecheckOutcome, RequestFilter, Resolution, RuleId, SettingChange,
-    StrayOutcome, Verdict,
+    QueueStatus, Recheck, RecheckOutcome, RequestFilter, Resolution, RuleId, Searched,
+    SettingChange, StrayOutcome, Verdict,
 };
 use st_testkit::suite::strays::sighting;
 use st_testkit::suite::{
@@ -141,7 +141,7 @@ async fn writing_calls(bench: &Bench, failures: &mut Failures) {
     let retry = StrayOutcome::Retry { after: SignedDuration::ZERO };
     failures.note("settle_stray", store.settle_stray(&fake(), &provider_job(51), retry).await);
     let marker = Marker { job: id(6), attempt: 1 };
-    let outcomes = vec![RecheckOutcome { recheck: marker.into(), complete: true }];
+    let outcomes = vec![RecheckOutcome { recheck: marker.into(), searched: Searched::Complete }];
     failures.note("settle_rechecks", store.settle_rechecks(outcomes).await);
 }
 
@@ -373,8 +373,10 @@ async fn strays_and_rechecks_that_cannot_be_read_hide_no_others() {
     let due = bench.store.due_rechecks(&fake(), 9).await.unwrap();
     let whole = Marker { job: id(8), attempt: 1 };
     assert_eq!(due.iter().map(Recheck::id).collect::<Vec<_>>(), [whole.into()]);
-    let outcomes = [id(6), id(8)]
-        .map(|job| RecheckOutcome { recheck: Marker { job, attempt: 1 }.into(), complete: true });
+    let outcomes = [id(6), id(8)].map(|job| RecheckOutcome {
+        recheck: Marker { job, attempt: 1 }.into(),
+        searched: Searched::Complete,
+    });
     bench.store.settle_rechecks(outcomes.into()).await.unwrap();
     assert_eq!(bench.store.due_rechecks(&fake(), 9).await.unwrap(), [], "the whole one is settled");
     let unsettled = bench.store.unsettled().await.unwrap().total();

@@ -116,10 +116,10 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
             let (provider, outcome) = (provider(*other_provider), calls::stray(*retry_in));
             text(store.settle_stray(&provider, &provider_job(*number), outcome).await)
         }
-        Step::Recheck { job, attempt, complete } => {
+        Step::Recheck { job, attempt, searched } => {
             let attempt = Some(u32::from(*attempt)).filter(|&attempt| attempt > 0);
             let recheck = RecheckId { job: id(*job), attempt };
-            let outcome = RecheckOutcome { recheck, complete: *complete };
+            let outcome = RecheckOutcome { recheck, searched: calls::searched(*searched) };
             text(store.settle_rechecks(vec![outcome]).await)
         }
         Step::Cancel(job) => {

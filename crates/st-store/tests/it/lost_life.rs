@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use st_store::{
     Actor, JobStatus, MemoryStore, NewJob, Recheck, RecheckId, RecheckOutcome, RecheckedAttempt,
-    SightingOutcome, Verdict,
+    Searched, SightingOutcome, Verdict,
 };
 use st_testkit::suite::strays::sighting;
 use st_testkit::suite::{
@@ -69,8 +69,8 @@ async fn ends_unclaimed_after_the_copy(harness: &Harness) {
     let seen = store.record_sightings(&Actor::Poller, seen).await.unwrap();
     let seen: Vec<_> = seen.into_iter().map(Result::unwrap).collect();
     assert_eq!(seen, [SightingOutcome::Stray, SightingOutcome::Over]);
-    let done = RecheckOutcome { recheck: any(&1), complete: true };
-    store.settle_rechecks(vec![done.clone()]).await.unwrap();
+    let done = RecheckOutcome { recheck: any(&1), searched: Searched::Complete };
+    store.settle_rechecks(vec![done]).await.unwrap();
     assert!(searched().await.contains(&any(&1)), "a minute after its end it is due again");
     store.settle_rechecks(vec![done]).await.unwrap();
     assert!(!searched().await.contains(&any(&1)));

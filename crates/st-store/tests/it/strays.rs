@@ -4,8 +4,8 @@
 use jiff::SignedDuration;
 use st_store::{
     Actor, AtProvider, CancelOutcome, JobStatus, JobType, Limit, LimitsPatch, NewJob, OrgId,
-    Outcome, Owner, ProviderName, RECHECKS, Recheck, RecheckId, RecheckOutcome, Settled, Sighting,
-    SightingOutcome, Stage, StrayOutcome, TeamId, TransitionError,
+    Outcome, Owner, ProviderName, RECHECKS, Recheck, RecheckId, RecheckOutcome, Searched, Settled,
+    Sighting, SightingOutcome, Stage, StrayOutcome, TeamId, TransitionError,
 };
 use st_testkit::suite::strays::sighting;
 use st_testkit::suite::{
@@ -210,7 +210,7 @@ async fn a_recheck_outlives_its_job_and_every_restart() {
         bench.clock.advance(std::time::Duration::from_millis(1));
         assert_eq!(rechecks(&bench).await, [marker], "after {wait}");
         bench = bench.reopened(due).await;
-        let outcomes = vec![RecheckOutcome { recheck: marker, complete: true }];
+        let outcomes = vec![RecheckOutcome { recheck: marker, searched: Searched::Complete }];
         bench.store.settle_rechecks(outcomes).await.unwrap();
     }
     assert_eq!(bench.store.unsettled().await.unwrap().total().rechecks, 0);

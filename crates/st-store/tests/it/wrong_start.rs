@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use st_store::{
     Actor, ClockEvidence, Condition, Due, Limit, LimitsPatch, MAX_LEASE, MAX_PAUSE, MAX_RUN_AFTER,
-    Marker, NewJob, NewRule, QueueStatus, RECHECKS, RecheckOutcome, Stage, StrayOutcome, Verdict,
-    Waiting,
+    Marker, NewJob, NewRule, QueueStatus, RECHECKS, RecheckOutcome, Searched, Stage, StrayOutcome,
+    Verdict, Waiting,
 };
 use st_testkit::suite::strays::sighting;
 use st_testkit::suite::{
@@ -197,7 +197,8 @@ async fn strays_and_rechecks_of_2039_are_due_within_a_day_each() {
         let due = bench.store.due_rechecks(&fake(), 9).await.unwrap();
         let due: Vec<_> = due.iter().map(|it| (it.id(), usize::from(it.done))).collect();
         assert_eq!(due, [(marker.into(), done)], "after {passed} seconds");
-        let outcomes = vec![RecheckOutcome { recheck: marker.into(), complete: true }];
+        let outcomes =
+            vec![RecheckOutcome { recheck: marker.into(), searched: Searched::Complete }];
         bench.store.settle_rechecks(outcomes).await.unwrap();
         passed += DAY;
         bench.go_to(passed.unsigned_abs());

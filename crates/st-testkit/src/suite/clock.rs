@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use st_store::{
     ClockEvidence, Due, JobStatus, MAX_RUN_AFTER, NewJob, Outcome, QueueStatus, RecheckOutcome,
-    Stage, StrayOutcome, Verdict, Waiting,
+    Searched, Stage, StrayOutcome, Verdict, Waiting,
 };
 
 use super::strays::sighting;
@@ -146,7 +146,7 @@ pub async fn past_times_that_waits_begin_with_move_as_well(harness: &Harness) {
     // The second recheck is due five minutes after the end of the attempt.
     harness.go_to(60);
     let recheck = harness.store.due_rechecks(&fake(), 9).await.unwrap().remove(0).id();
-    let done = vec![RecheckOutcome { recheck, complete: true }];
+    let done = vec![RecheckOutcome { recheck, searched: Searched::Complete }];
     harness.store.settle_rechecks(done).await.unwrap();
     harness.go_to(299);
     assert_eq!(harness.store.due_rechecks(&fake(), 9).await.unwrap(), []);

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 use st_store::{
     Actor, AtMostOnce, AttemptFailure, ClaimOptions, ClockEvidence, JobStatus, Limit, LimitsPatch,
     Marker, NewJob, OrgId, Outcome, ProviderName, ProviderStatus, RECHECKS, Recheck, RecheckId,
-    RecheckOutcome, RecheckedAttempt, Serving, Settled, Settlement, Sighting, SightingOutcome,
-    StrayOutcome, TeamId, TransitionError, Unsettled, UnsettledCounts,
+    RecheckOutcome, RecheckedAttempt, Searched, Serving, Settled, Settlement, Sighting,
+    SightingOutcome, StrayOutcome, TeamId, TransitionError, Unsettled, UnsettledCounts,
 };
 
 use super::{
@@ -228,8 +228,8 @@ pub async fn rechecks_follow_their_schedule(harness: &Harness) {
     let settled = Settlement { provider_time: Some(at(15)), ..settlement(&record, failed(999)) };
     harness.store.settle(&Actor::Scheduler, vec![settled]).await.unwrap().remove(0).unwrap();
     let marker = Marker { job: id(1), attempt: 1 };
-    let settle = async |complete| {
-        let outcomes = vec![RecheckOutcome { recheck: marker.into(), complete }];
+    let settle = async |searched| {
+        let outcomes = vec![RecheckOutcome { recheck: marker.into(), searched }];
         harness.store.settle_rechecks(outcomes).await.unwrap();
     };
     for (done, wait) in (0..).zip(RECHECKS) {
@@ -244,16 +244,18 @@ pub async fn rechecks_follow_their_schedule(harness: &Harness) {
             (due.id(), due.done, &due.attempt, due.ended_at, due.provider_ended_at),
             (marker.into(), done, &attempt, at(10), Some(at(15)))
         );
-        if done == 2 {
-            settle(false).await;
-            assert_eq!(rechecks(harness).await, [], "tried again a minute later");
-            harness.go_to(10 + wait + 60);
-            assert_eq!(rechecks(harness).await, [marker.into()]);
+        if done == 4 {
+            for (searched, again) in [(Searched::Incomplete, 60), (Searched::OtherAccount, 3660)] {
+                settle(searched).await;
+                assert_eq!(rechecks(harness).await, [], "{searched:?}");
+                harness.go_to(10 + wait + again);
+                assert_eq!(rechecks(harness).await, [marker.into()]);
+            }
         }
-        settle(true).await;
+        settle(Searched::Complete).await;
     }
     assert_eq!(harness.store.unsettled().await.unwrap().total().rechecks, 0);
-    settle(true).await;
+    settle(Searched::Complete).await;
     harness.go_to(1_000_000);
     assert_eq!(rechecks(harness).await, []);
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use st_log::Chain;
-use st_store::{Recheck, RecheckId, RecheckOutcome, RecheckedAttempt, Sighting, SightingOutcome};
+use st_store::{
+    Recheck, RecheckId, RecheckOutcome, RecheckedAttempt, Searched, Sighting, SightingOutcome,
+};
 
 use super::strays::Turn;
 use super::{Dispatcher, LOG, signed};
@@ -34,18 +36,21 @@ impl Dispatcher {
     async fn recheck_one(self: &Arc<Self>, served: &Arc<ServedProvider>, recheck: Recheck) {
         let id = recheck.id();
         let wanted = self.wanted_again(served, &recheck);
-        let complete = match self.find(served, wanted).await {
+        let searched = match self.find(served, wanted).await {
             Finding::Found(found) => self.record_late(served, &found).await,
-            Finding::Absent { .. } => true,
+            Finding::Absent { .. } => Searched::Complete,
             Finding::Unknown { reason } => {
                 st_log::debug!(
                     logger: LOG, reason, job_id = recheck.job.to_string(),
                     "Lost attempt could not be searched for"
                 );
-                false
+                match served.other_account(recheck.account.as_ref()) {
+                    Some(_) => Searched::OtherAccount,
+                    None => Searched::Incomplete,
+                }
             }
         };
-        let outcome = RecheckOutcome { recheck: id, complete };
+        let outcome = RecheckOutcome { recheck: id, searched };
         if let Err(error) = self.store.settle_rechecks(vec![outcome]).await {
             let reason = Chain(&error).to_string();
             // It stays due, and the next pass searches again.
@@ -74,13 +79,12 @@ impl Dispatcher {
         Wanted { job, attempt, account, window: window.unwrap_or_default() }
     }
 
-    /// Stores what arrived late; a stray among it is cancelled immediately. Returns whether the
-    /// search is done.
+    /// Stores what arrived late; a stray among it is cancelled immediately.
     async fn record_late(
         self: &Arc<Self>,
         served: &Arc<ServedProvider>,
         found: &[FoundJob],
-    ) -> bool {
+    ) -> Searched {
         let sightings: Vec<Sighting> = found
             .iter()
             .map(|found| Sighting {
@@ -94,16 +98,18 @@ impl Dispatcher {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 super::settle::log_unsettled(&error);
-                return false;
+                return Searched::Incomplete;
             }
         };
-        let mut complete = true;
+        let mut searched = Searched::Complete;
         let mut strays = false;
         for (sighting, outcome) in sightings.iter().zip(outcomes) {
             let outcome = outcome.ok();
             // Nothing of it is stored yet: should the job end before its next claim, the search
             // finds a stray.
-            complete &= outcome != Some(SightingOutcome::Expected);
+            if outcome == Some(SightingOutcome::Expected) {
+                searched = Searched::Incomplete;
+            }
             strays |= outcome == Some(SightingOutcome::Stray);
             log_late(sighting, outcome);
         }
@@ -111,7 +117,7 @@ impl Dispatcher {
             let (this, served) = (Arc::clone(self), Arc::clone(served));
             self.spawn_helper(async move { this.cancel_strays(&served).await });
         }
-        complete
+        searched
     }
 }
 

@@ -31,7 +31,8 @@ fn first(now: Timestamp) -> Recheck {
 
 /// All checks of an attempt, each after the one before it.
 fn all(first: Recheck) -> Vec<Recheck> {
-    std::iter::successors(Some(first), |recheck| recheck.clone().next()).collect()
+    std::iter::successors(Some(first), |recheck| recheck.clone().settled(Searched::Complete, at(0)))
+        .collect()
 }
 
 #[test]
@@ -64,14 +65,29 @@ fn every_check_remembers_the_attempt_that_it_is_for() {
 fn a_check_that_comes_late_does_not_move_the_next() {
     let mut late = first(at(0));
     late.due_at = at(99_999);
-    let next = late.next().unwrap();
+    let next = late.settled(Searched::Complete, at(99_999)).unwrap();
     assert_eq!((next.done, next.due_at), (1, at(300)), "from the end of the attempt");
+}
+
+#[test]
+fn one_that_another_account_would_have_to_make_is_repeated_hourly_and_given_up_after_two_days() {
+    let (hour, day) = (3600, 24 * 3600);
+    let next = |now| first(at(0)).settled(Searched::OtherAccount, at(now));
+    let repeated = next(2 * day - 1).unwrap();
+    assert_eq!((repeated.done, repeated.due_at), (0, at(2 * day - 1 + hour)));
+    assert_eq!(next(2 * day), None);
+    let incomplete = first(at(0)).settled(Searched::Incomplete, at(9 * day)).unwrap();
+    assert_eq!(incomplete.due_at, at(9 * day + 60), "an unreadable list is never given up");
 }
 
 #[test]
 fn there_is_none_after_the_last_whatever_number_is_stored() {
     for done in [5, 6, u8::MAX - 1, u8::MAX] {
-        assert_eq!(Recheck { done, ..first(at(0)) }.next(), None, "{done}");
+        assert_eq!(
+            Recheck { done, ..first(at(0)) }.settled(Searched::Complete, at(0)),
+            None,
+            "{done}"
+        );
     }
 }
 

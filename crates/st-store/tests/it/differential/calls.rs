@@ -7,7 +7,7 @@ use st_store::{
     AccountId, AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Idempotency, JobId,
     JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker, NewJob, Opening, OrgId, Outcome,
     Priority, ProviderName, ProviderSettingsPatch, ProviderStatus, QueueFilter, QueueStatus,
-    Resolution, SettingChange, Settlement, Sighting, StrayOutcome, TeamId,
+    Resolution, Searched, SettingChange, Settlement, Sighting, StrayOutcome, TeamId,
 };
 use st_testkit::suite::{
     Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -193,5 +193,13 @@ fn outcome(settle: &Settle, number: u8) -> Outcome {
             Outcome::Unresolved { error: error(), panicked: settle.report.cost }
         }
         OutcomeKind::Reported => Outcome::Reported(status(&settle.report, number)),
+    }
+}
+
+pub(crate) fn searched(number: u8) -> Searched {
+    match number {
+        0 => Searched::Incomplete,
+        1 => Searched::OtherAccount,
+        _ => Searched::Complete,
     }
 }

@@ -118,7 +118,7 @@ pub(crate) enum Step {
     Recheck {
         job: u8,
         attempt: u8,
-        complete: bool,
+        searched: u8,
     },
     Cancel(u8),
     Resolve {
@@ -229,8 +229,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
                 Step::Stray { other_provider, provider_job, retry_in }
             }
         ),
-        1 => (0..JOBS, 0..3_u8, flag())
-            .prop_map(|(job, attempt, complete)| Step::Recheck { job, attempt, complete }),
+        1 => (0..JOBS, 0..3_u8, 0..3_u8)
+            .prop_map(|(job, attempt, searched)| Step::Recheck { job, attempt, searched }),
         1 => (0..JOBS).prop_map(Step::Cancel),
         2 => (pick(), report()).prop_map(|(job, to)| Step::Resolve { job, to }),
         2 => (1..6_u8, flag()).prop_map(|(approval, approve)| Step::Decide { approval, approve }),

@@ -1,7 +1,7 @@
 //! Attempts: claims and their tokens, failures and whose fault they were, cancellation.
 
 use super::*;
-use crate::model::{CancelOutcome, ClaimOrigin, Claimed, RECHECKS, Recheck};
+use crate::model::{CancelOutcome, ClaimOrigin, Claimed, RECHECKS, Recheck, Searched};
 
 fn claim_of(record: &JobRecord) -> &Claimed {
     record.stage().claimed().unwrap()
@@ -320,7 +320,8 @@ fn a_search_for_any_attempt_is_due_immediately_and_then_like_that_for_one() {
     let attempt = claim_of(&claimed()).attempt.clone();
     let one = Recheck::of(&attempt, new_job().id, &name, at(9));
     let due = |first: Recheck| {
-        let all = std::iter::successors(Some(first), |it| it.clone().next());
+        let all =
+            std::iter::successors(Some(first), |it| it.clone().settled(Searched::Complete, at(0)));
         all.map(|it| it.due_at.duration_since(at(9))).collect::<Vec<_>>()
     };
     assert_eq!(due(one), RECHECKS);

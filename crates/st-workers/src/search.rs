@@ -34,6 +34,17 @@ pub(crate) struct Wanted {
     pub(crate) account: Option<AccountId>,
     /// When it must have been created.
     pub(crate) window: Window,
+    /// How much of the list is to be read.
+    pub(crate) depth: Depth,
+}
+
+/// How much of the list a search reads when it finds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// As far as the first page that answers it.
+    Answer,
+    /// The whole window: what is found may be known, and another copy be behind it.
+    Window,
 }
 
 /// What a search came to.
@@ -41,7 +52,12 @@ pub(crate) struct Wanted {
 pub(crate) enum Finding {
     /// It is at the provider, perhaps more than once: the best answer first, and of equals the
     /// oldest; one for each provider job ID.
-    Found(Vec<FoundJob>),
+    Found {
+        /// What was found.
+        jobs: Vec<FoundJob>,
+        /// Whether the list of the window was read to its end.
+        complete: bool,
+    },
     /// The list of the window was read to its end and does not show it.
     Absent {
         /// Before the first page was asked for.
@@ -162,7 +178,7 @@ impl Search {
             copies.extend(matching(&waiting.wanted, jobs, account, &mut waiting.found));
             if is_answer(&waiting.wanted, &waiting.found) {
                 // A receiver that is gone asks again if it still needs to know.
-                drop(waiting.answer.send(found(waiting.found)));
+                drop(waiting.answer.send(found(waiting.found, false)));
             } else {
                 still.push(waiting);
             }
@@ -192,7 +208,7 @@ impl Search {
         let covered = |wanted: &Wanted| {
             until.is_none_or(|until| wanted.window.since.is_some_and(|since| until < since))
         };
-        self.answer_walk(covered, |wanted| {
+        self.answer_walk(true, covered, |wanted| {
             if !same_account(wanted, account) {
                 let reason = "the provider's account was changed meanwhile".to_owned();
                 return Finding::Unknown { reason };
@@ -204,11 +220,20 @@ impl Search {
 
     /// The end of a walk that did not.
     pub(crate) fn incomplete(&self, reason: &str) {
-        self.answer_walk(|_wanted| true, |_wanted| Finding::Unknown { reason: reason.to_owned() });
+        self.answer_walk(
+            false,
+            |_wanted| true,
+            |_wanted| Finding::Unknown { reason: reason.to_owned() },
+        );
     }
 
     /// Answers those who waited since the first page, where `is_due`.
-    fn answer_walk(&self, is_due: impl Fn(&Wanted) -> bool, answer: impl Fn(&Wanted) -> Finding) {
+    fn answer_walk(
+        &self,
+        complete: bool,
+        is_due: impl Fn(&Wanted) -> bool,
+        answer: impl Fn(&Wanted) -> Finding,
+    ) {
         let mut state = self.lock();
         let (done, still): (Vec<Waiting>, Vec<Waiting>) = std::mem::take(&mut state.waiting)
             .into_iter()
@@ -218,7 +243,7 @@ impl Search {
             let finding = if waiting.found.is_empty() {
                 answer(&waiting.wanted)
             } else {
-                found(waiting.found)
+                found(waiting.found, complete)
             };
             drop(waiting.answer.send(finding));
         }
@@ -256,14 +281,16 @@ impl Rank {
 /// that another life of the database made, one that did not end well may have been followed by one
 /// that is alive.
 fn is_answer(wanted: &Wanted, found: &Rows) -> bool {
-    found.values().any(|(_, found)| wanted.attempt.is_some() || Rank::of(found) == Rank::Good)
+    let is_answer = |found| wanted.attempt.is_some() || Rank::of(found) == Rank::Good;
+    wanted.depth == Depth::Answer && found.values().any(|(_, found)| is_answer(found))
 }
 
 /// The best first, and of equals the oldest.
-fn found(rows: Rows) -> Finding {
+fn found(rows: Rows, complete: bool) -> Finding {
     let mut rows: Vec<_> = rows.into_iter().collect();
     rows.sort_by_key(|(id, (created_at, found))| (Rank::of(found), *created_at, id.clone()));
-    Finding::Found(rows.into_iter().map(|(_, (_, found))| found).collect())
+    let jobs = rows.into_iter().map(|(_, (_, found))| found).collect();
+    Finding::Found { jobs, complete }
 }
 
 /// Adds what is wanted to `found`. Returns rows that carry the marker and are copies.

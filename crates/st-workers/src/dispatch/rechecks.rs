@@ -12,7 +12,7 @@ use st_store::{
 use super::strays::Turn;
 use super::{Dispatcher, LOG, signed};
 use crate::provider::FoundJob;
-use crate::search::{Finding, Wanted, Window};
+use crate::search::{Depth, Finding, Wanted, Window};
 use crate::served::ServedProvider;
 
 /// How many lost attempts of a provider are searched for in one pass.
@@ -37,7 +37,7 @@ impl Dispatcher {
         let id = recheck.id();
         let wanted = self.wanted_again(served, &recheck);
         let searched = match self.find(served, wanted).await {
-            Finding::Found(found) => self.record_late(served, &found).await,
+            Finding::Found { jobs, complete } => self.record_late(served, &jobs, complete).await,
             Finding::Absent { .. } => Searched::Complete,
             Finding::Unknown { reason } => {
                 st_log::debug!(
@@ -76,7 +76,8 @@ impl Dispatcher {
         };
         let RecheckId { job, attempt } = recheck.id();
         let account = recheck.account.clone();
-        Wanted { job, attempt, account, window: window.unwrap_or_default() }
+        let window = window.unwrap_or_default();
+        Wanted { job, attempt, account, window, depth: Depth::Window }
     }
 
     /// Stores what arrived late; a stray among it is cancelled immediately.
@@ -84,6 +85,7 @@ impl Dispatcher {
         self: &Arc<Self>,
         served: &Arc<ServedProvider>,
         found: &[FoundJob],
+        complete: bool,
     ) -> Searched {
         let sightings: Vec<Sighting> = found
             .iter()
@@ -101,7 +103,7 @@ impl Dispatcher {
                 return Searched::Incomplete;
             }
         };
-        let mut searched = Searched::Complete;
+        let mut searched = if complete { Searched::Complete } else { Searched::Incomplete };
         let mut strays = false;
         for (sighting, outcome) in sightings.iter().zip(outcomes) {
             let outcome = outcome.ok();

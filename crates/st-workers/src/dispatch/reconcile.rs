@@ -19,7 +19,7 @@ use super::settle::Notice;
 use super::{Assignment, Dispatcher, LOG, signed};
 use crate::provider::{FoundJob, MAY_ARRIVE_FOR};
 use crate::reminder::Reminder;
-use crate::search::{Finding, Wanted, Window};
+use crate::search::{Depth, Finding, Wanted, Window};
 
 const FIRST_WAITS: [Duration; 4] = [
     Duration::from_secs(1),
@@ -60,7 +60,7 @@ impl Dispatcher {
                 finding = self.find(&job.served, wanted) => finding,
             };
             let waits_for = match finding {
-                Finding::Found(found) => match self.found(job, found).await {
+                Finding::Found { jobs, .. } => match self.found(job, jobs).await {
                     Ok(()) => return,
                     Err(reason) => reason,
                 },
@@ -124,6 +124,7 @@ impl Dispatcher {
             attempt: number,
             account: attempt.account.clone(),
             window: window.unwrap_or_default(),
+            depth: Depth::Answer,
         }
     }
 

@@ -49,7 +49,7 @@ impl Dispatcher {
             let began = Instant::now();
             return match served.look_up(lookup, wanted.job, wanted.attempt).await {
                 Ok(found) if found.is_empty() => Finding::Absent { began, deleted: Vec::new() },
-                Ok(found) => Finding::Found(found),
+                Ok(jobs) => Finding::Found { jobs, complete: true },
                 Err(error) => Finding::Unknown { reason: Chain(&error).to_string() },
             };
         }

@@ -5,7 +5,7 @@ use st_store::{AccountId, JobId, JobStatus, Marker, ProviderJobId, ProviderStatu
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant;
 
-use super::{Finding, Search, Wanted, Window};
+use super::{Depth, Finding, Search, Wanted, Window};
 use crate::provider::{ListedJob, Trace};
 use crate::served::Drift;
 
@@ -28,6 +28,7 @@ fn wanted() -> Wanted {
         attempt: Some(1),
         account: Some(account("ours")),
         window: Window::of_attempt(at(0), Some(at(120)), Drift::default()),
+        depth: Depth::Answer,
     }
 }
 
@@ -43,8 +44,8 @@ fn marked(id: &str, created: i64) -> ListedJob {
 
 fn ids(finding: &Finding) -> Vec<String> {
     match finding {
-        Finding::Found(found) => {
-            found.iter().map(|it| it.status.provider_job_id.to_string()).collect()
+        Finding::Found { jobs, .. } => {
+            jobs.iter().map(|it| it.status.provider_job_id.to_string()).collect()
         }
         Finding::Absent { .. } | Finding::Unknown { .. } => Vec::new(),
     }
@@ -104,6 +105,27 @@ fn of_any_attempt_one_that_ended_badly_is_an_answer_only_when_the_list_shows_no_
     search.offer(&[attempt("c", 3, JobStatus::Cancelled)], None);
     search.read_until(None, Instant::now(), &[], None);
     assert_eq!(ids(&over.try_recv().unwrap()), ["c"]);
+}
+
+#[test]
+fn a_search_of_the_whole_window_collects_what_all_pages_show() {
+    let search = Search::default();
+    let whole = || Wanted { depth: Depth::Window, ..wanted() };
+    for complete in [true, false] {
+        let (mut found, _) = search.join(whole());
+        search.begin_walk();
+        search.offer(&[marked("b", 20)], None);
+        found.try_recv().unwrap_err();
+        search.offer(&[marked("a", 10), marked("b", 20)], None);
+        if complete {
+            search.read_until(None, Instant::now(), &[], None);
+        } else {
+            search.incomplete("the next page cannot be read");
+        }
+        let finding = found.try_recv().unwrap();
+        assert_eq!(ids(&finding), ["a", "b"]);
+        assert!(matches!(finding, Finding::Found { complete: it, .. } if it == complete));
+    }
 }
 
 #[test]

@@ -299,7 +299,9 @@ macro_rules! conformance {
             an_owner_that_was_granted_nothing_for_an_hour_goes_first_once,
             no_owner_starves_under_fair_share,
             a_job_waits_for_its_date_and_then_runs, providers_that_are_not_served_wait,
-            a_provider_is_given_no_more_than_it_is_open_for, an_excepted_job_lets_the_next_one_pass,
+            a_provider_is_given_no_more_than_it_is_open_for,
+            each_probe_of_a_provider_is_another_job,
+            a_probed_provider_shares_the_limits_in_the_usual_order,
             a_closed_provider_is_still_reclaimed, providers_are_in_use_while_a_job_is_not_over,
             a_claim_carries_what_is_known_of_the_provider,
             an_account_is_kept_as_far_as_it_is_known, positions_and_numbers_are_right);

@@ -27,7 +27,7 @@ use jiff::SignedDuration;
 use st_log::{InScope, Logger, get_logger};
 use st_store::{
     Actor, Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Error, Holder, JobId, JobRecord,
-    JobRef, Opening, Outcome, ProviderName, Resolution, Serving, Store,
+    JobRef, Outcome, ProviderName, Resolution, Serving, Store,
 };
 use tokio::sync::{RwLock, Semaphore};
 use tokio::time::{Instant, sleep};
@@ -36,8 +36,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
 use crate::driver::panic_message;
-use crate::gate::{GateStatus, Pass, Rejection};
-use crate::provider::{Provider, Submission, Unavailable};
+use crate::gate::{GateStatus, Pass};
+use crate::provider::Provider;
 use crate::providers::Providers;
 use crate::served::{ServedProvider, UnreadJob};
 pub(crate) use cancel::report;
@@ -207,20 +207,20 @@ impl Dispatcher {
         self.providers.get(provider)?.unread.get(job)
     }
 
-    /// Tries the providers that are given no submissions, where that is due, in the background.
-    pub(crate) fn try_gates(self: &Arc<Self>) {
+    /// Probes the providers that are given no submissions, where that is due, in the background.
+    pub(crate) fn probe_gates(self: &Arc<Self>) {
         for served in self.served() {
             served.gate.remind();
-            if served.gate.next_try_in().is_some_and(|wait| wait.is_zero()) {
+            if served.gate.next_probe_in().is_some_and(|wait| wait.is_zero()) {
                 let (this, served) = (Arc::clone(self), Arc::clone(served));
-                self.spawn_helper(async move { served.try_gate(this.store.as_ref()).await });
+                self.spawn_helper(async move { served.probe_gate(this.store.as_ref()).await });
             }
         }
     }
 
-    /// How long until a gate is to be tried.
-    pub(crate) fn next_gate_try(&self) -> Option<Duration> {
-        self.served().filter_map(|served| served.gate.next_try_in()).min()
+    /// How long until a gate is to be probed.
+    pub(crate) fn next_gate_probe(&self) -> Option<Duration> {
+        self.served().filter_map(|served| served.gate.next_probe_in()).min()
     }
 
     /// The jobs that it works on.
@@ -244,7 +244,7 @@ impl Dispatcher {
         };
         let certain = state.origin == ClaimOrigin::New && claim.caution != Caution::ReconcileOnly;
         let next = if certain {
-            Next::Submit(GatePass::new(Arc::clone(served)))
+            Next::Submit(served.gate.grant(&record))
         } else {
             Next::Reconcile { sent_before }
         };
@@ -349,83 +349,7 @@ impl Dispatcher {
 #[derive(Debug)]
 enum Next {
     /// The submission: certainly nothing of this attempt was sent.
-    Submit(GatePass),
+    Submit(Pass),
     /// The search: something may have been sent, all of it before this.
     Reconcile { sent_before: Instant },
-}
-
-/// The right to send one submission. Without an outcome, by a panic for example, another job gets it.
-#[derive(Debug)]
-struct GatePass {
-    served: Arc<ServedProvider>,
-    pass: Pass,
-    used: bool,
-}
-
-impl GatePass {
-    fn new(served: Arc<ServedProvider>) -> Self {
-        let pass = served.gate.grant();
-        Self { served, pass, used: false }
-    }
-
-    /// Why nothing may be sent now; `None` when it may.
-    fn refusal(&self) -> Option<String> {
-        self.served.gate.refuses(self.pass)
-    }
-
-    /// The submission was accepted.
-    fn accepted(mut self) {
-        self.used = true;
-        self.served.gate.accepted(self.pass);
-    }
-
-    /// It was refused for a reason that is no fault of the job.
-    fn refused(mut self, job: JobId, unavailable: &Unavailable) {
-        self.used = true;
-        self.served.gate.refused(job, self.pass, unavailable);
-    }
-
-    /// Its outcome is unknown.
-    fn unanswered(mut self, job: JobId, reason: &str) {
-        self.used = true;
-        self.served.gate.unanswered(job, self.pass, reason);
-    }
-
-    /// It was rejected. Says whose fault that is.
-    fn rejected(mut self, submission: &Submission, reason: &str) -> Rejection {
-        self.used = true;
-        let Submission { marker, settings, .. } = submission;
-        self.served.gate.rejected(marker.job, self.pass, settings, reason)
-    }
-}
-
-impl Drop for GatePass {
-    fn drop(&mut self) {
-        if !self.used {
-            self.served.gate.unused(self.pass);
-        }
-    }
-}
-
-/// The claims with which providers are tried by jobs that they refused before, because no other job
-/// waits; `None` when there are none of them. `options`: how was claimed; `claimed`: what came of it.
-pub(crate) fn with_refused_jobs(
-    mut options: ClaimOptions,
-    claimed: &[Claim],
-) -> Option<ClaimOptions> {
-    let mut any = false;
-    for serving in &mut options.serving {
-        let name = &serving.provider;
-        let got_none = claimed.iter().all(|claim| claim.record.job().provider != *name);
-        serving.opening = match &serving.opening {
-            Opening::Limited { submissions, except }
-                if *submissions > 0 && !except.is_empty() && got_none =>
-            {
-                any = true;
-                Opening::Limited { submissions: *submissions, except: BTreeSet::new() }
-            }
-            Opening::Limited { .. } | Opening::Open | Opening::Closed => Opening::Closed,
-        };
-    }
-    any.then_some(options)
 }

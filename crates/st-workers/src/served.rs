@@ -37,7 +37,7 @@ pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(65);
 #[derive(Debug)]
 pub(crate) struct ServedProvider {
     provider: Arc<dyn Provider>,
-    pub(crate) gate: Gate,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) search: Search,
     pub(crate) denials: Denials,
     pub(crate) offsets: Offsets,
@@ -46,7 +46,7 @@ pub(crate) struct ServedProvider {
 
 impl ServedProvider {
     pub(crate) fn new(provider: Arc<dyn Provider>, seed: u64) -> Self {
-        let gate = Gate::new(provider.name().clone(), seed);
+        let gate = Arc::new(Gate::new(provider.name().clone(), seed));
         Self {
             provider,
             gate,
@@ -138,18 +138,18 @@ impl ServedProvider {
 
     /// The statuses of many jobs, each as soon as it is known.
     pub(crate) fn statuses<'a>(&'a self, jobs: &'a [RemoteJob]) -> BoxStream<'a, PolledJob> {
-        self.provider.statuses(jobs).inspect(|(_, answer)| self.gate.question(answer)).boxed()
+        self.provider.statuses(jobs).inspect(|(_, answer)| self.gate.record_query(answer)).boxed()
     }
 
     /// The first step of opening the gate, if it is due: whether the provider could be submitted
     /// to at all, found out without an effect.
-    pub(crate) async fn try_gate(&self, store: &dyn Store) {
-        let Some(try_) = self.gate.begin_try() else { return };
-        let answer = self.try_without_effect(store).await;
-        try_.end(answer);
+    pub(crate) async fn probe_gate(&self, store: &dyn Store) {
+        let Some(probe) = self.gate.begin_probe() else { return };
+        let answer = self.query_without_effect(store).await;
+        probe.end(answer);
     }
 
-    async fn try_without_effect(&self, store: &dyn Store) -> Result<(), (ClosedBy, Unavailable)> {
+    async fn query_without_effect(&self, store: &dyn Store) -> Result<(), (ClosedBy, Unavailable)> {
         let unreadable = |error: st_store::Error| {
             let mut unavailable = Unavailable::new(
                 Cause::Trouble,
@@ -159,7 +159,7 @@ impl ServedProvider {
             (ClosedBy::Refusal(Cause::Trouble), unavailable)
         };
         let settings = store.provider_settings(self.name()).await.map_err(unreadable)?;
-        self.gate.settings(&settings);
+        self.gate.update_settings(&settings);
         // First, so that time and account are known also while a setting is missing.
         if let Err(QueryError::Unavailable(unavailable)) = self.ask(self.provider.validate()).await
         {
@@ -202,7 +202,7 @@ impl ServedProvider {
             Ok(answer) => answer,
             Err(_elapsed) => Err(QueryError::trouble(self.no_answer())),
         };
-        self.gate.question(&answer);
+        self.gate.record_query(&answer);
         answer
     }
 

@@ -15,7 +15,7 @@ use st_workers::provider::{Cause, QueryError};
 use st_workers::{ClosedBy, GateStatus, TaskId};
 
 use super::body::{Body, Name};
-use super::waiting::{closed_since, next_try};
+use super::waiting::{closed_since, next_probe};
 use super::{Api, Caller, Time};
 use crate::fields::Fields;
 use crate::problem::Problem;
@@ -80,7 +80,7 @@ impl GateView {
             cause: gate.cause.map(ClosedBy::as_str),
             reason: gate.reason.clone(),
             since: closed_since(gate, now).map(Time),
-            next_probe: next_try(gate, now).map(Time),
+            next_probe: next_probe(gate, now).map(Time),
         }
     }
 }

@@ -178,8 +178,8 @@ fn closed_gate(record: &JobRecord, gate: &GateStatus, now: Timestamp) -> Option<
     }
     let provider = &record.job().provider;
     let reason = gate.reason.as_deref().unwrap_or("no reason is known");
-    let next_try = next_try(gate, now);
-    let tried = match next_try {
+    let next_probe = next_probe(gate, now);
+    let tried = match next_probe {
         Some(at) if at > now => format!("{provider} is tried again at {at:.0} by itself"),
         Some(_) | None => format!("{provider} is being tried now"),
     };
@@ -190,7 +190,7 @@ fn closed_gate(record: &JobRecord, gate: &GateStatus, now: Timestamp) -> Option<
         kind: Kind::Gate,
         reason: format!("{provider} does not accept submissions: {reason}"),
         since: since.map(Time),
-        until: next_try.map(Time),
+        until: next_probe.map(Time),
         next_step: format!(
             "{remedy}{tried}, and immediately with POST /api/cloud/providers/{provider}/retry; the \
              job is submitted when {provider} accepts jobs again"
@@ -221,8 +221,8 @@ pub(super) fn closed_since(gate: &GateStatus, now: Timestamp) -> Option<Timestam
 }
 
 /// When a gate is tried next; `None` while it is open or being tried.
-pub(super) fn next_try(gate: &GateStatus, now: Timestamp) -> Option<Timestamp> {
-    gate.next_try_in.map(|wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX))
+pub(super) fn next_probe(gate: &GateStatus, now: Timestamp) -> Option<Timestamp> {
+    gate.next_probe_in.map(|wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX))
 }
 
 /// `held_by`: the limit that the job's owner is at.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::queue::{claimed, lease, serving};
 use super::{LastGrant, State};
 use crate::error::Result;
-use crate::model::{ClaimOrder, GRANT_MEMORY, Grant, Group, Head, JobRecord, UserId, after};
+use crate::model::{ClaimOrder, GRANT_MEMORY, Grant, Group, Head, Position, UserId, after};
 use crate::repo::{ClaimOptions, Claims};
 
 impl State {
@@ -19,8 +19,12 @@ impl State {
         for serving in &options.serving {
             order.limit(&serving.provider, &serving.opening);
         }
-        let groups: BTreeSet<Group> = self.claimable().map(group).collect();
-        groups.iter().filter_map(|group| self.head(options, group)).for_each(|it| order.offer(it));
+        let groups: BTreeSet<Group> = self.claimable().map(Group::of).collect();
+        for group in &groups {
+            if let Some(head) = self.head(options, &order, group) {
+                order.offer(head);
+            }
+        }
         let mut claims = Vec::new();
         while claims.len() < options.max as usize {
             let Some(Head { job, group, .. }) = order.grant() else { break };
@@ -40,7 +44,7 @@ impl State {
             let last = LastGrant { at: now, check_at: after(now, GRANT_MEMORY) };
             self.grants.insert(group.owner.user.clone(), last);
             claims.push(claimed(options, record));
-            if let Some(next) = self.head(options, &group) {
+            if let Some(next) = self.head(options, &order, &group) {
                 order.offer(next);
             }
         }
@@ -49,16 +53,25 @@ impl State {
         Ok(Claims { claims, damaged: Vec::new(), more })
     }
 
-    /// The first job of a group that its provider is open for.
-    fn head(&self, options: &ClaimOptions, of: &Group) -> Option<Head> {
-        let open = |record: &&JobRecord| {
-            serving(options, record).is_some_and(|it| !it.opening.excepts(record.id()))
-        };
+    /// The head of a group, where its provider is served.
+    fn head(&self, options: &ClaimOptions, order: &ClaimOrder, of: &Group) -> Option<Head> {
+        let first = self.first_behind(None, options, of)?;
+        let mut cursors = order.cursors(&first);
+        cursors.find_map(|cursor| self.first_behind(Some(cursor), options, of)).or(Some(first))
+    }
+
+    /// The first waiting job of a group, or its first one behind a position.
+    fn first_behind(
+        &self,
+        behind: Option<Position>,
+        options: &ClaimOptions,
+        of: &Group,
+    ) -> Option<Head> {
         let record = self
             .claimable()
-            .filter(|record| group(record) == *of)
-            .filter(open)
-            .min_by_key(|record| (record.entry().deadline(), record.entry().id))?;
+            .filter(|record| Group::of(record) == *of && serving(options, record).is_some())
+            .filter(|record| behind.is_none_or(|behind| Position::of(record) > behind))
+            .min_by_key(|record| Position::of(record))?;
         let entry = record.entry();
         Some(Head {
             deadline: entry.deadline(),
@@ -98,9 +111,4 @@ impl State {
         let mut own = self.records.values().filter(|record| record.job().owner.user == *user);
         own.any(|record| !record.queue_status().is_terminal())
     }
-}
-
-fn group(record: &JobRecord) -> Group {
-    let job = record.job();
-    Group { owner: job.owner.clone(), job_type: job.job_type, provider: job.provider.clone() }
 }

@@ -3,15 +3,25 @@
 //! A backend offers the head of each group of jobs that compete only by their deadline, and no job
 //! behind it; this picks the next head that the limits admit. Every backend runs the same loop, so
 //! they grant the same jobs.
+//!
+//! Which head probes a provider that refused jobs is decided among the provider's own heads, by
+//! [`Turn`]. That head then competes with those of other providers, with which it shares the limits,
+//! by its usual rank: it overtakes none of them, and waits no longer than it would if its provider
+//! accepted everything.
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{Admission, JobId, JobType, Opening, Owner, ProviderName, QueueEntryId, UserId};
+use crate::model::refused::Turn;
+use crate::model::{
+    Admission, JobId, JobRecord, JobType, Opening, Owner, Position, ProviderName, QueueEntryId,
+    Refused, UserId,
+};
 
-/// Under fair share, a user with a claimable job who was granted nothing for so long goes first.
+/// Under fair share, a user with a claimable job who was granted nothing for this long goes first.
 pub const STARVES_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// Jobs that compete with each other only by their deadline: one owner's, of one kind, at one
@@ -24,6 +34,15 @@ pub struct Group {
     pub job_type: JobType,
     /// The provider that runs them.
     pub provider: ProviderName,
+}
+
+impl Group {
+    /// The group of a job.
+    pub fn of(record: &JobRecord) -> Self {
+        let job = record.job();
+        let (owner, provider) = (job.owner.clone(), job.provider.clone());
+        Self { owner, job_type: job.job_type, provider }
+    }
 }
 
 /// The waiting job of a group that is claimed first.
@@ -43,6 +62,12 @@ pub struct Head {
     pub last_grant: Option<Timestamp>,
 }
 
+impl Head {
+    fn position(&self) -> Position {
+        Position { deadline: self.deadline, entry: self.entry }
+    }
+}
+
 /// How owners are ordered among each other, the first one least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
@@ -50,6 +75,22 @@ enum Rank {
     Starving(Timestamp),
     /// By the slots that count against the user.
     Share(u32),
+}
+
+/// The head of a group among those of its provider.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Offer {
+    turn: Turn,
+    rank: Rank,
+    head: Head,
+}
+
+/// A provider that is not given as many submissions as the limits admit.
+#[derive(Debug)]
+struct Limited {
+    /// How many more submissions it is to be given.
+    left: u32,
+    refused: Refused,
 }
 
 /// The heads of all groups, in claim order. Without fair share: deadline, then age. With it, users
@@ -61,9 +102,10 @@ pub struct ClaimOrder {
     now: Timestamp,
     /// How many slots each user was granted in this claim.
     granted: BTreeMap<UserId, u32>,
-    /// How many more submissions a provider is to be given; those without a limit are not in it.
-    openings: BTreeMap<ProviderName, u32>,
-    heads: BinaryHeap<Reverse<(Rank, Head)>>,
+    /// Providers that are not in it are given what the limits admit.
+    limited: BTreeMap<ProviderName, Limited>,
+    /// The heads of each provider.
+    offers: BTreeMap<ProviderName, BinaryHeap<Reverse<Offer>>>,
 }
 
 impl ClaimOrder {
@@ -73,17 +115,25 @@ impl ClaimOrder {
             admission,
             now,
             granted: BTreeMap::new(),
-            openings: BTreeMap::new(),
-            heads: BinaryHeap::new(),
+            limited: BTreeMap::new(),
+            offers: BTreeMap::new(),
         }
     }
 
-    /// Grants a provider no more than it is open for. Which jobs that excepts is the caller's part:
-    /// it does not offer them.
+    /// Grants a provider no more than it is open for, and jobs that it refused after the others.
     pub fn limit(&mut self, provider: &ProviderName, opening: &Opening) {
-        if let Some(submissions) = opening.submissions() {
-            self.openings.insert(provider.clone(), submissions);
+        if let Some(left) = opening.submissions() {
+            let refused = opening.refused().cloned().unwrap_or_default();
+            self.limited.insert(provider.clone(), Limited { left, refused });
         }
+    }
+
+    /// Where to search for the head of a group whose first waiting job is `first`: behind each of
+    /// these positions, in this order; when no job is there, it is `first`.
+    pub fn cursors(&self, first: &Head) -> impl Iterator<Item = Position> + use<> {
+        let limited = self.limited.get(&first.group.provider);
+        let cursors = limited.map(|it| it.refused.cursors(&first.group, first.position()));
+        cursors.into_iter().flatten()
     }
 
     /// Whether no slot is left for anyone.
@@ -94,32 +144,58 @@ impl ClaimOrder {
     /// Offers the head of a group. A group that is at a limit, or whose provider is not open for
     /// more, is dropped: within one claim slots are only taken, so that stays so.
     pub fn offer(&mut self, head: Head) {
-        if self.admits(&head.group) {
-            let rank = self.rank(&head);
-            self.heads.push(Reverse((rank, head)));
+        if let Some(offer) = self.ranked(head) {
+            let provider = offer.head.group.provider.clone();
+            self.offers.entry(provider).or_default().push(Reverse(offer));
         }
+    }
+
+    /// The head in its place; `None` when it cannot be granted.
+    fn ranked(&self, head: Head) -> Option<Offer> {
+        let group = &head.group;
+        if !self.admits(group) {
+            return None;
+        }
+        let limited = self.limited.get(&group.provider);
+        let turn = limited.map(|it| it.refused.turn(group, head.position())).unwrap_or_default();
+        Some(Offer { turn, rank: self.rank(&head), head })
     }
 
     /// The next job to claim; its slot counts as taken. The caller then offers the next head of its
     /// group.
     pub fn grant(&mut self) -> Option<Head> {
-        while let Some(Reverse((rank, head))) = self.heads.pop() {
-            if !self.admits(&head.group) {
-                continue;
-            }
-            if self.rank(&head) != rank {
-                self.offer(head);
-                continue;
-            }
-            let Group { owner, job_type, provider } = &head.group;
-            self.admission.reserve(owner, *job_type);
-            *self.granted.entry(owner.user.clone()).or_default() += 1;
-            if let Some(left) = self.openings.get_mut(provider) {
-                *left = left.saturating_sub(1);
-            }
-            return Some(head);
+        let mut offers = std::mem::take(&mut self.offers);
+        for of_provider in offers.values_mut() {
+            self.refresh(of_provider);
         }
-        None
+        let firsts = offers.values_mut().filter_map(BinaryHeap::peek_mut);
+        let next = firsts.min_by(|one, two| {
+            let (Reverse(one), Reverse(two)) = (&**one, &**two);
+            (one.rank, &one.head).cmp(&(two.rank, &two.head))
+        });
+        let next = next.map(PeekMut::pop);
+        self.offers = offers;
+        let Reverse(Offer { head, .. }) = next?;
+        let Group { owner, job_type, provider } = &head.group;
+        self.admission.reserve(owner, *job_type);
+        *self.granted.entry(owner.user.clone()).or_default() += 1;
+        if let Some(limited) = self.limited.get_mut(provider) {
+            limited.left = limited.left.saturating_sub(1);
+        }
+        Some(head)
+    }
+
+    /// Makes the first of a provider's heads one that can be granted, in its present place.
+    fn refresh(&self, offers: &mut BinaryHeap<Reverse<Offer>>) {
+        while let Some(Reverse(first)) = offers.pop() {
+            let rank = first.rank;
+            let Some(offer) = self.ranked(first.head) else { continue };
+            let is_first = offer.rank == rank;
+            offers.push(Reverse(offer));
+            if is_first {
+                return;
+            }
+        }
     }
 
     /// Returns the slot of a job that could not be claimed after all.
@@ -128,14 +204,15 @@ impl ClaimOrder {
         if let Some(granted) = self.granted.get_mut(&head.group.owner.user) {
             *granted = granted.saturating_sub(1);
         }
-        if let Some(left) = self.openings.get_mut(&head.group.provider) {
-            *left = left.saturating_add(1);
+        if let Some(limited) = self.limited.get_mut(&head.group.provider) {
+            limited.left = limited.left.saturating_add(1);
         }
     }
 
     /// Whether one more of what was offered could be granted.
     pub fn has_next(&self) -> bool {
-        self.heads.iter().any(|Reverse((_, head))| self.admits(&head.group))
+        let mut offers = self.offers.values().flatten();
+        offers.any(|Reverse(offer)| self.admits(&offer.head.group))
     }
 
     fn rank(&self, head: &Head) -> Rank {
@@ -151,7 +228,7 @@ impl ClaimOrder {
     }
 
     fn admits(&self, group: &Group) -> bool {
-        let is_open = self.openings.get(&group.provider).is_none_or(|&left| left > 0);
+        let is_open = self.limited.get(&group.provider).is_none_or(|it| it.left > 0);
         is_open && self.admission.held_by(&group.owner, group.job_type).is_none()
     }
 }

@@ -3,6 +3,7 @@
 mod claim;
 pub(super) mod ended_strays;
 mod grants;
+mod heads;
 mod read;
 mod resolve;
 mod settle;

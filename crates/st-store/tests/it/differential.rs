@@ -15,8 +15,8 @@ use proptest::test_runner::Config;
 use st_log::{CorrelationId, InScope};
 use st_store::{
     Actor, ApprovalId, Clock, ClockEvidence, JobId, LimitsPatch, ManualClock, MemoryStore, NewJob,
-    RecheckId, RecheckOutcome, Resolution, Settlement, Sighting, SqliteConfig, SqliteStore, UserId,
-    Verdict,
+    Opening, RecheckId, RecheckOutcome, Resolution, Settlement, Sighting, SqliteConfig,
+    SqliteStore, UserId, Verdict,
 };
 use st_testkit::dump::{check_invariants, check_records, dump};
 use st_testkit::suite::{Shared, at, costs_more_than, decision, holder, id, provider_job};
@@ -41,6 +41,7 @@ pub(crate) struct Prepared {
     pub(crate) settlements: Vec<Settlement>,
     pub(crate) sightings: Vec<Sighting>,
     pub(crate) resolution: Option<(JobId, Resolution)>,
+    pub(crate) opening: Opening,
 }
 
 impl Prepared {
@@ -59,6 +60,9 @@ impl Prepared {
             for seen in sights {
                 prepared.sightings.push(calls::sighting(store, seen).await);
             }
+        }
+        if let Step::Claim { opening, .. } = step {
+            prepared.opening = calls::opening(store, *opening).await;
         }
         if let Step::Resolve { job, to } = step {
             prepared.resolution = Some(calls::resolution(store, *job, to).await);
@@ -90,9 +94,9 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
             let (provider, patch) = (provider(*other_provider), calls::setting(*value));
             text(store.patch_provider_settings(&provider, patch, &Actor::Operator).await)
         }
-        Step::Claim { holder, max, both, opening } => {
+        Step::Claim { holder, max, both, .. } => {
             let mut options = options(*holder, *max, *both);
-            options.serving[0].opening = calls::opening(*opening);
+            options.serving[0].opening = prepared.opening;
             text(store.claim(&options).await)
         }
         Step::Reclaim { holder, max, flying } => {

@@ -108,14 +108,19 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 42] = [
+const USES: [(&str, &str); 43] = [
     // claim
     ("SET not_before = NULL", "SEARCH queue_entries USING INDEX queue_delayed"),
     ("provider) > (?1, ?2", "SEARCH queue_entries USING INDEX queue_claimable ((user_id,team_id"),
     (
-        "AND job_type = ?4 AND provider = ?5 AND job_id NOT IN",
+        "AND deadline = ?6 AND entry_id > ?7",
         "SEARCH queue_entries USING INDEX queue_claimable (user_id=? AND team_id=? AND org_id=? \
-         AND job_type=? AND provider=?)",
+         AND job_type=? AND provider=? AND deadline=? AND entry_id>?)",
+    ),
+    (
+        "AND deadline > ?6",
+        "SEARCH queue_entries USING INDEX queue_claimable (user_id=? AND team_id=? AND org_id=? \
+         AND job_type=? AND provider=? AND deadline>?)",
     ),
     ("SELECT granted_at", "SEARCH g USING PRIMARY KEY (user_id=?)"),
     (

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_store::{
-    AccountId, Actor, Caution, Claim, ClaimOptions, ClaimOrigin, Due, JobId, JobRecord, JobStatus,
-    JobType, Limit, Limits, LimitsPatch, NewJob, Opening, OrgId, Outcome, PageRequest, Priority,
-    ProviderJobId, ProviderName, ProviderStatus, QueueFilter, QueueStatus, Serving, Stage,
-    Standing, TeamId, Waiting,
+    AccountId, Actor, AttemptFailure, Caution, Claim, ClaimOptions, ClaimOrigin, Due, Group, JobId,
+    JobRecord, JobStatus, JobType, Limit, Limits, LimitsPatch, NewJob, Opening, OrgId, Outcome,
+    PageRequest, Position, Priority, ProviderJobId, ProviderName, ProviderStatus, QueueFilter,
+    QueueStatus, Refused, Serving, Stage, Standing, TeamId, Waiting,
 };
 
 use super::{
@@ -249,8 +249,28 @@ fn opened(max: u32, opening: Opening) -> ClaimOptions {
     ClaimOptions { serving: vec![Serving { opening, ..serving("fake") }], ..claiming(max) }
 }
 
-fn limited(submissions: u32, except: &[u8]) -> Opening {
-    Opening::Limited { submissions, except: except.iter().map(|&number| id(number)).collect() }
+fn limited(submissions: u32, refused: &Refused) -> Opening {
+    Opening::Limited { submissions, refused: refused.clone() }
+}
+
+/// The numbers of the jobs that probe the fake provider, one after the other; each is refused and
+/// waits again.
+async fn probe(harness: &Harness, refused: &mut Refused, times: usize) -> Vec<u8> {
+    let mut probes = Vec::new();
+    for _ in 0..times {
+        let options = opened(9, limited(1, refused));
+        let claims = harness.store.claim(&options).await.unwrap();
+        assert!(!claims.more, "one at a time");
+        let [claim] = claims.claims.as_slice() else { break };
+        refused.add_probe(&Group::of(&claim.record), Position::of(&claim.record));
+        let failure = AttemptFailure::NotSent {
+            reason: "refused".to_owned(),
+            retry_in: SignedDuration::ZERO,
+        };
+        harness.settle(&claim.record, Outcome::NotArrived(failure)).await.unwrap();
+        probes.push(number(&claim.record));
+    }
+    probes
 }
 
 pub async fn a_provider_is_given_no_more_than_it_is_open_for(harness: &Harness) {
@@ -265,32 +285,59 @@ pub async fn a_provider_is_given_no_more_than_it_is_open_for(harness: &Harness) 
         let claims = harness.store.claim(options).await.unwrap();
         (numbers(&claims.claims), claims.more)
     };
+    let none = Refused::default();
     assert_eq!(claim(&opened(9, Opening::Closed)).await, (vec![], false));
-    assert_eq!(claim(&opened(9, limited(0, &[]))).await, (vec![], false));
-    assert_eq!(claim(&opened(9, limited(2, &[]))).await, (vec![0, 1], false));
-    assert_eq!(claim(&opened(1, limited(1, &[]))).await, (vec![2], false), "its limit ended it");
-    assert_eq!(claim(&opened(1, limited(2, &[]))).await, (vec![3], true));
-    let mut both = opened(9, limited(1, &[]));
+    assert_eq!(claim(&opened(9, limited(0, &none))).await, (vec![], false));
+    assert_eq!(claim(&opened(9, limited(2, &none))).await, (vec![0, 1], false));
+    assert_eq!(claim(&opened(1, limited(1, &none))).await, (vec![2], false), "its limit ended it");
+    assert_eq!(claim(&opened(1, limited(2, &none))).await, (vec![3], true));
+    let mut both = opened(9, limited(1, &none));
     both.serving.push(serving("other"));
     assert_eq!(claim(&both).await, (vec![4, 6], false), "another provider has its own opening");
     assert_eq!(claim(&opened(1, Opening::Open)).await, (vec![5], false), "nothing is left");
 }
 
-pub async fn an_excepted_job_lets_the_next_one_pass(harness: &Harness) {
-    limit(harness, &[(Limit::Global, 20), (Limit::User, 10)]).await;
-    for number in 0..5 {
+pub async fn each_probe_of_a_provider_is_another_job(harness: &Harness) {
+    limit(harness, &[(Limit::Global, 20), (Limit::User, 20)]).await;
+    for number in 0..8 {
         harness.submit(job(number, "ann")).await;
     }
-    harness.submit(job(5, "bob")).await;
-    let claim = async |options: ClaimOptions| {
-        let claims = harness.store.claim(&options).await.unwrap();
-        (numbers(&claims.claims), claims.more)
+    harness.submit(job(8, "bob")).await;
+    let of_team = {
+        let mut new = job(9, "ann");
+        new.owner.team = Some(TeamId::new("team"));
+        new
     };
-    assert_eq!(claim(opened(9, limited(1, &[0, 1, 5]))).await, (vec![2], false));
-    assert_eq!(claim(opened(1, limited(9, &[0, 3, 5, 99]))).await, (vec![1], true));
-    assert_eq!(claim(opened(9, limited(9, &[0, 3, 5]))).await, (vec![4], false));
-    assert_eq!(claim(opened(1, limited(9, &[3, 5]))).await, (vec![0], false), "none is left");
-    assert_eq!(claim(opened(9, Opening::Open)).await, (vec![3, 5], false));
+    harness.submit(of_team).await;
+    let mut refused = Refused::default();
+    let probes = probe(harness, &mut refused, 10).await;
+    assert_eq!(probes, [0, 8, 9, 1, 2, 3, 4, 5, 6, 7], "a sweep keeps no other owner waiting");
+    assert_eq!(probe(harness, &mut refused, 4).await, [8, 9, 0, 1], "they begin again");
+    harness.submit(with_priority(10, 50)).await;
+    harness.submit(job(11, "eve")).await;
+    harness.go_to(1);
+    assert_eq!(probe(harness, &mut refused, 3).await, [11, 10, 11], "an urgent one does not wait");
+
+    let opening = limited(3, &refused);
+    let claims = harness.store.claim(&opened(2, opening)).await.unwrap();
+    assert_eq!((numbers(&claims.claims), claims.more), (vec![2, 3], true));
+    let claims = harness.store.claim(&opened(20, Opening::Open)).await.unwrap();
+    assert_eq!(numbers(&claims.claims), [10, 0, 1, 4, 5, 6, 7, 8, 9, 11], "as if nothing had been");
+}
+
+pub async fn a_probed_provider_shares_the_limits_in_the_usual_order(harness: &Harness) {
+    limit(harness, &[(Limit::Global, 3), (Limit::User, 3)]).await;
+    for (number, provider) in [(0, "fake"), (1, "other"), (2, "fake"), (3, "other")] {
+        let user = format!("user-{number}");
+        let provider = ProviderName::new(provider);
+        harness.submit(NewJob { provider, ..job(number, &user) }).await;
+    }
+    let mut refused = Refused::default();
+    assert_eq!(probe(harness, &mut refused, 1).await, [0]);
+    let mut both = opened(9, limited(9, &refused));
+    both.serving.push(serving("other"));
+    let claims = harness.store.claim(&both).await.unwrap();
+    assert_eq!(numbers(&claims.claims), [1, 2, 0]);
 }
 
 pub async fn a_closed_provider_is_still_reclaimed(harness: &Harness) {
@@ -302,8 +349,11 @@ pub async fn a_closed_provider_is_still_reclaimed(harness: &Harness) {
     let reclaimed = harness.store.reclaim(&closed, &BTreeSet::new()).await.unwrap();
     assert_eq!((numbers(&reclaimed.claims), reclaimed.more), (vec![1], false));
     harness.go_to(300);
-    let excepted = opened(9, limited(0, &[1]));
-    let reclaimed = harness.store.reclaim(&excepted, &BTreeSet::new()).await.unwrap();
+    let mut refused = Refused::default();
+    let record = &reclaimed.claims[0].record;
+    refused.add_probe(&Group::of(record), Position::of(record));
+    let probed = opened(9, limited(0, &refused));
+    let reclaimed = harness.store.reclaim(&probed, &BTreeSet::new()).await.unwrap();
     assert_eq!(numbers(&reclaimed.claims), [1]);
 }
 

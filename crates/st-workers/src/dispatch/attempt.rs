@@ -12,8 +12,8 @@ use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::Instant;
 
 use super::settle::{Notice, log_unsettled};
-use super::{Assignment, Dispatcher, GatePass, LOG, Next};
-use crate::gate::Rejection;
+use super::{Assignment, Dispatcher, LOG, Next};
+use crate::gate::{Pass, Rejection};
 use crate::provider::{Cause, Submission, SubmitError};
 
 /// The pause of a job that needs a setting which is missing.
@@ -54,7 +54,7 @@ impl Dispatcher {
     }
 
     /// Submits the job: the only call of this attempt.
-    async fn submit(self: &Arc<Self>, job: &Assignment, pass: GatePass) {
+    async fn submit(self: &Arc<Self>, job: &Assignment, pass: Pass) {
         let (answer, submission, pass) = {
             let _permit = self.submit_permit(job.caution).await;
             let submission = match self.prepare(job).await {
@@ -71,7 +71,6 @@ impl Dispatcher {
             (job.served.submit(&submission).await, submission, pass)
         };
         let ended = Instant::now();
-        let id = job.record.id();
         let error = match answer {
             Ok(status) => {
                 pass.accepted();
@@ -82,7 +81,7 @@ impl Dispatcher {
         };
         let text = Chain(&error).to_string();
         match error {
-            SubmitError::Rejected { .. } => match pass.rejected(&submission, &text) {
+            SubmitError::Rejected { .. } => match pass.rejected(&submission.settings, &text) {
                 Rejection::OfTheJob => {
                     let failure = AttemptFailure::Rejected { error: text };
                     self.release(job, failure, Notice::Warning).await;
@@ -98,12 +97,12 @@ impl Dispatcher {
                 self.release(job, failure, Notice::Warning).await;
             }
             SubmitError::Unavailable(unavailable) => {
-                pass.refused(id, &unavailable);
+                pass.refused(&unavailable);
                 let failure = refusal(unavailable.cause, text);
                 self.release(job, failure, Notice::Debug).await;
             }
             SubmitError::Unknown { may_arrive_for, .. } => {
-                pass.unanswered(id, &text);
+                pass.record_unknown(&text);
                 st_log::warning!(
                     logger: LOG, reason = text,
                     "Outcome of the submission is unknown, asking the provider"

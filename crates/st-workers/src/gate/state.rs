@@ -1,22 +1,21 @@
 //! The states of a gate, and what is known of a closure.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use st_store::{JobId, MAX_EXCEPTED, ProviderName};
+use st_store::{ProviderName, Refused};
 use tokio::time::Instant;
 
-use super::{ClosedBy, LOG, LONGEST_WISH, WARN_AFTER};
+use super::pass::Candidate;
+use super::{ClosedBy, LOG, WARN_AFTER};
 use crate::backoff::Backoff;
+use crate::provider::{Cause, LONGEST_RETRY_AFTER};
 use crate::reminder::Reminder;
 
-/// From one try to the next.
+/// From one probe to the next.
 const BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(1), max: Duration::from_mins(1), jitter: 0.25 };
 /// A round of more submissions than this is no test any more: the gate is open.
 const LARGEST_ROUND: u32 = 64;
-/// How many refused jobs are remembered; other jobs are tried before them.
-const REFUSED: usize = MAX_EXCEPTED;
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -26,10 +25,10 @@ pub(super) enum State {
         /// When the first step is due.
         retry_at: Instant,
         /// Whether the first step has begun.
-        trying: bool,
+        querying: bool,
     },
     /// The second step: a few submissions.
-    Trying {
+    Probing {
         round: Round,
         /// Until the first acceptance.
         closure: Option<Closure>,
@@ -37,7 +36,7 @@ pub(super) enum State {
     Open,
 }
 
-/// The submissions that try the provider.
+/// The submissions that probe the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Round {
     pub(super) size: u32,
@@ -67,13 +66,23 @@ impl Round {
 
 /// Why a gate is to close.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct Refusal<'a> {
     pub(super) by: ClosedBy,
     pub(super) reason: String,
     /// How long the provider wants to be left alone.
-    pub(super) wish: Option<Duration>,
-    /// The job whose submission was refused.
-    pub(super) job: Option<JobId>,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) met: Met<'a>,
+}
+
+/// Which submission met a refusal.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Met<'a> {
+    /// None: a query, or a setting that is missing.
+    Nothing,
+    /// The one that probed the provider.
+    Probe(&'a Candidate),
+    /// One of those that were sent before.
+    Straggler(&'a Candidate),
 }
 
 /// One time for which the gate is not open, from the first refusal to the next acceptance.
@@ -82,10 +91,10 @@ pub(super) struct Closure {
     pub(super) by: ClosedBy,
     pub(super) reason: String,
     pub(super) since: Instant,
-    /// How often in a row the provider was tried without success.
+    /// How often in a row the provider was probed without success.
     pub(super) tries: u32,
-    /// The jobs that met the refusal: others are tried first.
-    refused: VecDeque<JobId>,
+    /// What met the refusal: other jobs are tried first.
+    refused: Refused,
     reminder: Reminder,
     warned: bool,
 }
@@ -97,37 +106,37 @@ impl Closure {
             reason,
             since: Instant::now(),
             tries: 0,
-            refused: VecDeque::new(),
+            refused: Refused::default(),
             reminder: Reminder::default(),
             warned: false,
         }
     }
 
-    pub(super) fn refused(&self) -> BTreeSet<JobId> {
-        self.refused.iter().copied().collect()
+    pub(super) fn refused(&self) -> &Refused {
+        &self.refused
     }
 
-    fn add_refused(&mut self, job: JobId) {
-        if !self.refused.contains(&job) {
-            self.refused.push_back(job);
+    pub(super) fn add_refused(&mut self, met: Met<'_>) {
+        match met {
+            Met::Nothing => {}
+            Met::Probe(it) => self.refused.add_probe(&it.group, it.position),
+            Met::Straggler(it) => self.refused.add_straggler(&it.group, it.position),
         }
-        if self.refused.len() > REFUSED {
-            self.refused.pop_front();
-        }
     }
 
-    /// How long to wait before the next try.
-    fn wait(&self, wish: Option<Duration>, draw: f64) -> Duration {
-        BACKOFF.delay(self.tries, draw).max(wish.unwrap_or_default().min(LONGEST_WISH))
+    /// How long to wait before the next probe.
+    fn wait(&self, retry_after: Option<Duration>, draw: f64) -> Duration {
+        let asked_for = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+        BACKOFF.delay(self.tries, draw).max(asked_for)
     }
 
-    pub(super) fn remind(&mut self, provider: &ProviderName, next_try_seconds: u64) {
+    pub(super) fn remind(&mut self, provider: &ProviderName, next_probe_seconds: u64) {
         if self.since.elapsed() >= WARN_AFTER && self.reminder.is_due() {
             self.warned = true;
             st_log::warning!(
                 logger: LOG, provider = provider.as_str(), cause = self.by.as_str(),
                 reason = self.reason.as_str(), closed_seconds = self.since.elapsed().as_secs(),
-                next_try_seconds,
+                next_probe_seconds,
                 "Provider does not accept submissions, its jobs wait"
             );
         }
@@ -151,13 +160,13 @@ impl Closure {
 
 impl State {
     pub(super) fn closed(closure: Closure, retry_at: Instant) -> Self {
-        Self::Closed { closure, retry_at, trying: false }
+        Self::Closed { closure, retry_at, querying: false }
     }
 
     pub(super) fn closure(&self) -> Option<&Closure> {
         match self {
             Self::Closed { closure, .. } => Some(closure),
-            Self::Trying { closure, .. } => closure.as_ref(),
+            Self::Probing { closure, .. } => closure.as_ref(),
             Self::Open => None,
         }
     }
@@ -165,34 +174,70 @@ impl State {
     pub(super) fn closure_mut(&mut self) -> Option<&mut Closure> {
         match self {
             Self::Closed { closure, .. } => Some(closure),
-            Self::Trying { closure, .. } => closure.as_mut(),
+            Self::Probing { closure, .. } => closure.as_mut(),
             Self::Open => None,
         }
     }
 
-    /// Closes it, or goes on with a closure. Several refusals of one moment are one failed try.
+    /// How long until the first step is due; `None` when it is not closed.
+    pub(super) fn retry_in(&self) -> Option<Duration> {
+        match self {
+            Self::Closed { retry_at, .. } => {
+                Some(retry_at.saturating_duration_since(Instant::now()))
+            }
+            Self::Probing { .. } | Self::Open => None,
+        }
+    }
+
+    /// Makes the first step due; `false` when it is not closed.
+    pub(super) fn probe_now(&mut self) -> bool {
+        match self {
+            Self::Closed { retry_at, closure, .. } => {
+                *retry_at = Instant::now();
+                closure.tries = 0;
+                true
+            }
+            Self::Probing { .. } | Self::Open => false,
+        }
+    }
+
+    /// Makes the first step due because a query was answered again, unless the provider itself says
+    /// how long it wants to be left alone. `false` when that changes nothing.
+    pub(super) fn hasten(&mut self) -> bool {
+        let by = self.closure().map(|closure| closure.by);
+        by != Some(ClosedBy::Refusal(Cause::Throttled)) && self.probe_now()
+    }
+
+    /// Returns what a pass of the present round was for.
+    pub(super) fn return_pass(&mut self) {
+        if let Self::Probing { round, .. } = self {
+            round.granted = round.granted.saturating_sub(1);
+        }
+    }
+
+    /// Closes it, or goes on with a closure. Several refusals of one moment are one failed probe.
     /// `draw`: a random number from 0 to 1.
-    pub(super) fn close(&mut self, provider: &ProviderName, refusal: Refusal, draw: f64) {
-        let Refusal { by, reason, wish, job } = refusal;
+    pub(super) fn close(&mut self, provider: &ProviderName, refusal: Refusal<'_>, draw: f64) {
+        let Refusal { by, reason, retry_after, met } = refusal;
         let (mut closure, waits_until) = match std::mem::replace(self, Self::Open) {
-            Self::Closed { closure, retry_at, trying } => (closure, (!trying).then_some(retry_at)),
-            Self::Trying { closure: Some(closure), .. } => (closure, None),
-            Self::Trying { closure: None, .. } | Self::Open => {
+            Self::Closed { closure, retry_at, querying } => {
+                (closure, (!querying).then_some(retry_at))
+            }
+            Self::Probing { closure: Some(closure), .. } => (closure, None),
+            Self::Probing { closure: None, .. } | Self::Open => {
                 (Closure::new(by, reason.clone()), None)
             }
         };
         closure.by = by;
         closure.reason = reason;
-        if let Some(job) = job {
-            closure.add_refused(job);
-        }
+        closure.add_refused(met);
         if waits_until.is_none() {
             closure.tries = closure.tries.saturating_add(1);
         }
         let now = Instant::now();
-        let fresh = now + closure.wait(wish, draw);
+        let fresh = now + closure.wait(retry_after, draw);
         let retry_at = match waits_until {
-            Some(at) if wish.is_none() => at,
+            Some(at) if retry_after.is_none() => at,
             Some(at) => at.max(fresh),
             None => fresh,
         };
@@ -206,13 +251,13 @@ impl State {
     }
 
     /// From the first step to the second.
-    pub(super) fn try_submission(&mut self) {
+    pub(super) fn probe_by_submission(&mut self) {
         let closure = match std::mem::replace(self, Self::Open) {
             // Nothing was refused since the start, so there is no outage to report the end of.
             Self::Closed { closure, .. } => Some(closure).filter(|it| it.by != ClosedBy::Start),
-            Self::Trying { closure, .. } => closure,
+            Self::Probing { closure, .. } => closure,
             Self::Open => None,
         };
-        *self = Self::Trying { round: Round::FIRST, closure };
+        *self = Self::Probing { round: Round::FIRST, closure };
     }
 }

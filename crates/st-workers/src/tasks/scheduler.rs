@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::dispatch::{Dispatcher, with_refused_jobs};
+use crate::dispatch::Dispatcher;
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
 
 use absent_providers::AbsentProviders;
@@ -116,14 +116,7 @@ impl Queue {
         let began = Instant::now();
         let claims = self.store.claim(options).await.map_err(TaskError::because(FAILED))?;
         let more = claims.more;
-        let refused = with_refused_jobs(options.clone(), &claims.claims);
-        let mut claimed = self.dispatch(claims, began, self.dispatcher.born());
-        if let Some(options) = refused {
-            let began = Instant::now();
-            let claims = self.store.claim(&options).await.map_err(TaskError::because(FAILED))?;
-            claimed += self.dispatch(claims, began, self.dispatcher.born());
-        }
-        Ok((claimed, more))
+        Ok((self.dispatch(claims, began, self.dispatcher.born()), more))
     }
 
     async fn process(&self, stopping: &CancellationToken) -> Result<RunSummary, TaskError> {
@@ -131,7 +124,7 @@ impl Queue {
             self.expire_dead_holders().await?;
         }
         self.follow_settings().await?;
-        self.dispatcher.try_gates();
+        self.dispatcher.probe_gates();
         let options = self.dispatcher.claim_options(BATCH);
         for time in options.serving.iter().filter_map(|serving| serving.provider_time) {
             self.store.confirm_clock(ClockEvidence::ProviderDate(time));
@@ -159,7 +152,7 @@ impl Queue {
         let due = due.map_err(TaskError::because(FAILED))?;
         // What is due already and was not claimed waits for something else than time.
         let due = due.filter(|wait| !wait.is_zero());
-        let wake_in = [due, self.dispatcher.next_gate_try()].into_iter().flatten().min();
+        let wake_in = [due, self.dispatcher.next_gate_probe()].into_iter().flatten().min();
         Ok(RunSummary { counts, wake_in })
     }
 
@@ -167,7 +160,7 @@ impl Queue {
     async fn follow_settings(&self) -> Result<(), TaskError> {
         for served in self.dispatcher.served() {
             let settings = self.store.provider_settings(served.name()).await;
-            served.gate.settings(&settings.map_err(TaskError::because(FAILED))?);
+            served.gate.update_settings(&settings.map_err(TaskError::because(FAILED))?);
         }
         Ok(())
     }

@@ -134,6 +134,48 @@ async fn wrong_settings_cost_three_jobs_and_the_others_go_on_when_they_are_corre
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sweep_that_is_rejected_keeps_no_other_job_waiting() {
+    let harness = Harness::start_for_hours();
+    harness.allow(20).await;
+    harness.provider.set_outage(Some(Duration::ZERO));
+    let mut sweep = Vec::new();
+    for _ in 0..60 {
+        let job = harness.submit("ann").await;
+        harness.provider.fail_job(job, SubmitFault::Rejected);
+        sweep.push(job);
+    }
+    let of_bob = harness.submit("bob").await;
+    let of_ann = harness.submit("ann").await;
+    harness.provider.set_outage(None);
+
+    harness.until(of_bob, |it| it.queue_status() == QueueStatus::Running).await;
+    let submits = harness.provider.submits();
+    assert!(submits <= 3 + 1 + 3, "{submits}: after three rejections comes another owner's job");
+
+    // Her own job is behind all of the sweep.
+    harness.pass(Duration::from_mins(30)).await;
+    assert_eq!(count(&harness, &sweep, JobStatus::Failed).await, 6, "three for each acceptance");
+    harness.until(of_ann, |it| it.queue_status() == QueueStatus::Running).await;
+    let submits = harness.provider.submits();
+    assert!((62..=62 + 3).contains(&submits), "{submits}: until then each job was tried once");
+    harness.pass(Duration::from_mins(5)).await;
+    assert_eq!(count(&harness, &sweep, JobStatus::Failed).await, 9);
+
+    // What is left goes as far as others are accepted, and makes them wait no longer than a probe.
+    for _ in 0..17 {
+        let before = harness.provider.submits();
+        let began = Instant::now();
+        let (job, _) = harness.submit_and_run("bob").await;
+        assert!(began.elapsed() <= Duration::from_secs(61), "{:?}", began.elapsed());
+        let submits = harness.provider.submits() - before;
+        assert!(submits <= 1 + 3, "{submits}: {job} was not the next probe");
+        harness.pass(Duration::from_mins(5)).await;
+    }
+    assert_eq!(count(&harness, &sweep, JobStatus::Failed).await, 60);
+    assert_eq!(harness.provider.ledger().len(), 2 + 17);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_setting_holds_all_jobs_until_it_is_set() {
     let harness = Harness::start_for_hours();
     harness.provider.set_missing(Some("no model is set"));

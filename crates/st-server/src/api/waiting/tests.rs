@@ -132,13 +132,13 @@ fn held_by(limit: Limit) -> Facts<'static> {
     Facts { standing, limits: Some(Limits::default()), ..facts() }
 }
 
-fn gate(cause: ClosedBy, next_try: Option<u64>) -> GateStatus {
+fn gate(cause: ClosedBy, next_probe: Option<u64>) -> GateStatus {
     GateStatus {
         open: false,
         cause: Some(cause),
         reason: Some("alpha said no".to_owned()),
         closed_for: Some(Duration::from_secs(40)),
-        next_try_in: next_try.map(Duration::from_secs),
+        next_probe_in: next_probe.map(Duration::from_secs),
     }
 }
 
@@ -222,7 +222,7 @@ fn a_job_at_a_limit_names_it_with_its_value() {
 }
 
 #[test]
-fn a_job_behind_a_closed_gate_names_the_cause_the_next_try_and_the_remedy() {
+fn a_job_behind_a_closed_gate_names_the_cause_the_next_probe_and_the_remedy() {
     let job = record(waiting(Due::Now));
     let again = "the job is submitted when alpha accepts jobs again";
     let retry = "immediately with POST /api/cloud/providers/alpha/retry";
@@ -252,8 +252,8 @@ fn a_job_behind_a_closed_gate_names_the_cause_the_next_try_and_the_remedy() {
     }
     let behind = |gate: &GateStatus| shown(&job, &Facts { gate: Some(gate), ..facts() }).unwrap();
     let text = behind(&gate(ClosedBy::Unanswered, Some(30)));
-    let next_try = format!("alpha is tried again at {:.0} by itself, and {retry}", at(130));
-    assert!(text.starts_with("Gate 60..130: ") && text.contains(&next_try), "{text}");
+    let next_probe = format!("alpha is tried again at {:.0} by itself, and {retry}", at(130));
+    assert!(text.starts_with("Gate 60..130: ") && text.contains(&next_probe), "{text}");
     let trying = gate(ClosedBy::Unanswered, None);
     let text = behind(&trying);
     assert!(text.starts_with("Gate 60..-: ") && text.contains("tried now"), "{text}");

@@ -86,7 +86,7 @@ fn a_provider_is_granted_what_it_is_open_for() {
     let grants = |mut order: ClaimOrder| {
         std::iter::from_fn(|| order.grant()).map(|head| head.entry.0).collect::<Vec<_>>()
     };
-    let limited = |submissions| Opening::Limited { submissions, except: [].into() };
+    let limited = |submissions| Opening::Limited { submissions, refused: Refused::default() };
     assert_eq!(grants(order(&Opening::Open)), [1, 2, 3, 4]);
     assert_eq!(grants(order(&limited(2))), [1, 2, 4]);
     assert_eq!(grants(order(&Opening::Closed)), [4]);
@@ -98,6 +98,32 @@ fn a_provider_is_granted_what_it_is_open_for() {
     assert!(order.has_next(), "at the other provider");
     assert_eq!(order.grant().map(|head| head.entry.0), Some(4));
     assert!(!order.has_next(), "the limit of the provider keeps the third back");
+}
+
+#[test]
+fn a_provider_that_is_probed_overtakes_no_other_and_is_overtaken_by_none() {
+    let order = |slots, submissions| {
+        let limits = Limits { global: slots, per_user: 9, ..Limits::default() };
+        let mut order = ClaimOrder::new(Admission::new(limits, Usage::default()), NOW);
+        let first = head("ann", 1, 10);
+        let mut refused = Refused::default();
+        refused.add_probe(&first.group, first.position());
+        let opening = Opening::Limited { submissions, refused };
+        order.limit(&first.group.provider, &opening);
+        let open = |entry, deadline| {
+            let mut head = head("eve", entry, deadline);
+            head.group.provider = ProviderName::new("q");
+            head
+        };
+        for head in [first, head("bob", 2, 50), open(3, 20), open(4, 60)] {
+            order.offer(head);
+        }
+        std::iter::from_fn(|| order.grant()).map(|head| head.entry.0).collect::<Vec<_>>()
+    };
+    assert_eq!(order(9, 1), [3, 2, 4], "it is bob's turn there, and he is behind eve");
+    assert_eq!(order(9, 2), [3, 2, 1, 4]);
+    assert_eq!(order(1, 9), [3], "a refused job that is due first does not go instead");
+    assert_eq!(order(2, 9), [3, 2]);
 }
 
 #[test]
@@ -189,6 +215,8 @@ struct Queue {
     limits: Limits,
     taken: Vec<Group>,
     waiting: Vec<Head>,
+    /// How far the provider `p0` is open.
+    opening: Opening,
 }
 
 fn group() -> impl Strategy<Value = Group> {
@@ -219,6 +247,18 @@ fn limits() -> impl Strategy<Value = Limits> {
     )
 }
 
+/// For how many submissions a provider is open, if it is limited, and which entries it refused.
+type Openness = Option<(u32, Vec<i64>)>;
+
+fn opening(waiting: &[Head], openness: Openness) -> Opening {
+    let Some((submissions, entries)) = openness else { return Opening::Open };
+    let mut refused = Refused::default();
+    for head in entries.iter().filter_map(|no| waiting.iter().find(|it| it.entry.0 == *no)) {
+        refused.add_probe(&head.group, head.position());
+    }
+    Opening::Limited { submissions, refused }
+}
+
 fn queue() -> impl Strategy<Value = Queue> {
     let waiting = vec((group(), 0..6_i64, 0..100_i64), 0..25).prop_map(|jobs| {
         let numbered = jobs.into_iter().zip(1..);
@@ -229,15 +269,18 @@ fn queue() -> impl Strategy<Value = Queue> {
         numbered.map(head).collect::<Vec<_>>()
     });
     let grants = vec(prop::option::of(0..100_i64), 4);
-    (limits(), vec(group(), 0..6), waiting, grants).prop_map(|(limits, taken, waiting, grants)| {
+    let openness = prop::option::of((0..5_u32, vec(1..25_i64, 0..20)));
+    let parts = (limits(), vec(group(), 0..6), waiting, grants, openness);
+    parts.prop_map(|(limits, taken, waiting, grants, openness)| {
         let last_grant = |user: &UserId| {
             let number: usize = user.as_str().trim_start_matches('u').parse().unwrap();
             grants[number].map(ago)
         };
         let with_grant =
             |head: Head| Head { last_grant: last_grant(&head.group.owner.user), ..head };
-        let waiting = waiting.into_iter().map(with_grant).collect();
-        Queue { limits, taken, waiting }
+        let waiting: Vec<_> = waiting.into_iter().map(with_grant).collect();
+        let opening = opening(&waiting, openness);
+        Queue { limits, taken, waiting, opening }
     })
 }
 
@@ -247,7 +290,33 @@ impl Queue {
         for group in &self.taken {
             usage.add(&group.owner, group.job_type, 1);
         }
-        ClaimOrder::new(Admission::new(self.limits, usage), NOW)
+        let mut order = ClaimOrder::new(Admission::new(self.limits, usage), NOW);
+        order.limit(&ProviderName::new("p0"), &self.opening);
+        order
+    }
+
+    /// What `p0` refused, for a job of that provider.
+    fn refused(&self, head: &Head) -> Option<&Refused> {
+        self.opening.refused().filter(|_| head.group.provider.as_str() == "p0")
+    }
+
+    /// Whether the provider is open for one more after what was granted.
+    fn is_open(&self, granted: &[Head], group: &Group) -> bool {
+        let same = |it: &&Head| it.group.provider == group.provider;
+        let given = granted.iter().filter(same).count();
+        group.provider.as_str() != "p0"
+            || self.opening.submissions().is_none_or(|most| given < most as usize)
+    }
+
+    /// The head of the group of `of` among what waits.
+    fn head(&self, waiting: &[Head], of: &Head) -> Option<Head> {
+        let own = || waiting.iter().filter(|it| it.group == of.group);
+        let first = own().min_by_key(|it| it.position())?;
+        let refused = self.refused(first).into_iter();
+        let mut cursors = refused.flat_map(|it| it.cursors(&of.group, first.position()));
+        let behind = |cursor| own().filter(move |it| it.position() > cursor);
+        let head = cursors.find_map(|cursor| behind(cursor).min_by_key(|it| it.position()));
+        head.or(Some(first)).cloned()
     }
 
     /// How many of `taken` count against the limit for this group; `None` where it does not apply.
@@ -284,13 +353,22 @@ impl Queue {
                 let share = if starves || !fair { 0 } else { slots };
                 (!starves, starves.then_some(since), share, head.deadline, head.entry)
             };
-            let is_first = |head: &&Head| {
-                let key = |it: &Head| (it.deadline, it.entry);
-                waiting.iter().all(|it| it.group != head.group || key(it) >= key(head))
-            };
-            let heads = waiting.iter().filter(is_first);
-            let admitted = heads.filter(|it| self.may_have_one_more(&taken, &it.group));
-            let Some(next) = admitted.min_by_key(|head| rank(head)).cloned() else {
+            let turn =
+                |head: &Head| self.refused(head).map(|it| it.turn(&head.group, head.position()));
+            let heads = waiting.iter().filter(|it| self.head(&waiting, it).as_ref() == Some(it));
+            let admitted = heads.filter(|it| {
+                self.is_open(&granted, &it.group) && self.may_have_one_more(&taken, &it.group)
+            });
+            // One of each provider, whose turn it is there; of those the first.
+            let mut of_providers: BTreeMap<&ProviderName, &Head> = BTreeMap::new();
+            for head in admitted {
+                let best = of_providers.entry(&head.group.provider).or_insert(head);
+                if (turn(head), rank(head)) < (turn(best), rank(best)) {
+                    *best = head;
+                }
+            }
+            let next = of_providers.into_values().min_by_key(|head| rank(head)).cloned();
+            let Some(next) = next else {
                 return granted.iter().map(|head| head.entry.0).collect();
             };
             waiting.retain(|head| head.entry != next.entry);
@@ -299,12 +377,17 @@ impl Queue {
         }
     }
 
-    /// What waits in the group of `head`, the first one first.
-    fn behind(&self, head: &Head, offered: &[i64]) -> Option<Head> {
-        let same = self.waiting.iter().filter(|it| it.group == head.group);
-        same.filter(|it| !offered.contains(&it.entry.0))
-            .min_by_key(|it| (it.deadline, it.entry))
-            .cloned()
+    /// The head of the group of `head` without these entries.
+    fn next(&self, order: &ClaimOrder, head: &Head, without: &[i64]) -> Option<Head> {
+        let own = || {
+            let own = self.waiting.iter().filter(|it| it.group == head.group);
+            own.filter(|it| !without.contains(&it.entry.0))
+        };
+        let first = own().min_by_key(|it| it.position())?;
+        let behind = |cursor| own().filter(move |it| it.position() > cursor);
+        let mut cursors = order.cursors(first);
+        let head = cursors.find_map(|cursor| behind(cursor).min_by_key(|it| it.position()));
+        head.or(Some(first)).cloned()
     }
 
     /// What is granted when the head of each group is offered, in this order, and the next one of
@@ -312,23 +395,23 @@ impl Queue {
     /// returned.
     fn granted(&self, offers: impl Iterator<Item = Head>, damaged: &[i64]) -> Vec<i64> {
         let mut order = self.order();
-        let mut offered = Vec::new();
+        let mut groups = Vec::new();
         for head in offers {
-            let first = self.behind(&head, &[]).unwrap();
-            if !offered.contains(&first.entry.0) {
-                offered.push(first.entry.0);
-                order.offer(first);
+            if !groups.contains(&head.group) {
+                let head = self.next(&order, &head, &[]).unwrap();
+                groups.push(head.group.clone());
+                order.offer(head);
             }
         }
-        let mut granted = Vec::new();
+        let (mut granted, mut gone) = (Vec::new(), Vec::new());
         while let Some(head) = order.grant() {
+            gone.push(head.entry.0);
             if damaged.contains(&head.entry.0) {
                 order.release(&head);
             } else {
                 granted.push(head.entry.0);
             }
-            if let Some(next) = self.behind(&head, &offered) {
-                offered.push(next.entry.0);
+            if let Some(next) = self.next(&order, &head, &gone) {
                 order.offer(next);
             }
         }
@@ -359,22 +442,26 @@ proptest! {
     #[test]
     fn no_limit_is_exceeded_and_none_is_left_unused(queue in queue()) {
         let granted = queue.granted_by_heads(&[]);
-        let mut taken = queue.taken.clone();
+        let (mut taken, mut given) = (queue.taken.clone(), Vec::new());
         for entry in &granted {
             let head = queue.waiting.iter().find(|it| it.entry.0 == *entry).unwrap();
             prop_assert!(queue.may_have_one_more(&taken, &head.group), "{head:?}");
+            prop_assert!(queue.is_open(&given, &head.group), "{head:?}");
             taken.push(head.group.clone());
+            given.push(head.clone());
         }
         for head in queue.waiting.iter().filter(|it| !granted.contains(&it.entry.0)) {
-            prop_assert!(!queue.may_have_one_more(&taken, &head.group), "{head:?}");
+            let is_open = queue.is_open(&given, &head.group);
+            prop_assert!(!is_open || !queue.may_have_one_more(&taken, &head.group), "{head:?}");
         }
     }
 
     #[test]
     fn a_damaged_job_costs_nobody_a_slot(queue in queue(), first in 1..25_i64, other in 1..25_i64) {
         let damaged = [first, other];
-        // A damaged head hides since when the job behind it waits, until it is set aside.
-        let mut queue = queue;
+        // A damaged head hides since when the job behind it waits, and whose turn it is at a provider
+        // that is probed, until it is set aside.
+        let mut queue = Queue { opening: Opening::Open, ..queue };
         let users = queue.waiting.clone();
         for head in &mut queue.waiting {
             let same = |it: &&Head| it.group.owner.user == head.group.owner.user;

@@ -1,19 +1,21 @@
 //! Claiming and reclaiming.
 //!
 //! A claim walks from group to group in one index, one seek for each, and offers the groups' heads
-//! to the claim order. Counting and granting happen in one transaction of the only writer, so a
+//! to the claim order; where a provider refused jobs of
+//! a group, it is up to four seeks more. Counting and granting happen in one transaction of the only writer, so a
 //! limit cannot be exceeded in between.
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::Connection;
 
 use super::grants::{drop_old_grants, record_grant};
-use super::{id_list, lease_duration};
+use super::heads::{GroupKey, first_behind, first_of, first_of_next, parse_type};
+use super::lease_duration;
 use crate::error::{Error, Result};
 use crate::model::{
-    Admission, Caution, ClaimOrder, DamagedRow, Grant, Group, Head, JobId, JobRecord, JobType,
-    Lease, OrgId, Owner, ProviderName, QueueEntryId, TeamId, Usage, UserId, after,
+    Admission, Caution, ClaimOrder, DamagedRow, Grant, Head, JobId, JobRecord, JobType, Lease,
+    ProviderName, QueueEntryId, Usage, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, Serving};
 use crate::sqlite::damage::Damage;
@@ -53,7 +55,8 @@ pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
                 order.release(&head);
             }
         }
-        if let Some(next) = head_of(tx, &head.group, serving, &mut damage)? {
+        if let Some(first) = first_of(tx, &head.group, &mut damage)? {
+            let next = head_of_group(tx, &order, first, &mut damage)?;
             order.offer(next);
         }
     }
@@ -133,16 +136,9 @@ fn offer_heads(
     damage: &mut Damage,
 ) -> Result<()> {
     let mut behind = GroupKey::default();
-    while let Some((key, head)) = first_behind(tx, &behind, damage)? {
-        let serving = serving(options, &head.group.provider);
-        let head = match serving {
-            None => None,
-            Some(serving) if serving.opening.excepts(head.job) => {
-                head_of(tx, &head.group, Some(serving), damage)?
-            }
-            Some(_) => Some(head),
-        };
-        if let Some(head) = head {
+    while let Some((key, first)) = first_of_next(tx, &behind, damage)? {
+        if serving(options, &first.group.provider).is_some() {
+            let head = head_of_group(tx, order, first, damage)?;
             order.offer(head);
         }
         behind = key;
@@ -150,134 +146,19 @@ fn offer_heads(
     Ok(())
 }
 
-/// A group's columns as they are in the index.
-#[derive(Debug, Clone, Default)]
-struct GroupKey {
-    user: String,
-    team: String,
-    org: String,
-    job_type: String,
-    provider: String,
-}
-
-impl GroupKey {
-    fn of(group: &Group) -> Self {
-        Self {
-            user: group.owner.user.as_str().to_owned(),
-            team: group.owner.team.as_ref().map_or("", TeamId::as_str).to_owned(),
-            org: group.owner.org.as_ref().map_or("", OrgId::as_str).to_owned(),
-            job_type: group.job_type.as_str().to_owned(),
-            provider: group.provider.as_str().to_owned(),
+/// The head of the group whose first waiting job is `first`.
+fn head_of_group(
+    tx: &Tx<'_>,
+    order: &ClaimOrder,
+    first: Head,
+    damage: &mut Damage,
+) -> Result<Head> {
+    for cursor in order.cursors(&first) {
+        if let Some(head) = first_behind(tx, &first.group, cursor, damage)? {
+            return Ok(head);
         }
     }
-
-    fn read(columns: &mut Columns<'_>) -> Result<Self> {
-        Ok(Self {
-            user: columns.plain("user_id")?,
-            team: columns.plain("team_id")?,
-            org: columns.plain("org_id")?,
-            job_type: columns.plain("job_type")?,
-            provider: columns.plain("provider")?,
-        })
-    }
-
-    fn owner(&self) -> Owner {
-        let named = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        Owner {
-            user: UserId::new(self.user.as_str()),
-            team: named(&self.team).map(TeamId::new),
-            org: named(&self.org).map(OrgId::new),
-        }
-    }
-}
-
-/// The head of the first group behind `behind`: one seek in `queue_claimable`.
-fn first_behind(
-    tx: &Tx<'_>,
-    behind: &GroupKey,
-    damage: &mut Damage,
-) -> Result<Option<(GroupKey, Head)>> {
-    readable_head(tx, damage, || {
-        let found = all(
-            tx.connection,
-            "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, deadline, \
-             waits_since, (SELECT granted_at FROM user_grants g \
-             WHERE g.user_id = queue_entries.user_id) FROM queue_entries WHERE status = 'pending' AND not_before IS NULL \
-             AND held IS NULL \
-             AND (user_id, team_id, org_id, job_type, provider) > (?1, ?2, ?3, ?4, ?5) \
-             ORDER BY user_id, team_id, org_id, job_type, provider, deadline, entry_id LIMIT 1",
-            params![behind.user, behind.team, behind.org, behind.job_type, behind.provider],
-            read_head,
-        )?;
-        Ok(found.into_iter().next())
-    })
-}
-
-/// The head of one group: its first job that the opening of its provider does not except.
-fn head_of(
-    tx: &Tx<'_>,
-    group: &Group,
-    serving: Option<&Serving>,
-    damage: &mut Damage,
-) -> Result<Option<Head>> {
-    let key = GroupKey::of(group);
-    let excepted = id_list(serving.into_iter().flat_map(|serving| serving.opening.excepted()));
-    let found = readable_head(tx, damage, || {
-        let found = all(
-            tx.connection,
-            "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, deadline, \
-             waits_since, (SELECT granted_at FROM user_grants g \
-             WHERE g.user_id = queue_entries.user_id) FROM queue_entries WHERE status = 'pending' AND not_before IS NULL \
-             AND held IS NULL AND user_id = ?1 AND team_id = ?2 AND org_id = ?3 \
-             AND job_type = ?4 AND provider = ?5 \
-             AND job_id NOT IN (SELECT value FROM json_each(?6)) \
-             ORDER BY deadline, entry_id LIMIT 1",
-            params![key.user, key.team, key.org, key.job_type, key.provider, excepted],
-            read_head,
-        )?;
-        Ok(found.into_iter().next())
-    })?;
-    Ok(found.map(|(_, head)| head))
-}
-
-/// Runs a query for a head until it finds one that can be decoded; the others are set aside.
-fn readable_head<T>(
-    tx: &Tx<'_>,
-    damage: &mut Damage,
-    query: impl Fn() -> Result<Option<(QueueEntryId, Result<T>)>>,
-) -> Result<Option<T>> {
-    while let Some((entry, head)) = query()? {
-        match head {
-            Ok(head) => return Ok(Some(head)),
-            Err(error) => damage.set_aside(tx.connection, entry, error.into_damaged()?)?,
-        }
-    }
-    Ok(None)
-}
-
-/// An entry, and what can be decoded of it.
-fn read_head(row: &Row<'_>) -> Result<(QueueEntryId, Result<(GroupKey, Head)>)> {
-    let mut columns = Columns::new(row, "queue_entries");
-    let entry = QueueEntryId(columns.plain("entry_id")?);
-    Ok((entry, head(&mut columns, entry)))
-}
-
-fn head(columns: &mut Columns<'_>, entry: QueueEntryId) -> Result<(GroupKey, Head)> {
-    let job = columns.word("job_id")?;
-    let key = GroupKey::read(columns)?;
-    let group = Group {
-        owner: key.owner(),
-        job_type: parse_type(columns, &key)?,
-        provider: ProviderName::new(key.provider.as_str()),
-    };
-    let (deadline, waits_since) = (columns.time("deadline")?, columns.time("waits_since")?);
-    // A time that cannot be decoded is not the job's fault: the next grant replaces it.
-    let last_grant = columns.time_or_null("granted_at").unwrap_or_default();
-    Ok((key, Head { deadline, entry, job, group, waits_since, last_grant }))
-}
-
-fn parse_type(columns: &Columns<'_>, key: &GroupKey) -> Result<JobType> {
-    key.job_type.parse().map_err(|unknown| columns.damaged(format!("job_type: {unknown}")))
+    Ok(first)
 }
 
 /// The slots that are taken now, counted from the rows themselves: entries and strays.

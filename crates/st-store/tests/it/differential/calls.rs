@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use st_store::{
-    AccountId, AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Idempotency, JobId,
+    AccountId, AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Group, Idempotency, JobId,
     JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker, NewJob, Opening, OrgId, Outcome,
-    Priority, ProviderName, ProviderSettingsPatch, ProviderStatus, QueueFilter, QueueStatus,
-    Resolution, Searched, SettingChange, Settlement, Sighting, StrayOutcome, TeamId,
+    Position, Priority, ProviderName, ProviderSettingsPatch, ProviderStatus, QueueFilter,
+    QueueStatus, Refused, Resolution, Searched, SettingChange, Settlement, Sighting, StrayOutcome,
+    TeamId,
 };
 use st_testkit::suite::{
     Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -32,14 +33,24 @@ pub(crate) fn options(holder_number: u8, max: u8, both: bool) -> ClaimOptions {
     ClaimOptions { holder: holder(holder_number), serving, ..claiming(u32::from(max)) }
 }
 
-pub(crate) fn opening(opening: Option<(u8, u16)>) -> Opening {
-    match opening {
-        None => Opening::Open,
-        Some((0, _)) => Opening::Closed,
-        Some((submissions, except)) => {
-            Opening::Limited { submissions: u32::from(submissions), except: in_flight(except) }
+/// For how many submissions a provider is open, and the jobs whose bit is set as refused, by probes
+/// or before them.
+pub(crate) async fn opening(store: &Shared, opening: Option<(u8, u16, bool)>) -> Opening {
+    let Some((submissions, bits, by_probes)) = opening else { return Opening::Open };
+    if submissions == 0 {
+        return Opening::Closed;
+    }
+    let mut refused = Refused::default();
+    for job in in_flight(bits) {
+        let Some(record) = store.find_job(&JobRef::Id(job)).await.unwrap() else { continue };
+        let (group, position) = (Group::of(&record), Position::of(&record));
+        if by_probes {
+            refused.add_probe(&group, position);
+        } else {
+            refused.add_straggler(&group, position);
         }
     }
+    Opening::Limited { submissions: u32::from(submissions), refused }
 }
 
 /// The jobs whose bit is set.

@@ -94,9 +94,9 @@ pub(crate) enum Step {
         holder: u8,
         max: u8,
         both: bool,
-        /// For how many submissions the first provider is open, and which jobs that excepts, by
-        /// their bits; `None` without a limit.
-        opening: Option<(u8, u16)>,
+        /// For how many submissions the first provider is open, which jobs it refused, by their
+        /// bits, and whether those probed it; `None` without a limit.
+        opening: Option<(u8, u16, bool)>,
     },
     Reclaim {
         holder: u8,
@@ -250,7 +250,7 @@ pub(crate) fn fair_step() -> impl Strategy<Value = Step> {
 }
 
 fn claim() -> impl Strategy<Value = Step> {
-    let opening = prop::option::weighted(0.4, (0..4_u8, any::<u16>()));
+    let opening = prop::option::weighted(0.4, (0..4_u8, any::<u16>(), any::<bool>()));
     (0..2_u8, 1..6_u8, prop::bool::weighted(0.7), opening)
         .prop_map(|(holder, max, both, opening)| Step::Claim { holder, max, both, opening })
 }

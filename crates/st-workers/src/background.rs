@@ -76,7 +76,7 @@ pub fn start_background_tasks(
     let events = store.last_event();
     let running = driver.start();
     running.wake_on(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);
-    for served in dispatcher.served() {
+    for served in dispatcher.providers().iter() {
         running.wake_on(served.gate.changes(), &[TaskId::QueueProcessing]);
     }
     for changes in providers.iter().filter_map(|provider| provider.changes()) {
@@ -109,7 +109,7 @@ impl BackgroundTasks {
         note: Option<&str>,
         by: &Actor,
     ) -> Result<JobRecord, Error> {
-        self.dispatcher.resolve_by_hand(job, resolution, note, by).await
+        self.dispatcher.resolve(job, resolution, note, by).await
     }
 
     /// Makes a task run now, or once more when it is running.
@@ -119,18 +119,22 @@ impl BackgroundTasks {
 
     /// The gates of the configured providers.
     pub fn gates(&self) -> BTreeMap<ProviderName, GateStatus> {
-        self.dispatcher.gates()
+        self.dispatcher.providers().gates()
     }
 
     /// Tries a provider now that is given no submissions. `false` when it is not configured.
-    pub fn try_provider(&self, provider: &ProviderName) -> bool {
-        self.dispatcher.try_provider(provider)
+    pub fn probe_provider(&self, provider: &ProviderName) -> bool {
+        let served = self.dispatcher.providers().get(provider);
+        served.is_some_and(|served| {
+            served.gate.probe_now();
+            true
+        })
     }
 
     /// Since when the status of a job could not be read at its provider, where that has lasted for
     /// ten minutes or longer.
     pub fn unread(&self, provider: &ProviderName, job: JobId) -> Option<UnreadJob> {
-        self.dispatcher.unread(provider, job)
+        self.dispatcher.providers().get(provider)?.unread.get(job)
     }
 
     /// The state of all tasks now.

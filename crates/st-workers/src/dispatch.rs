@@ -27,7 +27,7 @@ use jiff::SignedDuration;
 use st_log::{InScope, Logger, get_logger};
 use st_store::{
     Actor, Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Error, Holder, JobId, JobRecord,
-    JobRef, Outcome, ProviderName, Resolution, Serving, Store,
+    JobRef, Outcome, Resolution, Serving, Store,
 };
 use tokio::sync::{RwLock, Semaphore};
 use tokio::time::{Instant, sleep};
@@ -36,10 +36,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
 use crate::driver::panic_message;
-use crate::gate::{GateStatus, Pass};
-use crate::provider::Provider;
+use crate::gate::Pass;
 use crate::providers::Providers;
-use crate::served::{ServedProvider, UnreadJob};
+use crate::served::{ServedProvider, ServedProviders};
 pub(crate) use cancel::report;
 use in_flight::InFlight;
 use lease::LEASE;
@@ -56,10 +55,11 @@ const CANCELLATIONS: usize = 8;
 #[derive(Debug)]
 pub struct Dispatcher {
     store: Arc<dyn Store>,
-    providers: BTreeMap<ProviderName, Arc<ServedProvider>>,
+    providers: ServedProviders,
     holder: Holder,
-    /// Before anything was claimed: by then every earlier process was dead.
-    born: Instant,
+    /// Taken before the first claim. The store is this process's alone, so every earlier process had
+    /// ended by then.
+    started_at: Instant,
     backoff: Backoff,
     dispatches: TaskTracker,
     /// Renewals and cancellations: what no stop waits for.
@@ -110,14 +110,10 @@ fn signed(duration: Duration) -> SignedDuration {
 impl Dispatcher {
     /// A dispatcher that claims as a holder of its own; `seed` decides the jitter of its retries.
     pub fn new(store: Arc<dyn Store>, providers: &Providers, seed: u64) -> Self {
-        let served = |provider: &Arc<dyn Provider>| {
-            let served = ServedProvider::new(Arc::clone(provider), seed);
-            (served.name().clone(), Arc::new(served))
-        };
         Self {
             store,
-            providers: providers.iter().map(served).collect(),
-            born: Instant::now(),
+            providers: ServedProviders::new(providers, seed),
+            started_at: Instant::now(),
             // Never from the seed: two lives with one holder would not tell their claims apart.
             holder: Holder::new(fastrand::u128(..).to_le_bytes()),
             backoff: Backoff::default(),
@@ -140,19 +136,14 @@ impl Dispatcher {
         self.holder
     }
 
-    /// Before anything was claimed: by then every earlier process was dead.
-    pub(crate) fn born(&self) -> Instant {
-        self.born
-    }
-
-    /// Whether a provider is configured.
-    pub(crate) fn serves(&self, provider: &ProviderName) -> bool {
-        self.providers.contains_key(provider)
+    /// An instant before the first claim and after the end of every earlier process.
+    pub(crate) fn started_at(&self) -> Instant {
+        self.started_at
     }
 
     /// How to claim at most `max` jobs for this dispatcher.
     pub fn claim_options(&self, max: u32) -> ClaimOptions {
-        let serving = self.served().map(|served| Serving {
+        let serving = self.providers.iter().map(|served| Serving {
             provider: served.name().clone(),
             account: served.provider().account(),
             guarantee: served.provider().guarantee(),
@@ -163,14 +154,14 @@ impl Dispatcher {
         ClaimOptions { holder: self.holder, serving: serving.collect(), max, lease: LEASE }
     }
 
-    /// The providers that it serves.
-    pub(crate) fn served(&self) -> impl Iterator<Item = &Arc<ServedProvider>> {
-        self.providers.values()
+    /// The configured providers.
+    pub(crate) fn providers(&self) -> &ServedProviders {
+        &self.providers
     }
 
     /// Does what a person decided about a job. That it is at its provider means: where the account
     /// that serves now has it.
-    pub(crate) async fn resolve_by_hand(
+    pub(crate) async fn resolve(
         &self,
         job: JobId,
         resolution: Resolution,
@@ -189,27 +180,9 @@ impl Dispatcher {
         self.store.resolve(job, &resolution, note, by).await
     }
 
-    /// The gates of the providers.
-    pub fn gates(&self) -> BTreeMap<ProviderName, GateStatus> {
-        self.served().map(|served| (served.name().clone(), served.gate.status())).collect()
-    }
-
-    /// Tries a provider now that is given no submissions. `false` when it is not configured.
-    pub fn try_provider(&self, provider: &ProviderName) -> bool {
-        self.providers.get(provider).is_some_and(|served| {
-            served.gate.try_now();
-            true
-        })
-    }
-
-    /// Since when the status of a job could not be read at its provider, if that lasts.
-    pub fn unread(&self, provider: &ProviderName, job: JobId) -> Option<UnreadJob> {
-        self.providers.get(provider)?.unread.get(job)
-    }
-
     /// Probes the providers that are given no submissions, where that is due, in the background.
     pub(crate) fn probe_gates(self: &Arc<Self>) {
-        for served in self.served() {
+        for served in self.providers.iter() {
             served.gate.remind();
             if served.gate.next_probe_in().is_some_and(|wait| wait.is_zero()) {
                 let (this, served) = (Arc::clone(self), Arc::clone(served));
@@ -218,19 +191,14 @@ impl Dispatcher {
         }
     }
 
-    /// How long until a gate is to be probed.
-    pub(crate) fn next_gate_probe(&self) -> Option<Duration> {
-        self.served().filter_map(|served| served.gate.next_probe_in()).min()
-    }
-
-    /// The jobs that it works on.
+    /// The jobs whose attempts are in flight.
     pub fn in_flight(&self) -> BTreeSet<JobId> {
         lock(&self.in_flight).jobs()
     }
 
     /// Dispatches a claimed job in the background, in the scope of the job. `claimed` is an instant
-    /// before the call that claimed it; `sent_before`: what an earlier holder of the claim sent, it
-    /// sent before this.
+    /// before the call that claimed it; `sent_before` is an upper bound for when an earlier holder
+    /// sent its submission.
     pub fn start(self: &Arc<Self>, claim: Claim, claimed: Instant, sent_before: Instant) {
         let record = claim.record;
         let correlation_id = record.job().correlation_id.clone();
@@ -350,6 +318,6 @@ impl Dispatcher {
 enum Next {
     /// The submission: certainly nothing of this attempt was sent.
     Submit(Pass),
-    /// The search: something may have been sent, all of it before this.
+    /// The search: something may have been sent, before this.
     Reconcile { sent_before: Instant },
 }

@@ -228,7 +228,7 @@ impl Gate {
     }
 
     /// Probes the provider now, whatever it asked for, because an operator asks for it.
-    pub(crate) fn try_now(&self) {
+    pub(crate) fn probe_now(&self) {
         if self.lock().state.probe_now() {
             self.changed();
         }

@@ -4,6 +4,7 @@
 mod cancelling;
 mod denials;
 mod offsets;
+mod providers;
 mod unread;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::search::Search;
 pub(crate) use cancelling::Cancelled;
 pub(crate) use denials::Denials;
 pub(crate) use offsets::{Drift, Offsets};
+pub(crate) use providers::ServedProviders;
 pub use unread::UnreadJob;
 pub(crate) use unread::{LastingUnread, Unread};
 

@@ -137,7 +137,7 @@ pub(crate) async fn retry(
 ) -> Result<Json<Value>, Problem> {
     caller.require(Role::Admin)?;
     let provider = ProviderName::new(name.as_str());
-    if !api.background.try_provider(&provider) {
+    if !api.background.probe_provider(&provider) {
         let in_use = api.store.providers_in_use().await?.contains(&provider);
         if !in_use {
             find(&api, &name)?;

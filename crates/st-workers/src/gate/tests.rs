@@ -346,7 +346,7 @@ async fn changed_settings_and_an_operator_are_reasons_to_probe_immediately() {
     assert_eq!(gate.next_probe_in(), Some(Duration::ZERO));
     let gate = open();
     gate.missing_setting("no version");
-    gate.try_now();
+    gate.probe_now();
     assert_eq!(gate.next_probe_in(), Some(Duration::ZERO));
 }
 

@@ -115,7 +115,7 @@ impl Poller {
             };
             (served.name().clone(), Arc::new(poll))
         };
-        Self { polls: dispatcher.served().map(poll).collect(), config }
+        Self { polls: dispatcher.providers().iter().map(poll).collect(), config }
     }
 }
 

@@ -103,7 +103,7 @@ impl Queue {
             self.store.reclaim(options, &in_flight).await.map_err(TaskError::because(FAILED))?;
         // What earlier processes sent, they sent before this one began.
         let reclaimed_all = self.reclaimed_all.load(Ordering::Relaxed);
-        let sent_before = if reclaimed_all { began } else { self.dispatcher.born() };
+        let sent_before = if reclaimed_all { began } else { self.dispatcher.started_at() };
         let more = claims.more;
         if !more {
             self.reclaimed_all.store(true, Ordering::Relaxed);
@@ -116,7 +116,7 @@ impl Queue {
         let began = Instant::now();
         let claims = self.store.claim(options).await.map_err(TaskError::because(FAILED))?;
         let more = claims.more;
-        Ok((self.dispatch(claims, began, self.dispatcher.born()), more))
+        Ok((self.dispatch(claims, began, self.dispatcher.started_at()), more))
     }
 
     async fn process(&self, stopping: &CancellationToken) -> Result<RunSummary, TaskError> {
@@ -152,13 +152,14 @@ impl Queue {
         let due = due.map_err(TaskError::because(FAILED))?;
         // What is due already and was not claimed waits for something else than time.
         let due = due.filter(|wait| !wait.is_zero());
-        let wake_in = [due, self.dispatcher.next_gate_probe()].into_iter().flatten().min();
+        let wake_in =
+            [due, self.dispatcher.providers().next_probe_in()].into_iter().flatten().min();
         Ok(RunSummary { counts, wake_in })
     }
 
     /// Settings that were changed are a reason to try a provider again.
     async fn follow_settings(&self) -> Result<(), TaskError> {
-        for served in self.dispatcher.served() {
+        for served in self.dispatcher.providers().iter() {
             let settings = self.store.provider_settings(served.name()).await;
             served.gate.update_settings(&settings.map_err(TaskError::because(FAILED))?);
         }

@@ -107,7 +107,7 @@ async fn a_wrong_token_fails_nothing() {
     let gate = harness.tasks.gates()[&ProviderName::new("fake")].clone();
     assert_eq!((gate.open, gate.cause.unwrap().as_str()), (false, "credentials"));
     harness.provider.set_refusal(None);
-    assert!(harness.tasks.try_provider(&ProviderName::new("fake")));
+    assert!(harness.tasks.probe_provider(&ProviderName::new("fake")));
     let waited = accepted(&harness, 2).await;
     assert!(waited <= Duration::from_secs(1), "{waited:?}");
 }

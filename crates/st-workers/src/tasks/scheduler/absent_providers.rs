@@ -43,7 +43,9 @@ impl AbsentProviders {
         in_use.extend(unsettled.providers.into_keys());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reminders = std::mem::take(&mut state.reminders);
-        for provider in in_use.into_iter().filter(|provider| !dispatcher.serves(provider)) {
+        for provider in
+            in_use.into_iter().filter(|provider| dispatcher.providers().get(provider).is_none())
+        {
             let mut reminder = reminders.remove(&provider).unwrap_or_default();
             if reminder.is_due() {
                 st_log::warning!(

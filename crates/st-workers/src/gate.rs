@@ -261,7 +261,7 @@ impl Gate {
                 inner.state.probe_by_submission();
             }
             Err((by, unavailable)) => {
-                inner.failing = true;
+                inner.failing = by != ClosedBy::MissingSetting;
                 let (reason, retry_after) = (unavailable.chain(), unavailable.retry_after);
                 inner.close(Refusal { by, reason, retry_after, met: Met::Nothing });
             }

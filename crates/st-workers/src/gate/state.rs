@@ -16,6 +16,9 @@ const BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(1), max: Duration::from_mins(1), jitter: 0.25 };
 /// A round of more submissions than this is no test any more: the gate is open.
 const LARGEST_ROUND: u32 = 64;
+/// A provider that answers every other query is not probed at each answer: a submission may be lost
+/// each time.
+const HASTENED_EVERY: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -93,6 +96,10 @@ pub(super) struct Closure {
     pub(super) since: Instant,
     /// How often in a row the provider was probed without success.
     pub(super) tries: u32,
+    /// The provider asked to be left alone until then, whatever else was refused since.
+    not_before: Option<Instant>,
+    /// When an answered query last made a probe due early.
+    hastened_at: Option<Instant>,
     /// What met the refusal: other jobs are tried first.
     refused: Refused,
     reminder: Reminder,
@@ -106,6 +113,8 @@ impl Closure {
             reason,
             since: Instant::now(),
             tries: 0,
+            not_before: None,
+            hastened_at: None,
             refused: Refused::default(),
             reminder: Reminder::default(),
             warned: false,
@@ -124,10 +133,9 @@ impl Closure {
         }
     }
 
-    /// How long to wait before the next probe.
-    fn wait(&self, retry_after: Option<Duration>, draw: f64) -> Duration {
-        let asked_for = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
-        BACKOFF.delay(self.tries, draw).max(asked_for)
+    /// The time, or the later one that the provider asked for.
+    fn at_least(&self, at: Instant) -> Instant {
+        self.not_before.map_or(at, |not_before| at.max(not_before))
     }
 
     pub(super) fn remind(&mut self, provider: &ProviderName, next_probe_seconds: u64) {
@@ -201,11 +209,21 @@ impl State {
         }
     }
 
-    /// Makes the first step due because a query was answered again, unless the provider itself says
-    /// how long it wants to be left alone. `false` when that changes nothing.
+    /// Makes the first step due because a query was answered again, but not before the time that the
+    /// provider asked for, and not at every answer. `false` when that changes nothing. The waits go
+    /// on where they were: an answered query is no accepted submission.
     pub(super) fn hasten(&mut self) -> bool {
-        let by = self.closure().map(|closure| closure.by);
-        by != Some(ClosedBy::Refusal(Cause::Throttled)) && self.probe_now()
+        let Self::Closed { closure, retry_at, querying: false } = self else { return false };
+        let throttled = closure.by == ClosedBy::Refusal(Cause::Throttled);
+        let recently = closure.hastened_at.is_some_and(|at| at.elapsed() < HASTENED_EVERY);
+        let now = Instant::now();
+        let early = closure.at_least(now);
+        if throttled || recently || early >= *retry_at {
+            return false;
+        }
+        closure.hastened_at = Some(now);
+        *retry_at = early;
+        true
     }
 
     /// Returns what a pass of the present round was for.
@@ -231,15 +249,19 @@ impl State {
         closure.by = by;
         closure.reason = reason;
         closure.add_refused(met);
-        if waits_until.is_none() {
-            closure.tries = closure.tries.saturating_add(1);
-        }
         let now = Instant::now();
-        let fresh = now + closure.wait(retry_after, draw);
+        if let Some(wait) = retry_after {
+            let until = now + wait.min(LONGEST_RETRY_AFTER);
+            closure.not_before = closure.not_before.max(Some(until));
+        }
         let retry_at = match waits_until {
+            // An operator may have asked for this time.
             Some(at) if retry_after.is_none() => at,
-            Some(at) => at.max(fresh),
-            None => fresh,
+            Some(at) => closure.at_least(at),
+            None => {
+                closure.tries = closure.tries.saturating_add(1);
+                closure.at_least(now + BACKOFF.delay(closure.tries, draw))
+            }
         };
         st_log::debug!(
             logger: LOG, provider = provider.as_str(), cause = closure.by.as_str(),

@@ -315,6 +315,23 @@ async fn an_answer_after_failures_is_a_reason_to_probe_immediately() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_provider_that_answers_now_and_then_is_probed_no_more_than_once_a_minute() {
+    let gate = open();
+    for _ in 0..9 {
+        grant(&gate, 1).refused(&unavailable(Cause::Unreachable));
+        probe_within(&gate, seconds(60)).await;
+    }
+    let began = Instant::now();
+    for _ in 0..60 {
+        grant(&gate, 1).record_unknown("502");
+        answer_again(&gate);
+        probe_within(&gate, seconds(60)).await;
+    }
+    let took = began.elapsed();
+    assert!(took >= Duration::from_mins(29), "{took:?}: every other one came early");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_is_no_news_where_queries_were_answered_all_the_time() {
     for cause in [Cause::Account, Cause::Throttled] {
         let gate = open();
@@ -330,6 +347,37 @@ async fn an_answer_is_no_news_where_queries_were_answered_all_the_time() {
         let now_it_is = if cause == Cause::Throttled { next } else { Some(Duration::ZERO) };
         assert_eq!(gate.next_probe_in(), now_it_is, "{cause}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_no_news_while_a_setting_is_missing() {
+    let gate = open();
+    gate.missing_setting("no version");
+    advance(gate.next_probe_in().unwrap()).await;
+    let missing = (ClosedBy::MissingSetting, unavailable(Cause::Trouble));
+    gate.begin_probe().unwrap().end(Err(missing));
+    let next = gate.next_probe_in();
+    gate.record_query(&Ok(()));
+    assert_eq!(gate.next_probe_in(), next);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_the_provider_asked_for_outlives_other_refusals_and_answers() {
+    let gate = open();
+    let (one, two, three) = (grant(&gate, 1), grant(&gate, 2), grant(&gate, 3));
+    let hour = Some(Duration::from_hours(1));
+    one.refused(&Unavailable { retry_after: hour, ..unavailable(Cause::Throttled) });
+    two.refused(&unavailable(Cause::Unreachable));
+    answer_again(&gate);
+    assert_eq!(gate.next_probe_in(), hour);
+    let sooner = Some(seconds(9));
+    three.refused(&Unavailable { retry_after: sooner, ..unavailable(Cause::Trouble) });
+    assert_eq!(gate.next_probe_in(), hour);
+    gate.try_now();
+    assert_eq!(gate.next_probe_in(), Some(Duration::ZERO), "an operator may ask all the same");
+    probe_within(&gate, Duration::ZERO).await;
+    grant(&gate, 4).refused(&unavailable(Cause::Unreachable));
+    assert_eq!(gate.next_probe_in(), hour);
 }
 
 #[tokio::test(start_paused = true)]

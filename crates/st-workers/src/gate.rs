@@ -276,11 +276,16 @@ impl Gate {
         state.retry_in().filter(|_| !matches!(state, State::Closed { querying: true, .. }))
     }
 
-    /// Logs a closure that lasts.
+    /// Logs a closure that lasts, unless what waits could be submitted.
     pub(crate) fn remind(&self) {
         let inner = &mut *self.lock();
         let next = inner.state.retry_in().unwrap_or_default();
-        if let Some(closure) = inner.state.closure_mut() {
+        let waits = match &inner.state {
+            State::Closed { .. } => true,
+            State::Probing { round, .. } => round.granted > 0,
+            State::Open => false,
+        };
+        if waits && let Some(closure) = inner.state.closure_mut() {
             closure.remind(&inner.provider, next.as_secs());
         }
     }

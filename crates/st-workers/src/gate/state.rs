@@ -103,7 +103,8 @@ pub(super) struct Closure {
     /// What met the refusal: other jobs are tried first.
     refused: Refused,
     reminder: Reminder,
-    warned: bool,
+    /// Whether that it is closed was logged as a warning.
+    pub(super) warned: bool,
 }
 
 impl Closure {

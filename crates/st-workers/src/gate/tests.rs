@@ -381,6 +381,23 @@ async fn a_time_that_the_provider_asked_for_outlives_other_refusals_and_answers(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gate_that_waits_for_a_job_to_probe_with_reminds_of_nothing() {
+    let gate = open();
+    grant(&gate, 1).refused(&unavailable(Cause::Unreachable));
+    let reminds = |gate: &Gate| {
+        gate.remind();
+        gate.lock().state.closure().is_some_and(|closure| closure.warned)
+    };
+    probe_within(&gate, seconds(2)).await;
+    advance(seconds(20)).await;
+    assert!(!reminds(&gate), "nothing waits for it");
+    let pass = grant(&gate, 2);
+    assert!(reminds(&gate));
+    pass.refused(&unavailable(Cause::Unreachable));
+    assert!(reminds(&gate));
+}
+
+#[tokio::test(start_paused = true)]
 async fn changed_settings_and_an_operator_are_reasons_to_probe_immediately() {
     let gate = open();
     let settings = ProviderSettings::default();

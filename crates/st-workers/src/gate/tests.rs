@@ -373,7 +373,7 @@ async fn a_time_that_the_provider_asked_for_outlives_other_refusals_and_answers(
     let sooner = Some(seconds(9));
     three.refused(&Unavailable { retry_after: sooner, ..unavailable(Cause::Trouble) });
     assert_eq!(gate.next_probe_in(), hour);
-    gate.try_now();
+    gate.probe_now();
     assert_eq!(gate.next_probe_in(), Some(Duration::ZERO), "an operator may ask all the same");
     probe_within(&gate, Duration::ZERO).await;
     grant(&gate, 4).refused(&unavailable(Cause::Unreachable));

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use st_log::{LogHandle, Logger, get_logger};
-use st_store::{Clock, SqliteConfig, SqliteStore, Store, StoreStatus};
+use st_store::{Clock, JobRepo, ProviderName, SqliteConfig, SqliteStore, Store, StoreStatus};
 use st_workers::provider::Provider;
-use st_workers::provider::local::{Local, LocalCommand, LocalConfig, RunnerCommand};
+use st_workers::provider::local::{GRACE, Local, LocalCommand, LocalConfig, RunnerCommand, machine};
 use st_workers::provider::replicate::{Replicate, ReplicateConfig};
 use st_workers::tasks::poller::PollerConfig;
 use st_workers::{
@@ -30,6 +30,11 @@ const LOG: Logger = get_logger("simpletuner.cloud.server");
 const DRAIN_REQUESTS: Duration = Duration::from_secs(5);
 /// How long background work may take when the server stops.
 const DRAIN_WORK: Duration = Duration::from_secs(10);
+
+/// The provider of jobs on this machine.
+const LOCAL: &str = "local";
+/// How many of them are named at the stop.
+const LISTED: u32 = 100;
 
 /// Why the server did not start, or did not stop well.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +69,9 @@ pub enum StartError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Which machine this is cannot be found out, nor written down.
+    #[error("cannot tell which machine this is")]
+    Machine(#[source] io::Error),
     /// The program does not know its own file, which it needs to start jobs.
     #[error("cannot find the program's own file")]
     OwnFile(#[source] io::Error),
@@ -136,9 +144,31 @@ impl App {
                 "Work was left to the next start"
             );
         }
+        log_running_jobs(store.as_ref()).await;
         store.close().await.map_err(StartError::Store)?;
         st_log::info!(logger: LOG, "Stopped");
         Ok(())
+    }
+}
+
+/// Says which jobs on this machine go on without the server. How the server was stopped decides
+/// whether they do: a service manager may end them next.
+async fn log_running_jobs(store: &SqliteStore) {
+    let jobs = match store.list_at_provider(&ProviderName::new(LOCAL), None, LISTED).await {
+        Ok(jobs) => jobs,
+        Err(error) => {
+            st_log::debug!(
+                logger: LOG, error, "Jobs on this machine could not be listed"
+            );
+            return;
+        }
+    };
+    if !jobs.is_empty() {
+        let ids: Vec<String> = jobs.iter().map(|job| job.id().to_string()).collect();
+        st_log::info!(
+            logger: LOG, jobs = ids.len(), job_ids = ids.join(", "),
+            "Jobs on this machine go on without the server"
+        );
     }
 }
 
@@ -187,6 +217,7 @@ fn local(config: &Config) -> Result<Local, StartError> {
                 program: command.program.clone(),
                 args: command.args.clone(),
                 env: command.env.clone(),
+                is_example: false,
             };
             (name.clone(), command)
         })
@@ -196,8 +227,16 @@ fn local(config: &Config) -> Result<Local, StartError> {
         program: own.clone(),
         args: verb("example-training"),
         env: BTreeMap::new(),
+        is_example: true,
     });
     let runner = RunnerCommand { program: own, args: verb("local-runner") };
-    let dir = config.state_dir.join("local");
-    Ok(Local::new(LocalConfig { dir, commands, runner }))
+    let state_dir = &config.state_dir;
+    Ok(Local::new(LocalConfig {
+        machine: machine(state_dir).map_err(StartError::Machine)?,
+        dir: state_dir.join("local"),
+        work_dir: state_dir.join("local-work"),
+        grace: GRACE,
+        commands,
+        runner,
+    }))
 }

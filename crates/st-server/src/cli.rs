@@ -13,6 +13,7 @@ use st_log::{Chain, Logger, get_logger};
 
 use crate::app::App;
 use crate::config::{Config, Flags};
+use crate::init;
 use crate::shutdown::Shutdown;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");
@@ -83,6 +84,11 @@ impl Cli {
     /// Runs the subcommand and returns the exit code. `environment` is the program's.
     pub fn run(self, environment: &BTreeMap<String, String>) -> ExitCode {
         match self.command {
+            // As the first process of a container it has duties that a server should not have.
+            Command::Serve(_) if init::is_first_process() => match init::run() {
+                Ok(code) => code,
+                Err(error) => fail(1, &format!("cannot start as the first process: {error}")),
+            },
             Command::Serve(serve) => serve.run(environment),
             Command::Logs(logs) => logs.run(environment),
             Command::LocalRunner { dir } => st_workers::provider::local::run_attempt(&dir),

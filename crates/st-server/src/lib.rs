@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 mod correlation;
 mod fields;
+mod init;
 mod listen;
 mod problem;
 mod shutdown;

@@ -158,6 +158,18 @@ pub trait Provider: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Called in every poll, also when the provider has no job: ends what runs here for no job.
+    /// Returns some of the jobs, in turn, of which something old is kept here; what is kept of one
+    /// that the store does not have is then removed by [`Provider::forget`].
+    async fn clean_up(&self) -> Vec<JobId> {
+        Vec::new()
+    }
+
+    /// Removes all that is kept here of a job that was deleted and does not run.
+    async fn forget(&self, _job: JobId) -> Result<(), QueryError> {
+        Ok(())
+    }
+
     /// Whether the provider accepts our credentials, and for which account. A call without effect;
     /// after it [`Provider::time`] and [`Provider::account`] are known where they can be.
     async fn validate(&self) -> Result<Account, QueryError>;

@@ -98,7 +98,7 @@ async fn what_is_not_there_and_what_is_not_taken_say_so() {
 #[tokio::test]
 async fn one_key_makes_one_job() {
     let server = Server::start(Setup::default()).await;
-    let body = json!({"config": {"seconds": 0}, "idempotency_key": "k-1"});
+    let body = json!({"config": {"command": "example", "seconds": 0}, "idempotency_key": "k-1"});
     let first = server.post(SUBMIT, body.clone()).await.body;
     let second = server.post(SUBMIT, body).await.body;
     assert_eq!(first["job_id"], second["job_id"]);
@@ -106,7 +106,7 @@ async fn one_key_makes_one_job() {
         (&first["idempotent_hit"], &second["idempotent_hit"]),
         (&json!(false), &json!(true))
     );
-    let other = json!({"config": {"seconds": 1}, "idempotency_key": "k-1"});
+    let other = json!({"config": {"command": "example", "seconds": 1}, "idempotency_key": "k-1"});
     let other = server.post(SUBMIT, other).await;
     assert_eq!((other.status, &other.body["code"]), (409, &json!("idempotency_mismatch")));
     assert_eq!(server.get("/api/cloud/jobs").await.body["total"], Value::from(1));

@@ -154,7 +154,8 @@ async fn an_input_that_is_nested_too_deeply_once_it_is_wrapped_is_refused() {
     let server = Server::start(Setup::default()).await;
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     // The input and the configuration are two levels of the hundred.
-    let config = |levels| format!(r#"{{"seconds": 0, "x": {}}}"#, nested(levels));
+    let config =
+        |levels| format!(r#"{{"command": "example", "seconds": 0, "x": {}}}"#, nested(levels));
     let body = |levels| format!(r#"{{"config": {}}}"#, config(levels));
     let deepest = server.post_raw(LOCAL, &[JSON], body(98)).await;
     assert_eq!(deepest.status, 200, "{:?}", deepest.body);

@@ -46,6 +46,9 @@ impl Dispatcher {
         wanted: Wanted,
     ) -> Finding {
         if let Arrivals::LookedUp(lookup) = served.provider().arrivals() {
+            if let Some(reason) = served.other_account(wanted.account.as_ref()) {
+                return Finding::Unknown { reason };
+            }
             let began = Instant::now();
             return match served.look_up(lookup, wanted.job, wanted.attempt).await {
                 Ok(found) if found.is_empty() => Finding::Absent { began, deleted: Vec::new() },

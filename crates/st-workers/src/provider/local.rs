@@ -2,16 +2,26 @@
 //!
 //! Each attempt has a folder, named after its marker, and a runner: a small process of this program
 //! that holds the folder's lock, runs the command and writes down how it ended. The runner outlives
-//! the server; a server that starts again finds it by its process ID and start time. Whatever is
-//! repeated, the lock lets an attempt run once.
+//! the server; a server that starts again finds it by that lock. Whatever is repeated, the lock lets
+//! an attempt run once.
+//!
+//! An attempt is over when none of its processes is left. While the runner lives, all of them descend
+//! from it (`runner`). When it dies, the next status ends the rest (`upkeep`, `members`).
 //!
 //! Nothing of a request reaches a shell or an argument: it names one of the configured commands, and
 //! the command reads its input from a file.
 
 mod attempt;
+mod cgroup;
+mod command;
 pub mod example;
+mod files;
+mod machine;
+mod members;
+mod output;
 mod process;
 mod runner;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -25,8 +35,8 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 use st_log::{Logger, get_logger};
 use st_store::{
-    AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderJobId, ProviderName, ProviderSettings,
-    ProviderStatus,
+    AccountId, AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderJobId, ProviderName,
+    ProviderSettings, ProviderStatus,
 };
 use tokio::process::Command;
 use tokio::sync::watch;
@@ -37,9 +47,14 @@ use crate::provider::{
     Submission, SubmitError, Unavailable,
 };
 use attempt::{Attempt, CommandFile};
+pub use machine::machine;
 pub use runner::run_attempt;
+use upkeep::Upkeep;
 
 const LOG: Logger = get_logger("simpletuner.cloud.local");
+
+/// The usual time for the processes of a job to end after they were asked to.
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a runner may take to say that it runs.
 const RUNNER_START: Duration = Duration::from_secs(5);
@@ -55,8 +70,14 @@ const LOG_TAIL: u64 = 64 * 1024;
 /// What jobs on this machine may run, and where they live.
 #[derive(Debug, Clone)]
 pub struct LocalConfig {
-    /// The folder with a folder for each attempt.
+    /// Which machine this is, see [`machine`]. Jobs of another one are left alone.
+    pub machine: AccountId,
+    /// The folder with a folder for each attempt, for the provider's own files and what jobs print.
     pub dir: PathBuf,
+    /// The same for the commands: a job's input, and the folder that it may write to.
+    pub work_dir: PathBuf,
+    /// How long the processes of a job have to end after they were asked to; then they are killed.
+    pub grace: Duration,
     /// The commands, by the name that a job uses.
     pub commands: BTreeMap<String, LocalCommand>,
     /// How a runner is started; the attempt's folder becomes its last argument.
@@ -72,6 +93,8 @@ pub struct LocalCommand {
     pub args: Vec<String>,
     /// Added to its environment.
     pub env: BTreeMap<String, String>,
+    /// It is the [`example`], whose input is checked before it is queued.
+    pub is_example: bool,
 }
 
 /// A program that calls [`run_attempt`].
@@ -90,24 +113,45 @@ pub struct Local {
     config: LocalConfig,
     /// Counts the runners that ended.
     ended: watch::Sender<u64>,
+    upkeep: Upkeep,
 }
 
 impl Local {
     /// The provider. Its folder is made when the first job comes.
     pub fn new(mut config: LocalConfig) -> Self {
         // A command has a working directory of its own: paths must be valid there too.
-        if let Ok(dir) = std::path::absolute(&config.dir) {
-            config.dir = dir;
+        for dir in [&mut config.dir, &mut config.work_dir] {
+            if let Ok(absolute) = std::path::absolute(&dir) {
+                *dir = absolute;
+            }
         }
-        Self { name: ProviderName::new("local"), config, ended: watch::Sender::new(0) }
+        Self {
+            name: ProviderName::new("local"),
+            config,
+            ended: watch::Sender::new(0),
+            upkeep: Upkeep::default(),
+        }
     }
 
-    /// The command of this name; what is wrong with it fits behind a colon.
-    fn command(&self, name: &str) -> Result<&LocalCommand, String> {
+    /// The command that a job's input names; what is wrong with it fits behind a colon.
+    fn command(&self, input: &Value) -> Result<&LocalCommand, UnusableCommand> {
+        let legal: Vec<&str> = self.config.commands.keys().map(String::as_str).collect();
+        let legal = legal.join(", ");
+        let name = match input.pointer("/config/command") {
+            Some(Value::String(name)) => name,
+            None | Some(Value::Null) => {
+                let missing = format!("\"command\" is required, one of: {legal}");
+                return Err(UnusableCommand::Named(missing));
+            }
+            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                let wrong = format!("\"command\" must be text, one of: {legal}");
+                return Err(UnusableCommand::Named(wrong));
+            }
+        };
         self.config.commands.get(name).ok_or_else(|| {
-            let legal: Vec<&str> = self.config.commands.keys().map(String::as_str).collect();
-            let legal = legal.join(", ");
-            format!("command {name:?} is not configured on this server; there are {legal}")
+            UnusableCommand::NotConfigured(format!(
+                "command {name:?} is not configured on this server; there are {legal}"
+            ))
         })
     }
 
@@ -118,21 +162,20 @@ impl Local {
 
     async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
         let attempt = self.attempt(job)?;
-        blocking(move || attempt.status()).await.map_err(trouble)?.ok_or(QueryError::NotFound)
+        self.status(&attempt).await?.ok_or(QueryError::NotFound)
     }
 
     /// Starts a runner and sees to it that it does not stay as a zombie.
     fn start_runner(&self, attempt: &Attempt) -> Result<(), SubmitError> {
         let runner = &self.config.runner;
-        let output = attempt.output().map_err(|error| not_begun("open the job's log", error))?;
-        let errors = output.try_clone().map_err(|error| not_begun("open the job's log", error))?;
+        let errors = attempt.errors().map_err(|error| not_begun("open the runner's log", error))?;
         let mut command = Command::new(&runner.program);
         without_secrets(&mut command);
         let mut child = command
             .args(&runner.args)
             .arg(attempt.dir())
             .stdin(Stdio::null())
-            .stdout(output)
+            .stdout(Stdio::null())
             .stderr(errors)
             .process_group(0)
             .kill_on_drop(false)
@@ -161,15 +204,12 @@ fn without_secrets(command: &mut Command) {
     }
 }
 
-/// The name of the command that a job's input asks for.
-fn command_name(input: &Value) -> Result<&str, String> {
-    match input.pointer("/config/command") {
-        None | Some(Value::Null) => Ok("example"),
-        Some(Value::String(name)) => Ok(name),
-        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            Err("command must be text".to_owned())
-        }
-    }
+/// Why a job's command cannot be run.
+enum UnusableCommand {
+    /// The job names none.
+    Named(String),
+    /// The configuration lacks it.
+    NotConfigured(String),
 }
 
 /// Does file work where it may block.
@@ -203,7 +243,7 @@ fn not_started(program: &Path, error: io::Error) -> SubmitError {
     not_begun("start a runner", error)
 }
 
-fn unknown(source: Option<io::Error>) -> SubmitError {
+fn unknown(source: Option<QueryError>) -> SubmitError {
     SubmitError::Unknown {
         reason: "the runner of local did not say that it runs".to_owned(),
         may_arrive_for: RUNNER_START,
@@ -235,27 +275,40 @@ impl Provider for Local {
         Arrivals::LookedUp(self)
     }
 
+    /// Jobs of another machine are not asked about here, where nothing is known of them.
+    fn account(&self) -> Option<AccountId> {
+        Some(self.config.machine.clone())
+    }
+
     fn check(&self, input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
-        self.command(command_name(input)?).map(drop)
+        match self.command(input) {
+            Ok(command) if command.is_example => example::check(input),
+            Ok(_) => Ok(()),
+            Err(UnusableCommand::Named(fault) | UnusableCommand::NotConfigured(fault)) => {
+                Err(fault)
+            }
+        }
     }
 
     async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError> {
-        let name = command_name(&submission.input).map_err(|fault| SubmitError::Rejected {
-            reason: format!("local refused it: {fault}"),
+        let command = self.command(&submission.input).map_err(|fault| match fault {
+            UnusableCommand::Named(fault) => {
+                SubmitError::Rejected { reason: format!("local refused it: {fault}") }
+            }
+            UnusableCommand::NotConfigured(fault) => {
+                SubmitError::MissingSetting { reason: format!("local cannot run it: {fault}") }
+            }
         })?;
-        let command = self.command(name).map_err(|fault| SubmitError::MissingSetting {
-            reason: format!("local cannot run it: {fault}"),
-        })?;
+        let attempt = Attempt::of(&self.config.dir, submission.marker);
         let command = CommandFile {
             program: command.program.clone(),
             args: command.args.clone(),
             env: command.env.clone(),
             job_id: submission.marker.job.to_string(),
             correlation_id: st_log::get_correlation_id().to_string(),
+            work: self.config.work_dir.join(submission.marker.to_string()),
+            grace: self.config.grace,
         };
-        let marker = submission.marker.to_string();
-        let attempt = Attempt::named(&self.config.dir, &marker)
-            .ok_or_else(|| SubmitError::Rejected { reason: format!("local has no {marker}") })?;
         let (mine, input) = (attempt.clone(), submission.input.to_string());
         blocking(move || mine.prepare(&input, &command))
             .await
@@ -266,8 +319,7 @@ impl Provider for Local {
         let mut ticks = ticks();
         while Instant::now() < deadline {
             ticks.tick().await;
-            let mine = attempt.clone();
-            match blocking(move || mine.status()).await {
+            match self.status(&attempt).await {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) => {}
                 Err(error) => return Err(unknown(Some(error))),
@@ -298,13 +350,22 @@ impl Provider for Local {
 
     async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError> {
         let attempt = self.attempt(job)?;
-        let tail = blocking(move || attempt.tail(LOG_TAIL)).await.map_err(trouble)?;
+        let tail = blocking(move || output::tail(attempt.dir(), LOG_TAIL)).await.map_err(trouble)?;
         tail.ok_or(QueryError::NotFound)
     }
 
     /// The end of every runner that this process started.
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         Some(self.ended.subscribe())
+    }
+
+    async fn clean_up(&self) -> Vec<JobId> {
+        self.end_strays().await;
+        self.old_jobs().await
+    }
+
+    async fn forget(&self, job: JobId) -> Result<(), QueryError> {
+        self.remove(job).await
     }
 
     async fn validate(&self) -> Result<Account, QueryError> {
@@ -320,20 +381,21 @@ impl JobLookup for Local {
     /// Attempts that did not begin are made void, so that their absence stays true.
     async fn find(&self, job: JobId, attempt: Option<u32>) -> Result<Vec<FoundJob>, QueryError> {
         let root = self.config.dir.clone();
-        let find = move || {
-            let markers = match attempt {
-                Some(attempt) => vec![Marker { job, attempt }],
-                None => attempt::list(&root, job)?,
-            };
-            let mut found = Vec::new();
-            for marker in markers {
-                let attempt = Attempt::named(&root, &marker.to_string());
-                let status = attempt.map_or(Ok(None), |attempt| attempt.status_or_void())?;
-                found.extend(status.map(|status| FoundJob { marker, status }));
-            }
-            Ok(found)
+        let markers = match attempt {
+            Some(attempt) => vec![Marker { job, attempt }],
+            None => blocking(move || attempt::list(&root, job)).await.map_err(trouble)?,
         };
-        blocking(find).await.map_err(trouble)
+        let mut found = Vec::new();
+        for marker in markers {
+            let attempt = Attempt::of(&self.config.dir, marker);
+            let mine = attempt.clone();
+            if blocking(move || mine.is_absent()).await.map_err(trouble)? {
+                continue;
+            }
+            let status = self.status(&attempt).await?;
+            found.extend(status.map(|status| FoundJob { marker, status }));
+        }
+        Ok(found)
     }
 }
 
@@ -344,6 +406,6 @@ fn ticks() -> tokio::time::Interval {
 }
 
 /// The status of an attempt.
-fn status_of(marker: &str, status: JobStatus) -> ProviderStatus {
-    ProviderStatus::new(ProviderJobId::new(marker), status)
+fn status_of(marker: Marker, status: JobStatus) -> ProviderStatus {
+    ProviderStatus::new(ProviderJobId::new(marker.to_string()), status)
 }

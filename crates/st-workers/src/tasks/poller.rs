@@ -10,6 +10,7 @@
 //! unless polling is switched on explicitly. The setting is read in every run, so a change needs no
 //! restart.
 
+mod forget;
 mod gone;
 mod memory;
 
@@ -77,6 +78,8 @@ struct Poll {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Held while jobs that are gone are being ended.
     ending: Arc<tokio::sync::Mutex<()>>,
+    /// Held while what is kept of unknown jobs is being removed.
+    forgetting: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How many jobs of one provider, or of all, were polled, and with what result.
@@ -112,6 +115,7 @@ impl Poller {
                 memory: Memory::default(),
                 turn: Arc::default(),
                 ending: Arc::default(),
+                forgetting: Arc::default(),
             };
             (served.name().clone(), Arc::new(poll))
         };
@@ -167,6 +171,7 @@ impl Poll {
     async fn poll(self: &Arc<Self>) -> Result<Tally, Error> {
         let mut tally = Tally::default();
         self.dispatcher.clean_up(&self.served);
+        self.forget_unknown(self.served.provider().clean_up().await);
         let due = self.is_due().await;
         let mut after = None;
         let mut unread = Unread::default();

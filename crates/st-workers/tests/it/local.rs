@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
 
 mod place;
+mod processes;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -13,23 +14,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use futures_util::StreamExt;
-use rustix::process::{Signal, getpgid, kill_process};
+use rustix::process::getpgid;
 use serde_json::{Value, json};
 use st_log::{CorrelationId, InScope};
 use st_store::{AtMostOnce, JobStatus, ProviderSettings};
-use st_workers::provider::local::{Local, run_attempt};
+use st_workers::provider::local::{Local, LocalCommand, run_attempt};
 use st_workers::provider::{
     Arrivals, Cause, FoundJob, JobLookup, Provider, QueryError, SubmitError, Unavailable,
 };
 
-use place::{Place, gone, known, run_again, status_of};
+use place::{Place, known, run_again, status_of};
 
 /// Lasts until the file `go` is there, and a minute at most should a test die before it is.
 const WAIT_FOR_GO: &str =
     "i=0; while [ ! -e \"$ST_OUTPUT_DIR/go\" ] && [ $i -lt 3000 ]; do sleep 0.02; i=$((i+1)); done";
-/// Two processes that a signal must find, the second one deaf to SIGTERM.
-const TREE: &str = "(trap '' TERM; exec sleep 60) & echo $! > child; echo $$ > parent; wait";
-
 fn is_trouble(error: &QueryError) -> bool {
     matches!(error, QueryError::Unavailable(Unavailable { cause: Cause::Trouble, .. }))
 }
@@ -40,7 +38,7 @@ fn is_trouble(error: &QueryError) -> bool {
 #[expect(clippy::exit, reason = "what the harness prints must not follow what the job printed")]
 fn runner_process() {
     let Some(dir) = std::env::args_os().next_back().map(PathBuf::from) else { return };
-    if dir.join("command.json").exists() {
+    if dir.join("command.json").exists() || dir.ends_with("command.json") {
         std::process::exit(i32::from(run_attempt(&dir) != ExitCode::SUCCESS));
     }
 }
@@ -94,12 +92,26 @@ async fn only_a_configured_command_is_accepted() {
     assert_eq!(check(&local, json!({"command": "job"})), Ok(()));
     let refused = check(&local, json!({"command": "/bin/sh"})).unwrap_err();
     assert!(refused.contains("\"/bin/sh\"") && refused.ends_with("job"), "{refused}");
-    check(&local, json!({"command": ["job"]})).unwrap_err();
-    check(&local, json!({})).unwrap_err();
+    for (without, what) in [
+        (json!({}), "is required"),
+        (json!({"command": null}), "is required"),
+        (json!({"command": ["job"]}), "must be text"),
+    ] {
+        let refused = check(&local, without).unwrap_err();
+        assert_eq!(refused, format!("\"command\" {what}, one of: job"));
+    }
 
-    let job = config.commands["job"].clone();
-    config.commands.insert("example".to_owned(), job);
-    assert_eq!(check(&Local::new(config), json!({})), Ok(()));
+    // The example runs only when it is named, and its input is checked.
+    let example = LocalCommand { is_example: true, ..config.commands["job"].clone() };
+    config.commands.insert("example".to_owned(), example);
+    let local_with_example = Local::new(config);
+    let refused = check(&local_with_example, json!({})).unwrap_err();
+    assert_eq!(refused, "\"command\" is required, one of: example, job");
+    let example = |steps: Value| json!({"command": "example", "steps": steps});
+    assert_eq!(check(&local_with_example, example(json!(3))), Ok(()));
+    let refused = check(&local_with_example, example(json!("three"))).unwrap_err();
+    assert!(refused.contains("\"steps\" must be a whole number from 1 to 10000"), "{refused}");
+    assert_eq!(check(&local_with_example, json!({"command": "job", "steps": "three"})), Ok(()));
 
     let mut submission = place.submission();
     submission.input = json!({"config": {"command": "other"}});
@@ -128,7 +140,7 @@ async fn a_provider_without_commands_is_not_valid() {
 #[tokio::test]
 async fn the_input_is_a_file_for_its_owner_alone() {
     let place = Place::new();
-    let script = "cat \"$ST_INPUT\" > seen; echo $ST_JOB_ID $ST_CORRELATION_ID $EXTRA > names";
+    let script = "echo; cat \"$ST_INPUT\" > seen; echo $ST_JOB_ID $ST_CORRELATION_ID $EXTRA > names";
     let mut config = place.config(script);
     config.commands.get_mut("job").unwrap().env.insert("EXTRA".to_owned(), "more".to_owned());
     let local = Local::new(config);
@@ -139,9 +151,9 @@ async fn the_input_is_a_file_for_its_owner_alone() {
     assert_eq!(seen, place.submission().input);
     let names = fs::read_to_string(place.file("names")).unwrap();
     assert_eq!(names, format!("{} of-ann more\n", place.marker.job));
-    for secret in ["input.json", "command.json", "output.log"] {
-        let mode = fs::metadata(place.file(secret)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    for secret in [place.file("../input.json"), place.own("command.json"), place.own("output.log")] {
+        let mode = fs::metadata(&secret).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", secret.display());
     }
 }
 
@@ -154,6 +166,7 @@ async fn a_relative_folder_works_as_an_absolute_one() {
     let mut config = place.config("cat \"$ST_INPUT\" && [ -d \"$ST_OUTPUT_DIR\" ]");
     let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
     config.dir = up.join(place.root.strip_prefix("/").unwrap());
+    config.work_dir = up.join(place.work.strip_prefix("/").unwrap());
     let local = Local::new(config);
     local.submit(&place.submission()).await.unwrap();
     let ended = place.end(&local).await;
@@ -190,32 +203,6 @@ async fn inside_an_environment_with_secrets() {
         assert!(!seen.contains("s3cret"), "a secret is there");
         assert!(!with_secrets || seen.contains("LEFT_ALONE=yes"), "all is gone");
     }
-}
-
-#[tokio::test]
-async fn cancelling_ends_the_whole_tree() {
-    let place = Place::new();
-    let local = place.running(TREE);
-    local.submit(&place.submission()).await.unwrap();
-    let (parent, child) = (place.pid("parent").await, place.pid("child").await);
-    local.cancel(&place.known()).await.unwrap();
-    let ended = place.end(&local).await;
-    assert_eq!((ended.status, ended.error_message), (Some(JobStatus::Cancelled), None));
-    gone(parent).await;
-    gone(child).await;
-    // Once it is over, that is how it stays.
-    assert_eq!(local.cancel(&place.known()).await.unwrap().completed_at, ended.completed_at);
-}
-
-#[tokio::test]
-async fn a_command_that_ends_in_its_own_way_when_asked_is_cancelled_too() {
-    let place = Place::new();
-    let local = place.running("trap 'touch asked; exit 3' TERM; sleep 60 & echo $$ > parent; wait");
-    local.submit(&place.submission()).await.unwrap();
-    place.pid("parent").await;
-    local.cancel(&place.known()).await.unwrap();
-    assert_eq!(place.end(&local).await.status, Some(JobStatus::Cancelled));
-    assert!(place.file("asked").exists());
 }
 
 #[tokio::test]
@@ -260,26 +247,24 @@ async fn an_attempt_runs_once_however_often_it_is_submitted() {
     assert_eq!(place.end(&local).await.status, Some(JobStatus::Completed));
     let again = local.submit(&submission).await.unwrap();
     assert_eq!(again.status, Some(JobStatus::Completed));
-    assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
+    assert!(run_again(place.dir()).await);
     assert_eq!(fs::read_to_string(place.file("runs")).unwrap(), "begun\n");
 }
 
 #[tokio::test]
 async fn only_the_runner_with_the_lock_runs_the_command() {
     let place = Place::new();
-    fs::create_dir(place.dir()).unwrap();
-    let lock = File::create(place.file("lock")).unwrap();
+    let mut config = place.config("echo > ran");
+    // Its runner is slow: the submission ends without an answer.
+    config.runner.program = "/bin/true".into();
+    let slow = Local::new(config);
+    slow.submit(&place.submission()).await.unwrap_err();
+    let lock = File::create(place.own("lock")).unwrap();
     lock.lock().unwrap();
-    let id = place.marker.job.to_string();
-    let command = json!({
-        "program": "/bin/sh", "args": ["-c", "echo > ran"], "env": {}, "job_id": id,
-        "correlation_id": "of-ann",
-    });
-    fs::write(place.file("command.json"), command.to_string()).unwrap();
-    assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
-    assert!(!place.file("runner.json").exists());
+    assert!(run_again(place.dir()).await);
+    assert!(!place.own("runner.json").exists());
     drop(lock);
-    assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
+    assert!(run_again(place.dir()).await);
     assert!(place.file("ran").exists());
     let ended = place.end(&place.running("")).await;
     assert_eq!(ended.status, Some(JobStatus::Completed));
@@ -296,15 +281,15 @@ async fn an_attempt_that_was_found_absent_does_not_begin_any_more() {
     assert!(matches!(error, SubmitError::Unknown { .. }), "{error:?}");
     let absent = slow.find(place.marker.job, Some(1)).await.unwrap();
     assert_eq!((absent, slow.guarantee()), (Vec::new(), AtMostOnce::ChosenName));
-    assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
-    assert!(!place.file("ran").exists() && !place.file("runner.json").exists());
+    assert!(run_again(place.dir()).await);
+    assert!(!place.file("ran").exists() && !place.own("runner.json").exists());
 }
 
 #[tokio::test]
 async fn an_attempt_whose_runner_is_starting_is_not_absent() {
     let place = Place::new();
     fs::create_dir(place.dir()).unwrap();
-    let lock = File::create(place.file("lock")).unwrap();
+    let lock = File::create(place.own("lock")).unwrap();
     lock.lock().unwrap();
     let local = place.running("");
     let answer = local.find(place.marker.job, None).await;
@@ -314,67 +299,13 @@ async fn an_attempt_whose_runner_is_starting_is_not_absent() {
 }
 
 #[tokio::test]
-async fn an_attempt_whose_runner_died_has_failed_and_is_not_run_again() {
-    let place = Place::new();
-    let local = place.running(&format!("echo begun >> runs; echo $$ > parent; {WAIT_FOR_GO}"));
-    local.submit(&place.submission()).await.unwrap();
-    let orphan = place.pid("parent").await;
-    kill_process(place.runner(), Signal::KILL).unwrap();
-    let ended = place.end(&local).await;
-    assert_eq!(ended.status, Some(JobStatus::Failed));
-    let why = ended.error_message.unwrap();
-    assert!(why.contains("the process is gone"), "{why}");
-    let again = local.submit(&place.submission()).await.unwrap();
-    assert_eq!(again.status, Some(JobStatus::Failed));
-    assert_eq!(run_again(place.dir()).await, ExitCode::SUCCESS);
-    assert_eq!(fs::read_to_string(place.file("runs")).unwrap(), "begun\n");
-    fs::write(place.file("go"), "").unwrap();
-    gone(orphan).await;
-}
-
-#[tokio::test]
-async fn another_process_with_the_id_is_not_taken_for_the_job() {
-    let place = Place::new();
-    let local = place.running(WAIT_FOR_GO);
-    local.submit(&place.submission()).await.unwrap();
-    let record = place.runner_record();
-    for (field, other) in [("start_time", json!(1)), ("boot_id", json!("another"))] {
-        let mut reused = record.clone();
-        reused["process"][field] = other;
-        fs::write(place.file("runner.json"), reused.to_string()).unwrap();
-        let report = status_of(&local, &place.known()).await.unwrap();
-        assert_eq!(report.status, Some(JobStatus::Failed), "{field}");
-    }
-    fs::write(place.file("runner.json"), record.to_string()).unwrap();
-    let report = status_of(&local, &place.known()).await.unwrap();
-    assert_eq!(report.status, Some(JobStatus::Running));
-    fs::write(place.file("go"), "").unwrap();
-    assert_eq!(place.end(&local).await.status, Some(JobStatus::Completed));
-}
-
-#[tokio::test]
-async fn a_process_that_is_not_the_jobs_is_not_ended() {
-    let place = Place::new();
-    place.run("exit 0").await;
-    fs::remove_file(place.file("exit.json")).unwrap();
-    let mut reused = place.runner_record();
-    // A signal to it would end this test.
-    reused["process"]["pid"] = json!(std::process::id());
-    // The runner may have begun in the same tick as this test.
-    reused["process"]["start_time"] = json!(0);
-    fs::write(place.file("runner.json"), reused.to_string()).unwrap();
-    let report = place.running("").cancel(&place.known()).await.unwrap();
-    assert_eq!(report.status, Some(JobStatus::Failed));
-}
-
-#[tokio::test]
 async fn a_damaged_file_is_named_and_nothing_is_concluded_from_it() {
     let place = Place::new();
     let local = place.running("");
     for name in ["runner.json", "exit.json"] {
         fs::create_dir_all(place.dir()).unwrap();
         for garbage in ["", "{", "[]", "{\"process\": 1}", "\0\u{1f}"] {
-            fs::write(place.file(name), garbage).unwrap();
+            fs::write(place.own(name), garbage).unwrap();
             let error = status_of(&local, &place.known()).await.unwrap_err();
             let text = st_log::Chain(&error).to_string();
             assert!(is_trouble(&error), "{error:?}");
@@ -388,7 +319,7 @@ async fn a_damaged_file_is_named_and_nothing_is_concluded_from_it() {
 async fn once_a_runner_may_run_trouble_is_an_unknown_outcome() {
     let place = Place::new();
     fs::create_dir(place.dir()).unwrap();
-    fs::write(place.file("runner.json"), "{").unwrap();
+    fs::write(place.own("runner.json"), "{").unwrap();
     let error = place.running("").submit(&place.submission()).await.unwrap_err();
     assert!(matches!(error, SubmitError::Unknown { .. }), "{error:?}");
 }

@@ -1,32 +1,34 @@
-//! The folder of one attempt, and what it says about the attempt.
+//! One attempt: its folders, and what they say about it.
+//!
+//! It has two folders in separate trees. In one are the runner's files; the command does not learn
+//! its path. The other is the command's: whatever the command does in there changes nothing here.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process};
-use serde::de::DeserializeOwned;
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use st_store::{JobId, JobStatus, Marker, ProviderStatus};
 
+use super::files::Folder;
 use super::process::ProcessId;
-use super::status_of;
+use super::{output, status_of};
 
 const INPUT: &str = "input.json";
+const OUTPUT: &str = "output";
 const COMMAND: &str = "command.json";
-const OUTPUT: &str = "output.log";
 const LOCK: &str = "lock";
 const RUNNER: &str = "runner.json";
 const EXIT: &str = "exit.json";
 const CANCEL: &str = "cancel";
 const VOID: &str = "void";
-
-/// Counts the files that this process began to write.
-static WRITES: AtomicU64 = AtomicU64::new(0);
+const NOT_STARTED: &str = "not-started";
+const ERRORS: &str = "runner.log";
 
 /// What the runner is to run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,38 +38,86 @@ pub(super) struct CommandFile {
     pub(super) env: BTreeMap<String, String>,
     pub(super) job_id: String,
     pub(super) correlation_id: String,
+    /// The command's folder.
+    pub(super) work: PathBuf,
+    /// How long its processes have to end after they were asked to.
+    pub(super) grace: Duration,
 }
 
-/// The process that runs it.
+impl CommandFile {
+    /// The job's input.
+    pub(super) fn input(&self) -> PathBuf {
+        self.work.join(INPUT)
+    }
+
+    /// Where the command starts and may leave what it makes.
+    pub(super) fn output(&self) -> PathBuf {
+        self.work.join(OUTPUT)
+    }
+}
+
+/// The process that runs it, and how the command's processes are recognised.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct RunnerFile {
     pub(super) process: ProcessId,
     pub(super) started_at: Timestamp,
+    /// The control group of the command, where one could be made.
+    #[serde(default)]
+    pub(super) cgroup: Option<PathBuf>,
+    /// The inode of the pipe that the command prints to.
+    #[serde(default)]
+    pub(super) pipe: Option<u64>,
+    /// The command's session; absent until it was started.
+    #[serde(default)]
+    pub(super) session: Option<i32>,
 }
 
-/// How it ended.
+/// How it ended; written when none of its processes is left.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct ExitFile {
     pub(super) code: Option<i32>,
     pub(super) signal: Option<i32>,
     /// Why it did not even start.
     pub(super) error: Option<String>,
+    /// Its cancellation was requested before it ended.
+    #[serde(default)]
+    pub(super) cancelled: bool,
+    /// Its runner died before it ended.
+    #[serde(default)]
+    pub(super) lost: bool,
     pub(super) finished_at: Timestamp,
+}
+
+/// How far it has come.
+#[derive(Debug)]
+pub(super) enum State {
+    /// No runner began it.
+    Unbegun,
+    /// A runner holds its lock.
+    Running(RunnerFile),
+    /// Its runner died and left no record of the end. Its processes may still be there.
+    Lost(RunnerFile),
+    /// It is over, and none of its processes is left.
+    Ended(ExitFile),
 }
 
 /// One attempt.
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
-    marker: String,
-    dir: PathBuf,
+    marker: Marker,
+    folder: Folder,
 }
 
 impl Attempt {
     /// The attempt with this marker; `None` when that is no marker, so that no name can leave the
     /// folder.
     pub(super) fn named(root: &Path, marker: &str) -> Option<Self> {
-        let canonical = marker.parse::<Marker>().ok()?.to_string();
-        (canonical == marker).then(|| Self { dir: root.join(marker), marker: canonical })
+        let parsed = marker.parse::<Marker>().ok()?;
+        (parsed.to_string() == marker).then(|| Self::of(root, parsed))
+    }
+
+    pub(super) fn of(root: &Path, marker: Marker) -> Self {
+        Self { folder: Folder::new(root.join(marker.to_string())), marker }
     }
 
     /// The attempt in this folder.
@@ -75,133 +125,169 @@ impl Attempt {
         Self::named(dir.parent()?, dir.file_name()?.to_str()?)
     }
 
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
+    pub(super) fn marker(&self) -> Marker {
+        self.marker
     }
 
-    pub(super) fn input(&self) -> PathBuf {
-        self.dir.join(INPUT)
+    pub(super) fn dir(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Writes down what is to run. Doing it again is harmless.
     pub(super) fn prepare(&self, input: &str, command: &CommandFile) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
-        self.write(INPUT, input.as_bytes())?;
-        self.write(COMMAND, &serde_json::to_vec(command)?)
+        self.folder.create()?;
+        if self.has_begun()? {
+            return Ok(());
+        }
+        Folder::new(command.output()).create()?;
+        Folder::new(command.work.clone()).write(INPUT, input.as_bytes())?;
+        self.folder.write_json(COMMAND, command)
     }
 
     pub(super) fn command(&self) -> io::Result<Option<CommandFile>> {
-        self.read(COMMAND)
+        self.folder.read_json(COMMAND)
     }
 
-    /// The lock that only one runner can hold.
-    pub(super) fn lock(&self) -> io::Result<File> {
-        self.open(LOCK)
+    /// Where the runner's own errors go, those that end it in the middle too.
+    pub(super) fn errors(&self) -> io::Result<File> {
+        self.folder.append(ERRORS)
     }
 
-    /// What the command prints goes here.
-    pub(super) fn output(&self) -> io::Result<File> {
-        self.open(OUTPUT)
+    /// The lock that only one runner can hold, held from now on; `None` when another one does.
+    pub(super) fn lock(&self) -> io::Result<Option<File>> {
+        let lock = self.folder.append(LOCK)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
-    fn open(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new().append(true).create(true).mode(0o600).open(self.dir.join(name))
+    /// Whether a runner holds the lock. Asking keeps no runner and no one else from it, once a
+    /// runner has begun.
+    pub(super) fn has_runner(&self) -> io::Result<bool> {
+        let lock = match File::open(self.dir().join(LOCK)) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     pub(super) fn write_runner(&self, runner: &RunnerFile) -> io::Result<()> {
-        self.write(RUNNER, &serde_json::to_vec(runner)?)
+        self.folder.write_json(RUNNER, runner)
     }
 
     pub(super) fn write_exit(&self, exit: &ExitFile) -> io::Result<()> {
-        self.write(EXIT, &serde_json::to_vec(exit)?)
+        self.folder.write_json(EXIT, exit)
+    }
+
+    /// Records why the command could not be started.
+    pub(super) fn write_not_started(&self, why: &str) -> io::Result<()> {
+        self.folder.write(NOT_STARTED, why.as_bytes())
+    }
+
+    pub(super) fn not_started(&self) -> io::Result<Option<String>> {
+        let why = self.folder.read(NOT_STARTED)?;
+        Ok(why.map(|why| String::from_utf8_lossy(&why).into_owned()))
     }
 
     /// Whether a runner began it, whatever became of that runner.
     pub(super) fn has_begun(&self) -> io::Result<bool> {
-        Ok(self.dir.join(RUNNER).try_exists()? || self.has_ended()?)
-    }
-
-    fn has_ended(&self) -> io::Result<bool> {
-        self.dir.join(EXIT).try_exists()
+        Ok(self.folder.has(RUNNER)? || self.folder.has(EXIT)?)
     }
 
     /// Whether it must not begin any more.
     pub(super) fn is_void(&self) -> io::Result<bool> {
-        self.dir.join(VOID).try_exists()
+        self.folder.has(VOID)
     }
 
-    /// What is known of it; when no runner began it, none will: a runner that is started late finds
-    /// that it is void. That is what makes its absence certain.
-    pub(super) fn status_or_void(&self) -> io::Result<Option<ProviderStatus>> {
-        if let Some(status) = self.status()? {
-            return Ok(Some(status));
-        }
-        if !self.dir.try_exists()? {
-            return Ok(None);
-        }
-        let lock = self.lock()?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::new(ErrorKind::ResourceBusy, "a runner is starting"));
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+    pub(super) fn make_void(&self) -> io::Result<()> {
+        self.folder.write(VOID, b"")
+    }
+
+    /// Whether it certainly never began and never will: a runner that is started late finds that it
+    /// is void.
+    pub(super) fn is_absent(&self) -> io::Result<bool> {
         if self.has_begun()? {
-            return self.status();
+            return Ok(false);
         }
-        self.write(VOID, b"")?;
-        Ok(None)
+        if !self.folder.exists()? {
+            return Ok(true);
+        }
+        let Some(_lock) = self.lock()? else {
+            return Err(io::Error::new(ErrorKind::ResourceBusy, "a runner is starting"));
+        };
+        if self.has_begun()? {
+            return Ok(false);
+        }
+        self.make_void()?;
+        Ok(true)
     }
 
     pub(super) fn is_cancelled(&self) -> io::Result<bool> {
-        self.dir.join(CANCEL).try_exists()
+        self.folder.has(CANCEL)
     }
 
-    /// Records that it is to end, and signals the runner, if that is still the same process.
+    /// Records that it is to end, and signals its runner.
     pub(super) fn request_end(&self) -> io::Result<()> {
-        if !self.dir.try_exists()? || self.has_ended()? {
+        if !self.folder.exists()? || self.folder.has(EXIT)? {
             return Ok(());
         }
-        self.write(CANCEL, b"")?;
-        let Some(runner) = self.read::<RunnerFile>(RUNNER)? else { return Ok(()) };
-        if runner.process.is_alive()?
-            && let Some(pid) = Pid::from_raw(runner.process.pid)
-        {
-            match kill_process(pid, Signal::TERM) {
-                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                Err(error) => return Err(error.into()),
-            }
+        if !self.is_cancelled()? {
+            self.folder.write(CANCEL, b"")?;
+        }
+        if let State::Running(runner) = self.state()? {
+            runner.process.signal(Signal::TERM)?;
+            // One that was stopped could not act on it.
+            runner.process.signal(Signal::CONT)?;
         }
         Ok(())
     }
 
-    /// What is known of it; `None` when no runner ever ran.
-    pub(super) fn status(&self) -> io::Result<Option<ProviderStatus>> {
-        if let Some(exit) = self.read::<ExitFile>(EXIT)? {
-            return self.ended(&exit).map(Some);
+    pub(super) fn state(&self) -> io::Result<State> {
+        if let Some(exit) = self.folder.read_json(EXIT)? {
+            return Ok(State::Ended(exit));
         }
-        let Some(runner) = self.read::<RunnerFile>(RUNNER)? else { return Ok(None) };
-        let mut status = status_of(&self.marker, JobStatus::Running);
-        if !runner.process.is_alive()? {
-            // It may have ended between the two reads.
-            if let Some(exit) = self.read::<ExitFile>(EXIT)? {
-                return self.ended(&exit).map(Some);
-            }
-            status.status = Some(JobStatus::Failed);
-            let why = "the process is gone and left no record of its end";
-            status.error_message = Some(why.to_owned());
+        let Some(runner) = self.folder.read_json::<RunnerFile>(RUNNER)? else {
+            return Ok(State::Unbegun);
+        };
+        if self.has_runner()? {
+            return Ok(State::Running(runner));
         }
-        status.started_at = Some(runner.started_at);
-        Ok(Some(status))
+        // It may have ended between the two reads.
+        if let Some(exit) = self.folder.read_json(EXIT)? {
+            return Ok(State::Ended(exit));
+        }
+        if runner.process.is_alive()? {
+            let copied = "its runner works in another folder, of which this one is a copy";
+            return Err(io::Error::new(ErrorKind::ResourceBusy, copied));
+        }
+        Ok(State::Lost(runner))
     }
 
-    fn ended(&self, exit: &ExitFile) -> io::Result<ProviderStatus> {
+    /// What the provider reports of it while it runs.
+    pub(super) fn running(&self, runner: &RunnerFile) -> ProviderStatus {
+        let mut status = status_of(self.marker, JobStatus::Running);
+        status.started_at = Some(runner.started_at);
+        status
+    }
+
+    /// What the provider reports of its end.
+    pub(super) fn ended(&self, exit: &ExitFile) -> io::Result<ProviderStatus> {
         let (ended, why) = match exit {
-            ExitFile { error: Some(error), .. } => (JobStatus::Failed, Some(error.clone())),
-            ExitFile { code: Some(0), .. } => (JobStatus::Completed, None),
             // However it ended after that was requested: by the signal, or in its own way.
-            ExitFile { .. } if self.is_cancelled()? => (JobStatus::Cancelled, None),
+            ExitFile { cancelled: true, .. } => (JobStatus::Cancelled, None),
+            ExitFile { error: Some(error), .. } => (JobStatus::Failed, Some(error.clone())),
+            ExitFile { lost: true, .. } => {
+                let why = "the process is gone and left no record of its end";
+                (JobStatus::Failed, Some(why.to_owned()))
+            }
+            ExitFile { code: Some(0), .. } => (JobStatus::Completed, None),
             ExitFile { code: Some(code), .. } => {
                 (JobStatus::Failed, Some(format!("exit status {code}")))
             }
@@ -212,66 +298,27 @@ impl Attempt {
                 (JobStatus::Failed, Some("it ended in an unknown way".to_owned()))
             }
         };
-        let last_line = || -> Option<String> {
-            let tail = self.tail(4096).ok().flatten()?;
-            // A progress bar writes its lines over one another.
-            let line = tail.rsplit(['\n', '\r']).find(|line| !line.trim().is_empty())?;
-            Some(line.trim().chars().take(500).collect())
-        };
-        let mut status = status_of(&self.marker, ended);
-        status.error_message = why.map(|why| match last_line() {
+        let mut status = status_of(self.marker, ended);
+        status.error_message = why.map(|why| match output::last_line(self.dir()) {
             Some(line) => format!("{why}: {line}"),
             None => why,
         });
-        status.started_at = self.read::<RunnerFile>(RUNNER)?.map(|runner| runner.started_at);
+        let runner = self.folder.read_json::<RunnerFile>(RUNNER)?;
+        status.started_at = runner.map(|runner| runner.started_at);
         status.completed_at = Some(exit.finished_at);
         Ok(status)
     }
-
-    /// The last `bytes` of what it printed; `None` when it never ran.
-    pub(super) fn tail(&self, bytes: u64) -> io::Result<Option<String>> {
-        let mut file = match File::open(self.dir.join(OUTPUT)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
-        let mut tail = Vec::new();
-        file.take(bytes).read_to_end(&mut tail)?;
-        Ok(Some(String::from_utf8_lossy(&tail).into_owned()))
-    }
-
-    fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
-        match fs::read(self.dir.join(name)) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                io::Error::new(ErrorKind::InvalidData, format!("{name} is damaged: {error}"))
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whole or not at all, also when the machine stops in between.
-    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        // Two concurrent writers must not remove each other's file.
-        let nonce = WRITES.fetch_add(1, Ordering::Relaxed);
-        let unfinished = self.dir.join(format!(".{name}.{}.{nonce}", std::process::id()));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, self.dir.join(name))?;
-        File::open(&self.dir)?.sync_all()
-    }
 }
 
-/// The attempts at a job that have a folder, in order.
-pub(super) fn list(root: &Path, job: JobId) -> io::Result<Vec<Marker>> {
+/// Names the folder of all attempts so that a copy of it, or another server's, has another name:
+/// by device and inode.
+pub(super) fn instance(root: &Path) -> io::Result<String> {
+    let folder = fs::metadata(root)?;
+    Ok(format!("{:x}-{:x}", folder.dev(), folder.ino()))
+}
+
+/// The attempts in this folder, in order.
+pub(super) fn all(root: &Path) -> io::Result<Vec<Marker>> {
     let folders = match fs::read_dir(root) {
         Ok(folders) => folders,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -279,10 +326,18 @@ pub(super) fn list(root: &Path, job: JobId) -> io::Result<Vec<Marker>> {
     };
     let mut markers = Vec::new();
     for folder in folders {
-        let marker = folder?.file_name().to_str().and_then(|name| name.parse::<Marker>().ok());
-        markers.extend(marker.filter(|marker| marker.job == job));
+        let name = folder?.file_name();
+        let attempt = name.to_str().and_then(|name| Attempt::named(root, name));
+        markers.extend(attempt.map(|attempt| attempt.marker));
     }
     markers.sort_unstable();
+    Ok(markers)
+}
+
+/// The attempts at a job that have a folder, in order.
+pub(super) fn list(root: &Path, job: JobId) -> io::Result<Vec<Marker>> {
+    let mut markers = all(root)?;
+    markers.retain(|marker| marker.job == job);
     Ok(markers)
 }
 
@@ -307,9 +362,22 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let attempt =
             Attempt::named(root.path(), "019c0000-0000-7000-8000-000000000000.1").unwrap();
-        assert_eq!(attempt.status().unwrap(), None);
+        assert!(matches!(attempt.state().unwrap(), State::Unbegun));
         fs::create_dir(attempt.dir()).unwrap();
         fs::write(attempt.dir().join(RUNNER), "{").unwrap();
-        assert!(attempt.status().unwrap_err().to_string().contains("runner.json is damaged"));
+        assert!(attempt.state().unwrap_err().to_string().contains("runner.json is damaged"));
+    }
+
+    #[test]
+    fn an_instance_is_its_folder_and_no_copy_of_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, two) = (root.path().join("one"), root.path().join("two"));
+        fs::create_dir(&one).unwrap();
+        fs::create_dir(&two).unwrap();
+        let name = instance(&one).unwrap();
+        assert_ne!(name, instance(&two).unwrap());
+        let moved = root.path().join("moved");
+        fs::rename(&one, &moved).unwrap();
+        assert_eq!(name, instance(&moved).unwrap());
     }
 }

@@ -23,24 +23,47 @@ struct Plan {
 }
 
 impl Plan {
-    fn read(config: &Value) -> Self {
-        let whole = |value: &Value| value.as_u64().map(|it| u32::try_from(it).unwrap_or(u32::MAX));
-        let steps = config.get("steps").and_then(whole).unwrap_or(STEPS).clamp(1, MOST_STEPS);
-        let seconds = config.get("seconds").and_then(Value::as_f64).unwrap_or(SECONDS);
-        let fails_at = match config.get("fail") {
-            Some(Value::Bool(true)) => Some(steps),
-            Some(step @ Value::Number(_)) => whole(step).map(|step| step.clamp(1, steps)),
-            Some(
-                Value::Bool(false)
-                | Value::Null
-                | Value::String(_)
-                | Value::Array(_)
-                | Value::Object(_),
-            )
-            | None => None,
+    /// The plan, or what is wrong with it: the field and what is legal there.
+    fn read(config: &Value) -> Result<Self, String> {
+        let steps = match given(config, "steps") {
+            None => STEPS,
+            Some(steps) => whole(steps, MOST_STEPS).ok_or_else(|| {
+                format!("\"steps\" must be a whole number from 1 to {MOST_STEPS}, not {steps}")
+            })?,
         };
-        Self { steps, seconds: seconds.clamp(0.0, MOST_SECONDS), fails_at }
+        let seconds = match given(config, "seconds") {
+            None => SECONDS,
+            Some(seconds) => {
+                let legal = seconds.as_f64().filter(|it| (0.0..=MOST_SECONDS).contains(it));
+                legal.ok_or_else(|| {
+                    format!("\"seconds\" must be a number from 0 to {MOST_SECONDS}, not {seconds}")
+                })?
+            }
+        };
+        let fails_at = match given(config, "fail") {
+            None | Some(Value::Bool(false)) => None,
+            Some(Value::Bool(true)) => Some(steps),
+            Some(step) => Some(whole(step, steps).ok_or_else(|| {
+                format!("\"fail\" must be true, false or a step from 1 to {steps}, not {step}")
+            })?),
+        };
+        Ok(Self { steps, seconds, fails_at })
     }
+}
+
+/// A field; null counts as absent.
+fn given<'a>(config: &'a Value, field: &str) -> Option<&'a Value> {
+    config.get(field).filter(|value| !value.is_null())
+}
+
+fn whole(value: &Value, most: u32) -> Option<u32> {
+    let number = u32::try_from(value.as_u64()?).ok()?;
+    (1..=most).contains(&number).then_some(number)
+}
+
+/// Says what is wrong with a job's input; fits behind a colon.
+pub(super) fn check(input: &Value) -> Result<(), String> {
+    Plan::read(input.get("config").unwrap_or(&Value::Null)).map(drop)
 }
 
 /// Prints `step n/m` lines to `out` as the plan in the input file says, and fails if that says so.
@@ -70,7 +93,7 @@ pub fn train(input: &Path, mut out: impl Write) -> ExitCode {
 
 fn read(input: &Path) -> io::Result<Plan> {
     let input: Value = serde_json::from_slice(&fs::read(input)?)?;
-    Ok(Plan::read(input.get("config").unwrap_or(&Value::Null)))
+    Plan::read(input.get("config").unwrap_or(&Value::Null)).map_err(io::Error::other)
 }
 
 /// Prints the last line; a training that could not say how it ended has failed.
@@ -93,12 +116,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_is_kept_within_bounds() {
+    fn a_plan_is_what_was_asked_for() {
+        let plan = |config| Plan::read(&config).unwrap();
         let usual = Plan { steps: 10, seconds: 5.0, fails_at: None };
-        assert_eq!(Plan::read(&json!({})), usual);
-        let wild = Plan::read(&json!({"steps": 0, "seconds": 1e9, "fail": 7}));
-        assert_eq!(wild, Plan { steps: 1, seconds: 3600.0, fails_at: Some(1) });
-        assert_eq!(Plan::read(&json!({"steps": 3, "fail": true})).fails_at, Some(3));
+        assert_eq!(plan(json!({})), usual);
+        assert_eq!(plan(json!({"steps": null, "fail": false, "rank": 16})), usual);
+        let most = plan(json!({"steps": 10_000, "seconds": 3600, "fail": 7}));
+        assert_eq!(most, Plan { steps: 10_000, seconds: 3600.0, fails_at: Some(7) });
+        assert_eq!(plan(json!({"steps": 3, "fail": true})).fails_at, Some(3));
+    }
+
+    #[test]
+    fn what_is_not_legal_is_named_with_what_is() {
+        for (config, field, legal) in [
+            (json!({"steps": "three"}), "\"steps\"", "from 1 to 10000, not \"three\""),
+            (json!({"steps": 0}), "\"steps\"", "from 1 to 10000, not 0"),
+            (json!({"steps": 2.5}), "\"steps\"", "not 2.5"),
+            (json!({"steps": 10_001}), "\"steps\"", "not 10001"),
+            (json!({"seconds": -1}), "\"seconds\"", "from 0 to 3600, not -1"),
+            (json!({"seconds": "1"}), "\"seconds\"", "from 0 to 3600"),
+            (json!({"steps": 3, "fail": 4}), "\"fail\"", "from 1 to 3, not 4"),
+            (json!({"fail": "yes"}), "\"fail\"", "true, false or a step from 1 to 10"),
+        ] {
+            let fault = check(&json!({"config": config})).unwrap_err();
+            assert!(fault.starts_with(field) && fault.contains(legal), "{fault}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -11,14 +11,21 @@ use jiff::Timestamp;
 use rustix::process::Pid;
 use serde_json::{Value, json};
 use st_log::CorrelationId;
-use st_store::{JobId, Marker, ProviderJobId, ProviderSettings, ProviderStatus};
-use st_workers::provider::local::{Local, LocalCommand, LocalConfig, RunnerCommand, run_attempt};
+use st_store::{AccountId, JobId, Marker, ProviderJobId, ProviderSettings, ProviderStatus};
+use st_workers::provider::local::{GRACE, Local, LocalCommand, LocalConfig, RunnerCommand};
 use st_workers::provider::{Provider, QueryError, RemoteJob, Submission};
 use tempfile::TempDir;
+use tokio::process::Command;
 
-/// A folder for attempts, and one job.
+/// Makes this program the runner of the folder that follows.
+const RUNNER: [&str; 3] = ["--exact", "local::runner_process", "--nocapture"];
+
+/// Folders for attempts, and one job.
 pub(super) struct Place {
+    /// For the provider's files.
     pub(super) root: PathBuf,
+    /// For the commands.
+    pub(super) work: PathBuf,
     pub(super) marker: Marker,
     _root: TempDir,
 }
@@ -29,7 +36,9 @@ impl Place {
         let job = JobId::new(Timestamp::UNIX_EPOCH, random);
         let root = tempfile::tempdir().unwrap();
         let marker = Marker { job, attempt: 1 };
-        Self { root: root.path().to_owned(), marker, _root: root }
+        let (own, work) = (root.path().join("local"), root.path().join("work"));
+        fs::create_dir(&own).unwrap();
+        Self { root: own, work, marker, _root: root }
     }
 
     /// The provider with this script as the command `job`.
@@ -39,14 +48,21 @@ impl Place {
 
     pub(super) fn config(&self, script: &str) -> LocalConfig {
         let args = vec!["-c".to_owned(), script.to_owned()];
-        let command = LocalCommand { program: "/bin/sh".into(), args, env: BTreeMap::new() };
-        let runner = ["--exact", "local::runner_process", "--nocapture"].map(str::to_owned);
+        let command = LocalCommand {
+            program: "/bin/sh".into(),
+            args,
+            env: BTreeMap::new(),
+            is_example: false,
+        };
         LocalConfig {
+            machine: AccountId::new("machine:test", None, None),
             dir: self.root.clone(),
+            work_dir: self.work.clone(),
+            grace: GRACE,
             commands: BTreeMap::from([("job".to_owned(), command)]),
             runner: RunnerCommand {
                 program: std::env::current_exe().unwrap(),
-                args: runner.to_vec(),
+                args: RUNNER.map(str::to_owned).to_vec(),
             },
         }
     }
@@ -55,8 +71,14 @@ impl Place {
         self.root.join(self.marker.to_string())
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    /// A file of the provider's.
+    pub(super) fn own(&self, name: &str) -> PathBuf {
         self.dir().join(name)
+    }
+
+    /// A file in the command's folder.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.work.join(self.marker.to_string()).join("output").join(name)
     }
 
     pub(super) fn submission(&self) -> Submission {
@@ -90,7 +112,7 @@ impl Place {
     }
 
     pub(super) fn runner_record(&self) -> Value {
-        serde_json::from_slice(&fs::read(self.file("runner.json")).unwrap()).unwrap()
+        serde_json::from_slice(&fs::read(self.own("runner.json")).unwrap()).unwrap()
     }
 
     /// The runner's process.
@@ -107,8 +129,10 @@ impl Place {
 }
 
 /// What one more runner comes to.
-pub(super) async fn run_again(dir: PathBuf) -> ExitCode {
-    st_log::spawn_blocking(move || run_attempt(&dir)).await.unwrap()
+pub(super) async fn run_again(dir: PathBuf) -> bool {
+    let program = std::env::current_exe().unwrap();
+    let ended = Command::new(program).args(RUNNER).arg(dir).stdout(Stdio::null()).status();
+    ended.await.unwrap().success()
 }
 
 pub(super) fn known(id: JobId, provider_job_id: &str) -> RemoteJob {

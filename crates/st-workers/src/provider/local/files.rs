@@ -1,0 +1,84 @@
+//! A folder whose files are whole or not there, for its owner alone.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Counts the files that this process began to write.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+
+/// A folder.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes it and what is above it.
+    pub(super) fn create(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
+    }
+
+    pub(super) fn exists(&self) -> io::Result<bool> {
+        self.path.try_exists()
+    }
+
+    pub(super) fn has(&self, name: &str) -> io::Result<bool> {
+        self.path.join(name).try_exists()
+    }
+
+    /// A file to append to.
+    pub(super) fn append(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new().append(true).create(true).mode(0o600).open(self.path.join(name))
+    }
+
+    pub(super) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.path.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn read_json<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        let Some(bytes) = self.read(name)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            io::Error::new(ErrorKind::InvalidData, format!("{name} is damaged: {error}"))
+        })
+    }
+
+    pub(super) fn write_json(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
+        self.write(name, &serde_json::to_vec(value)?)
+    }
+
+    /// Whole or not at all, also when the machine stops in between.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        // Two concurrent writers must not remove each other's file.
+        let nonce = WRITES.fetch_add(1, Ordering::Relaxed);
+        let unfinished = self.path.join(format!(".{name}.{}.{nonce}", std::process::id()));
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        // New, so that no link is followed.
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, self.path.join(name))?;
+        File::open(&self.path)?.sync_all()
+    }
+}

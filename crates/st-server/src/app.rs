@@ -11,7 +11,9 @@ use std::time::Duration;
 use st_log::{LogHandle, Logger, get_logger};
 use st_store::{Clock, JobRepo, ProviderName, SqliteConfig, SqliteStore, Store, StoreStatus};
 use st_workers::provider::Provider;
-use st_workers::provider::local::{GRACE, Local, LocalCommand, LocalConfig, RunnerCommand, machine};
+use st_workers::provider::local::{
+    GRACE, Local, LocalCommand, LocalConfig, RunnerCommand, machine,
+};
 use st_workers::provider::replicate::{Replicate, ReplicateConfig};
 use st_workers::tasks::poller::PollerConfig;
 use st_workers::{

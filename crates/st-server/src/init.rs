@@ -47,6 +47,9 @@ async fn supervise(command: &mut Command) -> io::Result<ExitCode> {
     let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let child = child.ok_or_else(|| io::Error::other("the child has no process ID"))?;
     loop {
+        if let Some(status) = reap(child)? {
+            return Ok(exit_code(status));
+        }
         let received = passed_on.iter_mut().map(|(stream, number)| {
             Box::pin(async {
                 match stream.recv().await {
@@ -56,11 +59,7 @@ async fn supervise(command: &mut Command) -> io::Result<ExitCode> {
             })
         });
         tokio::select! {
-            _ = ended.recv() => {
-                if let Some(status) = reap(child)? {
-                    return Ok(exit_code(status));
-                }
-            }
+            _ = ended.recv() => {}
             (number, _, _) = select_all(received) => match kill_process(child, number) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(error) => return Err(error.into()),

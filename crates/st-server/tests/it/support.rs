@@ -20,6 +20,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Setup {
     pub(crate) env: BTreeMap<String, String>,
+    /// A program and arguments before the server's own; it runs the server in its place.
+    pub(crate) wrapper: Vec<String>,
 }
 
 impl Setup {
@@ -74,9 +76,11 @@ impl Server {
         server
     }
 
-    /// Kills it with SIGKILL and starts another one on the same state.
+    /// Kills it with SIGKILL, if it still runs, and starts another one on the same state.
     pub(crate) async fn kill_and_restart(mut self) -> Self {
-        self.child.kill().await.unwrap();
+        if self.child.id().is_some() {
+            self.child.kill().await.unwrap();
+        }
         let Self { dir, setup, .. } = self;
         Self::start_in(dir, setup).await
     }
@@ -90,6 +94,11 @@ impl Server {
         let pid = self.child.id().unwrap().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
         assert!(sent.success());
+        self.ended().await
+    }
+
+    /// How it ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap()
     }
 
@@ -202,8 +211,11 @@ pub(crate) async fn refused(dir: &TempDir, setup: &Setup, port: u16) -> Refused 
 }
 
 fn command(dir: &TempDir, setup: &Setup, port: u16) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_st-server"));
+    let program = env!("CARGO_BIN_EXE_st-server").to_owned();
+    let line: Vec<String> = setup.wrapper.iter().cloned().chain([program]).collect();
+    let mut command = Command::new(&line[0]);
     command
+        .args(&line[1..])
         .arg("serve")
         .env_clear()
         .env("PATH", "/usr/bin:/bin")

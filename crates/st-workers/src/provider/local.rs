@@ -350,7 +350,8 @@ impl Provider for Local {
 
     async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError> {
         let attempt = self.attempt(job)?;
-        let tail = blocking(move || output::tail(attempt.dir(), LOG_TAIL)).await.map_err(trouble)?;
+        let tail =
+            blocking(move || output::tail(attempt.dir(), LOG_TAIL)).await.map_err(trouble)?;
         tail.ok_or(QueryError::NotFound)
     }
 

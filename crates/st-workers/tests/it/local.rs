@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
 
+mod groups;
+mod machines;
 mod place;
 mod processes;
 
@@ -140,7 +142,8 @@ async fn a_provider_without_commands_is_not_valid() {
 #[tokio::test]
 async fn the_input_is_a_file_for_its_owner_alone() {
     let place = Place::new();
-    let script = "echo; cat \"$ST_INPUT\" > seen; echo $ST_JOB_ID $ST_CORRELATION_ID $EXTRA > names";
+    let script =
+        "echo; cat \"$ST_INPUT\" > seen; echo $ST_JOB_ID $ST_CORRELATION_ID $EXTRA > names";
     let mut config = place.config(script);
     config.commands.get_mut("job").unwrap().env.insert("EXTRA".to_owned(), "more".to_owned());
     let local = Local::new(config);
@@ -151,7 +154,8 @@ async fn the_input_is_a_file_for_its_owner_alone() {
     assert_eq!(seen, place.submission().input);
     let names = fs::read_to_string(place.file("names")).unwrap();
     assert_eq!(names, format!("{} of-ann more\n", place.marker.job));
-    for secret in [place.file("../input.json"), place.own("command.json"), place.own("output.log")] {
+    for secret in [place.file("../input.json"), place.own("command.json"), place.own("output.log")]
+    {
         let mode = fs::metadata(&secret).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", secret.display());
     }

@@ -36,6 +36,7 @@ pub(super) fn become_command(dir: &Path) -> io::Result<ExitCode> {
         .envs(super::runner::variables(&attempt, &command)?)
         .current_dir(command.output())
         .exec();
-    attempt.write_not_started(&format!("{} cannot be started: {error}", command.program.display()))?;
+    attempt
+        .write_not_started(&format!("{} cannot be started: {error}", command.program.display()))?;
     Ok(ExitCode::FAILURE)
 }

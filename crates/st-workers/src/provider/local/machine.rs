@@ -1,5 +1,6 @@
 //! Which machine this is: its jobs are its own, also when the database is copied elsewhere.
 
+use std::fmt::Write;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -22,8 +23,11 @@ pub fn machine(state_dir: &Path) -> io::Result<AccountId> {
         None => kept(&Folder::new(state_dir.to_owned()))?,
     };
     let digest = Sha256::new().chain_update(PURPOSE).chain_update(id).finalize();
-    let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Ok(AccountId::new(format!("machine:{name}"), None, None))
+    let mut name = "machine:".to_owned();
+    for byte in digest.iter().take(16) {
+        write!(name, "{byte:02x}").map_err(io::Error::other)?;
+    }
+    Ok(AccountId::new(name, None, None))
 }
 
 /// 32 hexadecimal digits; images are shipped with an empty file or a word in it.

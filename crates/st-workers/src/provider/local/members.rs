@@ -72,7 +72,9 @@ pub(super) fn kill_left(marker: Marker, instance: &str, runner: &RunnerFile) -> 
 
 /// Kills these processes. One that cannot be signalled is found again as long as it lives.
 pub(super) fn kill(processes: &[Process]) {
-    processes.iter().for_each(|process| drop(process.signal(Signal::KILL)));
+    for process in processes {
+        drop(process.signal(Signal::KILL));
+    }
 }
 
 /// The session alone could be a later one with the same number.

@@ -69,7 +69,7 @@ impl Process {
             // The state is field 3.
             fields.get(field.checked_sub(3)?)?.parse().ok()
         };
-        let id = |field| i32::try_from(number(field).unwrap_or_default()).map_err(|_| strange());
+        let id = |field| i32::try_from(number(field).unwrap_or_default()).map_err(io::Error::other);
         // A first thread that ended before the others is shown as a zombie too.
         let threads = number(20).unwrap_or_default();
         let ended = fields.first().is_none_or(|state| matches!(*state, "Z" | "X"));
@@ -142,11 +142,7 @@ pub(super) fn descendants(all: &[Process], roots: impl IntoIterator<Item = i32>)
 }
 
 /// Pins the process before `is_meant` is asked, so that the signal cannot reach a later one.
-fn signal_if(
-    pid: i32,
-    signal: Signal,
-    is_meant: impl Fn() -> io::Result<bool>,
-) -> io::Result<()> {
+fn signal_if(pid: i32, signal: Signal, is_meant: impl Fn() -> io::Result<bool>) -> io::Result<()> {
     let Some(pid) = Pid::from_raw(pid) else { return Ok(()) };
     let sent = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pinned) if is_meant()? => pidfd_send_signal(&pinned, signal),
@@ -230,7 +226,8 @@ mod tests {
 
     #[test]
     fn descendants_are_found_in_any_order_of_the_table() {
-        let row = |pid, parent| Process { pid, parent, session: 0, is_zombie: false, start_time: 0 };
+        let row =
+            |pid, parent| Process { pid, parent, session: 0, is_zombie: false, start_time: 0 };
         let all = [row(4, 3), row(3, 2), row(2, 1), row(9, 8), row(1, 0)];
         let pids: Vec<i32> = descendants(&all, [2]).iter().map(|it| it.pid).collect();
         assert_eq!(pids, [3, 4]);

@@ -250,7 +250,9 @@ impl Supervisor {
 
     /// Asks all processes to end; returns when they are to be killed.
     fn terminate(&self) -> Instant {
-        members().iter().for_each(|process| drop(process.signal(Signal::TERM)));
+        for process in members() {
+            drop(process.signal(Signal::TERM));
+        }
         Instant::now() + self.grace
     }
 

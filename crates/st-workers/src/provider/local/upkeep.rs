@@ -16,7 +16,7 @@ use crate::provider::QueryError;
 
 /// How long the processes of a dead runner may take to end after they were killed.
 const END_WAIT: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const SEARCH_AGAIN: Duration = Duration::from_millis(10);
 /// How often the processes of all attempts are searched for without a reason.
 const SEARCH_EVERY: Duration = Duration::from_mins(10);
 /// How many more times they are searched for after a runner has died.
@@ -41,7 +41,7 @@ struct Due {
     /// Searches that are due for a reason.
     searches: u32,
     checked_at: Option<Instant>,
-    /// The job before which the last check ended.
+    /// The last job of the check before; the next check begins behind it.
     after: Option<JobId>,
 }
 
@@ -68,15 +68,14 @@ impl Upkeep {
         })
     }
 
-    /// The job after which a check begins that is due now.
-    fn begin_check(&self) -> Option<Option<JobId>> {
+    fn begin_check(&self) -> bool {
         let now = Instant::now();
         self.with(|due| {
             let rested = due.checked_at.is_none_or(|at| now.duration_since(at) >= CHECK_EVERY);
-            rested.then(|| {
+            if rested {
                 due.checked_at = Some(now);
-                due.after
-            })
+            }
+            rested
         })
     }
 }
@@ -112,9 +111,7 @@ impl Local {
         // A process may have been born behind the back of one search, but not of two.
         while empty < 2 {
             let (mine, of, root) = (attempt.clone(), runner.clone(), self.config.dir.clone());
-            let kill = move || {
-                members::kill_left(mine.marker(), &attempt::instance(&root)?, &of)
-            };
+            let kill = move || members::kill_left(mine.marker(), &attempt::instance(&root)?, &of);
             let left = blocking(kill).await.map_err(trouble)?;
             found = found.max(left);
             empty = if left == 0 { empty + 1 } else { 0 };
@@ -122,7 +119,7 @@ impl Local {
                 return Err(QueryError::trouble("the job's processes do not end"));
             }
             if left > 0 {
-                sleep(LOOK_AGAIN).await;
+                sleep(SEARCH_AGAIN).await;
             }
         }
         if found > 0 {
@@ -160,7 +157,10 @@ impl Local {
 
     /// Some jobs with folders that are old enough to be removed, in turn.
     pub(super) async fn old_jobs(&self) -> Vec<JobId> {
-        let Some(after) = self.upkeep.begin_check() else { return Vec::new() };
+        if !self.upkeep.begin_check() {
+            return Vec::new();
+        }
+        let after = self.upkeep.with(|due| due.after);
         let root = self.config.dir.clone();
         match blocking(move || old_jobs(&root, after)).await {
             Ok(jobs) => {

@@ -130,6 +130,17 @@ async fn a_killed_runner_leaves_no_process() {
 }
 
 #[tokio::test]
+async fn a_command_dies_with_its_runner_before_any_poll() {
+    let place = Place::new();
+    let local = place.running("trap '' TERM HUP INT; echo $$ > command; exec sleep 60");
+    local.submit(&place.submission()).await.unwrap();
+    let command = place.pid("command").await;
+    drop(local);
+    kill_process(place.runner(), Signal::KILL).unwrap();
+    gone(command).await;
+}
+
+#[tokio::test]
 async fn when_all_die_together_the_next_poll_ends_the_rest() {
     let place = Place::new();
     let local = place.running(&format!("{ESCAPEES} wait"));
@@ -262,9 +273,8 @@ async fn what_a_command_does_to_its_folder_changes_nothing() {
 async fn a_cancelled_job_that_ends_well_is_cancelled() {
     for status in [0, 3] {
         let place = Place::new();
-        let script = format!(
-            "trap 'touch asked; exit {status}' TERM; sleep 60 & echo $$ > command; wait"
-        );
+        let script =
+            format!("trap 'touch asked; exit {status}' TERM; sleep 60 & echo $$ > command; wait");
         let local = place.running(&script);
         local.submit(&place.submission()).await.unwrap();
         place.pid("command").await;

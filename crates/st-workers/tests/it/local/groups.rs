@@ -67,6 +67,8 @@ async fn a_process_that_hides_in_every_other_way_is_ended_by_its_group() {
         assert!(inside.lines().any(|line| line == hidden.to_string()), "{inside}");
         if kills_runner {
             kill_process(place.runner(), Signal::KILL).unwrap();
+            // As long as it lives, what hides is its descendant.
+            gone(command).await;
         } else {
             kill_process(Pid::from_raw(command).unwrap(), Signal::KILL).unwrap();
         }

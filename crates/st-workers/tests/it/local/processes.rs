@@ -150,6 +150,7 @@ async fn when_all_die_together_the_next_poll_ends_the_rest() {
     drop(local);
     kill_process(place.runner(), Signal::KILL).unwrap();
     kill(pids[4]);
+    gone(place.runner().as_raw_nonzero().get()).await;
     let next = place.running("");
     next.clean_up().await;
     for pid in &pids {

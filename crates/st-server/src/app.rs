@@ -20,6 +20,7 @@ use st_workers::{
     BackgroundConfig, Providers, Unfinished, start_background_tasks, stop_background_tasks,
 };
 use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
 
 use crate::api::{Api, REPLICATE, Setup};
 use crate::config::Config;
@@ -89,15 +90,33 @@ pub struct App {
     listener: TcpListener,
 }
 
+/// How long an address that is in use is tried again: a process that was killed a moment ago may
+/// not have let go of it yet.
+const LISTEN_FOR: Duration = Duration::from_secs(2);
+const LISTEN_AGAIN: Duration = Duration::from_millis(50);
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let began = Instant::now();
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && began.elapsed() < LISTEN_FOR =>
+            {
+                sleep(LISTEN_AGAIN).await;
+            }
+            Err(source) => return Err(StartError::Listen { address, source }),
+        }
+    }
+}
+
 impl App {
     /// Opens the store, sets up the providers and takes the port.
     pub async fn build(config: Config) -> Result<Self, StartError> {
         make_state_dir(&config)?;
         // The port first: a second server must not touch the first one's database.
         let address = SocketAddr::new(config.host, config.port);
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| StartError::Listen { address, source })?;
+        let listener = bind(address).await?;
         let database = SqliteConfig::new(config.state_dir.join("cloud.db"));
         let clock = Arc::clone(&database.clock);
         let store = SqliteStore::open(database).await.map_err(StartError::Store)?;
@@ -241,4 +260,28 @@ fn local(config: &Config) -> Result<Local, StartError> {
         commands,
         runner,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_is_let_go_of_a_moment_later_is_no_error() {
+        let before = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = before.local_addr().unwrap();
+        let waiting = st_log::spawn(bind(address));
+        tokio::task::yield_now().await;
+        drop(before);
+        assert_eq!(waiting.await.unwrap().unwrap().local_addr().unwrap(), address);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_stays_in_use_is_an_error_after_two_seconds() {
+        let before = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let began = Instant::now();
+        let error = bind(before.local_addr().unwrap()).await.unwrap_err();
+        assert!(matches!(error, StartError::Listen { .. }), "{error}");
+        assert!((LISTEN_FOR..LISTEN_FOR + 2 * LISTEN_AGAIN).contains(&began.elapsed()));
+    }
 }

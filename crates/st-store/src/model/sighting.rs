@@ -84,7 +84,8 @@ pub const RECHECKS: [SignedDuration; 6] = [
     SignedDuration::from_hours(24),
 ];
 
-/// When a search is repeated whose list could not be read to its end.
+/// When a search is repeated whose list could not be read to its end: after this at least, and later
+/// the longer that lasts, but not later than hourly.
 const INCOMPLETE_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 /// When a search is repeated that another account would have to make, and how long after the end it
 /// is given up: a day after the last regular one.
@@ -234,7 +235,10 @@ impl Recheck {
                 self.done = self.done.saturating_add(1);
                 self.due_at = after(self.ended_at, self.wait()?);
             }
-            Searched::Incomplete => self.due_at = after(now, INCOMPLETE_AGAIN),
+            Searched::Incomplete => {
+                let age = now.duration_since(self.ended_at) / 10;
+                self.due_at = after(now, age.clamp(INCOMPLETE_AGAIN, OTHER_ACCOUNT_AGAIN));
+            }
             Searched::OtherAccount => {
                 if now >= after(self.ended_at, OTHER_ACCOUNT_FOR) {
                     return None;

@@ -245,7 +245,9 @@ pub async fn rechecks_follow_their_schedule(harness: &Harness) {
             (marker.into(), done, &attempt, at(10), Some(at(15)))
         );
         if done == 4 {
-            for (searched, again) in [(Searched::Incomplete, 60), (Searched::OtherAccount, 3660)] {
+            // A tenth of the age of six hours, then an hour.
+            for (searched, again) in [(Searched::Incomplete, 2160), (Searched::OtherAccount, 5760)]
+            {
                 settle(searched).await;
                 assert_eq!(rechecks(harness).await, [], "{searched:?}");
                 harness.go_to(10 + wait + again);

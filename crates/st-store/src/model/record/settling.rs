@@ -342,10 +342,18 @@ impl JobRecord {
         if self.stage.remote().is_some_and(same) {
             return SightingOutcome::AlreadyAdopted;
         }
+        let ended_badly =
+            matches!(sighting.status.status, Some(JobStatus::Cancelled | JobStatus::Failed));
         if let Stage::Claimed(claimed) = &self.stage
             && sighting.provider == self.job.provider
-            && (claimed.attempt.number == sighting.marker.attempt
-                || claimed.origin == ClaimOrigin::Restored)
+            && match claimed.origin {
+                ClaimOrigin::New | ClaimOrigin::Reclaimed => {
+                    claimed.attempt.number == sighting.marker.attempt
+                }
+                // Of the attempts of a lost life, one that ended badly may have been followed by one
+                // that is alive: only the search of the whole list knows that.
+                ClaimOrigin::Restored => !ended_badly,
+            }
         {
             let cancellation = claimed.cancellation.clone();
             let account = sighting.account.clone().or_else(|| claimed.attempt.account.clone());

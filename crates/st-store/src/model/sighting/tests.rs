@@ -77,7 +77,9 @@ fn one_that_another_account_would_have_to_make_is_repeated_hourly_and_given_up_a
     assert_eq!((repeated.done, repeated.due_at), (0, at(2 * day - 1 + hour)));
     assert_eq!(next(2 * day), None);
     let incomplete = first(at(0)).settled(Searched::Incomplete, at(9 * day)).unwrap();
-    assert_eq!(incomplete.due_at, at(9 * day + 60), "an unreadable list is never given up");
+    assert_eq!(incomplete.due_at, at(9 * day + hour), "an unreadable list is never given up");
+    let soon = first(at(0)).settled(Searched::Incomplete, at(120)).unwrap();
+    assert_eq!(soon.due_at, at(120 + 60));
 }
 
 #[test]

@@ -193,6 +193,7 @@ impl Thread {
             self.shift = self.shift.saturating_add(millis);
             self.step = Some(match self.step {
                 Some(Step { by, from, to: _, moves_all }) => {
+                    let moves_all = moves_all && step.moves_all;
                     Step { by: by.saturating_add(step.by), from, moves_all, ..step }
                 }
                 None => step,

@@ -172,7 +172,13 @@ impl Dispatcher {
             Resolution::AtProvider { id, account: _ } => {
                 let record = self.store.find_job(&JobRef::Id(job)).await?;
                 let served = record.and_then(|it| self.providers.get(&it.job().provider));
-                let account = served.and_then(|served| served.provider().account());
+                let account = match served {
+                    Some(served) => {
+                        served.learn_account().await;
+                        served.provider().account()
+                    }
+                    None => None,
+                };
                 Resolution::AtProvider { id, account }
             }
             Resolution::Absent | Resolution::Abandon => resolution,

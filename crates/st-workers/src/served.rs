@@ -23,7 +23,7 @@ use crate::provider::{
 };
 use crate::search::Search;
 pub(crate) use cancelling::Cancelled;
-pub(crate) use denials::Denials;
+pub(crate) use denials::{Denials, Witness};
 pub(crate) use offsets::{Drift, Offsets};
 pub(crate) use providers::ServedProviders;
 pub use unread::UnreadJob;
@@ -134,8 +134,12 @@ impl ServedProvider {
     }
 
     /// Whether the account has any job that can be read now.
-    pub(crate) async fn has_witness(&self) -> Result<bool, QueryError> {
-        self.ask(self.provider.has_witness()).await
+    pub(crate) async fn witness(&self) -> Witness {
+        match self.ask(self.provider.has_witness()).await {
+            Ok(true) => Witness::Seen,
+            Ok(false) => Witness::None,
+            Err(_) => Witness::Unknown,
+        }
     }
 
     /// The statuses of many jobs, each as soon as it is known.

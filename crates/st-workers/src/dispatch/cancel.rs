@@ -13,7 +13,7 @@ use super::settle::log_unsettled;
 use super::{Dispatcher, LOG, lock};
 use crate::provider::RemoteJob;
 use crate::reminder::Reminder;
-use crate::served::{Cancelled, LONGEST_CALL};
+use crate::served::{Cancelled, LONGEST_CALL, Witness};
 
 /// How long the time of a try is kept.
 const KEPT: Duration = Duration::from_hours(1);
@@ -87,7 +87,7 @@ impl Dispatcher {
             return record;
         };
         self.begin_cancel(record.id());
-        let answer = served.cancel(&remote, false).await;
+        let answer = served.cancel(&remote, Witness::Unknown).await;
         let warns = self.schedule_cancel(record.id(), &answer);
         let status = match answer {
             Cancelled::Over(status) => {
@@ -133,7 +133,8 @@ impl Dispatcher {
         next.retain(|_, next| now.saturating_duration_since(next.at) < KEPT);
         let fresh = NextCancel { at: now, tries: 0, failing: Reminder::default() };
         let next = next.entry(job).or_insert(fresh);
-        next.at = now + LONGEST_CALL;
+        // The account and a witness may be asked for beside it.
+        next.at = now + 3 * LONGEST_CALL;
         next.tries = next.tries.saturating_add(1);
     }
 

@@ -9,7 +9,7 @@ use super::settle::log_unsettled;
 use super::{Assignment, Dispatcher, LOG};
 use crate::provider::{FoundJob, RemoteJob};
 use crate::reminder::Reminder;
-use crate::served::Cancelled;
+use crate::served::{Cancelled, Witness};
 
 impl Dispatcher {
     /// Ends a job that is at the provider and must not go on. It keeps its slot until the provider
@@ -20,13 +20,17 @@ impl Dispatcher {
             logger: LOG, provider_job_id = first.status.provider_job_id.as_str(),
             "Job ends its dispatch again and again, cancelling it"
         );
-        let others: Vec<Sighting> =
-            others.iter().map(|other| job.sighting(other.marker, other.status.clone())).collect();
-        if !others.is_empty() {
-            self.record_strays(&others).await;
+        // The others before it, and stored after it: while the job is claimed, a sighting of the same
+        // attempt would be adopted.
+        let mut ended: Vec<Sighting> = Vec::new();
+        for other in others {
+            let Some(status) = self.cancel_until_confirmed(job, &other.status).await else {
+                return self.leave(job, found).await;
+            };
+            ended.push(job.sighting(other.marker, status));
         }
         let Some(mut status) = self.cancel_until_confirmed(job, &first.status).await else {
-            return;
+            return self.leave(job, found).await;
         };
         if status.status == Some(JobStatus::Cancelled) {
             status.status = Some(JobStatus::Failed);
@@ -36,6 +40,21 @@ impl Dispatcher {
         if let Err(error) = self.settle(job, Outcome::Found(status)).await {
             log_unsettled(&error);
         }
+        if !ended.is_empty() {
+            self.record_strays(&ended).await;
+        }
+    }
+
+    /// What is at the provider of a job that is not in this claim any more is a stray, unless it is
+    /// what the job has. While the program stops, the claim is left to the next start.
+    async fn leave(self: &Arc<Self>, job: &Assignment, found: &[FoundJob]) {
+        if self.stopping.is_cancelled() {
+            return;
+        }
+        let found: Vec<Sighting> =
+            found.iter().map(|it| job.sighting(it.marker, it.status.clone())).collect();
+        self.record_strays(&found).await;
+        self.cancel_strays(&job.served).await;
     }
 
     /// What the provider reports about the job when it is over there. `None` when the program stops
@@ -59,7 +78,7 @@ impl Dispatcher {
         let mut failing = Reminder::default();
         let mut tries = 0_u32;
         while self.is_current(job).await {
-            let answer = job.served.cancel(&remote, false).await;
+            let answer = job.served.cancel(&remote, Witness::Unknown).await;
             tries = tries.saturating_add(1);
             let wait = answer.retry_in(tries, super::lock(&self.random).f64());
             match answer {

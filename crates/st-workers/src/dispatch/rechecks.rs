@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use st_log::Chain;
 use st_store::{
     Recheck, RecheckId, RecheckOutcome, RecheckedAttempt, Searched, Sighting, SightingOutcome,
@@ -45,7 +45,10 @@ impl Dispatcher {
                     "Lost attempt could not be searched for"
                 );
                 match served.other_account(recheck.account.as_ref()) {
-                    Some(_) => Searched::OtherAccount,
+                    Some(reason) => {
+                        self.warn_of_last(&recheck, &reason);
+                        Searched::OtherAccount
+                    }
                     None => Searched::Incomplete,
                 }
             }
@@ -58,19 +61,36 @@ impl Dispatcher {
         }
     }
 
+    /// A search that is given up ends with a line.
+    fn warn_of_last(&self, recheck: &Recheck, reason: &str) {
+        if recheck.clone().settled(Searched::OtherAccount, self.store.now()).is_none() {
+            st_log::warning!(
+                logger: LOG, reason, job_id = recheck.job.to_string(),
+                provider = recheck.provider.as_str(),
+                "Lost attempt is not searched for any more, check the charges of that account"
+            );
+        }
+    }
+
     fn wanted_again(&self, served: &ServedProvider, recheck: &Recheck) -> Wanted {
         let time = served.observe_time();
         let may_arrive_for = signed(served.provider().may_arrive_for());
         let arrived = |at: Timestamp| at.saturating_add(may_arrive_for).unwrap_or(at);
+        // Where the provider's time of the end is not known, ours says how long ago that was: without
+        // an end, copies that people make later would be taken for ours.
+        let ended = recheck.provider_ended_at.or_else(|| {
+            let ago = self.store.now().duration_since(recheck.ended_at);
+            time?.saturating_sub(ago.max(SignedDuration::ZERO)).ok()
+        });
         let window = match recheck.attempt {
             RecheckedAttempt::One { provider_time, .. } => provider_time.map(|claimed_at| {
-                let ended = recheck.provider_ended_at.map(|ended| ended.max(arrived(claimed_at)));
+                let ended = ended.map(|ended| ended.max(arrived(claimed_at)));
                 Window::of_attempt(claimed_at, ended, served.offsets.drift())
             }),
             RecheckedAttempt::Any { queued_at } => time.map(|time| {
                 let offset = time.duration_since(self.store.now());
                 let queued_at = queued_at.saturating_add(offset).unwrap_or(queued_at);
-                let certain = arrived(recheck.provider_ended_at.unwrap_or(time));
+                let certain = arrived(ended.unwrap_or(time));
                 Window::of_lost_life(queued_at, certain)
             }),
         };

@@ -5,6 +5,7 @@
 //! however long that is.
 
 use std::iter;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use st_log::Chain;
 use st_store::{
     AtMostOnce, AttemptFailure, Caution, ClaimOrigin, Error, Outcome, ProviderJobId, Sighting,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::settle::Notice;
 use super::{Assignment, Dispatcher, LOG, signed};
@@ -28,6 +29,8 @@ const FIRST_WAITS: [Duration; 4] = [
     Duration::from_secs(10),
 ];
 const LATER_WAIT: Duration = Duration::from_secs(15);
+/// How often a search that goes on is interrupted to find out whether it is still needed.
+const SEARCHING: Duration = Duration::from_mins(1);
 /// A job that is unresolved for longer is worth a line, and then every hour.
 const UNRESOLVED_FOR: Duration = Duration::from_mins(10);
 
@@ -54,10 +57,27 @@ impl Dispatcher {
             }
             let wanted = self.wanted(job, certain_at);
             let searched = wanted.window;
-            let finding = tokio::select! {
-                biased;
-                () = self.stopping.cancelled() => return,
-                finding = self.find(&job.served, wanted) => finding,
+            let remind = |reason: &str, unresolved: &mut Reminder| {
+                if began.elapsed() >= UNRESOLVED_FOR && unresolved.is_due() {
+                    st_log::warning!(
+                        logger: LOG, reason, unresolved_seconds = began.elapsed().as_secs(),
+                        "Outcome of the submission is still unknown, an administrator can resolve it"
+                    );
+                }
+            };
+            let mut search = pin!(self.find(&job.served, wanted));
+            let finding = loop {
+                tokio::select! {
+                    biased;
+                    () = self.stopping.cancelled() => return,
+                    finding = &mut search => break finding,
+                    () = sleep(SEARCHING) => {
+                        if !self.is_current(job).await {
+                            return;
+                        }
+                        remind("its list is still being read", &mut unresolved);
+                    }
+                }
             };
             let waits_for = match finding {
                 Finding::Found { jobs, .. } => match self.found(job, jobs).await {
@@ -82,12 +102,7 @@ impl Dispatcher {
                 Finding::Absent { .. } => "its list does not show the submission yet".to_owned(),
                 Finding::Unknown { reason } => reason,
             };
-            if began.elapsed() >= UNRESOLVED_FOR && unresolved.is_due() {
-                st_log::warning!(
-                    logger: LOG, reason = waits_for, unresolved_seconds = began.elapsed().as_secs(),
-                    "Outcome of the submission is still unknown, an administrator can resolve it"
-                );
-            }
+            remind(&waits_for, &mut unresolved);
         }
     }
 
@@ -98,7 +113,9 @@ impl Dispatcher {
         let (number, window) = if job.origin == ClaimOrigin::Restored {
             let window = time.zip(certain).map(|(time, certain)| {
                 let offset = time.duration_since(self.store.now());
-                let queued_at = job.record.entry().queued_at;
+                let entry = job.record.entry();
+                let queued_at =
+                    entry.run_after.map_or(entry.queued_at, |it| it.max(entry.queued_at));
                 Window::of_lost_life(queued_at.saturating_add(offset).unwrap_or(queued_at), certain)
             });
             (None, window)

@@ -9,7 +9,7 @@ use st_store::{JobRef, ProviderName, Stray, StrayOutcome};
 
 use super::{Dispatcher, LOG, lock, signed};
 use crate::provider::RemoteJob;
-use crate::served::{Cancelled, ServedProvider};
+use crate::served::{Cancelled, ServedProvider, Witness};
 
 /// How many strays of a provider are cancelled in one pass, and how many at the same time.
 const MAX_STRAYS: u32 = 20;
@@ -106,7 +106,7 @@ impl Dispatcher {
         attempts: u32,
     ) -> StrayOutcome {
         let provider_job_id = remote.provider_job_id.as_str();
-        let answer = served.cancel(remote, false).await;
+        let answer = served.cancel(remote, Witness::Unknown).await;
         let draw = lock(&self.random).f64();
         let after = signed(answer.retry_in(attempts.saturating_add(1), draw));
         match answer {

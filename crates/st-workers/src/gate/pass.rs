@@ -97,12 +97,12 @@ impl Pass {
     pub(crate) fn accepted(mut self) {
         self.used = true;
         let mut inner = self.gate.lock();
-        inner.unknown.clear();
-        inner.rejected.clear();
         if !self.is_current(&inner) {
             // It was sent before the gate closed, so it says nothing about the time since.
             return;
         }
+        inner.unknown.clear();
+        inner.rejected.clear();
         let State::Probing { round, closure } = &mut inner.state else { return };
         let over = closure.take();
         if !round.accept() {

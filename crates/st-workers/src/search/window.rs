@@ -53,8 +53,8 @@ impl Window {
         Self {
             since: Some(add(queued_at, -LOST_LIFE)),
             until: None,
-            lost_from: Some(add(queued_at, -SLACK)),
-            ours_until: None,
+            lost_from: Some(add(queued_at, -BEFORE)),
+            ours_until: Some(add(certain_at, OURS_FOR)),
             lost_until: Some(add(certain_at, SLACK)),
         }
     }

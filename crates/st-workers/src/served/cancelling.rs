@@ -5,7 +5,7 @@ use std::time::Duration;
 use st_log::Chain;
 use st_store::{JobStatus, ProviderStatus};
 
-use super::ServedProvider;
+use super::{ServedProvider, Witness};
 use crate::backoff::Backoff;
 use crate::provider::{QueryError, RemoteJob};
 
@@ -45,9 +45,9 @@ impl Cancelled {
 }
 
 impl ServedProvider {
-    /// Cancels a job. `witnessed`: the account is known to have read another job just now; otherwise
-    /// that is asked when the provider denies this one.
-    pub(crate) async fn cancel(&self, job: &RemoteJob, witnessed: bool) -> Cancelled {
+    /// Cancels a job. `witness`: whether the account is known to have read another job just now;
+    /// that is asked when it is not known and the provider denies this one.
+    pub(crate) async fn cancel(&self, job: &RemoteJob, witness: Witness) -> Cancelled {
         if let Some(reason) = self.not_of_account(job.account.as_ref()).await {
             return Cancelled::Failed { reason, retry_after: None };
         }
@@ -62,8 +62,11 @@ impl ServedProvider {
                 }
             }
             Err(error @ QueryError::NotFound) => {
-                let witnessed = witnessed || matches!(self.has_witness().await, Ok(true));
-                if self.denials.deny(id, witnessed) {
+                let witness = match witness {
+                    Witness::Seen | Witness::None => witness,
+                    Witness::Unknown => self.witness().await,
+                };
+                if self.denials.deny(id, witness) {
                     self.denials.clear(id);
                     return Cancelled::Gone;
                 }

@@ -31,28 +31,54 @@ struct Denied {
     times: u32,
 }
 
+/// Whether the account that denies a job reads another one at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Witness {
+    /// It does.
+    Seen,
+    /// It has none that can be read.
+    None,
+    /// That could not be found out.
+    Unknown,
+}
+
 impl Denials {
     /// The provider knows the job.
     pub(crate) fn clear(&self, job: &ProviderJobId) {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(job);
     }
 
-    /// The provider denies the job. `witnessed`: the same account reads another job at the same
-    /// time; without that, whatever was said before about this job counts no more. Returns whether
-    /// the job is gone.
-    pub(crate) fn deny(&self, job: &ProviderJobId, witnessed: bool) -> bool {
+    /// The provider denies the job. Without a witness, whatever was said before about this job
+    /// counts no more; where that is not known, nothing is counted. Returns whether the job is gone.
+    pub(crate) fn deny(&self, job: &ProviderJobId, witness: Witness) -> bool {
         let now = Instant::now();
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.retain(|_, denied| now.duration_since(denied.latest) < KEPT);
-        if !witnessed {
-            jobs.remove(job);
-            return false;
+        match witness {
+            Witness::Seen => {}
+            Witness::None => {
+                jobs.remove(job);
+                return false;
+            }
+            Witness::Unknown => return false,
         }
         let fresh = Denied { since: now, latest: now, times: 0 };
         let denied = jobs.entry(job.clone()).or_insert(fresh);
         denied.latest = now;
         denied.times = denied.times.saturating_add(1);
-        denied.times >= DENIALS && now.duration_since(denied.since) >= DENIED_FOR
+        denied.is_gone(now)
+    }
+
+    /// Whether the job is gone by what was said so far.
+    pub(crate) fn is_gone(&self, job: &ProviderJobId) -> bool {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.get(job).is_some_and(|denied| denied.is_gone(Instant::now()))
+    }
+}
+
+impl Denied {
+    fn is_gone(&self, now: Instant) -> bool {
+        self.times >= DENIALS && now.duration_since(self.since) >= DENIED_FOR
     }
 }
 
@@ -67,13 +93,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_job_is_gone_after_ten_minutes_of_witnessed_denials() {
         let (denials, job) = (Denials::default(), ProviderJobId::new("p1"));
-        assert!(!denials.deny(&job, true));
+        assert!(!denials.deny(&job, Witness::Seen));
         pass(5).await;
-        assert!(!denials.deny(&job, true));
+        assert!(!denials.deny(&job, Witness::Seen));
         pass(4).await;
-        assert!(!denials.deny(&job, true), "nine minutes");
+        assert!(!denials.deny(&job, Witness::Seen), "nine minutes");
         pass(1).await;
-        assert!(denials.deny(&job, true));
+        assert!(denials.deny(&job, Witness::Seen));
     }
 
     #[tokio::test(start_paused = true)]
@@ -81,27 +107,41 @@ mod tests {
         let (denials, job) = (Denials::default(), ProviderJobId::new("p1"));
         for interrupt in [true, false] {
             for _ in 0..9 {
-                assert!(!denials.deny(&job, true));
+                assert!(!denials.deny(&job, Witness::Seen));
                 pass(1).await;
             }
             if interrupt {
                 denials.clear(&job);
             } else {
-                assert!(!denials.deny(&job, false));
+                assert!(!denials.deny(&job, Witness::None));
             }
-            assert!(!denials.deny(&job, true));
+            assert!(!denials.deny(&job, Witness::Seen));
             pass(9).await;
-            assert!(!denials.deny(&job, true));
+            assert!(!denials.deny(&job, Witness::Seen));
             denials.clear(&job);
         }
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_witness_that_could_not_be_asked_for_counts_neither_way() {
+        let (denials, job) = (Denials::default(), ProviderJobId::new("p1"));
+        for _ in 0..2 {
+            assert!(!denials.deny(&job, Witness::Seen));
+            pass(5).await;
+            assert!(!denials.deny(&job, Witness::Unknown));
+        }
+        assert!(!denials.is_gone(&job) && denials.deny(&job, Witness::Seen));
+        assert!(denials.is_gone(&job));
+        denials.clear(&job);
+        assert!(!denials.is_gone(&job));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn two_denials_far_apart_are_not_enough() {
         let (denials, job) = (Denials::default(), ProviderJobId::new("p1"));
-        assert!(!denials.deny(&job, true));
+        assert!(!denials.deny(&job, Witness::Seen));
         pass(60).await;
-        assert!(!denials.deny(&job, true));
-        assert!(denials.deny(&job, true));
+        assert!(!denials.deny(&job, Witness::Seen));
+        assert!(denials.deny(&job, Witness::Seen));
     }
 }

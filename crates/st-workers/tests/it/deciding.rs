@@ -40,6 +40,35 @@ async fn a_poison_job_that_a_person_keeps_is_not_cancelled_afterwards() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_at_the_provider_of_a_poison_job_that_a_person_gives_up_is_cancelled() {
+    let harness = Harness::start();
+    harness.provider.fail_cancellations(u32::MAX);
+    harness.provider.plan([SubmitFault::Panic; 3]);
+    let job = harness.submit("ann").await;
+    harness.until(job, |it| it.entry().panics == 3).await;
+    harness.provider.put(job, harness.record(job).await.entry().attempt);
+    harness.provider.wait_for(|provider| provider.cancels().len() == 2).await;
+    resolve(&harness, job, Resolution::Abandon).await;
+    harness.provider.fail_cancellations(0);
+    let left = harness.provider.wait_for(|provider| provider.live().is_empty());
+    tokio::time::timeout(MINUTE, left).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_copies_of_a_poison_job_are_cancelled_and_none_is_adopted() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::Panic; 3]);
+    let job = harness.submit("ann").await;
+    harness.until(job, |it| it.entry().panics == 3).await;
+    let attempt = harness.record(job).await.entry().attempt;
+    harness.provider.put(job, attempt);
+    harness.provider.put(job, attempt);
+    let record = harness.until(job, |it| it.status().is_terminal()).await;
+    assert_eq!(record.status(), JobStatus::Failed);
+    assert_eq!(harness.provider.live(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_claim_that_a_person_ended_is_not_searched_for_by_its_dispatch() {
     let harness = Harness::start_for_hours();
     harness.provider.plan([SubmitFault::LostRequest]);

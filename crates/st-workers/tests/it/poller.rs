@@ -295,3 +295,20 @@ async fn a_job_that_is_gone_while_it_is_to_be_cancelled_is_cancelled() {
     let record = harness.until(job, |it| it.status().is_terminal()).await;
     assert_eq!(record.status(), JobStatus::Cancelled);
 }
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_are_read_again_before_they_were_cancelled_go_on() {
+    let harness = Harness::start();
+    harness.allow(20).await;
+    for user in 0..18 {
+        harness.submit_and_run(&format!("user-{user}")).await;
+    }
+    harness.provider.deny_all(true);
+    harness.provider.hang_cancellations(true);
+    harness.pass(Duration::from_secs(630)).await;
+    harness.provider.deny_all(false);
+    harness.pass(Duration::from_secs(10)).await;
+    harness.provider.hang_cancellations(false);
+    harness.pass(Duration::from_mins(30)).await;
+    assert!(harness.provider.live().len() >= 10, "{:?}", harness.cancelled());
+}

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use st_log::{Chain, InScope};
-use st_store::{JobRecord, JobStatus, ProviderStatus};
+use st_store::{JobRecord, JobRef, JobStatus, ProviderStatus, Stage};
 use tokio::time::timeout;
 
 use super::{LOG, Poll, Tally};
 use crate::provider::RemoteJob;
-use crate::served::Cancelled;
+use crate::served::{Cancelled, Witness};
 
 /// How long a poll waits for the witness.
 const WAIT: Duration = Duration::from_secs(20);
@@ -27,15 +27,15 @@ impl Poll {
         if denied.is_empty() {
             return denied;
         }
-        let witnessed = witnessed || self.has_witness().await;
+        let witness = if witnessed { Witness::Seen } else { self.witness().await };
         let is_gone = |record: &JobRecord| {
-            record.provider_job_id().is_some_and(|job| self.served.denials.deny(job, witnessed))
+            record.provider_job_id().is_some_and(|job| self.served.denials.deny(job, witness))
         };
         denied.into_iter().filter(is_gone).collect()
     }
 
-    async fn has_witness(&self) -> bool {
-        matches!(timeout(WAIT, self.served.has_witness()).await, Ok(Ok(true)))
+    async fn witness(&self) -> Witness {
+        timeout(WAIT, self.served.witness()).await.unwrap_or(Witness::Unknown)
     }
 
     /// Ends jobs that are gone, beside the polls, because cancelling them may be slow. While that
@@ -57,9 +57,19 @@ impl Poll {
         });
     }
 
+    async fn still_gone(&self, record: JobRecord) -> Option<JobRecord> {
+        let gone = self.served.denials.is_gone(record.provider_job_id()?);
+        let now = self.store.find_job(&JobRef::Id(record.id())).await.ok()??;
+        let is_same = matches!(now.stage(), Stage::AtProvider(_))
+            && now.provider_job_id() == record.provider_job_id();
+        (gone && is_same).then_some(now)
+    }
+
     /// Cancels a job that is gone before it is given up: should the provider have it after all, it
     /// must not go on costing.
     async fn end(&self, record: JobRecord) {
+        // It may have been read again since, or a person may have decided about it.
+        let Some(record) = self.still_gone(record).await else { return };
         let Some(job) = RemoteJob::of(&record, self.store.now()) else { return };
         let end = |status, reason: &str| {
             let mut status = ProviderStatus::new(job.provider_job_id.clone(), status);
@@ -68,7 +78,7 @@ impl Poll {
         };
         // A job that was to be cancelled needs no other reason to end.
         let lost = if record.cancel_requested() { JobStatus::Cancelled } else { JobStatus::Failed };
-        let status = match self.served.cancel(&job, true).await {
+        let status = match self.served.cancel(&job, Witness::Seen).await {
             Cancelled::Over(status) if status.status == Some(JobStatus::Cancelled) => {
                 end(lost, GONE_CANCELLED)
             }

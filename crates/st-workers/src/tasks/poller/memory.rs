@@ -67,8 +67,8 @@ impl Memory {
         let now = Instant::now();
         let was_down = {
             let mut state = self.lock();
-            // A run that skipped every job learned nothing.
-            if tally.skipped == 0 || tally.synced + tally.failed > 0 {
+            // A run that could read no job learned nothing.
+            if tally.synced > 0 || (tally.skipped == 0 && unreachable.is_none()) {
                 state.swept_at = Some(now);
             }
             let retry_after = unreachable.and_then(QueryError::retry_after);

@@ -61,14 +61,10 @@ fn a_claim_adopts_its_own_attempt_and_a_restored_one_any_that_did_not_end_badly(
                             .stage()
                             .claimed()
                             .is_some_and(|it| it.origin == ClaimOrigin::Restored);
-                    let ended = match outcome {
-                        SightingOutcome::Stray => status.is_terminal(),
-                        // One that ended badly may have been followed by one that is alive.
-                        _ if of_lost_life => {
-                            matches!(status, JobStatus::Cancelled | JobStatus::Failed)
-                        }
-                        _ => false,
-                    };
+                    // One that ended badly may have been followed by one that is alive.
+                    let ended_badly = matches!(status, JobStatus::Cancelled | JobStatus::Failed);
+                    let ended = (outcome == SightingOutcome::Stray && status.is_terminal())
+                        || (of_lost_life && ended_badly);
                     let expected = if ended { SightingOutcome::Over } else { outcome };
                     assert_eq!(seen(&record, &of(status)).0, expected, "{name} {id} {status}");
                 }

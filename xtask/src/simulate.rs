@@ -1,4 +1,4 @@
-//! `cargo xtask simulate`: the background tasks in as many simulated worlds as one likes.
+//! `cargo xtask simulate`: the background tasks in any number of simulated worlds.
 //!
 //! Promises: without options it runs a thousand seeds on the store in memory; `--seed` runs the one
 //! that a failure named. Leaves out: what a world is; see the test binary `sim` of st-workers.
@@ -43,7 +43,7 @@ impl Simulation {
                 _ => return None,
             }
         }
-        Some(simulation)
+        (simulation.count > 0).then_some(simulation)
     }
 
     /// Builds and runs it. What failed, and how to see it again, is printed by the test itself.
@@ -79,7 +79,13 @@ mod tests {
 
     #[test]
     fn a_wrong_option_or_value_is_refused() {
-        for args in [&["--seed"] as &[&str], &["--seeds", "many"], &["--store", "disk"], &["17"]] {
+        for args in [
+            &["--seed"] as &[&str],
+            &["--seeds", "many"],
+            &["--seeds", "0"],
+            &["--store", "disk"],
+            &["17"],
+        ] {
             assert_eq!(parse(args), None, "{args:?}");
         }
     }

@@ -85,7 +85,7 @@ impl Dispatcher {
         let window = match recheck.attempt {
             RecheckedAttempt::One { provider_time, .. } => provider_time.map(|claimed_at| {
                 let ended = ended.map(|ended| ended.max(arrived(claimed_at)));
-                Window::of_attempt(claimed_at, ended, served.offsets.drift())
+                Window::of_attempt(claimed_at, ended, served.offsets.span())
             }),
             RecheckedAttempt::Any { queued_at } => time.map(|time| {
                 let offset = time.duration_since(self.store.now());

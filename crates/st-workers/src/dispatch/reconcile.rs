@@ -90,6 +90,13 @@ impl Dispatcher {
                 {
                     "the provider's clock was set during the search".to_owned()
                 }
+                // Every row without its input would be a candidate, however old.
+                Finding::Absent { .. }
+                    if searched.is_unbounded()
+                        && !self.wanted(job, certain_at).window.is_unbounded() =>
+                {
+                    "the provider's time was not known when the search began".to_owned()
+                }
                 Finding::Absent { began, deleted } if began >= certain_at => {
                     match self.not_ours(job, deleted).await {
                         Ok(candidates) if candidates.is_empty() => {

@@ -208,7 +208,7 @@ fn a_search_is_answered_when_its_own_window_was_read() {
 fn what_a_lost_life_submitted_was_created_after_its_job_was_queued() {
     let window = Window::of_lost_life(at(0), at(120));
     assert!(window.is_ours(Some(at(-3600))), "the marker says so");
-    let candidates = [-901, -900, 180, 181].map(|seconds| window.may_be_lost(Some(at(seconds))));
+    let candidates = [-61, -60, 180, 181].map(|seconds| window.may_be_lost(Some(at(seconds))));
     assert_eq!(candidates, [false, true, true, false]);
 }
 

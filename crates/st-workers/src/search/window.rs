@@ -11,10 +11,6 @@ const SLACK: SignedDuration = SignedDuration::from_mins(1);
 /// A job that was created later than this after the attempt could no longer arrive is a copy.
 const OURS_FOR: SignedDuration = SignedDuration::from_hours(1);
 
-/// How far before a job was queued the list is read when its attempts are not known: when it was
-/// queued is known by the store's time only.
-const LOST_LIFE: SignedDuration = SignedDuration::from_hours(25);
-
 /// A window of the provider's time. Every bound may be missing: then nothing is excluded by it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Window {
@@ -48,15 +44,22 @@ impl Window {
     }
 
     /// The window of all attempts that another life of the database may have made of a job that was
-    /// queued at `queued_at`, up to `certain_at`, both by the provider's time.
+    /// queued at `queued_at`, up to `certain_at`, both by the provider's time. The first of them is
+    /// known by the store's clock only, which may have been wrong then: it bounds what may be a lost
+    /// attempt without a marker, but not what is read.
     pub(crate) fn of_lost_life(queued_at: Timestamp, certain_at: Timestamp) -> Self {
         Self {
-            since: Some(add(queued_at, -LOST_LIFE)),
+            since: None,
             until: None,
-            lost_from: Some(add(queued_at, -BEFORE)),
+            lost_from: Some(add(queued_at, -SLACK)),
             ours_until: Some(add(certain_at, OURS_FOR)),
             lost_until: Some(add(certain_at, SLACK)),
         }
+    }
+
+    /// Whether nothing is excluded by it, because the provider's time is not known.
+    pub(crate) fn is_unbounded(&self) -> bool {
+        *self == Self::default()
     }
 
     /// A window that contains both.

@@ -79,6 +79,17 @@ impl Offsets {
         })
     }
 
+    /// How the clock moved in the life of this process at most, between any two moments: for times
+    /// of which it is not known when they were seen.
+    pub(crate) fn span(&self) -> Drift {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = || state.observed.iter().map(|(_, seen)| *seen);
+        let (Some(low), Some(high)) = (seen().min(), seen().max()) else {
+            return Drift::default();
+        };
+        Drift { down: low.duration_since(high), up: high.duration_since(low) }
+    }
+
     /// How the clock moved in the life of this process: back from what it showed first, and forwards
     /// from what it shows now. Before that, nothing watched it.
     pub(crate) fn drift(&self) -> Drift {
@@ -117,6 +128,7 @@ mod tests {
         let offsets = Offsets::default();
         let claimed = Instant::now();
         assert_eq!(offsets.drift(), Drift::default(), "nothing is known");
+        assert_eq!(offsets.span(), Drift::default());
         assert_eq!(offsets.drift_since(claimed, at(0)), Drift::default());
         offsets.observe(at(0));
         pass(10).await;
@@ -129,6 +141,7 @@ mod tests {
         pass(10).await;
         offsets.observe(at(30 + 3600));
         let later = Instant::now();
+        assert_eq!(seconds(offsets.span()), (-7200, 7200));
         assert_eq!(seconds(offsets.drift()), (-3600, 0));
         assert_eq!(seconds(offsets.drift_since(claimed, at(0))), (-3600, 3600));
         assert!(offsets.drift_since(later, at(30 + 3600)).is_small(), "it was set before");

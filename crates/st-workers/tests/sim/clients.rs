@@ -9,24 +9,23 @@ use jiff::SignedDuration;
 use serde_json::json;
 use st_log::CorrelationId;
 use st_store::{
-    Actor, ApprovalRepo, Condition, Decision, Error, JobId, JobRecord, JobRef, JobRepo, JobType,
-    LimitsPatch, NewJob, NewRule, Owner, Priority, ProviderName, ProviderSettingsPatch, QueueRepo,
-    Resolution, Role, SettingChange, SettingsRepo, Store, UserId, Verdict,
+    Actor, ApprovalRepo, Condition, Decision, Error, JobId, JobRef, JobRepo, JobType, LimitsPatch,
+    NewJob, NewRule, Owner, Priority, ProviderName, ProviderSettingsPatch, Role, SettingChange,
+    SettingsRepo, Store, UserId, Verdict,
 };
-use tokio::time::{sleep as pass, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::draw::Draw;
-use crate::jobs::WantedJob;
-use crate::life::{Door, Life};
-use crate::provider::OTHER_CREDENTIAL;
-use crate::wishes::{self, LimitsWish, Wish};
+use crate::jobs::{EndedBy, WantedJob};
+use crate::life::{Endpoint, Life};
+use crate::users::{self, LimitsPlan, UserPlan};
 use crate::world::{RIGHT_VERSION, World};
 
 /// All who use the server.
 #[derive(Debug, Clone)]
 pub(crate) struct Clients {
-    world: Arc<World>,
-    door: Arc<Door>,
+    pub(crate) world: Arc<World>,
+    endpoint: Arc<Endpoint>,
 }
 
 /// What must be there before the first life.
@@ -59,16 +58,17 @@ fn version(version: Option<&str>) -> ProviderSettingsPatch {
 }
 
 impl Clients {
-    pub(crate) fn new(world: &Arc<World>, door: &Arc<Door>) -> Self {
-        Self { world: Arc::clone(world), door: Arc::clone(door) }
+    pub(crate) fn new(world: &Arc<World>, endpoint: &Arc<Endpoint>) -> Self {
+        Self { world: Arc::clone(world), endpoint: Arc::clone(endpoint) }
     }
 
     /// Begins what all of them want to do. The tasks end when all of it is acknowledged.
-    pub(crate) fn start(&self, wishes: Vec<Wish>, limits: Vec<LimitsWish>) {
-        for wish in wishes {
-            drop(st_log::spawn(self.clone().fulfil(wish)));
+    pub(crate) fn start(&self, plans: Vec<UserPlan>, limits: Vec<LimitsPlan>) {
+        for plan in plans {
+            drop(st_log::spawn(self.clone().act(plan)));
         }
         drop(st_log::spawn(self.clone().change_limits(limits)));
+        drop(st_log::spawn(self.clone().end_jobs_after_restores()));
         for provider in 0..self.world.plan.providers.len() {
             drop(st_log::spawn(self.clone().keep_settings(provider)));
             drop(st_log::spawn(self.clone().copy_jobs(provider)));
@@ -76,7 +76,7 @@ impl Clients {
     }
 
     /// Calls the server until it answers something else than that it cannot.
-    async fn insist<T, F>(&self, call: impl Fn(Arc<Life>) -> F) -> Result<T, Error>
+    pub(crate) async fn insist<T, F>(&self, call: impl Fn(Arc<Life>) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -89,7 +89,7 @@ impl Clients {
                     | Error::Timeout { .. }
                     | Error::Closed,
                 ))
-                | None => pass(self.world.draw(|random| random.seconds(0.5..10.0))).await,
+                | None => sleep(self.world.draw(|random| random.seconds(0.5..10.0))).await,
                 Some(answer) => return answer,
             }
         }
@@ -100,35 +100,41 @@ impl Clients {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let life = self.door.find().await;
+        let life = self.endpoint.find().await;
         tokio::select! {
             biased;
-            () = life.gate.died() => None,
+            () = life.kill_switch.died() => None,
             answer = call(Arc::clone(&life)) => Some(answer),
         }
     }
 
-    async fn fulfil(self, wish: Wish) {
-        let Wish { at, job, cancel_after, decision, gives_up } = wish;
-        pass(at.saturating_sub(self.world.now())).await;
+    async fn act(self, plan: UserPlan) {
+        let UserPlan { at, job, cancel_after, decision, resolve_after, gives_up } = plan;
+        sleep(at.saturating_sub(self.world.now())).await;
         let id = job.id;
         if !self.submit(job, gives_up).await {
             return;
         }
-        let (one, other) = (self.clone(), self);
+        let (one, other, operator) = (self.clone(), self.clone(), self);
         let cancel = async move {
             if let Some(after) = cancel_after {
-                pass(after).await;
+                sleep(after).await;
                 one.cancel(id).await;
             }
         };
         let decide = async move {
             if let Some((after, verdict)) = decision {
-                pass(after).await;
+                sleep(after).await;
                 other.decide(id, verdict).await;
             }
         };
-        futures_util::join!(cancel, decide);
+        let resolve = async move {
+            if let Some(after) = resolve_after {
+                sleep(after).await;
+                operator.resolve_when_unknown(id).await;
+            }
+        };
+        futures_util::join!(cancel, decide, resolve);
     }
 
     /// Submits a job. Returns whether that was acknowledged.
@@ -195,12 +201,12 @@ impl Clients {
         new
     }
 
-    async fn cancel(&self, id: JobId) {
+    pub(crate) async fn cancel(&self, id: JobId) {
         let name = self.world.name(id);
         self.world.journal.note(format!("a person cancels {name}"));
         let now = self.world.now();
         if let Some(job) = self.world.state().jobs.get_mut(&id) {
-            job.cancel_asked_at = Some(now);
+            job.cancel_asked_at = job.cancel_asked_at.or(Some(now));
         }
         let by = Actor::User(UserId::new("ann"));
         let answer = self
@@ -213,7 +219,7 @@ impl Clients {
         self.world.journal.note(format!("the cancellation of {name}: {answer:?}"));
     }
 
-    async fn decide(&self, id: JobId, verdict: Verdict) {
+    pub(crate) async fn decide(&self, id: JobId, verdict: Verdict) {
         let name = self.world.name(id);
         let found =
             self.insist(|life| async move { life.store.find_job(&JobRef::Id(id)).await }).await;
@@ -224,7 +230,7 @@ impl Clients {
         if verdict == Verdict::Reject
             && let Some(job) = self.world.state().jobs.get_mut(&id)
         {
-            job.rejected = true;
+            job.ended_by.insert(EndedBy::Rejection);
         }
         let decision = Decision { verdict, by: UserId::new("lea"), notes: None };
         let answer = self
@@ -237,12 +243,12 @@ impl Clients {
         self.world.journal.note(format!("{verdict:?} {name}: {answer:?}"));
     }
 
-    async fn change_limits(self, wishes: Vec<LimitsWish>) {
-        for wish in wishes {
-            pass(wish.at.saturating_sub(self.world.now())).await;
-            self.patch_limits(wish.global, wish.per_user).await;
+    async fn change_limits(self, plans: Vec<LimitsPlan>) {
+        for plan in plans {
+            sleep(plan.at.saturating_sub(self.world.now())).await;
+            self.patch_limits(plan.global, plan.per_user).await;
         }
-        pass(self.world.plan.active_for.saturating_sub(self.world.now())).await;
+        sleep(self.world.plan.active_for.saturating_sub(self.world.now())).await;
         // Enough for everything that waits to run in time.
         self.patch_limits(60, 20).await;
     }
@@ -266,10 +272,10 @@ impl Clients {
         let plan = &self.world.plan.providers[provider];
         let name = ProviderName::new(plan.name);
         loop {
-            pass(self.world.draw(|random| random.seconds(5.0..30.0))).await;
+            sleep(self.world.draw(|random| random.seconds(5.0..30.0))).await;
             let now = self.world.now();
             let wrong = plan.wrong_settings.iter().find(|(span, _)| span.contains(now));
-            let wish = match wrong {
+            let wanted = match wrong {
                 None => Some(RIGHT_VERSION),
                 Some((_, true)) => None,
                 Some((_, false)) => Some("v0"),
@@ -277,25 +283,22 @@ impl Clients {
             let name = &name;
             let settings =
                 self.insist(|life| async move { life.store.provider_settings(name).await }).await;
-            if settings.is_ok_and(|settings| settings.version_override.as_deref() == wish) {
+            if settings.is_ok_and(|settings| settings.version_override.as_deref() == wanted) {
                 if self.world.plan.active_for <= now {
                     return;
                 }
                 continue;
             }
-            let wrong = wish == Some("v0");
-            self.world.journal.note(format!("the version of {} becomes {wish:?}", plan.name));
+            let wrong = wanted == Some("v0");
+            self.world.journal.note(format!("the version of {} becomes {wanted:?}", plan.name));
             if wrong {
-                self.world.state().version_changes.push((now, provider, true));
+                self.world.count("wrong settings");
+                self.world.state().evidence.end_series(provider);
             }
             let patch = self.insist(|life| async move {
-                life.store.patch_provider_settings(name, version(wish), &Actor::Operator).await
+                life.store.patch_provider_settings(name, version(wanted), &Actor::Operator).await
             });
             drop(patch.await);
-            if !wrong {
-                let now = self.world.now();
-                self.world.state().version_changes.push((now, provider, false));
-            }
         }
     }
 
@@ -303,43 +306,9 @@ impl Clients {
         let mut copies = self.world.plan.providers[provider].copies.clone();
         copies.sort();
         for at in copies {
-            pass(at.saturating_sub(self.world.now())).await;
+            sleep(at.saturating_sub(self.world.now())).await;
             self.world.copy_by_hand(provider);
         }
-    }
-
-    /// Resolves what only another account's list could prove.
-    pub(crate) async fn resolve(&self, records: &[JobRecord]) {
-        let of_other_account = records.iter().filter(|record| {
-            let claimed = record.stage().claimed();
-            let account = claimed.and_then(|claimed| claimed.attempt.account.as_ref());
-            account.is_some_and(|account| account.credential() == Some(OTHER_CREDENTIAL))
-        });
-        for record in of_other_account {
-            let id = record.id();
-            let name = self.world.name(id);
-            let resolution = &self.seen_by_operator(id);
-            self.world.journal.note(format!("an operator resolves {name}: {resolution:?}"));
-            let answer = self
-                .insist(|life| async move {
-                    life.store.resolve(id, resolution, None, &Actor::Operator).await
-                })
-                .await;
-            let answer = answer.map(|record| record.status());
-            self.world.journal.note(format!("the resolution of {name}: {answer:?}"));
-        }
-    }
-
-    /// What an operator sees of a job at its provider: after a restore it may well be there.
-    fn seen_by_operator(&self, job: JobId) -> Resolution {
-        let now = self.world.now();
-        let state = self.world.state();
-        let mut there = state.ledger.of_job(job).filter(|it| !it.is_copy());
-        let there = there.find(|it| !it.is_forgotten(now) && it.cancelled_at.is_none());
-        there.map_or(Resolution::Absent, |it| Resolution::AtProvider {
-            id: it.id.clone(),
-            account: None,
-        })
     }
 
     /// Submits a short job to each provider, so that it can be seen whose fault a refusal is.
@@ -347,7 +316,7 @@ impl Clients {
         for provider in 0..self.world.plan.providers.len() {
             *number += 1;
             let now = self.world.now();
-            let job = self.world.draw(|random| wishes::canary(random, *number, (provider, now)));
+            let job = self.world.draw(|random| users::canary(random, *number, (provider, now)));
             drop(timeout(Duration::from_mins(5), self.submit(job, false)).await);
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// When every simulated world begins, by a clock that is right: 2026-01-01T00:00:00Z.
 const BEGINNING: i64 = 1_767_225_600;
 
-/// The true time so long after the beginning.
+/// The true time, `since` after the beginning.
 pub(crate) fn true_time(since: Duration) -> Timestamp {
     Timestamp::from_second(BEGINNING).unwrap().saturating_add(since).unwrap()
 }
@@ -60,6 +60,14 @@ impl MachineClock {
         self.elapsed().saturating_sub(set_at)
     }
 
+    /// How far what it shows may be off from what it showed when it was wrong by `then`, some time
+    /// ago.
+    pub(crate) fn spread_since(&self, at: Duration, then: SignedDuration) -> Duration {
+        let errors = self.errors_since(at);
+        let furthest = errors.into_iter().map(|by| (by - then).unsigned_abs()).max();
+        furthest.unwrap_or_default()
+    }
+
     /// How wrong it has been since then.
     pub(crate) fn errors_since(&self, since: Duration) -> Vec<SignedDuration> {
         let history = self.history();
@@ -96,11 +104,18 @@ pub(crate) struct ProviderClock {
 }
 
 impl ProviderClock {
-    /// What it shows so long after the beginning.
+    /// What it shows `since` after the beginning.
     pub(crate) fn at(&self, since: Duration) -> Timestamp {
         let latest = self.wrong_by.iter().rev().find(|(from, _)| *from <= since);
         let wrong_by = latest.map_or(SignedDuration::ZERO, |(_, by)| *by);
         true_time(since).saturating_add(wrong_by).unwrap()
+    }
+
+    /// How far what it shows may be off from what it showed at another time.
+    pub(crate) fn spread(&self) -> Duration {
+        let errors = || self.wrong_by.iter().map(|(_, by)| *by);
+        let (low, high) = (errors().min().unwrap_or_default(), errors().max().unwrap_or_default());
+        (high - low).unsigned_abs()
     }
 
     /// Whether it is set while the world lasts.

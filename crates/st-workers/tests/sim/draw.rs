@@ -16,7 +16,7 @@ pub(crate) trait Draw {
     /// A number of minutes in this range.
     fn minutes(&mut self, range: Range<f64>) -> Duration;
 
-    /// One of these.
+    /// One of `among`, each as likely as the others.
     fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T;
 
     /// A probability up to `most`, and none at all in half of the cases, so that each fault is

@@ -1,9 +1,10 @@
 //! What the world knows of the jobs that users submitted: what they want, and what was said to them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use st_store::{JobId, Limits};
+use st_store::{JobId, Limits, ProviderJobId};
 
 /// How a job's run at the provider ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,17 @@ pub(crate) enum Poison {
     Panics,
     /// The server's process dies.
     Kills,
+}
+
+/// What ends a job that does not run to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EndedBy {
+    /// A person rejected it.
+    Rejection,
+    /// Its approval expired, as the store reported.
+    Expiry,
+    /// An operator gave it up.
+    Operator,
 }
 
 /// A job that a user wanted.
@@ -55,10 +67,12 @@ pub(crate) struct WantedJob {
     pub(crate) acknowledged_at: Option<Duration>,
     /// When a person first asked to cancel it, whether or not that was acknowledged.
     pub(crate) cancel_asked_at: Option<Duration>,
-    /// Whether a person rejected it.
-    pub(crate) rejected: bool,
-    /// Whether its approval expired, as the store reported.
-    pub(crate) expired: bool,
+    /// What people or the store did that ends it, apart from its run.
+    pub(crate) ended_by: BTreeSet<EndedBy>,
+    /// When the store said that it is over.
+    pub(crate) ended_at: Option<Duration>,
+    /// As what a person said that it is at its provider.
+    pub(crate) kept: Option<ProviderJobId>,
     /// The last claim on it, in the order of claims.
     pub(crate) grant: Option<Grant>,
 }
@@ -68,6 +82,7 @@ pub(crate) struct WantedJob {
 pub(crate) struct Grant {
     /// Its place in the order of all claims.
     pub(crate) number: u64,
+    pub(crate) at: Duration,
     /// The limits that applied.
     pub(crate) limits: Limits,
 }

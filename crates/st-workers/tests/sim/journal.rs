@@ -32,7 +32,7 @@ impl Journal {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).push((now, line.into()));
     }
 
-    /// All of it.
+    /// Every step, one a line.
     pub(crate) fn whole(&self) -> String {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();

@@ -1,23 +1,24 @@
 //! What must hold at every moment of every world, whatever goes wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use st_store::{Claims, Expiry, JobId, JobRecord, Limits, Marker, ProviderJobId, Settled, Store};
+use st_store::{Claims, Expiry, JobId, Limits, Marker, ProviderJobId, Store};
 
-use crate::jobs::Grant;
-use crate::ledger::{Accepted, Kind};
+use crate::jobs::{EndedBy, Grant};
+use crate::ledger::{Accepted, Call, Kind, Known};
+use crate::users::{BEHIND_A_SWEEP, SWEEPER};
 use crate::world::{State, Violation, World};
 
-/// A clock that is wrong by less than this, or was not set for so long, is believed.
+/// A clock that is wrong by less than this, or was not set for this time, is believed.
 const BELIEVED: SignedDuration = SignedDuration::from_hours(24);
 /// How much a deadline may be off because times are stored in whole milliseconds and steps of less
 /// than a minute are none.
 const SLACK: Duration = Duration::from_secs(70);
 
 impl World {
-    fn found(&self, state: &mut State, job: Option<JobId>, what: String) {
+    fn violate_locked(&self, state: &mut State, job: Option<JobId>, what: String) {
         self.journal.note(format!("VIOLATION: {what}"));
         state.violations.push(Violation { what, job });
         self.alarm();
@@ -36,30 +37,43 @@ impl World {
         }
         let mut latest: Option<Grant> = None;
         let mut used: BTreeMap<&str, u32> = BTreeMap::new();
-        for other in state.ledger.jobs.iter().filter(|job| job.is_live(now)) {
-            let wanted = &state.jobs[&other.call.marker.job];
-            // What was claimed in a history that a restore undid is found later, or ends.
-            let Some(grant) = wanted.grant.filter(|it| it.number > state.grants_lost_before) else {
-                continue;
-            };
-            if other.kind != Kind::Submitted {
-                continue;
-            }
+        // What was claimed in a history that a restore undid is found later, or ends.
+        let grant_of = |run: &Accepted| {
+            let grant = state.jobs[&run.call.marker.job].grant;
+            grant.filter(|it| it.number > state.grants_lost_before)
+        };
+        let live = || state.ledger.jobs.iter().filter(|job| job.is_live(now) && !job.is_copy());
+        for run in live().filter(|run| run.kind == Kind::Submitted) {
+            let Some(grant) = grant_of(run) else { continue };
             latest = latest.filter(|it| it.number > grant.number).or(Some(grant));
-            *used.entry(wanted.user).or_default() += 1;
         }
-        let Some(Grant { limits, .. }) = latest else { return };
+        let Some(Grant { limits, at, .. }) = latest else { return };
+        // A limit may be exceeded by the duplicates that the server did not know of when it granted
+        // the latest claim, and by what a person gave up, and by nothing else.
+        let mut slots = BTreeSet::new();
+        for run in live().filter(|run| grant_of(run).is_some()) {
+            let job = &state.jobs[&run.call.marker.job];
+            let takes_a_slot = match run.known_at(at) {
+                Some(Known::Stray) => true,
+                Some(Known::Adopted) => slots.insert(job.id),
+                None => {
+                    let is_own = run.kind == Kind::Submitted;
+                    is_own && !job.ended_by.contains(&EndedBy::Operator) && slots.insert(job.id)
+                }
+            };
+            *used.entry(job.user).or_default() += u32::from(takes_a_slot);
+        }
         let total: u32 = used.values().sum();
         let job = Some(accepted.call.marker.job);
         if total > limits.global {
             let what = format!("{total} jobs run at the providers, and {} may", limits.global);
-            self.found(state, job, what);
+            self.violate_locked(state, job, what);
         }
         let owner = state.jobs[&accepted.call.marker.job].user;
         let of_user = used.get(owner).copied().unwrap_or_default();
         if of_user > limits.per_user {
             let what = format!("{of_user} jobs of {owner} run, and {} may", limits.per_user);
-            self.found(state, job, what);
+            self.violate_locked(state, job, what);
         }
     }
 
@@ -80,7 +94,7 @@ impl World {
                 accepted.id,
                 accepted.call.marker.attempt,
             );
-            self.found(state, Some(job), what);
+            self.violate_locked(state, Some(job), what);
         }
     }
 
@@ -90,32 +104,69 @@ impl World {
         let Some(job) = state.ledger.find(id).cloned() else { return };
         if job.is_copy() {
             let what = format!("{id}, which a person made by hand, was cancelled");
-            self.found(state, Some(job.call.marker.job), what);
+            self.violate_locked(state, Some(job.call.marker.job), what);
+        }
+    }
+
+    /// A submission is sent: none that was refused before, while the job of another user waits that
+    /// never was tried. That job could be claimed whenever this one can, because its user has no
+    /// other.
+    pub(crate) fn judge_order(&self, call: Call) {
+        let job = call.marker.job;
+        let state = &mut *self.state();
+        let Some(sweeper) = state.jobs.get(&job).filter(|job| job.user == SWEEPER) else { return };
+        let name = sweeper.name.clone();
+        let waits = state.jobs.values().any(|job| {
+            let waits = job.acknowledged_at.is_some() && job.ended_at.is_none();
+            job.user == BEHIND_A_SWEEP && waits && job.grant.is_none()
+        });
+        let times = state.evidence.sent_in_series(job, call.provider);
+        if waits && times > 1 {
+            let what = format!("{name} is tried {times} times before another user's job is");
+            self.violate_locked(state, Some(job), what);
         }
     }
 
     /// Jobs were claimed under these limits.
     pub(crate) fn note_claims(&self, claims: &Claims, limits: Limits) {
-        let mut state = self.state();
+        let now = self.now();
+        let state = &mut *self.state();
         for claim in &claims.claims {
             state.grants += 1;
-            let grant = Grant { number: state.grants, limits };
-            if let Some(job) = state.jobs.get_mut(&claim.record.id()) {
-                job.grant = Some(grant);
-                let attempt = claim.record.entry().attempt;
-                self.journal.note(format!("{} is claimed, attempt {attempt}", job.name));
-            }
+            let grant = Grant { number: state.grants, at: now, limits };
+            let Some(job) = state.jobs.get_mut(&claim.record.id()) else { continue };
+            job.grant = Some(grant);
+            let Some(claimed) = claim.record.stage().claimed() else { continue };
+            let marker = Marker { job: job.id, attempt: claimed.attempt.number };
+            let (attempt, origin) = (marker.attempt, claimed.origin);
+            self.journal.note(format!("{} is claimed, attempt {attempt}, {origin:?}", job.name));
+            let made = (now, self.is_other_account(job.provider));
+            state.evidence.claimed(marker, origin, made);
         }
     }
 
     /// Claims of dead holders were claimed again.
     pub(crate) fn note_reclaims(&self, claims: &Claims) {
         for claim in &claims.claims {
-            let name = self.name(claim.record.id());
-            let reclaims = claim.record.entry().reclaims;
-            self.journal.note(format!("{name} is reclaimed, {reclaims} in a row"));
-            // Whether it was sent is not known to the server; it may count as an attempt.
-            *self.state().misses.entry(claim.record.id()).or_default() += 1;
+            let job = claim.record.id();
+            let entry = claim.record.entry();
+            let (attempt, reclaims) = (entry.attempt, entry.reclaims);
+            let name = self.name(job);
+            let origin = claim.record.stage().claimed().map(|claimed| claimed.origin);
+            self.journal.note(format!("{name} is reclaimed, {reclaims} in a row, {origin:?}"));
+            if let Some(origin) = origin {
+                self.state().evidence.reclaimed(Marker { job, attempt }, origin);
+            }
+        }
+    }
+
+    /// A job is being stored, by the machine's clock.
+    pub(crate) fn note_made(&self, job: JobId) {
+        let wrong_by = self.machine.wrong_by();
+        if let Some(job) = self.state().jobs.get_mut(&job)
+            && job.acknowledged_at.is_none()
+        {
+            job.clock_wrong_by = wrong_by;
         }
     }
 
@@ -126,13 +177,18 @@ impl World {
             let (name, sent_at, ttl, clock_was_wrong_by) = {
                 let mut state = self.state();
                 let Some(job) = state.jobs.get_mut(&record.id()) else { continue };
-                job.expired = true;
+                job.ended_by.insert(EndedBy::Expiry);
+                job.ended_at = Some(now);
                 (job.name.clone(), job.sent_at, job.approval, job.clock_wrong_by)
             };
             self.journal.note(format!("the approval of {name} expired"));
             let (Some(sent_at), Some(ttl)) = (sent_at, ttl) else { continue };
             let early = (sent_at + ttl).saturating_sub(now);
-            let believable = self.believable_error(sent_at, clock_was_wrong_by);
+            let believable = if self.state().reopens {
+                self.believable_error(sent_at, clock_was_wrong_by)
+            } else {
+                Duration::ZERO
+            };
             if early > SLACK.saturating_add(believable) {
                 let what = format!("the approval of {name} expired {early:?} too early");
                 self.violate(Some(record.id()), what);
@@ -154,32 +210,6 @@ impl World {
             return Duration::MAX;
         }
         worst.unsigned_abs()
-    }
-
-    /// What became of an attempt, or of a job at a provider, was stored.
-    pub(crate) fn note_settled(&self, marker: Marker, settled: Settled, record: &JobRecord) {
-        let name = self.name(record.id());
-        let at = record.provider_job_id().map(ToString::to_string).unwrap_or_default();
-        self.journal.note(format!(
-            "{name} attempt {}, {settled:?}: {} {} {at} {}",
-            marker.attempt,
-            record.status(),
-            record.queue_status(),
-            record.job().error_message.as_deref().unwrap_or_default(),
-        ));
-        let now = self.now();
-        let mut state = self.state();
-        match record.provider_job_id() {
-            Some(id) => {
-                if let Some(job) = state.ledger.find(id) {
-                    job.answered = true;
-                }
-            }
-            None if matches!(settled, Settled::Requeued | Settled::Ended(_)) => {
-                state.not_arrived.insert(marker, now);
-            }
-            None => {}
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use st_store::{JobId, JobStatus, Marker, ProviderJobId, ProviderStatus};
 use crate::jobs::{RunEnd, WantedJob};
 
 /// How long after a job's end its input is removed.
-const INPUT_KEPT_FOR: Duration = Duration::from_hours(1);
+pub(crate) const INPUT_KEPT_FOR: Duration = Duration::from_hours(1);
 
 /// A call that submitted a job.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,9 @@ pub(crate) struct Accepted {
     /// When the provider loses it, and it ends.
     pub(crate) forgotten_at: Option<Duration>,
     pub(crate) kind: Kind,
-    /// Whether the reply reached its caller.
+    /// Since when the store knows it, and as what.
+    pub(crate) known: Option<(Duration, Known)>,
+    /// Whether the reply reached its caller, or the server found it.
     pub(crate) answered: bool,
 }
 
@@ -57,7 +59,27 @@ pub(crate) enum Kind {
     Copy { marked: bool },
 }
 
+/// As what the store knows an accepted job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// A job has it.
+    Adopted,
+    /// No job has it, and it is to end.
+    Stray,
+}
+
 impl Accepted {
+    /// As what the store knew it at this time.
+    pub(crate) fn known_at(&self, at: Duration) -> Option<Known> {
+        self.known.filter(|(since, _)| *since < at).map(|(_, known)| known)
+    }
+
+    /// The store knows it now, if it did not before.
+    pub(crate) fn learn(&mut self, at: Duration, known: Known) {
+        self.known = self.known.or(Some((at, known)));
+        self.answered = true;
+    }
+
     /// When it stops to cost money.
     pub(crate) fn over_at(&self) -> Duration {
         let early = [self.cancelled_at, self.forgotten_at].into_iter().flatten();
@@ -70,6 +92,11 @@ impl Accepted {
 
     pub(crate) fn is_forgotten(&self, at: Duration) -> bool {
         self.forgotten_at.is_some_and(|from| from <= at)
+    }
+
+    /// Whether it was cancelled in a history that one of these restores undid.
+    pub(crate) fn is_cancelled_before(&self, restores: &[Duration]) -> bool {
+        self.cancelled_at.is_some_and(|at| restores.iter().any(|restored| at <= *restored))
     }
 
     pub(crate) fn is_copy(&self) -> bool {
@@ -163,6 +190,7 @@ impl Ledger {
             cancelled_at: None,
             forgotten_at: None,
             kind: how.kind,
+            known: None,
             answered: false,
         });
         self.jobs.last_mut().unwrap()

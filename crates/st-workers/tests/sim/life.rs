@@ -11,9 +11,9 @@ use st_workers::{
     BackgroundConfig, BackgroundTasks, Providers, start_background_tasks, stop_background_tasks,
 };
 use tokio::sync::Notify;
-use tokio::time::{sleep as pass, timeout};
+use tokio::time::{sleep, timeout};
 
-use crate::gate::Gate;
+use crate::kill_switch::KillSwitch;
 use crate::plan::{LifeEnd, LifePlan};
 use crate::provider::SimProvider;
 use crate::storage::Storage;
@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_secs(3);
 /// One life of the server.
 #[derive(Debug)]
 pub(crate) struct Life {
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) kill_switch: Arc<KillSwitch>,
     /// The store as this life sees it.
     pub(crate) store: Arc<LifeStore>,
     /// The store behind it.
@@ -39,13 +39,13 @@ pub(crate) struct Life {
 /// Where clients find the server. Those who wait for it are woken in the order in which they came:
 /// a `watch` wakes them in any order, and one seed would not be one run.
 #[derive(Debug, Default)]
-pub(crate) struct Door {
+pub(crate) struct Endpoint {
     /// `None` while it is down. Locked for one read or change.
     life: Mutex<Option<Arc<Life>>>,
     changed: Notify,
 }
 
-impl Door {
+impl Endpoint {
     fn show(&self, life: Option<Arc<Life>>) {
         *self.life.lock().unwrap_or_else(PoisonError::into_inner) = life;
         self.changed.notify_waiters();
@@ -55,7 +55,7 @@ impl Door {
     pub(crate) async fn find(&self) -> Arc<Life> {
         loop {
             let life = self.life.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            match life.filter(|life| !life.gate.is_dead()) {
+            match life.filter(|life| !life.kill_switch.is_dead()) {
                 Some(life) => return life,
                 None => self.changed.notified().await,
             }
@@ -66,11 +66,13 @@ impl Door {
 impl Life {
     async fn begin(world: &Arc<World>, storage: &Storage, end: Option<LifeEnd>) -> Arc<Self> {
         let data = storage.open().await;
-        let gate = Gate::new(world, end);
-        let store = LifeStore::new(world, &gate, &data, storage.is_threaded());
+        let kill_switch = KillSwitch::new(world, end);
+        let store = LifeStore::new(world, &kill_switch, &data, storage.is_threaded());
         let store = Arc::new(store);
         let providers: Providers = (0..world.plan.providers.len())
-            .map(|index| Arc::new(SimProvider::new(world, index, &gate)) as Arc<dyn Provider>)
+            .map(|index| {
+                Arc::new(SimProvider::new(world, index, &kill_switch)) as Arc<dyn Provider>
+            })
             .collect();
         let config = BackgroundConfig {
             polling: PollerConfig { enabled: false, period: poller::PERIOD },
@@ -81,35 +83,42 @@ impl Life {
             let mut state = world.state();
             let now = world.now();
             state.lives.push(now);
+            for provider in 0..world.plan.providers.len() {
+                state.evidence.end_series(provider);
+            }
             state.lives.len()
         };
         world.journal.note(format!("life {number} begins, {end:?}"));
         let clock = Arc::clone(&world.machine) as Arc<dyn Clock>;
         let shown = Arc::clone(&store) as Arc<dyn Store>;
         let tasks = start_background_tasks(config, &shown, &providers, &clock);
-        Arc::new(Self { gate, store, data, tasks })
+        Arc::new(Self { kill_switch, store, data, tasks })
     }
 
-    /// Ends it: gracefully, unless it is dead already or dies now.
-    async fn end(&self, world: &World, storage: &Storage, gracefully: bool) {
-        let drain = if gracefully && !self.gate.is_dead() {
+    /// Ends it: gracefully, unless it is dead already or dies now. Returns how many dispatches a
+    /// graceful end left over.
+    async fn end(&self, world: &World, storage: &Storage, gracefully: bool) -> usize {
+        let drain = if gracefully && !self.kill_switch.is_dead() {
             world.journal.note("the server is stopped");
             DRAIN
         } else {
-            if !self.gate.is_dead() {
-                self.gate.die("at some moment");
+            if !self.kill_switch.is_dead() {
+                self.kill_switch.die("at some moment");
             }
             Duration::ZERO
         };
         let stopped = stop_background_tasks(&self.tasks, drain);
-        if timeout(DRAIN * 6, stopped).await.is_err() && !self.gate.is_dead() {
+        let unfinished = timeout(DRAIN * 6, stopped).await;
+        let is_dead = self.kill_switch.is_dead();
+        if unfinished.is_err() && !is_dead {
             world.violate(None, "stopping the background tasks does not end");
         }
-        if !self.gate.is_dead() {
-            self.gate.die("after it was stopped");
+        if !self.kill_switch.is_dead() {
+            self.kill_switch.die("after it was stopped");
         }
         self.store.detach();
         storage.close(self.data.as_ref()).await;
+        unfinished.map_or(0, |it| if is_dead { 0 } else { it.submissions })
     }
 }
 
@@ -118,7 +127,7 @@ impl Life {
 pub(crate) async fn live(
     world: &Arc<World>,
     storage: &mut Storage,
-    door: &Door,
+    endpoint: &Endpoint,
 ) -> Option<Arc<Life>> {
     let calm = tokio::time::Instant::now() + world.plan.active_for;
     for plan in &world.plan.lives {
@@ -126,29 +135,29 @@ pub(crate) async fn live(
             break;
         }
         let life = Life::begin(world, storage, Some(plan.end)).await;
-        door.show(Some(Arc::clone(&life)));
+        endpoint.show(Some(Arc::clone(&life)));
         let step = st_log::spawn(step_clock(Arc::clone(world), plan.step));
         tokio::select! {
             biased;
             () = world.alarmed() => return None,
-            () = life.gate.died() => {}
-            () = pass(plan.at_most) => {}
+            () = life.kill_switch.died() => {}
+            () = sleep(plan.at_most) => {}
             () = tokio::time::sleep_until(calm) => {}
         }
-        door.show(None);
+        endpoint.show(None);
         step.abort();
         life.end(world, storage, matches!(plan.end, LifeEnd::Stops)).await;
         drop(life);
         between_lives(world, storage, plan).await;
     }
     let mut life = Life::begin(world, storage, None).await;
-    door.show(Some(Arc::clone(&life)));
+    endpoint.show(Some(Arc::clone(&life)));
     loop {
         tokio::select! {
             biased;
             () = world.alarmed() => return None,
             () = tokio::time::sleep_until(calm) => break,
-            () = life.gate.died() => life = again(world, storage, (door, &life)).await,
+            () = life.kill_switch.died() => life = again(world, storage, (endpoint, &life)).await,
         }
     }
     world.journal.note("everything works from now on");
@@ -160,26 +169,29 @@ pub(crate) async fn live(
 
 /// Ends the last life.
 pub(crate) async fn stop(world: &Arc<World>, storage: &Storage, life: &Life) {
-    life.end(world, storage, true).await;
+    let left = life.end(world, storage, true).await;
+    if left > 0 && !world.has_violation() {
+        world.violate(None, format!("{left} dispatches go on though every job is over"));
+    }
 }
 
 /// Begins another life after one that died though nothing was planned.
 pub(crate) async fn again(
     world: &Arc<World>,
     storage: &Storage,
-    (door, life): (&Door, &Life),
+    (endpoint, life): (&Endpoint, &Life),
 ) -> Arc<Life> {
-    door.show(None);
+    endpoint.show(None);
     life.end(world, storage, false).await;
-    pass(AGAIN).await;
+    sleep(AGAIN).await;
     let life = Life::begin(world, storage, None).await;
-    door.show(Some(Arc::clone(&life)));
+    endpoint.show(Some(Arc::clone(&life)));
     life
 }
 
 async fn step_clock(world: Arc<World>, step: Option<(Duration, SignedDuration)>) {
     if let Some((after, wrong_by)) = step {
-        pass(after).await;
+        sleep(after).await;
         world.journal.note(format!("the machine's clock is set, now wrong by {wrong_by:#}"));
         world.count("clock set while running");
         world.machine.set(wrong_by);
@@ -188,7 +200,7 @@ async fn step_clock(world: Arc<World>, step: Option<(Duration, SignedDuration)>)
 
 async fn between_lives(world: &Arc<World>, storage: &mut Storage, plan: &LifePlan) {
     storage.between_lives(plan.database);
-    pass(plan.pause).await;
+    sleep(plan.pause).await;
     if let Some(wrong_by) = plan.clock_after {
         world.journal.note(format!("the machine's clock is set, now wrong by {wrong_by:#}"));
         world.count("clock set while down");

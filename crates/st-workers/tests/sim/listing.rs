@@ -9,13 +9,11 @@ use st_store::ProviderJobId;
 use st_workers::provider::{ListPage, ListQuery, ListedJob, Trace};
 
 use crate::draw::Draw;
-use crate::ledger::{Accepted, Kind};
+use crate::ledger::{Accepted, INPUT_KEPT_FOR, Kind};
 use crate::world::World;
 
 /// How many rows a page has.
 const PAGE: usize = 100;
-/// How long after its end a stranger's input is removed.
-const INPUT_KEPT_FOR: Duration = Duration::from_hours(1);
 
 /// A row: when it was created, its place among those of the same time, and what it is.
 struct Row {

@@ -93,7 +93,7 @@ pub(crate) struct Phase {
     pub(crate) trouble: Trouble,
 }
 
-/// How it behaves.
+/// What is different in a phase.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Trouble {
     /// It cannot be reached.
@@ -119,7 +119,7 @@ pub(crate) struct LifePlan {
     pub(crate) pause: Duration,
     /// How wrong the machine's clock is from the next life on, if it is set meanwhile.
     pub(crate) clock_after: Option<SignedDuration>,
-    /// The clock is set while the life goes on, so long after its beginning.
+    /// The clock is set while the life goes on: how long after its beginning, and how wrong it is then.
     pub(crate) step: Option<(Duration, SignedDuration)>,
     /// What is done with the database after it.
     pub(crate) database: Database,
@@ -147,18 +147,33 @@ pub(crate) enum Database {
 
 impl Plan {
     pub(crate) fn draw(random: &mut Rng) -> Self {
-        let wild = random.chance(0.1);
+        let wild = random.chance(0.2);
         let active_for = if random.chance(0.8) {
             random.minutes(30.0..120.0)
         } else {
             random.minutes(120.0..480.0)
         };
         let names: &[&'static str] = if random.bool() { &["alpha"] } else { &["alpha", "beta"] };
-        let providers = names.iter().map(|name| provider(random, name, active_for)).collect();
+        let providers =
+            names.iter().map(|name| provider(random, name, active_for).wilder_if(wild)).collect();
         let lives = lives(random, active_for);
         let count = random.usize(0..3);
         let store_faults = (0..count).map(|_| span(random, active_for, 1.0..15.0)).collect();
         Self { wild, active_for, providers, lives, store_faults, slow_store: random.rate(0.2) }
+    }
+
+    /// Whether nothing goes wrong with questions to a provider, or with the store, at this time.
+    pub(crate) fn is_quiet(&self, provider: usize, (from, to): (Duration, Duration)) -> bool {
+        let overlaps = |span: &Span| span.from <= to && from <= span.to;
+        let plan = &self.providers[provider];
+        let rates = &plan.rates;
+        let one_page = plan.strangers < 100;
+        rates.trouble == 0.0
+            && rates.hangs == 0.0
+            && self.slow_store == 0.0
+            && (one_page || rates.odd_page == 0.0)
+            && !plan.phases.iter().any(|phase| overlaps(&phase.span))
+            && !self.store_faults.iter().any(overlaps)
     }
 
     /// Whether a backup is ever put back.
@@ -167,7 +182,7 @@ impl Plan {
     }
 }
 
-/// A span that begins within `within` and lasts so many minutes; it ends with `within`.
+/// A span that begins within `within` and lasts `minutes`; it ends with `within`.
 fn span(random: &mut Rng, within: Duration, minutes: std::ops::Range<f64>) -> Span {
     let from = random.seconds(0.0..within.as_secs_f64());
     let to = (from + random.minutes(minutes)).min(within);
@@ -201,6 +216,16 @@ fn provider(random: &mut Rng, name: &'static str, active_for: Duration) -> Provi
         wrong_settings: (0..wrong)
             .map(|_| (span(random, active_for, 5.0..40.0), random.chance(0.3)))
             .collect(),
+    }
+}
+
+impl ProviderPlan {
+    /// The same, with enough requests that are late if the world is wild.
+    fn wilder_if(mut self, wild: bool) -> Self {
+        if wild {
+            self.rates.late = self.rates.late.max(0.15);
+        }
+        self
     }
 }
 
@@ -274,8 +299,10 @@ fn refusal(random: &mut Rng) -> Trouble {
 fn lives(random: &mut Rng, active_for: Duration) -> Vec<LifePlan> {
     let mut lives = Vec::new();
     let count = if random.chance(0.2) { 0 } else { random.usize(1..9) };
-    let backups = random.chance(0.25);
-    for _ in 0..count {
+    let backups = count > 1 && random.chance(0.4);
+    // The store in memory gets a backup back only where its clock was never set.
+    let steady = backups && random.chance(0.7);
+    for number in 0..count {
         let length = random.seconds(0.0..2.0 * active_for.as_secs_f64() / count as f64);
         let end = match random.u8(0..10) {
             0..5 => LifeEnd::DiesAtCall {
@@ -290,14 +317,16 @@ fn lives(random: &mut Rng, active_for: Duration) -> Vec<LifePlan> {
             6..9 => random.minutes(0.5..20.0),
             _ => random.minutes(20.0..180.0),
         };
-        let database = match random.u8(0..3) {
-            0 if backups => Database::BackedUp,
-            1 if backups => Database::Restored,
+        let database = match random.u8(0..4) {
+            0 if backups => Database::Kept,
+            _ if backups && number % 2 == 0 => Database::BackedUp,
+            _ if backups => Database::Restored,
             _ => Database::Kept,
         };
-        let clock_after = random.chance(0.2).then(|| machine_step(random));
+        let (while_down, while_up) = if steady { (0.0, 0.0) } else { (0.2, 0.15) };
+        let clock_after = random.chance(while_down).then(|| machine_step(random));
         let step = random
-            .chance(0.15)
+            .chance(while_up)
             .then(|| (random.seconds(0.0..length.as_secs_f64() + 1.0), machine_step(random)));
         lives.push(LifePlan { end, at_most: length, pause, clock_after, step, database });
     }

@@ -15,7 +15,7 @@ use st_workers::provider::{
 };
 use tokio::sync::oneshot;
 
-use crate::gate::Gate;
+use crate::kill_switch::KillSwitch;
 use crate::ledger::Call;
 use crate::world::World;
 
@@ -31,7 +31,7 @@ pub(crate) struct SimProvider {
     name: ProviderName,
     index: usize,
     world: Arc<World>,
-    gate: Arc<Gate>,
+    kill_switch: Arc<KillSwitch>,
     /// The provider's time by its latest answer, and when that came. Locked for one read or write.
     seen: Mutex<Option<(Timestamp, Duration)>>,
     /// The accounts whose names this life has learnt. Locked for one read or write.
@@ -39,12 +39,12 @@ pub(crate) struct SimProvider {
 }
 
 impl SimProvider {
-    pub(crate) fn new(world: &Arc<World>, index: usize, gate: &Arc<Gate>) -> Self {
+    pub(crate) fn new(world: &Arc<World>, index: usize, kill_switch: &Arc<KillSwitch>) -> Self {
         Self {
             name: ProviderName::new(world.plan.providers[index].name),
             index,
             world: Arc::clone(world),
-            gate: Arc::clone(gate),
+            kill_switch: Arc::clone(kill_switch),
             seen: Mutex::default(),
             known: Mutex::default(),
         }
@@ -67,7 +67,7 @@ impl SimProvider {
         what: &str,
         answer: impl FnOnce() -> Result<T, QueryError> + Send,
     ) -> Result<T, QueryError> {
-        let begun = self.gate.begin(what, 0.0).await;
+        let begun = self.kill_switch.begin(what, 0.0).await;
         let reached = self.world.question(self.index).await;
         let answer = match reached {
             Ok(()) => {
@@ -76,8 +76,22 @@ impl SimProvider {
             }
             Err(unavailable) => Err(QueryError::Unavailable(unavailable)),
         };
-        self.gate.end(what, begun, 0.0).await;
+        self.kill_switch.end(what, begun, 0.0).await;
         answer
+    }
+
+    /// The caller of a submission learns what became of it.
+    fn note_answer(&self, submission: &Submission, answer: &Result<ProviderStatus, SubmitError>) {
+        let now = self.world.now();
+        let evidence = &mut self.world.state().evidence;
+        evidence.call_ended(submission.marker, now);
+        match answer {
+            Ok(_) => evidence.end_series(self.index),
+            Err(SubmitError::Rejected { .. }) => {
+                evidence.rejected_for_settings(submission.marker, self.index);
+            }
+            Err(_) => {}
+        }
     }
 
     async fn status_of(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
@@ -131,7 +145,7 @@ impl Provider for SimProvider {
     }
 
     async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError> {
-        let begun = self.gate.begin("submit", 0.0).await;
+        let begun = self.kill_switch.begin("submit", 0.0).await;
         // Dropped when this call ends, in whatever way.
         let (_caller, caller_ended) = oneshot::channel::<()>();
         let number = {
@@ -145,7 +159,7 @@ impl Provider for SimProvider {
         let attempt = submission.marker.attempt;
         self.world.journal.note(format!("submit {name} attempt {attempt}: {fate:?}"));
         if fate.is_death() {
-            self.gate.die("of a job");
+            self.kill_switch.die("of a job");
         }
         let request = Arc::clone(&self.world).submit_request(call, fate, caller_ended);
         let answer = match st_log::spawn(request).await {
@@ -157,7 +171,8 @@ impl Provider for SimProvider {
         if !unreachable {
             self.observe();
         }
-        self.gate.end("submit", begun, 0.0).await;
+        self.kill_switch.end("submit", begun, 0.0).await;
+        self.note_answer(submission, &answer);
         answer
     }
 
@@ -172,7 +187,7 @@ impl Provider for SimProvider {
     }
 
     async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
-        let begun = self.gate.begin("cancel", 0.0).await;
+        let begun = self.kill_switch.begin("cancel", 0.0).await;
         let id = job.provider_job_id.clone();
         let request = Arc::clone(&self.world).cancel_request(self.index, id);
         let answer = match st_log::spawn(request).await {
@@ -182,7 +197,7 @@ impl Provider for SimProvider {
         if !matches!(answer, Err(QueryError::Unavailable(_))) {
             self.observe();
         }
-        self.gate.end("cancel", begun, 0.0).await;
+        self.kill_switch.end("cancel", begun, 0.0).await;
         answer
     }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 use st_store::{JobStatus, ProviderJobId, ProviderStatus};
 use st_workers::provider::{Cause, QueryError, Submission, SubmitError, Unavailable};
 use tokio::sync::oneshot;
-use tokio::time::sleep as pass;
+use tokio::time::sleep;
 
 use crate::draw::Draw;
+use crate::evidence::Sent;
 use crate::jobs::Poison;
 use crate::ledger::{Call, Kind};
 use crate::plan::{LATE, SLOW, Trouble};
@@ -35,21 +36,23 @@ enum Fate {
 impl World {
     /// Why a provider answers nothing else now.
     fn refusal(&self, provider: usize, submission: bool) -> Option<Unavailable> {
-        let wish = |cause| {
-            let wish = self.draw(|random| {
+        let retry_after = |cause| {
+            let seconds = self.draw(|random| {
                 (cause == Cause::Throttled && random.chance(0.7)).then(|| random.seconds(1.0..60.0))
             });
-            wish.map(|wish| Duration::from_secs(wish.as_secs() + 1))
+            seconds.map(|it| Duration::from_secs(it.as_secs() + 1))
         };
         for trouble in self.troubles(provider) {
             match trouble {
                 Trouble::Outage => {
+                    self.count("call during an outage");
                     return Some(Unavailable::new(Cause::Unreachable, "connection refused"));
                 }
                 Trouble::Refusal { cause, submissions, questions } => {
                     if if submission { submissions } else { questions } {
+                        self.count("refused call");
                         let reason = format!("refused for {cause}");
-                        let retry_after = wish(cause);
+                        let retry_after = retry_after(cause);
                         return Some(Unavailable {
                             retry_after,
                             ..Unavailable::new(cause, reason)
@@ -57,6 +60,7 @@ impl World {
                     }
                 }
                 Trouble::OtherAccount if submission => {
+                    self.count("submission by another account");
                     return Some(Unavailable::new(Cause::Account, "403: this account may not"));
                 }
                 Trouble::OtherAccount | Trouble::KnowsNothing | Trouble::Storm => {}
@@ -68,10 +72,10 @@ impl World {
     /// A question reaches the provider and is answered, or not.
     pub(crate) async fn question(&self, provider: usize) -> Result<(), Unavailable> {
         let rates = &self.plan.providers[provider].rates;
-        pass(self.draw(|random| random.seconds(0.02..0.3))).await;
+        sleep(self.draw(|random| random.seconds(0.02..0.3))).await;
         if self.happens(provider, rates.hangs) {
             self.count("hanging call");
-            pass(self.draw(|random| random.seconds(30.0..400.0))).await;
+            sleep(self.draw(|random| random.seconds(30.0..400.0))).await;
         }
         if let Some(refusal) = self.refusal(provider, false) {
             return Err(refusal);
@@ -97,6 +101,7 @@ impl World {
         let now = self.now();
         let knows_nothing = self.troubles(provider).any(|it| matches!(it, Trouble::KnowsNothing));
         if knows_nothing || self.is_other_account(provider) {
+            self.count("denied job");
             return Err(QueryError::NotFound);
         }
         let rates = &self.plan.providers[provider].rates;
@@ -126,7 +131,7 @@ impl World {
             self.count("lost reply to a cancellation");
             return Err(QueryError::trouble("the connection was reset"));
         }
-        pass(self.draw(|random| random.seconds(0.0..0.2))).await;
+        sleep(self.draw(|random| random.seconds(0.0..0.2))).await;
         self.status_of(provider, &id)
     }
 
@@ -147,12 +152,14 @@ impl World {
             Fate::Panic => panic!("simulated: a fault of the provider's code"),
             Fate::Death => std::future::pending().await,
             Fate::Refused(error) => {
-                pass(self.draw(|random| random.seconds(0.02..0.3))).await;
+                sleep(self.draw(|random| random.seconds(0.02..0.3))).await;
                 Err(error)
             }
             Fate::Accepted(after) => {
-                pass(after).await;
+                self.is_on_its_way(call, true);
+                sleep(after).await;
                 let id = self.accept(call, Kind::Submitted);
+                self.is_on_its_way(call, false);
                 let id = id.ok_or_else(|| unknown("no such job"))?;
                 self.status_of(call.provider, &id)
                     .map_err(|_unknown| unknown("the reply has no job"))
@@ -160,36 +167,53 @@ impl World {
             Fate::ReplyLost(after, silence) => {
                 self.count("lost reply");
                 let world = Arc::clone(&self);
+                self.is_on_its_way(call, true);
                 drop(st_log::spawn(async move {
-                    pass(after).await;
+                    sleep(after).await;
                     world.accept(call, Kind::Submitted);
                     world.double(call).await;
+                    world.is_on_its_way(call, false);
                 }));
-                pass(silence).await;
+                sleep(silence).await;
                 Err(unknown("the connection was reset"))
             }
             Fate::RequestLost(silence) => {
                 self.count("lost request");
-                pass(silence).await;
+                sleep(silence).await;
                 Err(unknown("timed out"))
             }
             Fate::Late(silence, delay) => {
                 self.count("late request");
                 let world = Arc::clone(&self);
+                self.is_on_its_way(call, true);
                 drop(st_log::spawn(async move {
                     drop(caller_ended.await);
                     world.arrive_late(call, delay).await;
+                    world.is_on_its_way(call, false);
                 }));
-                pass(silence).await;
+                sleep(silence).await;
                 Err(unknown("timed out"))
             }
         }
     }
 
+    /// A request that may arrive whatever becomes of its caller sets out, or does so no more.
+    fn is_on_its_way(&self, call: Call, sets_out: bool) {
+        let mut state = self.state();
+        let count = state.on_their_way.entry(call.marker.job).or_default();
+        *count = if sets_out { *count + 1 } else { *count - 1 };
+    }
+
     async fn arrive_late(&self, call: Call, delay: Duration) {
-        pass(delay).await;
-        let promised = self.plan.providers[call.provider].may_arrive_for.mul_f64(LATE);
-        self.accept(call, if delay > promised { Kind::TooLate } else { Kind::Submitted });
+        sleep(delay).await;
+        let too_late = self.is_too_late(call.provider, delay);
+        self.accept(call, if too_late { Kind::TooLate } else { Kind::Submitted });
+    }
+
+    /// Whether a request that arrives `delay` after the end of its call does so later than the
+    /// provider promises.
+    fn is_too_late(&self, provider: usize, delay: Duration) -> bool {
+        delay > self.plan.providers[provider].may_arrive_for.mul_f64(LATE)
     }
 
     /// Something on the way repeats the request, perhaps.
@@ -201,7 +225,7 @@ impl World {
         let times = self.draw(|random| if random.chance(0.2) { 2 } else { 1 });
         for _ in 0..times {
             let wild = self.plan.wild;
-            pass(self.draw(|random| {
+            sleep(self.draw(|random| {
                 if wild && random.bool() {
                     random.seconds(1.0..1800.0)
                 } else {
@@ -217,9 +241,18 @@ impl World {
     pub(crate) fn fate_of(&self, call: Call, submission: &Submission) -> SubmitFate {
         let poison = self.state().jobs.get(&call.marker.job).and_then(|job| job.poison);
         let fate = self.fate(call, submission, poison);
-        if matches!(fate, Fate::Refused(_) | Fate::Panic | Fate::Death | Fate::RequestLost(_)) {
-            *self.state().misses.entry(call.marker.job).or_default() += 1;
-        }
+        let sent = match &fate {
+            Fate::Refused(SubmitError::Rejected { .. }) if is_right(submission) => {
+                Sent::RejectedInput
+            }
+            Fate::Refused(_) | Fate::RequestLost(_) => Sent::Failed,
+            Fate::Panic => Sent::Panicked,
+            Fate::Death => Sent::Died,
+            Fate::Late(_, delay) if self.is_too_late(call.provider, *delay) => Sent::Failed,
+            Fate::Accepted(_) | Fate::ReplyLost(..) | Fate::Late(..) => Sent::MayArrive,
+        };
+        self.judge_order(call);
+        self.state().evidence.sent(call.marker, sent);
         SubmitFate(fate)
     }
 
@@ -289,6 +322,10 @@ impl World {
         let clock = &self.plan.providers[provider].clock;
         clock.at(self.now())
     }
+}
+
+fn is_right(submission: &Submission) -> bool {
+    submission.settings.version_override.as_deref() == Some(RIGHT_VERSION)
 }
 
 /// What becomes of a submission; decided when it is sent.

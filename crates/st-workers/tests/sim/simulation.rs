@@ -6,15 +6,15 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tokio::time::sleep as pass;
+use tokio::time::sleep;
 
 use crate::clients::{self, Clients};
-use crate::life::{self, Door, Life};
+use crate::life::{self, Endpoint, Life};
 use crate::plan::Plan;
 use crate::storage::{Backend, Storage};
 use crate::store::with_time_held;
+use crate::users;
 use crate::verdict;
-use crate::wishes;
 use crate::world::World;
 
 /// How long everything may need to come to its end once everything works.
@@ -34,6 +34,8 @@ pub(crate) struct Summary {
     pub(crate) accepted: usize,
     pub(crate) simulated: Duration,
     pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// Every step, in order.
+    pub(crate) journal: String,
 }
 
 /// Runs the world of a seed; the text of a failure says what was violated and what led to it.
@@ -60,31 +62,31 @@ pub(crate) fn run(seed: u64, backend: Backend) -> Result<Summary, String> {
 async fn world_of(seed: u64, backend: Backend) -> (Summary, Vec<String>, String) {
     let mut random = Rng::with_seed(seed);
     let plan = Plan::draw(&mut random.fork());
-    let wishes = wishes::draw(&mut random.fork(), &plan);
-    let limits = wishes::limits(&mut random.fork(), &plan);
+    let plans = users::draw(&mut random.fork(), &plan);
+    let limits = users::limits(&mut random.fork(), &plan);
     let world = World::new(plan, random.fork());
     let mut storage = Storage::new(&world, backend);
     let data = storage.open().await;
     with_time_held(clients::set_up(&world, data.as_ref())).await;
     storage.close(data.as_ref()).await;
     drop(data);
-    let door = Arc::new(Door::default());
-    let clients = Clients::new(&world, &door);
-    clients.start(wishes, limits);
-    if let Some(mut life) = life::live(&world, &mut storage, &door).await {
+    let endpoint = Arc::new(Endpoint::default());
+    let clients = Clients::new(&world, &endpoint);
+    clients.start(plans, limits);
+    if let Some(mut life) = life::live(&world, &mut storage, &endpoint).await {
         let mut canaries = 0;
         loop {
             tokio::select! {
                 biased;
                 () = world.alarmed() => break,
-                () = life.gate.died() => {
-                    life = life::again(&world, &storage, (&door, &life)).await;
+                () = life.kill_switch.died() => {
+                    life = life::again(&world, &storage, (&endpoint, &life)).await;
                 }
                 () = come_to_an_end(&world, (&clients, &mut canaries), &life) => break,
             }
         }
         if !world.has_violation() {
-            verdict::judge(&world, &life.data).await;
+            verdict::judge(&world, &life).await;
         }
         life::stop(&world, &storage, &life).await;
     }
@@ -100,6 +102,7 @@ async fn world_of(seed: u64, backend: Backend) -> (Summary, Vec<String>, String)
         accepted: state.ledger.jobs.len(),
         simulated: world.now(),
         counts: state.counts.clone(),
+        journal: world.journal.whole(),
     };
     let violations = state.violations.iter().map(|violation| violation.what.clone()).collect();
     (summary, violations, world.journal.tail(name.as_deref()))
@@ -113,20 +116,21 @@ async fn come_to_an_end(
 ) {
     let (within, on_their_way) =
         if world.plan.wild { (WILD, ON_THEIR_WAY_WILD) } else { (PROPER, ON_THEIR_WAY) };
-    pass((world.plan.active_for + on_their_way).saturating_sub(world.now())).await;
+    sleep((world.plan.active_for + on_their_way).saturating_sub(world.now())).await;
     loop {
         let data = life.data.as_ref();
-        let Some(waits) = with_time_held(verdict::unfinished(world, data)).await else { return };
+        let unfinished = life.store.run(verdict::unfinished(world, data)).await;
+        let Some(waits) = unfinished else { return };
         if world.now() > world.plan.active_for + within {
             world.violate(None, format!("{within:?} after all faults: {waits}"));
             return;
         }
-        let records = with_time_held(verdict::records(data)).await;
-        clients.resolve(&records).await;
+        let records = life.store.run(verdict::records(data)).await;
+        clients.resolve_of_other_account(&records).await;
         if *canaries < CANARIES && verdict::needs_canaries(world, &records) {
             clients.send_canaries(canaries).await;
         }
-        pass(Duration::from_mins(3)).await;
+        sleep(Duration::from_mins(3)).await;
     }
 }
 

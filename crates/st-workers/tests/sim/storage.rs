@@ -64,6 +64,7 @@ impl Storage {
             }
             Backend::Sqlite => Kind::Sqlite { dir: folder(), backup: None },
         };
+        world.state().reopens = backend == Backend::Sqlite;
         Self { world: Arc::clone(world), kind, backed_up_at: None }
     }
 
@@ -156,10 +157,22 @@ impl World {
         let when = crate::journal::clock(backed_up_at);
         self.journal.note(format!("the backup of {when} is put back"));
         self.count("restored backup");
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
         state.grants_lost_before = state.grants;
+        state.restores.push(self.now());
+        state.evidence.forget_since(backed_up_at);
+        let lost = state.ledger.jobs.iter().filter(|run| backed_up_at < run.at && !run.is_copy());
+        state.lost = lost.map(|run| run.call.marker.job).collect();
+        for run in &mut state.ledger.jobs {
+            run.known = None;
+        }
         for job in state.jobs.values_mut() {
+            job.ended_at = job.ended_at.filter(|at| *at <= backed_up_at);
+            job.kept = None;
             job.acknowledged_at = job.acknowledged_at.filter(|at| *at <= backed_up_at);
         }
+        drop(guard);
+        self.restored.notify_one();
     }
 }

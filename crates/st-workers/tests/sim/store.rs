@@ -13,7 +13,7 @@ use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Decision,
     Epoch, Error, EventId, EventLog, EventPage, Expiry, Holder, Integrity, JobFilter, JobId,
-    JobRecord, JobRef, JobRepo, Limits, LimitsPatch, Marker, NewJob, NewRule, Page, PageRequest,
+    JobRecord, JobRef, JobRepo, Limits, LimitsPatch, NewJob, NewRule, Page, PageRequest,
     ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, QueueFilter, QueueRepo,
     QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId,
     SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth,
@@ -22,8 +22,8 @@ use st_store::{
 use tokio::sync::watch;
 
 use crate::draw::Draw;
-use crate::gate::Gate;
 use crate::judge::limits_of;
+use crate::kill_switch::KillSwitch;
 use crate::world::World;
 
 /// What goes wrong with one call.
@@ -38,7 +38,7 @@ enum StoreFault {
 #[derive(Debug)]
 pub(crate) struct LifeStore {
     world: Arc<World>,
-    gate: Arc<Gate>,
+    kill_switch: Arc<KillSwitch>,
     /// The store behind it, until the life is over. Locked for one read or write.
     inner: Mutex<Option<Arc<dyn Store>>>,
     /// Whether its calls are answered by other threads, so that simulated time must wait for them.
@@ -49,13 +49,13 @@ pub(crate) struct LifeStore {
 impl LifeStore {
     pub(crate) fn new(
         world: &Arc<World>,
-        gate: &Arc<Gate>,
+        kill_switch: &Arc<KillSwitch>,
         inner: &Arc<dyn Store>,
         threaded: bool,
     ) -> Self {
         Self {
             world: Arc::clone(world),
-            gate: Arc::clone(gate),
+            kill_switch: Arc::clone(kill_switch),
             inner: Mutex::new(Some(Arc::clone(inner))),
             threaded,
             events: inner.last_event(),
@@ -82,7 +82,7 @@ impl LifeStore {
         F: Future<Output = Result<T>> + Send,
     {
         let slow = self.world.plan.slow_store;
-        let begun = self.gate.begin(what, slow).await;
+        let begun = self.kill_switch.begin(what, slow).await;
         let fault = self.fault(what);
         let Some(inner) = self.inner() else { return pending().await };
         let answer = match fault {
@@ -94,12 +94,14 @@ impl LifeStore {
             }
             None => self.run(effect(inner)).await,
         };
-        self.gate.end(what, begun, slow).await;
+        self.kill_switch.end(what, begun, slow).await;
         answer
     }
 
-    /// Runs a call while simulated time does not go on.
-    async fn run<T>(&self, call: impl Future<Output = T> + Send) -> T {
+    /// Runs a call while simulated time does not go on. A store in memory answers in no time: there
+    /// another thread would only wake this one at a moment of its own, and one seed would not be one
+    /// run.
+    pub(crate) async fn run<T>(&self, call: impl Future<Output = T>) -> T {
         if self.threaded { with_time_held(call).await } else { call.await }
     }
 
@@ -139,7 +141,11 @@ pub(crate) async fn with_time_held<T>(call: impl Future<Output = T>) -> T {
 #[async_trait]
 impl JobRepo for LifeStore {
     async fn submit(&self, new: NewJob) -> Result<Submitted> {
-        self.call("submit a job", |it| async move { it.submit(new).await }).await
+        self.call("submit a job", |it| async move {
+            self.world.note_made(new.id);
+            it.submit(new).await
+        })
+        .await
     }
 
     async fn find_job(&self, job: &JobRef) -> Result<Option<JobRecord>> {
@@ -175,7 +181,12 @@ impl JobRepo for LifeStore {
     }
 
     async fn cancel_job(&self, job: JobId, by: &Actor) -> Result<(CancelOutcome, JobRecord)> {
-        self.call("cancel a job", |it| async move { it.cancel_job(job, by).await }).await
+        self.call("cancel a job", |it| async move {
+            let (outcome, record) = it.cancel_job(job, by).await?;
+            self.world.note_end(&record);
+            Ok((outcome, record))
+        })
+        .await
     }
 }
 
@@ -222,17 +233,15 @@ impl QueueRepo for LifeStore {
         settlements: Vec<Settlement>,
     ) -> Result<Vec<Result<(Settled, JobRecord)>>> {
         self.call("settle", |it| async move {
-            let markers: Vec<Marker> =
-                settlements.iter().map(|it| Marker { job: it.job, attempt: it.attempt }).collect();
-            let results = it.settle(actor, settlements).await?;
-            for (marker, result) in markers.into_iter().zip(&results) {
+            let results = it.settle(actor, settlements.clone()).await?;
+            for (settlement, result) in settlements.iter().zip(&results) {
                 match result {
                     Ok((Settled::Unchanged, _)) => {}
                     Ok((settled, record)) => {
-                        self.world.note_settled(marker, *settled, record);
+                        self.world.note_settled(settlement, *settled, record);
                     }
                     Err(error) => {
-                        let name = self.world.name(marker.job);
+                        let name = self.world.name(settlement.job);
                         self.world.journal.note(format!("{name}: not settled, {error}"));
                     }
                 }
@@ -249,7 +258,13 @@ impl QueueRepo for LifeStore {
         note: Option<&str>,
         by: &Actor,
     ) -> Result<JobRecord> {
-        self.call("resolve", |it| async move { it.resolve(job, resolution, note, by).await }).await
+        self.call("resolve", |it| async move {
+            self.world.is_true(job, resolution)?;
+            let record = it.resolve(job, resolution, note, by).await?;
+            self.world.note_resolved(job, &record);
+            Ok(record)
+        })
+        .await
     }
 
     async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>> {
@@ -312,7 +327,12 @@ impl ApprovalRepo for LifeStore {
     }
 
     async fn decide(&self, id: ApprovalId, decision: &Decision) -> Result<JobRecord> {
-        self.call("decide", |it| async move { it.decide(id, decision).await }).await
+        self.call("decide", |it| async move {
+            let record = it.decide(id, decision).await?;
+            self.world.note_end(&record);
+            Ok(record)
+        })
+        .await
     }
 
     async fn expire(&self, max: u32) -> Result<Expiry> {
@@ -337,10 +357,12 @@ impl StrayRepo for LifeStore {
         sightings: Vec<Sighting>,
     ) -> Result<Vec<Result<SightingOutcome>>> {
         self.call("record sightings", |it| async move {
-            let ids: Vec<_> =
-                sightings.iter().map(|it| it.status.provider_job_id.to_string()).collect();
-            let outcomes = it.record_sightings(actor, sightings).await?;
-            self.world.journal.note(format!("sightings of {ids:?}: {outcomes:?}"));
+            let outcomes = it.record_sightings(actor, sightings.clone()).await?;
+            for (sighting, outcome) in sightings.iter().zip(&outcomes) {
+                if let Ok(outcome) = outcome {
+                    self.world.note_sighting(sighting, *outcome);
+                }
+            }
             Ok(outcomes)
         })
         .await
@@ -356,11 +378,10 @@ impl StrayRepo for LifeStore {
         id: &ProviderJobId,
         outcome: StrayOutcome,
     ) -> Result<()> {
-        self.world.journal.note(format!("stray {id}: {outcome:?}"));
-        self.call(
-            "settle a stray",
-            |it| async move { it.settle_stray(provider, id, outcome).await },
-        )
+        self.call("settle a stray", |it| async move {
+            self.world.judge_stray(id, outcome);
+            it.settle_stray(provider, id, outcome).await
+        })
         .await
     }
 
@@ -430,7 +451,7 @@ impl StoreStatus for LifeStore {
     }
 
     fn confirm_clock(&self, evidence: ClockEvidence) {
-        if let Some(inner) = self.inner().filter(|_| !self.gate.is_dead()) {
+        if let Some(inner) = self.inner().filter(|_| !self.kill_switch.is_dead()) {
             inner.confirm_clock(evidence);
         }
     }

@@ -1,19 +1,20 @@
-//! The simulated world outside the server: the providers with what they have, the users' wishes,
+//! The simulated world outside the server: the providers with what they have, the users' plans,
 //! and what the judge found.
 //!
 //! A request that has reached a provider is the world's: it goes on whatever becomes of its caller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
 use jiff::SignedDuration;
-use st_store::{JobId, Marker, ProviderJobId};
+use st_store::{JobId, ProviderJobId};
 use tokio::sync::Notify;
 
 use crate::clocks::{MachineClock, true_time};
 use crate::draw::Draw;
+use crate::evidence::Evidence;
 use crate::jobs::{Stranger, WantedJob};
 use crate::journal::Journal;
 use crate::ledger::{Acceptance, Call, Kind, Ledger};
@@ -22,7 +23,7 @@ use crate::plan::{Plan, Trouble};
 /// The version of the model that the providers have.
 pub(crate) const RIGHT_VERSION: &str = "v1";
 
-/// The world.
+/// What exists outside the server, and the judge's notes on it.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) plan: Plan,
@@ -31,6 +32,8 @@ pub(crate) struct World {
     pub(crate) strangers: Vec<Vec<Stranger>>,
     /// What changes. Locked for one step, never across an await.
     state: Mutex<State>,
+    /// Wakes operators when a backup was put back.
+    pub(crate) restored: Notify,
     /// Wakes the run when a violation was found.
     alarm: Notify,
 }
@@ -41,20 +44,25 @@ pub(crate) struct State {
     pub(crate) random: Rng,
     pub(crate) jobs: BTreeMap<JobId, WantedJob>,
     pub(crate) ledger: Ledger,
+    /// How many requests may still arrive whose callers know nothing.
+    pub(crate) on_their_way: BTreeMap<JobId, u32>,
     pub(crate) submit_calls: u64,
     pub(crate) grants: u64,
     /// When the newest backup that was put back had been made: what was claimed since is not known
     /// to the store.
     pub(crate) grants_lost_before: u64,
-    /// When lives began.
+    /// When backups were put back.
+    pub(crate) restores: Vec<Duration>,
+    /// Whether each life opens the store anew, and reads dates that another clock wrote.
+    pub(crate) reopens: bool,
+    /// What was submitted since the newest backup that was put back had been made.
+    pub(crate) lost: BTreeSet<JobId>,
+    /// When lives began, and when they ended.
     pub(crate) lives: Vec<Duration>,
+    pub(crate) deaths: Vec<Duration>,
     pub(crate) violations: Vec<Violation>,
-    /// When the version in a provider's settings was made wrong or right.
-    pub(crate) version_changes: Vec<(Duration, usize, bool)>,
-    /// How often a job was sent and not accepted.
-    pub(crate) misses: BTreeMap<JobId, u64>,
-    /// When attempts ended as not arrived.
-    pub(crate) not_arrived: BTreeMap<Marker, Duration>,
+    pub(crate) evidence: Evidence,
+    /// How often each fault was met, and how often each excuse was believed.
     /// How often each fault was met.
     pub(crate) counts: BTreeMap<&'static str, u64>,
 }
@@ -75,22 +83,32 @@ impl World {
             random,
             jobs: BTreeMap::new(),
             ledger: Ledger::default(),
+            on_their_way: BTreeMap::new(),
             submit_calls: 0,
             grants: 0,
             grants_lost_before: 0,
+            restores: Vec::new(),
+            reopens: false,
+            lost: BTreeSet::new(),
             lives: Vec::new(),
+            deaths: Vec::new(),
             violations: Vec::new(),
-            version_changes: Vec::new(),
-            misses: BTreeMap::new(),
-            not_arrived: BTreeMap::new(),
+            evidence: Evidence::default(),
             counts: BTreeMap::new(),
         };
+        let journal = Journal::new();
+        for provider in &plan.providers {
+            journal.note(format!("{} is to meet {:?}", provider.name, provider.phases));
+            journal
+                .note(format!("the clock of {} is {:?}", provider.name, provider.clock.wrong_by));
+        }
         Arc::new(Self {
             plan,
-            journal: Journal::new(),
+            journal,
             machine: Arc::new(MachineClock::new()),
             strangers,
             state: Mutex::new(state),
+            restored: Notify::new(),
             alarm: Notify::new(),
         })
     }

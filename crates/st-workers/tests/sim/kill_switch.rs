@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::sync::Notify;
-use tokio::time::sleep as pass;
+use tokio::time::sleep;
 
 use crate::draw::Draw;
 use crate::plan::LifeEnd;
@@ -18,7 +18,7 @@ use crate::world::World;
 
 /// What all calls of one life go through.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct KillSwitch {
     world: Arc<World>,
     dead: AtomicBool,
     died: Notify,
@@ -31,8 +31,8 @@ pub(crate) struct Gate {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Begun(u64);
 
-impl Gate {
-    /// The gate of a life that ends like this; `None`: never.
+impl KillSwitch {
+    /// That of a life that ends like this; `None`: never.
     pub(crate) fn new(world: &Arc<World>, end: Option<LifeEnd>) -> Arc<Self> {
         let random = world.draw(Rng::fork);
         Arc::new(Self {
@@ -47,6 +47,8 @@ impl Gate {
     /// The process dies now.
     pub(crate) fn die(&self, how: &str) {
         self.world.journal.note(format!("the server dies: {how}"));
+        let now = self.world.now();
+        self.world.state().deaths.push(now);
         self.dead.store(true, Ordering::SeqCst);
         self.died.notify_waiters();
     }
@@ -90,7 +92,7 @@ impl Gate {
 
     async fn wait(&self, wait: Option<Duration>) {
         if let Some(wait) = wait {
-            pass(wait).await;
+            sleep(wait).await;
         }
     }
 

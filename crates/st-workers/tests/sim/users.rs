@@ -1,5 +1,6 @@
 //! What the users of one world want: drawn before anything happens.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -12,34 +13,40 @@ use crate::jobs::{Poison, RunEnd, WantedJob};
 use crate::plan::Plan;
 
 const USERS: [&str; 3] = ["ann", "bob", "eve"];
+/// Who submits many jobs that a provider rejects, and who waits behind them.
+pub(crate) const SWEEPER: &str = "sue";
+pub(crate) const BEHIND_A_SWEEP: &str = "gil";
 
 /// A job, and what its user and reviewers do about it.
 #[derive(Debug)]
-pub(crate) struct Wish {
+pub(crate) struct UserPlan {
     pub(crate) at: Duration,
     pub(crate) job: WantedJob,
     /// How long after the submission it is cancelled.
     pub(crate) cancel_after: Option<Duration>,
     /// How long after the submission it is decided about, and how.
     pub(crate) decision: Option<(Duration, Verdict)>,
+    /// How long after the submission an operator checks whether it is to be resolved.
+    pub(crate) resolve_after: Option<Duration>,
     /// Whether the user gives up when it is unknown whether the submission was stored.
     pub(crate) gives_up: bool,
 }
 
 /// What is done to the limits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LimitsWish {
+pub(crate) struct LimitsPlan {
     pub(crate) at: Duration,
     pub(crate) global: u32,
     pub(crate) per_user: u32,
 }
 
-pub(crate) fn draw(random: &mut Rng, plan: &Plan) -> Vec<Wish> {
+pub(crate) fn draw(random: &mut Rng, plan: &Plan) -> Vec<UserPlan> {
     let count = random.usize(5..40);
     let poisoned = random.rate(0.15);
     let approvals = random.rate(0.3);
     let cancelled = random.rate(0.3);
-    let mut wishes = Vec::new();
+    let resolved = random.rate(0.4);
+    let mut plans = Vec::new();
     for number in 1..=count {
         let provider = random.usize(0..plan.providers.len());
         // Many in a burst, so that there is always something in flight.
@@ -65,9 +72,34 @@ pub(crate) fn draw(random: &mut Rng, plan: &Plan) -> Vec<Wish> {
         let cancel_after = random.chance(cancelled).then(|| {
             if random.bool() { random.seconds(0.0..20.0) } else { random.minutes(0.0..60.0) }
         });
-        wishes.push(Wish { at, job, cancel_after, decision, gives_up: random.chance(0.1) });
+        let resolve_after = random.chance(resolved).then(|| random.minutes(0.0..10.0));
+        let gives_up = random.chance(0.1);
+        plans.push(UserPlan { at, job, cancel_after, decision, resolve_after, gives_up });
     }
-    wishes
+    if random.chance(0.05) {
+        plans.extend(sweep(random, plan));
+    }
+    plans
+}
+
+/// A user's many jobs that the provider all rejects, and another's good one behind them.
+fn sweep(random: &mut Rng, plan: &Plan) -> Vec<UserPlan> {
+    let provider = random.usize(0..plan.providers.len());
+    let at = random.seconds(0.0..plan.active_for.as_secs_f64() / 2.0);
+    let count = random.usize(34..50);
+    let mut plans = Vec::new();
+    for number in 0..=count {
+        let (name, user, poison) = if number == count {
+            ("good".to_owned(), BEHIND_A_SWEEP, None)
+        } else {
+            (format!("s{number}"), SWEEPER, Some(Poison::Rejected))
+        };
+        let at = at + Duration::from_millis(100 * number as u64);
+        let job = WantedJob { user, poison, ..wanted(random, name, (provider, at)) };
+        let (cancel_after, decision, resolve_after) = (None, None, None);
+        plans.push(UserPlan { at, job, cancel_after, decision, resolve_after, gives_up: false });
+    }
+    plans
 }
 
 /// A job with nothing special.
@@ -103,8 +135,9 @@ pub(crate) fn wanted(
         clock_wrong_by: SignedDuration::ZERO,
         acknowledged_at: None,
         cancel_asked_at: None,
-        rejected: false,
-        expired: false,
+        ended_by: BTreeSet::new(),
+        ended_at: None,
+        kept: None,
         grant: None,
     }
 }
@@ -123,15 +156,15 @@ pub(crate) fn canary(
     }
 }
 
-pub(crate) fn limits(random: &mut Rng, plan: &Plan) -> Vec<LimitsWish> {
+pub(crate) fn limits(random: &mut Rng, plan: &Plan) -> Vec<LimitsPlan> {
     let count = random.usize(0..5);
-    let mut wishes: Vec<LimitsWish> = (0..count)
-        .map(|_| LimitsWish {
+    let mut plans: Vec<LimitsPlan> = (0..count)
+        .map(|_| LimitsPlan {
             at: random.seconds(0.0..plan.active_for.as_secs_f64()),
             global: random.u32(1..=12),
             per_user: random.u32(1..=6),
         })
         .collect();
-    wishes.sort_by_key(|wish| wish.at);
-    wishes
+    plans.sort_by_key(|plan| plan.at);
+    plans
 }

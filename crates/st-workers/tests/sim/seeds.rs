@@ -39,3 +39,18 @@ fn the_list_is_searched_by_the_clock_of_the_provider() {
 fn a_restored_job_is_searched_for_before_it_is_submitted() {
     finds_nothing(2);
 }
+
+#[test]
+fn a_search_that_began_without_the_time_of_the_provider_fails_no_job() {
+    finds_nothing(1226);
+}
+
+#[test]
+fn a_restored_job_is_found_whatever_clock_it_was_queued_by() {
+    finds_nothing(1000);
+}
+
+#[test]
+fn a_late_arrival_is_found_after_the_clock_of_the_provider_was_set() {
+    finds_nothing(916);
+}

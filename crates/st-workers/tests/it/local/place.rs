@@ -97,8 +97,10 @@ impl Place {
     /// The job's last report, once it has ended.
     pub(super) async fn end(&self, local: &Local) -> ProviderStatus {
         let job = self.known();
+        // A process that is being killed lets go of its lock before it is gone: for that moment the
+        // folder looks like a copy, and the job cannot be read.
         let ended = async || {
-            let report = status_of(local, &job).await.unwrap();
+            let report = status_of(local, &job).await.ok()?;
             report.status.unwrap().is_terminal().then_some(report)
         };
         eventually("the job ends", ended).await

@@ -13,7 +13,7 @@ use st_store::{
     NewJob, NewRule, Owner, Priority, ProviderName, ProviderSettingsPatch, Role, SettingChange,
     SettingsRepo, Store, UserId, Verdict,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep as elapse, timeout};
 
 use crate::draw::Draw;
 use crate::jobs::{EndedBy, WantedJob};
@@ -89,7 +89,7 @@ impl Clients {
                     | Error::Timeout { .. }
                     | Error::Closed,
                 ))
-                | None => sleep(self.world.draw(|random| random.seconds(0.5..10.0))).await,
+                | None => elapse(self.world.draw(|random| random.seconds(0.5..10.0))).await,
                 Some(answer) => return answer,
             }
         }
@@ -110,7 +110,7 @@ impl Clients {
 
     async fn act(self, plan: UserPlan) {
         let UserPlan { at, job, cancel_after, decision, resolve_after, gives_up } = plan;
-        sleep(at.saturating_sub(self.world.now())).await;
+        elapse(at.saturating_sub(self.world.now())).await;
         let id = job.id;
         if !self.submit(job, gives_up).await {
             return;
@@ -118,19 +118,19 @@ impl Clients {
         let (one, other, operator) = (self.clone(), self.clone(), self);
         let cancel = async move {
             if let Some(after) = cancel_after {
-                sleep(after).await;
+                elapse(after).await;
                 one.cancel(id).await;
             }
         };
         let decide = async move {
             if let Some((after, verdict)) = decision {
-                sleep(after).await;
+                elapse(after).await;
                 other.decide(id, verdict).await;
             }
         };
         let resolve = async move {
             if let Some(after) = resolve_after {
-                sleep(after).await;
+                elapse(after).await;
                 operator.resolve_when_unknown(id).await;
             }
         };
@@ -245,10 +245,10 @@ impl Clients {
 
     async fn change_limits(self, plans: Vec<LimitsPlan>) {
         for plan in plans {
-            sleep(plan.at.saturating_sub(self.world.now())).await;
+            elapse(plan.at.saturating_sub(self.world.now())).await;
             self.patch_limits(plan.global, plan.per_user).await;
         }
-        sleep(self.world.plan.active_for.saturating_sub(self.world.now())).await;
+        elapse(self.world.plan.active_for.saturating_sub(self.world.now())).await;
         // Enough for everything that waits to run in time.
         self.patch_limits(60, 20).await;
     }
@@ -272,7 +272,7 @@ impl Clients {
         let plan = &self.world.plan.providers[provider];
         let name = ProviderName::new(plan.name);
         loop {
-            sleep(self.world.draw(|random| random.seconds(5.0..30.0))).await;
+            elapse(self.world.draw(|random| random.seconds(5.0..30.0))).await;
             let now = self.world.now();
             let wrong = plan.wrong_settings.iter().find(|(span, _)| span.contains(now));
             let wanted = match wrong {
@@ -306,7 +306,7 @@ impl Clients {
         let mut copies = self.world.plan.providers[provider].copies.clone();
         copies.sort();
         for at in copies {
-            sleep(at.saturating_sub(self.world.now())).await;
+            elapse(at.saturating_sub(self.world.now())).await;
             self.world.copy_by_hand(provider);
         }
     }

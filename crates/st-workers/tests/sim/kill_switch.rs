@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::sleep as elapse;
 
 use crate::draw::Draw;
 use crate::plan::LifeEnd;
@@ -92,7 +92,7 @@ impl KillSwitch {
 
     async fn wait(&self, wait: Option<Duration>) {
         if let Some(wait) = wait {
-            sleep(wait).await;
+            elapse(wait).await;
         }
     }
 

@@ -11,7 +11,7 @@ use st_workers::{
     BackgroundConfig, BackgroundTasks, Providers, start_background_tasks, stop_background_tasks,
 };
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep as elapse, timeout};
 
 use crate::kill_switch::KillSwitch;
 use crate::plan::{LifeEnd, LifePlan};
@@ -141,7 +141,7 @@ pub(crate) async fn live(
             biased;
             () = world.alarmed() => return None,
             () = life.kill_switch.died() => {}
-            () = sleep(plan.at_most) => {}
+            () = elapse(plan.at_most) => {}
             () = tokio::time::sleep_until(calm) => {}
         }
         endpoint.show(None);
@@ -183,7 +183,7 @@ pub(crate) async fn again(
 ) -> Arc<Life> {
     endpoint.show(None);
     life.end(world, storage, false).await;
-    sleep(AGAIN).await;
+    elapse(AGAIN).await;
     let life = Life::begin(world, storage, None).await;
     endpoint.show(Some(Arc::clone(&life)));
     life
@@ -191,7 +191,7 @@ pub(crate) async fn again(
 
 async fn step_clock(world: Arc<World>, step: Option<(Duration, SignedDuration)>) {
     if let Some((after, wrong_by)) = step {
-        sleep(after).await;
+        elapse(after).await;
         world.journal.note(format!("the machine's clock is set, now wrong by {wrong_by:#}"));
         world.count("clock set while running");
         world.machine.set(wrong_by);
@@ -200,7 +200,7 @@ async fn step_clock(world: Arc<World>, step: Option<(Duration, SignedDuration)>)
 
 async fn between_lives(world: &Arc<World>, storage: &mut Storage, plan: &LifePlan) {
     storage.between_lives(plan.database);
-    sleep(plan.pause).await;
+    elapse(plan.pause).await;
     if let Some(wrong_by) = plan.clock_after {
         world.journal.note(format!("the machine's clock is set, now wrong by {wrong_by:#}"));
         world.count("clock set while down");

@@ -4,7 +4,7 @@
 use st_store::{
     Actor, Error, JobId, JobRecord, JobRef, JobRepo, ProviderJobId, Resolution, Stage, Verdict,
 };
-use tokio::time::sleep;
+use tokio::time::sleep as elapse;
 
 use crate::clients::Clients;
 use crate::draw::Draw;
@@ -38,7 +38,7 @@ impl Clients {
             if is_unknown(&record) {
                 return self.resolve(id).await;
             }
-            sleep(self.world.draw(|random| random.seconds(1.0..30.0))).await;
+            elapse(self.world.draw(|random| random.seconds(1.0..30.0))).await;
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use st_store::{JobStatus, ProviderJobId, ProviderStatus};
 use st_workers::provider::{Cause, QueryError, Submission, SubmitError, Unavailable};
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::sleep as elapse;
 
 use crate::draw::Draw;
 use crate::evidence::Sent;
@@ -72,10 +72,10 @@ impl World {
     /// A question reaches the provider and is answered, or not.
     pub(crate) async fn question(&self, provider: usize) -> Result<(), Unavailable> {
         let rates = &self.plan.providers[provider].rates;
-        sleep(self.draw(|random| random.seconds(0.02..0.3))).await;
+        elapse(self.draw(|random| random.seconds(0.02..0.3))).await;
         if self.happens(provider, rates.hangs) {
             self.count("hanging call");
-            sleep(self.draw(|random| random.seconds(30.0..400.0))).await;
+            elapse(self.draw(|random| random.seconds(30.0..400.0))).await;
         }
         if let Some(refusal) = self.refusal(provider, false) {
             return Err(refusal);
@@ -131,7 +131,7 @@ impl World {
             self.count("lost reply to a cancellation");
             return Err(QueryError::trouble("the connection was reset"));
         }
-        sleep(self.draw(|random| random.seconds(0.0..0.2))).await;
+        elapse(self.draw(|random| random.seconds(0.0..0.2))).await;
         self.status_of(provider, &id)
     }
 
@@ -152,12 +152,12 @@ impl World {
             Fate::Panic => panic!("simulated: a fault of the provider's code"),
             Fate::Death => std::future::pending().await,
             Fate::Refused(error) => {
-                sleep(self.draw(|random| random.seconds(0.02..0.3))).await;
+                elapse(self.draw(|random| random.seconds(0.02..0.3))).await;
                 Err(error)
             }
             Fate::Accepted(after) => {
                 self.is_on_its_way(call, true);
-                sleep(after).await;
+                elapse(after).await;
                 let id = self.accept(call, Kind::Submitted);
                 self.is_on_its_way(call, false);
                 let id = id.ok_or_else(|| unknown("no such job"))?;
@@ -169,17 +169,17 @@ impl World {
                 let world = Arc::clone(&self);
                 self.is_on_its_way(call, true);
                 drop(st_log::spawn(async move {
-                    sleep(after).await;
+                    elapse(after).await;
                     world.accept(call, Kind::Submitted);
                     world.double(call).await;
                     world.is_on_its_way(call, false);
                 }));
-                sleep(silence).await;
+                elapse(silence).await;
                 Err(unknown("the connection was reset"))
             }
             Fate::RequestLost(silence) => {
                 self.count("lost request");
-                sleep(silence).await;
+                elapse(silence).await;
                 Err(unknown("timed out"))
             }
             Fate::Late(silence, delay) => {
@@ -191,7 +191,7 @@ impl World {
                     world.arrive_late(call, delay).await;
                     world.is_on_its_way(call, false);
                 }));
-                sleep(silence).await;
+                elapse(silence).await;
                 Err(unknown("timed out"))
             }
         }
@@ -205,7 +205,7 @@ impl World {
     }
 
     async fn arrive_late(&self, call: Call, delay: Duration) {
-        sleep(delay).await;
+        elapse(delay).await;
         let too_late = self.is_too_late(call.provider, delay);
         self.accept(call, if too_late { Kind::TooLate } else { Kind::Submitted });
     }
@@ -225,7 +225,7 @@ impl World {
         let times = self.draw(|random| if random.chance(0.2) { 2 } else { 1 });
         for _ in 0..times {
             let wild = self.plan.wild;
-            sleep(self.draw(|random| {
+            elapse(self.draw(|random| {
                 if wild && random.bool() {
                     random.seconds(1.0..1800.0)
                 } else {

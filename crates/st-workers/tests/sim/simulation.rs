@@ -6,7 +6,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tokio::time::sleep;
+use tokio::time::sleep as elapse;
 
 use crate::clients::{self, Clients};
 use crate::life::{self, Endpoint, Life};
@@ -116,7 +116,7 @@ async fn come_to_an_end(
 ) {
     let (within, on_their_way) =
         if world.plan.wild { (WILD, ON_THEIR_WAY_WILD) } else { (PROPER, ON_THEIR_WAY) };
-    sleep((world.plan.active_for + on_their_way).saturating_sub(world.now())).await;
+    elapse((world.plan.active_for + on_their_way).saturating_sub(world.now())).await;
     loop {
         let data = life.data.as_ref();
         let unfinished = life.store.run(verdict::unfinished(world, data)).await;
@@ -130,7 +130,7 @@ async fn come_to_an_end(
         if *canaries < CANARIES && verdict::needs_canaries(world, &records) {
             clients.send_canaries(canaries).await;
         }
-        sleep(Duration::from_mins(3)).await;
+        elapse(Duration::from_mins(3)).await;
     }
 }
 

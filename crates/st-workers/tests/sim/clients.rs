@@ -13,8 +13,9 @@ use st_store::{
     NewJob, NewRule, Owner, Priority, ProviderName, ProviderSettingsPatch, Role, SettingChange,
     SettingsRepo, Store, UserId, Verdict,
 };
-use tokio::time::{sleep as elapse, timeout};
+use tokio::time::timeout;
 
+use crate::clocks::elapse;
 use crate::draw::Draw;
 use crate::jobs::{EndedBy, WantedJob};
 use crate::life::{Endpoint, Life};

@@ -17,6 +17,11 @@ pub(crate) fn true_time(since: Duration) -> Timestamp {
     Timestamp::from_second(BEGINNING).unwrap().saturating_add(since).unwrap()
 }
 
+/// Lets this much simulated time go by.
+pub(crate) async fn elapse(time: Duration) {
+    tokio::time::sleep_until(Instant::now() + time).await;
+}
+
 /// The machine's clock, which can be set.
 #[derive(Debug)]
 pub(crate) struct MachineClock {

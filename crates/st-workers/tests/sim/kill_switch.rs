@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::sync::Notify;
-use tokio::time::sleep as elapse;
 
+use crate::clocks::elapse;
 use crate::draw::Draw;
 use crate::plan::LifeEnd;
 use crate::world::World;

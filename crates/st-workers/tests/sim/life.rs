@@ -11,8 +11,9 @@ use st_workers::{
     BackgroundConfig, BackgroundTasks, Providers, start_background_tasks, stop_background_tasks,
 };
 use tokio::sync::Notify;
-use tokio::time::{sleep as elapse, timeout};
+use tokio::time::timeout;
 
+use crate::clocks::elapse;
 use crate::kill_switch::KillSwitch;
 use crate::plan::{LifeEnd, LifePlan};
 use crate::provider::SimProvider;

@@ -4,9 +4,9 @@
 use st_store::{
     Actor, Error, JobId, JobRecord, JobRef, JobRepo, ProviderJobId, Resolution, Stage, Verdict,
 };
-use tokio::time::sleep as elapse;
 
 use crate::clients::Clients;
+use crate::clocks::elapse;
 use crate::draw::Draw;
 use crate::jobs::EndedBy;
 use crate::provider::OTHER_CREDENTIAL;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use st_store::{JobStatus, ProviderJobId, ProviderStatus};
 use st_workers::provider::{Cause, QueryError, Submission, SubmitError, Unavailable};
 use tokio::sync::oneshot;
-use tokio::time::sleep as elapse;
 
+use crate::clocks::elapse;
 use crate::draw::Draw;
 use crate::evidence::Sent;
 use crate::jobs::Poison;

@@ -1,5 +1,15 @@
 //! Seeds that find a fault when it is put back into the code, named after what the code does about
-//! it. A change of what is drawn makes other worlds of them: find new ones then.
+//! it. After a change of what is drawn a seed is another world, and its name says nothing any more:
+//! find new ones then. The essential of each is a plain test besides, which stays what it is:
+//!
+//! - `tests/it/outages.rs`: `a_job_that_ended_ten_processes_is_cancelled_at_the_provider_and_fails`,
+//!   `wrong_settings_cost_three_jobs_and_the_others_go_on_when_they_are_corrected`;
+//! - `tests/it/arrival.rs`: `how_far_the_clocks_are_apart_does_not_matter`,
+//!   `what_appears_an_hour_after_it_could_arrive_is_a_copy_and_before_that_a_stray`,
+//!   `a_deleted_input_is_the_lost_one_only_where_it_may_be`,
+//!   `after_a_restore_all_jobs_wait_for_one_proof`;
+//! - `src/gate/tests.rs`:
+//!   `a_rejection_under_settings_that_were_changed_meanwhile_is_no_jobs_fault`.
 
 use crate::simulation::run;
 use crate::storage::Backend;
@@ -12,32 +22,32 @@ fn finds_nothing(seed: u64) {
 
 #[test]
 fn a_job_that_kills_the_process_ends() {
-    finds_nothing(13);
-}
-
-#[test]
-fn a_late_arrival_is_searched_for() {
-    finds_nothing(34);
-}
-
-#[test]
-fn a_clock_that_was_set_expires_nothing_before_it_is_confirmed() {
-    finds_nothing(48);
-}
-
-#[test]
-fn a_row_without_its_input_may_be_the_lost_one() {
-    finds_nothing(70);
-}
-
-#[test]
-fn the_list_is_searched_by_the_clock_of_the_provider() {
-    finds_nothing(129);
+    finds_nothing(1);
 }
 
 #[test]
 fn a_restored_job_is_searched_for_before_it_is_submitted() {
     finds_nothing(2);
+}
+
+#[test]
+fn wrong_settings_fail_three_jobs_and_no_more() {
+    finds_nothing(14);
+}
+
+#[test]
+fn a_list_of_another_account_says_nothing() {
+    finds_nothing(16);
+}
+
+#[test]
+fn a_row_without_its_input_may_be_the_lost_one() {
+    finds_nothing(28);
+}
+
+#[test]
+fn a_late_arrival_is_searched_for() {
+    finds_nothing(45);
 }
 
 #[test]

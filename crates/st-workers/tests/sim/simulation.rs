@@ -6,9 +6,9 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tokio::time::sleep as elapse;
 
 use crate::clients::{self, Clients};
+use crate::clocks::elapse;
 use crate::life::{self, Endpoint, Life};
 use crate::plan::Plan;
 use crate::storage::{Backend, Storage};

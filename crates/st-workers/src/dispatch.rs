@@ -93,6 +93,8 @@ struct Assignment {
     attempt: Attempt,
     origin: ClaimOrigin,
     caution: Caution,
+    /// How often in a row its dispatches have panicked.
+    panics: u32,
     /// An instant before the claim was made.
     claimed: Instant,
     /// Until when the claim may be relied on if it is not renewed.
@@ -227,6 +229,7 @@ impl Dispatcher {
             attempt: state.attempt.clone(),
             origin: state.origin,
             caution: claim.caution,
+            panics: record.entry().panics,
             claimed,
             usable_until: claimed + claim.usable_for,
             record,
@@ -287,16 +290,16 @@ impl Dispatcher {
                 "Dispatch panicked, whether it submitted the job is unknown"
             );
             let error = format!("the dispatch panicked: {message}");
-            let panics =
-                match self.settle(&job, Outcome::Unresolved { error, panicked: true }).await {
-                    Ok((_, record)) => {
-                        let entry = record.entry();
-                        job.caution = Caution::after(entry.reclaims, entry.panics);
-                        entry.panics
-                    }
-                    Err(error) => return settle::log_unsettled(&error),
-                };
-            let pause = AFTER_PANIC.delay(panics, lock(&self.random).f64());
+            job.panics = job.panics.saturating_add(1);
+            let unresolved = Outcome::Unresolved { error, panics: Some(job.panics) };
+            match self.settle(&job, unresolved).await {
+                Ok((_, record)) => {
+                    let entry = record.entry();
+                    job.caution = Caution::after(entry.reclaims, entry.panics);
+                }
+                Err(error) => return settle::log_unsettled(&error),
+            }
+            let pause = AFTER_PANIC.delay(job.panics, lock(&self.random).f64());
             if self.stops_within(pause).await {
                 return;
             }

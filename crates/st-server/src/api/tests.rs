@@ -178,7 +178,7 @@ impl Harness {
     /// Records the outcome of a claimed job's submission as unknown.
     async fn lose(&self, claim: &Claim) {
         let error = "the provider did not answer".to_owned();
-        self.settle(claim, Outcome::Unresolved { error, panicked: false }).await;
+        self.settle(claim, Outcome::Unresolved { error, panics: None }).await;
     }
 
     async fn settle(&self, claim: &Claim, outcome: Outcome) {

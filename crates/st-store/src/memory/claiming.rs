@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use super::queue::{claimed, lease, serving};
 use super::{LastGrant, State};
 use crate::error::Result;
-use crate::model::{ClaimOrder, GRANT_MEMORY, Grant, Group, Head, Position, UserId, after};
+use crate::model::{
+    AccountId, ClaimOrder, GRANT_MEMORY, Grant, Group, Head, Position, ProviderName, UserId, after,
+};
 use crate::repo::{ClaimOptions, Claims};
 
 impl State {
@@ -29,11 +31,13 @@ impl State {
         while claims.len() < options.max as usize {
             let Some(Head { job, group, .. }) = order.grant() else { break };
             let epoch = self.epoch;
+            let last_account = self.last_account(&group.provider);
             let ((), record) = self.step(job, |record| {
                 let Some(serving) = serving(options, record) else { return Ok(()) };
                 let grant = Grant {
                     lease: lease(options, now),
                     account: serving.account.clone(),
+                    last_account: last_account.clone(),
                     provider_time: serving.provider_time,
                     guarantee: serving.guarantee,
                     may_arrive_for: serving.may_arrive_for,
@@ -81,6 +85,12 @@ impl State {
             waits_since: entry.waits_since,
             last_grant: self.grants.get(&of.owner.user).map(|grant| grant.at),
         })
+    }
+
+    /// The account of the provider's latest acceptance.
+    fn last_account(&self, provider: &ProviderName) -> Option<AccountId> {
+        let (job, _) = self.acceptances.get(provider)?.latest?;
+        self.records.get(&job)?.stage().remote()?.account.clone()
     }
 
     /// Drops old grants of users who have nothing in the queue: the same as every other backend, or

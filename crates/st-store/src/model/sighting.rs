@@ -127,7 +127,7 @@ pub enum RecheckedAttempt {
 /// Identifies a late search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecheckId {
-    /// The job.
+    /// The job whose attempts are searched for.
     pub job: JobId,
     /// The number of the attempt; `None`: any.
     pub attempt: Option<u32>,
@@ -143,7 +143,7 @@ impl From<Marker> for RecheckId {
 /// times more. Outlives its job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recheck {
-    /// The job.
+    /// The job whose attempts are searched for; it may be deleted by now.
     pub job: JobId,
     /// Which of its attempts.
     pub attempt: RecheckedAttempt,

@@ -99,7 +99,7 @@ pub enum AttemptFailure {
     },
     /// Nothing was sent: the provider or a setting is not available. Costs no attempt.
     NotSent {
-        /// Why.
+        /// What was not available.
         reason: String,
         /// How long to pause before the next claim.
         retry_in: SignedDuration,
@@ -112,13 +112,13 @@ pub enum AttemptFailure {
     },
     /// Nothing was sent, and nothing ever can be: the job is damaged. The job fails.
     Unsendable {
-        /// Why.
+        /// What is damaged, for the job's error message.
         error: String,
     },
     /// It is not at the provider, and the job must not be submitted again: it may have run there
     /// unrecognized, or its submission fails again and again.
     Final {
-        /// Why.
+        /// What it may have run as, or what failed, for the job's error message.
         error: String,
     },
 }
@@ -139,8 +139,9 @@ pub enum Outcome {
     Unresolved {
         /// What went wrong.
         error: String,
-        /// Whether the dispatch panicked.
-        panicked: bool,
+        /// How often in a row dispatches of the job have panicked, this one included; `None` when
+        /// this one did not. A number, so that settling it twice counts it once.
+        panics: Option<u32>,
     },
     /// The provider reports on a job that it has.
     Reported(ProviderStatus),

@@ -14,7 +14,7 @@ use crate::model::{
 /// What a late search came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecheckOutcome {
-    /// Which search.
+    /// The search that was made.
     pub recheck: RecheckId,
     /// How far it got.
     pub searched: Searched,

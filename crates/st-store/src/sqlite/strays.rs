@@ -175,7 +175,7 @@ fn stray(row: &Row<'_>) -> Result<Stray> {
     })
 }
 
-/// The number in the table that stands for any attempt: none has it.
+/// Stands for any attempt in the table. Attempts are numbered from 1.
 const ANY: u32 = 0;
 
 fn recheck(row: &Row<'_>) -> Result<Recheck> {

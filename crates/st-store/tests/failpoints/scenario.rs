@@ -177,7 +177,7 @@ async fn attempts(
     let rounds = [
         (1, Outcome::Submitted(accepted(JobStatus::Queued))),
         (2, Outcome::NotArrived(failed)),
-        (3, Outcome::Unresolved { error: "silence".to_owned(), panicked: false }),
+        (3, Outcome::Unresolved { error: "silence".to_owned(), panics: None }),
         (1, Outcome::Reported(accepted(JobStatus::Running))),
         (1, Outcome::Reported(accepted(JobStatus::Completed))),
     ];

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use st_store::{
-    Actor, JobStatus, MemoryStore, NewJob, Recheck, RecheckId, RecheckOutcome, RecheckedAttempt,
-    Searched, SightingOutcome, Verdict,
+    AccountId, Actor, JobStatus, MemoryStore, NewJob, Recheck, RecheckId, RecheckOutcome,
+    RecheckedAttempt, Searched, SightingOutcome, Verdict,
 };
 use st_testkit::suite::strays::sighting;
 use st_testkit::suite::{
-    Harness, accepted, at, costs_more_than, decision, failed, fake, id, job, status, user,
+    Harness, accepted, at, claiming, costs_more_than, decision, failed, fake, id, job, status, user,
 };
 
 use super::bench::{Bench, expensive};
@@ -53,8 +53,18 @@ async fn ends_unclaimed_after_the_copy(harness: &Harness) {
     assert_eq!(recheck.attempt, RecheckedAttempt::Any { queued_at: at(0) });
     assert_eq!((recheck.ended_at, recheck.due_at, recheck.account), (at(0), at(0), None));
     harness.submit(job(9, "bob")).await;
-    let claims = harness.claim().await;
-    let new = claims.iter().find(|claim| claim.record.id() == id(9)).unwrap();
+    // The provider is used with another account now.
+    let mut options = claiming(100);
+    options.serving[0].account = Some(AccountId::new("other", None, None));
+    let claims = store.claim(&options).await.unwrap().claims;
+    let claim_of = |number| claims.iter().find(|claim| claim.record.id() == id(number)).unwrap();
+    let account_of = |number| {
+        let claimed = claim_of(number).record.stage().claimed().unwrap();
+        claimed.attempt.account.as_ref().unwrap().base_url().to_owned()
+    };
+    assert_eq!(account_of(6), "account", "which accepted job 8 before the copy");
+    assert_eq!(account_of(9), "other", "nothing was submitted of it");
+    let new = claim_of(9);
     harness.settle(&new.record, accepted(9)).await.unwrap();
     assert_eq!(harness.found(7).await.status(), JobStatus::Failed);
     harness.go_to(60);

@@ -89,7 +89,7 @@ async fn reach(bench: &Bench, stage: &str) {
 }
 
 fn unresolved() -> Outcome {
-    Outcome::Unresolved { error: "silence".to_owned(), panicked: false }
+    Outcome::Unresolved { error: "silence".to_owned(), panics: None }
 }
 
 fn completed() -> ProviderStatus {

@@ -206,7 +206,7 @@ impl Player {
         match self.random.u8(..10) {
             0..5 => Outcome::Submitted(report),
             5..8 => Outcome::Reported(report),
-            8 => Outcome::Unresolved { error: "silence".to_owned(), panicked: false },
+            8 => Outcome::Unresolved { error: "silence".to_owned(), panics: None },
             _ => failed(0),
         }
     }

@@ -130,7 +130,7 @@ pub async fn waits_move_with_a_clock_that_is_set(harness: &Harness) {
 pub async fn past_times_that_waits_begin_with_move_as_well(harness: &Harness) {
     harness.at_provider(1).await;
     let failing = harness.claimed(2).await;
-    let unresolved = Outcome::Unresolved { error: "silence".to_owned(), panicked: false };
+    let unresolved = Outcome::Unresolved { error: "silence".to_owned(), panics: None };
     harness.settle(&failing, unresolved).await.unwrap();
     step(harness, 48);
     harness.store.claim(&claiming(0)).await.unwrap();

@@ -14,7 +14,7 @@ use super::{
 /// A claimed job of which it is unknown whether the provider has it.
 async fn unresolved(harness: &Harness, number: u8) -> JobRecord {
     let claimed = harness.claimed(number).await;
-    let silence = Outcome::Unresolved { error: "silence".to_owned(), panicked: false };
+    let silence = Outcome::Unresolved { error: "silence".to_owned(), panics: None };
     harness.settle(&claimed, silence).await.unwrap().1
 }
 

@@ -55,7 +55,7 @@ pub async fn a_stale_token_writes_nothing(harness: &Harness) {
     for outcome in [
         Outcome::Held(provider_job(1)),
         Outcome::Reported(status(1, JobStatus::Running)),
-        Outcome::Unresolved { error: "x".to_owned(), panicked: true },
+        Outcome::Unresolved { error: "x".to_owned(), panics: Some(1) },
         failed(5),
         not_sent(),
         rejected(),
@@ -162,7 +162,7 @@ pub async fn a_failed_attempt_is_repeated_after_a_pause(harness: &Harness) {
 
 pub async fn an_unresolved_attempt_keeps_its_slot(harness: &Harness) {
     let record = harness.claimed(1).await;
-    let unresolved = Outcome::Unresolved { error: "no answer".to_owned(), panicked: true };
+    let unresolved = Outcome::Unresolved { error: "no answer".to_owned(), panics: Some(1) };
     let (settled, record) = harness.settle(&record, unresolved).await.unwrap();
     assert_eq!((settled, record.queue_status()), (Settled::Changed, QueueStatus::Ready));
     assert_eq!(record.entry().error_message.as_deref(), Some("no answer"));

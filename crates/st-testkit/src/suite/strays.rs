@@ -348,7 +348,7 @@ pub async fn what_was_found_is_refused_like_a_submission(harness: &Harness) {
 pub async fn what_is_unsettled_is_counted_by_provider(harness: &Harness) {
     let unsettled = async || harness.store.unsettled().await.unwrap();
     assert_eq!(unsettled().await, Unsettled::default());
-    let unresolved = || Outcome::Unresolved { error: "silence".to_owned(), panicked: false };
+    let unresolved = || Outcome::Unresolved { error: "silence".to_owned(), panics: None };
     let other = ProviderName::new("other");
     harness.submit(NewJob { provider: other.clone(), ..job(1, "ann") }).await;
     let options = ClaimOptions { serving: vec![serving("other")], ..claiming(9) };

@@ -107,7 +107,7 @@ impl Dispatcher {
                     logger: LOG, reason = text,
                     "Outcome of the submission is unknown, asking the provider"
                 );
-                let unresolved = Outcome::Unresolved { error: text.clone(), panicked: false };
+                let unresolved = Outcome::Unresolved { error: text.clone(), panics: None };
                 if let Err(error) = self.settle(job, unresolved).await {
                     return log_unsettled(&error);
                 }

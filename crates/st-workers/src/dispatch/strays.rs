@@ -18,7 +18,7 @@ const PARALLEL: usize = 4;
 /// hour.
 const WARN_EVERY: u32 = 12;
 
-/// The providers that are being worked on. Locked for one change.
+/// Guards the set of providers that are being worked on.
 pub(super) type Busy = Mutex<BTreeSet<ProviderName>>;
 
 /// The right to one kind of work at one provider, until it is dropped.

@@ -1,6 +1,6 @@
 //! Seeds that find a fault when it is put back into the code, named after what the code does about
 //! it. After a change of what is drawn a seed is another world, and its name says nothing any more:
-//! find new ones then. The essential of each is a plain test besides, which stays what it is:
+//! find new ones then. Plain tests, which no draw changes, cover the same rules:
 //!
 //! - `tests/it/outages.rs`: `a_job_that_ended_ten_processes_is_cancelled_at_the_provider_and_fails`,
 //!   `wrong_settings_cost_three_jobs_and_the_others_go_on_when_they_are_corrected`;
@@ -61,6 +61,6 @@ fn a_restored_job_is_found_whatever_clock_it_was_queued_by() {
 }
 
 #[test]
-fn a_late_arrival_is_found_after_the_clock_of_the_provider_was_set() {
-    finds_nothing(916);
+fn a_restored_job_is_not_searched_for_with_another_account() {
+    finds_nothing(992);
 }

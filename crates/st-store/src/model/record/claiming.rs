@@ -16,6 +16,8 @@ pub struct Grant {
     pub lease: Lease,
     /// The account that would submit it.
     pub account: Option<AccountId>,
+    /// The account of the latest submission that the provider accepted, as far as the store knows.
+    pub last_account: Option<AccountId>,
     /// The provider's time now, where it is known.
     pub provider_time: Option<Timestamp>,
     /// How the provider makes sure that it takes effect at most once.
@@ -52,6 +54,12 @@ impl JobRecord {
         let before = self.statuses();
         let origin =
             if self.entry.epoch < grant.epoch { ClaimOrigin::Restored } else { ClaimOrigin::New };
+        // What a lost life of the database submitted was submitted by the account that was used then.
+        // The list of one that is used since proves nothing about it.
+        let account = match origin {
+            ClaimOrigin::Restored => grant.last_account.as_ref().or(grant.account.as_ref()),
+            ClaimOrigin::New | ClaimOrigin::Reclaimed => grant.account.as_ref(),
+        };
         self.entry.token = self.entry.token.next(grant.epoch);
         self.entry.attempt = self.entry.attempt.saturating_add(1);
         self.entry.started_at = Some(now);
@@ -61,7 +69,7 @@ impl JobRecord {
                 token: self.entry.token,
                 claimed_at: now,
                 provider_time: grant.provider_time.map(to_millis),
-                account: grant.account.clone(),
+                account: account.cloned(),
                 guarantee: grant.guarantee,
                 may_arrive_for: whole_millis(grant.may_arrive_for),
             },

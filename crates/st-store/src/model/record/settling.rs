@@ -40,8 +40,8 @@ impl JobRecord {
             }
             Outcome::Held(id) => self.mark_held(id),
             Outcome::NotArrived(failure) => self.release(failure, settling),
-            Outcome::Unresolved { error, panicked } => {
-                self.keep_unresolved(error, *panicked, settling.now)
+            Outcome::Unresolved { error, panics } => {
+                self.keep_unresolved(error, *panics, settling.now)
             }
             Outcome::Reported(status) => self.apply_status(status, settling.actor, settling.now),
         }
@@ -236,17 +236,17 @@ impl JobRecord {
     fn keep_unresolved(
         &mut self,
         error: &str,
-        panicked: bool,
+        panics: Option<u32>,
         now: Timestamp,
     ) -> Result<Settled, TransitionError> {
         let token = self.entry.token;
         let claimed = self.require_claim(token)?;
         claimed.unresolved_since.get_or_insert(now);
-        if panicked {
+        if let Some(panics) = panics {
             if claimed.origin == ClaimOrigin::New {
                 claimed.origin = ClaimOrigin::Reclaimed;
             }
-            self.entry.panics = self.entry.panics.saturating_add(1);
+            self.entry.panics = self.entry.panics.max(panics);
         }
         self.entry.error_message = Some(without_nul(error));
         Ok(Settled::Changed)

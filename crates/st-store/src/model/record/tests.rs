@@ -86,6 +86,7 @@ fn grant() -> Grant {
     Grant {
         lease: lease(90),
         account: Some(AccountId::new("acc", None, None)),
+        last_account: None,
         provider_time: Some(at(7)),
         guarantee: AtMostOnce::ListedMarker,
         may_arrive_for: SignedDuration::from_secs(120),
@@ -119,8 +120,8 @@ fn final_failure() -> Outcome {
     Outcome::NotArrived(AttemptFailure::Final { error: "may have run".to_owned() })
 }
 
-fn unresolved(panicked: bool) -> Outcome {
-    Outcome::Unresolved { error: "no answer".to_owned(), panicked }
+fn unresolved(panics: Option<u32>) -> Outcome {
+    Outcome::Unresolved { error: "no answer".to_owned(), panics }
 }
 
 fn decision(verdict: Verdict) -> Decision {
@@ -292,7 +293,7 @@ fn steps() -> Vec<Named> {
         ("not sent", worker(), 9, |record| settled(record, &not_sent(50))),
         ("rejected", worker(), 9, |record| settled(record, &rejected())),
         ("final", worker(), 9, |record| settled(record, &final_failure())),
-        ("unresolved", worker(), 9, |record| settled(record, &unresolved(false))),
+        ("unresolved", worker(), 9, |record| settled(record, &unresolved(None))),
         ("reported", worker(), 9, |record| {
             settled(record, &Outcome::Reported(report(JobStatus::Running)))
         }),

@@ -1,9 +1,8 @@
 //! Claiming and reclaiming.
 //!
 //! A claim walks from group to group in one index, one seek for each, and offers the groups' heads
-//! to the claim order; where a provider refused jobs of
-//! a group, it is up to four seeks more. Counting and granting happen in one transaction of the only writer, so a
-//! limit cannot be exceeded in between.
+//! to the claim order; where a provider refused jobs of a group, it is up to four seeks more. Counting
+//! and granting happen in one transaction of the only writer, so a limit cannot be exceeded in between.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +13,12 @@ use super::heads::{GroupKey, first_behind, first_of, first_of_next, parse_type};
 use super::lease_duration;
 use crate::error::{Error, Result};
 use crate::model::{
-    Admission, Caution, ClaimOrder, DamagedRow, Grant, Head, JobId, JobRecord, JobType, Lease,
-    ProviderName, QueueEntryId, Usage, after,
+    AccountId, Admission, Caution, ClaimOrder, DamagedRow, Grant, Head, JobId, JobRecord, JobType,
+    Lease, ProviderName, QueueEntryId, Usage, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, Serving};
 use crate::sqlite::damage::Damage;
-use crate::sqlite::query::{Columns, all, change};
+use crate::sqlite::query::{Columns, all, change, readable};
 use crate::sqlite::records::{load, save};
 use crate::sqlite::settings::limits;
 use crate::sqlite::writer::Tx;
@@ -93,9 +92,12 @@ fn grant(
     let mut record = load(tx.connection, job)?;
     let Some(serving) = serving else { return Err(not_served(&record)) };
     let until = after(tx.now, lease_duration(options.lease));
+    let is_of_lost_life = record.entry().epoch < tx.epoch;
+    let last_account = if is_of_lost_life { last_account(tx, &serving.provider)? } else { None };
     let grant = Grant {
         lease: Lease { holder: options.holder, until },
         account: serving.account.clone(),
+        last_account,
         provider_time: serving.provider_time,
         guarantee: serving.guarantee,
         may_arrive_for: serving.may_arrive_for,
@@ -104,6 +106,18 @@ fn grant(
     record.claim(&grant, tx.now)?;
     save(tx.connection, &mut record)?;
     Ok(record)
+}
+
+/// The account of the provider's latest acceptance. One that cannot be decoded is not known.
+fn last_account(tx: &Tx<'_>, provider: &ProviderName) -> Result<Option<AccountId>> {
+    let (found, _damaged) = readable(
+        tx.connection,
+        "SELECT provider_account FROM provider_acceptances \
+         JOIN jobs ON job_id = latest_job WHERE provider_acceptances.provider = ?1",
+        [provider.as_str()],
+        |row| Columns::new(row, "jobs").word_or_null("provider_account"),
+    )?;
+    Ok(found.into_iter().next().flatten())
 }
 
 /// The copy of the provider in the queue entry is not the job's own.

@@ -201,7 +201,7 @@ fn outcome(settle: &Settle, number: u8) -> Outcome {
         }
         OutcomeKind::Final => Outcome::NotArrived(AttemptFailure::Final { error: error() }),
         OutcomeKind::Unresolved => {
-            Outcome::Unresolved { error: error(), panicked: settle.report.cost }
+            Outcome::Unresolved { error: error(), panics: settle.report.cost.then_some(2) }
         }
         OutcomeKind::Reported => Outcome::Reported(status(&settle.report, number)),
     }

@@ -70,7 +70,7 @@ fn every_step_of_a_worker_needs_exactly_the_current_token() {
                 not_sent(5),
                 rejected(),
                 final_failure(),
-                unresolved(true),
+                unresolved(Some(1)),
             ] {
                 let step = |record: &mut JobRecord| {
                     record.settle(held, &outcome, settling(&Actor::Scheduler, 9))
@@ -205,9 +205,9 @@ fn an_outcome_that_is_settled_twice_changes_nothing_the_second_time() {
 #[test]
 fn an_unresolved_attempt_keeps_its_claim_and_counts_its_panics() {
     let mut record = claimed();
-    for (panicked, panics) in [(false, 0), (true, 1), (true, 2)] {
-        assert_eq!(settle(&mut record, &unresolved(panicked), 9), Ok(Settled::Changed));
-        assert_eq!(record.entry().panics, panics);
+    for (settled, panics) in [(None, 0), (Some(1), 1), (Some(1), 1), (Some(2), 2), (None, 2)] {
+        assert_eq!(settle(&mut record, &unresolved(settled), 9), Ok(Settled::Changed));
+        assert_eq!(record.entry().panics, panics, "twice is once");
     }
     assert_eq!(record.entry().error_message.as_deref(), Some("no answer"));
     assert_eq!(record.queue_status(), QueueStatus::Ready);
@@ -342,7 +342,7 @@ fn an_attempt_is_searched_for_unless_nothing_was_sent() {
         (AttemptFailure::Final { error: error() }, true),
     ];
     let mut panicked = claimed();
-    settle(&mut panicked, &unresolved(true), 3).unwrap();
+    settle(&mut panicked, &unresolved(Some(1)), 3).unwrap();
     let mut reclaimed = panicked.clone();
     reclaimed.reclaim(lease(200), Epoch::FIRST, at(9)).unwrap();
     assert_eq!(reclaimed.entry().reclaims, 0);
@@ -376,8 +376,8 @@ fn an_outcome_is_unknown_from_the_first_doubt_on() {
                     record.reclaim(lease(200), Epoch::FIRST, at(seconds)).unwrap();
                     continue;
                 }
-                'u' => unresolved(false),
-                'p' => unresolved(true),
+                'u' => unresolved(None),
+                'p' => unresolved(Some(1)),
                 'f' => failed(0),
                 _ => Outcome::Held(provider_job("p-1")),
             };

@@ -11,8 +11,11 @@ fn after_steps(steps: &str) -> (Caution, Option<ClaimOrigin>) {
         match step {
             'c' => record.claim(&grant(), at(second)).unwrap(),
             'r' => record.reclaim(lease(second + 90), Epoch::FIRST, at(second)).unwrap(),
-            'p' => drop(settle(&mut record, &unresolved(true), second).unwrap()),
-            'u' => drop(settle(&mut record, &unresolved(false), second).unwrap()),
+            'p' => {
+                let panics = record.entry().panics + 1;
+                settle(&mut record, &unresolved(Some(panics)), second).unwrap();
+            }
+            'u' => drop(settle(&mut record, &unresolved(None), second).unwrap()),
             'n' => drop(settle(&mut record, &not_sent(0), second).unwrap()),
             'f' => drop(settle(&mut record, &failed(0), second).unwrap()),
             'h' => drop(settle(&mut record, &Outcome::Held(provider_job("p-1")), second).unwrap()),
@@ -102,7 +105,7 @@ fn caution_never_falls_with_more_reclaims_or_panics_and_has_no_end() {
 fn a_reclaimed_or_panicked_attempt_stays_to_be_reconciled() {
     let mut restored = waiting();
     restored.claim(&Grant { epoch: Epoch(2), ..grant() }, at(1)).unwrap();
-    settle(&mut restored, &unresolved(true), 2).unwrap();
+    settle(&mut restored, &unresolved(Some(1)), 2).unwrap();
     let origin = restored.stage().claimed().map(|claimed| claimed.origin);
     assert_eq!(origin, Some(ClaimOrigin::Restored), "it is not less unknown than before");
     assert_eq!((restored.entry().panics, restored.entry().reclaims), (1, 0));

@@ -17,7 +17,7 @@ fn resolutions() -> [(&'static str, Resolution); 4] {
 }
 
 fn doubtful(mut record: JobRecord) -> JobRecord {
-    settle(&mut record, &unresolved(false), 5).unwrap();
+    settle(&mut record, &unresolved(None), 5).unwrap();
     stored(record)
 }
 
@@ -196,7 +196,8 @@ fn what_is_resolved_as_absent_is_submitted_by_its_next_claim() {
     record.claim(&Grant { epoch: Epoch(2), ..grant() }, at(1)).unwrap();
     for second in 2..14 {
         record.reclaim(lease(200), Epoch(2), at(second)).unwrap();
-        settle(&mut record, &unresolved(true), second).unwrap();
+        let panics = Some(record.entry().panics + 1);
+        settle(&mut record, &unresolved(panics), second).unwrap();
     }
     record.resolve(&Resolution::Absent, None, &user("ann"), (at(20), Epoch(2))).unwrap();
     assert_eq!(record.stage(), &Stage::Waiting(Waiting { due: Due::Now }));

@@ -67,7 +67,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         2 => provider_report().prop_map(Outcome::Submitted),
         1 => (1..3_u8).prop_map(|id| Outcome::Held(provider_job(&format!("p-{id}")))),
         3 => not_arrived.prop_map(Outcome::NotArrived),
-        1 => any::<bool>().prop_map(unresolved),
+        1 => prop::option::of(0..4_u32).prop_map(unresolved),
         3 => provider_report().prop_map(Outcome::Reported),
     ]
 }

@@ -30,7 +30,7 @@ use ledger::Ledger;
 pub use ledger::{Kept, LedgerJob};
 
 /// How long a question waits that is not answered.
-const SILENCE: Duration = Duration::from_mins(1);
+const SILENCE: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Default)]
 struct State {

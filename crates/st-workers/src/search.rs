@@ -92,7 +92,7 @@ struct Waiting {
 /// The searches at one provider.
 #[derive(Debug, Default)]
 pub(crate) struct Search {
-    /// Locked for one read or change, never across an await.
+    /// Guards the searches that wait, and which copies were logged.
     state: Mutex<State>,
 }
 

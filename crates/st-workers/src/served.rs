@@ -10,11 +10,11 @@ mod unread;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use st_log::{Logger, get_logger};
 use st_store::{AccountId, JobId, ProviderName, ProviderStatus, Store};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::gate::{ClosedBy, Gate};
 use crate::provider::{
@@ -35,6 +35,9 @@ const LOG: Logger = get_logger("simpletuner.cloud.dispatch");
 /// so that a submission never outlives the claim that it is made under.
 pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(65);
 
+/// How long the account is not asked for again after it could not be learned.
+const LEARN_AGAIN: Duration = Duration::from_secs(5);
+
 /// A configured provider and what this process knows of it.
 #[derive(Debug)]
 pub(crate) struct ServedProvider {
@@ -44,6 +47,8 @@ pub(crate) struct ServedProvider {
     pub(crate) denials: Denials,
     pub(crate) offsets: Offsets,
     pub(crate) unread: Unread,
+    /// Guards when the account was last asked for, held during the call.
+    asked_at: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl ServedProvider {
@@ -56,6 +61,7 @@ impl ServedProvider {
             denials: Denials::default(),
             offsets: Offsets::default(),
             unread: Unread::default(),
+            asked_at: tokio::sync::Mutex::default(),
         }
     }
 
@@ -142,9 +148,21 @@ impl ServedProvider {
         }
     }
 
-    /// The statuses of many jobs, each as soon as it is known.
+    /// The statuses of many jobs, each as soon as it is known. It ends when none comes for as long as
+    /// a call may take: then some have none.
     pub(crate) fn statuses<'a>(&'a self, jobs: &'a [RemoteJob]) -> BoxStream<'a, PolledJob> {
-        self.provider.statuses(jobs).inspect(|(_, answer)| self.gate.record_query(answer)).boxed()
+        let statuses = self.provider.statuses(jobs);
+        stream::unfold(statuses, |mut statuses| async {
+            let status = timeout(LONGEST_CALL, statuses.next()).await.ok()??;
+            Some((status, statuses))
+        })
+        .inspect(|(_, answer)| self.gate.record_query(answer))
+        .boxed()
+    }
+
+    /// Why a job has no status although it was asked for.
+    pub(crate) fn no_status(&self) -> QueryError {
+        QueryError::trouble(self.no_answer())
     }
 
     /// The first step of opening the gate, if it is due: whether the provider could be submitted
@@ -183,11 +201,22 @@ impl ServedProvider {
     /// Asks for our account, where its name or the provider's time is not known: an account without
     /// a name cannot be compared with one whose credential was changed.
     pub(crate) async fn learn_account(&self) {
-        let unnamed = self.provider.account().is_some_and(|account| account.name().is_none());
-        if unnamed || self.provider.time().is_none() {
+        if !self.is_unknown() {
+            return;
+        }
+        // All who want to know wait for one call, and for a while after it nothing else is learned.
+        let mut asked_at = self.asked_at.lock().await;
+        let is_recent = asked_at.is_some_and(|at| at.elapsed() < LEARN_AGAIN);
+        if self.is_unknown() && !is_recent {
             self.validate().await;
             self.observe_time();
+            *asked_at = Some(Instant::now());
         }
+    }
+
+    fn is_unknown(&self) -> bool {
+        let unnamed = self.provider.account().is_some_and(|account| account.name().is_none());
+        unnamed || self.provider.time().is_none()
     }
 
     async fn validate(&self) {

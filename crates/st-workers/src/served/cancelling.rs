@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use st_log::Chain;
 use st_store::{JobStatus, ProviderStatus};
+use tokio::time::Instant;
 
 use super::{ServedProvider, Witness};
 use crate::backoff::Backoff;
@@ -25,7 +26,7 @@ pub(crate) enum Cancelled {
     Gone,
     /// The provider did not carry it out.
     Failed {
-        /// Why.
+        /// What the provider said, or why it was not asked.
         reason: String,
         /// How long the provider asks to wait, where it does.
         retry_after: Option<Duration>,
@@ -62,12 +63,12 @@ impl ServedProvider {
                 }
             }
             Err(error @ QueryError::NotFound) => {
+                let denied_at = Instant::now();
                 let witness = match witness {
                     Witness::Seen | Witness::None => witness,
                     Witness::Unknown => self.witness().await,
                 };
-                if self.denials.deny(id, witness) {
-                    self.denials.clear(id);
+                if self.denials.deny(id, denied_at, witness) {
                     return Cancelled::Gone;
                 }
                 Cancelled::Failed { reason: error.to_string(), retry_after: None }

@@ -20,7 +20,7 @@ const KEPT: Duration = Duration::from_hours(2);
 /// The denials of one provider.
 #[derive(Debug, Default)]
 pub(crate) struct Denials {
-    /// Locked for one read or change.
+    /// Guards the denials of each job.
     jobs: Mutex<BTreeMap<ProviderJobId, Denied>>,
 }
 
@@ -48,12 +48,12 @@ impl Denials {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(job);
     }
 
-    /// The provider denies the job. Without a witness, whatever was said before about this job
-    /// counts no more; where that is not known, nothing is counted. Returns whether the job is gone.
-    pub(crate) fn deny(&self, job: &ProviderJobId, witness: Witness) -> bool {
-        let now = Instant::now();
+    /// The provider denied the job in an answer that came at `now`. Without a witness, whatever was
+    /// said before about this job counts no more; where that is not known, nothing is counted.
+    /// Returns whether the job is gone.
+    pub(crate) fn deny(&self, job: &ProviderJobId, now: Instant, witness: Witness) -> bool {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.retain(|_, denied| now.duration_since(denied.latest) < KEPT);
+        jobs.retain(|_, denied| now.saturating_duration_since(denied.latest) < KEPT);
         match witness {
             Witness::Seen => {}
             Witness::None => {
@@ -66,19 +66,19 @@ impl Denials {
         let denied = jobs.entry(job.clone()).or_insert(fresh);
         denied.latest = now;
         denied.times = denied.times.saturating_add(1);
-        denied.is_gone(now)
+        denied.is_gone()
     }
 
     /// Whether the job is gone by what was said so far.
     pub(crate) fn is_gone(&self, job: &ProviderJobId) -> bool {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.get(job).is_some_and(|denied| denied.is_gone(Instant::now()))
+        jobs.get(job).is_some_and(Denied::is_gone)
     }
 }
 
 impl Denied {
-    fn is_gone(&self, now: Instant) -> bool {
-        self.times >= DENIALS && now.duration_since(self.since) >= DENIED_FOR
+    fn is_gone(&self) -> bool {
+        self.times >= DENIALS && self.latest.saturating_duration_since(self.since) >= DENIED_FOR
     }
 }
 
@@ -93,13 +93,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_job_is_gone_after_ten_minutes_of_witnessed_denials() {
         let (denials, job) = (Denials::default(), ProviderJobId::new("p1"));
-        assert!(!denials.deny(&job, Witness::Seen));
+        assert!(!denials.deny(&job, Instant::now(), Witness::Seen));
         pass(5).await;
-        assert!(!denials.deny(&job, Witness::Seen));
+        assert!(!denials.deny(&job, Instant::now(), Witness::Seen));
         pass(4).await;
-        assert!(!denials.deny(&job, Witness::Seen), "nine minutes");
+        assert!(!denials.deny(&job, Instant::now(), Witness::Seen), "nine minutes");
         pass(1).await;
-        assert!(denials.deny(&job, Witness::Seen));
+        assert!(denials.deny(&job, Instant::now(), Witness::Seen));
     }
 
     #[tokio::test(start_paused = true)]
@@ -107,17 +107,17 @@ mod tests {
         let (denials, job) = (Denials::default(), ProviderJobId::new("p1"));
         for interrupt in [true, false] {
             for _ in 0..9 {
-                assert!(!denials.deny(&job, Witness::Seen));
+                assert!(!denials.deny(&job, Instant::now(), Witness::Seen));
                 pass(1).await;
             }
             if interrupt {
                 denials.clear(&job);
             } else {
-                assert!(!denials.deny(&job, Witness::None));
+                assert!(!denials.deny(&job, Instant::now(), Witness::None));
             }
-            assert!(!denials.deny(&job, Witness::Seen));
+            assert!(!denials.deny(&job, Instant::now(), Witness::Seen));
             pass(9).await;
-            assert!(!denials.deny(&job, Witness::Seen));
+            assert!(!denials.deny(&job, Instant::now(), Witness::Seen));
             denials.clear(&job);
         }
     }
@@ -126,11 +126,11 @@ mod tests {
     async fn a_witness_that_could_not_be_asked_for_counts_neither_way() {
         let (denials, job) = (Denials::default(), ProviderJobId::new("p1"));
         for _ in 0..2 {
-            assert!(!denials.deny(&job, Witness::Seen));
+            assert!(!denials.deny(&job, Instant::now(), Witness::Seen));
             pass(5).await;
-            assert!(!denials.deny(&job, Witness::Unknown));
+            assert!(!denials.deny(&job, Instant::now(), Witness::Unknown));
         }
-        assert!(!denials.is_gone(&job) && denials.deny(&job, Witness::Seen));
+        assert!(!denials.is_gone(&job) && denials.deny(&job, Instant::now(), Witness::Seen));
         assert!(denials.is_gone(&job));
         denials.clear(&job);
         assert!(!denials.is_gone(&job));
@@ -139,9 +139,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn two_denials_far_apart_are_not_enough() {
         let (denials, job) = (Denials::default(), ProviderJobId::new("p1"));
-        assert!(!denials.deny(&job, Witness::Seen));
+        assert!(!denials.deny(&job, Instant::now(), Witness::Seen));
         pass(60).await;
-        assert!(!denials.deny(&job, Witness::Seen));
-        assert!(denials.deny(&job, Witness::Seen));
+        assert!(!denials.deny(&job, Instant::now(), Witness::Seen));
+        assert!(denials.deny(&job, Instant::now(), Witness::Seen));
     }
 }

@@ -37,7 +37,7 @@ impl Drift {
 /// What was seen of the clock of one provider.
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
-    /// Locked for one read or change.
+    /// Guards what was observed.
     state: Mutex<State>,
 }
 

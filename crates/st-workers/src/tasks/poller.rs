@@ -14,7 +14,7 @@ mod forget;
 mod gone;
 mod memory;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use st_store::{
     Settlement, Store,
 };
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::dispatch::{Dispatcher, report};
 use crate::provider::{QueryError, RemoteJob};
@@ -214,6 +214,7 @@ impl Poll {
         self.memory.record_other_account(&self.served, of_others.len());
         let mut records: BTreeMap<JobId, JobRecord> =
             page.into_iter().map(|record| (record.id(), record)).collect();
+        let asked: BTreeSet<JobId> = ours.iter().map(|job| job.id).collect();
         let mut denied = Vec::new();
         let mut answers = self.served.statuses(&ours).ready_chunks(BATCH);
         while let Some(chunk) = answers.next().await {
@@ -231,7 +232,7 @@ impl Poll {
                         log_sync_failure(&record, &error);
                         unread.jobs.push((job, Chain(&error).to_string()));
                         match error {
-                            QueryError::NotFound => denied.push(record),
+                            QueryError::NotFound => denied.push((record, Instant::now())),
                             QueryError::Unavailable(_) => unread.unreachable = Some(error),
                         }
                     }
@@ -240,6 +241,13 @@ impl Poll {
             self.settle(reports, tally).await?;
         }
         drop(answers);
+        for record in records.into_values().filter(|record| asked.contains(&record.id())) {
+            tally.failed += 1;
+            let error = self.served.no_status();
+            log_sync_failure(&record, &error);
+            unread.jobs.push((record.id(), error.to_string()));
+            unread.unreachable = Some(error);
+        }
         unread.gone.extend(self.gone(denied, tally.synced > 0).await);
         Ok(())
     }

@@ -31,7 +31,7 @@ const MIN_AGE_SECONDS: i64 = 24 * 60 * 60;
 /// When what was last done.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
-    /// Locked for one read or change, never across an await.
+    /// Guards when what was last done.
     state: Mutex<Due>,
 }
 

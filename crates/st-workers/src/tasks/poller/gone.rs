@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use st_log::{Chain, InScope};
 use st_store::{JobRecord, JobRef, JobStatus, ProviderStatus, Stage};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{LOG, Poll, Tally};
 use crate::provider::RemoteJob;
@@ -21,17 +21,23 @@ const GONE: &str = "the provider no longer knows the job";
 const GONE_CANCELLED: &str = "the provider no longer knew the job; it was cancelled there";
 
 impl Poll {
-    /// Those of the denied jobs that are gone; the others keep their status. `witnessed`: another
+    /// Those of the denied jobs that are gone; the others keep their status. Each with the time of the
+    /// answer: a call that hangs beside it must not make its denial last longer. `witnessed`: another
     /// job of the same account was read in this run.
-    pub(super) async fn gone(&self, denied: Vec<JobRecord>, witnessed: bool) -> Vec<JobRecord> {
+    pub(super) async fn gone(
+        &self,
+        denied: Vec<(JobRecord, Instant)>,
+        witnessed: bool,
+    ) -> Vec<JobRecord> {
         if denied.is_empty() {
-            return denied;
+            return Vec::new();
         }
         let witness = if witnessed { Witness::Seen } else { self.witness().await };
-        let is_gone = |record: &JobRecord| {
-            record.provider_job_id().is_some_and(|job| self.served.denials.deny(job, witness))
+        let is_gone = |(record, at): &(JobRecord, Instant)| {
+            let job = record.provider_job_id();
+            job.is_some_and(|job| self.served.denials.deny(job, *at, witness))
         };
-        denied.into_iter().filter(is_gone).collect()
+        denied.into_iter().filter(is_gone).map(|(record, _)| record).collect()
     }
 
     async fn witness(&self) -> Witness {

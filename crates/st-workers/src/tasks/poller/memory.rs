@@ -16,7 +16,7 @@ const SWEEP: Duration = Duration::from_mins(10);
 /// The memory. Times are monotonic, so a set clock moves none of them.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Locked for one read or change, never across an await.
+    /// Guards what it remembers.
     state: Mutex<State>,
 }
 

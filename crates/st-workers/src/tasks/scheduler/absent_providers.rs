@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_mins(1);
 /// What was logged about absent providers.
 #[derive(Debug, Default)]
 pub(super) struct AbsentProviders {
-    /// Locked for one read or change, never across an await.
+    /// Guards when they were checked and logged.
     state: Mutex<State>,
 }
 

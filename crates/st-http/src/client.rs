@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
@@ -15,10 +15,10 @@ use st_log::{TRACEPARENT_HEADER, TRACESTATE_HEADER};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connect::{self, Pool};
-use crate::error::Failure;
-use crate::{Config, Error, LOG, Request, Response, response};
+use crate::response::BodyLimits;
+use crate::{Config, Error, LOG, Request, Response, StreamingResponse};
 
-type Outgoing = http::Request<Full<Bytes>>;
+pub(crate) type Outgoing = http::Request<Full<Bytes>>;
 
 /// A pooled HTTP/1.1 client. Cloning is cheap and shares the pool.
 ///
@@ -33,12 +33,13 @@ struct Inner {
     pool: Pool,
 }
 
-/// The limits of one request: its own where it has them, else the client's.
-#[derive(Clone, Copy)]
-struct Limits {
-    overall: Duration,
+/// The limits that one request has of its own; for the others the client's count.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    /// Until the end of the body.
+    pub(crate) overall: Option<Duration>,
     /// In bytes.
-    body: usize,
+    pub(crate) body: Option<usize>,
 }
 
 impl Client {
@@ -75,41 +76,52 @@ impl Client {
         self.0.user_agent.clone()
     }
 
-    /// Sends `request` and leaves one line about it. `url` is the target as it may be shown.
+    /// Sends `request`, reads the whole response and leaves one line about it. `url` is the target as
+    /// it may be shown.
     pub(crate) async fn send(
         &self,
-        mut request: Outgoing,
+        request: Outgoing,
         url: &str,
-        overall: Option<Duration>,
-        body_limit: Option<usize>,
+        limits: Limits,
     ) -> Result<Response, Error> {
         let start = Instant::now();
-        set_correlation_id(&mut request);
-        set_trace_context(&mut request);
         let method = request.method().clone();
-        let limits = Limits {
-            overall: overall.unwrap_or(self.0.config.overall_timeout),
-            body: body_limit.unwrap_or(self.0.config.body_limit),
+        let outcome = match self.exchange(request, url, start, limits).await {
+            Ok(response) => response.collect().await,
+            Err(error) => Err(error),
         };
+        log(&method, url, outcome.as_ref().map(Response::status), start);
+        outcome
+    }
+
+    /// Sends `request`, waits for the response head and leaves one line about it.
+    pub(crate) async fn open(
+        &self,
+        request: Outgoing,
+        url: &str,
+        limits: Limits,
+    ) -> Result<StreamingResponse, Error> {
+        let start = Instant::now();
+        let method = request.method().clone();
         let outcome = self.exchange(request, url, start, limits).await;
-        let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        log(&method, url, &outcome, elapsed_ms);
+        log(&method, url, outcome.as_ref().map(StreamingResponse::status), start);
         outcome
     }
 
     async fn exchange(
         &self,
-        request: Outgoing,
+        mut request: Outgoing,
         url: &str,
         start: Instant,
         limits: Limits,
-    ) -> Result<Response, Error> {
-        let Limits { overall, body: body_limit } = limits;
-        let (head, body) = self.head(request, url, start, overall).await?.into_parts();
-        let body = timeout_at(after(start, overall), response::read(body, body_limit, url))
-            .await
-            .map_err(|_elapsed| Error::answered(url, Failure::BodyDeadline(overall)))??;
-        Ok(Response::new(head, body, url))
+    ) -> Result<StreamingResponse, Error> {
+        set_correlation_id(&mut request);
+        set_trace_context(&mut request);
+        let timeout = limits.overall.unwrap_or(self.0.config.overall_timeout);
+        let response = self.head(request, url, start, timeout).await?;
+        let size = limits.body.unwrap_or(self.0.config.body_limit);
+        let limits = BodyLimits { size, deadline: after(start, timeout), timeout };
+        Ok(StreamingResponse::new(response, url.to_owned(), limits))
     }
 
     /// Sends `request` and waits for the response head.
@@ -179,11 +191,12 @@ fn after(start: Instant, timeout: Duration) -> Instant {
     start.checked_add(timeout).unwrap_or_else(|| start + FAR)
 }
 
-fn log(method: &Method, url: &str, outcome: &Result<Response, Error>, elapsed_ms: u64) {
+fn log(method: &Method, url: &str, outcome: Result<StatusCode, &Error>, start: Instant) {
+    let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let method = method.as_str();
     match outcome {
-        Ok(response) => {
-            let status = response.status().as_u16();
+        Ok(status) => {
+            let status = status.as_u16();
             st_log::debug!(logger: LOG, method, url, status, elapsed_ms, "HTTP request answered");
         }
         Err(error) => {

@@ -17,7 +17,7 @@ pub use client::Client;
 pub use config::Config;
 pub use error::{Error, Kind, Sent};
 pub use request::Request;
-pub use response::Response;
+pub use response::{Response, StreamingResponse};
 
 /// The logger that every line of this crate is written under.
 pub(crate) const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.http");

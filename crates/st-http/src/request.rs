@@ -14,8 +14,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::Full;
 use serde::Serialize;
 
+use crate::client::{Limits, Outgoing};
 use crate::error::Refused;
-use crate::{Client, Error, Response};
+use crate::{Client, Error, Response, StreamingResponse};
 
 /// One request; [`send`](Request::send) sends it once.
 #[must_use = "a request does nothing until it is sent"]
@@ -27,8 +28,7 @@ pub struct Request {
     url: Option<String>,
     headers: HeaderMap,
     body: Bytes,
-    timeout: Option<Duration>,
-    body_limit: Option<usize>,
+    limits: Limits,
     fault: Option<Refused>,
 }
 
@@ -43,8 +43,8 @@ impl Request {
             Err(error) => (Err(Refused::Url(error)), None),
         };
         let (headers, body) = (HeaderMap::new(), Bytes::new());
-        let (timeout, body_limit) = (None, None);
-        Self { client, method, target, url, headers, body, timeout, body_limit, fault }
+        let limits = Limits::default();
+        Self { client, method, target, url, headers, body, limits, fault }
     }
 
     /// Sets a header, in the place of an earlier one of the name. `X-Correlation-ID` is always that
@@ -97,20 +97,33 @@ impl Request {
         if overall.is_zero() {
             return self.refuse(Refused::Timeout);
         }
-        Self { timeout: Some(overall), ..self }
+        let limits = Limits { overall: Some(overall), ..self.limits };
+        Self { limits, ..self }
     }
 
     /// Gives this request another limit for the response body than the client's, in bytes. A larger
     /// body is an error with [`Error::is_body_too_large`].
     pub fn body_limit(self, bytes: usize) -> Self {
-        Self { body_limit: Some(bytes), ..self }
+        let limits = Limits { body: Some(bytes), ..self.limits };
+        Self { limits, ..self }
     }
 
     /// Sends it and reads the whole response. An HTTP status of any class is a [`Response`]; redirects
     /// are not followed. Dropping the future gives the request up, wherever it is.
     pub async fn send(self) -> Result<Response, Error> {
-        let Self { client, method, target, url, mut headers, body, timeout, body_limit, fault } =
-            self;
+        let Sendable { client, request, url, limits } = self.sendable()?;
+        client.send(request, &url, limits).await
+    }
+
+    /// Sends it and waits for the response head; the body is then read as it arrives. Otherwise as
+    /// [`send`](Self::send).
+    pub async fn open(self) -> Result<StreamingResponse, Error> {
+        let Sendable { client, request, url, limits } = self.sendable()?;
+        client.open(request, &url, limits).await
+    }
+
+    fn sendable(self) -> Result<Sendable, Error> {
+        let Self { client, method, target, url, mut headers, body, limits, fault } = self;
         let (target, url) = match (target, fault, url) {
             (Ok(target), None, Some(url)) => (target, url),
             (Err(why), _, url) | (Ok(_), Some(why), url) => return Err(Error::refused(url, why)),
@@ -121,13 +134,22 @@ impl Request {
         *request.method_mut() = method;
         *request.uri_mut() = target;
         *request.headers_mut() = headers;
-        client.send(request, &url, timeout, body_limit).await
+        Ok(Sendable { client, request, url, limits })
     }
 
     fn refuse(mut self, why: Refused) -> Self {
         self.fault.get_or_insert(why);
         self
     }
+}
+
+/// A request with nothing wrong in it.
+struct Sendable {
+    client: Client,
+    request: Outgoing,
+    /// The target as it may be shown.
+    url: String,
+    limits: Limits,
 }
 
 impl fmt::Debug for Request {

@@ -86,3 +86,21 @@ async fn the_timeout_of_a_request_also_ends_connecting() {
 
     assert_eq!((error.kind(), error.was_sent(), seconds), (Kind::Connect, Sent::No, 2));
 }
+
+#[tokio::test]
+async fn a_body_that_is_read_as_it_arrives_meets_the_overall_deadline() {
+    let stalled = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{\"id\"";
+    let server = Server::start(|_| Reply::Keep(stalled.to_owned())).await;
+    let client = Client::new(Config::default()).unwrap();
+    let mut response = client.get(&server.url("/")).open().await.unwrap();
+    let start = Instant::now();
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "{\"id\"");
+    tokio::time::pause();
+
+    let error = response.chunk().await.unwrap_err();
+
+    assert_eq!((error.kind(), error.was_sent()), (Kind::Timeout, Sent::Yes));
+    assert_eq!(start.elapsed().as_secs().clamp(59, 60), start.elapsed().as_secs());
+    // What is there already is late as well.
+    assert!(response.chunk().await.unwrap_err().is_timeout());
+}

@@ -121,3 +121,54 @@ async fn a_body_that_is_not_the_expected_json_was_sent_and_is_quoted_in_part() {
     let shown = format!("{error:?}");
     assert!(shown.contains("invalid type") && shown.len() < 1000, "{shown}");
 }
+
+#[tokio::test]
+async fn a_body_can_be_read_as_it_arrives() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   a\r\n0123456789\r\n6\r\nabcdef\r\n0\r\n\r\n";
+    let server = Server::start(|_| Reply::Keep(chunked.to_owned())).await;
+
+    let mut response = limited(16).get(&server.url("/")).open().await.unwrap();
+
+    assert_eq!(response.status().as_u16(), 200);
+    assert_eq!(response.headers()["transfer-encoding"], "chunked");
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.unwrap() {
+        assert!(!chunk.is_empty());
+        body.extend(chunk);
+    }
+    assert_eq!(body, b"0123456789abcdef");
+    assert!(response.chunk().await.unwrap().is_none(), "the end stays the end");
+}
+
+#[tokio::test]
+async fn a_body_that_is_read_as_it_arrives_has_the_same_limit() {
+    let announced = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n0123";
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   a\r\n0123456789\r\n7\r\nabcdefg\r\n";
+    for (reply, before) in [(announced, 0), (chunked, 10)] {
+        let server = Server::start(|_| Reply::Keep(reply.to_owned())).await;
+        let mut response = limited(16).get(&server.url("/")).open().await.unwrap();
+        let mut read = 0;
+        let error = loop {
+            match response.chunk().await {
+                Ok(chunk) => read += chunk.unwrap().len(),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.is_body_too_large() && error.was_sent() == Sent::Yes, "{error:?}");
+        assert_eq!(read, before, "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_ends_too_soon_is_no_whole_body() {
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123";
+    let server = Server::start(|_| Reply::Close(cut.to_owned())).await;
+
+    let mut response = limited(16).get(&server.url("/")).open().await.unwrap();
+
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "0123");
+    let error = response.chunk().await.unwrap_err();
+    assert_eq!((error.kind(), error.was_sent()), (Kind::Transport, Sent::Yes));
+}

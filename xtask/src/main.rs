@@ -5,6 +5,7 @@
 //! or the command that adds it is named. Leaves out: anything that a user of the server needs.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the person who ran it")]
 
+mod fuzz;
 mod lint;
 mod simulate;
 mod step;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use cargo_metadata::MetadataCommand;
 use xshell::Shell;
 
+use crate::fuzz::Fuzzing;
 use crate::simulate::Simulation;
 use crate::step::{Failure, Tools};
 
@@ -30,6 +32,7 @@ usage: cargo xtask <verb>
   ci           lint, then every test once, the slow ones too
   simulate     the background tasks in simulated worlds [--seeds N] [--from S] [--seed S]
                [--store memory|sqlite]
+  fuzz         mutated inputs for every reader [--inputs N] [--from S] [--reader NAME]
 ";
 
 /// What `main` exits with when it was called wrongly, as most command line tools do.
@@ -42,6 +45,7 @@ enum Verb {
     Integration,
     Ci,
     Simulate(Simulation),
+    Fuzz(Fuzzing),
 }
 
 impl Verb {
@@ -54,6 +58,7 @@ impl Verb {
             "integration" => Self::Integration,
             "ci" => Self::Ci,
             "simulate" => return Simulation::parse(args).map(Self::Simulate),
+            "fuzz" => return Fuzzing::parse(args).map(Self::Fuzz),
             _ => return None,
         };
         args.next().is_none().then_some(verb)
@@ -93,6 +98,7 @@ fn run(verb: &Verb) -> Result<(), Failure> {
             suites::everything_once(&sh, &tools)?;
         }
         Verb::Simulate(simulation) => simulation.run(&sh)?,
+        Verb::Fuzz(fuzzing) => fuzzing.run(&sh)?,
     }
     println!("\nxtask: all passed");
     Ok(())
@@ -114,7 +120,7 @@ mod tests {
             .filter(|line| !line.starts_with(' '))
             .filter_map(|line| line.split_whitespace().next())
             .collect();
-        assert_eq!(verbs, ["lint", "test", "integration", "ci", "simulate"]);
+        assert_eq!(verbs, ["lint", "test", "integration", "ci", "simulate", "fuzz"]);
         for verb in verbs {
             assert!(parse(&[verb]).is_some(), "{verb} is in the help but not understood");
         }

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod dump;
 pub mod flaky_store;
+pub mod fuzz;
 pub mod provider;
 pub mod replicate;
 pub mod suite;

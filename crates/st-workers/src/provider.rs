@@ -6,6 +6,7 @@
 //! job that it was about ([`QueryError`]).
 
 mod error;
+mod excerpt;
 mod listing;
 pub mod local;
 pub mod replicate;

@@ -5,9 +5,13 @@
 //! strangers and is read row by row.
 
 mod address;
+mod answer;
 mod classify;
 mod date;
 mod fields;
+#[cfg(test)]
+mod fuzz;
+mod logs;
 mod page;
 mod price;
 mod retry_after;
@@ -24,49 +28,52 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use st_http::{Client, Request, Response};
+use st_http::{Client, Request};
 use st_store::{AccountId, AtMostOnce, JobType, ProviderName, ProviderSettings, ProviderStatus};
 
+use super::excerpt::Shape;
 use crate::provider::{
-    Account, Arrivals, Cause, JobList, ListPage, ListQuery, PolledJob, Provider, QueryError,
-    RemoteJob, Submission, SubmitError, Unavailable,
+    Account, Arrivals, JobList, ListPage, ListQuery, PolledJob, Provider, QueryError, RemoteJob,
+    Submission, SubmitError,
 };
 use address::Address;
 pub use address::InvalidBaseUrl;
+use answer::{Answer, Unanswered};
 use classify::{Subject, answered, submitted, unreadable, unusable_success};
 use date::ServerTime;
-use page::Page;
-use row::Row;
+use page::{PAGE, Page};
+use row::{JOB, Row, WORD};
 
 /// The input field that carries the marker.
 const MARKER: &str = "st_marker";
-/// Bytes of a page of the list, which holds the data of a hundred jobs.
-const LARGEST_PAGE: usize = 64 * 1024 * 1024;
-/// Bytes of an answer about one job, which holds all that it printed. Several are read at a time.
-const LARGEST_JOB: usize = 32 * 1024 * 1024;
 /// In the place of a link that is not followed. It is no URL.
 const LEADS_ELSEWHERE: &str = "leads elsewhere";
+
+const ACCOUNT: Shape = WORD.or_members(&[("username", WORD)]);
 
 /// An API token. Nothing prints it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiToken(String);
 
+/// A token that no request can carry. It is not repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a token such as r8_..., of visible ASCII characters")]
+pub struct InvalidApiToken;
+
 impl ApiToken {
-    /// A token, exactly as the provider issued it; empty where there is none, which every call then
-    /// reports without being made.
-    pub fn new(token: impl Into<String>) -> Self {
-        Self(token.into())
+    /// Reads a token as the provider issued it. White space around it is left out: files and copied
+    /// lines end with a line break.
+    pub fn parse(text: &str) -> Result<Self, InvalidApiToken> {
+        let token = text.trim();
+        let is_legal = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_legal { Ok(Self(token.to_owned())) } else { Err(InvalidApiToken) }
     }
 
-    /// Identifies the account without revealing the token: the first 16 hex digits of its SHA-256. `None`
-    /// when there is no token.
-    fn fingerprint(&self) -> Option<String> {
-        if self.0.is_empty() {
-            return None;
-        }
+    /// Identifies the account without revealing the token: the first 16 hex digits of its SHA-256.
+    fn fingerprint(&self) -> String {
         let digest = Sha256::digest(self.0.as_bytes());
         let first = digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
-        Some(format!("{first:016x}"))
+        format!("{first:016x}")
     }
 }
 
@@ -110,37 +117,26 @@ impl Replicate {
         })
     }
 
-    /// Fails when there is no token.
-    fn request(&self, method: Method, url: &str) -> Result<Request, Unavailable> {
-        if self.token.0.is_empty() {
-            let reason = "no api token for replicate is configured";
-            return Err(Unavailable::new(Cause::Credentials, reason));
-        }
-        Ok(self.client.request(method, url).bearer(&self.token.0))
+    fn request(&self, method: Method, url: &str) -> Request {
+        self.client.request(method, url).bearer(&self.token.0)
     }
 
-    /// Sends a request; every answer shows the provider's time.
-    async fn send(&self, request: Request) -> Result<Response, st_http::Error> {
-        let answer = request.send().await;
-        if let Ok(response) = &answer {
-            self.time.observe(response.headers());
-        }
-        answer
+    /// Sends a request; every answer shows the provider's time. `shape`: what is needed of a success.
+    async fn send(&self, request: Request, shape: &'static Shape) -> Result<Answer, Unanswered> {
+        let response = request.body_limit(answer::LARGEST_BODY).open().await?;
+        self.time.observe(response.headers());
+        Answer::read(response, shape).await
     }
 
-    /// Asks a question, whose answer may be large.
     async fn ask(
         &self,
         method: Method,
         url: &str,
         subject: Subject,
-    ) -> Result<Response, QueryError> {
-        let limit = match subject {
-            Subject::Job => LARGEST_JOB,
-            Subject::Account => LARGEST_PAGE,
-        };
-        let request = self.request(method, url)?.body_limit(limit);
-        answered(self.send(request).await, subject)
+        shape: &'static Shape,
+    ) -> Result<Answer, QueryError> {
+        let request = self.request(method, url);
+        answered(self.send(request, shape).await, subject)
     }
 
     /// Asks about one job. Below `/predictions/<id>`, such as `/cancel`.
@@ -149,31 +145,31 @@ impl Replicate {
         method: Method,
         job: &RemoteJob,
         below: &str,
-    ) -> Result<Response, QueryError> {
+        shape: &'static Shape,
+    ) -> Result<Answer, QueryError> {
         let id = job.provider_job_id.as_str();
         if !row::is_safe_id(id) {
             // The provider was not asked, so it did not say that it does not know the job.
             return Err(QueryError::trouble("replicate has no jobs with such an id"));
         }
         let url = self.address.url(&format!("/predictions/{id}{below}"));
-        self.ask(method, &url, Subject::Job).await
+        self.ask(method, &url, Subject::Job, shape).await
     }
 
     async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
-        status_in(&self.ask_job(Method::GET, job, "").await?, job)
+        status_in(&self.ask_job(Method::GET, job, "", &JOB).await?, job)
     }
 
-    /// A page of the list as it was sent.
-    async fn list(&self, query: &ListQuery) -> Result<Response, QueryError> {
+    /// A page of the list, as text.
+    async fn list(&self, query: &ListQuery) -> Result<Answer, QueryError> {
         let url = self.address.page(query).ok_or_else(foreign_link)?;
-        self.ask(Method::GET, &url, Subject::Account).await
+        self.ask(Method::GET, &url, Subject::Account, &PAGE).await
     }
 }
 
 /// The status of the job in an answer about it alone.
-fn status_in(response: &Response, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
-    let text = page::text(response.body());
-    let row = Row::read(&text).filter(|row| row.word().is_some());
+fn status_in(answer: &Answer, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+    let row = Row::read(answer.text()).filter(|row| row.word().is_some());
     let status = row.and_then(|row| row.to_status(job.hardware_type.as_deref()));
     let status = status.ok_or_else(|| unreadable("it is no job with an id and a status"))?;
     if status.provider_job_id != job.provider_job_id {
@@ -228,7 +224,7 @@ impl Provider for Replicate {
     fn account(&self) -> Option<AccountId> {
         let name = self.username.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let credential = self.token.fingerprint();
-        Some(AccountId::new(self.address.base(), name.as_deref(), credential.as_deref()))
+        Some(AccountId::new(self.address.base(), name.as_deref(), Some(&credential)))
     }
 
     fn time(&self) -> Option<Timestamp> {
@@ -252,10 +248,10 @@ impl Provider for Replicate {
         }
         let version = version(&submission.settings);
         let body = serde_json::json!({"version": version, "input": input(submission)});
-        let request = self.request(Method::POST, &self.address.url("/predictions"))?.json(&body);
-        let response = submitted(self.send(request).await)?;
-        let text = page::text(response.body());
-        let row = Row::read(&text).ok_or_else(|| unusable_success("its answer cannot be read"))?;
+        let request = self.request(Method::POST, &self.address.url("/predictions")).json(&body);
+        let answer = submitted(self.send(request, &JOB).await)?;
+        let row = Row::read(answer.text())
+            .ok_or_else(|| unusable_success("its answer cannot be read"))?;
         row.to_status(submission.hardware_type.as_deref())
             .ok_or_else(|| unusable_success("gave it an id that cannot be used"))
     }
@@ -270,22 +266,18 @@ impl Provider for Replicate {
     }
 
     async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
-        status_in(&self.ask_job(Method::POST, job, "/cancel").await?, job)
+        status_in(&self.ask_job(Method::POST, job, "/cancel", &JOB).await?, job)
     }
 
     async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError> {
-        let response = self.ask_job(Method::GET, job, "").await?;
-        let text = page::text(response.body());
-        let row = Row::read(&text).ok_or_else(|| unreadable("it is no json object"))?;
-        // No logs are something else than logs that were deleted.
-        if row.is_deleted() { Err(QueryError::NotFound) } else { Ok(row.logs()) }
+        let answer = self.ask_job(Method::GET, job, "", &logs::LOGS).await?;
+        logs::in_text(answer.text(), &job.provider_job_id)
     }
 
     async fn validate(&self) -> Result<Account, QueryError> {
         let url = self.address.url("/account");
-        let response = self.ask(Method::GET, &url, Subject::Account).await?;
-        let text = page::text(response.body());
-        let [username] = fields::pick(&text, ["username"]).map_err(unreadable)?;
+        let answer = self.ask(Method::GET, &url, Subject::Account, &ACCOUNT).await?;
+        let [username] = fields::pick(answer.text(), ["username"]).map_err(unreadable)?;
         let username: Option<String> = fields::read(username);
         let username = username.filter(|name| !name.is_empty());
         if username.is_some() {
@@ -300,9 +292,8 @@ impl JobList for Replicate {
     /// A link that must not be followed becomes a cursor that cannot be: the rows beside it are good,
     /// and asking for the page behind it is the error.
     async fn page(&self, query: &ListQuery) -> Result<ListPage, QueryError> {
-        let response = self.list(query).await?;
-        let text = page::text(response.body());
-        let page = Page::read(&text).map_err(unreadable)?;
+        let answer = self.list(query).await?;
+        let page = Page::read(answer.text()).map_err(unreadable)?;
         let next = page
             .next
             .as_deref()

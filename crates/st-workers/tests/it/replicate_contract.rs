@@ -113,6 +113,9 @@ async fn a_refused_submission_is_whose_fault_the_status_says() {
 async fn a_submission_without_a_usable_answer_may_have_arrived() {
     let answer = |body: &str| Fault::Answer { status: 201, headers: vec![], body: body.to_owned() };
     let long = json!({"id": "a".repeat(100_000), "status": "starting"}).to_string();
+    // More than is kept, though each member is short.
+    let wordy =
+        format!("{{{}\"id\": 1}}", format!("\"error\": {:?}, ", "x".repeat(10_000)).repeat(900));
     let accepted = "unknown: replicate accepted the job and ";
     let table = [
         (Fault::DropAfter, "unknown: the connection to replicate broke".to_owned(), 1),
@@ -125,7 +128,8 @@ async fn a_submission_without_a_usable_answer_may_have_arrived() {
         (answer("{}"), format!("{accepted}gave it an id that cannot be used"), 0),
         (answer(r#"{"id": "../x"}"#), format!("{accepted}gave it an id that cannot be used"), 0),
         (answer(&long), format!("{accepted}gave it an id that cannot be used"), 0),
-        (answer(&" ".repeat(17 << 20)), "unknown: replicate's answer is too large".to_owned(), 0),
+        (answer(&" ".repeat(17 << 20)), format!("{accepted}its answer cannot be read"), 0),
+        (answer(&wordy), "unknown: replicate's answer is too large".to_owned(), 0),
     ];
     for (fault, expected, charged) in table {
         let shown: String = format!("{fault:?}").chars().take(100).collect();

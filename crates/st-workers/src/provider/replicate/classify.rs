@@ -4,13 +4,21 @@
 use std::error::Error as StdError;
 
 use http::StatusCode;
-use st_http::{Kind, Response, Sent};
+use st_http::Sent;
 
+use super::answer::{Answer, Unanswered};
 use super::fields::{lossy_text, pick, read};
-use super::{page, retry_after};
+use super::retry_after;
+use super::row::WORD;
+use crate::provider::excerpt::{Keep, Shape};
 use crate::provider::{Cause, MAY_ARRIVE_FOR, QueryError, SubmitError, Unavailable};
 
 const LONGEST_DETAIL: usize = 500;
+const DETAIL: Shape = Shape::text(Keep::Start(12 * LONGEST_DETAIL));
+const FIELDS: [(&str, Shape); 3] = [("detail", DETAIL), ("title", DETAIL), ("status", WORD)];
+
+/// What is kept of an answer that is no success.
+pub(super) const REFUSAL: Shape = WORD.or_members(&FIELDS);
 
 /// What a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,29 +30,28 @@ pub(super) enum Subject {
 }
 
 /// The answer to a submission when it is a success.
-pub(super) fn submitted(answer: Result<Response, st_http::Error>) -> Result<Response, SubmitError> {
+pub(super) fn submitted(answer: Result<Answer, Unanswered>) -> Result<Answer, SubmitError> {
     match answer {
-        Ok(response) if response.status().is_success() => Ok(response),
-        Ok(response) => Err(submission_refused(&response)),
-        Err(error) => Err(match not_sent(&error) {
-            Some(cause) => unavailable(cause, &error).because(error).into(),
-            None => unknown(unanswered(&error), Some(Box::new(error))),
-        }),
+        Ok(answer) if answer.status().is_success() => Ok(answer),
+        Ok(answer) => Err(submission_refused(&answer)),
+        Err(error) if is_unsent(&error) => Err(unreachable(error).into()),
+        Err(error) => Err(unknown(unanswered(&error), Some(Box::new(error)))),
     }
 }
 
 /// The answer to a question when it is a success.
 pub(super) fn answered(
-    answer: Result<Response, st_http::Error>,
+    answer: Result<Answer, Unanswered>,
     subject: Subject,
-) -> Result<Response, QueryError> {
+) -> Result<Answer, QueryError> {
     match answer {
-        Ok(response) if response.status().is_success() => Ok(response),
-        Ok(response) => Err(question_refused(&response, subject)),
-        Err(error) => Err(match not_sent(&error) {
-            Some(cause) => unavailable(cause, &error).because(error).into(),
-            None => Unavailable::new(Cause::Trouble, unanswered(&error)).because(error).into(),
-        }),
+        Ok(answer) if answer.status().is_success() => Ok(answer),
+        Ok(answer) => Err(question_refused(&answer, subject)),
+        Err(error) if is_unsent(&error) => Err(unreachable(error).into()),
+        Err(error) => {
+            let reason = unanswered(&error);
+            Err(Unavailable::new(Cause::Trouble, reason).because(error).into())
+        }
     }
 }
 
@@ -64,9 +71,9 @@ pub(super) fn repeated(failure: &Unavailable) -> QueryError {
     Unavailable { retry_after: *retry_after, ..Unavailable::new(*cause, reason.clone()) }.into()
 }
 
-fn submission_refused(response: &Response) -> SubmitError {
-    let Said { own_words, detail, reason } = Said::by(response);
-    let cause = match response.status().as_u16() {
+fn submission_refused(answer: &Answer) -> SubmitError {
+    let Said { own_words, detail, reason } = Said::by(answer);
+    let cause = match answer.status().as_u16() {
         401 | 407 => Cause::Credentials,
         402 | 403 => Cause::Account,
         // Both say that nothing was done with it: the wrong server, or too early in a connection.
@@ -75,12 +82,12 @@ fn submission_refused(response: &Response) -> SubmitError {
         400 | 404 | 413 | 422 if own_words => return SubmitError::Rejected { reason },
         _ => return unknown(reason, None),
     };
-    refused(response, cause, reason, &detail).into()
+    refused(answer, cause, reason, &detail).into()
 }
 
-fn question_refused(response: &Response, subject: Subject) -> QueryError {
-    let Said { own_words, detail, reason } = Said::by(response);
-    let cause = match response.status() {
+fn question_refused(answer: &Answer, subject: Subject) -> QueryError {
+    let Said { own_words, detail, reason } = Said::by(answer);
+    let cause = match answer.status() {
         StatusCode::NOT_FOUND if own_words && subject == Subject::Job => {
             return QueryError::NotFound;
         }
@@ -89,39 +96,30 @@ fn question_refused(response: &Response, subject: Subject) -> QueryError {
         StatusCode::TOO_MANY_REQUESTS => Cause::Throttled,
         _ => Cause::Trouble,
     };
-    refused(response, cause, reason, &detail).into()
+    refused(answer, cause, reason, &detail).into()
 }
 
-fn refused(response: &Response, cause: Cause, reason: String, detail: &str) -> Unavailable {
+fn refused(answer: &Answer, cause: Cause, reason: String, detail: &str) -> Unavailable {
     let retry_after = match cause {
-        Cause::Throttled => Some(retry_after::of_throttled(response.headers(), detail)),
+        Cause::Throttled => Some(retry_after::of_throttled(answer.headers(), detail)),
         Cause::Unreachable | Cause::Credentials | Cause::Account | Cause::Trouble => {
-            retry_after::by_header(response.headers())
+            retry_after::by_header(answer.headers())
         }
     };
     Unavailable { retry_after, ..Unavailable::new(cause, reason) }
 }
 
-/// Why nothing was written; `None` when something may have been.
-fn not_sent(error: &st_http::Error) -> Option<Cause> {
-    match (error.was_sent(), error.kind()) {
-        // Of all that is in our requests only the token is not known to be fit for one.
-        (Sent::No, Kind::Request) => Some(Cause::Credentials),
-        (Sent::No, _) => Some(Cause::Unreachable),
-        (Sent::Maybe | Sent::Yes, _) => None,
-    }
+/// Whether it is certain that nothing was written.
+fn is_unsent(error: &Unanswered) -> bool {
+    matches!(error, Unanswered::Http(error) if error.was_sent() == Sent::No)
 }
 
-fn unavailable(cause: Cause, error: &st_http::Error) -> Unavailable {
-    let reason = if error.kind() == Kind::Request {
-        "a request to replicate cannot be sent with this token"
-    } else {
-        "replicate cannot be reached"
-    };
-    Unavailable::new(cause, reason)
+fn unreachable(error: Unanswered) -> Unavailable {
+    Unavailable::new(Cause::Unreachable, "replicate cannot be reached").because(error)
 }
 
-fn unanswered(error: &st_http::Error) -> &'static str {
+fn unanswered(error: &Unanswered) -> &'static str {
+    let Unanswered::Http(error) = error else { return "replicate's answer is too large" };
     if error.is_timeout() {
         "replicate did not answer in time"
     } else if error.is_body_too_large() {
@@ -149,9 +147,9 @@ struct Said {
 }
 
 impl Said {
-    fn by(response: &Response) -> Self {
-        let status = response.status();
-        let detail = own_words(status, &page::text(response.body()));
+    fn by(answer: &Answer) -> Self {
+        let status = answer.status();
+        let detail = own_words(status, answer.text());
         let own_words = detail.is_some();
         let detail = detail.unwrap_or_default();
         let shown = if detail.is_empty() { status.canonical_reason() } else { Some(&*detail) };
@@ -165,8 +163,8 @@ impl Said {
 
 /// The text of an error as the provider writes one: an object with `detail` or `title`, whose
 /// `status`, if it is a number, is the answer's.
-fn own_words(status: StatusCode, body: &str) -> Option<String> {
-    let [detail, title, number] = pick(body, ["detail", "title", "status"]).ok()?;
+pub(super) fn own_words(status: StatusCode, body: &str) -> Option<String> {
+    let [detail, title, number] = pick(body, FIELDS.map(|(name, _)| name)).ok()?;
     let differs = |number: f64| (number - f64::from(status.as_u16())).abs() > 0.1;
     let other = read::<f64>(number).is_some_and(differs);
     let text = lossy_text(detail).or_else(|| lossy_text(title)).filter(|_| !other)?;

@@ -4,7 +4,6 @@ use std::sync::{Mutex, PoisonError};
 
 use http::HeaderMap;
 use http::header::DATE;
-use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
@@ -34,9 +33,9 @@ impl ServerTime {
     }
 }
 
-/// A date as HTTP writes it; `None` for anything else.
+/// A date in one of the three forms that HTTP has; `None` for anything else.
 pub(super) fn parse_date(text: &str) -> Option<Timestamp> {
-    DateTimeParser::new().parse_timestamp(text.trim()).ok()
+    httpdate::parse_http_date(text.trim()).ok()?.try_into().ok()
 }
 
 #[cfg(test)]

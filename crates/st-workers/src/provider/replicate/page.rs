@@ -1,12 +1,20 @@
 //! A page of the list, read row by row.
 
-use std::borrow::Cow;
-
 use serde_json::value::RawValue;
 
 use super::fields::{pick, read};
-use super::row::{Row, Sorted};
+use super::row::{JOB, Row, Sorted, WORD};
 use crate::provider::ListPage;
+use crate::provider::excerpt::{Keep, Shape};
+
+const FIELDS: [(&str, Shape); 2] = [
+    ("results", WORD.or_items(&JOB, usize::MAX)),
+    // One that is cut is no link, and not the end of the list either.
+    ("next", Shape::text(Keep::Whole(8 * 1024))),
+];
+
+/// What is kept of a page.
+pub(super) const PAGE: Shape = WORD.or_members(&FIELDS);
 
 /// A page whose rows are not read yet.
 #[derive(Debug)]
@@ -27,14 +35,10 @@ pub(super) enum UnreadablePage {
     NoResults,
 }
 
-/// A body as text. One byte that is no text must not make the whole unreadable.
-pub(super) fn text(body: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(body)
-}
-
 impl<'a> Page<'a> {
     pub(super) fn read(json: &'a str) -> Result<Self, UnreadablePage> {
-        let [results, next] = pick(json, ["results", "next"]).map_err(UnreadablePage::NoObject)?;
+        let [results, next] =
+            pick(json, FIELDS.map(|(name, _)| name)).map_err(UnreadablePage::NoObject)?;
         let rows = results.and_then(|results| serde_json::from_str(results.get()).ok());
         let next = next.filter(|next| next.get() != "null");
         // What is no text is no link, and not the end of the list either.

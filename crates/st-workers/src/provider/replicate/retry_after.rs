@@ -15,7 +15,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// none, or one that means nothing.
 pub(super) fn by_header(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = whole_seconds(value).or_else(|| {
+    let wait = seconds(value).or_else(|| {
         let now = parse_date(headers.get(DATE)?.to_str().ok()?)?;
         Duration::try_from(parse_date(value)?.duration_since(now)).ok()
     })?;
@@ -25,9 +25,16 @@ pub(super) fn by_header(headers: &HeaderMap) -> Option<Duration> {
 /// After "too many requests": by the header, by the provider's own header, or by what it says in
 /// words.
 pub(super) fn of_throttled(headers: &HeaderMap, detail: &str) -> Duration {
-    let own = || whole_seconds(headers.get("ratelimit-reset")?.to_str().ok()?.trim());
+    let own = || seconds(headers.get("ratelimit-reset")?.to_str().ok()?.trim());
     let wait = by_header(headers).or_else(own).or_else(|| in_words(detail));
     wait.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST_RETRY_AFTER)
+}
+
+/// Seconds, of which some write fractions.
+fn seconds(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let begun = whole_seconds(fraction)? > Duration::ZERO;
+    Some(whole_seconds(whole)?.saturating_add(Duration::from_secs(begun.into())))
 }
 
 /// Digits and nothing else; a number too large for the type is a large number.
@@ -105,7 +112,7 @@ mod tests {
     #[test]
     fn headers_come_before_words() {
         let words = "resets in ~30s";
-        let table: [(&[(&str, &str)], u64); 9] = [
+        let table: [(&[(&str, &str)], u64); 14] = [
             (&[("retry-after", "7"), ("ratelimit-reset", "2")], 7),
             (&[("retry-after", "  8 ")], 8),
             (&[("ratelimit-reset", "3")], 3),
@@ -115,6 +122,11 @@ mod tests {
             (&[("retry-after", "-5")], 30),
             (&[("retry-after", "1e12"), ("ratelimit-reset", "x")], 30),
             (&[("retry-after", "soon")], 30),
+            (&[("retry-after", "2.5")], 3),
+            (&[("retry-after", "3.000")], 3),
+            (&[("retry-after", "99999999999999999999999.9")], 3600),
+            (&[("retry-after", ".5")], 30),
+            (&[("ratelimit-reset", "0.25")], 1),
         ];
         for (pairs, seconds) in table {
             let wait = of_throttled(&headers(pairs), words);
@@ -125,6 +137,7 @@ mod tests {
     #[test]
     fn a_date_counts_from_the_answers_own() {
         let then = ("retry-after", " Fri, 01 Jan 2027 00:01:30 GMT ");
+        let now = ("date", "Fri, 01 Jan 2027 00:00:00 GMT");
         let at = |date| headers(&[then, ("date", date)]);
         let cases = [
             (at("Fri, 01 Jan 2027 00:00:00 GMT"), Some(90)),
@@ -132,6 +145,9 @@ mod tests {
             (at("Fri, 01 Jan 2027 00:02:00 GMT"), None),
             (at("yesterday"), None),
             (headers(&[then]), None),
+            (headers(&[("retry-after", "Friday, 01-Jan-27 00:01:30 GMT"), now]), Some(90)),
+            (headers(&[("retry-after", "Fri Jan  1 00:01:30 2027"), now]), Some(90)),
+            (headers(&[("retry-after", "Fri, 01 Jan 2027"), now]), None),
         ];
         for (headers, seconds) in cases {
             assert_eq!(by_header(&headers), seconds.map(Duration::from_secs), "{headers:?}");

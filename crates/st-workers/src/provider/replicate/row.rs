@@ -9,13 +9,47 @@ use st_store::{Marker, ProviderJobId, ProviderStatus};
 
 use super::fields::{Field, lossy_text, pick, read};
 use super::{MARKER, price, status};
+use crate::provider::excerpt::{Keep, Shape};
 use crate::provider::{ListedJob, Trace};
 
 /// Longer results are data and not addresses.
 const LONGEST_URL: usize = 2048;
 const LONGEST_ERROR: usize = 2000;
+/// So many of the outputs are searched for an address.
+const OUTPUTS: usize = 8;
 /// Longer IDs make URLs that nothing accepts.
 const LONGEST_ID: usize = 200;
+
+/// Bytes of a text as it is written, quotes included, that can be as long as this many characters.
+const fn written(characters: usize) -> usize {
+    6 * characters + 2
+}
+
+/// A text of few words, such as an ID or a time.
+pub(super) const WORD: Shape = Shape::text(Keep::Whole(written(LONGEST_ID)));
+/// True or false.
+pub(super) const FLAG: Shape = Shape::text(Keep::Whole(0));
+const URL: Shape = Shape::text(Keep::Whole(2 * LONGEST_URL));
+const ERROR: Shape = Shape::text(Keep::Start(written(LONGEST_ERROR)));
+
+/// The fields that are read, and how much of each is needed.
+const FIELDS: [(&str, Shape); 12] = [
+    ("id", WORD),
+    ("status", WORD),
+    ("model", WORD),
+    ("input", WORD.or_members(&[(MARKER, WORD)])),
+    ("output", URL.or_items(&URL, OUTPUTS).or_members(&[("weights", URL)])),
+    ("error", ERROR.or_container(LONGEST_ERROR)),
+    ("created_at", WORD),
+    ("started_at", WORD),
+    ("completed_at", WORD),
+    ("metrics", WORD.or_members(&[("predict_time", WORD)])),
+    ("source", WORD),
+    ("data_removed", FLAG),
+];
+
+/// What is kept of an answer about one job, or of a row.
+pub(super) const JOB: Shape = WORD.or_members(&FIELDS);
 
 /// A prediction whose fields were found and not read yet.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +60,6 @@ pub(super) struct Row<'a> {
     input: Field<'a>,
     output: Field<'a>,
     error: Field<'a>,
-    logs: Field<'a>,
     created_at: Field<'a>,
     started_at: Field<'a>,
     completed_at: Field<'a>,
@@ -55,21 +88,6 @@ struct Metrics {
 impl<'a> Row<'a> {
     /// A prediction; `None` when the text is no JSON object.
     pub(super) fn read(json: &'a str) -> Option<Self> {
-        let names = [
-            "id",
-            "status",
-            "model",
-            "input",
-            "output",
-            "error",
-            "logs",
-            "created_at",
-            "started_at",
-            "completed_at",
-            "metrics",
-            "source",
-            "data_removed",
-        ];
         let [
             id,
             status,
@@ -77,14 +95,13 @@ impl<'a> Row<'a> {
             input,
             output,
             error,
-            logs,
             created_at,
             started_at,
             completed_at,
             metrics,
             source,
             data_removed,
-        ] = pick(json, names).ok()?;
+        ] = pick(json, FIELDS.map(|(name, _)| name)).ok()?;
         Some(Self {
             id,
             status,
@@ -92,7 +109,6 @@ impl<'a> Row<'a> {
             input,
             output,
             error,
-            logs,
             created_at,
             started_at,
             completed_at,
@@ -105,7 +121,7 @@ impl<'a> Row<'a> {
     /// Its ID; `None` when that cannot be a part of a URL.
     pub(super) fn id(&self) -> Option<String> {
         // The most characters that a text of this length can have, however it is escaped.
-        let short = self.id.filter(|id| id.get().len() <= 6 * LONGEST_ID + 2);
+        let short = self.id.filter(|id| id.get().len() <= written(LONGEST_ID));
         read::<String>(short).filter(|id| is_safe_id(id))
     }
 
@@ -121,11 +137,6 @@ impl<'a> Row<'a> {
     /// The provider deletes what a job was given and printed an hour after its end.
     pub(super) fn is_deleted(&self) -> bool {
         read(self.data_removed) == Some(true)
-    }
-
-    /// What it printed so far.
-    pub(super) fn logs(&self) -> String {
-        lossy_text(self.logs).unwrap_or_default()
     }
 
     /// What the list says about it, for one who searches for markers. A marker and an ID are enough:

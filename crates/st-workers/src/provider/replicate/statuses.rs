@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use jiff::SignedDuration;
-use st_http::Response;
 use st_log::InScope;
 use st_store::ProviderStatus;
 use tokio::time::timeout;
 
 use super::Replicate;
+use super::answer::Answer;
 use super::classify::{repeated, unreadable};
-use super::page::{self, Page};
+use super::page::Page;
 use super::row::Row;
 use crate::provider::{Cause, ListQuery, PolledJob, QueryError, RemoteJob, Unavailable};
 
@@ -78,7 +78,7 @@ impl<'a> Walk<'a> {
         self.pages_left = self.pages_left.saturating_sub(1);
         let asked = timeout(DEADLINE, self.provider.list(&self.query)).await;
         let read = match asked {
-            Ok(Ok(response)) => self.read(&response),
+            Ok(Ok(answer)) => self.read(&answer),
             Ok(Err(error)) => Err(error),
             Err(_elapsed) => Err(no_answer()),
         };
@@ -107,12 +107,8 @@ impl<'a> Walk<'a> {
 
     /// The answers in a page, and where the next one is. A row of ours that cannot be read leaves its
     /// job open.
-    fn read(
-        &mut self,
-        response: &Response,
-    ) -> Result<(Vec<PolledJob>, Option<String>), QueryError> {
-        let text = page::text(response.body());
-        let page = Page::read(&text).map_err(unreadable)?;
+    fn read(&mut self, answer: &Answer) -> Result<(Vec<PolledJob>, Option<String>), QueryError> {
+        let page = Page::read(answer.text()).map_err(unreadable)?;
         let mut answers = Vec::new();
         for json in &page.rows {
             let Some(row) = Row::read(json.get()) else { continue };

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::*;
+use crate::provider::excerpt::Excerpt;
 
 const MARKER: &str = "019c0000-0000-7000-8000-000000000000.1";
 
@@ -17,8 +18,15 @@ fn page_of(rows: &[&str]) -> String {
     format!(r#"{{"previous": null, "results": [{}], "next": null}}"#, rows.join(","))
 }
 
-fn sorted(json: &str) -> ListPage {
-    Page::read(json).unwrap().sorted()
+/// What is read of the whole text, and of its excerpt as well.
+fn sorted(json: impl AsRef<[u8]>) -> ListPage {
+    let json = json.as_ref();
+    let whole = Page::read(&String::from_utf8_lossy(json)).unwrap().sorted();
+    let mut excerpt = Excerpt::new(&PAGE, 1_000_000);
+    excerpt.feed(json).unwrap();
+    let excerpt = excerpt.finish();
+    assert_eq!(Page::read(&excerpt).unwrap().sorted(), whole, "{excerpt}");
+    whole
 }
 
 #[test]
@@ -46,7 +54,7 @@ fn no_odd_row_hides_ours() {
         (&*deep, 0),
     ];
     for (row, unreadable) in odd {
-        let page = sorted(&page_of(&[row, &ours(), row]));
+        let page = sorted(page_of(&[row, &ours(), row]));
         let shown: String = row.chars().take(100).collect();
         assert_eq!((page.rows, page.unreadable), (3, 2 * unreadable), "{shown}");
         assert_eq!(page.jobs.len(), 1, "{shown}");
@@ -54,7 +62,7 @@ fn no_odd_row_hides_ours() {
     }
     let (mut all, ours): (Vec<&str>, String) = (odd.iter().map(|(row, _)| *row).collect(), ours());
     all.push(&ours);
-    let page = sorted(&page_of(&all));
+    let page = sorted(page_of(&all));
     assert_eq!((page.rows, page.unreadable, page.jobs.len()), (14, 11, 1));
     assert_eq!(page.jobs[0].status.provider_job_id.as_str(), "ours");
 }
@@ -64,18 +72,18 @@ fn a_byte_that_is_no_text_spoils_nothing_else() {
     let mut body = page_of(&[r#"{"id": "f", "status": "x", "logs": "@"}"#, &ours()]).into_bytes();
     let at = body.iter().position(|byte| *byte == b'@').unwrap();
     body[at] = 0xff;
-    assert_eq!(sorted(&text(&body)).jobs.len(), 1);
+    assert_eq!(sorted(&body).jobs.len(), 1);
 }
 
 #[test]
 fn the_newest_creation_is_known_when_every_row_has_one() {
     let at = |time: &str| format!(r#"{{"id": "f", "status": "x", "created_at": "{time}"}}"#);
     let (old, new) = (at("2026-11-25T09:00:00Z"), at("2026-11-25T11:00:00.12345678Z"));
-    let page = sorted(&page_of(&[&old, &new, &ours()]));
+    let page = sorted(page_of(&[&old, &new, &ours()]));
     let newest: Timestamp = "2026-11-25T11:00:00.12345678Z".parse().unwrap();
     assert_eq!(page.newest, Some(newest));
-    assert_eq!(sorted(&page_of(&[&old, &at("soon")])).newest, None);
-    assert_eq!(sorted(&page_of(&[])), ListPage::default());
+    assert_eq!(sorted(page_of(&[&old, &at("soon")])).newest, None);
+    assert_eq!(sorted(page_of(&[])), ListPage::default());
 }
 
 #[test]

@@ -81,7 +81,9 @@ impl World {
         if provider != job.provider {
             return Some("is at another provider");
         }
-        if of_team && attempt.of_other_account {
+        // One of a restored database is searched for with the account that was used before it.
+        let of_other_account = attempt.of_other_account && attempt.origin != ClaimOrigin::Restored;
+        if of_team && of_other_account {
             return Some("belongs to another account");
         }
         if now < removed_at + crate::ledger::INPUT_KEPT_FOR {

@@ -4,6 +4,8 @@ mod approvals;
 mod background;
 mod body;
 mod events;
+#[cfg(test)]
+mod fuzz;
 mod health;
 mod jobs;
 mod logging;

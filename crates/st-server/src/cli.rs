@@ -115,6 +115,10 @@ impl Serve {
         };
         let log = match st_log::init(&config.log) {
             Ok(log) => log,
+            Err(error @ st_log::Error::File { .. }) => {
+                let message = format!("{}: {}", config.log_file_setting, Chain(&error));
+                return fail(EXIT_USAGE, &message);
+            }
             Err(error) => return fail(EXIT_USAGE, &Chain(&error).to_string()),
         };
         for note in &config.notes {

@@ -4,9 +4,12 @@
 
 mod environment;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod position;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -29,6 +32,8 @@ const LONGEST_CALL: Duration = Duration::from_mins(1);
 pub struct Config {
     /// The log.
     pub log: st_log::Settings,
+    /// Which setting names the log's file: a variable, or a place in a file.
+    pub log_file_setting: String,
     /// Where to listen; always a loopback address.
     pub host: IpAddr,
     /// On which port.
@@ -153,7 +158,12 @@ impl Config {
         let state_dir = state_dir.unwrap_or_default();
         let base_url = env.base_url.or(file.base_url).unwrap_or_else(|| REPLICATE.to_owned());
         let usual = st_log::Settings::default();
+        let log_file_setting = match &file.path {
+            Some(path) if env.log_file.is_none() => format!("{}: logging.file", path.display()),
+            Some(_) | None => environment::LOG_FILE.to_owned(),
+        };
         Ok(Self {
+            log_file_setting,
             log: st_log::Settings {
                 log_panics: true,
                 level: env.log_level.or(file.log_level).unwrap_or(usual.level),
@@ -190,6 +200,15 @@ impl Config {
     }
 }
 
+/// The process's variables. Of a value that is no UTF-8 it has replacement characters, which
+/// [`Config::load`] refuses in a variable that it reads; a name that is none is not ours.
+pub fn environment() -> BTreeMap<String, String> {
+    let text = |value: OsString| value.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, text(value))))
+        .collect()
+}
+
 /// What programs beside the server ask of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EnterpriseConfig {
@@ -202,9 +221,7 @@ pub struct EnterpriseConfig {
 /// Reads the configuration as the server does, from the process's own environment and working
 /// directory.
 pub fn get_enterprise_config() -> Result<EnterpriseConfig, Faults> {
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let environment = environment();
     let cwd = std::env::current_dir().unwrap_or_default();
     let config = Config::load(&environment, &Flags::default(), &cwd)?;
     Ok(EnterpriseConfig {

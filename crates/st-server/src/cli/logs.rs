@@ -7,6 +7,8 @@
 mod escape;
 mod filter;
 mod follow;
+#[cfg(test)]
+mod fuzz;
 mod json;
 mod lines;
 mod pretty;

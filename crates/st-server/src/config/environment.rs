@@ -10,8 +10,10 @@ use st_workers::provider::replicate::ApiToken;
 
 use super::Fault;
 
+pub(super) const LOG_FILE: &str = "SIMPLETUNER_LOG_FILE";
+
 /// The variables that are ours. One that is named almost like them is a misspelling.
-const OURS: [&str; 15] = [
+const OURS: [&str; 16] = [
     "SIMPLETUNER_APPROVAL_CHECK_INTERVAL",
     "SIMPLETUNER_CA_BUNDLE",
     "SIMPLETUNER_CONFIG_DIR",
@@ -20,13 +22,14 @@ const OURS: [&str; 15] = [
     "SIMPLETUNER_HTTP_TIMEOUT",
     "SIMPLETUNER_JOB_POLL_INTERVAL",
     "SIMPLETUNER_JOB_RETENTION_DAYS",
-    "SIMPLETUNER_LOG_FILE",
+    LOG_FILE,
     "SIMPLETUNER_LOG_FORMAT",
     "SIMPLETUNER_LOG_LEVEL",
     "SIMPLETUNER_PORT",
     "SIMPLETUNER_SSL_VERIFY",
     "SIMPLETUNER_STATE_DIR",
     "REPLICATE_API_BASE_URL",
+    "REPLICATE_API_TOKEN",
 ];
 
 /// Other programs' variables that happen to be near ours.
@@ -89,6 +92,13 @@ impl Reader<'_> {
         }
     }
 
+    /// Like [`read`](Self::read), and the value is in no message.
+    fn secret<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let read = read(self.text(name).filter(|value| !value.trim().is_empty())?);
+        let fault = |message| self.faults.push(Fault { place: name.to_owned(), message });
+        read.map_err(fault).ok()
+    }
+
     fn seconds(&mut self, name: &str, longest: u64) -> Option<Duration> {
         self.read(name, |text| match text.parse() {
             Ok(seconds) if (1..=longest).contains(&seconds) => Ok(Duration::from_secs(seconds)),
@@ -100,6 +110,7 @@ impl Reader<'_> {
 impl Environment {
     pub(super) fn read(variables: &BTreeMap<String, String>, faults: &mut Vec<Fault>) -> Self {
         misspelt(variables, faults);
+        not_utf8(variables, faults);
         let mut reader = Reader { variables, faults };
         let mut notes = Vec::new();
         let days = reader.read("SIMPLETUNER_JOB_RETENTION_DAYS", |text| {
@@ -118,7 +129,7 @@ impl Environment {
         Self {
             log_level: reader.read("SIMPLETUNER_LOG_LEVEL", parsed),
             log_format: reader.read("SIMPLETUNER_LOG_FORMAT", parsed),
-            log_file: reader.path("SIMPLETUNER_LOG_FILE"),
+            log_file: reader.path(LOG_FILE),
             no_color: reader.text("NO_COLOR").is_some(),
             host: reader.read("SIMPLETUNER_HOST", host),
             port: reader.read("SIMPLETUNER_PORT", |text| match text.parse() {
@@ -129,7 +140,9 @@ impl Environment {
             config_dir: reader.path("SIMPLETUNER_CONFIG_DIR"),
             poll_interval: reader.seconds("SIMPLETUNER_JOB_POLL_INTERVAL", DAY_SECONDS),
             approval_check: reader.seconds("SIMPLETUNER_APPROVAL_CHECK_INTERVAL", DAY_SECONDS),
-            api_token: reader.text("REPLICATE_API_TOKEN").map(ApiToken::new),
+            api_token: reader.secret("REPLICATE_API_TOKEN", |text| {
+                ApiToken::parse(text).map_err(|error| error.to_string())
+            }),
             base_url: reader.read("REPLICATE_API_BASE_URL", base_url),
             http_timeout: reader.seconds("SIMPLETUNER_HTTP_TIMEOUT", super::LONGEST_CALL.as_secs()),
             tls_verify: reader.read("SIMPLETUNER_SSL_VERIFY", |text| {
@@ -158,6 +171,17 @@ fn misspelt(variables: &BTreeMap<String, String>, faults: &mut Vec<Fault>) {
             let message = format!("unknown variable, did you mean {ours}?");
             faults.push(Fault { place: name.clone(), message });
         }
+    }
+}
+
+/// A value that was no UTF-8 arrives with replacement characters, and would be another path.
+fn not_utf8(variables: &BTreeMap<String, String>, faults: &mut Vec<Fault>) {
+    let damaged = OURS.iter().filter(|name| {
+        variables.get(**name).is_some_and(|value| value.contains(char::REPLACEMENT_CHARACTER))
+    });
+    for name in damaged {
+        let message = "is not UTF-8".to_owned();
+        faults.push(Fault { place: (*name).to_owned(), message });
     }
 }
 

@@ -52,8 +52,18 @@ impl File {
         let Some((path, text)) = find(environment, named, cwd, faults) else {
             return Self::default();
         };
+        let file = Self::parse(&path, &text, environment, faults);
+        Self { path: Some(path), ..file }
+    }
+
+    pub(super) fn parse(
+        path: &Path,
+        text: &str,
+        environment: &BTreeMap<String, String>,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
         let mut found = Vec::new();
-        let mut file = match serde_yaml::from_str::<StrictValue>(&text) {
+        let file = match serde_yaml::from_str::<StrictValue>(text) {
             Ok(StrictValue(mut value)) => {
                 replace(&mut value, environment, "", &mut found);
                 Self::of(value, &mut found)
@@ -68,14 +78,13 @@ impl File {
             }
         };
         for FieldFault { pointer, message } in found {
-            let at = position::of(&text, &pointer)
+            let at = position::of(text, &pointer)
                 .map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
             let name = pointer.trim_start_matches('/').replace('/', ".");
             let place = format!("{}{at}", path.display());
             let message = if name.is_empty() { message } else { format!("{name}: {message}") };
             faults.push(Fault { place, message });
         }
-        file.path = Some(path);
         file
     }
 

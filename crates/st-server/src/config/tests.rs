@@ -69,6 +69,38 @@ fn every_bad_variable_is_named_at_once() {
 }
 
 #[test]
+fn a_token_loses_white_space_and_is_never_repeated() {
+    let token =
+        |text| load(&[("REPLICATE_API_TOKEN", text)], None).map(|it| it.replicate.is_some());
+    assert_eq!(token("r8_secret"), Ok(true));
+    assert_eq!(token(" r8_secret\n"), Ok(true));
+    assert_eq!(token(" \n"), Ok(false), "as good as none");
+    for bad in ["r8_secret\nr8_secret", "r8_ secret", "r8_sécret", "r8_secret\u{0}"] {
+        let said = token(bad).unwrap_err();
+        assert!(said.contains("REPLICATE_API_TOKEN: expected a token such as r8_..."), "{said}");
+        assert!(!said.contains("cret"), "{said}");
+    }
+}
+
+#[test]
+fn a_value_that_is_no_utf8_is_refused_where_it_would_be_used() {
+    let damaged = [("SIMPLETUNER_STATE_DIR", "/srv/\u{fffd}"), ("OTHERS", "\u{fffd}")];
+    let said = load(&damaged, None).unwrap_err();
+    assert_eq!(said.lines().nth(1), Some("  SIMPLETUNER_STATE_DIR: is not UTF-8"), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+#[test]
+fn the_setting_that_names_the_log_file_is_known() {
+    let setting = |env: &[_], yaml| load(env, yaml).unwrap().log_file_setting;
+    let yaml = Some("logging: { file: /tmp/a.log }\n");
+    assert!(setting(&[], yaml).ends_with("simpletuner-enterprise.yaml: logging.file"));
+    let env = [("SIMPLETUNER_LOG_FILE", "/tmp/b.log")];
+    assert_eq!(setting(&env, yaml), "SIMPLETUNER_LOG_FILE");
+    assert_eq!(setting(&env, None), "SIMPLETUNER_LOG_FILE");
+}
+
+#[test]
 fn every_fault_of_the_file_is_named_with_its_place() {
     let yaml = "\
 background:

@@ -60,6 +60,18 @@ async fn a_state_directory_that_cannot_be_written_is_one_line() {
 }
 
 #[tokio::test]
+async fn a_log_file_that_cannot_be_written_is_one_line_with_its_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("no/such/folder/cloud.log");
+    let setup = Setup::default().with("SIMPLETUNER_LOG_FILE", &path.display().to_string());
+    let by_variable = refused(&dir, &setup, free_port()).await;
+    assert_eq!(by_variable.code, Some(64));
+    assert_eq!(by_variable.stderr.lines().count(), 1, "{}", by_variable.stderr);
+    let start = "st-server: SIMPLETUNER_LOG_FILE: cannot open the log file";
+    assert!(by_variable.stderr.starts_with(start), "{}", by_variable.stderr);
+}
+
+#[tokio::test]
 async fn a_second_server_on_the_same_state_names_the_first() {
     let server = Server::start(Setup::default()).await;
     let dir = tempfile::tempdir().unwrap();

@@ -37,7 +37,7 @@ const NAMED: &str = "/config_name_to_load";
 
 /// The request, read.
 #[derive(Debug)]
-struct SubmitJob {
+pub(in crate::api) struct SubmitJob {
     config: Option<Map<String, Value>>,
     config_name_to_load: Option<String>,
     config_name: Option<String>,
@@ -54,7 +54,7 @@ struct SubmitJob {
 }
 
 impl SubmitJob {
-    fn read(mut fields: Fields) -> Result<Self, Problem> {
+    pub(in crate::api) fn read(mut fields: Fields) -> Result<Self, Problem> {
         let mut rest = Map::new();
         let config = fields.object("config");
         let config_name_to_load = fields.non_empty_string("config_name_to_load", MAX_NAME);
@@ -140,7 +140,7 @@ fn configured(api: &Api, name: &ProviderName) -> Result<std::sync::Arc<dyn Provi
 }
 
 /// The `Idempotency-Key` header.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(in crate::api) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
         Ok(key) if !key.is_empty() && key.len() <= MAX_KEY => Ok(Some(key.to_owned())),

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::model::{
     AccountId, ClaimOrder, GRANT_MEMORY, Grant, Group, Head, Position, ProviderName, UserId, after,
 };
-use crate::repo::{ClaimOptions, Claims};
+use crate::repo::{ClaimOptions, Claims, Serving};
 
 impl State {
     pub(super) fn claim(&mut self, options: &ClaimOptions, now: Timestamp) -> Result<Claims> {
@@ -23,6 +23,9 @@ impl State {
         }
         let groups: BTreeSet<Group> = self.claimable().map(Group::of).collect();
         for group in &groups {
+            if let Some(first) = self.first_behind(None, group) {
+                order.note(&first);
+            }
             if let Some(head) = self.head(options, &order, group) {
                 order.offer(head);
             }
@@ -59,21 +62,17 @@ impl State {
 
     /// The head of a group, where its provider is served.
     fn head(&self, options: &ClaimOptions, order: &ClaimOrder, of: &Group) -> Option<Head> {
-        let first = self.first_behind(None, options, of)?;
+        let serves = |serving: &Serving| serving.provider == of.provider;
+        let first = self.first_behind(None, of).filter(|_| options.serving.iter().any(serves))?;
         let mut cursors = order.cursors(&first);
-        cursors.find_map(|cursor| self.first_behind(Some(cursor), options, of)).or(Some(first))
+        cursors.find_map(|cursor| self.first_behind(Some(cursor), of)).or(Some(first))
     }
 
     /// The first waiting job of a group, or its first one behind a position.
-    fn first_behind(
-        &self,
-        behind: Option<Position>,
-        options: &ClaimOptions,
-        of: &Group,
-    ) -> Option<Head> {
+    fn first_behind(&self, behind: Option<Position>, of: &Group) -> Option<Head> {
         let record = self
             .claimable()
-            .filter(|record| Group::of(record) == *of && serving(options, record).is_some())
+            .filter(|record| Group::of(record) == *of)
             .filter(|record| behind.is_none_or(|behind| Position::of(record) > behind))
             .min_by_key(|record| Position::of(record))?;
         let entry = record.entry();

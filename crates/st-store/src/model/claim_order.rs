@@ -63,14 +63,14 @@ pub struct Head {
 }
 
 impl Head {
-    fn position(&self) -> Position {
+    pub(super) const fn position(&self) -> Position {
         Position { deadline: self.deadline, entry: self.entry }
     }
 }
 
 /// How owners are ordered among each other, the first one least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
+pub(super) enum Rank {
     /// Granted nothing for too long: since this time.
     Starving(Timestamp),
     /// By the slots that count against the user.
@@ -102,6 +102,10 @@ pub struct ClaimOrder {
     now: Timestamp,
     /// How many slots each user was granted in this claim.
     granted: BTreeMap<UserId, u32>,
+    /// Since when each user has something that waits.
+    waits: BTreeMap<UserId, Timestamp>,
+    /// Heads that have no place yet: the rank of each depends on what else its user waits for.
+    unranked: Vec<Head>,
     /// Providers that are not in it are given what the limits admit.
     limited: BTreeMap<ProviderName, Limited>,
     /// The heads of each provider.
@@ -115,6 +119,8 @@ impl ClaimOrder {
             admission,
             now,
             granted: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            unranked: Vec::new(),
             limited: BTreeMap::new(),
             offers: BTreeMap::new(),
         }
@@ -141,13 +147,18 @@ impl ClaimOrder {
         self.admission.is_full()
     }
 
+    /// Notes the first waiting job of a group, whether or not its provider is served: a user who is
+    /// granted nothing waits for all of them.
+    pub fn note(&mut self, first: &Head) {
+        let since = self.waits.entry(first.group.owner.user.clone()).or_insert(first.waits_since);
+        *since = (*since).min(first.waits_since);
+    }
+
     /// Offers the head of a group. A group that is at a limit, or whose provider is not open for
     /// more, is dropped: within one claim slots are only taken, so that stays so.
     pub fn offer(&mut self, head: Head) {
-        if let Some(offer) = self.ranked(head) {
-            let provider = offer.head.group.provider.clone();
-            self.offers.entry(provider).or_default().push(Reverse(offer));
-        }
+        self.note(&head);
+        self.unranked.push(head);
     }
 
     /// The head in its place; `None` when it cannot be granted.
@@ -164,6 +175,12 @@ impl ClaimOrder {
     /// The next job to claim; its slot counts as taken. The caller then offers the next head of its
     /// group.
     pub fn grant(&mut self) -> Option<Head> {
+        for head in std::mem::take(&mut self.unranked) {
+            if let Some(offer) = self.ranked(head) {
+                let provider = offer.head.group.provider.clone();
+                self.offers.entry(provider).or_default().push(Reverse(offer));
+            }
+        }
         let mut offers = std::mem::take(&mut self.offers);
         for of_provider in offers.values_mut() {
             self.refresh(of_provider);
@@ -211,18 +228,19 @@ impl ClaimOrder {
 
     /// Whether one more of what was offered could be granted.
     pub fn has_next(&self) -> bool {
-        let mut offers = self.offers.values().flatten();
-        offers.any(|Reverse(offer)| self.admits(&offer.head.group))
+        let offers = self.offers.values().flatten().map(|Reverse(offer)| &offer.head);
+        offers.chain(&self.unranked).any(|head| self.admits(&head.group))
     }
 
     fn rank(&self, head: &Head) -> Rank {
         let owner = &head.group.owner;
-        let share = Rank::Share(self.admission.fair_share_rank(owner));
+        let share = Rank::Share(self.admission.fair_share_rank(&owner.user));
         // By deadline alone no job is overtaken for longer than priorities differ.
         if !self.admission.is_fair() || self.granted.get(&owner.user).is_some_and(|&it| it > 0) {
             return share;
         }
-        let since = head.last_grant.map_or(head.waits_since, |at| at.max(head.waits_since));
+        let since = self.waits.get(&owner.user).copied().max(head.last_grant);
+        let since = since.unwrap_or(head.waits_since);
         let starves = self.now.duration_since(since) >= STARVES_AFTER;
         if starves { Rank::Starving(since) } else { share }
     }

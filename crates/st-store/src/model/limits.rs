@@ -199,19 +199,36 @@ impl Usage {
         }
     }
 
+    /// The users who have slots, or had some.
+    pub(super) fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.users.keys()
+    }
+
     /// How many count against `limit` for this owner.
     pub fn of(&self, limit: Limit, owner: &Owner) -> u32 {
         match limit {
             Limit::Global => self.total,
             Limit::Local => self.local,
-            Limit::User => self.users.get(&owner.user).copied().unwrap_or(0),
-            Limit::Team => {
-                owner.team.as_ref().and_then(|team| self.teams.get(team)).copied().unwrap_or(0)
-            }
-            Limit::Org => {
-                owner.org.as_ref().and_then(|org| self.orgs.get(org)).copied().unwrap_or(0)
-            }
+            Limit::User => self.of_user(&owner.user),
+            Limit::Team => owner.team.as_ref().map_or(0, |team| self.of_team(team)),
+            Limit::Org => owner.org.as_ref().map_or(0, |org| self.of_org(org)),
         }
+    }
+
+    pub(super) fn of_user(&self, user: &UserId) -> u32 {
+        self.users.get(user).copied().unwrap_or(0)
+    }
+
+    pub(super) fn of_team(&self, team: &TeamId) -> u32 {
+        self.teams.get(team).copied().unwrap_or(0)
+    }
+
+    pub(super) fn of_org(&self, org: &OrgId) -> u32 {
+        self.orgs.get(org).copied().unwrap_or(0)
+    }
+
+    pub(super) const fn of_local(&self) -> u32 {
+        self.local
     }
 }
 
@@ -227,6 +244,14 @@ impl Admission {
     /// Starts from the slots that are taken now.
     pub fn new(limits: Limits, usage: Usage) -> Self {
         Self { limits, usage }
+    }
+
+    pub(super) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) const fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     /// The first limit that this owner is at, if any.
@@ -257,9 +282,9 @@ impl Admission {
         self.limits.fair_share
     }
 
-    /// The rank of an owner among others, lowest first: its taken slots under fair share, else 0.
-    pub fn fair_share_rank(&self, owner: &Owner) -> u32 {
-        if self.is_fair() { self.usage.of(Limit::User, owner) } else { 0 }
+    /// The rank of a user among others, lowest first: the taken slots under fair share, else 0.
+    pub fn fair_share_rank(&self, user: &UserId) -> u32 {
+        if self.is_fair() { self.usage.of_user(user) } else { 0 }
     }
 
     /// Whether no slot is left for anyone.

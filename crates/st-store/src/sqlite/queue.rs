@@ -1,9 +1,11 @@
 //! The queue in SQLite.
 
+mod changed;
 mod claim;
 pub(super) mod ended_strays;
 mod grants;
 mod heads;
+mod kept;
 mod read;
 mod resolve;
 mod settle;
@@ -29,6 +31,7 @@ use crate::model::{
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
+pub(super) use kept::KeptHeads;
 pub(super) use settle::{record_sighting, remove_stray};
 
 #[async_trait]

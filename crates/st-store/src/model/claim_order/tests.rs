@@ -343,12 +343,20 @@ impl Queue {
     fn expected(&self) -> Vec<i64> {
         let (mut taken, mut waiting) = (self.taken.clone(), self.waiting.clone());
         let mut granted: Vec<Head> = Vec::new();
+        // A user waits since the first head of the user's groups does.
+        let mut since_when: BTreeMap<&UserId, Timestamp> = BTreeMap::new();
+        for head in self.waiting.iter().filter_map(|it| self.head(&self.waiting, it)) {
+            let own = self.waiting.iter().find(|it| it.group == head.group);
+            let user = own.map(|it| &it.group.owner.user).unwrap();
+            let since = since_when.entry(user).or_insert(head.waits_since);
+            *since = (*since).min(head.waits_since);
+        }
         loop {
             let rank = |head: &Head| {
                 let (user, fair) = (&head.group.owner.user, self.limits.fair_share);
                 let slots = Self::counted(&taken, Limit::User, &head.group).unwrap_or(0);
                 let served = granted.iter().any(|it| it.group.owner.user == *user);
-                let since = head.waits_since.max(head.last_grant.unwrap_or(Timestamp::MIN));
+                let since = since_when[user].max(head.last_grant.unwrap_or(Timestamp::MIN));
                 let starves = fair && !served && since <= ago(60);
                 let share = if starves || !fair { 0 } else { slots };
                 (!starves, starves.then_some(since), share, head.deadline, head.entry)

@@ -188,7 +188,7 @@ proptest! {
             prop_assert_eq!(admission.held_by(&slot.0, slot.1), reached.first().copied());
             prop_assert_eq!(admission.is_full(), slots.len() >= global as usize);
             let rank = if fair_share { counted(&slots, Limit::User, &slot.0) } else { 0 };
-            prop_assert_eq!(admission.fair_share_rank(&slot.0), rank);
+            prop_assert_eq!(admission.fair_share_rank(&slot.0.user), rank);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Claiming and reclaiming.
 //!
-//! A claim walks from group to group in one index, one seek for each, and offers the groups' heads
-//! to the claim order; where a provider refused jobs of a group, it is up to four seeks more. Counting
-//! and granting happen in one transaction of the only writer, so a limit cannot be exceeded in between.
+//! A claim grants from the heads that the writer keeps. Only while a provider is probed it walks from
+//! group to group, one seek for each, and up to four more where the provider refused jobs of a group.
+//! Counting and granting happen in one transaction of the only writer, so a limit cannot be exceeded
+//! in between.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ use super::lease_duration;
 use crate::error::{Error, Result};
 use crate::model::{
     AccountId, Admission, Caution, ClaimOrder, DamagedRow, Grant, Head, JobId, JobRecord, JobType,
-    Lease, ProviderName, QueueEntryId, Usage, after,
+    Lease, Opening, ProviderName, QueueEntryId, Usage, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, Serving};
 use crate::sqlite::damage::Damage;
@@ -23,60 +24,119 @@ use crate::sqlite::records::{load, save};
 use crate::sqlite::settings::limits;
 use crate::sqlite::writer::Tx;
 
+/// How many delayed jobs one claim wakes, so that no other write waits for long.
+const WAKES: usize = 500;
+
 pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
-    wake_due(tx)?;
-    let usage = usage(tx.connection)?;
-    let mut order = ClaimOrder::new(Admission::new(limits(tx.connection)?, usage), tx.now);
-    let mut claims = Claims::default();
-    if order.is_full() {
-        return Ok(claims);
-    }
-    for serving in &options.serving {
-        order.limit(&serving.provider, &serving.opening);
-    }
-    let mut damage = Damage::default();
-    offer_heads(tx, options, &mut order, &mut damage)?;
-    while claims.claims.len() < options.max as usize
-        && let Some(head) = order.grant()
-    {
-        let serving = serving(options, &head.group.provider);
-        match grant(tx, options, serving, head.job) {
-            Ok(record) => {
-                record_grant(tx, &record.job().owner.user)?;
-                claims.claims.push(claimed(record, options));
-            }
-            Err(error) => {
-                damage.set_aside(
-                    tx.connection,
-                    head.entry,
-                    damaged_row(error, head.job.to_string())?,
-                )?;
-                order.release(&head);
-            }
-        }
-        if let Some(first) = first_of(tx, &head.group, &mut damage)? {
-            let next = head_of_group(tx, &order, first, &mut damage)?;
-            order.offer(next);
-        }
+    let woken = wake_due(tx)?;
+    let (mut claims, mut damage) = (Claims::default(), Damage::default());
+    let is_probed = options.serving.iter().any(|serving| {
+        matches!(serving.opening, Opening::Limited { submissions, .. } if submissions > 0)
+    });
+    if is_probed {
+        claim_probing(tx, options, &mut claims, &mut damage)?;
+    } else {
+        claim_open(tx, options, &mut claims, &mut damage)?;
     }
     drop_old_grants(tx, claims.claims.len())?;
-    claims.more =
-        options.max > 0 && claims.claims.len() >= options.max as usize && order.has_next();
+    claims.more |= woken == WAKES && claims.claims.len() < options.max as usize;
     claims.damaged = damage.into_rows();
     Ok(claims)
 }
 
-/// Delayed jobs whose time has come may be claimed like any other.
-fn wake_due(tx: &Tx<'_>) -> Result<()> {
+/// From the heads that are kept, where each provider is open or closed.
+fn claim_open(
+    tx: &Tx<'_>,
+    options: &ClaimOptions,
+    claims: &mut Claims,
+    damage: &mut Damage,
+) -> Result<()> {
+    let serves = |provider: &ProviderName| {
+        serving(options, provider).is_some_and(|serving| serving.opening == Opening::Open)
+    };
+    let mut index = tx.heads.take(tx, damage)?;
+    while claims.claims.len() < options.max as usize
+        && let Some(head) = index.next(tx.now, serves)
+    {
+        if grant_to(tx, options, &head, claims, damage)? {
+            index.grant(&head, tx.now);
+        }
+        index.set_head(&head.group, first_of(tx, &head.group, damage)?);
+        tx.heads.is_known(&head.group);
+    }
+    claims.more = options.max > 0
+        && claims.claims.len() >= options.max as usize
+        && index.next(tx.now, serves).is_some();
+    tx.heads.give_back(index);
+    Ok(())
+}
+
+/// From all heads, where which of them probes a provider depends on what it refused.
+fn claim_probing(
+    tx: &Tx<'_>,
+    options: &ClaimOptions,
+    claims: &mut Claims,
+    damage: &mut Damage,
+) -> Result<()> {
+    let usage = usage(tx.connection)?;
+    let mut order = ClaimOrder::new(Admission::new(limits(tx.connection)?, usage), tx.now);
+    if order.is_full() {
+        return Ok(());
+    }
+    for serving in &options.serving {
+        order.limit(&serving.provider, &serving.opening);
+    }
+    offer_heads(tx, options, &mut order, damage)?;
+    while claims.claims.len() < options.max as usize
+        && let Some(head) = order.grant()
+    {
+        if !grant_to(tx, options, &head, claims, damage)? {
+            order.release(&head);
+        }
+        if let Some(first) = first_of(tx, &head.group, damage)? {
+            let next = head_of_group(tx, &order, first, damage)?;
+            order.offer(next);
+        }
+    }
+    claims.more =
+        options.max > 0 && claims.claims.len() >= options.max as usize && order.has_next();
+    Ok(())
+}
+
+/// Grants a slot to a job. `false`: it cannot be decoded and is set aside.
+fn grant_to(
+    tx: &Tx<'_>,
+    options: &ClaimOptions,
+    head: &Head,
+    claims: &mut Claims,
+    damage: &mut Damage,
+) -> Result<bool> {
+    let serving = serving(options, &head.group.provider);
+    match grant(tx, options, serving, head.job) {
+        Ok(record) => {
+            record_grant(tx, &record.job().owner.user)?;
+            claims.claims.push(claimed(record, options));
+            Ok(true)
+        }
+        Err(error) => {
+            let row = damaged_row(error, head.job.to_string())?;
+            damage.set_aside(tx.connection, head.entry, row)?;
+            Ok(false)
+        }
+    }
+}
+
+/// Delayed jobs whose time has come may be claimed like any other. Returns how many were woken.
+fn wake_due(tx: &Tx<'_>) -> Result<usize> {
     change(
         tx.connection,
         "wake delayed jobs",
         "UPDATE queue_entries SET not_before = NULL, not_before_kind = NULL \
+         WHERE entry_id IN (SELECT entry_id FROM queue_entries \
          WHERE status = 'pending' AND not_before IS NOT NULL AND held IS NULL \
-         AND not_before <= ?1",
-        [tx.now.as_millisecond()],
+         AND not_before <= ?1 ORDER BY not_before LIMIT ?2)",
+        (tx.now.as_millisecond(), WAKES as i64),
     )
-    .map(drop)
 }
 
 fn serving<'a>(options: &'a ClaimOptions, provider: &ProviderName) -> Option<&'a Serving> {
@@ -151,6 +211,7 @@ fn offer_heads(
 ) -> Result<()> {
     let mut behind = GroupKey::default();
     while let Some((key, first)) = first_of_next(tx, &behind, damage)? {
+        order.note(&first);
         if serving(options, &first.group.provider).is_some() {
             let head = head_of_group(tx, order, first, damage)?;
             order.offer(head);

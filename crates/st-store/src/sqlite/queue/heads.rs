@@ -23,7 +23,7 @@ macro_rules! heads {
 }
 
 /// A group's columns as they are in the index.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct GroupKey {
     user: String,
     team: String,
@@ -33,7 +33,7 @@ pub(super) struct GroupKey {
 }
 
 impl GroupKey {
-    fn of(group: &Group) -> Self {
+    pub(super) fn of(group: &Group) -> Self {
         Self {
             user: group.owner.user.as_str().to_owned(),
             team: group.owner.team.as_ref().map_or("", TeamId::as_str).to_owned(),
@@ -41,6 +41,23 @@ impl GroupKey {
             job_type: group.job_type.as_str().to_owned(),
             provider: group.provider.as_str().to_owned(),
         }
+    }
+
+    pub(super) fn new(
+        user: String,
+        team: String,
+        org: String,
+        job_type: String,
+        provider: String,
+    ) -> Self {
+        Self { user, team, org, job_type, provider }
+    }
+
+    /// The group; `None` where the columns cannot be decoded.
+    pub(super) fn group(&self) -> Option<Group> {
+        let job_type = self.job_type.parse().ok()?;
+        let provider = ProviderName::new(self.provider.as_str());
+        Some(Group { owner: self.owner(), job_type, provider })
     }
 
     pub(super) fn read(columns: &mut Columns<'_>) -> Result<Self> {

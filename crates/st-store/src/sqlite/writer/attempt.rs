@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::{FailPoint, hit};
 use crate::model::{Epoch, EventId};
 use crate::sqlite::place::{Place, Presence};
+use crate::sqlite::queue::KeptHeads;
 use crate::sqlite::{events, failed, life};
 
 /// What has become of a transaction.
@@ -46,6 +47,7 @@ pub(super) struct Surroundings<'s> {
     pub(super) epoch: Epoch,
     /// The newest event that this process knows to be stored.
     pub(super) last_event: EventId,
+    pub(super) heads: &'s KeptHeads,
 }
 
 /// Runs the operations in one transaction, each in a savepoint.
@@ -54,6 +56,15 @@ pub(super) fn attempt(
     around: &Surroundings<'_>,
     batch: &mut [Waiting],
 ) -> Attempt {
+    let attempt = run(connection, around, batch);
+    if !matches!(attempt, Attempt::Committed { .. }) {
+        around.heads.undone();
+    }
+    around.heads.ended(!matches!(attempt, Attempt::Unknown(_)));
+    attempt
+}
+
+fn run(connection: &Connection, around: &Surroundings<'_>, batch: &mut [Waiting]) -> Attempt {
     if let Err(error) = begin(connection) {
         return if matches!(error, Error::Busy) {
             Attempt::Locked
@@ -113,12 +124,14 @@ fn in_savepoint(
         now: around.clock.now(),
         epoch: around.epoch,
         clock_confirmed: around.clock.is_confirmed(),
+        heads: around.heads,
     };
     let ran = waiting.operation.run(&tx);
     waiting.ran = Some(ran);
     still_open(connection)?;
     hit(FailPoint::Release)?;
     if ran != Ran::Keep {
+        around.heads.undone();
         execute(connection, "ROLLBACK TO operation", "undo an operation")?;
         still_open(connection)?;
     }

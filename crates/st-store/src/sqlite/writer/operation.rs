@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::Lane;
 use crate::error::{Error, Result};
 use crate::model::Epoch;
+use crate::sqlite::queue::KeptHeads;
 
 /// What an operation works with.
 pub(in crate::sqlite) struct Tx<'c> {
@@ -18,6 +19,8 @@ pub(in crate::sqlite) struct Tx<'c> {
     pub(in crate::sqlite) epoch: Epoch,
     /// Whether the clock may be relied on for what cannot be undone.
     pub(in crate::sqlite) clock_confirmed: bool,
+    /// The heads of all groups, for claims.
+    pub(in crate::sqlite) heads: &'c KeptHeads,
 }
 
 /// What a run of an operation has come to.

@@ -27,6 +27,7 @@ use crate::sqlite::integrity::Checker;
 use crate::sqlite::life::{self, Journal, Salts};
 use crate::sqlite::open_error;
 use crate::sqlite::place::{Place, open_plain};
+use crate::sqlite::queue::KeptHeads;
 
 const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 const TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
@@ -63,6 +64,7 @@ pub(in crate::sqlite) struct Parts {
 
 pub(super) struct Thread {
     parts: Parts,
+    heads: KeptHeads,
     lanes: Arc<Lanes>,
     condition: Condition,
     /// The write-ahead log, for its header. SQLite has no locks on this file.
@@ -101,11 +103,13 @@ impl Thread {
                 Ok(())
             }))
             .map_err(open_error(parts.place.site().path()))?;
+        let heads = KeptHeads::of(&parts.connection)?;
         let condition = Condition::new(parts.health.clone(), parts.timing.retry);
         let shift = life::clock_shift(&parts.connection)?;
         let now = monotonic();
         Ok(Self {
             parts,
+            heads,
             lanes,
             condition,
             wal,
@@ -210,6 +214,8 @@ impl Thread {
         };
         let (task, mut result) = Task::with_caller("adopt the new time", shift);
         self.process(vec![Waiting::new(Lane::Interactive, task)]);
+        // It moves what orders the users, which is no change of a group.
+        self.heads.forget();
         match result.try_recv() {
             Ok(Ok(())) => self.step = None,
             Ok(Err(error)) if !error.is_transient() && !error.outcome_is_unknown() => {
@@ -263,7 +269,9 @@ impl Thread {
     fn attempt(&self, batch: &mut [Waiting]) -> Attempt {
         let Parts { connection, place, clock, epoch, last_event, .. } = &self.parts;
         let last_event = *last_event.borrow();
-        attempt(connection, &Surroundings { place, clock, epoch: *epoch, last_event }, batch)
+        let heads = &self.heads;
+        let around = Surroundings { place, clock, epoch: *epoch, last_event, heads };
+        attempt(connection, &around, batch)
     }
 
     /// Runs the operations of a lost transaction again, each in one of its own: that is linear, and

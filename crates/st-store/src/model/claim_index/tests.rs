@@ -1,0 +1,239 @@
+//! The index grants what the claim order grants, whatever happened before.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use super::*;
+use crate::model::{ClaimOrder, JobId, JobType};
+
+/// A job of the test's own, simple enough to be searched by reading all of them.
+#[derive(Debug, Clone)]
+struct Job {
+    entry: i64,
+    group: Group,
+    deadline: i64,
+    waits_since: i64,
+    in_slot: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Queue {
+        owner: usize,
+        provider: usize,
+        local: bool,
+        deadline: i64,
+    },
+    End(usize),
+    Claim {
+        max: usize,
+        open: [bool; 2],
+    },
+    Wait(i64),
+    /// Everything in a slot is lost at the same time, as by a transaction that was rolled back.
+    Recount,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    jobs: Vec<Job>,
+    grants: BTreeMap<UserId, i64>,
+    next: i64,
+    now: i64,
+}
+
+fn owners() -> Vec<Owner> {
+    let owner = |user: &str, team: Option<&str>, org: Option<&str>| Owner {
+        user: UserId::new(user),
+        team: team.map(TeamId::new),
+        org: org.map(OrgId::new),
+    };
+    vec![
+        owner("ann", None, None),
+        owner("ann", Some("x"), None),
+        owner("bob", Some("x"), Some("o")),
+        owner("bob", Some("y"), Some("o")),
+        owner("eve", None, Some("o")),
+        owner("joe", Some("y"), None),
+    ]
+}
+
+fn provider(number: usize) -> ProviderName {
+    ProviderName::new(if number == 0 { "p" } else { "q" })
+}
+
+impl World {
+    fn time(&self, seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn head(&self, group: &Group) -> Option<Head> {
+        let waiting = self.jobs.iter().filter(|job| !job.in_slot && job.group == *group);
+        let first = waiting.min_by_key(|job| (job.deadline, job.entry))?;
+        Some(Head {
+            deadline: self.time(first.deadline),
+            entry: QueueEntryId(first.entry),
+            job: JobId::new(Timestamp::UNIX_EPOCH, [0; 10]),
+            group: group.clone(),
+            waits_since: self.time(first.waits_since),
+            last_grant: self.grants.get(&group.owner.user).map(|at| self.time(*at)),
+        })
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for job in self.jobs.iter().filter(|job| job.in_slot) {
+            usage.add(&job.group.owner, job.group.job_type, 1);
+        }
+        usage
+    }
+
+    fn grant(&mut self, entry: QueueEntryId) {
+        let now = self.now;
+        let job = self.jobs.iter_mut().find(|job| job.entry == entry.0).unwrap();
+        job.in_slot = true;
+        self.grants.insert(job.group.owner.user.clone(), now);
+    }
+
+    /// What the order grants, without granting it.
+    fn expected(&self, limits: Limits, max: usize, open: [bool; 2]) -> (Vec<i64>, bool) {
+        let mut world = Self {
+            jobs: self.jobs.clone(),
+            grants: self.grants.clone(),
+            next: self.next,
+            now: self.now,
+        };
+        let is_open = |group: &Group| open[usize::from(group.provider == provider(1))];
+        let mut order = ClaimOrder::new(Admission::new(limits, self.usage()), self.time(self.now));
+        let groups: BTreeSet<Group> = self.jobs.iter().map(|job| job.group.clone()).collect();
+        for head in groups.iter().filter_map(|group| self.head(group)) {
+            order.note(&head);
+            if is_open(&head.group) {
+                order.offer(head);
+            }
+        }
+        let mut granted = Vec::new();
+        while granted.len() < max
+            && let Some(head) = order.grant()
+        {
+            world.grant(head.entry);
+            granted.push(head.entry.0);
+            if let Some(next) = world.head(&head.group) {
+                order.offer(next);
+            }
+        }
+        (granted, order.has_next())
+    }
+}
+
+fn claim(
+    index: &mut ClaimIndex,
+    world: &mut World,
+    max: usize,
+    open: [bool; 2],
+) -> (Vec<i64>, bool) {
+    let now = world.time(world.now);
+    let serves = |name: &ProviderName| open[usize::from(*name == provider(1))];
+    let mut granted = Vec::new();
+    while granted.len() < max
+        && let Some(head) = index.next(now, serves)
+    {
+        index.grant(&head, now);
+        world.grant(head.entry);
+        granted.push(head.entry.0);
+        index.set_head(&head.group, world.head(&head.group));
+    }
+    (granted, index.next(now, serves).is_some())
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (0..6_usize, 0..2_usize, any::<bool>(), 0..50_i64)
+            .prop_map(|(owner, provider, local, deadline)| Step::Queue { owner, provider, local, deadline }),
+        3 => any::<usize>().prop_map(Step::End),
+        3 => (1..4_usize, any::<[bool; 2]>()).prop_map(|(max, open)| Step::Claim { max, open }),
+        1 => (0..5000_i64).prop_map(Step::Wait),
+        1 => Just(Step::Recount),
+    ]
+}
+
+fn check(limits: Limits, steps: Vec<Step>) {
+    let (mut world, mut index) = (World::default(), ClaimIndex::new(limits, Usage::default()));
+    for step in steps {
+        match step {
+            Step::Queue { owner, provider: at, local, deadline } => {
+                let job_type = if local { JobType::Local } else { JobType::Cloud };
+                let owner = owners().swap_remove(owner);
+                let group = Group { owner, job_type, provider: provider(at) };
+                let (entry, waits_since) = (world.next, world.now);
+                let deadline = deadline + world.now;
+                let job =
+                    Job { entry, group: group.clone(), deadline, waits_since, in_slot: false };
+                world.next += 1;
+                world.jobs.push(job);
+                index.set_head(&group, world.head(&group));
+            }
+            Step::End(which) => {
+                if !world.jobs.is_empty() {
+                    let ended = world.jobs.swap_remove(which % world.jobs.len());
+                    index.set_head(&ended.group, world.head(&ended.group));
+                    index.set_usage(world.usage());
+                }
+            }
+            Step::Claim { max, open } => {
+                let expected = world.expected(limits, max, open);
+                let shown = format!("{world:?}");
+                assert_eq!(claim(&mut index, &mut world, max, open), expected, "{shown}");
+            }
+            Step::Wait(seconds) => world.now += seconds,
+            Step::Recount => index.set_usage(world.usage()),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        rng_seed: RngSeed::Fixed(19), cases: 2000, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn it_grants_what_the_claim_order_grants(
+        steps in vec(step(), 1..60), fair_share: bool, tight: bool,
+    ) {
+        let limits = if tight {
+            Limits { global: 4, per_user: 1, per_team: 1, per_org: 2, local: 1, fair_share }
+        } else {
+            Limits { global: 6, per_user: 3, per_team: 2, per_org: 4, local: 2, fair_share }
+        };
+        check(limits, steps);
+    }
+}
+
+#[test]
+fn a_group_that_a_limit_holds_is_not_read_again_before_a_slot_is_free() {
+    let limits = Limits { global: 9, per_user: 1, ..Limits::default() };
+    let mut index = ClaimIndex::new(limits, Usage::default());
+    let mut world = World { now: 100, ..World::default() };
+    for number in 0..50 {
+        let owner = Owner { team: Some(TeamId::new(format!("t{number}"))), ..Owner::user("ann") };
+        let group = Group { owner, job_type: JobType::Cloud, provider: provider(0) };
+        let entry = world.next;
+        let job =
+            Job { entry, group: group.clone(), deadline: 7, waits_since: 100, in_slot: false };
+        world.next += 1;
+        world.jobs.push(job);
+        index.set_head(&group, world.head(&group));
+    }
+    let (granted, more) = claim(&mut index, &mut world, 5, [true; 2]);
+    assert_eq!((granted, more), (vec![0], false));
+    assert_eq!(index.holds.values().sum::<usize>(), 49);
+    assert!(index.freed.is_empty() && index.lanes.len() == 1, "{index:?}");
+
+    world.jobs.remove(0);
+    index.set_usage(world.usage());
+    assert_eq!(index.freed.len(), 1);
+    let (granted, more) = claim(&mut index, &mut world, 5, [true; 2]);
+    assert_eq!((granted, more), (vec![1], false));
+    assert!(index.freed.is_empty());
+}

@@ -63,21 +63,21 @@ fn provider(number: usize) -> ProviderName {
     ProviderName::new(if number == 0 { "p" } else { "q" })
 }
 
-impl World {
-    fn time(&self, seconds: i64) -> Timestamp {
-        Timestamp::from_second(seconds).unwrap()
-    }
+fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
 
+impl World {
     fn head(&self, group: &Group) -> Option<Head> {
         let waiting = self.jobs.iter().filter(|job| !job.in_slot && job.group == *group);
         let first = waiting.min_by_key(|job| (job.deadline, job.entry))?;
         Some(Head {
-            deadline: self.time(first.deadline),
+            deadline: time(first.deadline),
             entry: QueueEntryId(first.entry),
             job: JobId::new(Timestamp::UNIX_EPOCH, [0; 10]),
             group: group.clone(),
-            waits_since: self.time(first.waits_since),
-            last_grant: self.grants.get(&group.owner.user).map(|at| self.time(*at)),
+            waits_since: time(first.waits_since),
+            last_grant: self.grants.get(&group.owner.user).map(|at| time(*at)),
         })
     }
 
@@ -105,7 +105,7 @@ impl World {
             now: self.now,
         };
         let is_open = |group: &Group| open[usize::from(group.provider == provider(1))];
-        let mut order = ClaimOrder::new(Admission::new(limits, self.usage()), self.time(self.now));
+        let mut order = ClaimOrder::new(Admission::new(limits, self.usage()), time(self.now));
         let groups: BTreeSet<Group> = self.jobs.iter().map(|job| job.group.clone()).collect();
         for head in groups.iter().filter_map(|group| self.head(group)) {
             order.note(&head);
@@ -133,7 +133,7 @@ fn claim(
     max: usize,
     open: [bool; 2],
 ) -> (Vec<i64>, bool) {
-    let now = world.time(world.now);
+    let now = time(world.now);
     let serves = |name: &ProviderName| open[usize::from(*name == provider(1))];
     let mut granted = Vec::new();
     while granted.len() < max

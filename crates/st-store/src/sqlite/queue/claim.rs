@@ -25,7 +25,7 @@ use crate::sqlite::settings::limits;
 use crate::sqlite::writer::Tx;
 
 /// How many delayed jobs one claim wakes, so that no other write waits for long.
-const WAKES: usize = 500;
+const WAKES: u32 = 500;
 
 pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
     let woken = wake_due(tx)?;
@@ -39,7 +39,7 @@ pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
         claim_open(tx, options, &mut claims, &mut damage)?;
     }
     drop_old_grants(tx, claims.claims.len())?;
-    claims.more |= woken == WAKES && claims.claims.len() < options.max as usize;
+    claims.more |= woken == WAKES as usize && claims.claims.len() < options.max as usize;
     claims.damaged = damage.into_rows();
     Ok(claims)
 }
@@ -135,7 +135,7 @@ fn wake_due(tx: &Tx<'_>) -> Result<usize> {
          WHERE entry_id IN (SELECT entry_id FROM queue_entries \
          WHERE status = 'pending' AND not_before IS NOT NULL AND held IS NULL \
          AND not_before <= ?1 ORDER BY not_before LIMIT ?2)",
-        (tx.now.as_millisecond(), WAKES as i64),
+        (tx.now.as_millisecond(), WAKES),
     )
 }
 

@@ -11,6 +11,8 @@ use crate::world::World;
 
 /// How many jobs may fail in one series of rejections because a provider's settings are wrong.
 const FAIL_BY_SETTINGS: u32 = 3;
+/// A call is given up after this time.
+const LONGEST_CALL: Duration = Duration::from_secs(65);
 /// How exactly times of the server, of a provider and of the world can be compared.
 const SLACK: Duration = Duration::from_secs(65);
 /// How long after its call a submission may arrive, at least.
@@ -97,7 +99,9 @@ impl World {
             slack += self.machine.spread_since(since, job.clock_wrong_by);
         }
         let life = state.lives.last().copied().unwrap_or_default();
-        let sent_before = attempt.call_ended_at.map_or(life, |ended| ended.max(life));
+        // A call that did not end was given up, or ended with the life that made it.
+        let sent_before =
+            attempt.call_ended_at.unwrap_or(attempt.claimed_at + LONGEST_CALL).max(life);
         let certain_at = sent_before + plan.may_arrive_for.max(MAY_ARRIVE_FOR);
         if created + slack < since {
             return Some("is older than the attempt");

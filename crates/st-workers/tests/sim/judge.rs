@@ -35,7 +35,8 @@ impl World {
         if !self.plan.wild {
             self.judge_double(state, &accepted);
         }
-        let mut latest: Option<Grant> = None;
+        let (mut latest, mut latest_of_owner): (Option<Grant>, Option<Grant>) = (None, None);
+        let owner = state.jobs[&accepted.call.marker.job].user;
         let mut used: BTreeMap<&str, u32> = BTreeMap::new();
         // What was claimed in a history that a restore undid is found later, or ends.
         let grant_of = |run: &Accepted| {
@@ -46,6 +47,10 @@ impl World {
         for run in live().filter(|run| run.kind == Kind::Submitted) {
             let Some(grant) = grant_of(run) else { continue };
             latest = latest.filter(|it| it.number > grant.number).or(Some(grant));
+            if state.jobs[&run.call.marker.job].user == owner {
+                latest_of_owner =
+                    latest_of_owner.filter(|it| it.number > grant.number).or(Some(grant));
+            }
         }
         let Some(Grant { limits, at, .. }) = latest else { return };
         // A limit may be exceeded by the duplicates that the server did not know of when it granted
@@ -69,7 +74,8 @@ impl World {
             let what = format!("{total} jobs run at the providers, and {} may", limits.global);
             self.violate_locked(state, job, what);
         }
-        let owner = state.jobs[&accepted.call.marker.job].user;
+        // A limit that was lowered ends nothing that runs.
+        let Some(Grant { limits, .. }) = latest_of_owner else { return };
         let of_user = used.get(owner).copied().unwrap_or_default();
         if of_user > limits.per_user {
             let what = format!("{of_user} jobs of {owner} run, and {} may", limits.per_user);

@@ -3,6 +3,7 @@
 //! A client that is slow to send its request is cut off, the number of connections is bounded, and
 //! stopping waits for the requests under way, but not for ever.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use st_log::{Logger, Scope, get_logger};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");
@@ -23,6 +25,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// After an error of `accept`, such as too many open files, before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is a warning while it lasts.
+const WARN_AGAIN: Duration = Duration::from_mins(1);
 
 /// Serves until `stopping`, then lets what is under way finish within `drain`. `false` when
 /// something had to be cut off.
@@ -34,6 +38,7 @@ pub(crate) async fn serve(
 ) -> bool {
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut refusals = Refusals::default();
     loop {
         let permit = tokio::select! {
             () = stopping.cancelled() => break,
@@ -46,10 +51,7 @@ pub(crate) async fn serve(
         let stream = match accepted {
             Ok((stream, _peer)) => stream,
             Err(error) => {
-                st_log::warning!(
-                    logger: LOG, error,
-                    "Connection could not be accepted"
-                );
+                refusals.log(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -80,4 +82,25 @@ pub(crate) async fn serve(
     }
     drop(listener);
     tokio::time::timeout(drain, graceful.shutdown()).await.is_ok()
+}
+
+/// Connections that could not be accepted, of which there may be ten each second for hours.
+#[derive(Debug, Default)]
+struct Refusals {
+    since_warning: u64,
+    warned_at: Option<Instant>,
+}
+
+impl Refusals {
+    fn log(&mut self, error: &io::Error) {
+        self.since_warning += 1;
+        if self.warned_at.is_some_and(|at| at.elapsed() < WARN_AGAIN) {
+            return;
+        }
+        st_log::warning!(
+            logger: LOG, error = *error, refused = self.since_warning,
+            "Connections could not be accepted"
+        );
+        *self = Self { since_warning: 0, warned_at: Some(Instant::now()) };
+    }
 }

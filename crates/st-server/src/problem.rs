@@ -8,6 +8,7 @@ mod of_store;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
@@ -92,6 +93,13 @@ impl Problem {
     pub(crate) fn too_large(limit: usize) -> Self {
         let detail = format!("the request body is larger than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    }
+
+    /// 408: the body did not arrive in time.
+    pub(crate) fn slow_body(deadline: Duration) -> Self {
+        let detail =
+            format!("the request body did not arrive within {} seconds", deadline.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail)
     }
 
     /// 415: the body is not JSON.

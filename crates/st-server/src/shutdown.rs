@@ -1,13 +1,19 @@
 //! Signals: the first SIGTERM or SIGINT asks to stop, the second one insists; SIGHUP reopens the
-//! log file.
+//! log file. SIGXFSZ, which comes with a write beyond the limit of a file's size, must not end the
+//! server: the write fails like one on a full disk.
 
 use std::io;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use st_log::{LogHandle, Logger, get_logger};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");
+/// How often it is a warning that a file may not grow.
+const WARN_AGAIN: Duration = Duration::from_mins(1);
 
 /// What the signals ask for.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +31,9 @@ impl Shutdown {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
+        let mut file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
         let (soft, hard) = (shutdown.soft.clone(), shutdown.hard.clone());
+        let mut warned_at = None;
         drop(st_log::spawn(async move {
             loop {
                 let name = tokio::select! {
@@ -34,6 +42,17 @@ impl Shutdown {
                     Some(()) = hangup.recv() => {
                         if log.reopen() {
                             st_log::info!(logger: LOG, "Log file reopened");
+                        }
+                        continue;
+                    }
+                    Some(()) = file_size.recv() => {
+                        // The write of this line may be the next one that is refused.
+                        if warned_at.is_none_or(|at: Instant| at.elapsed() >= WARN_AGAIN) {
+                            warned_at = Some(Instant::now());
+                            st_log::warning!(
+                                logger: LOG,
+                                "Write was refused: a file is as large as ulimit -f allows"
+                            );
                         }
                         continue;
                     }

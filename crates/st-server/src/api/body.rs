@@ -1,11 +1,15 @@
 //! What a request says: its body, its query and the name in its path, read strictly.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use bytes::BytesMut;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 use st_store::PageRequest;
+use tokio::time::{Instant, timeout_at};
 
 use crate::fields::{self, Fields};
 use crate::problem::Problem;
@@ -13,6 +17,8 @@ use crate::strict;
 
 /// The largest body that is read, in bytes.
 const LIMIT: usize = 1024 * 1024;
+/// How long its client may take to send it.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A JSON object.
 #[derive(Debug)]
@@ -34,16 +40,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     /// origin cannot send without asking first.
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let bytes = match Limited::new(body, LIMIT).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                return Err(Problem::too_large(LIMIT));
-            }
-            Err(error) => {
-                let detail = format!("the request body could not be read: {error}");
-                return Err(Problem::bad_request("unreadable_body", detail));
-            }
-        };
+        let bytes = read(body).await?;
         if !is_json(&parts) {
             return Err(Problem::not_json());
         }
@@ -62,6 +59,27 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             | Value::String(_)
             | Value::Array(_) => Err(Problem::invalid_field("", "expected an object")),
         }
+    }
+}
+
+/// Reads a body into one buffer: a piece of it keeps the whole buffer that it arrived in.
+async fn read(mut body: axum::body::Body) -> Result<BytesMut, Problem> {
+    let deadline = Instant::now() + DEADLINE;
+    let mut bytes = BytesMut::new();
+    loop {
+        let frame = timeout_at(deadline, body.frame()).await;
+        let frame = frame.map_err(|_elapsed| Problem::slow_body(DEADLINE))?;
+        let Some(frame) = frame else { return Ok(bytes) };
+        let frame = frame.map_err(|error| {
+            let detail = format!("the request body could not be read: {error}");
+            Problem::bad_request("unreadable_body", detail)
+        })?;
+        // Trailers are the other kind of frame; nobody asked for them.
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > LIMIT.saturating_sub(bytes.len()) {
+            return Err(Problem::too_large(LIMIT));
+        }
+        bytes.extend_from_slice(&data);
     }
 }
 

@@ -2,13 +2,16 @@
 
 mod digest;
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use axum::Json;
 use axum::extract::State;
 use http::HeaderMap;
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 use serde_json::{Map, Value, json};
 use st_log::{Logger, get_logger};
 use st_store::{
@@ -244,13 +247,19 @@ async fn load(folder: &Path, name: &str) -> Result<Map<String, Value>, Problem> 
     Err(Problem::not_found(format!("there is no configuration {name:?}")))
 }
 
-fn read_capped(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-
+fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for its writer, and reading a device may never end.
+    let file = File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_CONFIG + 1).read_to_end(&mut bytes)?;
+    file.take(MAX_CONFIG + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_CONFIG {
-        return Err(std::io::Error::other(format!("it is larger than {MAX_CONFIG} bytes")));
+        return Err(io::Error::other(format!("it is larger than {MAX_CONFIG} bytes")));
     }
     Ok(bytes)
 }

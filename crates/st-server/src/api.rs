@@ -124,6 +124,7 @@ impl Api {
             .route("/api/cloud/jobs/{job}", get(jobs::show))
             .route("/api/cloud/jobs/{job}/cancel", post(jobs::cancel))
             .route("/api/cloud/jobs/{job}/resolve", post(jobs::resolve))
+            .route("/api/cloud/jobs/{job}/explain", get(jobs::explain))
             .route("/api/cloud/jobs/{job}/events", get(jobs::history))
             .route("/api/cloud/jobs/{job}/logs", get(jobs::logs))
             .route("/api/queue", get(queue::list))

@@ -56,7 +56,7 @@ pub use ids::{
 pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
 pub use job::{Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, ProviderStatus};
 pub(crate) use job::{after, to_millis};
-pub use limits::{Admission, InvalidLimits, Limit, Limits, LimitsPatch, Usage};
+pub use limits::{Admission, InvalidLimits, Limit, LimitUse, Limits, LimitsPatch, Usage};
 pub use opening::Opening;
 pub use owner::{Owner, Role};
 pub use page::{DamagedRow, JobFilter, Page, PageRequest, QueueFilter, RequestFilter};

@@ -12,11 +12,12 @@ use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
     DamagedRow, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Holder, JobFilter,
-    JobId, JobRecord, JobRef, JobRepo, Limits, LimitsPatch, MemoryStore, NewJob, NewRule, Page,
-    PageRequest, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, QueueFilter,
-    QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule,
-    RuleId, SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
-    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    JobId, JobRecord, JobRef, JobRepo, JobType, LimitUse, Limits, LimitsPatch, MemoryStore, NewJob,
+    NewRule, Owner, Page, PageRequest, ProviderJobId, ProviderName, ProviderSettings,
+    ProviderSettingsPatch, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome,
+    RequestFilter, Resolution, Result, Rule, RuleId, SettingsRepo, Settled, Settlement, Sighting,
+    SightingOutcome, Standing, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted,
+    Unsettled,
 };
 use tokio::sync::watch;
 
@@ -217,6 +218,10 @@ impl QueueRepo for FlakyStore {
             return Err(fault());
         }
         self.inner.standings(jobs).await
+    }
+
+    async fn limit_uses(&self, owner: &Owner, job_type: JobType) -> Result<Vec<LimitUse>> {
+        self.inner.limit_uses(owner, job_type).await
     }
 
     async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>> {

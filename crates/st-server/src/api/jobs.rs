@@ -1,6 +1,7 @@
 //! Jobs over HTTP.
 
 mod cancel;
+mod explain;
 mod resolve;
 pub(crate) mod submit;
 
@@ -20,6 +21,7 @@ use super::{Api, Time, events, log_damaged, providers};
 use crate::problem::Problem;
 
 pub(crate) use cancel::cancel;
+pub(crate) use explain::explain;
 pub(crate) use resolve::resolve;
 
 /// How many events of a job are listed when the request does not say.

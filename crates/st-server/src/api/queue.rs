@@ -180,7 +180,7 @@ pub(crate) async fn position(
 
 /// From the mean wait of the latest claims, scaled to how far in front this job is. Unknown while
 /// nothing was claimed yet.
-fn estimate(position: u64, stats: &QueueStats) -> Option<f64> {
+pub(super) fn estimate(position: u64, stats: &QueueStats) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "queues are shorter than 2^52")]
     let ahead = position as f64 / stats.count(QueueStatus::Pending).max(1) as f64;
     stats.avg_wait_seconds.map(|mean| mean * ahead)

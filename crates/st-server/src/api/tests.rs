@@ -1,6 +1,7 @@
 //! The API on a memory store that fails as it is asked to, with providers that are never called.
 
 mod cancel;
+mod explain;
 mod faults;
 mod jobs;
 mod outages;

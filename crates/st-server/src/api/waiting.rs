@@ -62,6 +62,23 @@ pub(super) struct WaitingFor {
     next_step: String,
 }
 
+impl WaitingFor {
+    /// Why, in words.
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// What ends the wait, in words.
+    pub(super) fn next_step(&self) -> &str {
+        &self.next_step
+    }
+
+    /// Whether the job waits for nothing but its turn.
+    pub(super) fn is_for_a_slot(&self) -> bool {
+        self.kind == Kind::Limit
+    }
+}
+
 /// Whether a job's provider can be asked about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reach {

@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, Admission, Caution, Due, Holder, JobId, JobRecord, Lease, MAX_LEASE, Page, PageRequest,
-    ProviderName, QueueFilter, QueueStats, Resolution, Settled, Stage, Standing, Usage, Waiting,
-    after,
+    Actor, Admission, Caution, Due, Holder, JobId, JobRecord, JobType, Lease, LimitUse, MAX_LEASE,
+    Owner, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Resolution, Settled, Stage,
+    Standing, Usage, Waiting, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
 
@@ -263,6 +263,10 @@ impl QueueRepo for MemoryStore {
 
     async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
         Ok(self.read()?.standings(jobs))
+    }
+
+    async fn limit_uses(&self, owner: &Owner, job_type: JobType) -> Result<Vec<LimitUse>> {
+        Ok(self.read()?.admission().uses(owner, job_type).collect())
     }
 
     async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>> {

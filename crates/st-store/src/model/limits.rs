@@ -232,6 +232,24 @@ impl Usage {
     }
 }
 
+/// How much of a limit is taken, for one owner that it applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitUse {
+    /// The limit.
+    pub limit: Limit,
+    /// The slots that count against it for this owner.
+    pub used: u32,
+    /// How many there may be.
+    pub max: u32,
+}
+
+impl LimitUse {
+    /// Whether no slot is left.
+    pub const fn is_reached(&self) -> bool {
+        self.used >= self.max
+    }
+}
+
 /// Admission control: grants slots under the limits. Used by every backend inside its claiming
 /// transaction.
 #[derive(Debug, Clone)]
@@ -254,17 +272,23 @@ impl Admission {
         &self.usage
     }
 
+    /// Each limit that applies to this owner, with what is taken of it.
+    pub fn uses(&self, owner: &Owner, job_type: JobType) -> impl Iterator<Item = LimitUse> {
+        let applying = Limit::ALL.iter().copied().filter(move |limit| match limit {
+            Limit::Global | Limit::User => true,
+            Limit::Team => owner.team.is_some(),
+            Limit::Org => owner.org.is_some(),
+            Limit::Local => job_type == JobType::Local,
+        });
+        applying.map(move |limit| {
+            let (used, max) = (self.usage.of(limit, owner), self.limits.get(limit));
+            LimitUse { limit, used, max }
+        })
+    }
+
     /// The first limit that this owner is at, if any.
     pub fn held_by(&self, owner: &Owner, job_type: JobType) -> Option<Limit> {
-        Limit::ALL.iter().copied().find(|&limit| {
-            let applies = match limit {
-                Limit::Global | Limit::User => true,
-                Limit::Team => owner.team.is_some(),
-                Limit::Org => owner.org.is_some(),
-                Limit::Local => job_type == JobType::Local,
-            };
-            applies && self.usage.of(limit, owner) >= self.limits.get(limit)
-        })
+        self.uses(owner, job_type).find(LimitUse::is_reached).map(|it| it.limit)
     }
 
     /// Grants one slot.

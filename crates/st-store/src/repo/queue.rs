@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::model::{
     AccountId, Actor, AtMostOnce, AttemptToken, Caution, DamagedRow, Holder, JobId, JobRecord,
-    Opening, Outcome, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Resolution,
-    Settled, Standing,
+    JobType, LimitUse, Opening, Outcome, Owner, Page, PageRequest, ProviderName, QueueFilter,
+    QueueStats, Resolution, Settled, Standing,
 };
 
 /// A provider that a holder serves, and what it knows of it.
@@ -139,6 +139,9 @@ pub trait QueueRepo: Send + Sync {
 
     /// Where each of these jobs is among those that may be claimed now; `None` for one that is not.
     async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>>;
+
+    /// The limits that apply to jobs of this owner and type, with what is taken of each.
+    async fn limit_uses(&self, owner: &Owner, job_type: JobType) -> Result<Vec<LimitUse>>;
 
     /// The providers that have a job that is not over.
     async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>>;

@@ -26,8 +26,8 @@ use super::query::{change, value};
 use super::writer::Lane;
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, DamagedRow, Holder, JobId, JobRecord, MAX_LEASE, Page, PageRequest, ProviderName,
-    QueueFilter, QueueStats, Resolution, Settled, Standing, after,
+    Actor, DamagedRow, Holder, JobId, JobRecord, JobType, LimitUse, MAX_LEASE, Owner, Page,
+    PageRequest, ProviderName, QueueFilter, QueueStats, Resolution, Settled, Standing, after,
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
@@ -167,6 +167,15 @@ impl QueueRepo for SqliteStore {
         let jobs = jobs.to_vec();
         self.readers
             .list("read positions", move |connection| read::standings(connection, &jobs))
+            .await
+    }
+
+    async fn limit_uses(&self, owner: &Owner, job_type: JobType) -> Result<Vec<LimitUse>> {
+        let owner = owner.clone();
+        self.readers
+            .point("read the limits", move |connection| {
+                read::limit_uses(connection, &owner, job_type)
+            })
             .await
     }
 

@@ -13,11 +13,11 @@ use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Decision,
     Epoch, Error, EventId, EventLog, EventPage, Expiry, Holder, Integrity, JobFilter, JobId,
-    JobRecord, JobRef, JobRepo, Limits, LimitsPatch, NewJob, NewRule, Page, PageRequest,
-    ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, QueueFilter, QueueRepo,
-    QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId,
-    SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth,
-    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    JobRecord, JobRef, JobRepo, JobType, LimitUse, Limits, LimitsPatch, NewJob, NewRule, Owner,
+    Page, PageRequest, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch,
+    QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result,
+    Rule, RuleId, SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, Store,
+    StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 
@@ -265,6 +265,12 @@ impl QueueRepo for LifeStore {
             Ok(record)
         })
         .await
+    }
+
+    async fn limit_uses(&self, owner: &Owner, job_type: JobType) -> Result<Vec<LimitUse>> {
+        let owner = owner.clone();
+        self.call("limit uses", move |it| async move { it.limit_uses(&owner, job_type).await })
+            .await
     }
 
     async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>> {

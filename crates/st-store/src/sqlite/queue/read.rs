@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::claim::usage;
 use crate::error::Result;
 use crate::model::{
-    Admission, DamagedRow, JobId, JobRecord, Page, PageRequest, ProviderName, QueueFilter,
-    QueueStats, QueueStatus, Standing, UserId,
+    Admission, DamagedRow, JobId, JobRecord, JobType, LimitUse, Owner, Page, PageRequest,
+    ProviderName, QueueFilter, QueueStats, QueueStatus, Standing, UserId,
 };
 use crate::sqlite::query::{Columns, all, readable, value};
 use crate::sqlite::records::{self, find, select_records};
@@ -39,6 +39,15 @@ pub(super) fn list(
         [wanted],
     )?;
     Ok(listed.into_page(total))
+}
+
+pub(super) fn limit_uses(
+    connection: &Connection,
+    owner: &Owner,
+    job_type: JobType,
+) -> Result<Vec<LimitUse>> {
+    let admission = Admission::new(limits(connection)?, usage(connection)?);
+    Ok(admission.uses(owner, job_type).collect())
 }
 
 pub(super) fn standings(connection: &Connection, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {

@@ -200,13 +200,18 @@ impl Config {
     }
 }
 
-/// The process's variables. Of a value that is no UTF-8 it has replacement characters, which
-/// [`Config::load`] refuses in a variable that it reads; a name that is none is not ours.
+/// The process's variables. A value that is not UTF-8 is left out, except in one of ours, where it has
+/// replacement characters, which [`Config::load`] refuses; a name that is not UTF-8 is left out.
 pub fn environment() -> BTreeMap<String, String> {
-    let text = |value: OsString| value.to_string_lossy().into_owned();
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, text(value))))
-        .collect()
+    let value = |name: &str, value: OsString| match value.into_string() {
+        Ok(value) => Some(value),
+        Err(value) => environment::is_ours(name).then(|| value.to_string_lossy().into_owned()),
+    };
+    let variables = std::env::vars_os().filter_map(|(name, text)| {
+        let name = name.into_string().ok()?;
+        value(&name, text).map(|value| (name, value))
+    });
+    variables.collect()
 }
 
 /// What programs beside the server ask of the configuration.

@@ -49,7 +49,10 @@ pub(crate) async fn serve(
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
-            Ok((stream, _peer)) => stream,
+            Ok((stream, _peer)) => {
+                refusals.since_warning = 0;
+                stream
+            }
             Err(error) => {
                 refusals.log(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;

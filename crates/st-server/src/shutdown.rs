@@ -51,7 +51,7 @@ impl Shutdown {
                             warned_at = Some(Instant::now());
                             st_log::warning!(
                                 logger: LOG,
-                                "Write was refused: a file is as large as ulimit -f allows"
+                                "Write failed: file size limit reached (ulimit -f)"
                             );
                         }
                         continue;

@@ -94,7 +94,11 @@ impl Reader<'_> {
 
     /// Like [`read`](Self::read), and the value is in no message.
     fn secret<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let read = read(self.text(name).filter(|value| !value.trim().is_empty())?);
+        let value = self.text(name).filter(|value| !value.trim().is_empty())?;
+        if value.contains(char::REPLACEMENT_CHARACTER) {
+            return None;
+        }
+        let read = read(value);
         let fault = |message| self.faults.push(Fault { place: name.to_owned(), message });
         read.map_err(fault).ok()
     }
@@ -156,6 +160,10 @@ impl Environment {
             notes,
         }
     }
+}
+
+pub(super) fn is_ours(name: &str) -> bool {
+    OURS.contains(&name)
 }
 
 fn misspelt(variables: &BTreeMap<String, String>, faults: &mut Vec<Fault>) {

@@ -1,14 +1,14 @@
 //! The heads of all groups, kept in claim order from claim to claim.
 //!
 //! It grants what [`ClaimOrder`](crate::model::ClaimOrder) grants, without asking every group each
-//! time. A group that a limit holds is moved behind that limit once, and is considered again when the
-//! limit has a free slot; so a claim costs what it grants, what it finds held for the first time, and
-//! what a freed slot makes claimable. A backend tells it which heads changed and how many slots are
-//! taken.
+//! time. A group that a limit holds is moved behind that limit, and is considered again when the limit
+//! has a free slot; so a claim costs what it grants, what it finds held, and what a freed slot makes
+//! claimable. A backend tells it which heads changed and how many slots are taken.
 
 mod lane;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use jiff::Timestamp;
 
@@ -18,6 +18,10 @@ use crate::model::{
     TeamId, Usage, UserId,
 };
 use lane::Lane;
+
+/// Up to so many groups of a limit are ordered among all others as soon as it has a free slot. More of
+/// them stay together, so that one slot does not move all of them.
+const FEW: usize = 8;
 
 /// What holds a group back.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +58,7 @@ struct Waiting {
     hold: Option<Hold>,
 }
 
-/// See the module.
+/// The heads of all groups, and in which order they are claimed.
 #[derive(Debug)]
 pub(crate) struct ClaimIndex {
     admission: Admission,
@@ -69,7 +73,7 @@ pub(crate) struct ClaimIndex {
 }
 
 impl ClaimIndex {
-    /// Without a head.
+    /// An index without heads.
     pub(crate) fn new(limits: Limits, usage: Usage) -> Self {
         Self {
             admission: Admission::new(limits, usage),
@@ -100,9 +104,45 @@ impl ClaimIndex {
         for user in &changed {
             self.rank_again(user);
         }
-        // As many as there are slots at most: whatever is at its limit has one.
         let free = self.holds.keys().filter(|hold| !self.is_at_limit(hold)).cloned();
-        self.freed.extend(free.collect::<Vec<_>>());
+        for hold in free.collect::<Vec<_>>() {
+            self.free(hold);
+        }
+    }
+
+    /// Considers the groups of a limit that has a free slot again.
+    fn free(&mut self, hold: Hold) {
+        if self.holds.get(&hold).is_none_or(|groups| *groups > FEW) {
+            self.freed.insert(hold);
+            return;
+        }
+        let lanes = self.providers().into_iter().map(|provider| (provider, Some(hold.clone())));
+        let lanes: Vec<&Lane> = lanes.filter_map(|name| self.lanes.get(&name)).collect();
+        let entries = lanes.into_iter().flat_map(Lane::heads).map(|position| position.entry);
+        let groups = entries.filter_map(|entry| self.by_entry.get(&entry)).cloned();
+        for group in groups.collect::<Vec<_>>() {
+            self.move_to(group, None);
+        }
+    }
+
+    fn move_to(&mut self, group: Group, hold: Option<Hold>) {
+        let head = self.groups.get(&group).map(|waiting| waiting.head.clone());
+        self.take_out(&group);
+        if let Some(head) = head {
+            self.put(group, Waiting { head, hold });
+        }
+    }
+
+    /// The providers that have a head, each found by a seek from the one before.
+    fn providers(&self) -> Vec<ProviderName> {
+        let mut providers = Vec::new();
+        let mut next = self.lanes.keys().next();
+        while let Some((provider, _)) = next {
+            providers.push(provider.clone());
+            let last = (provider.clone(), Some(Hold::Local));
+            next = self.lanes.range((Excluded(last), Unbounded)).map(|(name, _)| name).next();
+        }
+        providers
     }
 
     /// The head of a group as it is now; `None` when nothing of it may be claimed.
@@ -132,11 +172,7 @@ impl ClaimIndex {
             let hold = Hold::of(limit, &group.owner)?;
             self.freed.remove(&hold);
             if name.1.as_ref() != Some(&hold) {
-                let head = self.groups.get(&group).map(|waiting| waiting.head.clone());
-                self.take_out(&group);
-                if let Some(head) = head {
-                    self.put(group, Waiting { head, hold: Some(hold) });
-                }
+                self.move_to(group, Some(hold));
             }
         }
         None
@@ -159,19 +195,10 @@ impl ClaimIndex {
         serves: impl Fn(&ProviderName) -> bool,
     ) -> Option<(Rank, Position, LaneName)> {
         let holds = || std::iter::once(None).chain(self.freed.iter().cloned().map(Some));
-        // Each provider is found by a seek from the one before.
-        let mut providers = Vec::new();
-        let mut next = self.lanes.keys().next();
-        while let Some((provider, _)) = next {
-            providers.push(provider);
-            let last = (provider.clone(), Some(Hold::Local));
-            let behind = (std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded);
-            next = self.lanes.range(behind).map(|(name, _)| name).next();
-        }
-        providers
+        self.providers()
             .into_iter()
             .filter(|provider| serves(provider))
-            .flat_map(|provider| holds().map(|hold| (provider.clone(), hold)))
+            .flat_map(|provider| holds().map(move |hold| (provider.clone(), hold)))
             .filter_map(|name| {
                 let (rank, position) = self.first_of(self.lanes.get(&name)?, now)?;
                 Some((rank, position, name))
@@ -221,7 +248,12 @@ impl ClaimIndex {
         }
     }
 
-    fn put(&mut self, group: Group, waiting: Waiting) {
+    fn put(&mut self, group: Group, mut waiting: Waiting) {
+        // One of few groups of a limit that is not reached is one like all others.
+        let is_held = |hold: &Hold| {
+            self.is_at_limit(hold) || self.holds.get(hold).is_some_and(|groups| *groups > FEW)
+        };
+        waiting.hold = waiting.hold.filter(is_held);
         let Waiting { head, hold } = &waiting;
         let owner = &group.owner.user;
         let name = (group.provider.clone(), hold.clone());

@@ -1,8 +1,8 @@
 //! In which order waiting jobs of different owners are claimed.
 //!
 //! A backend offers the head of each group of jobs that compete only by their deadline, and no job
-//! behind it; this picks the next head that the limits admit. Every backend runs the same loop, so
-//! they grant the same jobs.
+//! behind it; this picks the next head that the limits admit. [`ClaimIndex`](super::ClaimIndex) grants
+//! the same without being offered every head each time.
 //!
 //! Which head probes a provider that refused jobs is decided among the provider's own heads, by
 //! [`Turn`]. That head then competes with those of other providers, with which it shares the limits,

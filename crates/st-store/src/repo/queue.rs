@@ -65,8 +65,9 @@ pub struct Claims {
     pub claims: Vec<Claim>,
     /// Jobs that could not be decoded; they are set aside and take no slot.
     pub damaged: Vec<DamagedRow>,
-    /// Whether there may be more to claim at this moment. `false` when it is only the opening of a
-    /// provider that ended the claim: the same call again would grant what that is to keep back.
+    /// Whether there may be more to claim at this moment, also where nothing was claimed: delayed
+    /// jobs become claimable in portions. `false` when it is only the opening of a provider that
+    /// ended the claim: the same call again would grant what that is to keep back.
     pub more: bool,
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The excerpt is JSON again and read as if the answer had been small. What is too long is replaced
 //! by something of its own type that says nothing and is neither absent nor null: a text or a number
-//! by `"..."`, an object by `{}`, an array by `[]`.
+//! by `"..."`, an object by `{}`, an array by `[]`. What is left out is not checked to be JSON.
 
 mod leaf;
 mod shape;
@@ -13,9 +13,9 @@ use leaf::{Leaf, Lexeme};
 pub(super) use shape::Shape;
 use shape::{Members, Part, part};
 
-/// Longer names are not wanted, however they are escaped.
+/// A longer name, as it is written, is treated as unknown.
 const LONGEST_NAME: usize = 128;
-/// What is no object is an error in the words of whoever sent it; so many bytes of it are kept.
+/// A body that is not an object is an error message; this many bytes of it are kept.
 const OTHER_WORDS: usize = 64 * 1024;
 
 /// More would have to be kept than is allowed.
@@ -64,7 +64,7 @@ enum State {
     After,
     /// Behind the object.
     Done,
-    /// It is no JSON from here on. What is kept has no end, so that it is unreadable.
+    /// It is no JSON from here on. The excerpt stays unterminated, so that it is unreadable.
     Broken,
 }
 

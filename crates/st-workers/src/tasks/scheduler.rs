@@ -144,7 +144,7 @@ impl Queue {
         }
         self.absent.report(self.store.as_ref(), &self.dispatcher).await?;
         let counts = vec![("claimed", claimed), ("reclaimed", reclaimed)];
-        if (more_to_reclaim || more_to_claim) && reclaimed + claimed > 0 {
+        if (more_to_reclaim && reclaimed > 0) || more_to_claim {
             return Ok(RunSummary { counts, wake_in: Some(Duration::ZERO) });
         }
         let in_flight = self.dispatcher.in_flight();

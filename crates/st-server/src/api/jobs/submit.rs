@@ -254,7 +254,7 @@ fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
     file.take(MAX_CONFIG + 1).read_to_end(&mut bytes)?;

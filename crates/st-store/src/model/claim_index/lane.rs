@@ -13,7 +13,7 @@ pub(super) struct Lane {
     users: BTreeMap<UserId, OfUser>,
     /// The first head of each user, by the user's share.
     by_share: BTreeSet<(u32, Position)>,
-    /// The same, by when the user was granted something last.
+    /// The same, by since when the user waits and was granted nothing.
     by_wait: BTreeSet<(Timestamp, Position)>,
 }
 
@@ -50,16 +50,19 @@ impl Lane {
         }
     }
 
-    /// Gives a user another rank. `false` when the user has nothing here.
-    pub(super) fn rank(&mut self, user: &UserId, rank: UserRank) -> bool {
-        let Some(of_user) = self.users.get_mut(user) else { return false };
+    /// Gives a user another rank.
+    pub(super) fn rank(&mut self, user: &UserId, rank: UserRank) {
+        let Some(of_user) = self.users.get_mut(user) else { return };
         let before = std::mem::replace(&mut of_user.rank, rank);
         if before != rank {
             let first = of_user.heads.first().copied();
             self.order(before, first, None);
             self.order(rank, None, first);
         }
-        true
+    }
+
+    pub(super) fn heads(&self) -> impl Iterator<Item = Position> {
+        self.users.values().flat_map(|of_user| of_user.heads.iter().copied())
     }
 
     fn order(&mut self, rank: UserRank, before: Option<Position>, now: Option<Position>) {

@@ -1,5 +1,5 @@
-//! Which groups a transaction gave another head, as the database itself reports it: for each row that
-//! is written, by whatever statement.
+//! Which groups a transaction gave another head, as the database itself reports it: for each row of the
+//! queue and of the strays that is written, by whatever statement.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +45,7 @@ END;
 /// What was written since it was last asked for.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
-    /// Groups in which something may be claimed that could not be, or the other way round.
+    /// Groups in which a row was written that could or can be claimed.
     groups: BTreeSet<GroupKey>,
     /// Whether a slot was taken or freed.
     slots: bool,

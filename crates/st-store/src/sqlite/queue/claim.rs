@@ -35,11 +35,15 @@ pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
     });
     if is_probed {
         claim_probing(tx, options, &mut claims, &mut damage)?;
+        // It grants without the index, which orders users by their latest grant.
+        if !claims.claims.is_empty() {
+            tx.heads.forget();
+        }
     } else {
         claim_open(tx, options, &mut claims, &mut damage)?;
     }
     drop_old_grants(tx, claims.claims.len())?;
-    claims.more |= woken == WAKES as usize && claims.claims.len() < options.max as usize;
+    claims.more |= options.max > 0 && woken == WAKES as usize;
     claims.damaged = damage.into_rows();
     Ok(claims)
 }

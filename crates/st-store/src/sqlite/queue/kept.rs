@@ -1,8 +1,8 @@
 //! The heads of all groups, kept by the writer between claims.
 //!
 //! They are a copy of what the database says and never the only place of anything: SQLite reports
-//! each row that is written, what was undone is read again, and after a write of another program
-//! all of it is.
+//! each row of the queue that is written, what was undone is read again, and after a write of another
+//! program, an error or a claim without the index all of it is, for the cost of a seek for each group.
 
 use std::cell::{Cell, RefCell};
 

@@ -52,6 +52,8 @@ async fn a_scene_in_a_process_of_its_own() {
         #[cfg(target_os = "linux")]
         "checkpoint" => disk::checkpoint(&path).await,
         #[cfg(feature = "failpoints")]
+        "claimed_again" => failpoints::claimed_again(&path).await,
+        #[cfg(feature = "failpoints")]
         "step" => failpoints::step(&path).await,
         #[cfg(feature = "failpoints")]
         "seen" => failpoints::seen_before_the_record(&path).await,

@@ -122,6 +122,60 @@ async fn a_commit_that_can_be_read_was_announced() {
     assert_eq!(fs::read_to_string(notes(dir.path())).unwrap(), "7 false");
 }
 
+/// In the child: a claim is undone at every place, and whoever claims next gets the job.
+pub(super) async fn claimed_again(path: &Path) {
+    use st_log::CorrelationId;
+
+    use crate::model::{AtMostOnce, Holder, JobId, JobType, NewJob, Opening, Owner, Role};
+    use crate::repo::{ClaimOptions, JobRepo as _, QueueRepo as _, Serving};
+
+    let config = SqliteConfig { probe_period: Duration::from_mins(10), ..quick(path) };
+    let store = SqliteStore::open(config).await.unwrap();
+    let provider = crate::model::ProviderName::new("p");
+    let serving = Serving {
+        provider: provider.clone(),
+        account: None,
+        guarantee: AtMostOnce::ListedMarker,
+        provider_time: None,
+        may_arrive_for: jiff::SignedDuration::from_secs(120),
+        opening: Opening::Open,
+    };
+    let holder = Holder::new([1; 16]);
+    let lease = Duration::from_secs(90);
+    let options = ClaimOptions { holder, serving: vec![serving], max: 1, lease };
+    let places = [FailPoint::Savepoint, FailPoint::Release, FailPoint::BeforeCommit];
+    for (number, (point, failure)) in
+        places.into_iter().flat_map(|it| [(it, Failure::Error), (it, Failure::Panic)]).enumerate()
+    {
+        let id = JobId::new(jiff::Timestamp::UNIX_EPOCH, [u8::try_from(number).unwrap(); 10]);
+        let correlation_id = CorrelationId::parse("c").unwrap();
+        let of = (JobType::Cloud, provider.clone());
+        let owner = Owner::user(format!("u{number}"));
+        store.submit(NewJob::new(id, of, owner, Role::Lead, correlation_id)).await.unwrap();
+        arm(point, 1, failure);
+        let refused = store.claim(&options).await;
+        disarm();
+        assert!(refused.is_err(), "{point:?} {failure:?}: {refused:?}");
+        store.until_health(|health| health.writable.is_ok()).await;
+        let claims = loop {
+            match store.claim(&options).await {
+                Err(error) if error.is_transient() => {}
+                other => break other.unwrap().claims,
+            }
+        };
+        let granted: Vec<_> = claims.iter().map(|claim| claim.record.id()).collect();
+        assert_eq!(granted, [id], "{point:?} {failure:?}");
+        store.sql("UPDATE queue_entries SET status = 'cancelled'").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_was_undone_is_granted_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = child::command("claimed_again", dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 async fn every_point(failure: usize) {
     for number in 0..FailPoint::ALL.len() {
         let dir = tempfile::tempdir().unwrap();

@@ -149,6 +149,8 @@ impl Thread {
     fn contain(&mut self, work: impl FnOnce(&mut Self)) {
         self.lanes.note_work(Some(monotonic()));
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            // Whether what it had written is undone is known to nothing but the database.
+            self.heads.ended(false);
             let source = "the writing thread panicked".into();
             self.fail(&Error::Database { operation: "write", source });
         }

@@ -244,7 +244,8 @@ pub(crate) fn fair_step() -> impl Strategy<Value = Step> {
         3 => (0..4_000_000_u32).prop_map(Step::Wait),
         1 => (-4000..4000_i16).prop_map(Step::SetClock),
         6 => submit().prop_map(|submit| Step::Submit(Submit { again: None, ..submit })),
-        5 => (1..3_u8).prop_map(|max| Step::Claim { holder: 0, max, both: true, opening: None }),
+        5 => (1..3_u8, prop::option::weighted(0.3, (0..4_u8, any::<u16>(), any::<bool>())))
+            .prop_map(|(max, opening)| Step::Claim { holder: 0, max, both: true, opening }),
         2 => vec(settle(), 1..4).prop_map(Step::Settle),
     ]
 }

@@ -6,7 +6,7 @@ use st_http::StreamingResponse;
 use super::classify::REFUSAL;
 use crate::provider::excerpt::{Excerpt, Shape, TooLarge};
 
-/// Bytes of a body, of which little is kept: a page holds the data of a hundred jobs.
+/// The largest body that is read, in bytes: a page holds the data of a hundred jobs.
 pub(super) const LARGEST_BODY: usize = 1024 * 1024 * 1024;
 /// Bytes of what is kept. Several answers are read at a time.
 const LARGEST_EXCERPT: usize = 8 * 1024 * 1024;

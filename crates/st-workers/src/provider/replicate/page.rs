@@ -19,19 +19,19 @@ pub(super) const PAGE: Shape = WORD.or_members(&FIELDS);
 /// A page whose rows are not read yet.
 #[derive(Debug)]
 pub(super) struct Page<'a> {
-    /// Each whatever it is.
+    /// Each as raw JSON.
     pub(super) rows: Vec<&'a RawValue>,
-    /// The link to the next page, as the provider wrote it, whatever it is; `None` when this is the
-    /// last page.
+    /// The link to the next page as the provider wrote it, empty where it wrote none; `None` when it
+    /// says that this is the last page.
     pub(super) next: Option<String>,
 }
 
 /// Why a page cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UnreadablePage {
-    #[error("it is no json object")]
+    #[error("it is not a JSON object")]
     NoObject(#[source] serde_json::Error),
-    #[error("its results are no list")]
+    #[error("its results are not a list")]
     NoResults,
 }
 
@@ -40,9 +40,9 @@ impl<'a> Page<'a> {
         let [results, next] =
             pick(json, FIELDS.map(|(name, _)| name)).map_err(UnreadablePage::NoObject)?;
         let rows = results.and_then(|results| serde_json::from_str(results.get()).ok());
-        let next = next.filter(|next| next.get() != "null");
-        // What is no text is no link, and not the end of the list either.
-        let next = next.map(|next| read(Some(next)).unwrap_or_default());
+        // Only null is the end of the list. What is no text, or not there, is no link either.
+        let is_last = next.is_some_and(|next| next.get() == "null");
+        let next = (!is_last).then(|| read(next).unwrap_or_default());
         Ok(Self { rows: rows.ok_or(UnreadablePage::NoResults)?, next })
     }
 

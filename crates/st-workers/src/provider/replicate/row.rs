@@ -39,7 +39,7 @@ const FIELDS: [(&str, Shape); 12] = [
     ("model", WORD),
     ("input", WORD.or_members(&[(MARKER, WORD)])),
     ("output", URL.or_items(&URL, OUTPUTS).or_members(&[("weights", URL)])),
-    ("error", ERROR.or_container(LONGEST_ERROR)),
+    ("error", ERROR.or_container(16 * 1024)),
     ("created_at", WORD),
     ("started_at", WORD),
     ("completed_at", WORD),

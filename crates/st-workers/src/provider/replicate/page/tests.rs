@@ -91,8 +91,10 @@ fn a_page_without_results_is_not_an_empty_page() {
     for bad in ["{}", r#"{"results": null}"#, r#"{"results": {}}"#, "[]", "<html>", ""] {
         assert!(Page::read(bad).is_err(), "{bad}");
     }
-    let page = Page::read(r#"{"results": []}"#).unwrap();
+    let page = Page::read(r#"{"results": [], "next": null}"#).unwrap();
     assert!(page.rows.is_empty() && page.next.is_none());
+    let cut = Page::read(r#"{"results": []}"#).unwrap();
+    assert_eq!(cut.next.as_deref(), Some(""), "nothing says that this is all");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub(crate) mod blame;
 mod bounds;
 mod claim_order;
 mod event;
+pub(crate) mod history;
 mod idempotency;
 mod ids;
 mod input;
@@ -46,6 +47,7 @@ pub use bounds::{
 };
 pub use claim_order::{ClaimOrder, Group, Head, STARVES_AFTER};
 pub use event::{Change, Event, NewEvent};
+pub use history::{DailyTotals, DeletedJob, Total, TotalKey};
 pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{
     ApprovalId, AttemptToken, Epoch, EventId, Holder, InvalidMarker, JobId, Marker, OrgId,

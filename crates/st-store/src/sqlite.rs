@@ -8,6 +8,7 @@ mod adjust;
 mod approvals;
 mod damage;
 mod events;
+mod history;
 mod integrity;
 mod jobs;
 mod life;

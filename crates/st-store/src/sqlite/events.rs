@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Params, Row, params};
 use tokio::sync::watch;
 
-use super::SqliteStore;
 use super::query::{Columns, change_one, each_readable, value};
+use super::{SqliteStore, history};
 use crate::error::Result;
 use crate::model::{
     Actor, ActorKind, ApprovalId, Change, Event, EventId, JobId, NewEvent, ProviderName,
@@ -20,7 +20,8 @@ impl EventLog for SqliteStore {
         self.readers
             .point("read events", move |connection| {
                 // Asked of the database: a commit can be read before it is announced.
-                let resync = is_in_gap || after > last_id(connection)?;
+                let is_too_old = after < history::event_floor(connection)?;
+                let resync = is_in_gap || is_too_old || after > last_id(connection)?;
                 let sql = "SELECT event_id, at, actor, actor_name, correlation_id, subject, \
                            job_id, approval_id, provider, from_status, to_status, message \
                            FROM events WHERE event_id > ?1 ORDER BY event_id LIMIT ?2";

@@ -38,6 +38,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "time_and_search",
         sql: include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
     },
+    Migration {
+        version: 6,
+        name: "history",
+        sql: include_str!("../../migrations/sqlite/0006_history.sql"),
+    },
 ];
 
 pub(super) fn migrate(connection: &mut Connection, path: &Path, now: Timestamp) -> Result<()> {

@@ -140,6 +140,7 @@ impl App {
                 period: config.polling.interval,
             },
             approval_check: config.approval_check,
+            keep_jobs_for: config.keep_jobs_for,
             seed: fastrand::u64(..),
         };
         let background = start_background_tasks(background, &shared, &providers, &clock);

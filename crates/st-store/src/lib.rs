@@ -23,6 +23,6 @@ pub use repo::{
     StoreStatus, StrayRepo, Submitted, Unsettled, UnsettledCounts,
 };
 #[cfg(feature = "sqlite")]
-pub use sqlite::{EventGap, Life, SqliteConfig, SqliteStore};
+pub use sqlite::{EventGap, Life, MigrationPlan, SqliteConfig, SqliteStore, offline};
 /// The ID that every line and call about a job carries; part of the interface of a submission.
 pub use st_log::CorrelationId;

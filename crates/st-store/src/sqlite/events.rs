@@ -13,6 +13,11 @@ use crate::model::{
 };
 use crate::repo::{EventLog, EventPage};
 
+/// The events of a job after one of them, as [`event`] reads them.
+pub(super) const EVENTS_OF_JOB: &str = "SELECT event_id, at, actor, actor_name, correlation_id, \
+     subject, job_id, approval_id, provider, from_status, to_status, message \
+     FROM events WHERE job_id = ?1 AND event_id > ?2 ORDER BY event_id LIMIT ?3";
+
 #[async_trait]
 impl EventLog for SqliteStore {
     async fn events_after(&self, after: EventId, max: u32) -> Result<EventPage> {
@@ -34,11 +39,7 @@ impl EventLog for SqliteStore {
     async fn job_events(&self, job: JobId, after: EventId, max: u32) -> Result<EventPage> {
         self.readers
             .list("read a job's events", move |connection| {
-                let sql = "SELECT event_id, at, actor, actor_name, correlation_id, subject, \
-                           job_id, approval_id, provider, from_status, to_status, message \
-                           FROM events WHERE job_id = ?1 AND event_id > ?2 \
-                           ORDER BY event_id LIMIT ?3";
-                read(connection, sql, params![job.to_string(), after.0, max])
+                read(connection, EVENTS_OF_JOB, params![job.to_string(), after.0, max])
             })
             .await
     }
@@ -96,7 +97,7 @@ pub(super) fn append(connection: &Connection, events: Vec<NewEvent>) -> Result<(
     Ok(())
 }
 
-fn event(row: &Row<'_>) -> Result<Event> {
+pub(super) fn event(row: &Row<'_>) -> Result<Event> {
     let mut columns = Columns::new(row, "events");
     let id = EventId(columns.plain("event_id")?);
     let at = columns.time("at")?;

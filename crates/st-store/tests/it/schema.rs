@@ -275,7 +275,7 @@ async fn a_migration_that_fails_leaves_nothing_of_itself() {
 }
 
 /// Makes a closed database of the present schema one of schema 1.
-fn downgrade(folder: &Path) {
+pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
     old.execute_batch(
         "DROP TABLE user_grants; DROP INDEX queue_unresolved; DROP INDEX queue_providers; \

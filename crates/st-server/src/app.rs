@@ -34,6 +34,9 @@ const DRAIN_REQUESTS: Duration = Duration::from_secs(5);
 /// How long background work may take when the server stops.
 const DRAIN_WORK: Duration = Duration::from_secs(10);
 
+/// The database's name in the state directory.
+pub(crate) const DATABASE: &str = "cloud.db";
+
 /// The provider of jobs on this machine.
 const LOCAL: &str = "local";
 /// How many of them are named at the stop.
@@ -117,7 +120,7 @@ impl App {
         // The port first: a second server must not touch the first one's database.
         let address = SocketAddr::new(config.host, config.port);
         let listener = bind(address).await?;
-        let database = SqliteConfig::new(config.state_dir.join("cloud.db"));
+        let database = SqliteConfig::new(config.state_dir.join(DATABASE));
         let clock = Arc::clone(&database.clock);
         let store = SqliteStore::open(database).await.map_err(StartError::Store)?;
         let providers = providers(&config)?;
@@ -140,6 +143,7 @@ impl App {
                 period: config.polling.interval,
             },
             approval_check: config.approval_check,
+            keep_jobs_for: config.keep_jobs_for,
             seed: fastrand::u64(..),
         };
         let background = start_background_tasks(background, &shared, &providers, &clock);

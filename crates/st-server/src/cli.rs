@@ -1,5 +1,6 @@
 //! The command line.
 
+mod database;
 mod logs;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,14 @@ enum Command {
     Serve(Serve),
     /// Filter the server's JSON log and print it for people
     Logs(logs::Logs),
+    /// Copy the database, also while the server runs
+    Backup(database::Backup),
+    /// Put a backup in the place of the database
+    Restore(database::Restore),
+    /// Check the database, also while the server runs
+    Integrity(database::Integrity),
+    /// Bring the database's schema up to date
+    Migrate(database::Migrate),
     /// Supervise one attempt of a job on this machine
     #[command(hide = true)]
     LocalRunner {
@@ -91,6 +100,10 @@ impl Cli {
             },
             Command::Serve(serve) => serve.run(environment),
             Command::Logs(logs) => logs.run(environment),
+            Command::Backup(backup) => backup.run(environment),
+            Command::Restore(restore) => restore.run(environment),
+            Command::Integrity(integrity) => integrity.run(environment),
+            Command::Migrate(migrate) => migrate.run(environment),
             Command::LocalRunner { dir } => st_workers::provider::local::run_attempt(&dir),
             Command::ExampleTraining => match environment.get("ST_INPUT") {
                 Some(input) => {
@@ -105,13 +118,9 @@ impl Cli {
 impl Serve {
     fn run(self, environment: &BTreeMap<String, String>) -> ExitCode {
         let flags = Flags { config: self.config, host: self.host, port: self.port };
-        let cwd = match std::env::current_dir() {
-            Ok(cwd) => cwd,
-            Err(error) => return fail(EXIT_USAGE, &format!("no working directory: {error}")),
-        };
-        let config = match Config::load(environment, &flags, &cwd) {
+        let config = match load(environment, &flags) {
             Ok(config) => config,
-            Err(faults) => return fail(EXIT_USAGE, &faults.to_string()),
+            Err(code) => return code,
         };
         let log = match st_log::init(&config.log) {
             Ok(log) => log,
@@ -135,6 +144,13 @@ impl Serve {
         drop(log);
         code
     }
+}
+
+/// Reads the configuration; what is wrong with it is already printed.
+fn load(environment: &BTreeMap<String, String>, flags: &Flags) -> Result<Config, ExitCode> {
+    let cwd = std::env::current_dir()
+        .map_err(|error| fail(EXIT_USAGE, &format!("no working directory: {error}")))?;
+    Config::load(environment, flags, &cwd).map_err(|faults| fail(EXIT_USAGE, &faults.to_string()))
 }
 
 async fn serve(config: Config, log: st_log::LogHandle) -> ExitCode {

@@ -15,8 +15,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use st_workers::provider::replicate::ApiToken;
-use st_workers::tasks::{expirer, poller};
+use st_workers::tasks::{expirer, poller, retention};
 
 use environment::Environment;
 use file::File;
@@ -46,6 +47,8 @@ pub struct Config {
     pub polling: Polling,
     /// How often lapsed approvals are looked for, at the latest.
     pub approval_check: Duration,
+    /// How long finished jobs are kept; `None` keeps them for ever.
+    pub keep_jobs_for: Option<SignedDuration>,
     /// The account at Replicate, if there is one.
     pub replicate: Option<ReplicateSettings>,
     /// What jobs on this machine may run, by name.
@@ -187,6 +190,11 @@ impl Config {
                 interval: env.poll_interval.or(file.poll_interval).unwrap_or(poller::PERIOD),
             },
             approval_check: env.approval_check.unwrap_or(expirer::PERIOD),
+            keep_jobs_for: match env.retention_days.or(file.retention_days) {
+                None => Some(retention::KEEP_FOR),
+                Some(0) => None,
+                Some(days) => Some(SignedDuration::from_hours(24 * days)),
+            },
             replicate: env.api_token.map(|api_token| ReplicateSettings { base_url, api_token }),
             commands: file.commands,
             http: HttpSettings {

@@ -190,8 +190,9 @@ pub enum Error {
     },
     /// The database was written by a newer version.
     #[error(
-        "the database {} is from a newer version: its schema is {found}, this program knows up to {known}",
-        path.display()
+        "the database {} is from a newer version: its schema is {found}, this program knows up to \
+         {known}{}",
+        path.display(), earlier_copy(backup.as_ref())
     )]
     SchemaTooNew {
         /// The file.
@@ -200,6 +201,8 @@ pub enum Error {
         found: i64,
         /// The newest that is known.
         known: i64,
+        /// The newest copy from before a migration that this program can use.
+        backup: Option<PathBuf>,
     },
     /// A migration that was applied is not the one of that number in this program.
     #[error("the database {} was migrated by another text of migration {version}", path.display())]
@@ -209,6 +212,58 @@ pub enum Error {
         /// The migration's number.
         version: i64,
     },
+    /// A file is no database that can be used.
+    #[error("{} cannot be used as a database: {finding}", path.display())]
+    NoDatabase {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        finding: String,
+    },
+    /// A backup is not what it was when it was made.
+    #[error(
+        "{} was changed since it was made: its SHA-256 is {found}, and {}.sha256 says {expected}",
+        path.display(), path.display()
+    )]
+    OtherChecksum {
+        /// The backup.
+        path: PathBuf,
+        /// What it was.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// There is a file already where one was to be made.
+    #[error("{} exists already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database could not be copied.
+    #[error("cannot copy the database to {}", path.display())]
+    Backup {
+        /// The copy.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file beside the database cannot be read or written.
+    #[error("cannot use the file {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The end of a message that a database is too new.
+fn earlier_copy(backup: Option<&PathBuf>) -> String {
+    backup.map_or_else(String::new, |backup| {
+        format!("; {} is a copy from before it was migrated", backup.display())
+    })
 }
 
 impl Error {

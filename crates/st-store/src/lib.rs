@@ -18,11 +18,11 @@ pub use health::{Integrity, StoreHealth, Waiting as WaitingWrites};
 pub use memory::{MemorySnapshot, MemoryStore};
 pub use model::*;
 pub use repo::{
-    ApprovalRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry, JobRef, JobRepo,
-    QueueRepo, RecheckOutcome, Serving, SettingsRepo, Settlement, Store, StoreStatus, StrayRepo,
-    Submitted, Unsettled, UnsettledCounts,
+    ApprovalRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry, HistoryRepo, JobRef,
+    JobRepo, Pruned, QueueRepo, RecheckOutcome, Serving, SettingsRepo, Settlement, Store,
+    StoreStatus, StrayRepo, Submitted, Unsettled, UnsettledCounts,
 };
 #[cfg(feature = "sqlite")]
-pub use sqlite::{EventGap, Life, SqliteConfig, SqliteStore};
+pub use sqlite::{EventGap, Life, MigrationPlan, SqliteConfig, SqliteStore, offline};
 /// The ID that every line and call about a job carries; part of the interface of a submission.
 pub use st_log::CorrelationId;

@@ -8,6 +8,7 @@ mod approvals;
 mod claiming;
 mod clock_step;
 mod events;
+mod history;
 mod jobs;
 mod queue;
 mod settings;
@@ -25,9 +26,9 @@ use tokio::sync::watch;
 use crate::clock::{Clock, StoreClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::{
-    Acceptances, Epoch, Event, EventId, JobId, JobRecord, Limits, NewEvent, PageRequest,
-    ProviderJobId, ProviderName, ProviderSettings, Recheck, RecheckId, Rule, StoredKey, Stray,
-    UserId,
+    Acceptances, DailyTotals, Epoch, Event, EventId, JobId, JobRecord, Limits, NewEvent,
+    PageRequest, ProviderJobId, ProviderName, ProviderSettings, Recheck, RecheckId, Rule,
+    StoredKey, Stray, UserId,
 };
 
 /// How many event IDs a restored database leaves out, so that none that the lost history gave out
@@ -54,6 +55,9 @@ struct State {
     keys: BTreeMap<(UserId, String), StoredKey>,
     rules: Vec<Rule>,
     events: Vec<Event>,
+    /// The highest ID of an event that was deleted.
+    event_floor: EventId,
+    totals: DailyTotals,
     strays: BTreeMap<(ProviderName, ProviderJobId), Stray>,
     /// When strays that are still known as ours ended.
     ended_strays: BTreeMap<(ProviderName, ProviderJobId), Timestamp>,
@@ -174,6 +178,8 @@ impl State {
             keys: BTreeMap::new(),
             rules: Vec::new(),
             events: Vec::new(),
+            event_floor: EventId(0),
+            totals: DailyTotals::new(),
             strays: BTreeMap::new(),
             ended_strays: BTreeMap::new(),
             rechecks: BTreeMap::new(),

@@ -11,6 +11,7 @@ mod bounds;
 mod claim_index;
 mod claim_order;
 mod event;
+pub(crate) mod history;
 mod idempotency;
 mod ids;
 mod input;
@@ -48,6 +49,7 @@ pub use bounds::{
 pub(crate) use claim_index::ClaimIndex;
 pub use claim_order::{ClaimOrder, Group, Head, STARVES_AFTER};
 pub use event::{Change, Event, NewEvent};
+pub use history::{DailyTotals, DeletedJob, Total, TotalKey};
 pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{
     ApprovalId, AttemptToken, Epoch, EventId, Holder, InvalidMarker, JobId, Marker, OrgId,

@@ -8,6 +8,7 @@
 
 mod approvals;
 mod events;
+mod history;
 mod jobs;
 mod queue;
 mod settings;
@@ -16,6 +17,7 @@ mod strays;
 
 pub use approvals::{ApprovalRepo, Expiry};
 pub use events::{EventLog, EventPage};
+pub use history::{HistoryRepo, Pruned};
 pub use jobs::{JobRef, JobRepo, Submitted};
 pub use queue::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement};
 pub use settings::SettingsRepo;
@@ -30,6 +32,7 @@ pub trait Store:
     + ApprovalRepo
     + StrayRepo
     + EventLog
+    + HistoryRepo
     + SettingsRepo
     + StoreStatus
     + std::fmt::Debug
@@ -42,6 +45,7 @@ impl<T> Store for T where
         + ApprovalRepo
         + StrayRepo
         + EventLog
+        + HistoryRepo
         + SettingsRepo
         + StoreStatus
         + std::fmt::Debug

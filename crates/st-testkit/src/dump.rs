@@ -58,6 +58,9 @@ pub async fn dump(store: &dyn Store) -> String {
         }
     }
     writeln!(text, "{:?}", store.unsettled().await.unwrap()).unwrap();
+    writeln!(text, "totals {:?}", store.daily_totals().await.unwrap()).unwrap();
+    let position = store.events_after(EventId(0), 1).await.unwrap();
+    writeln!(text, "all events are there: {}", !position.resync).unwrap();
     writeln!(text, "in use {:?}", store.providers_in_use().await.unwrap()).unwrap();
     let serving = PROVIDERS.map(serving).into();
     let options = ClaimOptions { serving, ..claiming(1) };

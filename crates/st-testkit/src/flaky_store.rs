@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
-    DamagedRow, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Holder, JobFilter,
-    JobId, JobRecord, JobRef, JobRepo, JobType, LimitUse, Limits, LimitsPatch, MemoryStore, NewJob,
-    NewRule, Owner, Page, PageRequest, ProviderJobId, ProviderName, ProviderSettings,
-    ProviderSettingsPatch, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome,
-    RequestFilter, Resolution, Result, Rule, RuleId, SettingsRepo, Settled, Settlement, Sighting,
-    SightingOutcome, Standing, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted,
-    Unsettled,
+    DailyTotals, DamagedRow, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry,
+    HistoryRepo, Holder, JobFilter, JobId, JobRecord, JobRef, JobRepo, JobType, LimitUse, Limits,
+    LimitsPatch, MemoryStore, NewJob, NewRule, Owner, Page, PageRequest, ProviderJobId,
+    ProviderName, ProviderSettings, ProviderSettingsPatch, Pruned, QueueFilter, QueueRepo,
+    QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId,
+    SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
+    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 
@@ -334,6 +334,17 @@ impl EventLog for FlakyStore {
 
     fn last_event(&self) -> watch::Receiver<EventId> {
         self.inner.last_event()
+    }
+}
+
+#[async_trait]
+impl HistoryRepo for FlakyStore {
+    async fn prune(&self, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
+        self.inner.prune(keep_for, max).await
+    }
+
+    async fn daily_totals(&self) -> Result<DailyTotals> {
+        self.inner.daily_totals().await
     }
 }
 

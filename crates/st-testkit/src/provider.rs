@@ -53,6 +53,7 @@ struct State {
     cancel_hangs: bool,
     cancel_failures: u32,
     denied: bool,
+    removed: Vec<JobId>,
 }
 
 /// The provider.
@@ -183,6 +184,11 @@ impl FakeProvider {
     /// What is in the ledger: each of these was charged for.
     pub fn ledger(&self) -> Vec<LedgerJob> {
         self.state().ledger.jobs()
+    }
+
+    /// Of which jobs what is kept was removed, in order.
+    pub fn removed(&self) -> Vec<JobId> {
+        self.state().removed.clone()
     }
 
     /// How often a submission was asked for.
@@ -456,6 +462,11 @@ impl Provider for FakeProvider {
 
     async fn logs(&self, _job: &RemoteJob) -> Result<String, QueryError> {
         Ok("step 1/1\n".to_owned())
+    }
+
+    async fn forget(&self, job: JobId) -> Result<(), QueryError> {
+        self.state().removed.push(job);
+        Ok(())
     }
 
     async fn validate(&self) -> Result<Account, QueryError> {

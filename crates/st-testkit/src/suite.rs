@@ -10,6 +10,7 @@
 pub mod approvals;
 pub mod clock;
 pub mod events;
+pub mod history;
 pub mod jobs;
 pub mod leases;
 pub mod queue;
@@ -347,6 +348,15 @@ macro_rules! conformance {
         $crate::conformance!(@topic $store, events:
             events_resume_without_a_gap_or_a_repeat, a_waiter_is_woken_after_the_commit,
             a_position_beyond_the_end_must_resync, a_jobs_events_are_paged);
+        $crate::conformance!(@topic $store, history:
+            a_job_that_ended_long_ago_is_deleted_with_all_that_belongs_to_it,
+            only_jobs_that_are_over_are_deleted,
+            what_a_deleted_job_cost_stays_in_the_totals_of_its_day,
+            the_oldest_jobs_are_deleted_first_and_in_chunks,
+            a_job_stays_while_something_of_it_is_open,
+            a_reader_from_before_a_deleted_event_must_resync,
+            expired_keys_are_forgotten_and_others_keep_their_job,
+            nothing_is_deleted_by_an_unconfirmed_clock);
         $crate::conformance!(@topic $store, settings:
             limits_are_patched_without_loss, limits_out_of_range_are_refused,
             settings_are_patched_without_loss, a_patch_that_changes_nothing_has_no_event);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use st_store::{Actor, Clock, Error, JobId, JobRecord, ProviderName, Resolution, Store};
 use tokio::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::status::TaskStatus;
 use crate::task::TaskId;
 use crate::tasks::expirer::{self, Expirer};
 use crate::tasks::poller::{self, Poller, PollerConfig};
+use crate::tasks::retention::{self, Retention};
 use crate::tasks::scheduler::Scheduler;
 
 /// How the tasks run.
@@ -25,6 +27,8 @@ pub struct BackgroundConfig {
     pub polling: PollerConfig,
     /// The interval of the expirer; it also runs at each deadline.
     pub approval_check: Duration,
+    /// How long finished jobs are kept; `None` keeps them for ever.
+    pub keep_jobs_for: Option<SignedDuration>,
     /// The seed of all jitter.
     pub seed: u64,
 }
@@ -34,6 +38,7 @@ impl Default for BackgroundConfig {
         Self {
             polling: PollerConfig { enabled: false, period: poller::PERIOD },
             approval_check: expirer::PERIOD,
+            keep_jobs_for: Some(retention::KEEP_FOR),
             seed: 0,
         }
     }
@@ -55,7 +60,7 @@ pub struct Unfinished {
     pub submissions: usize,
 }
 
-/// Starts the poller, the scheduler and the expirer, as a new holder of claims. The store must be
+/// Starts the poller, the scheduler, the expirer and the retention, as a new holder of claims. The store must be
 /// this process's alone: what other holders left claimed is reclaimed immediately.
 pub fn start_background_tasks(
     config: BackgroundConfig,
@@ -72,6 +77,11 @@ pub fn start_background_tasks(
         Arc::clone(store),
         providers.clone(),
         config.approval_check,
+    )));
+    driver.register(Arc::new(Retention::new(
+        Arc::clone(store),
+        providers.clone(),
+        config.keep_jobs_for,
     )));
     let events = store.last_event();
     let running = driver.start();

@@ -20,12 +20,18 @@ pub enum TaskId {
     QueueProcessing,
     /// The expirer.
     ApprovalExpiration,
+    /// The retention.
+    JobRetention,
 }
 
 impl TaskId {
     /// All tasks.
-    pub const ALL: &'static [Self] =
-        &[Self::JobStatusPolling, Self::QueueProcessing, Self::ApprovalExpiration];
+    pub const ALL: &'static [Self] = &[
+        Self::JobStatusPolling,
+        Self::QueueProcessing,
+        Self::ApprovalExpiration,
+        Self::JobRetention,
+    ];
 
     /// The name.
     pub const fn as_str(self) -> &'static str {
@@ -33,6 +39,7 @@ impl TaskId {
             Self::JobStatusPolling => "job_status_polling",
             Self::QueueProcessing => "queue_processing",
             Self::ApprovalExpiration => "approval_expiration",
+            Self::JobRetention => "job_retention",
         }
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod expirer;
 pub mod poller;
+pub mod retention;
 pub mod scheduler;

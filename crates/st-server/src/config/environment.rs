@@ -43,6 +43,8 @@ const OTHERS: [&str; 4] = [
 /// A name within this distance of ours is taken for it.
 const NEAR: usize = 2;
 const DAY_SECONDS: u64 = 86_400;
+/// The longest for which jobs are kept, except for ever.
+pub(super) const MOST_DAYS: i64 = 36_500;
 
 /// What the environment says.
 #[derive(Debug, Default)]
@@ -57,6 +59,7 @@ pub(super) struct Environment {
     pub(super) config_dir: Option<PathBuf>,
     pub(super) poll_interval: Option<Duration>,
     pub(super) approval_check: Option<Duration>,
+    pub(super) retention_days: Option<i64>,
     pub(super) api_token: Option<ApiToken>,
     pub(super) base_url: Option<String>,
     pub(super) http_timeout: Option<Duration>,
@@ -117,14 +120,6 @@ impl Environment {
         not_utf8(variables, faults);
         let mut reader = Reader { variables, faults };
         let mut notes = Vec::new();
-        let days = reader.read("SIMPLETUNER_JOB_RETENTION_DAYS", |text| {
-            let days = text.parse::<u32>().ok().filter(|days| *days <= 36_500);
-            days.ok_or_else(|| "expected whole days from 0 to 36500".to_owned())
-        });
-        if days.is_some_and(|days| days > 0) {
-            let note = "SIMPLETUNER_JOB_RETENTION_DAYS: this version keeps finished jobs for ever";
-            notes.push(note.to_owned());
-        }
         for proxy in ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"] {
             if reader.text(proxy).is_some() {
                 notes.push(format!("{proxy}: this version calls providers without a proxy"));
@@ -144,6 +139,10 @@ impl Environment {
             config_dir: reader.path("SIMPLETUNER_CONFIG_DIR"),
             poll_interval: reader.seconds("SIMPLETUNER_JOB_POLL_INTERVAL", DAY_SECONDS),
             approval_check: reader.seconds("SIMPLETUNER_APPROVAL_CHECK_INTERVAL", DAY_SECONDS),
+            retention_days: reader.read("SIMPLETUNER_JOB_RETENTION_DAYS", |text| {
+                let days = text.parse().ok().filter(|days| (0..=MOST_DAYS).contains(days));
+                days.ok_or_else(|| format!("expected whole days from 0 to {MOST_DAYS}"))
+            }),
             api_token: reader.secret("REPLICATE_API_TOKEN", |text| {
                 ApiToken::parse(text).map_err(|error| error.to_string())
             }),

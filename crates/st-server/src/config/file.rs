@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::environment::{base_url, existing_file, host};
+use super::environment::{MOST_DAYS, base_url, existing_file, host};
 use super::{Command, Fault, LONGEST_CALL, position};
 use crate::fields::{FieldFault, Fields};
 use crate::strict::StrictValue;
@@ -35,6 +35,7 @@ pub(super) struct File {
     pub(super) config_dir: Option<PathBuf>,
     pub(super) polling_enabled: Option<bool>,
     pub(super) poll_interval: Option<Duration>,
+    pub(super) retention_days: Option<i64>,
     pub(super) base_url: Option<String>,
     pub(super) http_timeout: Option<Duration>,
     pub(super) tls_verify: Option<bool>,
@@ -128,6 +129,9 @@ impl File {
         fields.section("job_status_polling", |fields| {
             self.polling_enabled = fields.boolean("enabled");
             self.poll_interval = seconds(fields, "interval_seconds", DAY_SECONDS);
+        });
+        fields.section("job_retention", |fields| {
+            self.retention_days = fields.integer("days", 0..=MOST_DAYS);
         });
         fields.section("queue_processing", |fields| {
             if fields.boolean("enabled") == Some(false) {

@@ -160,6 +160,24 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
+fn finished_jobs_are_kept_for_90_days_another_time_or_for_ever() {
+    let days = |environment: &[(&str, &str)], yaml| {
+        let kept = load(environment, yaml).unwrap().keep_jobs_for;
+        kept.map(|kept| kept.as_hours() / 24)
+    };
+    let yaml = Some("background: { job_retention: { days: 7 } }\n");
+    let variable = "SIMPLETUNER_JOB_RETENTION_DAYS";
+    assert_eq!(days(&[], None), Some(90));
+    assert_eq!(days(&[], yaml), Some(7));
+    assert_eq!(days(&[(variable, "30")], yaml), Some(30));
+    assert_eq!(days(&[(variable, "0")], yaml), None);
+    let said = load(&[(variable, "36501")], Some("background: { job_retention: { days: -1 } }\n"));
+    let said = said.unwrap_err();
+    assert!(said.contains("expected whole days from 0 to 36500"), "{said}");
+    assert!(said.contains("background.job_retention.days: "), "{said}");
+}
+
+#[test]
 fn the_log_s_secrets_are_the_usual_ones_and_those_that_are_named() {
     let redaction = |yaml: &str| load(&[], Some(yaml)).unwrap().log.redaction;
     assert!(redaction("").covers("api_key") && !redaction("").covers("hf_account"));

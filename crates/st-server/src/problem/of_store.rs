@@ -62,6 +62,11 @@ impl From<Error> for Problem {
             | Error::DamagedFile { .. }
             | Error::SchemaTooNew { .. }
             | Error::SchemaChanged { .. }
+            | Error::NoDatabase { .. }
+            | Error::OtherChecksum { .. }
+            | Error::Exists { .. }
+            | Error::Backup { .. }
+            | Error::File { .. }
             | Error::SeveralNames { .. } => Self::internal().caused_by(error),
         }
     }

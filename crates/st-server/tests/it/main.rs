@@ -9,6 +9,7 @@
 
 mod correlation;
 mod damage;
+mod database;
 mod events;
 mod input;
 mod local;

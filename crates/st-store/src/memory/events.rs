@@ -21,10 +21,11 @@ impl State {
         EventPage { events, damaged: Vec::new(), next, resync: false }
     }
 
-    /// Whether a reader that says it has read up to `id` could have: nothing is ever deleted here,
-    /// so a position is the beginning or that of an event.
-    fn was_given_out(&self, id: EventId) -> bool {
-        id == EventId(0) || self.events.iter().any(|event| event.id == id)
+    /// Whether a reader that says it has read up to `id` could have, and missed nothing since: a
+    /// position is the beginning or that of an event, and none behind it was deleted.
+    fn may_go_on_from(&self, id: EventId) -> bool {
+        let is_there = id == EventId(0) || self.events.iter().any(|event| event.id == id);
+        id == self.event_floor || is_there && id > self.event_floor
     }
 }
 
@@ -32,7 +33,7 @@ impl State {
 impl EventLog for MemoryStore {
     async fn events_after(&self, after: EventId, max: u32) -> Result<EventPage> {
         let state = self.read()?;
-        let resync = !state.was_given_out(after);
+        let resync = !state.may_go_on_from(after);
         Ok(EventPage { resync, ..state.events_after(after, max, |_| true) })
     }
 

@@ -5,13 +5,18 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Params, Row, params};
 use tokio::sync::watch;
 
-use super::SqliteStore;
 use super::query::{Columns, change_one, each_readable, value};
+use super::{SqliteStore, history};
 use crate::error::Result;
 use crate::model::{
     Actor, ActorKind, ApprovalId, Change, Event, EventId, JobId, NewEvent, ProviderName,
 };
 use crate::repo::{EventLog, EventPage};
+
+/// The events of a job after one of them, as [`event`] reads them.
+pub(super) const EVENTS_OF_JOB: &str = "SELECT event_id, at, actor, actor_name, correlation_id, \
+     subject, job_id, approval_id, provider, from_status, to_status, message \
+     FROM events WHERE job_id = ?1 AND event_id > ?2 ORDER BY event_id LIMIT ?3";
 
 #[async_trait]
 impl EventLog for SqliteStore {
@@ -20,7 +25,8 @@ impl EventLog for SqliteStore {
         self.readers
             .point("read events", move |connection| {
                 // Asked of the database: a commit can be read before it is announced.
-                let resync = is_in_gap || after > last_id(connection)?;
+                let is_too_old = after < history::event_floor(connection)?;
+                let resync = is_in_gap || is_too_old || after > last_id(connection)?;
                 let sql = "SELECT event_id, at, actor, actor_name, correlation_id, subject, \
                            job_id, approval_id, provider, from_status, to_status, message \
                            FROM events WHERE event_id > ?1 ORDER BY event_id LIMIT ?2";
@@ -33,11 +39,7 @@ impl EventLog for SqliteStore {
     async fn job_events(&self, job: JobId, after: EventId, max: u32) -> Result<EventPage> {
         self.readers
             .list("read a job's events", move |connection| {
-                let sql = "SELECT event_id, at, actor, actor_name, correlation_id, subject, \
-                           job_id, approval_id, provider, from_status, to_status, message \
-                           FROM events WHERE job_id = ?1 AND event_id > ?2 \
-                           ORDER BY event_id LIMIT ?3";
-                read(connection, sql, params![job.to_string(), after.0, max])
+                read(connection, EVENTS_OF_JOB, params![job.to_string(), after.0, max])
             })
             .await
     }
@@ -95,7 +97,7 @@ pub(super) fn append(connection: &Connection, events: Vec<NewEvent>) -> Result<(
     Ok(())
 }
 
-fn event(row: &Row<'_>) -> Result<Event> {
+pub(super) fn event(row: &Row<'_>) -> Result<Event> {
     let mut columns = Columns::new(row, "events");
     let id = EventId(columns.plain("event_id")?);
     let at = columns.time("at")?;

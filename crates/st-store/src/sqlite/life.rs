@@ -24,8 +24,12 @@ use crate::sqlite::LOG;
 
 pub(super) use record::Salts;
 use record::{Record, RecordFile, State};
-use stored::{Facts, Renewal, checkpoint_without_log, inspect, read_life, renew, store_life};
-pub(super) use stored::{clock_shift, confirmed_at, note_confirmed, set_clock_shift};
+use stored::{
+    Facts, Renewal, checkpoint_without_log, inspect, inspect_copy, read_life, renew, store_life,
+};
+pub(super) use stored::{
+    clock_shift, confirmed_at, note_confirmed, open_without_log, set_clock_shift,
+};
 
 /// How far event IDs jump at least when a new life begins: farther than any reader can have come in
 /// the life that is lost.
@@ -124,6 +128,45 @@ pub(super) fn expect_database(site: &Site) -> Result<()> {
 
 fn has_frames(wal: &Path) -> bool {
     fs::metadata(wal).is_ok_and(|metadata| metadata.len() > WAL_HEADER)
+}
+
+/// Notes that a copy is about to be put in place of the database: whatever the next start finds
+/// there, it begins a new life, with numbers that neither the copy nor what it replaces has used.
+pub(super) fn announce_restore(place: &Place, copy: &Path) -> Result<()> {
+    let site = place.site();
+    let copied = inspect_copy(copy)?;
+    // What is replaced may be damaged; the record says the same.
+    let replaced = if site.has_database() { inspect(place) } else { Ok(Facts::NONE) };
+    let replaced = replaced.unwrap_or_else(|error| {
+        st_log::debug!(logger: LOG, error, "Database that is replaced cannot be read");
+        Facts::NONE
+    });
+    let recorded = [site.record(), site.earlier_record()].map(|path| Record::read(&path));
+    let recorded = recorded.iter().flatten();
+    let (mut epoch, mut event) = (Epoch::FIRST, 0);
+    for (known_epoch, known_event) in recorded
+        .clone()
+        .map(|record| (record.epoch, record.event))
+        .chain([copied, replaced].map(|facts| (facts.epoch, facts.last_event)))
+    {
+        epoch = epoch.max(known_epoch);
+        event = event.max(known_event);
+    }
+    let record = Record {
+        pid: std::process::id(),
+        state: State::Renewing,
+        epoch,
+        event,
+        file: place.id(),
+        born_at: place.born_at(),
+        salts: None,
+        frames: false,
+        checkpoint: recorded.map(|record| record.checkpoint).max().unwrap_or(0),
+        changed_at: None,
+    };
+    RecordFile::new(site.record())
+        .try_write(record, true)
+        .map_err(|source| Error::Open { path: site.record(), source: source.into() })
 }
 
 impl Chronicle {

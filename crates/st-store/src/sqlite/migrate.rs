@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
-use super::open_error;
+use super::{LOG, offline, open_error};
 use crate::error::{Error, Result};
 
 struct Migration {
@@ -38,8 +38,14 @@ const MIGRATIONS: &[Migration] = &[
         name: "time_and_search",
         sql: include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
     },
+    Migration {
+        version: 6,
+        name: "history",
+        sql: include_str!("../../migrations/sqlite/0006_history.sql"),
+    },
 ];
 
+/// Brings the schema up to date. A database that has a schema already is copied first.
 pub(super) fn migrate(connection: &mut Connection, path: &Path, now: Timestamp) -> Result<()> {
     let fail = open_error(path);
     connection
@@ -54,24 +60,63 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path, now: Timestamp) 
         )
         .map_err(&fail)?;
     let applied = applied(connection).map_err(&fail)?;
+    let pending = pending(&applied, path)?;
+    if let Some(&(version, _)) = applied.last()
+        && !pending.is_empty()
+    {
+        let backup = offline::before_migration(connection, path, version, now)?;
+        st_log::info!(
+            logger: LOG, path = %backup.path.display(), schema = version,
+            "Database was copied before it is migrated"
+        );
+    }
+    for migration in pending {
+        apply(connection, migration, now).map_err(&fail)?;
+    }
+    Ok(())
+}
+
+/// What was done to a database, and what a start would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MigrationPlan {
+    /// The version of its schema.
+    pub schema: i64,
+    /// The migrations that are missing: version and name.
+    pub pending: Vec<(i64, &'static str)>,
+}
+
+/// Finds out which migrations a database lacks. One that cannot be migrated is refused as at a start.
+pub(super) fn plan(connection: &Connection, path: &Path) -> Result<MigrationPlan> {
+    let applied = applied(connection).map_err(|error| Error::NoDatabase {
+        path: path.to_owned(),
+        finding: format!("it lacks what this program stores: {error}"),
+    })?;
+    let pending = pending(&applied, path)?;
+    Ok(MigrationPlan {
+        schema: applied.last().map_or(0, |(version, _)| *version),
+        pending: pending.into_iter().map(|it| (it.version, it.name)).collect(),
+    })
+}
+
+/// The migrations that are missing.
+fn pending(applied: &[(i64, String)], path: &Path) -> Result<Vec<&'static Migration>> {
     let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
     if let Some(&(found, _)) = applied.last()
         && found > known
     {
-        return Err(Error::SchemaTooNew { path: path.to_owned(), found, known });
+        let backup = offline::newest_before(path, known);
+        return Err(Error::SchemaTooNew { path: path.to_owned(), found, known, backup });
     }
+    let mut pending = Vec::new();
     for migration in MIGRATIONS {
-        let checksum = checksum(migration.sql);
-        match applied.iter().find(|(version, _)| *version == migration.version) {
-            Some((_, applied)) if *applied == checksum => {}
-            Some(_) => {
-                let version = migration.version;
-                return Err(Error::SchemaChanged { path: path.to_owned(), version });
-            }
-            None => apply(connection, migration, &checksum, now).map_err(&fail)?,
+        let version = migration.version;
+        match applied.iter().find(|(applied, _)| *applied == version) {
+            Some((_, applied)) if *applied == checksum(migration.sql) => {}
+            Some(_) => return Err(Error::SchemaChanged { path: path.to_owned(), version }),
+            None => pending.push(migration),
         }
     }
-    Ok(())
+    Ok(pending)
 }
 
 fn applied(connection: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
@@ -83,7 +128,6 @@ fn applied(connection: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
 fn apply(
     connection: &mut Connection,
     migration: &Migration,
-    checksum: &str,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -94,7 +138,7 @@ fn apply(
         params![
             migration.version,
             migration.name,
-            checksum,
+            checksum(migration.sql),
             now.as_millisecond(),
             env!("CARGO_PKG_VERSION")
         ],
@@ -103,7 +147,5 @@ fn apply(
 }
 
 fn checksum(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    offline::hex(&Sha256::digest(text.as_bytes()))
 }

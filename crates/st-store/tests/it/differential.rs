@@ -139,6 +139,7 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
             text(store.decide(ApprovalId(i64::from(*approval)), &decision(verdict)).await)
         }
         Step::Expire(max) => text(store.expire(u32::from(*max)).await),
+        Step::Prune { max, minutes } => text(calls::prune(store, *max, *minutes).await),
     }
 }
 

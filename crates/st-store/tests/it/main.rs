@@ -19,6 +19,7 @@ mod grants;
 mod lives;
 mod lost_life;
 mod memory;
+mod offline;
 mod plans;
 mod power_cut;
 mod rows;

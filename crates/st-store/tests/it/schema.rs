@@ -20,7 +20,8 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_unresolved.sql"),
     include_str!("../../migrations/sqlite/0003_user_grants.sql"),
-    include_str!("../../migrations/sqlite/0004_time_and_search.sql")
+    include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
+    include_str!("../../migrations/sqlite/0006_history.sql")
 );
 
 /// The words that a `CHECK (column IN (..))` allows, by table and column.
@@ -71,6 +72,8 @@ fn each_list_of_words_is_the_models() {
     let expected = [
         ("approval_rules.is_active", truth()),
         ("approvals.status", words(ApprovalStatus::ALL, ApprovalStatus::as_str)),
+        ("daily_totals.job_type", job_types()),
+        ("daily_totals.status", vec!["completed", "failed", "cancelled"]),
         ("events.subject", subjects()),
         ("jobs.job_type", job_types()),
         ("jobs.status", words(JobStatus::ALL, JobStatus::as_str)),
@@ -98,7 +101,7 @@ async fn the_lists_of_words_are_enforced() {
     let raw = bench.raw();
     for column in word_lists().into_keys() {
         let (table, column) = column.split_once('.').unwrap();
-        if matches!(table, "strays" | "limits") {
+        if matches!(table, "strays" | "limits" | "daily_totals") {
             continue;
         }
         let word = if column == "is_active" { "2" } else { "'else'" };
@@ -212,7 +215,8 @@ async fn a_second_start_changes_nothing() {
     let expected = "version=1 name=initial applied_at=1767225600000\n\
                     version=2 name=unresolved applied_at=1767225600000\n\
                     version=3 name=user_grants applied_at=1767225600000\n\
-                    version=4 name=time_and_search applied_at=1767225600000";
+                    version=4 name=time_and_search applied_at=1767225600000\n\
+                    version=6 name=history applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -238,10 +242,10 @@ async fn refused(sql: &str) -> Error {
 async fn a_newer_schema_is_refused() {
     let sql = "INSERT INTO schema_migrations VALUES (7, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 4, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 6, .. }), "{error:?}");
     let said = error.to_string();
     assert!(said.contains("cloud.db is from a newer version: its schema is 7"), "{said}");
-    assert!(said.ends_with("this program knows up to 4"), "{said}");
+    assert!(said.ends_with("this program knows up to 6"), "{said}");
 }
 
 #[tokio::test]
@@ -271,13 +275,15 @@ async fn a_migration_that_fails_leaves_nothing_of_itself() {
 }
 
 /// Makes a closed database of the present schema one of schema 1.
-fn downgrade(folder: &Path) {
+pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
     old.execute_batch(
         "DROP TABLE user_grants; DROP INDEX queue_unresolved; DROP INDEX queue_providers; \
          ALTER TABLE queue_entries DROP COLUMN unresolved_since; \
          ALTER TABLE life DROP COLUMN confirmed_at; DROP TABLE ended_strays; \
          ALTER TABLE rechecks DROP COLUMN provider_ended_at; \
+         DROP TABLE daily_totals; ALTER TABLE life DROP COLUMN event_floor; \
+         DROP INDEX queue_over; DROP INDEX strays_of_job; DROP INDEX idempotency_keys_of_job; \
          DELETE FROM schema_migrations WHERE version > 1",
     )
     .unwrap();
@@ -319,7 +325,7 @@ async fn a_database_of_schema_1_keeps_its_rows() {
     assert_eq!(after, claimed);
     let migrations = bench.rows("SELECT version, name FROM schema_migrations");
     let expected = "version=1 name=initial\nversion=2 name=unresolved\nversion=3 name=user_grants\n\
-                    version=4 name=time_and_search";
+                    version=4 name=time_and_search\nversion=6 name=history";
     assert_eq!(migrations, expected);
     let reclaimed = bench.store.reclaim(&claiming(9), &[].into()).await.unwrap().claims;
     let since: Vec<_> = reclaimed

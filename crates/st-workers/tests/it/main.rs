@@ -17,4 +17,5 @@ mod outages;
 mod poller;
 mod replicate;
 mod replicate_contract;
+mod retention;
 mod support;

@@ -78,6 +78,8 @@ impl Life {
         let config = BackgroundConfig {
             polling: PollerConfig { enabled: false, period: poller::PERIOD },
             seed: world.draw(|random| random.u64(..)),
+            // The judge accounts for every job at the end.
+            keep_jobs_for: None,
             ..BackgroundConfig::default()
         };
         let number = {

@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use st_store::{
-    Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Decision,
-    Epoch, Error, EventId, EventLog, EventPage, Expiry, Holder, Integrity, JobFilter, JobId,
-    JobRecord, JobRef, JobRepo, JobType, LimitUse, Limits, LimitsPatch, NewJob, NewRule, Owner,
-    Page, PageRequest, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch,
-    QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result,
-    Rule, RuleId, SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, Store,
-    StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
+    DailyTotals, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, HistoryRepo, Holder,
+    Integrity, JobFilter, JobId, JobRecord, JobRef, JobRepo, JobType, LimitUse, Limits,
+    LimitsPatch, NewJob, NewRule, Owner, Page, PageRequest, ProviderJobId, ProviderName,
+    ProviderSettings, ProviderSettingsPatch, Pruned, QueueFilter, QueueRepo, QueueStats, Recheck,
+    RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, SettingsRepo, Settled,
+    Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth, StoreStatus, Stray,
+    StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 
@@ -416,6 +417,17 @@ impl EventLog for LifeStore {
 
     fn last_event(&self) -> watch::Receiver<EventId> {
         self.events.clone()
+    }
+}
+
+#[async_trait]
+impl HistoryRepo for LifeStore {
+    async fn prune(&self, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
+        self.call("prune", |it| async move { it.prune(keep_for, max).await }).await
+    }
+
+    async fn daily_totals(&self) -> Result<DailyTotals> {
+        self.call("daily totals", |it| async move { it.daily_totals().await }).await
     }
 }
 

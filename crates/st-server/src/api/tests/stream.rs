@@ -1,8 +1,9 @@
 //! The event stream: its formats, where it begins, and what it leaves out.
 
 use futures_util::StreamExt;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
-use st_store::DamagedRow;
+use st_store::{Actor, DamagedRow, HistoryRepo, JobRepo};
 use tokio::time::{Duration, timeout};
 
 use super::Harness;
@@ -114,6 +115,23 @@ async fn a_position_that_the_log_does_not_have_gets_resync_and_then_what_is_new(
     };
     assert_eq!((&frames[1].id, &frames[1].data), (&None, &json!({"type": "resync"})));
     assert_eq!(frames[2].data["type"], "job_status_changed", "{frames:?}");
+}
+
+#[tokio::test]
+async fn a_position_from_before_a_deleted_event_gets_resync() {
+    let api = Harness::start().await;
+    let job = api.submit("alpha").await;
+    api.submit("alpha").await;
+    let frames = api.stream("?last_event_id=1", None, 2).await;
+    assert_eq!(frames[1].id.as_deref(), Some("2"), "{frames:?}");
+    api.store.cancel_job(job.parse().unwrap(), &Actor::Operator).await.unwrap();
+    let pruned = api.store.prune(Some(SignedDuration::ZERO), 9).await.unwrap();
+    assert_eq!(pruned.jobs.len(), 1);
+    for position in ["0", "1"] {
+        let frames = api.stream("", Some(position), 2).await;
+        let notice = (&frames[1].id, &frames[1].data);
+        assert_eq!(notice, (&None, &json!({"type": "resync"})), "{frames:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What the database itself says about its life, and how a new one is noted in it.
 
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
@@ -55,13 +56,25 @@ pub(super) fn inspect(place: &Place) -> Result<Facts> {
     let connection = Connection::open_with_flags(path, flags).map_err(&fail)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(&fail)?;
     connection.busy_timeout(WRITER_PATIENCE).map_err(&fail)?;
+    let facts = facts(&connection, path)?;
+    connection.close().map_err(|(_connection, error)| fail(error))?;
+    Ok(facts)
+}
+
+/// Reads what a copy that nobody has open says.
+pub(super) fn inspect_copy(path: &Path) -> Result<Facts> {
+    facts(&open_without_log(path).map_err(open_error(path))?, path)
+}
+
+fn facts(connection: &Connection, path: &Path) -> Result<Facts> {
+    let fail = open_error(path);
     let has = |table: &str| -> rusqlite::Result<bool> {
         let sql = "SELECT COUNT(*) FROM sqlite_schema WHERE name = ?1";
         connection.query_row(sql, [table], |row| row.get(0))
     };
     let mut facts = Facts::NONE;
     if has("sqlite_sequence").map_err(&fail)? {
-        facts.last_event = events::last_id(&connection)?.0;
+        facts.last_event = events::last_id(connection)?.0;
     }
     if has("life").map_err(&fail)? {
         let sql = "SELECT epoch, file_inode, file_born_at, checkpoints FROM life";
@@ -77,20 +90,24 @@ pub(super) fn inspect(place: &Place) -> Result<Facts> {
         let latest = connection.query_row(sql, [], |row| row.get(0)).map_err(&fail)?;
         facts.epoch = facts.epoch.max(Epoch(latest));
     }
-    connection.close().map_err(|(_connection, error)| fail(error))?;
     Ok(facts)
 }
 
 /// The number of the checkpoint in the database alone, as if there were no log. It cannot be read
 /// while a database is half copied; then nothing is concluded.
 pub(super) fn checkpoint_without_log(site: &Site) -> Option<i64> {
-    let name = site.real().as_os_str().as_bytes().iter().map(|byte| format!("%{byte:02x}"));
+    let connection = open_without_log(site.real()).ok()?;
+    connection.query_row("SELECT checkpoints FROM life", [], |row| row.get(0)).ok()
+}
+
+/// Opens a file for reading as if it could not change and had no log.
+pub(in crate::sqlite) fn open_without_log(path: &Path) -> rusqlite::Result<Connection> {
+    let name = path.as_os_str().as_bytes().iter().map(|byte| format!("%{byte:02x}"));
     let uri = format!("file:{}?immutable=1", name.collect::<String>());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(uri, flags).ok()?;
-    connection.query_row("SELECT checkpoints FROM life", [], |row| row.get(0)).ok()
+    Connection::open_with_flags(uri, flags)
 }
 
 #[derive(Debug, Clone, Copy)]

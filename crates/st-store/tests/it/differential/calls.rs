@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use st_store::{
     AccountId, AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Group, Idempotency, JobId,
     JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker, NewJob, Opening, OrgId, Outcome,
-    Position, Priority, ProviderName, ProviderSettingsPatch, ProviderStatus, QueueFilter,
-    QueueStatus, Refused, Resolution, Searched, SettingChange, Settlement, Sighting, StrayOutcome,
-    TeamId,
+    Position, Priority, ProviderName, ProviderSettingsPatch, ProviderStatus, Pruned, QueueFilter,
+    QueueStatus, Refused, Resolution, Result, Searched, SettingChange, Settlement, Sighting,
+    StrayOutcome, TeamId,
 };
 use st_testkit::suite::{
     Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -88,6 +88,11 @@ pub(crate) fn setting(value: Option<u8>) -> ProviderSettingsPatch {
         None => SettingChange::Clear,
     };
     ProviderSettingsPatch { version_override, ..ProviderSettingsPatch::default() }
+}
+
+pub(crate) async fn prune(store: &Shared, max: u8, minutes: Option<u8>) -> Result<Pruned> {
+    let keep_for = minutes.map(|minutes| SignedDuration::from_mins(i64::from(minutes)));
+    store.prune(keep_for, u32::from(max)).await
 }
 
 pub(crate) fn stray(retry_in: Option<u16>) -> StrayOutcome {

@@ -130,6 +130,11 @@ pub(crate) enum Step {
         approve: bool,
     },
     Expire(u8),
+    /// Deletes at most so many jobs that ended so many minutes ago.
+    Prune {
+        max: u8,
+        minutes: Option<u8>,
+    },
 }
 
 const JOBS: u8 = 10;
@@ -235,6 +240,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (pick(), report()).prop_map(|(job, to)| Step::Resolve { job, to }),
         2 => (1..6_u8, flag()).prop_map(|(approval, approve)| Step::Decide { approval, approve }),
         1 => (1..3_u8).prop_map(Step::Expire),
+        2 => (1..4_u8, prop::option::weighted(0.8, 0..90_u8))
+            .prop_map(|(max, minutes)| Step::Prune { max, minutes }),
     ]
 }
 

@@ -1,0 +1,156 @@
+//! The commands for the database, as an operator runs them.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::support::{Server, Setup, eventually};
+
+/// What a command came to.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+async fn run(state_dir: &Path, args: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_st-server"))
+        .args(args)
+        .env_clear()
+        .env("SIMPLETUNER_STATE_DIR", state_dir)
+        .current_dir(state_dir.parent().unwrap())
+        .output()
+        .await
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+async fn submit(server: &Server) -> String {
+    server.submit("local", json!({"config": {"command": "example", "steps": 1}})).await
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_server_is_restored_into_a_new_life() {
+    let mut server = Server::start(Setup::default()).await;
+    let state_dir = server.state_dir();
+    let first = submit(&server).await;
+    server.until(&first, "completed").await;
+    let made = run(&state_dir, &["backup"]).await;
+    assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""), "{made:?}");
+    let backup = made.stdout.lines().next().unwrap().to_owned();
+    assert!(made.stdout.contains("\n1 job, up to event "), "{made:?}");
+    let second = submit(&server).await;
+    server.until(&second, "completed").await;
+    let refused = run(&state_dir, &["restore", &backup]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("is in use by process"), "{refused:?}");
+    assert!(server.stop().await.success());
+    let restored = run(&state_dir, &["restore", &backup]).await;
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    assert!(restored.stdout.contains("its checksum is right"), "{restored:?}");
+    assert!(restored.stdout.contains("is kept as "), "{restored:?}");
+    let server = server.kill_and_restart().await;
+    assert_eq!(server.job(&first).await["status"], "completed");
+    assert_eq!(server.get(&format!("/api/cloud/jobs/{second}")).await.status, 404);
+    let said = "Database was restored, copied or moved; queued jobs are looked up at their provider \
+                before they are submitted";
+    assert!(server.log().iter().any(|line| line["message"] == said));
+}
+
+#[tokio::test]
+async fn a_check_says_by_its_exit_code_whether_it_found_something() {
+    let mut server = Server::start(Setup::default()).await;
+    let state_dir = server.state_dir();
+    let job = submit(&server).await;
+    server.until(&job, "completed").await;
+    let sound = run(&state_dir, &["integrity"]).await;
+    assert_eq!(sound.code, Some(0), "{sound:?}");
+    assert!(sound.stdout.starts_with("1 job and "), "{sound:?}");
+    assert!(sound.stdout.ends_with(" events were checked: nothing is wrong\n"), "{sound:?}");
+    assert!(server.stop().await.success());
+    let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
+    raw.execute("UPDATE queue_counts SET entries = 7 WHERE status = 'completed'", []).unwrap();
+    raw.close().unwrap();
+    let found = run(&state_dir, &["integrity"]).await;
+    assert_eq!(found.code, Some(2), "{found:?}");
+    let says = "counts completed: 7 entries are counted, 1 are there\n";
+    assert!(found.stdout.starts_with(says), "{found:?}");
+    let found = run(&state_dir, &["integrity", "--json"]).await;
+    assert_eq!(found.code, Some(2), "{found:?}");
+    let json: Value = serde_json::from_str(&found.stdout).unwrap();
+    assert_eq!((&json["sound"], &json["findings"][0]["kind"]), (&json!(false), &json!("counts")));
+}
+
+#[tokio::test]
+async fn what_would_be_migrated_is_told_and_not_done() {
+    let mut server = Server::start(Setup::default()).await;
+    let state_dir = server.state_dir();
+    let plan = run(&state_dir, &["migrate", "--check"]).await;
+    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 6: up to date\n"), "{plan:?}");
+    assert!(server.stop().await.success());
+    let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
+    raw.execute_batch(
+        "DROP TABLE daily_totals; ALTER TABLE life DROP COLUMN event_floor; DROP INDEX queue_over; \
+         DROP INDEX strays_of_job; DROP INDEX idempotency_keys_of_job; \
+         DELETE FROM schema_migrations WHERE version = 6",
+    )
+    .unwrap();
+    raw.close().unwrap();
+    for _ in 0..2 {
+        let plan = run(&state_dir, &["migrate", "--check"]).await;
+        let says = "schema 4\n6 history would be applied, after a copy is made\n";
+        assert_eq!((plan.code, plan.stdout.as_str()), (Some(2), says), "{plan:?}");
+    }
+    let done = run(&state_dir, &["migrate"]).await;
+    let says = "schema 4\n6 history was applied\n";
+    assert_eq!((done.code, done.stdout.as_str()), (Some(0), says), "{done:?}");
+    let plan = run(&state_dir, &["migrate", "--check"]).await;
+    assert_eq!(plan.code, Some(0), "{plan:?}");
+}
+
+#[tokio::test]
+async fn where_there_is_no_database_each_command_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let state_dir = dir.path().join("state");
+    for args in [&["backup"][..], &["integrity"], &["migrate", "--check"], &["migrate"]] {
+        let ran = run(&state_dir, args).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{args:?}: {ran:?}");
+        assert_eq!(ran.stderr.lines().count(), 1, "{args:?}: {ran:?}");
+        assert!(!state_dir.join("cloud.db").exists(), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn jobs_are_deleted_at_the_start_as_the_setting_says() {
+    let setup = Setup::default().with("SIMPLETUNER_JOB_RETENTION_DAYS", "1");
+    let mut server = Server::start(setup).await;
+    let state_dir = server.state_dir();
+    let (old, new) = (submit(&server).await, submit(&server).await);
+    for job in [&old, &new] {
+        server.until(job, "completed").await;
+    }
+    assert!(server.stop().await.success());
+    let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
+    let sql = "UPDATE queue_entries SET completed_at = completed_at - 86400000 WHERE job_id = ?1";
+    assert_eq!(raw.execute(sql, [&old]).unwrap(), 1);
+    raw.close().unwrap();
+    let server = server.kill_and_restart().await;
+    eventually("the old job is gone", async || {
+        server.get(&format!("/api/cloud/jobs/{old}")).await.status == 404
+    })
+    .await;
+    assert_eq!(server.job(&new).await["status"], "completed");
+    eventually("its folders are gone", async || {
+        let folders = std::fs::read_dir(state_dir.join("local")).unwrap();
+        let mut names = folders.map(|it| it.unwrap().file_name().into_string().unwrap());
+        !names.any(|name| name.starts_with(&old))
+    })
+    .await;
+    let tasks = server.get("/api/background/tasks").await.body;
+    let tasks = tasks["tasks"].as_array().unwrap();
+    let task = tasks.iter().find(|task| task["name"] == "job_retention").unwrap();
+    assert_eq!(task["last_run"]["counts"], json!({"deleted": 1, "keys": 0}), "{task}");
+}

@@ -1,0 +1,36 @@
+//! History: how long finished jobs are kept, and what stays of them.
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+
+use crate::error::Result;
+use crate::model::{DailyTotals, DamagedRow, DeletedJob};
+
+/// What one pass over what is old enough to be deleted did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pruned {
+    /// The jobs that are gone, in the order in which they had ended.
+    pub jobs: Vec<DeletedJob>,
+    /// How many idempotency keys were forgotten.
+    pub keys: u64,
+    /// Jobs that could not be decoded; they are set aside and kept.
+    pub damaged: Vec<DamagedRow>,
+    /// Whether there may be more.
+    pub more: bool,
+    /// Something is old enough by the clock, but was kept because the clock is not confirmed.
+    pub clock_unconfirmed: bool,
+}
+
+/// The history.
+#[async_trait]
+pub trait HistoryRepo: Send + Sync {
+    /// Forgets at most `max` idempotency keys that have expired, and deletes at most `max` jobs that
+    /// ended `keep_for` ago or earlier, the oldest first, each with its queue entry, input, approval
+    /// and events; `None` keeps all jobs. What a job cost is added to the daily totals in the same
+    /// transaction. A job stays while a stray, a late search or an idempotency key of it is open,
+    /// and when it is set aside as damaged.
+    async fn prune(&self, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned>;
+
+    /// The sums over all deleted jobs.
+    async fn daily_totals(&self) -> Result<DailyTotals>;
+}

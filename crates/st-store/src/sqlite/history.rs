@@ -1,0 +1,171 @@
+//! Deleting old jobs in SQLite. All that belongs to a job goes with its row, by foreign keys.
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use rusqlite::{Connection, Row, params};
+
+use super::SqliteStore;
+use super::damage::{Damage, log_damaged};
+use super::query::{Columns, all, change, change_one, readable, value};
+use super::records::load;
+use super::writer::{Lane, Tx};
+use crate::error::Result;
+use crate::model::history::deleted_up_to;
+use crate::model::{
+    DailyTotals, DeletedJob, EventId, JobId, JobRecord, ProviderName, QueueEntryId, Total,
+    TotalKey, UserId,
+};
+use crate::repo::{HistoryRepo, Pruned};
+
+/// The operation, for errors.
+const DELETE: &str = "delete an old job";
+
+#[async_trait]
+impl HistoryRepo for SqliteStore {
+    async fn prune(&self, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
+        self.writer.write(Lane::Bulk, "delete old jobs", move |tx| prune(tx, keep_for, max)).await
+    }
+
+    async fn daily_totals(&self) -> Result<DailyTotals> {
+        self.readers
+            .list("read the daily totals", |connection| {
+                let sql = "SELECT day, user_id, provider, job_type, status, jobs, cost_usd, \
+                           seconds FROM daily_totals ORDER BY day";
+                let (totals, damaged) = readable(connection, sql, [], total)?;
+                log_damaged(&damaged);
+                Ok(totals.into_iter().collect())
+            })
+            .await
+    }
+}
+
+fn prune(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
+    let more_than = |found: usize| found > usize::try_from(max).unwrap_or(usize::MAX);
+    let expired: Option<i64> = value(
+        tx.connection,
+        "SELECT COUNT(*) FROM (SELECT 1 FROM idempotency_keys WHERE expires_at <= ?1 LIMIT ?2)",
+        params![tx.now.as_millisecond(), i64::from(max) + 1],
+    )?;
+    let expired = usize::try_from(expired.unwrap_or(0)).unwrap_or(0);
+    if !tx.clock_confirmed {
+        let old = old_jobs(tx, keep_for, 1)?;
+        let clock_unconfirmed = expired > 0 || !old.is_empty();
+        return Ok(Pruned { clock_unconfirmed, ..Pruned::default() });
+    }
+    let keys = forget_keys(tx, max)?;
+    let old = old_jobs(tx, keep_for, max)?;
+    let more = more_than(expired) || more_than(old.len());
+    let mut pruned = Pruned { keys, more, ..Pruned::default() };
+    let mut damage = Damage::default();
+    for (entry, job) in old.into_iter().take(max as usize) {
+        match job.and_then(|job| load(tx.connection, job)) {
+            Ok(record) => pruned.jobs.push(delete(tx.connection, &record)?),
+            Err(error) => damage.set_aside(tx.connection, entry, error.into_damaged()?)?,
+        }
+    }
+    pruned.damaged = damage.into_rows();
+    Ok(pruned)
+}
+
+fn forget_keys(tx: &Tx<'_>, max: u32) -> Result<u64> {
+    let forgotten = change(
+        tx.connection,
+        "forget idempotency keys",
+        "DELETE FROM idempotency_keys WHERE (user_id, key) IN (SELECT user_id, key \
+         FROM idempotency_keys WHERE expires_at <= ?1 ORDER BY expires_at, user_id, key LIMIT ?2)",
+        params![tx.now.as_millisecond(), max],
+    )?;
+    Ok(forgotten as u64)
+}
+
+/// The first `max` entries whose jobs are to be deleted, and one more if there is one.
+fn old_jobs(
+    tx: &Tx<'_>,
+    keep_for: Option<SignedDuration>,
+    max: u32,
+) -> Result<Vec<(QueueEntryId, Result<JobId>)>> {
+    let Some(keep_for) = keep_for else { return Ok(Vec::new()) };
+    all(
+        tx.connection,
+        "SELECT q.entry_id, q.job_id FROM queue_entries q \
+         WHERE q.status IN ('completed', 'failed', 'cancelled') AND q.held IS NULL \
+         AND q.completed_at <= ?1 \
+         AND NOT EXISTS (SELECT 1 FROM strays s WHERE s.job_id = q.job_id) \
+         AND NOT EXISTS (SELECT 1 FROM rechecks r WHERE r.job_id = q.job_id) \
+         AND NOT EXISTS (SELECT 1 FROM idempotency_keys k WHERE k.job_id = q.job_id) \
+         ORDER BY q.completed_at, q.entry_id LIMIT ?2",
+        params![deleted_up_to(tx.now, keep_for).as_millisecond(), i64::from(max) + 1],
+        |row| {
+            let mut columns = Columns::new(row, "queue_entries");
+            let entry = QueueEntryId(columns.plain("entry_id")?);
+            Ok((entry, columns.word::<JobId>("job_id")))
+        },
+    )
+}
+
+/// Deletes a job and adds it to the totals.
+fn delete(connection: &Connection, record: &JobRecord) -> Result<DeletedJob> {
+    let id = record.id().to_string();
+    raise_floor(connection, &id)?;
+    if let Some((key, total)) = record.total() {
+        add_total(connection, &key, total)?;
+    }
+    change_one(connection, DELETE, "DELETE FROM jobs WHERE job_id = ?1", [id])?;
+    Ok(DeletedJob { id: record.id(), provider: record.job().provider.clone() })
+}
+
+fn raise_floor(connection: &Connection, job: &str) -> Result<()> {
+    let sql = "SELECT MAX(event_id) FROM events WHERE job_id = ?1";
+    let last: Option<i64> = value(connection, sql, [job])?.flatten();
+    change_one(
+        connection,
+        DELETE,
+        "UPDATE life SET event_floor = MAX(event_floor, ?1)",
+        [last.unwrap_or(0)],
+    )
+}
+
+/// The highest ID of an event that was deleted: whoever has come at least so far missed none.
+pub(super) fn event_floor(connection: &Connection) -> Result<EventId> {
+    let floor = value(connection, "SELECT event_floor FROM life", [])?;
+    Ok(EventId(floor.unwrap_or(0)))
+}
+
+fn add_total(connection: &Connection, key: &TotalKey, total: Total) -> Result<()> {
+    change_one(
+        connection,
+        "add to the daily totals",
+        "INSERT INTO daily_totals (day, user_id, provider, job_type, status, jobs, cost_usd, \
+         seconds) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
+         ON CONFLICT (day, user_id, provider, job_type, status) DO UPDATE SET \
+         jobs = jobs + excluded.jobs, cost_usd = cost_usd + excluded.cost_usd, \
+         seconds = seconds + excluded.seconds",
+        params![
+            key.day.to_string(),
+            key.user.as_str(),
+            key.provider.as_str(),
+            key.job_type.as_str(),
+            key.status.as_str(),
+            i64::try_from(total.jobs).unwrap_or(i64::MAX),
+            total.cost_usd,
+            i64::try_from(total.seconds).unwrap_or(i64::MAX),
+        ],
+    )
+}
+
+fn total(row: &Row<'_>) -> Result<(TotalKey, Total)> {
+    let mut columns = Columns::new(row, "daily_totals");
+    let key = TotalKey {
+        day: columns.word("day")?,
+        user: columns.text("user_id", UserId::new)?,
+        provider: columns.text("provider", ProviderName::new)?,
+        job_type: columns.word("job_type")?,
+        status: columns.word("status")?,
+    };
+    let total = Total {
+        jobs: columns.number("jobs")?,
+        cost_usd: columns.plain("cost_usd")?,
+        seconds: columns.number("seconds")?,
+    };
+    Ok((key, total))
+}

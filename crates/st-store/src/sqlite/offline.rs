@@ -1,0 +1,76 @@
+//! What is done to a database without a store: copied, put back, checked.
+//!
+//! Everything here opens connections of its own, and may run beside a server that has the database
+//! open, except for putting a copy back. It reads whole tables by intent, and in a single read
+//! transaction, which keeps the write-ahead log from shrinking for as long as it takes.
+
+mod audit;
+mod backup;
+mod copy;
+mod restore;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+pub use audit::{Audit, Finding, audit};
+pub use backup::{Backup, back_up};
+pub(super) use backup::{before_migration, newest_before};
+pub(super) use copy::hex;
+pub use restore::{Restored, restore};
+
+use super::migrate::{self, MigrationPlan};
+use super::place::Site;
+use super::{WRITER_PATIENCE, open_error};
+use crate::error::{Error, Result};
+
+/// Opens a database that may be in use, for reading alone.
+pub(super) fn open_beside(path: &Path) -> Result<Connection> {
+    let site = Site::find(path)?;
+    if !site.has_database() {
+        return Err(Error::NoDatabase {
+            path: path.to_owned(),
+            finding: "there is none".to_owned(),
+        });
+    }
+    let fail = open_error(path);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(&fail)?;
+    connection.busy_timeout(WRITER_PATIENCE).map_err(&fail)?;
+    // The log is the server's; this connection must neither copy nor delete it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(&fail)?;
+    Ok(connection)
+}
+
+/// What a start of the server would do to the schema of a database. Nothing is changed.
+pub fn migrations(database: &Path) -> Result<MigrationPlan> {
+    migrate::plan(&open_beside(database)?, database)
+}
+
+/// The path with this text behind it.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn file_error(path: &Path) -> impl Fn(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { path: path.clone(), source }
+}
+
+fn sync_folder_of(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error(folder))
+}
+
+/// Removes what an earlier attempt may have left.
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file_error(path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

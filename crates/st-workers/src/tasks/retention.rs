@@ -1,0 +1,136 @@
+//! Deletes jobs that ended long ago, and forgets idempotency keys that have expired.
+//!
+//! Runs at the start and once a day. A job goes with its queue entry, its input, its approval and its
+//! events, and then with what its provider keeps of it on this machine; the sums of its day stay.
+//! It goes in chunks, so that no other write waits for long, and never by a clock that is not confirmed.
+//! Folders that are not removed now are found by the poller later.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use st_log::{Logger, get_logger};
+use st_store::{ClockEvidence, DeletedJob, Pruned, Store};
+
+use crate::providers::Providers;
+use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
+
+const LOG: Logger = get_logger("simpletuner.cloud.retention");
+
+/// How long finished jobs are usually kept.
+pub const KEEP_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
+const PERIOD: Duration = Duration::from_hours(24);
+/// How many jobs are deleted in one transaction at most: with inputs of a megabyte each, this many
+/// keep other writes waiting for a few milliseconds.
+const CHUNK: u32 = 10;
+/// How many transactions one run makes at most. The next run goes on where it ended.
+const CHUNKS: u32 = 1000;
+/// How long until the next run when there is more.
+const GO_ON: Duration = Duration::from_secs(1);
+/// How long until the next run when the clock was not confirmed.
+const AGAIN: Duration = Duration::from_hours(1);
+
+/// The task `job_retention`.
+#[derive(Debug)]
+pub struct Retention {
+    store: Arc<dyn Store>,
+    providers: Providers,
+    keep_for: Option<SignedDuration>,
+    /// Whether the clock was not confirmed in the last run, so that each change is logged once.
+    unconfirmed: AtomicBool,
+}
+
+impl Retention {
+    /// Deletes jobs that ended `keep_for` ago; `None` keeps them for ever.
+    pub fn new(
+        store: Arc<dyn Store>,
+        providers: Providers,
+        keep_for: Option<SignedDuration>,
+    ) -> Self {
+        Self { store, providers, keep_for, unconfirmed: AtomicBool::new(false) }
+    }
+
+    /// One chunk. What the providers say of the time may confirm the clock.
+    async fn prune(&self) -> Result<Pruned, st_store::Error> {
+        let pruned = self.store.prune(self.keep_for, CHUNK).await?;
+        if !pruned.clock_unconfirmed {
+            return Ok(pruned);
+        }
+        for time in self.providers.iter().filter_map(|provider| provider.time()) {
+            self.store.confirm_clock(ClockEvidence::ProviderDate(time));
+        }
+        self.store.prune(self.keep_for, CHUNK).await
+    }
+
+    /// Removes what the job's provider keeps of it on this machine.
+    async fn forget(&self, DeletedJob { id, provider: name }: &DeletedJob) {
+        let Some(provider) = self.providers.get(name) else { return };
+        if let Err(error) = provider.forget(*id).await {
+            st_log::warning!(
+                logger: LOG, provider = name.as_str(), job_id = id.to_string(), error,
+                "Folders of a deleted job could not be removed yet"
+            );
+        }
+    }
+
+    fn log_clock(&self, unconfirmed: bool) {
+        let before = self.unconfirmed.swap(unconfirmed, Ordering::Relaxed);
+        if unconfirmed && !before {
+            st_log::warning!(
+                logger: LOG, "Old jobs are not deleted: the system clock is not confirmed"
+            );
+        }
+        if before && !unconfirmed {
+            st_log::info!(logger: LOG, "Old jobs are deleted again: the system clock is confirmed");
+        }
+    }
+}
+
+#[async_trait]
+impl Task for Retention {
+    fn id(&self) -> TaskId {
+        TaskId::JobRetention
+    }
+
+    fn timing(&self) -> Timing {
+        Timing { period: PERIOD, deadline: Duration::from_mins(30) }
+    }
+
+    async fn run(&self, cycle: &Cycle) -> Result<RunSummary, TaskError> {
+        const FAILED: &str = "Error in job retention";
+        let (mut jobs, mut keys, mut wake_in) = (0, 0, None);
+        for chunk in 1..=CHUNKS {
+            if cycle.stopping.is_cancelled() {
+                break;
+            }
+            let pruned = self.prune().await.map_err(TaskError::because(FAILED))?;
+            self.log_clock(pruned.clock_unconfirmed);
+            jobs += pruned.jobs.len() as u64;
+            keys += pruned.keys;
+            for damaged in &pruned.damaged {
+                st_log::error!(
+                    logger: LOG, row = damaged.to_string(),
+                    "Old job cannot be read and was set aside"
+                );
+            }
+            for job in &pruned.jobs {
+                self.forget(job).await;
+            }
+            if pruned.clock_unconfirmed {
+                wake_in = Some(AGAIN);
+            }
+            if !pruned.more {
+                break;
+            }
+            if chunk == CHUNKS {
+                wake_in = Some(GO_ON);
+            }
+        }
+        if jobs > 0 {
+            st_log::info!(logger: LOG, keys, "Deleted {jobs} old jobs");
+        }
+        Ok(RunSummary { counts: vec![("deleted", jobs), ("keys", keys)], wake_in })
+    }
+}

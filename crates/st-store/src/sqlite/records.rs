@@ -41,6 +41,9 @@ macro_rules! select_records {
 }
 pub(super) use select_records;
 
+/// The record of one job.
+pub(super) const BY_ID: &str = select_records!("WHERE j.job_id = ?1");
+
 /// Records that were read, and the rows among them that cannot be decoded.
 pub(super) struct Listed {
     pub(super) records: Vec<JobRecord>,
@@ -78,7 +81,7 @@ impl Listed {
 
 /// The job, if there is one.
 pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<JobRecord>> {
-    let found = all(connection, select_records!("WHERE j.job_id = ?1"), [id.to_string()], record)?;
+    let found = all(connection, BY_ID, [id.to_string()], record)?;
     Ok(found.into_iter().next())
 }
 

@@ -8,6 +8,7 @@ mod failpoints;
 mod files;
 mod life;
 mod readers;
+mod statements;
 mod writer;
 
 use std::path::{Path, PathBuf};

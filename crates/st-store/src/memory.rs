@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, StoreClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::{
-    Acceptances, Epoch, Event, EventId, JobId, JobRecord, Limits, NewEvent, PageRequest,
+    Acceptances, Epoch, Event, EventId, JobId, JobRecord, Limits, NewEvent, Page, PageRequest,
     ProviderJobId, ProviderName, ProviderSettings, Recheck, RecheckId, Rule, StoredKey, Stray,
     UserId,
 };
@@ -229,7 +229,15 @@ impl State {
     }
 }
 
-/// The rows of a page.
-fn page<T>(rows: impl Iterator<Item = T>, request: PageRequest) -> Vec<T> {
-    rows.skip(request.offset as usize).take(request.limit as usize).collect()
+/// A page of rows, of which there are `total` in all.
+fn page<T, K>(
+    rows: impl Iterator<Item = T>,
+    total: u64,
+    request: PageRequest,
+    key: impl Fn(&T) -> K,
+) -> Page<T, K> {
+    let rows = rows.skip(request.offset as usize).take(request.limit as usize);
+    let items: Vec<T> = rows.collect();
+    let next = items.last().map(key).filter(|_| items.len() >= request.limit as usize);
+    Page { items, total, damaged: Vec::new(), next }
 }

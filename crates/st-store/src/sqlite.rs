@@ -6,11 +6,14 @@
 
 mod adjust;
 mod approvals;
+mod counters;
 mod damage;
 mod events;
 mod integrity;
 mod jobs;
 mod life;
+mod lists;
+mod merge;
 mod migrate;
 mod place;
 mod query;

@@ -13,10 +13,10 @@ use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
     DamagedRow, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Holder, JobFilter,
     JobId, JobRecord, JobRef, JobRepo, Limits, LimitsPatch, MemoryStore, NewJob, NewRule, Page,
-    PageRequest, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, QueueFilter,
-    QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule,
-    RuleId, SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
-    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    PageRequest, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch,
+    QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter,
+    Resolution, Result, Rule, RuleId, SettingsRepo, Settled, Settlement, Sighting, SightingOutcome,
+    Standing, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 
@@ -107,7 +107,11 @@ impl JobRepo for FlakyStore {
         self.inner.find_job(job).await
     }
 
-    async fn list_jobs(&self, filter: &JobFilter, page: PageRequest) -> Result<Page<JobRecord>> {
+    async fn list_jobs(
+        &self,
+        filter: &JobFilter,
+        page: PageRequest,
+    ) -> Result<Page<JobRecord, JobId>> {
         let fault = self.faults().list;
         if let Some(fault) = fault {
             return Err(fault());
@@ -205,7 +209,7 @@ impl QueueRepo for FlakyStore {
         &self,
         filter: QueueFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, QueueEntryId>> {
         let page = self.inner.list_entries(filter, page).await?;
         Ok(Page { damaged: self.damaged(), ..page })
     }
@@ -254,7 +258,7 @@ impl ApprovalRepo for FlakyStore {
         &self,
         filter: RequestFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, ApprovalId>> {
         self.inner.list_requests(filter, page).await
     }
 

@@ -92,7 +92,11 @@ impl JobRepo for MemoryStore {
         })
     }
 
-    async fn list_jobs(&self, filter: &JobFilter, request: PageRequest) -> Result<Page<JobRecord>> {
+    async fn list_jobs(
+        &self,
+        filter: &JobFilter,
+        request: PageRequest,
+    ) -> Result<Page<JobRecord, JobId>> {
         let state = self.read()?;
         let matches = |record: &&JobRecord| {
             let job = record.job();
@@ -104,7 +108,7 @@ impl JobRepo for MemoryStore {
         let found = state.records.values().rev().filter(matches);
         let total = found.clone().count() as u64;
         let older = found.filter(|record| filter.before.is_none_or(|it| record.id() < it));
-        Ok(Page { items: page(older.cloned(), request), total, damaged: Vec::new() })
+        Ok(page(older.cloned(), total, request, JobRecord::id))
     }
 
     async fn list_at_provider(

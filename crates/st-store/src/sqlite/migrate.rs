@@ -38,6 +38,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "time_and_search",
         sql: include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
     },
+    Migration {
+        version: 5,
+        name: "reads",
+        sql: include_str!("../../migrations/sqlite/0005_reads.sql"),
+    },
 ];
 
 pub(super) fn migrate(connection: &mut Connection, path: &Path, now: Timestamp) -> Result<()> {

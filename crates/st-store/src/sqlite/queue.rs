@@ -20,15 +20,17 @@ use serde_json::Value;
 
 use super::SqliteStore;
 use super::adjust::cut_dates;
+use super::lists;
 use super::query::{change, value};
 use super::writer::Lane;
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, DamagedRow, Holder, JobId, JobRecord, MAX_LEASE, Page, PageRequest, ProviderName,
-    QueueFilter, QueueStats, Resolution, Settled, Standing, after,
+    QueueEntryId, QueueFilter, QueueStats, Resolution, Settled, Standing, after,
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
+pub(super) use read::counted;
 pub(super) use settle::{record_sighting, remove_stray};
 
 #[async_trait]
@@ -151,10 +153,10 @@ impl QueueRepo for SqliteStore {
         &self,
         filter: QueueFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, QueueEntryId>> {
         let (page, fresh) = self
             .readers
-            .list("list queue entries", move |connection| read::list(connection, filter, page))
+            .list("list queue entries", move |connection| lists::entries(connection, filter, page))
             .await?;
         self.set_aside(&fresh).await;
         Ok(page)

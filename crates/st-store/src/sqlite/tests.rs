@@ -1,6 +1,7 @@
 //! The engine of the store, on plain tables of the tests' own.
 
 mod child;
+mod counters;
 #[cfg(target_os = "linux")]
 mod disk;
 #[cfg(feature = "failpoints")]

@@ -21,6 +21,7 @@ mod lost_life;
 mod memory;
 mod plans;
 mod power_cut;
+mod quiet;
 mod rows;
 mod schema;
 mod sqlite;

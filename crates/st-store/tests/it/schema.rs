@@ -20,7 +20,8 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_unresolved.sql"),
     include_str!("../../migrations/sqlite/0003_user_grants.sql"),
-    include_str!("../../migrations/sqlite/0004_time_and_search.sql")
+    include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
+    include_str!("../../migrations/sqlite/0005_reads.sql")
 );
 
 /// The words that a `CHECK (column IN (..))` allows, by table and column.
@@ -212,7 +213,8 @@ async fn a_second_start_changes_nothing() {
     let expected = "version=1 name=initial applied_at=1767225600000\n\
                     version=2 name=unresolved applied_at=1767225600000\n\
                     version=3 name=user_grants applied_at=1767225600000\n\
-                    version=4 name=time_and_search applied_at=1767225600000";
+                    version=4 name=time_and_search applied_at=1767225600000\n\
+                    version=5 name=reads applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -238,10 +240,10 @@ async fn refused(sql: &str) -> Error {
 async fn a_newer_schema_is_refused() {
     let sql = "INSERT INTO schema_migrations VALUES (7, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 4, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 5, .. }), "{error:?}");
     let said = error.to_string();
     assert!(said.contains("cloud.db is from a newer version: its schema is 7"), "{said}");
-    assert!(said.ends_with("this program knows up to 4"), "{said}");
+    assert!(said.ends_with("this program knows up to 5"), "{said}");
 }
 
 #[tokio::test]
@@ -270,9 +272,20 @@ async fn a_migration_that_fails_leaves_nothing_of_itself() {
     assert_eq!(text_of(&foreign, "SELECT * FROM schema_migrations"), "");
 }
 
+/// Drops what the migration of this text made: a whole table, index or trigger each time.
+fn undo(connection: &Connection, migration: &str) {
+    for kind in ["TRIGGER", "INDEX", "TABLE"] {
+        for made in migration.split(&format!("CREATE {kind} ")).skip(1) {
+            let name = made.split_whitespace().next().unwrap();
+            connection.execute_batch(&format!("DROP {kind} {name}")).unwrap();
+        }
+    }
+}
+
 /// Makes a closed database of the present schema one of schema 1.
 fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
+    undo(&old, include_str!("../../migrations/sqlite/0005_reads.sql"));
     old.execute_batch(
         "DROP TABLE user_grants; DROP INDEX queue_unresolved; DROP INDEX queue_providers; \
          ALTER TABLE queue_entries DROP COLUMN unresolved_since; \
@@ -319,7 +332,7 @@ async fn a_database_of_schema_1_keeps_its_rows() {
     assert_eq!(after, claimed);
     let migrations = bench.rows("SELECT version, name FROM schema_migrations");
     let expected = "version=1 name=initial\nversion=2 name=unresolved\nversion=3 name=user_grants\n\
-                    version=4 name=time_and_search";
+                    version=4 name=time_and_search\nversion=5 name=reads";
     assert_eq!(migrations, expected);
     let reclaimed = bench.store.reclaim(&claiming(9), &[].into()).await.unwrap().claims;
     let since: Vec<_> = reclaimed

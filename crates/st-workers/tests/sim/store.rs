@@ -14,10 +14,10 @@ use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Decision,
     Epoch, Error, EventId, EventLog, EventPage, Expiry, Holder, Integrity, JobFilter, JobId,
     JobRecord, JobRef, JobRepo, Limits, LimitsPatch, NewJob, NewRule, Page, PageRequest,
-    ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, QueueFilter, QueueRepo,
-    QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId,
-    SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth,
-    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, QueueEntryId,
+    QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result,
+    Rule, RuleId, SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, Store,
+    StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 
@@ -152,7 +152,11 @@ impl JobRepo for LifeStore {
         self.call("find a job", |it| async move { it.find_job(job).await }).await
     }
 
-    async fn list_jobs(&self, filter: &JobFilter, page: PageRequest) -> Result<Page<JobRecord>> {
+    async fn list_jobs(
+        &self,
+        filter: &JobFilter,
+        page: PageRequest,
+    ) -> Result<Page<JobRecord, JobId>> {
         self.call("list jobs", |it| async move { it.list_jobs(filter, page).await }).await
     }
 
@@ -279,7 +283,7 @@ impl QueueRepo for LifeStore {
         &self,
         filter: QueueFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, QueueEntryId>> {
         self.call("list entries", |it| async move { it.list_entries(filter, page).await }).await
     }
 
@@ -318,7 +322,7 @@ impl ApprovalRepo for LifeStore {
         &self,
         filter: RequestFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, ApprovalId>> {
         self.call("list requests", |it| async move { it.list_requests(filter, page).await }).await
     }
 

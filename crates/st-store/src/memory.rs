@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, StoreClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::{
-    Acceptances, DailyTotals, Epoch, Event, EventId, JobId, JobRecord, Limits, NewEvent,
+    Acceptances, DailyTotals, Epoch, Event, EventId, JobId, JobRecord, Limits, NewEvent, Page,
     PageRequest, ProviderJobId, ProviderName, ProviderSettings, Recheck, RecheckId, Rule,
     StoredKey, Stray, UserId,
 };
@@ -52,6 +52,8 @@ pub struct MemorySnapshot(State);
 struct State {
     records: BTreeMap<JobId, JobRecord>,
     inputs: BTreeMap<JobId, Value>,
+    /// How many jobs each user ever submitted, also of those that are no longer here.
+    submissions: BTreeMap<UserId, u64>,
     keys: BTreeMap<(UserId, String), StoredKey>,
     rules: Vec<Rule>,
     events: Vec<Event>,
@@ -175,6 +177,7 @@ impl State {
         Self {
             records: BTreeMap::new(),
             inputs: BTreeMap::new(),
+            submissions: BTreeMap::new(),
             keys: BTreeMap::new(),
             rules: Vec::new(),
             events: Vec::new(),
@@ -235,7 +238,15 @@ impl State {
     }
 }
 
-/// The rows of a page.
-fn page<T>(rows: impl Iterator<Item = T>, request: PageRequest) -> Vec<T> {
-    rows.skip(request.offset as usize).take(request.limit as usize).collect()
+/// A page of rows, of which there are `total` in all.
+fn page<T, K>(
+    rows: impl Iterator<Item = T>,
+    total: u64,
+    request: PageRequest,
+    key: impl Fn(&T) -> K,
+) -> Page<T, K> {
+    let rows = rows.skip(request.offset as usize).take(request.limit as usize);
+    let items: Vec<T> = rows.collect();
+    let next = items.last().map(key).filter(|_| items.len() >= request.limit as usize);
+    Page { items, total, damaged: Vec::new(), next }
 }

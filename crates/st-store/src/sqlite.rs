@@ -6,12 +6,15 @@
 
 mod adjust;
 mod approvals;
+mod counters;
 mod damage;
 mod events;
 mod history;
 mod integrity;
 mod jobs;
 mod life;
+mod lists;
+mod merge;
 mod migrate;
 pub mod offline;
 mod place;
@@ -239,6 +242,9 @@ fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let fail = open_error(path);
     let connection = Connection::open_with_flags(path, flags).map_err(&fail)?;
+    // Without it SQLite compiles a statement anew at each use if its plan may depend on what is bound,
+    // which costs the writer as much as all the rest of its work.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(&fail)?;
     connection.busy_timeout(busy_timeout).map_err(&fail)?;
     connection.set_prepared_statement_cache_capacity(128);
     let wal: String = connection

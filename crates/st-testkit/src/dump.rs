@@ -32,13 +32,18 @@ pub async fn dump(store: &dyn Store) -> String {
     for event in all_events(store).await {
         writeln!(text, "{event:?}").unwrap();
     }
-    let filter = QueueFilter { status: None, include_completed: true };
+    let filter = QueueFilter { include_completed: true, ..QueueFilter::default() };
     let entries = store.list_entries(filter, everything()).await.unwrap();
     let entries: Vec<i64> = entries.items.iter().map(|record| record.entry().id.0).collect();
     writeln!(text, "entries {entries:?}").unwrap();
     let requests = store.list_requests(RequestFilter::default(), everything()).await.unwrap();
     let requests: Vec<JobId> = requests.items.iter().map(JobRecord::id).collect();
     writeln!(text, "requests {requests:?}").unwrap();
+    for &status in JobStatus::ALL {
+        let filter = JobFilter { status: Some(status), ..JobFilter::default() };
+        let page = store.list_jobs(&filter, PageRequest { limit: 2, offset: 0 }).await.unwrap();
+        writeln!(text, "{status} {:?} of {}", page.next, page.total).unwrap();
+    }
     writeln!(text, "rules {:?}", store.list_rules().await.unwrap()).unwrap();
     writeln!(text, "stats {:?}", store.queue_stats().await.unwrap()).unwrap();
     let provider_jobs: Vec<_> = (0..20).map(provider_job).collect();

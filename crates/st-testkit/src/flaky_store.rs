@@ -14,9 +14,9 @@ use st_store::{
     DailyTotals, DamagedRow, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry,
     HistoryRepo, Holder, JobFilter, JobId, JobRecord, JobRef, JobRepo, JobType, LimitUse, Limits,
     LimitsPatch, MemoryStore, NewJob, NewRule, Owner, Page, PageRequest, ProviderJobId,
-    ProviderName, ProviderSettings, ProviderSettingsPatch, Pruned, QueueFilter, QueueRepo,
-    QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId,
-    SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
+    ProviderName, ProviderSettings, ProviderSettingsPatch, Pruned, QueueEntryId, QueueFilter,
+    QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule,
+    RuleId, SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
     StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
@@ -108,7 +108,11 @@ impl JobRepo for FlakyStore {
         self.inner.find_job(job).await
     }
 
-    async fn list_jobs(&self, filter: &JobFilter, page: PageRequest) -> Result<Page<JobRecord>> {
+    async fn list_jobs(
+        &self,
+        filter: &JobFilter,
+        page: PageRequest,
+    ) -> Result<Page<JobRecord, JobId>> {
         let fault = self.faults().list;
         if let Some(fault) = fault {
             return Err(fault());
@@ -206,7 +210,7 @@ impl QueueRepo for FlakyStore {
         &self,
         filter: QueueFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, QueueEntryId>> {
         let page = self.inner.list_entries(filter, page).await?;
         Ok(Page { damaged: self.damaged(), ..page })
     }
@@ -259,7 +263,7 @@ impl ApprovalRepo for FlakyStore {
         &self,
         filter: RequestFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, ApprovalId>> {
         self.inner.list_requests(filter, page).await
     }
 

@@ -13,6 +13,7 @@ pub mod events;
 pub mod history;
 pub mod jobs;
 pub mod leases;
+pub mod lists;
 pub mod queue;
 pub mod resolving;
 pub mod settings;
@@ -306,6 +307,11 @@ macro_rules! conformance {
             a_closed_provider_is_still_reclaimed, providers_are_in_use_while_a_job_is_not_over,
             a_claim_carries_what_is_known_of_the_provider,
             an_account_is_kept_as_far_as_it_is_known, positions_and_numbers_are_right);
+        $crate::conformance!(@topic $store, lists:
+            pages_of_jobs_leave_nothing_out_and_repeat_nothing,
+            pages_of_entries_leave_nothing_out_while_they_move,
+            pages_of_requests_leave_nothing_out_while_they_are_decided,
+            totals_are_right_after_every_transition, positions_are_what_counting_gives);
         $crate::conformance!(@topic $store, leases:
             a_reclaim_issues_a_fresh_token, jobs_in_flight_are_not_reclaimed,
             leases_are_renewed_for_their_own_holder, leases_of_dead_holders_end,

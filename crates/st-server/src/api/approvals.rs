@@ -205,17 +205,20 @@ pub(crate) async fn requests(
     let page = query.page();
     let status = query.0.word::<ApprovalStatus>("status");
     let pending_only = query.0.boolean("pending_only").unwrap_or(false);
+    let before = query.0.integer("cursor", 0..=i64::MAX).map(ApprovalId);
     query.finish()?;
-    let pending = RequestFilter { status: Some(ApprovalStatus::Pending) };
-    let filter = if pending_only { pending } else { RequestFilter { status } };
+    let pending = Some(ApprovalStatus::Pending);
+    let filter = RequestFilter { status: if pending_only { pending } else { status }, before };
     let found = api.store.list_requests(filter, page).await?;
     log_damaged(&found.damaged);
     let open = PageRequest { limit: 1, offset: 0 };
+    let pending = RequestFilter { status: pending, before: None };
     let pending_count = api.store.list_requests(pending, open).await?.total;
     let requests: Vec<RequestView> = found.items.iter().filter_map(RequestView::of).collect();
     Ok(Json(json!({
         "requests": requests,
         "total": found.total,
+        "next": found.next.map(|request| request.to_string()),
         "pending_count": pending_count,
     })))
 }

@@ -138,12 +138,7 @@ pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Jso
     query.finish()?;
     let found = api.store.list_jobs(&filter, page).await?;
     log_damaged(&found.damaged);
-    let rows = (found.items.len() + found.damaged.len()) as u64;
-    let full = rows >= u64::from(page.limit);
-    // A damaged row may be the last one, and the next page must not begin with it again.
-    let damaged = found.damaged.iter().filter_map(|row| row.key.parse::<JobId>().ok());
-    let last = found.items.iter().map(JobRecord::id).chain(damaged).min();
-    let next = last.filter(|_| full).map(|job| job.to_string());
+    let next = found.next.map(|job| job.to_string());
     let surroundings = Surroundings::read(&api, &found.items).await?;
     let jobs = found.items.iter().map(|record| JobView::of(record, &surroundings));
     let jobs: Vec<JobView> = jobs.collect();

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use st_store::{
-    JobRecord, JobType, Limit, Limits, LimitsPatch, Priority, QueueFilter, QueueStats, QueueStatus,
-    Stage, Waiting,
+    JobRecord, JobType, Limit, Limits, LimitsPatch, Priority, QueueEntryId, QueueFilter,
+    QueueStats, QueueStatus, Stage, Waiting,
 };
 use st_workers::TaskId;
 
@@ -106,8 +106,10 @@ pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Jso
         None => None,
     };
     let include_completed = query.0.boolean("include_completed").unwrap_or(false);
+    let after = query.0.integer("cursor", 0..=i64::MAX).map(QueueEntryId);
     query.finish()?;
-    let found = api.store.list_entries(QueueFilter { status, include_completed }, page).await?;
+    let filter = QueueFilter { status, include_completed, after };
+    let found = api.store.list_entries(filter, page).await?;
     log_damaged(&found.damaged);
     let surroundings = Surroundings::read(&api, &found.items).await?;
     let entries = found.items.iter().map(|record| EntryView::of(record, &surroundings));
@@ -116,6 +118,7 @@ pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Jso
     Ok(Json(json!({
         "entries": entries,
         "total": found.total,
+        "next": found.next.map(|entry| entry.to_string()),
         "total_pending": counted.count(QueueStatus::Pending),
         "total_running": in_slots(&counted),
     })))

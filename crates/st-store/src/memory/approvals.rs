@@ -80,7 +80,7 @@ impl ApprovalRepo for MemoryStore {
         &self,
         filter: RequestFilter,
         request: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, ApprovalId>> {
         let state = self.read()?;
         let mut found: Vec<_> = state
             .requests()
@@ -88,8 +88,13 @@ impl ApprovalRepo for MemoryStore {
             .collect();
         found.sort_by_key(|(approval, _)| Reverse(approval.request().id));
         let total = found.len() as u64;
-        let items = page(found.into_iter().map(|(_, record)| record.clone()), request);
-        Ok(Page { items, total, damaged: Vec::new() })
+        let older = found
+            .into_iter()
+            .filter(|(approval, _)| filter.before.is_none_or(|it| approval.request().id < it));
+        let Page { items, total, damaged, next } =
+            page(older, total, request, |(approval, _)| approval.request().id);
+        let items = items.into_iter().map(|(_, record)| record.clone()).collect();
+        Ok(Page { items, total, damaged, next })
     }
 
     async fn find_request(&self, id: ApprovalId) -> Result<Option<JobRecord>> {

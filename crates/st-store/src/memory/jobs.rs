@@ -28,6 +28,7 @@ impl State {
         let ids = (QueueEntryId(self.last_entry_id), ApprovalId(self.last_approval_id));
         let record = JobRecord::submit(&new, rule.as_ref(), ids, (now, self.epoch));
         let record = self.save(record);
+        *self.submissions.entry(new.owner.user.clone()).or_default() += 1;
         if let Some(idempotency) = new.idempotency {
             let stored = StoredKey::new(&idempotency, new.id, now);
             self.keys.insert((new.owner.user, idempotency.key), stored);
@@ -53,12 +54,12 @@ impl State {
 
     fn requiring_rule(&self, new: &NewJob, now: Timestamp) -> Result<Option<Rule>> {
         let since = after(now, -RULE_WINDOW);
-        let created = || {
-            let jobs = self.records.values().map(JobRecord::job);
-            jobs.filter(|job| job.owner.user == new.owner.user).map(|job| job.created_at)
-        };
-        let recent = created().filter(|&at| at > since && at <= now).count() as u64;
-        let jobs = JobCounts { recent, all: created().count() as u64 };
+        let jobs = self.records.values().map(JobRecord::job);
+        let own = jobs.filter(|job| job.owner.user == new.owner.user);
+        let recent = own.filter(|job| job.created_at > since && job.created_at <= now);
+        let recent = recent.count() as u64;
+        let all = self.submissions.get(&new.owner.user).copied().unwrap_or_default();
+        let jobs = JobCounts { recent, all };
         Ok(first_match(&self.rules, &RuleInput::of(new, jobs))?.cloned())
     }
 }
@@ -92,7 +93,11 @@ impl JobRepo for MemoryStore {
         })
     }
 
-    async fn list_jobs(&self, filter: &JobFilter, request: PageRequest) -> Result<Page<JobRecord>> {
+    async fn list_jobs(
+        &self,
+        filter: &JobFilter,
+        request: PageRequest,
+    ) -> Result<Page<JobRecord, JobId>> {
         let state = self.read()?;
         let matches = |record: &&JobRecord| {
             let job = record.job();
@@ -104,7 +109,7 @@ impl JobRepo for MemoryStore {
         let found = state.records.values().rev().filter(matches);
         let total = found.clone().count() as u64;
         let older = found.filter(|record| filter.before.is_none_or(|it| record.id() < it));
-        Ok(Page { items: page(older.cloned(), request), total, damaged: Vec::new() })
+        Ok(page(older.cloned(), total, request, JobRecord::id))
     }
 
     async fn list_at_provider(

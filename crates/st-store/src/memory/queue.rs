@@ -11,8 +11,8 @@ use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, Admission, Caution, Due, Holder, JobId, JobRecord, JobType, Lease, LimitUse, MAX_LEASE,
-    Owner, Page, PageRequest, ProviderName, QueueFilter, QueueStats, Resolution, Settled, Stage,
-    Standing, Usage, Waiting, after,
+    Owner, Page, PageRequest, ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution,
+    Settled, Stage, Standing, Usage, Waiting, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
 
@@ -247,7 +247,7 @@ impl QueueRepo for MemoryStore {
         &self,
         filter: QueueFilter,
         request: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, QueueEntryId>> {
         let wanted = filter.statuses();
         let state = self.read()?;
         let mut found: Vec<_> = state
@@ -257,8 +257,8 @@ impl QueueRepo for MemoryStore {
             .collect();
         found.sort_by_key(|record| record.entry().id);
         let total = found.len() as u64;
-        let items = page(found.into_iter().cloned(), request);
-        Ok(Page { items, total, damaged: Vec::new() })
+        let behind = found.into_iter().filter(|it| Some(it.entry().id) > filter.after).cloned();
+        Ok(page(behind, total, request, |record| record.entry().id))
     }
 
     async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {

@@ -1,6 +1,9 @@
 //! Parts of lists: which rows, how many, and which of them could not be read.
 
-use crate::model::{ApprovalStatus, JobId, JobStatus, JobType, ProviderName, QueueStatus, UserId};
+use crate::model::{
+    ApprovalId, ApprovalStatus, JobId, JobStatus, JobType, ProviderName, QueueEntryId, QueueStatus,
+    UserId,
+};
 
 /// Which rows of a list, at most `limit` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,15 +20,18 @@ impl Default for PageRequest {
     }
 }
 
-/// A part of a list, and how long the whole list is.
+/// A part of a list whose rows have keys `K`, and how long the whole list is.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Page<T> {
+pub struct Page<T, K> {
     /// The rows.
     pub items: Vec<T>,
     /// How many rows match in all.
     pub total: u64,
     /// Rows of this page that could not be decoded; they are set aside and stop nothing else.
     pub damaged: Vec<DamagedRow>,
+    /// Where the next page continues, for the filter; `None` when there is none. Whatever is added
+    /// to the list meanwhile, no row comes twice and none is left out.
+    pub next: Option<K>,
 }
 
 /// A stored row that cannot be decoded.
@@ -67,6 +73,16 @@ pub struct QueueFilter {
     pub status: Option<QueueStatus>,
     /// Whether terminal entries are included; a terminal `status` includes them as well.
     pub include_completed: bool,
+    /// Only entries behind this one: where the page before ended.
+    pub after: Option<QueueEntryId>,
+}
+
+impl JobFilter {
+    /// Whether every job is in the list, apart from where the page begins.
+    pub(crate) fn is_open(&self) -> bool {
+        let Self { job_type, status, provider, user, before: _ } = self;
+        job_type.is_none() && status.is_none() && provider.is_none() && user.is_none()
+    }
 }
 
 impl QueueFilter {
@@ -88,6 +104,8 @@ impl QueueFilter {
 pub struct RequestFilter {
     /// Their status.
     pub status: Option<ApprovalStatus>,
+    /// Only requests older than this one: where the page before ended.
+    pub before: Option<ApprovalId>,
 }
 
 #[cfg(test)]

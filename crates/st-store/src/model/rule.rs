@@ -111,7 +111,7 @@ pub enum InvalidRule {
 /// How many jobs a submitter made before this one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobCounts {
-    /// Within the last [`RULE_WINDOW`].
+    /// Within the last [`RULE_WINDOW`]; counted only as far as it makes a difference to a rule.
     pub recent: u64,
     /// Ever.
     pub all: u64,
@@ -244,6 +244,16 @@ pub(crate) fn first_match<'a>(
         }
     }
     Ok(None)
+}
+
+/// How far the recent jobs must be counted so that it is known of each of `rules` whether its number
+/// is exceeded; 0 when none asks.
+pub(crate) fn most_recent(rules: &[Rule]) -> u64 {
+    let numbers = rules.iter().filter_map(|rule| match rule.rule.predicate() {
+        Ok(Predicate::DailyAbove(jobs)) => Some(jobs.saturating_add(1)),
+        Ok(_) | Err(_) => None,
+    });
+    numbers.max().unwrap_or(0)
 }
 
 fn glob(pattern: &str) -> Option<Regex> {

@@ -41,7 +41,7 @@ pub trait ApprovalRepo: Send + Sync {
         &self,
         filter: RequestFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>>;
+    ) -> Result<Page<JobRecord, ApprovalId>>;
 
     /// The job with this request, if there is one.
     async fn find_request(&self, id: ApprovalId) -> Result<Option<JobRecord>>;

@@ -46,7 +46,11 @@ pub trait JobRepo: Send + Sync {
     async fn find_job(&self, job: &JobRef) -> Result<Option<JobRecord>>;
 
     /// Jobs, newest first.
-    async fn list_jobs(&self, filter: &JobFilter, page: PageRequest) -> Result<Page<JobRecord>>;
+    async fn list_jobs(
+        &self,
+        filter: &JobFilter,
+        page: PageRequest,
+    ) -> Result<Page<JobRecord, JobId>>;
 
     /// Jobs at this provider, by ID, after the given one: at most `max`.
     async fn list_at_provider(

@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::model::{
     AccountId, Actor, AtMostOnce, AttemptToken, Caution, DamagedRow, Holder, JobId, JobRecord,
-    JobType, LimitUse, Opening, Outcome, Owner, Page, PageRequest, ProviderName, QueueFilter,
-    QueueStats, Resolution, Settled, Standing,
+    JobType, LimitUse, Opening, Outcome, Owner, Page, PageRequest, ProviderName, QueueEntryId,
+    QueueFilter, QueueStats, Resolution, Settled, Standing,
 };
 
 /// A provider that a holder serves, and what it knows of it.
@@ -135,8 +135,11 @@ pub trait QueueRepo: Send + Sync {
     async fn input(&self, job: JobId) -> Result<Value>;
 
     /// Entries in the order in which they were queued.
-    async fn list_entries(&self, filter: QueueFilter, page: PageRequest)
-    -> Result<Page<JobRecord>>;
+    async fn list_entries(
+        &self,
+        filter: QueueFilter,
+        page: PageRequest,
+    ) -> Result<Page<JobRecord, QueueEntryId>>;
 
     /// Where each of these jobs is among those that may be claimed now; `None` for one that is not.
     async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>>;

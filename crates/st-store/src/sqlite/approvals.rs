@@ -9,13 +9,14 @@ use serde_json::Value;
 
 use super::SqliteStore;
 use super::damage::{Damage, log_damaged};
+use super::lists;
 use super::query::{Columns, all, change_one, readable, value};
-use super::records::{list, load, record, select_records, step, step_loaded};
+use super::records::{load, record, select_records, step, step_loaded};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::{
-    ApprovalId, ApprovalStatus, Decision, JobId, JobRecord, NewRule, Page, PageRequest,
-    ProviderName, QueueEntryId, RequestFilter, Role, Rule, RuleId, UserId,
+    ApprovalId, Decision, JobId, JobRecord, NewRule, Page, PageRequest, ProviderName, QueueEntryId,
+    RequestFilter, Role, Rule, RuleId, UserId,
 };
 use crate::repo::{ApprovalRepo, Expiry};
 
@@ -67,25 +68,11 @@ impl ApprovalRepo for SqliteStore {
         &self,
         filter: RequestFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, ApprovalId>> {
         let (page, fresh) = self
             .readers
             .list("list approval requests", move |connection| {
-                let status = filter.status.map(ApprovalStatus::as_str);
-                let listed = list(
-                    connection,
-                    select_records!(
-                        "WHERE a.approval_id IS NOT NULL AND (?1 IS NULL OR a.status = ?1) \
-                         ORDER BY a.approval_id DESC LIMIT ?2 OFFSET ?3"
-                    ),
-                    params![status, page.limit, page.offset],
-                )?;
-                let total: Option<i64> = value(
-                    connection,
-                    "SELECT COUNT(*) FROM approvals WHERE ?1 IS NULL OR status = ?1",
-                    [status],
-                )?;
-                Ok(listed.into_page(total))
+                lists::requests(connection, filter, page)
             })
             .await?;
         self.set_aside(&fresh).await;

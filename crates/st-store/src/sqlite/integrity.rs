@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::watch;
 
+use super::counters;
 use super::readers::Reader;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
@@ -36,6 +37,8 @@ enum Outcome {
     Sound,
     /// The file is sound, but a row of it breaks a rule of its table. It is set aside when it is met.
     BadRow(String),
+    /// The file is sound, but a number that triggers keep is not what it counts.
+    WrongNumber(String),
     Damaged(String),
     /// It was interrupted.
     Unfinished,
@@ -43,7 +46,7 @@ enum Outcome {
 
 impl Outcome {
     fn may_go_on(&self) -> bool {
-        matches!(self, Self::Sound | Self::BadRow(_))
+        matches!(self, Self::Sound | Self::BadRow(_) | Self::WrongNumber(_))
     }
 }
 
@@ -63,13 +66,17 @@ pub(super) fn check_start(connection: &mut Connection, limit: Duration) -> Resul
         }
     }
     if outcome.may_go_on() {
-        outcome = check(connection, WHOLE)?;
+        outcome = check_whole(connection)?;
     }
     connection.progress_handler(0, None::<fn() -> bool>).map_err(&fail)?;
     Ok(match outcome {
         Outcome::Sound => Integrity::Sound,
         Outcome::BadRow(finding) => {
             report_row(&finding);
+            Integrity::Sound
+        }
+        Outcome::WrongNumber(finding) => {
+            report_number(&finding);
             Integrity::Sound
         }
         Outcome::Damaged(finding) => Integrity::Damaged(finding),
@@ -87,9 +94,25 @@ fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     }
 }
 
+/// Checks the whole file, and when it is sound the numbers in it.
+fn check_whole(connection: &Connection) -> Result<Outcome> {
+    let outcome = check(connection, WHOLE)?;
+    if outcome != Outcome::Sound {
+        return Ok(outcome);
+    }
+    outcome_of(counters::first_wrong(connection).map(|wrong| match wrong {
+        Some(finding) => Outcome::WrongNumber(finding),
+        None => Outcome::Sound,
+    }))
+}
+
 /// Runs a check and returns its first finding about the file, or else about a row.
 fn check(connection: &Connection, sql: &str) -> Result<Outcome> {
-    match findings(connection, sql) {
+    outcome_of(findings(connection, sql))
+}
+
+fn outcome_of(found: rusqlite::Result<Outcome>) -> Result<Outcome> {
+    match found {
         Ok(outcome) => Ok(outcome),
         Err(error) if is_interrupted(&error) => Ok(Outcome::Unfinished),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
@@ -131,6 +154,10 @@ fn is_about_a_row(finding: &str) -> bool {
 
 fn report_row(finding: &str) {
     st_log::error!(logger: LOG, finding, "Row of the database breaks a rule of its table");
+}
+
+fn report_number(finding: &str) {
+    st_log::error!(logger: LOG, finding, "Number that the database keeps is not what it counts");
 }
 
 fn is_interrupted(error: &rusqlite::Error) -> bool {
@@ -207,7 +234,7 @@ fn run(mut reader: Reader, order: &Arc<AtomicU8>, health: &watch::Sender<StoreHe
             }
             _ => return,
         }
-        match check(&reader.connection, WHOLE) {
+        match check_whole(&reader.connection) {
             Ok(Outcome::Unfinished) => {}
             Ok(outcome) => break outcome,
             Err(error) => {
@@ -227,6 +254,10 @@ fn run(mut reader: Reader, order: &Arc<AtomicU8>, health: &watch::Sender<StoreHe
         }
         Outcome::BadRow(finding) => {
             report_row(&finding);
+            health.send_modify(|health| health.integrity = Integrity::Sound);
+        }
+        Outcome::WrongNumber(finding) => {
+            report_number(&finding);
             health.send_modify(|health| health.integrity = Integrity::Sound);
         }
         Outcome::Sound | Outcome::Unfinished => {

@@ -8,16 +8,16 @@ use serde_json::Value;
 
 use super::SqliteStore;
 use super::approvals::active_rules;
+use super::lists;
 use super::query::{Columns, all, change, value};
 use super::records::{find, insert, list, load, record, select_records, step};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
-use crate::model::rule::first_match;
+use crate::model::rule::{first_match, most_recent};
 use crate::model::{
     Actor, ApprovalId, CancelOutcome, Idempotency, InvalidJob, JobCounts, JobFilter, JobId,
-    JobRecord, JobStatus, JobType, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest,
-    ProviderJobId, ProviderName, QueueEntryId, RULE_WINDOW, Rule, RuleInput, StoredKey, UserId,
-    after,
+    JobRecord, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderJobId, ProviderName,
+    QueueEntryId, RULE_WINDOW, Rule, RuleInput, StoredKey, UserId, after,
 };
 use crate::repo::{JobRef, JobRepo, Submitted};
 
@@ -45,35 +45,15 @@ impl JobRepo for SqliteStore {
             .await
     }
 
-    async fn list_jobs(&self, filter: &JobFilter, page: PageRequest) -> Result<Page<JobRecord>> {
+    async fn list_jobs(
+        &self,
+        filter: &JobFilter,
+        page: PageRequest,
+    ) -> Result<Page<JobRecord, JobId>> {
         let filter = filter.clone();
         let (page, fresh) = self
             .readers
-            .list("list jobs", move |connection| {
-                let (job_type, status) =
-                    (filter.job_type.map(JobType::as_str), filter.status.map(JobStatus::as_str));
-                let provider = filter.provider.as_ref().map(ProviderName::as_str);
-                let user = filter.user.as_ref().map(UserId::as_str);
-                let before = filter.before.map(|job| job.to_string());
-                let listed = list(
-                    connection,
-                    select_records!(
-                        "WHERE (?1 IS NULL OR j.job_type = ?1) AND (?2 IS NULL OR j.status = ?2) \
-                         AND (?3 IS NULL OR j.provider = ?3) AND (?4 IS NULL OR j.user_id = ?4) \
-                         AND (?5 IS NULL OR j.job_id < ?5) \
-                         ORDER BY j.job_id DESC LIMIT ?6 OFFSET ?7"
-                    ),
-                    params![job_type, status, provider, user, before, page.limit, page.offset],
-                )?;
-                let total: Option<i64> = value(
-                    connection,
-                    "SELECT COUNT(*) FROM jobs WHERE (?1 IS NULL OR job_type = ?1) \
-                     AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR provider = ?3) \
-                     AND (?4 IS NULL OR user_id = ?4)",
-                    params![job_type, status, provider, user],
-                )?;
-                Ok(listed.into_page(total))
-            })
+            .list("list jobs", move |connection| lists::jobs(connection, &filter, page))
             .await?;
         self.set_aside(&fresh).await;
         Ok(page)
@@ -231,18 +211,20 @@ fn required_by(tx: &Tx<'_>, new: &NewJob) -> Result<Option<Rule>> {
     if rules.is_empty() {
         return Ok(None);
     }
-    let count = |since: i64, until: i64| -> Result<u64> {
-        let sql = "SELECT COUNT(*) FROM jobs WHERE user_id = ?1 AND created_at > ?2 \
-                   AND created_at <= ?3";
-        let bound = params![new.owner.user.as_str(), since, until];
-        let jobs: Option<i64> = value(tx.connection, sql, bound)?;
-        Ok(jobs.unwrap_or(0).unsigned_abs())
-    };
+    let user = new.owner.user.as_str();
     // A job of the future was made while the clock was wrong.
-    let since = after(tx.now, -RULE_WINDOW).as_millisecond();
-    let recent = count(since, tx.now.as_millisecond())?;
-    let counts = JobCounts { recent, all: count(i64::MIN, i64::MAX)? };
-    Ok(first_match(&rules, &RuleInput::of(new, counts))?.cloned())
+    let (since, until) = (after(tx.now, -RULE_WINDOW).as_millisecond(), tx.now.as_millisecond());
+    let most = i64::try_from(most_recent(&rules)).unwrap_or(i64::MAX);
+    let recent: Option<i64> = value(
+        tx.connection,
+        "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE user_id = ?1 AND created_at > ?2 \
+         AND created_at <= ?3 LIMIT ?4)",
+        params![user, since, until, most],
+    )?;
+    let submitted = "SELECT jobs FROM user_submissions WHERE user_id = ?1";
+    let all: Option<i64> = value(tx.connection, submitted, [user])?;
+    let [recent, all] = [recent, all].map(|jobs| jobs.unwrap_or(0).unsigned_abs());
+    Ok(first_match(&rules, &RuleInput::of(new, JobCounts { recent, all }))?.cloned())
 }
 
 /// The number that the next row of a table will get; no other writer can use it in this

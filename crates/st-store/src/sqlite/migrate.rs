@@ -39,6 +39,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
     },
     Migration {
+        version: 5,
+        name: "reads",
+        sql: include_str!("../../migrations/sqlite/0005_reads.sql"),
+    },
+    Migration {
         version: 6,
         name: "history",
         sql: include_str!("../../migrations/sqlite/0006_history.sql"),

@@ -22,16 +22,19 @@ use serde_json::Value;
 
 use super::SqliteStore;
 use super::adjust::cut_dates;
+use super::lists;
 use super::query::{change, value};
 use super::writer::Lane;
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, DamagedRow, Holder, JobId, JobRecord, JobType, LimitUse, MAX_LEASE, Owner, Page,
-    PageRequest, ProviderName, QueueFilter, QueueStats, Resolution, Settled, Standing, after,
+    PageRequest, ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution, Settled,
+    Standing, after,
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
 pub(super) use kept::KeptHeads;
+pub(super) use read::counted;
 pub(super) use settle::{record_sighting, remove_stray};
 
 #[async_trait]
@@ -154,10 +157,10 @@ impl QueueRepo for SqliteStore {
         &self,
         filter: QueueFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, QueueEntryId>> {
         let (page, fresh) = self
             .readers
-            .list("list queue entries", move |connection| read::list(connection, filter, page))
+            .list("list queue entries", move |connection| lists::entries(connection, filter, page))
             .await?;
         self.set_aside(&fresh).await;
         Ok(page)

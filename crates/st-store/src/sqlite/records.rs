@@ -9,7 +9,7 @@ use super::query::{all, each_readable};
 use super::strays::schedule;
 use super::writer::Tx;
 use crate::error::{Error, Result};
-use crate::model::{DamagedRow, JobId, JobRecord, Page};
+use crate::model::{DamagedRow, JobId, JobRecord};
 
 pub(super) use decode::record;
 pub(super) use encode::{insert, save};
@@ -41,7 +41,11 @@ macro_rules! select_records {
 }
 pub(super) use select_records;
 
+/// The record of one job.
+pub(super) const BY_ID: &str = select_records!("WHERE j.job_id = ?1");
+
 /// Records that were read, and the rows among them that cannot be decoded.
+#[derive(Debug, Default)]
 pub(super) struct Listed {
     pub(super) records: Vec<JobRecord>,
     pub(super) damaged: Vec<DamagedRow>,
@@ -69,16 +73,16 @@ pub(super) fn list(connection: &Connection, sql: &str, bound: impl Params) -> Re
 }
 
 impl Listed {
-    /// The page, and the rows that are to be set aside.
-    pub(super) fn into_page(self, total: Option<i64>) -> (Page<JobRecord>, Vec<DamagedRow>) {
-        let total = total.unwrap_or(0).unsigned_abs();
-        (Page { items: self.records, total, damaged: self.damaged }, self.fresh)
+    pub(super) fn extend(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.damaged.extend(other.damaged);
+        self.fresh.extend(other.fresh);
     }
 }
 
 /// The job, if there is one.
 pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<JobRecord>> {
-    let found = all(connection, select_records!("WHERE j.job_id = ?1"), [id.to_string()], record)?;
+    let found = all(connection, BY_ID, [id.to_string()], record)?;
     Ok(found.into_iter().next())
 }
 

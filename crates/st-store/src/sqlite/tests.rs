@@ -1,6 +1,7 @@
 //! The engine of the store, on plain tables of the tests' own.
 
 mod child;
+mod counters;
 #[cfg(target_os = "linux")]
 mod disk;
 #[cfg(feature = "failpoints")]
@@ -8,6 +9,7 @@ mod failpoints;
 mod files;
 mod life;
 mod readers;
+mod statements;
 mod writer;
 
 use std::path::{Path, PathBuf};

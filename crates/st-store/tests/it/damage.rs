@@ -136,13 +136,34 @@ async fn lists_show_what_can_be_read_and_name_what_cannot() {
             continue;
         }
         let jobs = bench.store.list_jobs(&JobFilter::default(), everything()).await.unwrap();
-        let filter = QueueFilter { status: None, include_completed: true };
+        let filter = QueueFilter { include_completed: true, ..QueueFilter::default() };
         let entries = bench.store.list_entries(filter, everything()).await.unwrap();
-        for (list, page) in [("jobs", jobs), ("entries", entries)] {
-            assert_eq!((page.items.len(), page.damaged.len()), (2, 1), "{list} {sql}");
-            assert_eq!(page.damaged[0].key, id(1).to_string(), "{list} {sql}");
+        for (list, items, damaged) in
+            [("jobs", jobs.items, jobs.damaged), ("entries", entries.items, entries.damaged)]
+        {
+            assert_eq!((items.len(), damaged.len()), (2, 1), "{list} {sql}");
+            assert_eq!(damaged[0].key, id(1).to_string(), "{list} {sql}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_page_that_ends_with_a_damaged_row_continues_behind_it() {
+    let bench = Bench::start().await;
+    for number in 0..4 {
+        bench.submit(number).await;
+    }
+    bench.damage(&format!("UPDATE jobs SET metadata = '{{' WHERE job_id = '{}'", id(2)));
+    let two = PageRequest { limit: 2, offset: 0 };
+    let page = bench.store.list_jobs(&JobFilter::default(), two).await.unwrap();
+    assert_eq!((page.items.len(), page.damaged.len(), page.next), (1, 1, Some(id(2))));
+    let older = JobFilter { before: page.next, ..JobFilter::default() };
+    let page = bench.store.list_jobs(&older, two).await.unwrap();
+    assert_eq!((page.items.len(), page.damaged.len(), page.next), (2, 0, Some(id(0))));
+    let entries = bench.store.list_entries(QueueFilter::default(), two).await.unwrap();
+    let after = QueueFilter { after: entries.next, ..QueueFilter::default() };
+    let entries = bench.store.list_entries(after, two).await.unwrap();
+    assert_eq!((entries.items.len(), entries.damaged.len()), (1, 1), "the third is damaged");
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn reading_calls(bench: &Bench, failures: &mut Failures) {
     let store = &bench.store;
     failures.note("find_job", store.find_job(&JobRef::Id(id(1))).await);
     failures.note("list_jobs", store.list_jobs(&JobFilter::default(), everything()).await);
-    let filter = QueueFilter { status: None, include_completed: true };
+    let filter = QueueFilter { include_completed: true, ..QueueFilter::default() };
     failures.note("list_entries", store.list_entries(filter, everything()).await);
     failures.note("list_at_provider", store.list_at_provider(&fake(), None, 9).await);
     failures.note("standings", store.standings(&[id(1)]).await);

@@ -332,7 +332,7 @@ async fn open(folder: &Path, clock: &Arc<ManualClock>) -> Arc<SqliteStore> {
 }
 
 async fn entries(store: &SqliteStore, statuses: &[QueueStatus]) -> Vec<JobRecord> {
-    let filter = QueueFilter { status: None, include_completed: false };
+    let filter = QueueFilter::default();
     let mut entries = store.list_entries(filter, everything()).await.unwrap().items;
     entries.retain(|record| statuses.contains(&record.queue_status()));
     entries

@@ -22,6 +22,7 @@ mod memory;
 mod offline;
 mod plans;
 mod power_cut;
+mod quiet;
 mod rows;
 mod schema;
 mod sqlite;

@@ -21,6 +21,7 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0002_unresolved.sql"),
     include_str!("../../migrations/sqlite/0003_user_grants.sql"),
     include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
+    include_str!("../../migrations/sqlite/0005_reads.sql"),
     include_str!("../../migrations/sqlite/0006_history.sql")
 );
 
@@ -216,6 +217,7 @@ async fn a_second_start_changes_nothing() {
                     version=2 name=unresolved applied_at=1767225600000\n\
                     version=3 name=user_grants applied_at=1767225600000\n\
                     version=4 name=time_and_search applied_at=1767225600000\n\
+                    version=5 name=reads applied_at=1767225600000\n\
                     version=6 name=history applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
@@ -274,9 +276,20 @@ async fn a_migration_that_fails_leaves_nothing_of_itself() {
     assert_eq!(text_of(&foreign, "SELECT * FROM schema_migrations"), "");
 }
 
+/// Drops what the migration of this text made: a whole table, index or trigger each time.
+fn undo(connection: &Connection, migration: &str) {
+    for kind in ["TRIGGER", "INDEX", "TABLE"] {
+        for made in migration.split(&format!("CREATE {kind} ")).skip(1) {
+            let name = made.split_whitespace().next().unwrap();
+            connection.execute_batch(&format!("DROP {kind} {name}")).unwrap();
+        }
+    }
+}
+
 /// Makes a closed database of the present schema one of schema 1.
 pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
+    undo(&old, include_str!("../../migrations/sqlite/0005_reads.sql"));
     old.execute_batch(
         "DROP TABLE user_grants; DROP INDEX queue_unresolved; DROP INDEX queue_providers; \
          ALTER TABLE queue_entries DROP COLUMN unresolved_since; \
@@ -325,7 +338,7 @@ async fn a_database_of_schema_1_keeps_its_rows() {
     assert_eq!(after, claimed);
     let migrations = bench.rows("SELECT version, name FROM schema_migrations");
     let expected = "version=1 name=initial\nversion=2 name=unresolved\nversion=3 name=user_grants\n\
-                    version=4 name=time_and_search\nversion=6 name=history";
+                    version=4 name=time_and_search\nversion=5 name=reads\nversion=6 name=history";
     assert_eq!(migrations, expected);
     let reclaimed = bench.store.reclaim(&claiming(9), &[].into()).await.unwrap().claims;
     let since: Vec<_> = reclaimed

@@ -249,7 +249,7 @@ impl Player {
                 assert!(page.items.iter().all(|record| record.check().is_ok()));
             }
             1 => {
-                let filter = QueueFilter { status: None, include_completed: true };
+                let filter = QueueFilter { include_completed: true, ..QueueFilter::default() };
                 let page = store.list_entries(filter, everything()).await.unwrap();
                 assert!(page.items.iter().is_sorted_by_key(|record| record.entry().id));
             }

@@ -466,7 +466,7 @@ pub async fn positions_and_numbers_are_right(harness: &Harness) {
     assert_eq!(stats.avg_wait_seconds, Some(8.0), "10 and 6 seconds");
     assert_eq!(stats.oldest_claimable_at, Some(at(1)));
     let page = PageRequest { limit: 2, offset: 1 };
-    let filter = QueueFilter { status: None, include_completed: true };
+    let filter = QueueFilter { include_completed: true, ..QueueFilter::default() };
     let listed = harness.store.list_entries(filter, page).await.unwrap();
     let listed = (listed.items.iter().map(number).collect::<Vec<_>>(), listed.total);
     assert_eq!(listed, (vec![1, 2], 7), "in the order in which they were queued");

@@ -15,10 +15,10 @@ use st_store::{
     DailyTotals, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, HistoryRepo, Holder,
     Integrity, JobFilter, JobId, JobRecord, JobRef, JobRepo, JobType, LimitUse, Limits,
     LimitsPatch, NewJob, NewRule, Owner, Page, PageRequest, ProviderJobId, ProviderName,
-    ProviderSettings, ProviderSettingsPatch, Pruned, QueueFilter, QueueRepo, QueueStats, Recheck,
-    RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, SettingsRepo, Settled,
-    Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth, StoreStatus, Stray,
-    StrayOutcome, StrayRepo, Submitted, Unsettled,
+    ProviderSettings, ProviderSettingsPatch, Pruned, QueueEntryId, QueueFilter, QueueRepo,
+    QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId,
+    SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth,
+    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 
@@ -153,7 +153,11 @@ impl JobRepo for LifeStore {
         self.call("find a job", |it| async move { it.find_job(job).await }).await
     }
 
-    async fn list_jobs(&self, filter: &JobFilter, page: PageRequest) -> Result<Page<JobRecord>> {
+    async fn list_jobs(
+        &self,
+        filter: &JobFilter,
+        page: PageRequest,
+    ) -> Result<Page<JobRecord, JobId>> {
         self.call("list jobs", |it| async move { it.list_jobs(filter, page).await }).await
     }
 
@@ -286,7 +290,7 @@ impl QueueRepo for LifeStore {
         &self,
         filter: QueueFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, QueueEntryId>> {
         self.call("list entries", |it| async move { it.list_entries(filter, page).await }).await
     }
 
@@ -325,7 +329,7 @@ impl ApprovalRepo for LifeStore {
         &self,
         filter: RequestFilter,
         page: PageRequest,
-    ) -> Result<Page<JobRecord>> {
+    ) -> Result<Page<JobRecord, ApprovalId>> {
         self.call("list requests", |it| async move { it.list_requests(filter, page).await }).await
     }
 

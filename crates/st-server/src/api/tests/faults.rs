@@ -93,13 +93,3 @@ async fn a_submission_that_is_stored_is_answered_as_such_whatever_fails_after_it
     let (_, list) = api.get("/api/cloud/jobs").await;
     assert_eq!(list["jobs"][0]["job_id"], answer["job_id"]);
 }
-
-#[tokio::test]
-async fn the_next_page_begins_behind_a_damaged_row() {
-    let api = Harness::start().await;
-    api.submit("alpha").await;
-    let oldest = "01900000-0000-7000-8000-000000000001";
-    api.store.faults().damaged = vec![DamagedRow { key: oldest.to_owned(), ..row() }];
-    let (_, page) = api.get("/api/cloud/jobs?limit=2").await;
-    assert_eq!(page["next"], oldest, "{page}");
-}

@@ -8,7 +8,7 @@ fn words(filter: QueueFilter) -> String {
 
 #[test]
 fn without_a_status_only_entries_that_are_not_over_are_listed() {
-    let all = |include_completed| QueueFilter { status: None, include_completed };
+    let all = |include_completed| QueueFilter { include_completed, ..QueueFilter::default() };
     assert_eq!(words(QueueFilter::default()), "blocked pending ready running");
     assert_eq!(words(all(false)), "blocked pending ready running");
     assert_eq!(words(all(true)), "blocked pending ready running completed failed cancelled");
@@ -18,7 +18,7 @@ fn without_a_status_only_entries_that_are_not_over_are_listed() {
 fn a_status_lists_itself_also_when_it_is_final() {
     for &status in QueueStatus::ALL {
         for include_completed in [false, true] {
-            let filter = QueueFilter { status: Some(status), include_completed };
+            let filter = QueueFilter { status: Some(status), include_completed, after: None };
             assert_eq!(filter.statuses(), [status], "{include_completed}");
         }
     }
@@ -29,7 +29,7 @@ fn filters_and_pages_let_everything_through_unless_they_say_otherwise() {
     assert_eq!(PageRequest::default(), PageRequest { limit: 50, offset: 0 });
     let all = JobFilter { job_type: None, status: None, provider: None, user: None, before: None };
     assert_eq!(JobFilter::default(), all);
-    assert_eq!(RequestFilter::default(), RequestFilter { status: None });
+    assert_eq!(RequestFilter::default(), RequestFilter { status: None, before: None });
 }
 
 #[test]

@@ -139,6 +139,23 @@ fn a_count_of_jobs_is_above_the_threshold_or_not() {
 }
 
 #[test]
+fn recent_jobs_are_counted_as_far_as_a_rule_asks() {
+    let stored = |(id, rule): (i64, NewRule)| Rule {
+        id: RuleId(id),
+        rule,
+        created_at: Timestamp::UNIX_EPOCH,
+    };
+    let most = |rules: Vec<NewRule>| {
+        let rules: Vec<Rule> = (1..).zip(rules).map(stored).collect();
+        most_recent(&rules)
+    };
+    let daily = |jobs: &str| rule(Condition::DailyJobsExceed, jobs);
+    assert_eq!(most(vec![rule(Condition::FirstJob, "7"), rule(Condition::CostExceeds, "9")]), 0);
+    assert_eq!(most(vec![daily("3"), daily("10"), daily("many"), daily("5")]), 11);
+    assert_eq!(most(vec![daily("18446744073709551615")]), u64::MAX);
+}
+
+#[test]
 fn what_a_job_does_not_say_matches_no_pattern() {
     for (condition, threshold) in [
         (Condition::HardwareType, "*"),

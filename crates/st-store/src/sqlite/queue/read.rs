@@ -3,43 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, Params, Row, params};
-use serde_json::Value;
+use rusqlite::{Connection, Params, Row};
 
 use super::claim::usage;
+use super::heads::{GroupKey, parse_type};
 use crate::error::Result;
 use crate::model::{
-    Admission, DamagedRow, JobId, JobRecord, JobType, LimitUse, Owner, Page, PageRequest,
-    ProviderName, QueueFilter, QueueStats, QueueStatus, Standing, UserId,
+    Admission, JobId, JobType, LimitUse, Owner, ProviderName, QueueStats, QueueStatus, Standing,
+    UserId,
 };
-use crate::sqlite::query::{Columns, all, readable, value};
-use crate::sqlite::records::{self, find, select_records};
+use crate::sqlite::query::{Columns, all, readable};
 use crate::sqlite::settings::limits;
-
-pub(super) fn list(
-    connection: &Connection,
-    filter: QueueFilter,
-    page: PageRequest,
-) -> Result<(Page<JobRecord>, Vec<DamagedRow>)> {
-    let wanted: Vec<Value> =
-        filter.statuses().into_iter().map(|status| Value::from(status.as_str())).collect();
-    let wanted = Value::Array(wanted).to_string();
-    let listed = records::list(
-        connection,
-        select_records!(
-            "WHERE q.status IN (SELECT value FROM json_each(?1)) \
-             ORDER BY q.entry_id LIMIT ?2 OFFSET ?3"
-        ),
-        params![wanted, page.limit, page.offset],
-    )?;
-    let total: Option<i64> = value(
-        connection,
-        "SELECT COALESCE(SUM(entries), 0) FROM queue_counts \
-         WHERE status IN (SELECT value FROM json_each(?1))",
-        [wanted],
-    )?;
-    Ok(listed.into_page(total))
-}
 
 pub(super) fn limit_uses(
     connection: &Connection,
@@ -55,24 +29,34 @@ pub(super) fn standings(connection: &Connection, jobs: &[JobId]) -> Result<Vec<O
     jobs.iter().map(|&job| standing(connection, &admission, job)).collect()
 }
 
+/// A position is a sum over the two-minute parts of the queue before its own, one over the quarter
+/// seconds before its own within that part, and a count within its quarter second.
 fn standing(
     connection: &Connection,
     admission: &Admission,
     job: JobId,
 ) -> Result<Option<Standing>> {
-    let position: Option<i64> = value(
+    let found = all(
         connection,
-        "SELECT (SELECT COUNT(*) FROM queue_entries p WHERE p.status = 'pending' \
-         AND p.not_before IS NULL AND p.held IS NULL \
+        "SELECT q.user_id, q.team_id, q.org_id, q.job_type, q.provider, \
+         (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d \
+         WHERE d.shift = 17 AND d.bucket < q.deadline >> 17) \
+         + (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d WHERE d.shift = 8 \
+         AND d.bucket >= q.deadline >> 17 << 9 AND d.bucket < q.deadline >> 8) \
+         + (SELECT COUNT(*) FROM queue_entries p WHERE p.status = 'pending' \
+         AND p.not_before IS NULL AND p.held IS NULL AND p.deadline >= q.deadline >> 8 << 8 \
          AND (p.deadline, p.entry_id) <= (q.deadline, q.entry_id)) \
          FROM queue_entries q WHERE q.job_id = ?1 AND q.status = 'pending' \
          AND q.not_before IS NULL AND q.held IS NULL",
         [job.to_string()],
+        |row| {
+            let mut columns = Columns::new(row, "queue_entries");
+            let key = GroupKey::read(&mut columns)?;
+            let held_by = admission.held_by(&key.owner(), parse_type(&columns, &key)?);
+            Ok(Standing { position: columns.number("position")?, held_by })
+        },
     )?;
-    let Some(position) = position else { return Ok(None) };
-    let Some(record) = find(connection, job)? else { return Ok(None) };
-    let held_by = admission.held_by(&record.job().owner, record.job().job_type);
-    Ok(Some(Standing { position: position.unsigned_abs(), held_by }))
+    Ok(found.into_iter().next())
 }
 
 /// Jumps from provider to provider in an index.
@@ -93,8 +77,9 @@ pub(super) fn providers_in_use(connection: &Connection) -> Result<BTreeSet<Provi
     Ok(found.into_iter().collect())
 }
 
-pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
-    let (counted, _damaged): (Vec<(QueueStatus, u64)>, _) = readable(
+/// How many entries have each status.
+pub(in crate::sqlite) fn counted(connection: &Connection) -> Result<Vec<(QueueStatus, u64)>> {
+    let (counted, _damaged) = readable(
         connection,
         "SELECT status, entries FROM queue_counts WHERE entries > 0",
         [],
@@ -103,14 +88,17 @@ pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
             Ok((columns.word("status")?, columns.number("entries")?))
         },
     )?;
+    Ok(counted)
+}
+
+pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
     let (users, _damaged): (Vec<(UserId, u64)>, _) = readable(
         connection,
-        "SELECT user_id, COUNT(*) FROM queue_entries \
-         WHERE status IN ('blocked', 'pending', 'ready', 'running') GROUP BY user_id",
+        "SELECT user_id, entries FROM queue_users WHERE entries > 0",
         [],
         |row| {
-            let mut columns = Columns::new(row, "queue_entries");
-            Ok((columns.text("user_id", UserId::new)?, columns.number("count")?))
+            let mut columns = Columns::new(row, "queue_users");
+            Ok((columns.text("user_id", UserId::new)?, columns.number("entries")?))
         },
     )?;
     // A number that is no time is nobody's wait, and the sum of such numbers would not fit.
@@ -131,7 +119,7 @@ pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
     let oldest = "SELECT MIN(waits_since) FROM queue_entries \
                   WHERE status = 'pending' AND not_before IS NULL AND held IS NULL";
     Ok(QueueStats {
-        by_status: counted.into_iter().collect(),
+        by_status: counted(connection)?.into_iter().collect(),
         by_user: users.into_iter().collect::<BTreeMap<_, _>>(),
         avg_wait_seconds: waited.into_iter().next().flatten(),
         oldest_claimable_at: time_of(connection, oldest, [])?,

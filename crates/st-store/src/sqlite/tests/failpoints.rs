@@ -147,7 +147,7 @@ pub(super) async fn claimed_again(path: &Path) {
     for (number, (point, failure)) in
         places.into_iter().flat_map(|it| [(it, Failure::Error), (it, Failure::Panic)]).enumerate()
     {
-        let id = JobId::new(jiff::Timestamp::UNIX_EPOCH, [u8::try_from(number).unwrap(); 10]);
+        let id = JobId::new(Timestamp::UNIX_EPOCH, [u8::try_from(number).unwrap(); 10]);
         let correlation_id = CorrelationId::parse("c").unwrap();
         let of = (JobType::Cloud, provider.clone());
         let owner = Owner::user(format!("u{number}"));

@@ -109,7 +109,7 @@ async fn picked(store: &Shared, pick: Pick, likely: QueueStatus) -> (JobId, Opti
             (id(number), found)
         }
         Pick::Likely(index) => {
-            let filter = QueueFilter { status: Some(likely), include_completed: false };
+            let filter = QueueFilter { status: Some(likely), ..QueueFilter::default() };
             let mut entries = store.list_entries(filter, everything()).await.unwrap().items;
             if entries.is_empty() {
                 return (id(index % 16), None);

@@ -1,0 +1,100 @@
+//! The numbers that triggers keep, compared with what they count.
+//!
+//! Everything is counted here, which no call that people or workers wait for may do: it belongs to the
+//! check of the file.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+/// A table of numbers, and how they are counted.
+struct Counter {
+    table: &'static str,
+    /// What is kept: a text that names the row, and its number. Zero is the same as no row.
+    kept: &'static str,
+    counted: &'static str,
+    /// Whether it also counts what is no longer there.
+    outlives: bool,
+}
+
+const COUNTERS: [Counter; 7] = [
+    Counter {
+        table: "job_counts",
+        kept: "SELECT status || ' ' || provider || ' ' || job_type, jobs FROM job_counts",
+        counted: "SELECT status || ' ' || provider || ' ' || job_type, COUNT(*) FROM jobs \
+                  GROUP BY status, provider, job_type",
+        outlives: false,
+    },
+    Counter {
+        table: "user_job_counts",
+        kept: "SELECT user_id || ' ' || status || ' ' || provider || ' ' || job_type, jobs \
+               FROM user_job_counts",
+        counted: "SELECT user_id || ' ' || status || ' ' || provider || ' ' || job_type, COUNT(*) \
+                  FROM jobs GROUP BY user_id, status, provider, job_type",
+        outlives: false,
+    },
+    Counter {
+        table: "user_submissions",
+        kept: "SELECT user_id, jobs FROM user_submissions",
+        counted: "SELECT user_id, COUNT(*) FROM jobs GROUP BY user_id",
+        outlives: true,
+    },
+    Counter {
+        table: "approval_counts",
+        kept: "SELECT status, requests FROM approval_counts",
+        counted: "SELECT status, COUNT(*) FROM approvals GROUP BY status",
+        outlives: false,
+    },
+    Counter {
+        table: "queue_counts",
+        kept: "SELECT status, entries FROM queue_counts",
+        counted: "SELECT status, COUNT(*) FROM queue_entries GROUP BY status",
+        outlives: false,
+    },
+    Counter {
+        table: "queue_users",
+        kept: "SELECT user_id, entries FROM queue_users",
+        counted: "SELECT user_id, COUNT(*) FROM queue_entries \
+                  WHERE status IN ('blocked', 'pending', 'ready', 'running') GROUP BY user_id",
+        outlives: false,
+    },
+    Counter {
+        table: "queue_depth",
+        kept: "SELECT shift || ' ' || bucket, waiting FROM queue_depth",
+        counted: "SELECT shift || ' ' || (deadline >> shift), COUNT(*) FROM queue_entries, \
+                  (SELECT 8 AS shift UNION ALL SELECT 17) \
+                  WHERE status = 'pending' AND not_before IS NULL AND held IS NULL GROUP BY 1",
+        outlives: false,
+    },
+];
+
+/// The first number that is not what it counts, in words.
+pub(super) fn first_wrong(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    // All of them are of one state of the database.
+    let snapshot = connection.unchecked_transaction()?;
+    for counter in &COUNTERS {
+        let kept = numbers(&snapshot, counter.kept)?;
+        let counted = numbers(&snapshot, counter.counted)?;
+        for row in kept.keys().chain(counted.keys()) {
+            let [kept, counted] = [&kept, &counted].map(|it| it.get(row).copied().unwrap_or(0));
+            let is_right = if counter.outlives { kept >= counted } else { kept == counted };
+            if !is_right {
+                let row = String::from_utf8_lossy(row);
+                let table = counter.table;
+                return Ok(Some(format!("{table} {row}: {kept} is kept, {counted} are there")));
+            }
+        }
+    }
+    snapshot.commit()?;
+    Ok(None)
+}
+
+fn numbers(connection: &Connection, sql: &str) -> rusqlite::Result<BTreeMap<Vec<u8>, i64>> {
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        // A damaged text counts like any other.
+        let name = row.get_ref(0)?.as_bytes_or_null()?.unwrap_or_default().to_vec();
+        Ok((name, row.get(1)?))
+    })?;
+    rows.collect()
+}

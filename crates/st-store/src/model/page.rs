@@ -77,14 +77,6 @@ pub struct QueueFilter {
     pub after: Option<QueueEntryId>,
 }
 
-impl JobFilter {
-    /// Whether every job is in the list, apart from where the page begins.
-    pub(crate) fn is_open(&self) -> bool {
-        let Self { job_type, status, provider, user, before: _ } = self;
-        job_type.is_none() && status.is_none() && provider.is_none() && user.is_none()
-    }
-}
-
 impl QueueFilter {
     /// The statuses that match.
     pub fn statuses(self) -> Vec<QueueStatus> {

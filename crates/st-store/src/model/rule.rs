@@ -248,6 +248,10 @@ pub(crate) fn first_match<'a>(
 
 /// How far the recent jobs must be counted so that it is known of each of `rules` whether its number
 /// is exceeded; 0 when none asks.
+#[cfg_attr(
+    not(feature = "sqlite"),
+    expect(dead_code, reason = "the store in memory counts all of them")
+)]
 pub(crate) fn most_recent(rules: &[Rule]) -> u64 {
     let numbers = rules.iter().filter_map(|rule| match rule.rule.predicate() {
         Ok(Predicate::DailyAbove(jobs)) => Some(jobs.saturating_add(1)),

@@ -59,7 +59,7 @@ pub(super) fn jobs(
     let before = filter.before.map_or_else(Text::last, |job| Text(job.to_string().into_bytes()));
     let behind = Reverse(before);
     let keys = match &filter.user {
-        None if filter.is_open() => merged(&[()], &behind, page, |(), Reverse(before), max| {
+        None if is_open(filter) => merged(&[()], &behind, page, |(), Reverse(before), max| {
             let sql = "SELECT job_id FROM jobs WHERE job_id < ?1 ORDER BY job_id DESC LIMIT ?2";
             keys(connection, sql, params![before, max]).map(reversed)
         }),
@@ -81,6 +81,12 @@ pub(super) fn jobs(
     let keys: Vec<Text> = keys.into_iter().map(|Reverse(job)| job).collect();
     let next = |text: &Text| std::str::from_utf8(&text.0).ok()?.parse().ok();
     found(connection, BY_ID, &keys, (page, total), next)
+}
+
+/// Whether every job is in the list, apart from where the page begins.
+fn is_open(filter: &JobFilter) -> bool {
+    let JobFilter { job_type, status, provider, user, before: _ } = filter;
+    job_type.is_none() && status.is_none() && provider.is_none() && user.is_none()
 }
 
 /// The kinds that a filter lets through, and how many jobs there are of them.

@@ -8,6 +8,7 @@ mod actor;
 mod approval;
 pub(crate) mod blame;
 mod bounds;
+#[cfg(feature = "sqlite")]
 mod claim_index;
 mod claim_order;
 mod event;
@@ -46,6 +47,7 @@ pub use bounds::{
     GRANT_MEMORY, IDEMPOTENCY_TTL, MAX_APPROVAL_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK,
     MAX_RUN_AFTER, STRAY_MEMORY,
 };
+#[cfg(feature = "sqlite")]
 pub(crate) use claim_index::ClaimIndex;
 pub use claim_order::{ClaimOrder, Group, Head, STARVES_AFTER};
 pub use event::{Change, Event, NewEvent};

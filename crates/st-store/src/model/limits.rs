@@ -200,6 +200,7 @@ impl Usage {
     }
 
     /// The users who have slots, or had some.
+    #[cfg(feature = "sqlite")]
     pub(super) fn users(&self) -> impl Iterator<Item = &UserId> {
         self.users.keys()
     }
@@ -227,6 +228,7 @@ impl Usage {
         self.orgs.get(org).copied().unwrap_or(0)
     }
 
+    #[cfg(feature = "sqlite")]
     pub(super) const fn of_local(&self) -> u32 {
         self.local
     }
@@ -264,10 +266,12 @@ impl Admission {
         Self { limits, usage }
     }
 
+    #[cfg(feature = "sqlite")]
     pub(super) const fn limits(&self) -> &Limits {
         &self.limits
     }
 
+    #[cfg(feature = "sqlite")]
     pub(super) const fn usage(&self) -> &Usage {
         &self.usage
     }

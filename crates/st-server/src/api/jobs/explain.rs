@@ -78,6 +78,7 @@ impl Explanation {
         };
         let is_in_line = waiting_for.as_ref().is_none_or(WaitingFor::is_for_a_slot);
         let expected = position.filter(|_| is_in_line);
+        let waits_since = record.entry().waits_since;
         Self {
             job_id: record.id().to_string(),
             status: record.status().as_str(),
@@ -88,8 +89,9 @@ impl Explanation {
             position,
             waiting: stats.count(QueueStatus::Pending),
             limits: limits.iter().map(LimitView::of).collect(),
-            expected_start: expected
-                .and_then(|position| ExpectedStart::of(position, stats, surroundings.now())),
+            expected_start: expected.and_then(|position| {
+                ExpectedStart::of(position, waits_since, stats, surroundings.now())
+            }),
         }
     }
 }
@@ -127,18 +129,51 @@ impl LimitView {
 }
 
 impl ExpectedStart {
-    fn of(position: u64, stats: &QueueStats, now: Timestamp) -> Option<Self> {
-        let in_seconds = estimate(position, stats)?;
+    /// `None` while nothing was claimed lately, and for a job that has waited longer than those did.
+    fn of(
+        position: u64,
+        waits_since: Timestamp,
+        stats: &QueueStats,
+        now: Timestamp,
+    ) -> Option<Self> {
         let mean = stats.avg_wait_seconds?;
-        let wait = SignedDuration::try_from_secs_f64(in_seconds).ok()?;
+        let whole = SignedDuration::try_from_secs_f64(estimate(position, stats)?).ok()?;
+        let at = waits_since.checked_add(whole).ok().filter(|&at| at > now)?;
         let waiting = stats.count(QueueStatus::Pending);
         Some(Self {
-            at: Time(now.checked_add(wait).ok()?),
-            in_seconds,
+            at: Time(at),
+            in_seconds: at.duration_since(now).as_secs_f64(),
             basis: format!(
                 "jobs that were submitted lately had waited {mean:.0} s on average, and it is number \
                  {position} of {waiting}"
             ),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use st_store::Limits;
+
+    use super::*;
+
+    #[test]
+    fn the_start_is_expected_after_what_others_waited_and_only_in_the_future() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let mut stats = QueueStats {
+            by_status: BTreeMap::from([(QueueStatus::Pending, 4)]),
+            by_user: BTreeMap::new(),
+            avg_wait_seconds: Some(200.0),
+            oldest_claimable_at: None,
+            limits: Limits::default(),
+        };
+        let soon = ExpectedStart::of(2, at(1000), &stats, at(1030)).unwrap();
+        assert_eq!((soon.at, soon.in_seconds), (Time(at(1100)), 70.0), "half of 200 s after 1000");
+        assert!(soon.basis.contains("200 s") && soon.basis.ends_with("number 2 of 4"));
+        assert_eq!(ExpectedStart::of(2, at(1000), &stats, at(1100)), None, "it waited longer");
+        stats.avg_wait_seconds = None;
+        assert_eq!(ExpectedStart::of(2, at(1000), &stats, at(1030)), None, "nothing is known");
     }
 }

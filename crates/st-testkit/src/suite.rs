@@ -299,6 +299,7 @@ macro_rules! conformance {
             simultaneous_claims_never_exceed_a_limit, earlier_deadlines_go_first,
             an_owner_at_its_limit_blocks_nobody_else, fair_share_serves_who_has_less,
             an_owner_that_was_granted_nothing_for_an_hour_goes_first_once,
+            a_user_whom_a_probe_served_is_not_first_again,
             no_owner_starves_under_fair_share,
             a_job_waits_for_its_date_and_then_runs, providers_that_are_not_served_wait,
             a_provider_is_given_no_more_than_it_is_open_for,

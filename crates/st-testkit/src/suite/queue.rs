@@ -175,6 +175,31 @@ pub async fn an_owner_that_was_granted_nothing_for_an_hour_goes_first_once(harne
     assert_eq!(claimed_after(harness, 3).await, [7]);
 }
 
+/// What a probe of one provider was granted counts where another one is claimed from.
+pub async fn a_user_whom_a_probe_served_is_not_first_again(harness: &Harness) {
+    share_fairly(harness, 3).await;
+    let at_other =
+        |number, user: &str| NewJob { provider: ProviderName::new("other"), ..job(number, user) };
+    harness.submit(job(0, "ann")).await;
+    harness.submit(at_other(1, "ann")).await;
+    harness.submit(at_other(2, "ann")).await;
+    harness.go_to(1800);
+    harness.submit(at_other(3, "bob")).await;
+    let claim = async |fake: Opening, other: Opening| {
+        let serving = vec![
+            Serving { opening: fake, ..serving("fake") },
+            Serving { opening: other, ..serving("other") },
+        ];
+        let options = ClaimOptions { serving, ..claiming(1) };
+        numbers(&harness.store.claim(&options).await.unwrap().claims)
+    };
+    assert_eq!(claim(Opening::Closed, Opening::Closed).await, [] as [u8; 0]);
+    harness.go_to(7300);
+    let probing = limited(1, &Refused::default());
+    assert_eq!(claim(probing, Opening::Closed).await, [0]);
+    assert_eq!(claim(Opening::Open, Opening::Open).await, [3], "ann was granted one just now");
+}
+
 pub async fn no_owner_starves_under_fair_share(harness: &Harness) {
     share_fairly(harness, 3).await;
     let submit = async |number: u16, user: &str| {

@@ -47,7 +47,7 @@ pub struct Config {
     pub polling: Polling,
     /// How often lapsed approvals are looked for, at the latest.
     pub approval_check: Duration,
-    /// How long finished jobs are kept; `None` keeps them for ever.
+    /// The retention of finished jobs; `None` disables their deletion.
     pub keep_jobs_for: Option<SignedDuration>,
     /// The account at Replicate, if there is one.
     pub replicate: Option<ReplicateSettings>,

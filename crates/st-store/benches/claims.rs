@@ -1,7 +1,7 @@
 //! What a claim costs, however much waits: `cargo bench -p st-store --bench claims`.
 //!
 //! Durable, with limits and events, on a real file. A claim that grants is a commit, so the time of a
-//! bare commit stands beside it.
+//! commit of one row is printed first.
 
 #![expect(clippy::print_stdout, reason = "it talks to the person who ran it")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
@@ -9,15 +9,14 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
 use serde_json::json;
 use st_log::CorrelationId;
 use st_store::{
-    Actor, AtMostOnce, Claim, ClaimOptions, Holder, JobId, JobRepo, JobStatus, JobType,
-    LimitsPatch, NewJob, Opening, OrgId, Outcome, Owner, ProviderJobId, ProviderName,
-    ProviderStatus, QueueRepo, Role, Serving, SettingsRepo, Settlement, SqliteConfig, SqliteStore,
-    TeamId,
+    Actor, Claim, JobId, JobRepo, JobStatus, JobType, LimitsPatch, NewJob, OrgId, Outcome, Owner,
+    ProviderJobId, ProviderName, ProviderStatus, QueueRepo, Role, SettingsRepo, SqliteConfig,
+    SqliteStore, TeamId,
 };
+use st_testkit::suite::{claiming, settlement};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -57,7 +56,7 @@ impl Bench {
     }
 
     async fn claim(&self, max: u32) -> (Vec<Claim>, Duration) {
-        let options = options(max);
+        let options = claiming(max);
         let began = Instant::now();
         let claims = self.store.claim(&options).await.unwrap();
         (claims.claims, began.elapsed())
@@ -70,16 +69,8 @@ impl Bench {
     }
 
     async fn settle(&self, claims: &[Claim], outcome: impl Fn(JobId) -> Outcome) {
-        let settlements = claims.iter().map(|claim| {
-            let record = &claim.record;
-            Settlement {
-                job: record.id(),
-                attempt: record.entry().attempt,
-                token: record.token(),
-                outcome: outcome(record.id()),
-                provider_time: None,
-            }
-        });
+        let settlements =
+            claims.iter().map(|claim| settlement(&claim.record, outcome(claim.record.id())));
         let settled = self.store.settle(&Actor::Scheduler, settlements.collect()).await.unwrap();
         for one in settled {
             one.unwrap();
@@ -100,19 +91,6 @@ fn job(number: u32, owner: Owner) -> NewJob {
     let mut new = NewJob::new(id, provider, owner, Role::Researcher, correlation_id);
     new.input = json!({"config": {"steps": number}});
     new
-}
-
-fn options(max: u32) -> ClaimOptions {
-    let serving = Serving {
-        provider: ProviderName::new("fake"),
-        account: None,
-        guarantee: AtMostOnce::ListedMarker,
-        provider_time: None,
-        may_arrive_for: SignedDuration::from_secs(120),
-        opening: Opening::Open,
-    };
-    let lease = Duration::from_secs(90);
-    ClaimOptions { holder: Holder::new([1; 16]), serving: vec![serving], max, lease }
 }
 
 fn owner(user: u32, org: Option<u32>) -> Owner {

@@ -27,7 +27,7 @@ pub struct BackgroundConfig {
     pub polling: PollerConfig,
     /// The interval of the expirer; it also runs at each deadline.
     pub approval_check: Duration,
-    /// How long finished jobs are kept; `None` keeps them for ever.
+    /// The retention of finished jobs; `None` disables their deletion.
     pub keep_jobs_for: Option<SignedDuration>,
     /// The seed of all jitter.
     pub seed: u64,

@@ -141,3 +141,48 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body as Sent;
+    use axum::response::IntoResponse;
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+
+    fn pieces(
+        piece: &'static [u8],
+        count: usize,
+    ) -> impl Iterator<Item = Result<Bytes, Infallible>> {
+        std::iter::repeat_n(piece, count).map(|piece| Ok(Bytes::from_static(piece)))
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_one_buffer_of_its_own_size() {
+        let read = read(Sent::from_stream(stream::iter(pieces(b"x", 5000)))).await.unwrap();
+        assert_eq!(read.len(), 5000);
+        assert!(read.capacity() <= 4 * 5000, "{}", read.capacity());
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_the_limit_and_not_beyond() {
+        let whole = stream::iter(pieces(&[b'x'; 1024], 1024));
+        assert_eq!(read(Sent::from_stream(whole)).await.unwrap().len(), LIMIT);
+        // The last piece is one byte more; what would come after it is not waited for.
+        let endless = stream::iter(pieces(&[b'x'; 1024], 1024).chain(pieces(b"x", 1)));
+        let refused = read(Sent::from_stream(endless.chain(stream::pending()))).await.unwrap_err();
+        assert_eq!(refused.into_response().status(), 413);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_arrive_in_time_is_refused() {
+        let began = Instant::now();
+        let slow = stream::iter(pieces(b"x", 3)).chain(stream::pending());
+        let refused = read(Sent::from_stream(slow)).await.unwrap_err();
+        assert_eq!(refused.into_response().status(), 408);
+        assert_eq!(began.elapsed().as_secs(), DEADLINE.as_secs());
+    }
+}

@@ -130,7 +130,13 @@ pub(crate) async fn list(State(api): State<Api>, mut query: Query) -> Result<Jso
         status,
         provider: fields.string("provider").map(ProviderName::new),
         user: fields.string("user_id").map(UserId::new),
-        before: fields.word("cursor"),
+        before: fields.string("cursor").and_then(|text| {
+            let cursor = text.parse().ok();
+            if cursor.is_none() {
+                fields.fault("cursor", "expected the `next` of the page before");
+            }
+            cursor
+        }),
     };
     if fields.boolean("sync_active") == Some(true) {
         api.background.activate(st_workers::TaskId::JobStatusPolling);

@@ -50,7 +50,7 @@ Each start of the server does the same. A database that has a schema already is 
 file beside it that is named after the old version and the time; the newest three are kept. Exit code
 of --check: 0 nothing is to be done, 2 something is.";
 
-/// Where the database is.
+/// The options that locate the database.
 #[derive(Debug, Args)]
 struct Where {
     /// Read this configuration file instead of looking for one

@@ -43,7 +43,7 @@ const OTHERS: [&str; 4] = [
 /// A name within this distance of ours is taken for it.
 const NEAR: usize = 2;
 const DAY_SECONDS: u64 = 86_400;
-/// The longest for which jobs are kept, except for ever.
+/// The longest retention of finished jobs, in days; 0 disables their deletion.
 pub(super) const MOST_DAYS: i64 = 36_500;
 
 /// What the environment says.

@@ -21,7 +21,7 @@ pub struct Pruned {
     pub clock_unconfirmed: bool,
 }
 
-/// The history.
+/// Deletes finished jobs, and keeps daily totals of them.
 #[async_trait]
 pub trait HistoryRepo: Send + Sync {
     /// Forgets at most `max` idempotency keys that have expired, and deletes at most `max` jobs that

@@ -17,7 +17,7 @@ use crate::model::{
 };
 use crate::repo::{HistoryRepo, Pruned};
 
-/// The operation, for errors.
+/// Names the operation in errors of the database.
 const DELETE: &str = "delete an old job";
 
 #[async_trait]
@@ -125,7 +125,7 @@ fn raise_floor(connection: &Connection, job: &str) -> Result<()> {
     )
 }
 
-/// The highest ID of an event that was deleted: whoever has come at least so far missed none.
+/// The highest ID of a deleted event. A reader that resumes from it or a later one missed no event.
 pub(super) fn event_floor(connection: &Connection) -> Result<EventId> {
     let floor = value(connection, "SELECT event_floor FROM life", [])?;
     Ok(EventId(floor.unwrap_or(0)))

@@ -175,7 +175,7 @@ fn stray(row: &Row<'_>) -> Result<Stray> {
     })
 }
 
-/// Stands for any attempt in the table. Attempts are numbered from 1.
+/// The value of the column `attempt` for a search of every attempt. Attempts are numbered from 1.
 const ANY: u32 = 0;
 
 fn recheck(row: &Row<'_>) -> Result<Recheck> {

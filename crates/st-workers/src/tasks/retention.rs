@@ -32,7 +32,7 @@ const GO_ON: Duration = Duration::from_secs(1);
 /// How long until the next run when the clock was not confirmed.
 const AGAIN: Duration = Duration::from_hours(1);
 
-/// The task `job_retention`.
+/// Deletes finished jobs after their retention period, and what their providers keep of them here.
 #[derive(Debug)]
 pub struct Retention {
     store: Arc<dyn Store>,
@@ -43,7 +43,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Deletes jobs that ended `keep_for` ago; `None` keeps them for ever.
+    /// Deletes jobs that ended at least `keep_for` ago; `None` disables deletion.
     pub fn new(
         store: Arc<dyn Store>,
         providers: Providers,

@@ -352,4 +352,23 @@ mod tests {
             assert!(said.contains(message), "{pointer}: {said}");
         }
     }
+
+    #[tokio::test]
+    async fn a_pipe_a_device_and_a_folder_are_no_configurations_and_hold_nobody() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(format!("{name}.json"));
+        mknodat(CWD, path("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+        std::fs::create_dir(path("folder")).unwrap();
+        for name in ["pipe", "zero", "folder"] {
+            // Opened by another thread: where this blocks, the test ends by its timeout.
+            let refused = load(dir.path(), name).await.unwrap_err();
+            let said = format!("{refused:?}");
+            assert!(said.contains("it is not a regular file"), "{name}: {said}");
+        }
+        std::fs::write(path("good"), r#"{"a": 1}"#).unwrap();
+        assert_eq!(load(dir.path(), "good").await.unwrap()["a"], 1);
+    }
 }

@@ -18,7 +18,7 @@ use crate::sqlite::migrate;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const CHUNK: usize = 1 << 16;
 
-/// What a copy holds.
+/// The contents of a copy that was opened and found sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Contents {
     pub(super) schema: i64,

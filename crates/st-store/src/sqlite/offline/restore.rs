@@ -19,7 +19,7 @@ use crate::model::EventId;
 use crate::sqlite::life;
 use crate::sqlite::place::{FileId, Place, Site};
 
-/// What was put back.
+/// The result of [`restore`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// Where the database that was there is kept; `None` where there was none.

@@ -122,7 +122,7 @@ async fn a_commit_that_can_be_read_was_announced() {
     assert_eq!(fs::read_to_string(notes(dir.path())).unwrap(), "7 false");
 }
 
-/// In the child: a claim is undone at every place, and whoever claims next gets the job.
+/// In the child process: a claim is rolled back at each fail point, and the next claim grants the job.
 pub(super) async fn claimed_again(path: &Path) {
     use st_log::CorrelationId;
 

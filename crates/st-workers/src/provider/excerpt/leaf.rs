@@ -5,7 +5,7 @@ use memchr::memchr2;
 /// How much of a value is kept. Bytes as written, quotes and escapes included.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::provider) enum Keep {
-    /// Not even that it is there.
+    /// The value is left out.
     Nothing,
     /// The whole where it is not longer.
     Whole(usize),
@@ -15,7 +15,7 @@ pub(in crate::provider) enum Keep {
     End(usize),
 }
 
-/// What stands in the place of a text, or of the missing part of one.
+/// Replaces a text that is too long, or the part of it that is dropped.
 const ELLIPSIS: &[u8] = b"...";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

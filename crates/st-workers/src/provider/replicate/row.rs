@@ -27,7 +27,7 @@ const fn written(characters: usize) -> usize {
 
 /// A text of few words, such as an ID or a time.
 pub(super) const WORD: Shape = Shape::text(Keep::Whole(written(LONGEST_ID)));
-/// True or false.
+/// A field that is true or false; a text in its place is dropped.
 pub(super) const FLAG: Shape = Shape::text(Keep::Whole(0));
 const URL: Shape = Shape::text(Keep::Whole(2 * LONGEST_URL));
 const ERROR: Shape = Shape::text(Keep::Start(written(LONGEST_ERROR)));

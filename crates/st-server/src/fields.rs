@@ -130,6 +130,16 @@ impl Fields {
         None
     }
 
+    /// Text of up to `max` bytes; one that is empty counts as not given.
+    pub(crate) fn optional_string(&mut self, key: &str, max: usize) -> Option<String> {
+        let text = self.string(key).filter(|text| !text.is_empty())?;
+        if text.len() > max {
+            self.fault(key, format!("is longer than {max} bytes"));
+            return None;
+        }
+        Some(text)
+    }
+
     pub(crate) fn boolean(&mut self, key: &str) -> Option<bool> {
         match self.value(key)? {
             Value::Bool(value) => Some(value),

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::model::{
-    DamagedRow, InvalidJob, InvalidLimits, InvalidRule, InvalidText, TransitionError,
+    DamagedRow, InvalidJob, InvalidLimits, InvalidRule, InvalidSetting, InvalidText,
+    TransitionError,
 };
 
 /// Why a call on a store failed. Nothing was changed, except perhaps where it is
@@ -75,7 +76,10 @@ pub enum Error {
     InvalidRule(#[from] InvalidRule),
     /// A setting that cannot be stored.
     #[error(transparent)]
-    InvalidSetting(#[from] InvalidText),
+    InvalidSetting(#[from] InvalidSetting),
+    /// A hold that cannot be stored.
+    #[error(transparent)]
+    InvalidHold(InvalidText),
     /// A stored row cannot be decoded.
     #[error("damaged data: {0}")]
     Damaged(DamagedRow),

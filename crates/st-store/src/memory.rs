@@ -26,9 +26,9 @@ use tokio::sync::watch;
 use crate::clock::{Clock, StoreClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::{
-    Acceptances, DailyTotals, Epoch, Event, EventId, JobId, JobRecord, Limits, NewEvent, Page,
-    PageRequest, ProviderJobId, ProviderName, ProviderSettings, Recheck, RecheckId, Rule,
-    StoredKey, Stray, UserId,
+    Acceptances, DailyTotals, Epoch, Event, EventId, Hold, HoldScope, JobId, JobRecord, Limits,
+    NewEvent, Page, PageRequest, ProviderJobId, ProviderName, ProviderSettings, Recheck, RecheckId,
+    Rule, StoredKey, Stray, UserId,
 };
 
 /// How many event IDs a restored database leaves out, so that none that the lost history gave out
@@ -67,6 +67,7 @@ struct State {
     acceptances: BTreeMap<ProviderName, Acceptances>,
     grants: BTreeMap<UserId, LastGrant>,
     limits: Limits,
+    holds: BTreeMap<HoldScope, Hold>,
     providers: BTreeMap<ProviderName, ProviderSettings>,
     epoch: Epoch,
     last_event_id: i64,
@@ -189,6 +190,7 @@ impl State {
             acceptances: BTreeMap::new(),
             grants: BTreeMap::new(),
             limits: Limits::default(),
+            holds: BTreeMap::new(),
             providers: BTreeMap::new(),
             epoch: Epoch::FIRST,
             last_event_id: 0,

@@ -5,6 +5,7 @@
 
 mod account;
 mod actor;
+mod admission;
 mod approval;
 pub(crate) mod blame;
 mod bounds;
@@ -13,6 +14,7 @@ mod claim_index;
 mod claim_order;
 mod event;
 pub(crate) mod history;
+mod hold;
 mod idempotency;
 mod ids;
 mod input;
@@ -37,6 +39,7 @@ mod transition;
 
 pub use account::{AccountId, InvalidAccount};
 pub use actor::{Actor, ActorKind};
+pub use admission::{Admission, HeldBy, LimitUse, MOST_PROVIDER_SLOTS, SlotLimit, Usage};
 pub use approval::{
     APPROVAL_TTL, Approval, ApprovalOutcome, ApprovalRequest, Decision, Review, SettledApproval,
     Verdict,
@@ -52,6 +55,7 @@ pub(crate) use claim_index::ClaimIndex;
 pub use claim_order::{ClaimOrder, Group, Head, STARVES_AFTER};
 pub use event::{Change, Event, NewEvent};
 pub use history::{DailyTotals, DeletedJob, Total, TotalKey};
+pub use hold::{Hold, HoldLevel, HoldScope, Holds};
 pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{
     ApprovalId, AttemptToken, Epoch, EventId, Holder, InvalidMarker, JobId, Marker, OrgId,
@@ -60,7 +64,7 @@ pub use ids::{
 pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
 pub use job::{Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, ProviderStatus};
 pub(crate) use job::{after, to_millis};
-pub use limits::{Admission, InvalidLimits, Limit, LimitUse, Limits, LimitsPatch, Usage};
+pub use limits::{InvalidLimits, Limit, Limits, LimitsPatch};
 pub use opening::Opening;
 pub use owner::{Owner, Role};
 pub use page::{DamagedRow, JobFilter, Page, PageRequest, QueueFilter, RequestFilter};
@@ -70,7 +74,7 @@ pub use reclaim::{ALONE_FROM, Caution, MAX_PANICS, MAX_RECLAIMS};
 pub use record::{Grant, Inconsistency, JobRecord, Settling};
 pub use refused::{MAX_REFUSED_GROUPS, Position, Refused};
 pub use rule::{Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput};
-pub use settings::{ProviderSettings, ProviderSettingsPatch, SettingChange};
+pub use settings::{InvalidSetting, ProviderSettings, ProviderSettingsPatch, SettingChange};
 pub use sighting::{
     RECHECKS, Recheck, RecheckId, RecheckedAttempt, Searched, Sighting, SightingOutcome, Stray,
     StrayOutcome,

@@ -10,6 +10,7 @@ mod counters;
 mod damage;
 mod events;
 mod history;
+mod holds;
 mod integrity;
 mod jobs;
 mod life;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use st_store::{
-    ApprovalStatus, Change, ClaimOptions, Event, EventId, JobFilter, JobId, JobRecord, JobRef,
-    JobStatus, Limit, PageRequest, ProviderName, QueueFilter, QueueStatus, RequestFilter, Store,
-    Usage,
+    ApprovalStatus, Change, ClaimOptions, Event, EventId, Group, JobFilter, JobId, JobRecord,
+    JobRef, JobStatus, Limit, PageRequest, ProviderName, QueueFilter, QueueStatus, RequestFilter,
+    Store, Usage,
 };
 
 use crate::suite::{claiming, provider_job, serving};
@@ -44,6 +44,7 @@ pub async fn dump(store: &dyn Store) -> String {
         let page = store.list_jobs(&filter, PageRequest { limit: 2, offset: 0 }).await.unwrap();
         writeln!(text, "{status} {:?} of {}", page.next, page.total).unwrap();
     }
+    writeln!(text, "holds {:?}", store.holds().await.unwrap()).unwrap();
     writeln!(text, "rules {:?}", store.list_rules().await.unwrap()).unwrap();
     writeln!(text, "stats {:?}", store.queue_stats().await.unwrap()).unwrap();
     let provider_jobs: Vec<_> = (0..20).map(provider_job).collect();
@@ -147,7 +148,7 @@ pub async fn check_invariants(store: &dyn Store) {
     let jobs = all_jobs(store).await;
     let running = || jobs.iter().filter(|record| record.queue_status().takes_slot());
     for record in running() {
-        usage.add(&record.job().owner, record.job().job_type, 1);
+        usage.add(&Group::of(record), 1);
     }
     let limits = store.limits().await.unwrap();
     for record in running() {

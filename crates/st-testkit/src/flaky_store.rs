@@ -11,9 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
-    DailyTotals, DamagedRow, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry,
-    HistoryRepo, Holder, JobFilter, JobId, JobRecord, JobRef, JobRepo, JobType, LimitUse, Limits,
-    LimitsPatch, MemoryStore, NewJob, NewRule, Owner, Page, PageRequest, ProviderJobId,
+    DailyTotals, DamagedRow, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Group,
+    HistoryRepo, Hold, HoldScope, Holder, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse,
+    Limits, LimitsPatch, MemoryStore, NewJob, NewRule, Page, PageRequest, ProviderJobId,
     ProviderName, ProviderSettings, ProviderSettingsPatch, Pruned, QueueEntryId, QueueFilter,
     QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule,
     RuleId, SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
@@ -224,8 +224,8 @@ impl QueueRepo for FlakyStore {
         self.inner.standings(jobs).await
     }
 
-    async fn limit_uses(&self, owner: &Owner, job_type: JobType) -> Result<Vec<LimitUse>> {
-        self.inner.limit_uses(owner, job_type).await
+    async fn limit_uses(&self, group: &Group) -> Result<Vec<LimitUse>> {
+        self.inner.limit_uses(group).await
     }
 
     async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>> {
@@ -360,6 +360,18 @@ impl SettingsRepo for FlakyStore {
 
     async fn patch_limits(&self, patch: LimitsPatch, by: &Actor) -> Result<Limits> {
         self.inner.patch_limits(patch, by).await
+    }
+
+    async fn holds(&self) -> Result<Vec<Hold>> {
+        self.inner.holds().await
+    }
+
+    async fn pause(&self, scope: HoldScope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
+        self.inner.pause(scope, reason, by).await
+    }
+
+    async fn resume(&self, scope: &HoldScope, by: &Actor) -> Result<Option<Hold>> {
+        self.inner.resume(scope, by).await
     }
 
     async fn provider_settings(&self, provider: &ProviderName) -> Result<ProviderSettings> {

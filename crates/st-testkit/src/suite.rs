@@ -11,6 +11,7 @@ pub mod approvals;
 pub mod clock;
 pub mod events;
 pub mod history;
+pub mod holds;
 pub mod jobs;
 pub mod leases;
 pub mod lists;
@@ -364,6 +365,11 @@ macro_rules! conformance {
             a_reader_from_before_a_deleted_event_must_resync,
             expired_keys_are_forgotten_and_others_keep_their_job,
             nothing_is_deleted_by_an_unconfirmed_clock);
+        $crate::conformance!(@topic $store, holds:
+            nothing_of_a_scope_is_claimed_while_it_is_on_hold,
+            a_hold_holds_back_its_own_jobs_and_no_others, what_has_a_slot_keeps_it,
+            a_provider_is_not_probed_with_a_job_that_is_on_hold, a_hold_says_who_made_it_and_why,
+            a_provider_is_given_no_more_slots_than_its_limit);
         $crate::conformance!(@topic $store, settings:
             limits_are_patched_without_loss, limits_out_of_range_are_refused,
             settings_are_patched_without_loss, a_patch_that_changes_nothing_has_no_event);

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use st_store::{
-    AccountId, ProviderName, ProviderSettings, ProviderSettingsPatch, Role, SettingChange,
-    UnsettledCounts,
+    AccountId, MOST_PROVIDER_SLOTS, ProviderName, ProviderSettings, ProviderSettingsPatch, Role,
+    SettingChange, UnsettledCounts,
 };
 use st_workers::provider::{Cause, QueryError};
 use st_workers::{ClosedBy, GateStatus, TaskId};
@@ -178,22 +178,26 @@ pub(crate) async fn set_config(
     let patch = read_patch(body.fields())?;
     let by = caller.actor();
     let settings = api.store.patch_provider_settings(&provider, patch, &by).await?;
-    // Whether it is polled may depend on what changed.
+    // Whether it is polled may depend on what changed, and how many may be submitted.
     api.background.activate(TaskId::JobStatusPolling);
+    api.background.activate(TaskId::QueueProcessing);
     Ok(config_view(&provider, &settings))
 }
 
 /// Only settings that are set: clients format the values, and some fail on `null`.
 fn config_view(provider: &ProviderName, settings: &ProviderSettings) -> Json<Value> {
     let set = settings.entries().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
-    let config: Map<String, Value> = set.collect();
+    let mut config: Map<String, Value> = set.collect();
+    if let Some(slots) = settings.max_concurrent {
+        config.insert("max_concurrent".to_owned(), slots.into());
+    }
     Json(json!({"provider": provider.as_str(), "config": config}))
 }
 
 /// The settings to change. `null` and an empty text clear one.
 fn read_patch(mut fields: Fields) -> Result<ProviderSettingsPatch, Problem> {
     let mut patch = ProviderSettingsPatch::default();
-    for name in ProviderSettings::NAMES {
+    for name in ProviderSettings::TEXTS {
         let cleared = fields.is_null(name);
         let change = match fields.string(name) {
             Some(text) if text.is_empty() => SettingChange::Clear,
@@ -207,6 +211,13 @@ fn read_patch(mut fields: Fields) -> Result<ProviderSettingsPatch, Problem> {
         };
         patch.change(name, change);
     }
+    let cleared = fields.is_null("max_concurrent");
+    let slots = fields.integer("max_concurrent", 1..=i64::from(MOST_PROVIDER_SLOTS));
+    patch.max_concurrent = match slots.and_then(|slots| u32::try_from(slots).ok()) {
+        Some(slots) => SettingChange::Set(slots),
+        None if cleared => SettingChange::Clear,
+        None => SettingChange::Keep,
+    };
     if let SettingChange::Set(url) = &patch.webhook_url
         && !is_http(url)
     {
@@ -261,8 +272,13 @@ mod tests {
             webhook_url: SettingChange::Clear,
             version_override: SettingChange::Clear,
             hardware_profile: SettingChange::Keep,
+            max_concurrent: SettingChange::Keep,
         };
         assert_eq!(patch, expected);
+        let patch = read(&json!({"max_concurrent": 12})).unwrap();
+        assert_eq!(patch.max_concurrent, SettingChange::Set(12));
+        let patch = read(&json!({"max_concurrent": null})).unwrap();
+        assert_eq!(patch.max_concurrent, SettingChange::Clear);
         let patch = read(&json!({"webhook_url": "https://a.example/x"})).unwrap();
         assert_eq!(patch.webhook_url, SettingChange::Set("https://a.example/x".to_owned()));
     }
@@ -273,6 +289,7 @@ mod tests {
             (json!({"webhook_url": "ftp://a.example"}), "webhook_url: must be an http"),
             (json!({"hardware_profile": "x".repeat(MAX_TEXT + 1)}), "hardware_profile: is longer"),
             (json!({"version_override": 7}), "version_override: expected text"),
+            (json!({"max_concurrent": 0}), "max_concurrent: expected a whole number from 1 to"),
             (json!({"webhook": "x"}), "webhook: unknown field"),
         ] {
             let problem = read(&body).unwrap_err();

@@ -1,5 +1,7 @@
 //! The queue over HTTP.
 
+pub(super) mod holds;
+
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;

@@ -12,8 +12,8 @@ mod words;
 use jiff::Timestamp;
 use serde::Serialize;
 use st_store::{
-    AccountId, ApprovalRequest, AtProvider, Cancellation, Claimed, Due, Held, JobRecord, Limit,
-    Limits, Stage, Standing,
+    AccountId, ApprovalRequest, AtProvider, Cancellation, Claimed, Due, Group, Held, HeldBy, Hold,
+    HoldLevel, HoldScope, JobRecord, Limit, LimitUse, SlotLimit, Stage, Standing,
 };
 use st_workers::provider::Cause;
 use st_workers::{ClosedBy, GateStatus, UnreadJob};
@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Pause,
     /// A slot under a limit.
     Limit,
+    /// The release of a person's hold.
+    Hold,
     /// The provider, which does not accept submissions.
     Gate,
     /// The configuration of its provider.
@@ -99,8 +101,10 @@ pub(super) struct Facts<'a> {
     pub(super) gate: Option<&'a GateStatus>,
     /// The job's place among those that may be claimed; `None` for others.
     pub(super) standing: Option<Standing>,
-    /// The limits, where a limit is the reason.
-    pub(super) limits: Option<Limits>,
+    /// The limit that is reached, where one is the reason.
+    pub(super) limit: Option<LimitUse>,
+    /// The hold, where one is the reason.
+    pub(super) hold: Option<&'a Hold>,
     /// Whether any row of the queue was set aside because it could not be decoded.
     pub(super) damage: bool,
     /// Since when its status could not be read at its provider, if that lasts.
@@ -150,7 +154,10 @@ fn in_queue(record: &JobRecord, due: Due, facts: &Facts<'_>) -> Option<WaitingFo
         return Some(waiting);
     }
     match facts.standing {
-        Some(standing) => standing.held_by.map(|held_by| limit(record, held_by, facts.limits)),
+        Some(standing) => standing.held_by.map(|held_by| match held_by {
+            HeldBy::Hold(level) => hold(record, level, facts.hold),
+            HeldBy::Limit(held_by) => limit(record, held_by, facts.limit),
+        }),
         None => (due == Due::Now && facts.damage).then(set_aside),
     }
 }
@@ -242,28 +249,58 @@ pub(super) fn next_probe(gate: &GateStatus, now: Timestamp) -> Option<Timestamp>
     gate.next_probe_in.map(|wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX))
 }
 
-/// `held_by`: the limit that the job's owner is at.
-fn limit(record: &JobRecord, held_by: Limit, limits: Option<Limits>) -> WaitingFor {
-    let owner = &record.job().owner;
+/// What a person put on hold. `known`: the hold itself, unless it was released meanwhile.
+fn hold(record: &JobRecord, level: HoldLevel, known: Option<&Hold>) -> WaitingFor {
+    let scope = HoldScope::of(level, &Group::of(record)).unwrap_or(HoldScope::All);
+    let reason = known.and_then(|hold| hold.reason.as_ref()).map(|reason| format!(": {reason}"));
+    let by = known.map(|hold| format!(" by {}", hold.by)).unwrap_or_default();
+    // A job that came later waits only since then.
+    let since = known.map(|hold| Time(hold.since.max(record.entry().waits_since)));
+    let id = scope.id().map(|id| format!(", \"id\": \"{id}\"")).unwrap_or_default();
+    WaitingFor {
+        kind: Kind::Hold,
+        reason: format!("{scope} was paused{by}{}", reason.unwrap_or_default()),
+        since,
+        until: None,
+        next_step: format!(
+            "it joins the queue when an administrator resumes {scope} with POST /api/queue/resume \
+             {{\"scope\": \"{level}\"{id}}}"
+        ),
+    }
+}
+
+/// `held_by`: the limit that the job's owner is at; `known`: its numbers.
+fn limit(record: &JobRecord, held_by: SlotLimit, known: Option<LimitUse>) -> WaitingFor {
+    let job = record.job();
     let who = match held_by {
-        Limit::Global => "the server".to_owned(),
-        Limit::User => format!("user {}", owner.user),
-        Limit::Team => owner.team.as_ref().map_or("the team".to_owned(), |it| format!("team {it}")),
-        Limit::Org => {
-            let named = owner.org.as_ref().map(|it| format!("organization {it}"));
+        SlotLimit::Queue(Limit::Global) => "the server".to_owned(),
+        SlotLimit::Queue(Limit::User) => format!("user {}", job.owner.user),
+        SlotLimit::Queue(Limit::Team) => {
+            let named = job.owner.team.as_ref().map(|it| format!("team {it}"));
+            named.unwrap_or_else(|| "the team".to_owned())
+        }
+        SlotLimit::Queue(Limit::Org) => {
+            let named = job.owner.org.as_ref().map(|it| format!("organization {it}"));
             named.unwrap_or_else(|| "the organization".to_owned())
         }
-        Limit::Local => "this machine".to_owned(),
+        SlotLimit::Queue(Limit::Local) => "this machine".to_owned(),
+        SlotLimit::Provider => format!("provider {}", job.provider),
     };
-    let value = limits.map(|limits| format!(", which is {}", limits.get(held_by)));
+    let (name, raised_with) = match held_by {
+        SlotLimit::Queue(limit) => (limit.as_str(), "POST /api/queue/concurrency".to_owned()),
+        SlotLimit::Provider => {
+            ("max_concurrent", format!("PUT /api/cloud/providers/{}/config", job.provider))
+        }
+    };
+    let value = known.map(|it| format!(", which is {} ({} are taken)", it.max, it.used));
     WaitingFor {
         kind: Kind::Limit,
-        reason: format!("{who} has no free slot by {held_by}{}", value.unwrap_or_default()),
+        reason: format!("{who} has no free slot by {name}{}", value.unwrap_or_default()),
         since: Some(Time(record.entry().waits_since)),
         until: None,
         next_step: format!(
-            "it is submitted when another job ends, or when an administrator raises {held_by} with \
-             POST /api/queue/concurrency"
+            "it is submitted when another job ends, or when an administrator raises {name} with \
+             {raised_with}"
         ),
     }
 }

@@ -1,6 +1,9 @@
 //! What the errors of the store mean to a client. Exhaustive: a new error must be given a meaning.
 
-use st_store::{Error, InvalidJob, InvalidLimits, InvalidText, JobId, TransitionError};
+use st_store::{
+    Error, InvalidJob, InvalidLimits, InvalidSetting, InvalidText, JobId, MOST_PROVIDER_SLOTS,
+    TransitionError,
+};
 
 use super::Problem;
 use crate::fields::FieldFault;
@@ -48,7 +51,13 @@ impl From<Error> for Problem {
             Error::InvalidJob(invalid) => Self::invalid(vec![job_fault(&invalid)]),
             Error::InvalidLimits(invalid) => Self::invalid(limit_faults(&invalid)),
             Error::InvalidRule(invalid) => Self::invalid_field("/threshold", invalid.to_string()),
-            Error::InvalidSetting(invalid) => Self::invalid(vec![text_fault(invalid)]),
+            Error::InvalidSetting(InvalidSetting::Text(invalid)) | Error::InvalidHold(invalid) => {
+                Self::invalid(vec![text_fault(invalid)])
+            }
+            Error::InvalidSetting(InvalidSetting::Slots { found }) => {
+                let message = format!("expected 1 to {MOST_PROVIDER_SLOTS}, found {found}");
+                Self::invalid_field("/max_concurrent", message)
+            }
             Error::Damaged(_) | Error::ManyDamaged { .. } => {
                 Self::damaged(error.to_string()).caused_by(error)
             }

@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, Admission, Caution, Due, Holder, JobId, JobRecord, JobType, Lease, LimitUse, MAX_LEASE,
-    Owner, Page, PageRequest, ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution,
-    Settled, Stage, Standing, Usage, Waiting, after,
+    Actor, Admission, Caution, Due, Group, Holder, JobId, JobRecord, Lease, LimitUse, MAX_LEASE,
+    Page, PageRequest, ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution, Settled,
+    Stage, Standing, Usage, Waiting, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
 
@@ -24,18 +24,24 @@ impl State {
     fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for record in self.records.values().filter(|record| record.queue_status().takes_slot()) {
-            usage.add(&record.job().owner, record.job().job_type, 1);
+            usage.add(&Group::of(record), 1);
         }
-        for stray in self.strays.values() {
-            if let Some(owner) = &stray.owner {
-                usage.add(owner, stray.job_type, 1);
+        for ((provider, _), stray) in &self.strays {
+            if let Some(owner) = stray.owner.clone() {
+                let (job_type, provider) = (stray.job_type, provider.clone());
+                usage.add(&Group { owner, job_type, provider }, 1);
             }
         }
         usage
     }
 
     pub(super) fn admission(&self) -> Admission {
+        let of_providers = self.providers.iter();
+        let provider_limits =
+            of_providers.filter_map(|(name, it)| Some((name.clone(), it.max_concurrent?)));
         Admission::new(self.limits, self.usage())
+            .with_provider_limits(provider_limits.collect())
+            .with_holds(self.holds.keys().cloned().collect())
     }
 
     /// Jobs that may be claimed as soon as there is a slot.
@@ -110,8 +116,7 @@ impl State {
         let admission = self.admission();
         let standing = |job: &JobId| {
             let ahead = claimable.iter().position(|record| record.id() == *job)?;
-            let job = claimable.get(ahead)?.job();
-            let held_by = admission.held_by(&job.owner, job.job_type);
+            let held_by = admission.held_by(&Group::of(claimable.get(ahead)?));
             Some(Standing { position: ahead as u64 + 1, held_by })
         };
         jobs.iter().map(standing).collect()
@@ -265,8 +270,8 @@ impl QueueRepo for MemoryStore {
         Ok(self.read()?.standings(jobs))
     }
 
-    async fn limit_uses(&self, owner: &Owner, job_type: JobType) -> Result<Vec<LimitUse>> {
-        Ok(self.read()?.admission().uses(owner, job_type).collect())
+    async fn limit_uses(&self, group: &Group) -> Result<Vec<LimitUse>> {
+        Ok(self.read()?.admission().uses(group).collect())
     }
 
     async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>> {

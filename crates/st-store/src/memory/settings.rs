@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use st_log::CorrelationId;
 
 use super::{MemoryStore, Moment};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{
-    Actor, Change, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
+    Actor, Change, Hold, HoldScope, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
     ProviderSettingsPatch,
 };
 use crate::repo::SettingsRepo;
@@ -64,6 +64,35 @@ impl SettingsRepo for MemoryStore {
                 state.append(vec![event(moment, by, correlation_id, change)]);
             }
             Ok(settings)
+        })
+    }
+
+    async fn holds(&self) -> Result<Vec<Hold>> {
+        Ok(self.read()?.holds.values().cloned().collect())
+    }
+
+    async fn pause(&self, scope: HoldScope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
+        Hold::check(&scope, reason).map_err(Error::InvalidHold)?;
+        let correlation_id = st_log::get_correlation_id();
+        self.write(|state, moment| {
+            let (hold, changed) =
+                Hold::paused(state.holds.get(&scope), &scope, reason, (by, moment.now));
+            if let Some(change) = changed {
+                state.holds.insert(scope, hold.clone());
+                state.append(vec![event(moment, by, correlation_id, change)]);
+            }
+            Ok(hold)
+        })
+    }
+
+    async fn resume(&self, scope: &HoldScope, by: &Actor) -> Result<Option<Hold>> {
+        let correlation_id = st_log::get_correlation_id();
+        self.write(|state, moment| {
+            let released = state.holds.remove(scope);
+            if released.is_some() {
+                state.append(vec![event(moment, by, correlation_id, scope.resumed())]);
+            }
+            Ok(released)
         })
     }
 }

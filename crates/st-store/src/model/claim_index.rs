@@ -14,8 +14,8 @@ use jiff::Timestamp;
 
 use crate::model::claim_order::{Rank, STARVES_AFTER};
 use crate::model::{
-    Admission, Group, Head, Limit, Limits, OrgId, Owner, Position, ProviderName, QueueEntryId,
-    TeamId, Usage, UserId,
+    Admission, Group, Head, HeldBy, HoldLevel, Limit, Limits, OrgId, Owner, Position, ProviderName,
+    QueueEntryId, SlotLimit, TeamId, UserId,
 };
 use lane::Lane;
 
@@ -23,9 +23,9 @@ use lane::Lane;
 /// them stay together, so that one slot does not move all of them.
 const FEW: usize = 8;
 
-/// What holds a group back.
+/// What holds a group back, of what may hold many.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Hold {
+enum Obstacle {
     User(UserId),
     Team(TeamId),
     Org(OrgId),
@@ -50,12 +50,12 @@ struct UserState {
 }
 
 /// `None`: nothing is known to hold its groups.
-type LaneName = (ProviderName, Option<Hold>);
+type LaneName = (ProviderName, Option<Obstacle>);
 
 #[derive(Debug)]
 struct Waiting {
     head: Head,
-    hold: Option<Hold>,
+    obstacle: Option<Obstacle>,
 }
 
 /// The heads of all groups, and in which order they are claimed.
@@ -67,21 +67,21 @@ pub(crate) struct ClaimIndex {
     users: BTreeMap<UserId, UserState>,
     lanes: BTreeMap<LaneName, Lane>,
     /// How many groups each of these holds; none without a group.
-    holds: BTreeMap<Hold, usize>,
+    held: BTreeMap<Obstacle, usize>,
     /// Those of them that may have a free slot.
-    freed: BTreeSet<Hold>,
+    freed: BTreeSet<Obstacle>,
 }
 
 impl ClaimIndex {
     /// An index without heads.
-    pub(crate) fn new(limits: Limits, usage: Usage) -> Self {
+    pub(crate) fn new(admission: Admission) -> Self {
         Self {
-            admission: Admission::new(limits, usage),
+            admission,
             groups: BTreeMap::new(),
             by_entry: BTreeMap::new(),
             users: BTreeMap::new(),
             lanes: BTreeMap::new(),
-            holds: BTreeMap::new(),
+            held: BTreeMap::new(),
             freed: BTreeSet::new(),
         }
     }
@@ -96,27 +96,28 @@ impl ClaimIndex {
         self.admission.is_full()
     }
 
-    /// The slots that are taken now.
-    pub(crate) fn set_usage(&mut self, usage: Usage) {
+    /// The slots that are taken now, and what else decides who may have one; the limits of the queue
+    /// are the same as before.
+    pub(crate) fn set_admission(&mut self, admission: Admission) {
         let mut changed: BTreeSet<UserId> = self.admission.usage().users().cloned().collect();
-        changed.extend(usage.users().cloned());
-        self.admission = Admission::new(*self.admission.limits(), usage);
+        changed.extend(admission.usage().users().cloned());
+        self.admission = admission;
         for user in &changed {
             self.rank_again(user);
         }
-        let free = self.holds.keys().filter(|hold| !self.is_at_limit(hold)).cloned();
-        for hold in free.collect::<Vec<_>>() {
-            self.free(hold);
+        let free = self.held.keys().filter(|obstacle| !self.holds_back(obstacle)).cloned();
+        for obstacle in free.collect::<Vec<_>>() {
+            self.free(obstacle);
         }
     }
 
     /// Considers the groups of a limit that has a free slot again.
-    fn free(&mut self, hold: Hold) {
-        if self.holds.get(&hold).is_none_or(|groups| *groups > FEW) {
-            self.freed.insert(hold);
+    fn free(&mut self, obstacle: Obstacle) {
+        if self.held.get(&obstacle).is_none_or(|groups| *groups > FEW) {
+            self.freed.insert(obstacle);
             return;
         }
-        let lanes = self.providers().into_iter().map(|provider| (provider, Some(hold.clone())));
+        let lanes = self.providers().into_iter().map(|provider| (provider, Some(obstacle.clone())));
         let lanes: Vec<&Lane> = lanes.filter_map(|name| self.lanes.get(&name)).collect();
         let entries = lanes.into_iter().flat_map(Lane::heads).map(|position| position.entry);
         let groups = entries.filter_map(|entry| self.by_entry.get(&entry)).cloned();
@@ -125,11 +126,11 @@ impl ClaimIndex {
         }
     }
 
-    fn move_to(&mut self, group: Group, hold: Option<Hold>) {
+    fn move_to(&mut self, group: Group, obstacle: Option<Obstacle>) {
         let head = self.groups.get(&group).map(|waiting| waiting.head.clone());
         self.take_out(&group);
         if let Some(head) = head {
-            self.put(group, Waiting { head, hold });
+            self.put(group, Waiting { head, obstacle });
         }
     }
 
@@ -139,7 +140,7 @@ impl ClaimIndex {
         let mut next = self.lanes.keys().next();
         while let Some((provider, _)) = next {
             providers.push(provider.clone());
-            let last = (provider.clone(), Some(Hold::Local));
+            let last = (provider.clone(), Some(Obstacle::Local));
             next = self.lanes.range((Excluded(last), Unbounded)).map(|(name, _)| name).next();
         }
         providers
@@ -147,11 +148,11 @@ impl ClaimIndex {
 
     /// The head of a group as it is now; `None` when nothing of it may be claimed.
     pub(crate) fn set_head(&mut self, group: &Group, head: Option<Head>) {
-        let hold = self.take_out(group);
+        let obstacle = self.take_out(group);
         if let Some(head) = head {
             let user = self.users.entry(group.owner.user.clone()).or_default();
             user.last_grant = head.last_grant;
-            self.put(group.clone(), Waiting { head, hold });
+            self.put(group.clone(), Waiting { head, obstacle });
         } else if self.users.get(&group.owner.user).is_some_and(|user| user.waits.is_empty()) {
             self.users.remove(&group.owner.user);
         }
@@ -166,13 +167,13 @@ impl ClaimIndex {
         while !self.is_full() {
             let (_, position, name) = self.best(now, &serves)?;
             let group = self.by_entry.get(&position.entry)?.clone();
-            let Some(limit) = self.admission.held_by(&group.owner, group.job_type) else {
+            let Some(held_by) = self.admission.held_by(&group) else {
                 return self.groups.get(&group).map(|waiting| waiting.head.clone());
             };
-            let hold = Hold::of(limit, &group.owner)?;
-            self.freed.remove(&hold);
-            if name.1.as_ref() != Some(&hold) {
-                self.move_to(group, Some(hold));
+            let obstacle = Obstacle::of(held_by, &group.owner)?;
+            self.freed.remove(&obstacle);
+            if name.1.as_ref() != Some(&obstacle) {
+                self.move_to(group, Some(obstacle));
             }
         }
         None
@@ -180,8 +181,8 @@ impl ClaimIndex {
 
     /// Takes a slot for the head that [`next`](Self::next) gave. The group's head is then another.
     pub(crate) fn grant(&mut self, head: &Head, now: Timestamp) {
-        let Group { owner, job_type, .. } = &head.group;
-        self.admission.reserve(owner, *job_type);
+        self.admission.reserve(&head.group);
+        let owner = &head.group.owner;
         if let Some(user) = self.users.get_mut(&owner.user) {
             user.last_grant = Some(now);
         }
@@ -194,11 +195,11 @@ impl ClaimIndex {
         now: Timestamp,
         serves: impl Fn(&ProviderName) -> bool,
     ) -> Option<(Rank, Position, LaneName)> {
-        let holds = || std::iter::once(None).chain(self.freed.iter().cloned().map(Some));
+        let obstacles = || std::iter::once(None).chain(self.freed.iter().cloned().map(Some));
         self.providers()
             .into_iter()
-            .filter(|provider| serves(provider))
-            .flat_map(|provider| holds().map(move |hold| (provider.clone(), hold)))
+            .filter(|provider| serves(provider) && self.admission.admits_provider(provider))
+            .flat_map(|provider| obstacles().map(move |obstacle| (provider.clone(), obstacle)))
             .filter_map(|name| {
                 let (rank, position) = self.first_of(self.lanes.get(&name)?, now)?;
                 Some((rank, position, name))
@@ -216,13 +217,12 @@ impl ClaimIndex {
         lane.smallest_share().map(|(share, position)| (Rank::Share(share), position))
     }
 
-    fn is_at_limit(&self, hold: &Hold) -> bool {
-        let (usage, limits) = (self.admission.usage(), self.admission.limits());
-        match hold {
-            Hold::User(user) => usage.of_user(user) >= limits.per_user,
-            Hold::Team(team) => usage.of_team(team) >= limits.per_team,
-            Hold::Org(org) => usage.of_org(org) >= limits.per_org,
-            Hold::Local => usage.of_local() >= limits.local,
+    fn holds_back(&self, obstacle: &Obstacle) -> bool {
+        !match obstacle {
+            Obstacle::User(user) => self.admission.admits_user(user),
+            Obstacle::Team(team) => self.admission.admits_team(team),
+            Obstacle::Org(org) => self.admission.admits_org(org),
+            Obstacle::Local => self.admission.admits_local(),
         }
     }
 
@@ -250,20 +250,20 @@ impl ClaimIndex {
 
     fn put(&mut self, group: Group, mut waiting: Waiting) {
         // One of few groups of a limit that is not reached is one like all others.
-        let is_held = |hold: &Hold| {
-            self.is_at_limit(hold) || self.holds.get(hold).is_some_and(|groups| *groups > FEW)
+        let is_held = |obstacle: &Obstacle| {
+            self.holds_back(obstacle) || self.held.get(obstacle).is_some_and(|groups| *groups > FEW)
         };
-        waiting.hold = waiting.hold.filter(is_held);
-        let Waiting { head, hold } = &waiting;
+        waiting.obstacle = waiting.obstacle.filter(is_held);
+        let Waiting { head, obstacle } = &waiting;
         let owner = &group.owner.user;
-        let name = (group.provider.clone(), hold.clone());
+        let name = (group.provider.clone(), obstacle.clone());
         let user = self.users.entry(owner.clone()).or_default();
         user.waits.insert((head.waits_since, head.entry));
         *user.lanes.entry(name.clone()).or_default() += 1;
-        if let Some(hold) = hold {
-            *self.holds.entry(hold.clone()).or_default() += 1;
-            if !self.is_at_limit(hold) {
-                self.freed.insert(hold.clone());
+        if let Some(obstacle) = obstacle {
+            *self.held.entry(obstacle.clone()).or_default() += 1;
+            if !self.holds_back(obstacle) {
+                self.freed.insert(obstacle.clone());
             }
         }
         self.by_entry.insert(head.entry, group.clone());
@@ -274,11 +274,11 @@ impl ClaimIndex {
     }
 
     /// Removes a group. Returns what held it.
-    fn take_out(&mut self, group: &Group) -> Option<Hold> {
-        let Waiting { head, hold } = self.groups.remove(group)?;
+    fn take_out(&mut self, group: &Group) -> Option<Obstacle> {
+        let Waiting { head, obstacle } = self.groups.remove(group)?;
         let owner = &group.owner.user;
         self.by_entry.remove(&head.entry);
-        let name = (group.provider.clone(), hold.clone());
+        let name = (group.provider.clone(), obstacle.clone());
         if let Some(lane) = self.lanes.get_mut(&name) {
             lane.remove(owner, head.position());
             if lane.is_empty() {
@@ -289,13 +289,13 @@ impl ClaimIndex {
             user.waits.remove(&(head.waits_since, head.entry));
             less(&mut user.lanes, &name);
         }
-        if let Some(hold) = &hold
-            && less(&mut self.holds, hold)
+        if let Some(obstacle) = &obstacle
+            && less(&mut self.held, obstacle)
         {
-            self.freed.remove(hold);
+            self.freed.remove(obstacle);
         }
         self.rank_again(owner);
-        hold
+        obstacle
     }
 }
 
@@ -310,15 +310,22 @@ fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) -> bool {
     is_last
 }
 
-impl Hold {
-    /// `None` for the limit of all, which is asked before any group.
-    fn of(limit: Limit, owner: &Owner) -> Option<Self> {
-        match limit {
-            Limit::Global => None,
-            Limit::User => Some(Self::User(owner.user.clone())),
-            Limit::Team => owner.team.clone().map(Self::Team),
-            Limit::Org => owner.org.clone().map(Self::Org),
-            Limit::Local => Some(Self::Local),
+impl Obstacle {
+    /// `None` for what is asked before any group: everything, and a provider.
+    fn of(held_by: HeldBy, owner: &Owner) -> Option<Self> {
+        match held_by {
+            HeldBy::Hold(HoldLevel::All | HoldLevel::Provider)
+            | HeldBy::Limit(SlotLimit::Provider | SlotLimit::Queue(Limit::Global)) => None,
+            HeldBy::Hold(HoldLevel::User) | HeldBy::Limit(SlotLimit::Queue(Limit::User)) => {
+                Some(Self::User(owner.user.clone()))
+            }
+            HeldBy::Hold(HoldLevel::Team) | HeldBy::Limit(SlotLimit::Queue(Limit::Team)) => {
+                owner.team.clone().map(Self::Team)
+            }
+            HeldBy::Hold(HoldLevel::Org) | HeldBy::Limit(SlotLimit::Queue(Limit::Org)) => {
+                owner.org.clone().map(Self::Org)
+            }
+            HeldBy::Limit(SlotLimit::Queue(Limit::Local)) => Some(Self::Local),
         }
     }
 }

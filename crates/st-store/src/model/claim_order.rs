@@ -193,8 +193,8 @@ impl ClaimOrder {
         let next = next.map(PeekMut::pop);
         self.offers = offers;
         let Reverse(Offer { head, .. }) = next?;
-        let Group { owner, job_type, provider } = &head.group;
-        self.admission.reserve(owner, *job_type);
+        let Group { owner, provider, .. } = &head.group;
+        self.admission.reserve(&head.group);
         *self.granted.entry(owner.user.clone()).or_default() += 1;
         if let Some(limited) = self.limited.get_mut(provider) {
             limited.left = limited.left.saturating_sub(1);
@@ -217,7 +217,7 @@ impl ClaimOrder {
 
     /// Returns the slot of a job that could not be claimed after all.
     pub fn release(&mut self, head: &Head) {
-        self.admission.release(&head.group.owner, head.group.job_type);
+        self.admission.release(&head.group);
         if let Some(granted) = self.granted.get_mut(&head.group.owner.user) {
             *granted = granted.saturating_sub(1);
         }
@@ -247,7 +247,7 @@ impl ClaimOrder {
 
     fn admits(&self, group: &Group) -> bool {
         let is_open = self.limited.get(&group.provider).is_none_or(|it| it.left > 0);
-        is_open && self.admission.held_by(&group.owner, group.job_type).is_none()
+        is_open && self.admission.held_by(group).is_none()
     }
 }
 

@@ -1,24 +1,22 @@
-//! How many jobs may take a slot at the same time, and who may have the next slot.
+//! How many jobs may take a slot at the same time.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::model::text::text_enum;
-use crate::model::{JobType, OrgId, Owner, TeamId, UserId};
 
 /// How many entries may take a slot at the same time. Every entry counts against each limit that
 /// applies to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Of all entries, 1 to 100.
+    /// Of all entries, 1 to 100,000.
     pub global: u32,
-    /// Of one user, 1 to 20.
+    /// Of one user, 1 to 100,000.
     pub per_user: u32,
-    /// Of one team, 1 to 50.
+    /// Of one team, 1 to 100,000.
     pub per_team: u32,
-    /// Of one organization, 1 to 50.
+    /// Of one organization, 1 to 100,000.
     pub per_org: u32,
-    /// Of jobs that run on this machine, 1 to 10.
+    /// Of jobs that run on this machine, 1 to 1,000.
     pub local: u32,
     /// Whether owners with fewer entries in slots go first, and before them, once, those who were
     /// granted nothing for an hour.
@@ -51,10 +49,8 @@ impl Limit {
     /// The largest legal value; the smallest is 1.
     pub const fn largest(self) -> u32 {
         match self {
-            Self::Global => 100,
-            Self::User => 20,
-            Self::Team | Self::Org => 50,
-            Self::Local => 10,
+            Self::Global | Self::User | Self::Team | Self::Org => 100_000,
+            Self::Local => 1000,
         }
     }
 }
@@ -150,174 +146,6 @@ impl Limits {
             changed.push(format!("enable_fair_share to {}", self.fair_share));
         }
         if changed.is_empty() { None } else { Some(changed.join(", ")) }
-    }
-}
-
-/// How many slots are taken now, by everything that a limit counts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Usage {
-    total: u32,
-    local: u32,
-    users: BTreeMap<UserId, u32>,
-    teams: BTreeMap<TeamId, u32>,
-    orgs: BTreeMap<OrgId, u32>,
-}
-
-impl Usage {
-    /// Adds `entries` slots of this owner.
-    pub fn add(&mut self, owner: &Owner, job_type: JobType, entries: u32) {
-        self.total += entries;
-        if job_type == JobType::Local {
-            self.local += entries;
-        }
-        *self.users.entry(owner.user.clone()).or_default() += entries;
-        if let Some(team) = &owner.team {
-            *self.teams.entry(team.clone()).or_default() += entries;
-        }
-        if let Some(org) = &owner.org {
-            *self.orgs.entry(org.clone()).or_default() += entries;
-        }
-    }
-
-    /// Removes one slot of this owner.
-    fn remove(&mut self, owner: &Owner, job_type: JobType) {
-        fn less<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
-            if let Some(count) = counts.get_mut(key) {
-                *count = count.saturating_sub(1);
-            }
-        }
-        self.total = self.total.saturating_sub(1);
-        if job_type == JobType::Local {
-            self.local = self.local.saturating_sub(1);
-        }
-        less(&mut self.users, &owner.user);
-        if let Some(team) = &owner.team {
-            less(&mut self.teams, team);
-        }
-        if let Some(org) = &owner.org {
-            less(&mut self.orgs, org);
-        }
-    }
-
-    /// The users who have slots, or had some.
-    #[cfg(feature = "sqlite")]
-    pub(super) fn users(&self) -> impl Iterator<Item = &UserId> {
-        self.users.keys()
-    }
-
-    /// How many count against `limit` for this owner.
-    pub fn of(&self, limit: Limit, owner: &Owner) -> u32 {
-        match limit {
-            Limit::Global => self.total,
-            Limit::Local => self.local,
-            Limit::User => self.of_user(&owner.user),
-            Limit::Team => owner.team.as_ref().map_or(0, |team| self.of_team(team)),
-            Limit::Org => owner.org.as_ref().map_or(0, |org| self.of_org(org)),
-        }
-    }
-
-    pub(super) fn of_user(&self, user: &UserId) -> u32 {
-        self.users.get(user).copied().unwrap_or(0)
-    }
-
-    pub(super) fn of_team(&self, team: &TeamId) -> u32 {
-        self.teams.get(team).copied().unwrap_or(0)
-    }
-
-    pub(super) fn of_org(&self, org: &OrgId) -> u32 {
-        self.orgs.get(org).copied().unwrap_or(0)
-    }
-
-    #[cfg(feature = "sqlite")]
-    pub(super) const fn of_local(&self) -> u32 {
-        self.local
-    }
-}
-
-/// How much of a limit is taken, for one owner that it applies to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LimitUse {
-    /// The limit.
-    pub limit: Limit,
-    /// The slots that count against it for this owner.
-    pub used: u32,
-    /// How many there may be.
-    pub max: u32,
-}
-
-impl LimitUse {
-    /// Whether no slot is left.
-    pub const fn is_reached(&self) -> bool {
-        self.used >= self.max
-    }
-}
-
-/// Admission control: grants slots under the limits. Used by every backend inside its claiming
-/// transaction.
-#[derive(Debug, Clone)]
-pub struct Admission {
-    limits: Limits,
-    usage: Usage,
-}
-
-impl Admission {
-    /// Starts from the slots that are taken now.
-    pub fn new(limits: Limits, usage: Usage) -> Self {
-        Self { limits, usage }
-    }
-
-    #[cfg(feature = "sqlite")]
-    pub(super) const fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    #[cfg(feature = "sqlite")]
-    pub(super) const fn usage(&self) -> &Usage {
-        &self.usage
-    }
-
-    /// Each limit that applies to this owner, with what is taken of it.
-    pub fn uses(&self, owner: &Owner, job_type: JobType) -> impl Iterator<Item = LimitUse> {
-        let applying = Limit::ALL.iter().copied().filter(move |limit| match limit {
-            Limit::Global | Limit::User => true,
-            Limit::Team => owner.team.is_some(),
-            Limit::Org => owner.org.is_some(),
-            Limit::Local => job_type == JobType::Local,
-        });
-        applying.map(move |limit| {
-            let (used, max) = (self.usage.of(limit, owner), self.limits.get(limit));
-            LimitUse { limit, used, max }
-        })
-    }
-
-    /// The first limit that this owner is at, if any.
-    pub fn held_by(&self, owner: &Owner, job_type: JobType) -> Option<Limit> {
-        self.uses(owner, job_type).find(LimitUse::is_reached).map(|it| it.limit)
-    }
-
-    /// Grants one slot.
-    pub fn reserve(&mut self, owner: &Owner, job_type: JobType) {
-        self.usage.add(owner, job_type, 1);
-    }
-
-    /// Takes one slot back that was granted by this admission.
-    pub fn release(&mut self, owner: &Owner, job_type: JobType) {
-        self.usage.remove(owner, job_type);
-    }
-
-    /// Whether owners are ordered by what they have.
-    pub const fn is_fair(&self) -> bool {
-        self.limits.fair_share
-    }
-
-    /// The rank of a user among others, lowest first: the taken slots under fair share, else 0.
-    pub fn fair_share_rank(&self, user: &UserId) -> u32 {
-        if self.is_fair() { self.usage.of_user(user) } else { 0 }
-    }
-
-    /// Whether no slot is left for anyone.
-    pub fn is_full(&self) -> bool {
-        self.usage.total >= self.limits.global
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
-    AttemptToken, Epoch, Limit, Limits, Priority, QueueEntryId, QueueStatus, UserId,
+    AttemptToken, Epoch, HeldBy, Limits, Priority, QueueEntryId, QueueStatus, UserId,
 };
 
 /// The place of one job in the queue, from its submission to its end.
@@ -68,8 +68,8 @@ impl QueueEntry {
 pub struct Standing {
     /// Its position among all jobs that may be claimed now, from 1.
     pub position: u64,
-    /// The limit that its owner is at, if one is why it is not claimed.
-    pub held_by: Option<Limit>,
+    /// What keeps it from being claimed although it is due, if anything does.
+    pub held_by: Option<HeldBy>,
 }
 
 /// The queue in numbers.

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::model::{
-    AccountId, Actor, AtMostOnce, AttemptToken, Caution, DamagedRow, Holder, JobId, JobRecord,
-    JobType, LimitUse, Opening, Outcome, Owner, Page, PageRequest, ProviderName, QueueEntryId,
+    AccountId, Actor, AtMostOnce, AttemptToken, Caution, DamagedRow, Group, Holder, JobId,
+    JobRecord, LimitUse, Opening, Outcome, Page, PageRequest, ProviderName, QueueEntryId,
     QueueFilter, QueueStats, Resolution, Settled, Standing,
 };
 
@@ -144,8 +144,8 @@ pub trait QueueRepo: Send + Sync {
     /// Where each of these jobs is among those that may be claimed now; `None` for one that is not.
     async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>>;
 
-    /// The limits that apply to jobs of this owner and type, with what is taken of each.
-    async fn limit_uses(&self, owner: &Owner, job_type: JobType) -> Result<Vec<LimitUse>>;
+    /// The limits that apply to jobs of this group, with what is taken of each.
+    async fn limit_uses(&self, group: &Group) -> Result<Vec<LimitUse>>;
 
     /// The providers that have a job that is not over.
     async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>>;

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::model::{
-    Actor, Limits, LimitsPatch, ProviderName, ProviderSettings, ProviderSettingsPatch,
+    Actor, Hold, HoldScope, Limits, LimitsPatch, ProviderName, ProviderSettings,
+    ProviderSettingsPatch,
 };
 
 /// Settings.
@@ -28,4 +29,14 @@ pub trait SettingsRepo: Send + Sync {
         patch: ProviderSettingsPatch,
         by: &Actor,
     ) -> Result<ProviderSettings>;
+
+    /// All holds, ordered by their scopes.
+    async fn holds(&self) -> Result<Vec<Hold>>;
+
+    /// Puts a scope on hold: nothing in it is claimed until it is released, also after a restart.
+    /// What has a slot keeps it. Again changes nothing but the reason. Returns the hold.
+    async fn pause(&self, scope: HoldScope, reason: Option<&str>, by: &Actor) -> Result<Hold>;
+
+    /// Releases a hold. Returns it; `None` where the scope was not on hold.
+    async fn resume(&self, scope: &HoldScope, by: &Actor) -> Result<Option<Hold>>;
 }

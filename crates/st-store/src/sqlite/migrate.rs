@@ -48,6 +48,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "history",
         sql: include_str!("../../migrations/sqlite/0006_history.sql"),
     },
+    Migration {
+        version: 7,
+        name: "holds",
+        sql: include_str!("../../migrations/sqlite/0007_holds.sql"),
+    },
 ];
 
 /// Brings the schema up to date. A database that has a schema already is copied first.

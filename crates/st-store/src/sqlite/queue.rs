@@ -1,5 +1,6 @@
 //! The queue in SQLite.
 
+mod admission;
 mod changed;
 mod claim;
 pub(super) mod ended_strays;
@@ -27,9 +28,8 @@ use super::query::{change, value};
 use super::writer::Lane;
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, DamagedRow, Holder, JobId, JobRecord, JobType, LimitUse, MAX_LEASE, Owner, Page,
-    PageRequest, ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution, Settled,
-    Standing, after,
+    Actor, DamagedRow, Group, Holder, JobId, JobRecord, LimitUse, MAX_LEASE, Page, PageRequest,
+    ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution, Settled, Standing, after,
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
@@ -173,12 +173,10 @@ impl QueueRepo for SqliteStore {
             .await
     }
 
-    async fn limit_uses(&self, owner: &Owner, job_type: JobType) -> Result<Vec<LimitUse>> {
-        let owner = owner.clone();
+    async fn limit_uses(&self, group: &Group) -> Result<Vec<LimitUse>> {
+        let group = group.clone();
         self.readers
-            .point("read the limits", move |connection| {
-                read::limit_uses(connection, &owner, job_type)
-            })
+            .point("read the limits", move |connection| admission::limit_uses(connection, &group))
             .await
     }
 

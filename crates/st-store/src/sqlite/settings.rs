@@ -1,5 +1,7 @@
 //! Settings in SQLite.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use st_log::CorrelationId;
@@ -7,10 +9,10 @@ use st_log::CorrelationId;
 use super::damage::log_damaged;
 use super::query::{Columns, change, change_one, readable};
 use super::writer::{Lane, Tx};
-use super::{SqliteStore, events};
-use crate::error::Result;
+use super::{SqliteStore, events, holds};
+use crate::error::{Error, Result};
 use crate::model::{
-    Actor, Change, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
+    Actor, Change, Hold, HoldScope, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
     ProviderSettingsPatch,
 };
 use crate::repo::SettingsRepo;
@@ -70,6 +72,31 @@ impl SettingsRepo for SqliteStore {
             })
             .await
     }
+
+    async fn holds(&self) -> Result<Vec<Hold>> {
+        self.readers.point("read the holds", holds::holds).await
+    }
+
+    async fn pause(&self, scope: HoldScope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
+        Hold::check(&scope, reason).map_err(Error::InvalidHold)?;
+        let reason = reason.map(str::to_owned);
+        let (by, request) = (by.clone(), st_log::get_correlation_id());
+        self.writer
+            .write(Lane::Interactive, "store a hold", move |tx| {
+                holds::pause(tx, &scope, reason.as_deref(), (&by, &request))
+            })
+            .await
+    }
+
+    async fn resume(&self, scope: &HoldScope, by: &Actor) -> Result<Option<Hold>> {
+        let (scope, by) = (scope.clone(), by.clone());
+        let request = st_log::get_correlation_id();
+        self.writer
+            .write(Lane::Interactive, "release a hold", move |tx| {
+                holds::resume(tx, &scope, (&by, &request))
+            })
+            .await
+    }
 }
 
 /// The names of the settings that differ.
@@ -81,7 +108,12 @@ pub(crate) fn changed_names(
     pairs.filter(|(one, two)| one != two).map(|((name, _), _)| name).collect()
 }
 
-fn record_change(tx: &Tx<'_>, by: &Actor, request: &CorrelationId, change: Change) -> Result<()> {
+pub(super) fn record_change(
+    tx: &Tx<'_>,
+    by: &Actor,
+    request: &CorrelationId,
+    change: Change,
+) -> Result<()> {
     let (actor, correlation_id) = (by.clone(), request.clone());
     events::append(tx.connection, vec![NewEvent { at: tx.now, actor, correlation_id, change }])
 }
@@ -152,6 +184,22 @@ fn provider_settings(connection: &Connection, provider: &ProviderName) -> Result
         settings.set(&name, Some(value));
     }
     Ok(settings)
+}
+
+/// The limits of the providers that have one. What cannot be read is no limit, and is logged where the
+/// settings are read.
+pub(super) fn provider_limits(connection: &Connection) -> Result<BTreeMap<ProviderName, u32>> {
+    let (found, _damaged) = readable(
+        connection,
+        "SELECT provider, value FROM provider_settings WHERE name = 'max_concurrent'",
+        [],
+        |row| {
+            let mut columns = Columns::new(row, "provider_settings");
+            let provider = columns.text("provider", ProviderName::new)?;
+            Ok((provider, columns.word("value")?))
+        },
+    )?;
+    Ok(found.into_iter().collect())
 }
 
 fn put_provider_settings(

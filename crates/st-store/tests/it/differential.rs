@@ -90,8 +90,13 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
             let patch = calls::limits(*global, *per_user, *fair);
             text(store.patch_limits(patch, &Actor::Operator).await)
         }
-        Step::Setting { other_provider, value } => {
-            let (provider, patch) = (provider(*other_provider), calls::setting(*value));
+        Step::Pause(number) => {
+            let reason = (*number > 2).then_some("why");
+            text(store.pause(calls::scope(*number), reason, &Actor::Operator).await)
+        }
+        Step::Resume(number) => text(store.resume(&calls::scope(*number), &Actor::Operator).await),
+        Step::Setting { other_provider, value, slots } => {
+            let (provider, patch) = (provider(*other_provider), calls::setting(*value, *slots));
             text(store.patch_provider_settings(&provider, patch, &Actor::Operator).await)
         }
         Step::Claim { holder, max, both, .. } => {

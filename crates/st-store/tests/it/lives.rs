@@ -219,7 +219,7 @@ impl World {
         let before = *self.sqlite.last_event().borrow();
         // The first event tells where the new life begins.
         let value = Some(100 + self.life);
-        self.step(Step::Setting { other_provider: false, value }).await;
+        self.step(Step::Setting { other_provider: false, value, slots: None }).await;
         let first = *self.sqlite.last_event().borrow();
         let waits = [QueueStatus::Blocked, QueueStatus::Pending, QueueStatus::Ready];
         let gaps = &self.sqlite.life().gaps;

@@ -77,7 +77,7 @@ async fn held(bench: &Bench, limit: Limit) -> Vec<u8> {
     let jobs: Vec<_> = numbers.iter().map(|&number| id(number)).collect();
     let standings = bench.store.standings(&jobs).await.unwrap();
     let held_by = |standing: &Option<st_store::Standing>| standing.unwrap().held_by;
-    assert!(standings.iter().filter_map(held_by).all(|by| by == limit), "{standings:?}");
+    assert!(standings.iter().filter_map(held_by).all(|by| by == limit.into()), "{standings:?}");
     let held = numbers.into_iter().zip(&standings).filter(|(_, it)| held_by(it).is_some());
     held.map(|(number, _)| number).collect()
 }

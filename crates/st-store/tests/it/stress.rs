@@ -8,10 +8,11 @@ use std::time::Duration;
 use fastrand::Rng;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, AttemptToken, CancelOutcome, Change, ClaimOptions, Error,
-    Event, EventId, EventLog, Idempotency, JobFilter, JobId, JobRecord, JobRef, JobRepo, JobStatus,
-    JobType, Limit, Limits, LimitsPatch, ManualClock, NewJob, OrgId, Outcome, Owner, ProviderJobId,
-    ProviderStatus, QueueFilter, QueueRepo, Result, SettingsRepo, Settled, Settlement,
-    SqliteConfig, SqliteStore, StoreStatus, StrayOutcome, StrayRepo, TeamId, Usage, Verdict,
+    Event, EventId, EventLog, Group, Idempotency, JobFilter, JobId, JobRecord, JobRef, JobRepo,
+    JobStatus, JobType, Limit, Limits, LimitsPatch, ManualClock, NewJob, OrgId, Outcome, Owner,
+    ProviderJobId, ProviderStatus, QueueFilter, QueueRepo, Result, SettingsRepo, Settled,
+    Settlement, SqliteConfig, SqliteStore, StoreStatus, StrayOutcome, StrayRepo, TeamId, Usage,
+    Verdict,
 };
 use st_testkit::dump::{check_invariants, check_records};
 use st_testkit::suite::{
@@ -302,8 +303,8 @@ fn replay(events: &[Event], jobs: &[JobRecord], mut limits: Limits) -> Limits {
             }
             Change::Queue { job, .. } if running.insert(*job) => {
                 let mut usage = Usage::default();
-                for job in running.iter().map(|job| jobs[job].job()) {
-                    usage.add(&job.owner, job.job_type, 1);
+                for job in &running {
+                    usage.add(&Group::of(jobs[job]), 1);
                 }
                 let granted = jobs[job].job();
                 for &limit in Limit::ALL {

@@ -472,7 +472,7 @@ pub async fn positions_and_numbers_are_right(harness: &Harness) {
     harness.store.claim(&claiming(2)).await.unwrap();
     let jobs: Vec<_> = (0..8).map(id).collect();
     let standings = harness.store.standings(&jobs).await.unwrap();
-    let held_by = Some(Limit::User);
+    let held_by = Some(Limit::User.into());
     let standing = |position, held_by| Some(Standing { position, held_by });
     let expected = [
         None,

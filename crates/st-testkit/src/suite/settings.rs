@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use st_log::CorrelationId;
 use st_store::{
-    Actor, Change, Error, EventId, Limit, Limits, LimitsPatch, ProviderName, ProviderSettings,
-    ProviderSettingsPatch, SettingChange,
+    Actor, Change, Error, EventId, Limit, Limits, LimitsPatch, MOST_PROVIDER_SLOTS, ProviderName,
+    ProviderSettings, ProviderSettingsPatch, SettingChange,
 };
 
 use super::{Harness, at, fake, user};
@@ -72,7 +72,7 @@ pub async fn limits_out_of_range_are_refused(harness: &Harness) {
 pub async fn settings_are_patched_without_loss(harness: &Harness) {
     let store = &harness.store;
     let mut writes = Vec::new();
-    for &name in ProviderSettings::NAMES {
+    for &name in ProviderSettings::TEXTS {
         let store = Arc::clone(store);
         let mut patch = ProviderSettingsPatch::default();
         assert!(patch.change(name, set(name)));
@@ -84,27 +84,44 @@ pub async fn settings_are_patched_without_loss(harness: &Harness) {
         write.await.unwrap().unwrap();
     }
     let settings = store.provider_settings(&fake()).await.unwrap();
-    assert!(settings.entries().all(|(name, value)| value == Some(name)), "{settings:?}");
+    let texts = settings.entries().filter(|(name, _)| ProviderSettings::TEXTS.contains(name));
+    assert!(texts.into_iter().all(|(name, value)| value.as_deref() == Some(name)), "{settings:?}");
     let patch = ProviderSettingsPatch {
         webhook_url: SettingChange::Clear,
         version_override: set("v2"),
         hardware_profile: set("hardware_profile"),
+        max_concurrent: SettingChange::Set(7),
     };
     let patched = store.patch_provider_settings(&fake(), patch, &Actor::Operator).await.unwrap();
     assert_eq!(
-        (patched.webhook_url.as_deref(), patched.version_override.as_deref()),
-        (None, Some("v2"))
+        (
+            patched.webhook_url.as_deref(),
+            patched.version_override.as_deref(),
+            patched.max_concurrent
+        ),
+        (None, Some("v2"), Some(7))
     );
     assert_eq!(store.provider_settings(&fake()).await.unwrap(), patched);
     let other = store.provider_settings(&ProviderName::new("other")).await.unwrap();
     assert_eq!(other, ProviderSettings::default());
     let messages = messages(harness).await;
     assert_eq!(messages.len(), 4, "{messages:?}");
-    let last = "operator provider_changed webhook_url, version_override";
+    let last = "operator provider_changed webhook_url, version_override, max_concurrent";
     assert_eq!(messages.last().unwrap(), last, "only what changed");
     let nul = ProviderSettingsPatch { webhook_url: set("a\0b"), ..Default::default() };
     let refused = store.patch_provider_settings(&fake(), nul, &Actor::Operator).await;
     assert!(matches!(refused, Err(Error::InvalidSetting(_))), "{refused:?}");
+    for slots in [0, MOST_PROVIDER_SLOTS + 1] {
+        let max_concurrent = SettingChange::Set(slots);
+        let patch = ProviderSettingsPatch { max_concurrent, ..Default::default() };
+        let refused = store.patch_provider_settings(&fake(), patch, &Actor::Operator).await;
+        assert!(matches!(refused, Err(Error::InvalidSetting(_))), "{refused:?}");
+    }
+    assert_eq!(
+        store.provider_settings(&fake()).await.unwrap(),
+        patched,
+        "nothing of them is stored"
+    );
 }
 
 pub async fn a_patch_that_changes_nothing_has_no_event(harness: &Harness) {

@@ -61,7 +61,7 @@ pub async fn strays_take_a_slot_until_they_end(harness: &Harness) {
     assert_eq!(numbers(&harness.claim().await), [4], "the team has its two slots");
     let standing = harness.store.standings(&[id(2), id(3)]).await.unwrap();
     let held_by: Vec<_> = standing.iter().map(|standing| standing.unwrap().held_by).collect();
-    assert_eq!(held_by, [Some(Limit::User), Some(Limit::Team)]);
+    assert_eq!(held_by, [Some(Limit::User.into()), Some(Limit::Team.into())]);
     end(harness, 50).await;
     assert_eq!(numbers(&harness.claim().await), [2]);
     // The owner of an unknown job is unknown, so its stray counts for no owner.

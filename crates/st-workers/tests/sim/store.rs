@@ -12,9 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
-    DailyTotals, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, HistoryRepo, Holder,
-    Integrity, JobFilter, JobId, JobRecord, JobRef, JobRepo, JobType, LimitUse, Limits,
-    LimitsPatch, NewJob, NewRule, Owner, Page, PageRequest, ProviderJobId, ProviderName,
+    DailyTotals, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Group, HistoryRepo,
+    Hold, HoldScope, Holder, Integrity, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse,
+    Limits, LimitsPatch, NewJob, NewRule, Page, PageRequest, ProviderJobId, ProviderName,
     ProviderSettings, ProviderSettingsPatch, Pruned, QueueEntryId, QueueFilter, QueueRepo,
     QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId,
     SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth,
@@ -272,10 +272,8 @@ impl QueueRepo for LifeStore {
         .await
     }
 
-    async fn limit_uses(&self, owner: &Owner, job_type: JobType) -> Result<Vec<LimitUse>> {
-        let owner = owner.clone();
-        self.call("limit uses", move |it| async move { it.limit_uses(&owner, job_type).await })
-            .await
+    async fn limit_uses(&self, group: &Group) -> Result<Vec<LimitUse>> {
+        self.call("limit uses", |it| async move { it.limit_uses(group).await }).await
     }
 
     async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>> {
@@ -443,6 +441,18 @@ impl SettingsRepo for LifeStore {
 
     async fn patch_limits(&self, patch: LimitsPatch, by: &Actor) -> Result<Limits> {
         self.call("patch limits", |it| async move { it.patch_limits(patch, by).await }).await
+    }
+
+    async fn holds(&self) -> Result<Vec<Hold>> {
+        self.call("holds", |it| async move { it.holds().await }).await
+    }
+
+    async fn pause(&self, scope: HoldScope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
+        self.call("pause", |it| async move { it.pause(scope, reason, by).await }).await
+    }
+
+    async fn resume(&self, scope: &HoldScope, by: &Actor) -> Result<Option<Hold>> {
+        self.call("resume", |it| async move { it.resume(scope, by).await }).await
     }
 
     async fn provider_settings(&self, provider: &ProviderName) -> Result<ProviderSettings> {

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use st_store::{JobRecord, LimitUse, QueueStats, QueueStatus, Stage};
+use st_store::{Group, JobRecord, LimitUse, QueueStats, QueueStatus, Stage};
 
 use super::find;
 use crate::api::body::Name;
@@ -56,8 +56,7 @@ pub(crate) async fn explain(
     let record = find(&api, &name).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
     let stats = api.store.queue_stats().await?;
-    let job = record.job();
-    let limits = api.store.limit_uses(&job.owner, job.job_type).await?;
+    let limits = api.store.limit_uses(&Group::of(&record)).await?;
     Ok(Json(Explanation::of(&record, &surroundings, &stats, &limits)))
 }
 

@@ -1,10 +1,11 @@
 //! What an answer about jobs needs beside their records, read in a few calls for all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use st_store::{
-    AccountId, Due, JobId, JobRecord, Limits, ProviderName, QueueStatus, Stage, Standing, Waiting,
+    AccountId, Due, Group, HeldBy, Hold, HoldScope, JobId, JobRecord, LimitUse, ProviderName,
+    QueueStatus, Stage, Standing, Waiting,
 };
 use st_workers::{GateStatus, UnreadJob};
 
@@ -17,7 +18,9 @@ use crate::problem::Problem;
 pub(in crate::api) struct Surroundings {
     now: Timestamp,
     standings: BTreeMap<JobId, Standing>,
-    limits: Option<Limits>,
+    /// The limits of each group in which a job is held by one.
+    limits: BTreeMap<Group, Vec<LimitUse>>,
+    holds: BTreeMap<HoldScope, Hold>,
     damage: bool,
     gates: BTreeMap<ProviderName, GateStatus>,
     /// The configured providers, with the account of each where it is known.
@@ -27,7 +30,8 @@ pub(in crate::api) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Reads them for these jobs: at most three calls on the store, however many jobs there are.
+    /// Reads them for these jobs, in a few calls on the store and one more for each group that is at a
+    /// limit.
     pub(in crate::api) async fn read(api: &Api, records: &[JobRecord]) -> Result<Self, Problem> {
         let waiting = records.iter().filter(|it| it.queue_status() == QueueStatus::Pending);
         let waiting: Vec<JobId> = waiting.map(JobRecord::id).collect();
@@ -36,7 +40,15 @@ impl Surroundings {
         let known = waiting.into_iter().zip(found);
         let standings: BTreeMap<JobId, Standing> =
             known.filter_map(|(job, standing)| Some((job, standing?))).collect();
-        let any_limit = standings.values().any(|standing| standing.held_by.is_some());
+        let held_by = |it: &JobRecord| standings.get(&it.id()).and_then(|it| it.held_by);
+        let at_limit = records.iter().filter(|it| matches!(held_by(it), Some(HeldBy::Limit(_))));
+        let mut limits = BTreeMap::new();
+        for group in at_limit.map(Group::of).collect::<BTreeSet<_>>() {
+            let uses = api.store.limit_uses(&group).await?;
+            limits.insert(group, uses);
+        }
+        let any_hold = records.iter().any(|it| matches!(held_by(it), Some(HeldBy::Hold(_))));
+        let holds = if any_hold { api.store.holds().await? } else { Vec::new() };
         // A job without a standing has moved on since it was read, unless it was set aside.
         let any_missing =
             records.iter().any(|it| is_due(it.stage()) && !standings.contains_key(&it.id()));
@@ -46,7 +58,8 @@ impl Surroundings {
             .filter_map(|it| Some((it.id(), api.background.unread(&it.job().provider, it.id())?)));
         Ok(Self {
             now: api.store.now(),
-            limits: if any_limit { Some(api.store.limits().await?) } else { None },
+            limits,
+            holds: holds.into_iter().map(|hold| (hold.scope.clone(), hold)).collect(),
             damage: any_missing && api.store.unsettled().await?.damaged > 0,
             standings,
             gates: api.background.gates(),
@@ -68,12 +81,25 @@ impl Surroundings {
     /// What a job waits for.
     pub(in crate::api) fn waiting_for(&self, record: &JobRecord) -> Option<WaitingFor> {
         let provider = &record.job().provider;
+        let standing = self.standings.get(&record.id()).copied();
+        let (limit, hold) = match standing.and_then(|standing| standing.held_by) {
+            Some(HeldBy::Limit(held_by)) => {
+                let uses = self.limits.get(&Group::of(record)).map_or(&[][..], Vec::as_slice);
+                (uses.iter().find(|it| it.limit == held_by).copied(), None)
+            }
+            Some(HeldBy::Hold(level)) => {
+                let scope = HoldScope::of(level, &Group::of(record));
+                (None, scope.and_then(|scope| self.holds.get(&scope)))
+            }
+            None => (None, None),
+        };
         let facts = Facts {
             now: self.now,
             reach: reach(record, self.accounts.get(provider)),
             gate: self.gates.get(provider),
-            standing: self.standings.get(&record.id()).copied(),
-            limits: self.limits,
+            standing,
+            limit,
+            hold,
             damage: self.damage,
             unread: self.unread.get(&record.id()).cloned(),
         };

@@ -121,15 +121,16 @@ fn facts() -> Facts<'static> {
         reach: Reach::Served,
         gate: None,
         standing: Some(Standing { position: 3, held_by: None }),
-        limits: None,
+        limit: None,
+        hold: None,
         damage: false,
         unread: None,
     }
 }
 
-fn held_by(limit: Limit) -> Facts<'static> {
-    let standing = Some(Standing { position: 3, held_by: Some(limit) });
-    Facts { standing, limits: Some(Limits::default()), ..facts() }
+fn held_by(limit: SlotLimit) -> Facts<'static> {
+    let standing = Some(Standing { position: 3, held_by: Some(HeldBy::Limit(limit)) });
+    Facts { standing, limit: Some(LimitUse { limit, used: 6, max: 5 }), ..facts() }
 }
 
 fn gate(cause: ClosedBy, next_probe: Option<u64>) -> GateStatus {
@@ -206,18 +207,56 @@ fn a_job_waits_for_a_decision_a_date_or_the_end_of_a_pause() {
 
 #[test]
 fn a_job_at_a_limit_names_it_with_its_value() {
-    for (limit, reason) in [
-        (Limit::Global, "the server has no free slot by max_concurrent, which is 5"),
-        (Limit::User, "user ann has no free slot by user_max_concurrent, which is 2"),
-        (Limit::Team, "team vision has no free slot by team_max_concurrent, which is 10"),
-        (Limit::Org, "organization acme has no free slot by org_max_concurrent, which is 20"),
-        (Limit::Local, "this machine has no free slot by local_job_max_concurrent, which is 1"),
+    let queue = "POST /api/queue/concurrency";
+    for (limit, who, name, raised_with) in [
+        (SlotLimit::Queue(Limit::Global), "the server", "max_concurrent", queue),
+        (SlotLimit::Queue(Limit::User), "user ann", "user_max_concurrent", queue),
+        (SlotLimit::Queue(Limit::Team), "team vision", "team_max_concurrent", queue),
+        (SlotLimit::Queue(Limit::Org), "organization acme", "org_max_concurrent", queue),
+        (SlotLimit::Queue(Limit::Local), "this machine", "local_job_max_concurrent", queue),
+        (
+            SlotLimit::Provider,
+            "provider alpha",
+            "max_concurrent",
+            "PUT /api/cloud/providers/alpha/config",
+        ),
     ] {
         let expected = format!(
-            "Limit 0..-: {reason} > it is submitted when another job ends, or when an administrator \
-             raises {limit} with POST /api/queue/concurrency"
+            "Limit 0..-: {who} has no free slot by {name}, which is 5 (6 are taken) > it is submitted \
+             when another job ends, or when an administrator raises {name} with {raised_with}"
         );
         expect(&record(waiting(Due::Now)), &held_by(limit), &expected);
+    }
+}
+
+#[test]
+fn a_job_on_hold_names_who_holds_it_why_and_how_it_is_resumed() {
+    let by = Actor::User(UserId::new("lea"));
+    for (level, scope, resumed) in [
+        (HoldLevel::All, "the queue", r#"{"scope": "all"}"#),
+        (HoldLevel::User, "user ann", r#"{"scope": "user", "id": "ann"}"#),
+        (HoldLevel::Team, "team vision", r#"{"scope": "team", "id": "vision"}"#),
+        (HoldLevel::Org, "organization acme", r#"{"scope": "org", "id": "acme"}"#),
+        (HoldLevel::Provider, "provider alpha", r#"{"scope": "provider", "id": "alpha"}"#),
+    ] {
+        let job = record(waiting(Due::Now));
+        let held = HoldScope::of(level, &Group::of(&job)).unwrap();
+        let hold = Hold {
+            scope: held,
+            reason: Some("maintenance".to_owned()),
+            by: by.clone(),
+            since: at(70),
+        };
+        let standing = Some(Standing { position: 3, held_by: Some(HeldBy::Hold(level)) });
+        let resumed = format!(
+            "it joins the queue when an administrator resumes {scope} with POST /api/queue/resume \
+             {resumed}"
+        );
+        let expected =
+            format!("Hold 70..-: {scope} was paused by user lea: maintenance > {resumed}");
+        expect(&job, &Facts { standing, hold: Some(&hold), ..facts() }, &expected);
+        let released = format!("Hold -..-: {scope} was paused > {resumed}");
+        expect(&job, &Facts { standing, ..facts() }, &released);
     }
 }
 
@@ -350,7 +389,7 @@ fn a_job_that_is_due_without_a_place_was_set_aside_only_where_rows_are() {
 #[test]
 fn the_first_obstacle_is_named() {
     let closed = gate(ClosedBy::Unanswered, None);
-    let all = Facts { gate: Some(&closed), ..held_by(Limit::Global) };
+    let all = Facts { gate: Some(&closed), ..held_by(Limit::Global.into()) };
     let kind = |due, facts: &Facts<'_>| {
         waiting_for(&record(waiting(due)), facts).map(|waiting| waiting.kind)
     };

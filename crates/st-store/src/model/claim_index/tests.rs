@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
-use crate::model::{ClaimOrder, JobId, JobType};
+use crate::model::{ClaimOrder, HoldScope, JobId, JobType, Usage};
 
 /// A job of the test's own, simple enough to be searched by reading all of them.
 #[derive(Debug, Clone)]
@@ -31,14 +31,20 @@ enum Step {
         open: [bool; 2],
     },
     Wait(i64),
+    /// Puts a scope on hold, or releases it.
+    Hold(usize),
+    /// Gives a provider a limit, or takes it away.
+    ProviderLimit(usize, Option<u32>),
     /// Everything in a slot is lost at the same time, as by a transaction that was rolled back.
     Recount,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct World {
     jobs: Vec<Job>,
     grants: BTreeMap<UserId, i64>,
+    holds: BTreeSet<HoldScope>,
+    provider_limits: BTreeMap<ProviderName, u32>,
     next: i64,
     now: i64,
 }
@@ -56,6 +62,17 @@ fn owners() -> Vec<Owner> {
         owner("bob", Some("y"), Some("o")),
         owner("eve", None, Some("o")),
         owner("joe", Some("y"), None),
+    ]
+}
+
+fn scopes() -> Vec<HoldScope> {
+    vec![
+        HoldScope::User(UserId::new("ann")),
+        HoldScope::User(UserId::new("bob")),
+        HoldScope::Team(TeamId::new("x")),
+        HoldScope::Org(OrgId::new("o")),
+        HoldScope::Provider(provider(0)),
+        HoldScope::All,
     ]
 }
 
@@ -81,10 +98,16 @@ impl World {
         })
     }
 
+    fn admission(&self, limits: Limits) -> Admission {
+        Admission::new(limits, self.usage())
+            .with_holds(self.holds.iter().cloned().collect())
+            .with_provider_limits(self.provider_limits.clone())
+    }
+
     fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for job in self.jobs.iter().filter(|job| job.in_slot) {
-            usage.add(&job.group.owner, job.group.job_type, 1);
+            usage.add(&job.group, 1);
         }
         usage
     }
@@ -98,14 +121,9 @@ impl World {
 
     /// What the order grants, without granting it.
     fn expected(&self, limits: Limits, max: usize, open: [bool; 2]) -> (Vec<i64>, bool) {
-        let mut world = Self {
-            jobs: self.jobs.clone(),
-            grants: self.grants.clone(),
-            next: self.next,
-            now: self.now,
-        };
+        let mut world = self.clone();
         let is_open = |group: &Group| open[usize::from(group.provider == provider(1))];
-        let mut order = ClaimOrder::new(Admission::new(limits, self.usage()), time(self.now));
+        let mut order = ClaimOrder::new(self.admission(limits), time(self.now));
         let groups: BTreeSet<Group> = self.jobs.iter().map(|job| job.group.clone()).collect();
         for head in groups.iter().filter_map(|group| self.head(group)) {
             order.note(&head);
@@ -154,12 +172,16 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<usize>().prop_map(Step::End),
         3 => (1..4_usize, any::<[bool; 2]>()).prop_map(|(max, open)| Step::Claim { max, open }),
         1 => (0..5000_i64).prop_map(Step::Wait),
+        1 => (0..6_usize).prop_map(Step::Hold),
+        1 => (0..2_usize, prop::option::of(1..3_u32))
+            .prop_map(|(which, limit)| Step::ProviderLimit(which, limit)),
         1 => Just(Step::Recount),
     ]
 }
 
 fn check(limits: Limits, steps: Vec<Step>) {
-    let (mut world, mut index) = (World::default(), ClaimIndex::new(limits, Usage::default()));
+    let (mut world, mut index) =
+        (World::default(), ClaimIndex::new(Admission::new(limits, Usage::default())));
     for step in steps {
         match step {
             Step::Queue { owner, provider: at, local, deadline } => {
@@ -178,7 +200,7 @@ fn check(limits: Limits, steps: Vec<Step>) {
                 if !world.jobs.is_empty() {
                     let ended = world.jobs.swap_remove(which % world.jobs.len());
                     index.set_head(&ended.group, world.head(&ended.group));
-                    index.set_usage(world.usage());
+                    index.set_admission(world.admission(limits));
                 }
             }
             Step::Claim { max, open } => {
@@ -187,7 +209,19 @@ fn check(limits: Limits, steps: Vec<Step>) {
                 assert_eq!(claim(&mut index, &mut world, max, open), expected, "{shown}");
             }
             Step::Wait(seconds) => world.now += seconds,
-            Step::Recount => index.set_usage(world.usage()),
+            Step::Hold(which) => {
+                let scope = scopes().swap_remove(which);
+                if !world.holds.remove(&scope) {
+                    world.holds.insert(scope);
+                }
+                index.set_admission(world.admission(limits));
+            }
+            Step::ProviderLimit(which, limit) => {
+                world.provider_limits.remove(&provider(which));
+                world.provider_limits.extend(limit.map(|limit| (provider(which), limit)));
+                index.set_admission(world.admission(limits));
+            }
+            Step::Recount => index.set_admission(world.admission(limits)),
         }
     }
 }
@@ -213,7 +247,7 @@ proptest! {
 #[test]
 fn a_group_that_a_limit_holds_is_not_read_again_before_a_slot_is_free() {
     let limits = Limits { global: 9, per_user: 1, ..Limits::default() };
-    let mut index = ClaimIndex::new(limits, Usage::default());
+    let mut index = ClaimIndex::new(Admission::new(limits, Usage::default()));
     let mut world = World { now: 100, ..World::default() };
     for number in 0..50 {
         let owner = Owner { team: Some(TeamId::new(format!("t{number}"))), ..Owner::user("ann") };
@@ -227,11 +261,11 @@ fn a_group_that_a_limit_holds_is_not_read_again_before_a_slot_is_free() {
     }
     let (granted, more) = claim(&mut index, &mut world, 5, [true; 2]);
     assert_eq!((granted, more), (vec![0], false));
-    assert_eq!(index.holds.values().sum::<usize>(), 49);
+    assert_eq!(index.held.values().sum::<usize>(), 49);
     assert!(index.freed.is_empty() && index.lanes.len() == 1, "{index:?}");
 
     world.jobs.remove(0);
-    index.set_usage(world.usage());
+    index.set_admission(world.admission(limits));
     assert_eq!(index.freed.len(), 1);
     let (granted, more) = claim(&mut index, &mut world, 5, [true; 2]);
     assert_eq!((granted, more), (vec![1], false));

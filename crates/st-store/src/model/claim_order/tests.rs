@@ -8,12 +8,11 @@ use super::*;
 use crate::model::{Limit, Limits, OrgId, TeamId, Usage};
 
 fn head(user: &str, entry: i64, deadline: i64) -> Head {
-    let group = Group {
-        owner: Owner::user(user),
-        job_type: JobType::Cloud,
-        provider: ProviderName::new("p"),
-    };
-    queued(group, entry, deadline)
+    queued(group_of(Owner::user(user)), entry, deadline)
+}
+
+fn group_of(owner: Owner) -> Group {
+    Group { owner, job_type: JobType::Cloud, provider: ProviderName::new("p") }
 }
 
 fn queued(group: Group, entry: i64, deadline: i64) -> Head {
@@ -61,7 +60,7 @@ fn of_equal_deadlines_the_older_entry_is_granted_first() {
 fn without_an_offer_or_without_a_slot_nothing_is_granted() {
     assert_eq!(granted(false, &[]), [] as [i64; 0]);
     let mut usage = Usage::default();
-    usage.add(&Owner::user("zoe"), JobType::Cloud, 5);
+    usage.add(&group_of(Owner::user("zoe")), 5);
     let mut order = ClaimOrder::new(Admission::new(Limits::default(), usage), NOW);
     assert!(order.is_full());
     order.offer(head("ann", 1, 1));
@@ -151,7 +150,7 @@ fn served(fair_share: bool, waits: &Waits<'_>) -> Vec<String> {
     let limits = Limits { global: 99, per_user: 5, fair_share, ..Limits::default() };
     let mut usage = Usage::default();
     for &(user, .., slots) in waits {
-        usage.add(&Owner::user(user), JobType::Cloud, slots);
+        usage.add(&group_of(Owner::user(user)), slots);
     }
     let mut order = ClaimOrder::new(Admission::new(limits, usage), NOW);
     for (entry, &(user, last_grant, waits, _)) in (1..).zip(waits) {
@@ -288,7 +287,7 @@ impl Queue {
     fn order(&self) -> ClaimOrder {
         let mut usage = Usage::default();
         for group in &self.taken {
-            usage.add(&group.owner, group.job_type, 1);
+            usage.add(group, 1);
         }
         let mut order = ClaimOrder::new(Admission::new(self.limits, usage), NOW);
         order.limit(&ProviderName::new("p0"), &self.opening);

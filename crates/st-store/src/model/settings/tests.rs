@@ -9,7 +9,7 @@ fn set(text: &str) -> SettingChange<String> {
 /// Settings that all have a value: their own name.
 fn full() -> ProviderSettings {
     let mut settings = ProviderSettings::default();
-    for name in ProviderSettings::NAMES {
+    for name in ProviderSettings::TEXTS {
         assert!(settings.set(name, Some((*name).to_owned())), "{name}");
     }
     settings
@@ -21,6 +21,7 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
         webhook_url: Some("https://a".into()),
         version_override: Some("v1".into()),
         hardware_profile: None,
+        max_concurrent: Some(3),
     };
     let mut patch = ProviderSettingsPatch::default();
     assert!(patch.change("webhook_url", SettingChange::Clear));
@@ -32,13 +33,14 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
         ("webhook_url", None),
         ("version_override", Some("v1")),
         ("hardware_profile", Some("h100")),
+        ("max_concurrent", Some("3")),
     ];
-    assert_eq!(entries, expected);
+    assert_eq!(entries, expected.map(|(name, value)| (name, value.map(Cow::from))));
 }
 
 #[test]
 fn each_setting_is_kept_cleared_and_set_by_its_own_name() {
-    for &name in ProviderSettings::NAMES {
+    for &name in ProviderSettings::TEXTS {
         for (change, expected) in [
             (SettingChange::Keep, Some(name)),
             (SettingChange::Clear, None),
@@ -49,9 +51,11 @@ fn each_setting_is_kept_cleared_and_set_by_its_own_name() {
             assert!(patch.change(name, change.clone()), "{name}");
             let mut settings = full();
             settings.apply(patch.clone());
-            for (other, value) in settings.entries() {
+            let texts =
+                settings.entries().filter(|(name, _)| ProviderSettings::TEXTS.contains(name));
+            for (other, value) in texts {
                 let wanted = if other == name { expected } else { Some(other) };
-                assert_eq!(value, wanted, "{other} after {change:?} of {name}");
+                assert_eq!(value.as_deref(), wanted, "{other} after {change:?} of {name}");
             }
             let once = settings.clone();
             settings.apply(patch);
@@ -63,9 +67,9 @@ fn each_setting_is_kept_cleared_and_set_by_its_own_name() {
 #[test]
 fn names_are_exact_and_an_unknown_one_changes_nothing() {
     let names = ["webhook_url", "version_override", "hardware_profile"];
-    assert_eq!(ProviderSettings::NAMES, names);
+    assert_eq!(ProviderSettings::TEXTS, names);
     let entries: Vec<_> = full().entries().map(|(name, _)| name).collect();
-    assert_eq!(entries, names);
+    assert_eq!(entries, [&names[..], &["max_concurrent"]].concat());
     for unknown in ["", "Webhook_url", "webhook_url ", "webhook"] {
         let mut settings = full();
         assert!(!settings.set(unknown, None), "{unknown}");
@@ -78,15 +82,31 @@ fn names_are_exact_and_an_unknown_one_changes_nothing() {
 
 #[test]
 fn nul_is_refused_in_each_setting_by_its_name() {
-    for &name in ProviderSettings::NAMES {
+    for &name in ProviderSettings::TEXTS {
         for text in ["\0", "a\0", "\0b"] {
             let mut patch = ProviderSettingsPatch::default();
             patch.change(name, set(text));
-            assert_eq!(patch.check(), Err(InvalidText { field: name }), "{text:?}");
+            assert_eq!(patch.check(), Err(InvalidText { field: name }.into()), "{text:?}");
         }
         let mut patch = ProviderSettingsPatch::default();
         patch.change(name, set("\u{1} ☃"));
         assert_eq!(patch.check(), Ok(()));
     }
     assert_eq!(ProviderSettingsPatch::default().check(), Ok(()));
+}
+
+#[test]
+fn slots_are_a_number_that_a_provider_can_have() {
+    let mut settings = ProviderSettings::default();
+    assert!(settings.set("max_concurrent", Some("12".to_owned())));
+    for bad in ["", "x", "-1", "1.5"] {
+        assert!(!settings.set("max_concurrent", Some(bad.to_owned())), "{bad:?}");
+    }
+    assert_eq!(settings.max_concurrent, Some(12), "what cannot be read changes nothing");
+    for (found, legal) in [(0, false), (1, true), (MOST_PROVIDER_SLOTS, true), (u32::MAX, false)] {
+        let max_concurrent = SettingChange::Set(found);
+        let patch = ProviderSettingsPatch { max_concurrent, ..Default::default() };
+        let expected = if legal { Ok(()) } else { Err(InvalidSetting::Slots { found }) };
+        assert_eq!(patch.check(), expected);
+    }
 }

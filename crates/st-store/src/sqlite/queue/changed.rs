@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::sqlite::failed;
 
 /// Reports each row that is written: its group, whether something of it could be claimed before or
-/// can be now, and whether it took or freed a slot. Temporary, as only this connection writes.
+/// can be now, and whether it changes who may have a slot. Temporary, as only this connection writes.
 const WATCH: &str = "
 CREATE TEMP TRIGGER entry_added AFTER INSERT ON main.queue_entries BEGIN
     SELECT group_changed(new.user_id, new.team_id, new.org_id, new.job_type, new.provider,
@@ -40,6 +40,21 @@ END;
 CREATE TEMP TRIGGER stray_removed AFTER DELETE ON main.strays BEGIN
     SELECT group_changed('', '', '', '', '', 0, 1);
 END;
+CREATE TEMP TRIGGER hold_added AFTER INSERT ON main.holds BEGIN
+    SELECT group_changed('', '', '', '', '', 0, 1);
+END;
+CREATE TEMP TRIGGER hold_removed AFTER DELETE ON main.holds BEGIN
+    SELECT group_changed('', '', '', '', '', 0, 1);
+END;
+CREATE TEMP TRIGGER provider_setting_added AFTER INSERT ON main.provider_settings BEGIN
+    SELECT group_changed('', '', '', '', '', 0, 1);
+END;
+CREATE TEMP TRIGGER provider_setting_changed AFTER UPDATE ON main.provider_settings BEGIN
+    SELECT group_changed('', '', '', '', '', 0, 1);
+END;
+CREATE TEMP TRIGGER provider_setting_removed AFTER DELETE ON main.provider_settings BEGIN
+    SELECT group_changed('', '', '', '', '', 0, 1);
+END;
 ";
 
 /// What was written since it was last asked for.
@@ -47,11 +62,12 @@ END;
 pub(super) struct Changed {
     /// Groups in which a row was written that could or can be claimed.
     groups: BTreeSet<GroupKey>,
-    /// Whether a slot was taken or freed.
-    slots: bool,
+    /// Whether what decides who may have a slot was changed: the slots, the holds, the limits of
+    /// providers.
+    admission: bool,
     /// The same for the transaction that is open.
     uncommitted: BTreeSet<GroupKey>,
-    uncommitted_slots: bool,
+    uncommitted_admission: bool,
 }
 
 /// The changes of one connection.
@@ -67,9 +83,9 @@ impl Changes {
         let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
         let report = move |context: &mut Context<'_>| {
             let text = |index| context.get_raw(index).as_str().unwrap_or_default().to_owned();
-            let (is_head, slots) = (context.get(5)?, context.get(6)?);
+            let (is_head, admission) = (context.get(5)?, context.get(6)?);
             let key = || GroupKey::new(text(0), text(1), text(2), text(3), text(4));
-            watched.with(|changed| changed.add(bool::then(is_head, key), slots));
+            watched.with(|changed| changed.add(bool::then(is_head, key), admission));
             Ok(rusqlite::types::Null)
         };
         connection
@@ -83,10 +99,10 @@ impl Changes {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The groups and whether the slots changed, which are then known.
+    /// The groups, and whether it changed who may have a slot; both are then known.
     pub(super) fn take(&self) -> (BTreeSet<GroupKey>, bool) {
         self.with(|changed| {
-            (std::mem::take(&mut changed.groups), std::mem::take(&mut changed.slots))
+            (std::mem::take(&mut changed.groups), std::mem::take(&mut changed.admission))
         })
     }
 
@@ -99,7 +115,7 @@ impl Changes {
     pub(super) fn undone(&self) {
         self.with(|changed| {
             changed.groups.extend(changed.uncommitted.iter().cloned());
-            changed.slots |= changed.uncommitted_slots;
+            changed.admission |= changed.uncommitted_admission;
         });
     }
 
@@ -107,18 +123,18 @@ impl Changes {
     pub(super) fn ended(&self) {
         self.with(|changed| {
             changed.uncommitted.clear();
-            changed.uncommitted_slots = false;
+            changed.uncommitted_admission = false;
         });
     }
 }
 
 impl Changed {
-    fn add(&mut self, group: Option<GroupKey>, slots: bool) {
+    fn add(&mut self, group: Option<GroupKey>, admission: bool) {
         if let Some(group) = group {
             self.uncommitted.insert(group.clone());
             self.groups.insert(group);
         }
-        self.slots |= slots;
-        self.uncommitted_slots |= slots;
+        self.admission |= admission;
+        self.uncommitted_admission |= admission;
     }
 }

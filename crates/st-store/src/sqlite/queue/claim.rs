@@ -7,21 +7,19 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
-
+use super::admission::admission;
 use super::grants::{drop_old_grants, record_grant};
-use super::heads::{GroupKey, first_behind, first_of, first_of_next, parse_type};
+use super::heads::{GroupKey, first_behind, first_of, first_of_next};
 use super::lease_duration;
 use crate::error::{Error, Result};
 use crate::model::{
-    AccountId, Admission, Caution, ClaimOrder, DamagedRow, Grant, Head, JobId, JobRecord, JobType,
-    Lease, Opening, ProviderName, QueueEntryId, Usage, after,
+    AccountId, Caution, ClaimOrder, DamagedRow, Grant, Head, JobId, JobRecord, Lease, Opening,
+    ProviderName, QueueEntryId, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, Serving};
 use crate::sqlite::damage::Damage;
 use crate::sqlite::query::{Columns, all, change, readable};
 use crate::sqlite::records::{load, save};
-use crate::sqlite::settings::limits;
 use crate::sqlite::writer::Tx;
 
 /// How many delayed jobs one claim wakes, so that no other write waits for long.
@@ -82,8 +80,7 @@ fn claim_probing(
     claims: &mut Claims,
     damage: &mut Damage,
 ) -> Result<()> {
-    let usage = usage(tx.connection)?;
-    let mut order = ClaimOrder::new(Admission::new(limits(tx.connection)?, usage), tx.now);
+    let mut order = ClaimOrder::new(admission(tx.connection)?, tx.now);
     if order.is_full() {
         return Ok(());
     }
@@ -238,33 +235,6 @@ fn head_of_group(
         }
     }
     Ok(first)
-}
-
-/// The slots that are taken now, counted from the rows themselves: entries and strays.
-pub(super) fn usage(connection: &Connection) -> Result<Usage> {
-    let counted = all(
-        connection,
-        "SELECT COUNT(*), user_id, team_id, org_id, job_type, '' FROM queue_entries \
-         WHERE status IN ('ready', 'running') AND held IS NULL \
-         GROUP BY user_id, team_id, org_id, job_type \
-         UNION ALL \
-         SELECT COUNT(*), user_id, COALESCE(team_id, ''), COALESCE(org_id, ''), job_type, '' \
-         FROM strays WHERE user_id IS NOT NULL GROUP BY 2, 3, 4, 5",
-        [],
-        |row| {
-            let mut columns = Columns::new(row, "queue_entries");
-            let count = columns.number::<u32>("count")?;
-            // A damaged row must not stop every claim. Its slot counts against the limits of all.
-            let key = GroupKey::read(&mut columns).unwrap_or_default();
-            let job_type = parse_type(&columns, &key).unwrap_or(JobType::Local);
-            Ok((key.owner(), job_type, count))
-        },
-    )?;
-    let mut usage = Usage::default();
-    for (owner, job_type, entries) in counted {
-        usage.add(&owner, job_type, entries);
-    }
-    Ok(usage)
 }
 
 pub(super) fn reclaim(

@@ -55,9 +55,12 @@ impl GroupKey {
 
     /// The group; `None` where the columns cannot be decoded.
     pub(super) fn group(&self) -> Option<Group> {
-        let job_type = self.job_type.parse().ok()?;
+        Some(self.group_of_type(self.job_type.parse().ok()?))
+    }
+
+    pub(super) fn group_of_type(&self, job_type: JobType) -> Group {
         let provider = ProviderName::new(self.provider.as_str());
-        Some(Group { owner: self.owner(), job_type, provider })
+        Group { owner: self.owner(), job_type, provider }
     }
 
     pub(super) fn read(columns: &mut Columns<'_>) -> Result<Self> {
@@ -70,7 +73,7 @@ impl GroupKey {
         })
     }
 
-    pub(super) fn owner(&self) -> Owner {
+    fn owner(&self) -> Owner {
         let named = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         Owner {
             user: UserId::new(self.user.as_str()),

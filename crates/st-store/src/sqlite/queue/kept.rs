@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 
 use rusqlite::Connection;
 
+use super::admission::admission_under;
 use super::changed::Changes;
-use super::claim::usage;
 use super::heads::{GroupKey, first_of, first_of_next};
 use crate::error::Result;
 use crate::model::{ClaimIndex, Group};
@@ -58,10 +58,10 @@ impl KeptHeads {
         let limits = limits(tx.connection)?;
         let data_version = data_version(tx.connection)?;
         let is_own = self.data_version.replace(data_version) == data_version;
-        let (changed, slots) = self.changes.take();
+        let (changed, admission) = self.changes.take();
         let kept = self.index.take().filter(|index| is_own && index.is_for(&limits));
         let Some(mut index) = kept else {
-            let mut index = ClaimIndex::new(limits, usage(tx.connection)?);
+            let mut index = ClaimIndex::new(admission_under(tx.connection, limits)?);
             let mut behind = GroupKey::default();
             while let Some((key, head)) = first_of_next(tx, &behind, damage)? {
                 index.set_head(&head.group.clone(), Some(head));
@@ -75,8 +75,8 @@ impl KeptHeads {
                 index.set_head(&group, first_of(tx, &group, damage)?);
             }
         }
-        if slots {
-            index.set_usage(usage(tx.connection)?);
+        if admission {
+            index.set_admission(admission_under(tx.connection, limits)?);
         }
         Ok(index)
     }

@@ -5,27 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Params, Row};
 
-use super::claim::usage;
+use super::admission::admission;
 use super::heads::{GroupKey, parse_type};
 use crate::error::Result;
-use crate::model::{
-    Admission, JobId, JobType, LimitUse, Owner, ProviderName, QueueStats, QueueStatus, Standing,
-    UserId,
-};
+use crate::model::{Admission, JobId, ProviderName, QueueStats, QueueStatus, Standing, UserId};
 use crate::sqlite::query::{Columns, all, readable};
 use crate::sqlite::settings::limits;
 
-pub(super) fn limit_uses(
-    connection: &Connection,
-    owner: &Owner,
-    job_type: JobType,
-) -> Result<Vec<LimitUse>> {
-    let admission = Admission::new(limits(connection)?, usage(connection)?);
-    Ok(admission.uses(owner, job_type).collect())
-}
-
 pub(super) fn standings(connection: &Connection, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
-    let admission = Admission::new(limits(connection)?, usage(connection)?);
+    let admission = admission(connection)?;
     jobs.iter().map(|&job| standing(connection, &admission, job)).collect()
 }
 
@@ -52,7 +40,8 @@ fn standing(
         |row| {
             let mut columns = Columns::new(row, "queue_entries");
             let key = GroupKey::read(&mut columns)?;
-            let held_by = admission.held_by(&key.owner(), parse_type(&columns, &key)?);
+            let group = key.group_of_type(parse_type(&columns, &key)?);
+            let held_by = admission.held_by(&group);
             Ok(Standing { position: columns.number("position")?, held_by })
         },
     )?;

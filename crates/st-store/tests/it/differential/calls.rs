@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use st_store::{
-    AccountId, AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Group, Idempotency, JobId,
-    JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker, NewJob, Opening, OrgId, Outcome,
-    Position, Priority, ProviderName, ProviderSettingsPatch, ProviderStatus, Pruned, QueueFilter,
-    QueueStatus, Refused, Resolution, Result, Searched, SettingChange, Settlement, Sighting,
-    StrayOutcome, TeamId,
+    AccountId, AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Group, HoldScope,
+    Idempotency, JobId, JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker, NewJob,
+    Opening, OrgId, Outcome, Position, Priority, ProviderName, ProviderSettingsPatch,
+    ProviderStatus, Pruned, QueueFilter, QueueStatus, Refused, Resolution, Result, Searched,
+    SettingChange, Settlement, Sighting, StrayOutcome, TeamId, UserId,
 };
 use st_testkit::suite::{
     Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -82,12 +82,25 @@ pub(crate) fn limits(global: u8, per_user: Option<u8>, fair_share: Option<bool>)
     LimitsPatch { global, per_user, fair_share, ..LimitsPatch::default() }
 }
 
-pub(crate) fn setting(value: Option<u8>) -> ProviderSettingsPatch {
+/// One of the scopes that jobs of [`new_job`] are in.
+pub(crate) fn scope(number: u8) -> HoldScope {
+    match number {
+        0 => HoldScope::All,
+        1 => HoldScope::Team(TeamId::new("team")),
+        2 => HoldScope::Org(OrgId::new("org")),
+        3 => HoldScope::Provider(provider(false)),
+        other => HoldScope::User(UserId::new(format!("user-{}", other % 3))),
+    }
+}
+
+pub(crate) fn setting(value: Option<u8>, slots: Option<u8>) -> ProviderSettingsPatch {
     let version_override = match value {
         Some(value) => SettingChange::Set(value.to_string()),
         None => SettingChange::Clear,
     };
-    ProviderSettingsPatch { version_override, ..ProviderSettingsPatch::default() }
+    let max_concurrent =
+        slots.map_or(SettingChange::Clear, |slots| SettingChange::Set(u32::from(slots)));
+    ProviderSettingsPatch { version_override, max_concurrent, ..ProviderSettingsPatch::default() }
 }
 
 pub(crate) async fn prune(store: &Shared, max: u8, minutes: Option<u8>) -> Result<Pruned> {

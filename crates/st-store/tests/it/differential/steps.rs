@@ -89,7 +89,10 @@ pub(crate) enum Step {
     Setting {
         other_provider: bool,
         value: Option<u8>,
+        slots: Option<u8>,
     },
+    Pause(u8),
+    Resume(u8),
     Claim {
         holder: u8,
         max: u8,
@@ -220,8 +223,11 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         8 => submit().prop_map(Step::Submit),
         1 => (0..100_u8).prop_map(Step::Rule),
         1 => limits(),
-        1 => (flag(), prop::option::of(0..3_u8))
-            .prop_map(|(other_provider, value)| Step::Setting { other_provider, value }),
+        1 => (flag(), prop::option::of(0..3_u8), prop::option::of(1..4_u8))
+            .prop_map(|(other_provider, value, slots)| Step::Setting { other_provider, value, slots }),
+        1 => (0..6_u8).prop_map(Step::Pause),
+        // Otherwise nothing moves in the end.
+        2 => (0..6_u8).prop_map(Step::Resume),
         6 => claim(),
         2 => (0..2_u8, 1..4_u8, any::<u16>())
             .prop_map(|(holder, max, flying)| Step::Reclaim { holder, max, flying }),

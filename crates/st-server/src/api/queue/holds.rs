@@ -1,0 +1,143 @@
+//! Pausing and resuming the queue, an owner or a provider.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::{Value, json};
+use st_store::{Hold, HoldLevel, HoldScope, Role};
+use st_workers::TaskId;
+
+use crate::api::body::Body;
+use crate::api::{Api, Caller, Time};
+use crate::fields::Fields;
+use crate::problem::Problem;
+
+/// The longest name of an owner or a provider, and the longest reason, in bytes.
+const MAX_TEXT: usize = 1024;
+
+/// A hold as clients see it.
+#[derive(Debug, PartialEq, Serialize)]
+struct HoldView {
+    scope: &'static str,
+    id: Option<String>,
+    reason: Option<String>,
+    by: String,
+    since: Time,
+}
+
+impl HoldView {
+    fn of(hold: &Hold) -> Self {
+        Self {
+            scope: hold.scope.level().as_str(),
+            id: hold.scope.id().map(str::to_owned),
+            reason: hold.reason.clone(),
+            by: hold.by.to_string(),
+            since: Time(hold.since),
+        }
+    }
+}
+
+pub(crate) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    let holds = api.store.holds().await?;
+    let holds: Vec<_> = holds.iter().map(HoldView::of).collect();
+    Ok(Json(json!({"holds": holds})))
+}
+
+pub(crate) async fn pause(
+    State(api): State<Api>,
+    caller: Caller,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    caller.require(Role::Admin)?;
+    let mut fields = body.fields();
+    let scope = read_scope(&mut fields);
+    let reason = fields.optional_string("reason", MAX_TEXT);
+    fields.finish().map_err(Problem::invalid)?;
+    let Some(scope) = scope else { return Err(Problem::invalid(Vec::new())) };
+    let hold = api.store.pause(scope, reason.as_deref(), &caller.actor()).await?;
+    let message = format!("{} is paused; what has a slot keeps it", hold.scope);
+    Ok(Json(json!({"success": true, "message": message, "hold": HoldView::of(&hold)})))
+}
+
+pub(crate) async fn resume(
+    State(api): State<Api>,
+    caller: Caller,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    caller.require(Role::Admin)?;
+    let mut fields = body.fields();
+    let scope = read_scope(&mut fields);
+    fields.finish().map_err(Problem::invalid)?;
+    let Some(scope) = scope else { return Err(Problem::invalid(Vec::new())) };
+    let released = api.store.resume(&scope, &caller.actor()).await?;
+    api.background.activate(TaskId::QueueProcessing);
+    let message = match &released {
+        Some(_) => format!("{scope} is resumed"),
+        None => format!("{scope} was not paused"),
+    };
+    let hold = released.as_ref().map(HoldView::of);
+    Ok(Json(json!({"success": true, "message": message, "hold": hold})))
+}
+
+/// The scope, everything unless another is given. `None` only with a fault noted.
+fn read_scope(fields: &mut Fields) -> Option<HoldScope> {
+    let given = fields.has("scope");
+    let level = match fields.word::<HoldLevel>("scope") {
+        Some(level) => level,
+        None if given => return None,
+        None => HoldLevel::All,
+    };
+    let id = fields.optional_string("id", MAX_TEXT);
+    let scope = HoldScope::from_parts(level, id.as_deref());
+    if scope.is_none() {
+        let message = match level {
+            HoldLevel::All => "is not for the scope all; leave it out".to_owned(),
+            HoldLevel::User | HoldLevel::Team | HoldLevel::Org | HoldLevel::Provider => {
+                format!("is required: which {level}")
+            }
+        };
+        fields.fault("id", message);
+    }
+    scope
+}
+
+#[cfg(test)]
+mod tests {
+    use st_store::{OrgId, UserId};
+
+    use super::*;
+
+    fn read(body: &Value) -> Result<HoldScope, String> {
+        let mut fields = Fields::new(body.as_object().unwrap().clone());
+        let scope = read_scope(&mut fields);
+        let faults = fields.finish().map_err(Problem::invalid);
+        faults.map_err(|problem| problem.detail().to_owned())?;
+        Ok(scope.unwrap())
+    }
+
+    #[test]
+    fn a_scope_is_named_and_everything_unless_another_is() {
+        assert_eq!(read(&json!({})), Ok(HoldScope::All));
+        assert_eq!(read(&json!({"scope": "all", "id": ""})), Ok(HoldScope::All));
+        let ann = HoldScope::User(UserId::new("ann"));
+        assert_eq!(read(&json!({"scope": "user", "id": "ann"})), Ok(ann));
+        let acme = HoldScope::Org(OrgId::new("acme"));
+        assert_eq!(read(&json!({"scope": "org", "id": "acme"})), Ok(acme));
+    }
+
+    #[test]
+    fn a_scope_that_is_not_one_thing_is_refused_by_name() {
+        for (body, said) in [
+            (json!({"scope": "user"}), "id: is required: which user"),
+            (json!({"scope": "all", "id": "ann"}), "id: is not for the scope all"),
+            (
+                json!({"scope": "world"}),
+                "scope: unknown scope \"world\", expected one of all, user",
+            ),
+            (json!({"scope": 7}), "scope: expected text"),
+        ] {
+            let detail = read(&body).unwrap_err();
+            assert!(detail.starts_with(said), "{detail}");
+        }
+    }
+}

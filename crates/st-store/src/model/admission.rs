@@ -1,0 +1,287 @@
+//! Who may have the next slot: under the limits, and where nothing is on hold.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    Group, HoldLevel, Holds, JobType, Limit, Limits, OrgId, Owner, ProviderName, TeamId, UserId,
+};
+
+/// The largest number of slots that one provider can be limited to; the smallest is 1.
+pub const MOST_PROVIDER_SLOTS: u32 = 100_000;
+
+/// How many slots are taken now, by everything that a limit counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    total: u32,
+    local: u32,
+    users: BTreeMap<UserId, u32>,
+    teams: BTreeMap<TeamId, u32>,
+    orgs: BTreeMap<OrgId, u32>,
+    providers: BTreeMap<ProviderName, u32>,
+}
+
+impl Usage {
+    /// Adds `entries` slots of this group.
+    pub fn add(&mut self, group: &Group, entries: u32) {
+        let Group { owner, job_type, provider } = group;
+        self.total += entries;
+        if *job_type == JobType::Local {
+            self.local += entries;
+        }
+        *self.users.entry(owner.user.clone()).or_default() += entries;
+        if let Some(team) = &owner.team {
+            *self.teams.entry(team.clone()).or_default() += entries;
+        }
+        if let Some(org) = &owner.org {
+            *self.orgs.entry(org.clone()).or_default() += entries;
+        }
+        *self.providers.entry(provider.clone()).or_default() += entries;
+    }
+
+    /// Removes one slot of this group.
+    fn remove(&mut self, group: &Group) {
+        fn less<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+            if let Some(count) = counts.get_mut(key) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        let Group { owner, job_type, provider } = group;
+        self.total = self.total.saturating_sub(1);
+        if *job_type == JobType::Local {
+            self.local = self.local.saturating_sub(1);
+        }
+        less(&mut self.users, &owner.user);
+        if let Some(team) = &owner.team {
+            less(&mut self.teams, team);
+        }
+        if let Some(org) = &owner.org {
+            less(&mut self.orgs, org);
+        }
+        less(&mut self.providers, provider);
+    }
+
+    /// The users who have slots, or had some.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.users.keys()
+    }
+
+    /// How many count against `limit` for this owner.
+    pub fn of(&self, limit: Limit, owner: &Owner) -> u32 {
+        match limit {
+            Limit::Global => self.total,
+            Limit::Local => self.local,
+            Limit::User => self.of_user(&owner.user),
+            Limit::Team => owner.team.as_ref().map_or(0, |team| self.of_team(team)),
+            Limit::Org => owner.org.as_ref().map_or(0, |org| self.of_org(org)),
+        }
+    }
+
+    pub(super) fn of_user(&self, user: &UserId) -> u32 {
+        self.users.get(user).copied().unwrap_or(0)
+    }
+
+    pub(super) fn of_team(&self, team: &TeamId) -> u32 {
+        self.teams.get(team).copied().unwrap_or(0)
+    }
+
+    pub(super) fn of_org(&self, org: &OrgId) -> u32 {
+        self.orgs.get(org).copied().unwrap_or(0)
+    }
+
+    /// How many are taken at this provider.
+    pub fn of_provider(&self, provider: &ProviderName) -> u32 {
+        self.providers.get(provider).copied().unwrap_or(0)
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(super) const fn of_local(&self) -> u32 {
+        self.local
+    }
+}
+
+/// What limits slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotLimit {
+    /// A limit of the queue.
+    Queue(Limit),
+    /// The limit of the job's provider.
+    Provider,
+}
+
+impl SlotLimit {
+    /// The name of the setting. That of a provider is its `max_concurrent`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue(limit) => limit.as_str(),
+            Self::Provider => "provider_max_concurrent",
+        }
+    }
+}
+
+impl From<Limit> for SlotLimit {
+    fn from(limit: Limit) -> Self {
+        Self::Queue(limit)
+    }
+}
+
+/// How much of a limit is taken, for one owner that it applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitUse {
+    /// The limit.
+    pub limit: SlotLimit,
+    /// The slots that count against it for this owner.
+    pub used: u32,
+    /// How many there may be.
+    pub max: u32,
+}
+
+impl LimitUse {
+    /// Whether no slot is left.
+    pub const fn is_reached(&self) -> bool {
+        self.used >= self.max
+    }
+}
+
+/// Why a job that is due may not have a slot now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldBy {
+    /// A person's hold.
+    Hold(HoldLevel),
+    /// A limit that is reached.
+    Limit(SlotLimit),
+}
+
+impl From<Limit> for HeldBy {
+    fn from(limit: Limit) -> Self {
+        Self::Limit(limit.into())
+    }
+}
+
+/// Admission control: grants slots under the limits. Used by every backend inside its claiming
+/// transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    limits: Limits,
+    /// The limits of providers that have one.
+    provider_limits: BTreeMap<ProviderName, u32>,
+    holds: Holds,
+    usage: Usage,
+}
+
+impl Admission {
+    /// Starts from the slots that are taken now, with nothing on hold and no limits of providers.
+    pub fn new(limits: Limits, usage: Usage) -> Self {
+        Self { limits, provider_limits: BTreeMap::new(), holds: Holds::default(), usage }
+    }
+
+    /// Grants nothing of what is on hold.
+    #[must_use]
+    pub fn with_holds(self, holds: Holds) -> Self {
+        Self { holds, ..self }
+    }
+
+    /// Grants no provider more slots than this.
+    #[must_use]
+    pub fn with_provider_limits(self, provider_limits: BTreeMap<ProviderName, u32>) -> Self {
+        Self { provider_limits, ..self }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(super) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(super) const fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Each limit that applies to this group, with what is taken of it.
+    pub fn uses(&self, group: &Group) -> impl Iterator<Item = LimitUse> {
+        let Group { owner, job_type, provider } = group;
+        let applying = Limit::ALL.iter().copied().filter(move |limit| match limit {
+            Limit::Global | Limit::User => true,
+            Limit::Team => owner.team.is_some(),
+            Limit::Org => owner.org.is_some(),
+            Limit::Local => *job_type == JobType::Local,
+        });
+        let of_queue = applying.map(move |limit| {
+            let (used, max) = (self.usage.of(limit, owner), self.limits.get(limit));
+            LimitUse { limit: SlotLimit::Queue(limit), used, max }
+        });
+        of_queue.chain(self.provider_use(provider))
+    }
+
+    fn provider_use(&self, provider: &ProviderName) -> Option<LimitUse> {
+        let max = *self.provider_limits.get(provider)?;
+        let used = self.usage.of_provider(provider);
+        Some(LimitUse { limit: SlotLimit::Provider, used, max })
+    }
+
+    /// What keeps this group from having a slot, if anything does: a person's hold before a limit.
+    pub fn held_by(&self, group: &Group) -> Option<HeldBy> {
+        if let Some(level) = self.holds.of(group) {
+            return Some(HeldBy::Hold(level));
+        }
+        self.uses(group).find(LimitUse::is_reached).map(|it| HeldBy::Limit(it.limit))
+    }
+
+    /// Grants one slot.
+    pub fn reserve(&mut self, group: &Group) {
+        self.usage.add(group, 1);
+    }
+
+    /// Takes one slot back that was granted by this admission.
+    pub fn release(&mut self, group: &Group) {
+        self.usage.remove(group);
+    }
+
+    /// Whether owners are ordered by what they have.
+    pub const fn is_fair(&self) -> bool {
+        self.limits.fair_share
+    }
+
+    /// The rank of a user among others, lowest first: the taken slots under fair share, else 0.
+    pub fn fair_share_rank(&self, user: &UserId) -> u32 {
+        if self.is_fair() { self.usage.of_user(user) } else { 0 }
+    }
+
+    /// Whether nobody may have a slot.
+    pub fn is_full(&self) -> bool {
+        self.holds.is_all() || self.usage.total >= self.limits.global
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl Admission {
+    /// Whether a slot for the user would be within the user's own limit, and nothing of the user is
+    /// on hold.
+    pub(super) fn admits_user(&self, user: &UserId) -> bool {
+        !self.holds.has_user(user) && self.usage.of_user(user) < self.limits.per_user
+    }
+
+    /// The same for a team.
+    pub(super) fn admits_team(&self, team: &TeamId) -> bool {
+        !self.holds.has_team(team) && self.usage.of_team(team) < self.limits.per_team
+    }
+
+    /// The same for an organization.
+    pub(super) fn admits_org(&self, org: &OrgId) -> bool {
+        !self.holds.has_org(org) && self.usage.of_org(org) < self.limits.per_org
+    }
+
+    /// The same for this machine, which cannot be on hold.
+    pub(super) const fn admits_local(&self) -> bool {
+        self.usage.of_local() < self.limits.local
+    }
+
+    /// The same for a provider.
+    pub(super) fn admits_provider(&self, provider: &ProviderName) -> bool {
+        !self.holds.has_provider(provider)
+            && self.provider_use(provider).is_none_or(|it| !it.is_reached())
+    }
+}
+
+#[cfg(test)]
+mod tests;

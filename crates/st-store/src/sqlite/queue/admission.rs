@@ -1,0 +1,57 @@
+//! Who may have the next slot, as the rows say it.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use super::heads::{GroupKey, parse_type};
+use crate::error::Result;
+use crate::model::{Admission, Group, JobType, LimitUse, Limits, ProviderName, Usage};
+use crate::sqlite::holds::holds;
+use crate::sqlite::query::{Columns, all};
+use crate::sqlite::settings::{limits, provider_limits};
+
+/// The limits, the holds, and the slots that are taken.
+pub(super) fn admission(connection: &Connection) -> Result<Admission> {
+    admission_under(connection, limits(connection)?)
+}
+
+/// The same where the limits of the queue are known.
+pub(super) fn admission_under(connection: &Connection, limits: Limits) -> Result<Admission> {
+    let provider_limits: BTreeMap<ProviderName, u32> = provider_limits(connection)?;
+    let holds = holds(connection)?.into_iter().map(|hold| hold.scope).collect();
+    Ok(Admission::new(limits, usage(connection)?)
+        .with_provider_limits(provider_limits)
+        .with_holds(holds))
+}
+
+pub(super) fn limit_uses(connection: &Connection, group: &Group) -> Result<Vec<LimitUse>> {
+    Ok(admission(connection)?.uses(group).collect())
+}
+
+/// The slots that are taken now, counted from the rows themselves: entries and strays.
+fn usage(connection: &Connection) -> Result<Usage> {
+    let counted = all(
+        connection,
+        "SELECT COUNT(*), user_id, team_id, org_id, job_type, provider FROM queue_entries \
+         WHERE status IN ('ready', 'running') AND held IS NULL \
+         GROUP BY user_id, team_id, org_id, job_type, provider \
+         UNION ALL \
+         SELECT COUNT(*), user_id, COALESCE(team_id, ''), COALESCE(org_id, ''), job_type, provider \
+         FROM strays WHERE user_id IS NOT NULL GROUP BY 2, 3, 4, 5, 6",
+        [],
+        |row| {
+            let mut columns = Columns::new(row, "queue_entries");
+            let count = columns.number::<u32>("count")?;
+            // A damaged row must not stop every claim. Its slot counts against the limits of all.
+            let key = GroupKey::read(&mut columns).unwrap_or_default();
+            let job_type = parse_type(&columns, &key).unwrap_or(JobType::Local);
+            Ok((key.group_of_type(job_type), count))
+        },
+    )?;
+    let mut usage = Usage::default();
+    for (group, entries) in counted {
+        usage.add(&group, entries);
+    }
+    Ok(usage)
+}

@@ -59,8 +59,8 @@ impl Resolve {
     fn read(mut fields: Fields) -> Result<Self, Problem> {
         let word = fields.word::<Word>("outcome");
         let word = fields.require(word, "outcome");
-        let id = optional_text(&mut fields, "provider_job_id", MAX_ID);
-        let note = optional_text(&mut fields, "note", MAX_NOTE);
+        let id = fields.optional_string("provider_job_id", MAX_ID);
+        let note = fields.optional_string("note", MAX_NOTE);
         let resolution = match (word, id) {
             (Some(Word::AtProvider), id) => fields
                 .require(id, "provider_job_id")
@@ -78,16 +78,6 @@ impl Resolve {
         let resolution = resolution.ok_or_else(Problem::internal)?;
         Ok(Self { resolution, note })
     }
-}
-
-/// Text of at most `max` bytes; an empty one is none.
-fn optional_text(fields: &mut Fields, key: &str, max: usize) -> Option<String> {
-    let text = fields.string(key).filter(|text| !text.is_empty())?;
-    if text.len() > max {
-        fields.fault(key, format!("is longer than {max} bytes"));
-        return None;
-    }
-    Some(text)
 }
 
 pub(crate) async fn resolve(

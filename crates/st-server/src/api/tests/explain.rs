@@ -29,7 +29,10 @@ async fn a_waiting_job_is_explained_by_the_limit_that_holds_it_with_numbers() {
     assert_eq!(held["limits"][1], user, "{held}");
     assert_eq!(held["waiting_for"]["kind"], "limit");
     let summary = held["summary"].as_str().unwrap();
-    assert!(summary.ends_with("has no free slot by user_max_concurrent, which is 2."), "{summary}");
+    assert!(
+        summary.ends_with("has no free slot by user_max_concurrent, which is 2 (2 are taken)."),
+        "{summary}"
+    );
     assert!(held["next_step"].as_str().unwrap().contains("POST /api/queue/concurrency"), "{held}");
     let flying = explain(&api, &first).await;
     assert_eq!(flying["summary"], "It is being submitted to alpha.");

@@ -63,7 +63,7 @@ async fn lists_and_single_jobs_say_what_each_waits_for() {
     }
     let absent = api.submit_to_absent("gone").await;
     assert_eq!(api.claim("alpha").await.len(), 2, "a user has two slots");
-    let limit = "user local has no free slot by user_max_concurrent, which is 2";
+    let limit = "user local has no free slot by user_max_concurrent, which is 2 (2 are taken)";
     let expected = BTreeMap::from([
         (jobs[0].as_str(), (Value::Null, Value::Null)),
         (jobs[1].as_str(), (Value::Null, Value::Null)),

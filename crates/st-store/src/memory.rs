@@ -26,9 +26,9 @@ use tokio::sync::watch;
 use crate::clock::{Clock, StoreClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::{
-    Acceptances, DailyTotals, Epoch, Event, EventId, Hold, HoldScope, JobId, JobRecord, Limits,
-    NewEvent, Page, PageRequest, ProviderJobId, ProviderName, ProviderSettings, Recheck, RecheckId,
-    Rule, StoredKey, Stray, UserId,
+    Acceptances, DailyTotals, Epoch, Event, EventId, Hold, JobId, JobRecord, Limits, NewEvent,
+    Page, PageRequest, ProviderJobId, ProviderName, ProviderSettings, Recheck, RecheckId, Rule,
+    Scope, StoredKey, Stray, UserId,
 };
 
 /// How many event IDs a restored database leaves out, so that none that the lost history gave out
@@ -67,7 +67,7 @@ struct State {
     acceptances: BTreeMap<ProviderName, Acceptances>,
     grants: BTreeMap<UserId, LastGrant>,
     limits: Limits,
-    holds: BTreeMap<HoldScope, Hold>,
+    holds: BTreeMap<Scope, Hold>,
     providers: BTreeMap<ProviderName, ProviderSettings>,
     epoch: Epoch,
     last_event_id: i64,

@@ -29,6 +29,7 @@ mod reclaim;
 mod record;
 mod refused;
 pub(crate) mod rule;
+mod scope;
 mod settings;
 mod sighting;
 mod stage;
@@ -55,7 +56,7 @@ pub(crate) use claim_index::ClaimIndex;
 pub use claim_order::{ClaimOrder, Group, Head, STARVES_AFTER};
 pub use event::{Change, Event, NewEvent};
 pub use history::{DailyTotals, DeletedJob, Total, TotalKey};
-pub use hold::{Hold, HoldLevel, HoldScope, Holds};
+pub use hold::{Hold, Holds};
 pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{
     ApprovalId, AttemptToken, Epoch, EventId, Holder, InvalidMarker, JobId, Marker, OrgId,
@@ -74,6 +75,7 @@ pub use reclaim::{ALONE_FROM, Caution, MAX_PANICS, MAX_RECLAIMS};
 pub use record::{Grant, Inconsistency, JobRecord, Settling};
 pub use refused::{MAX_REFUSED_GROUPS, Position, Refused};
 pub use rule::{Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput};
+pub use scope::{Scope, ScopeLevel};
 pub use settings::{InvalidSetting, ProviderSettings, ProviderSettingsPatch, SettingChange};
 pub use sighting::{
     RECHECKS, Recheck, RecheckId, RecheckedAttempt, Searched, Sighting, SightingOutcome, Stray,

@@ -12,11 +12,11 @@ use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
     DailyTotals, DamagedRow, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Group,
-    HistoryRepo, Hold, HoldScope, Holder, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse,
-    Limits, LimitsPatch, MemoryStore, NewJob, NewRule, Page, PageRequest, ProviderJobId,
-    ProviderName, ProviderSettings, ProviderSettingsPatch, Pruned, QueueEntryId, QueueFilter,
-    QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule,
-    RuleId, SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
+    HistoryRepo, Hold, Holder, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse, Limits,
+    LimitsPatch, MemoryStore, NewJob, NewRule, Page, PageRequest, ProviderJobId, ProviderName,
+    ProviderSettings, ProviderSettingsPatch, Pruned, QueueEntryId, QueueFilter, QueueRepo,
+    QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Scope,
+    SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
     StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
@@ -366,11 +366,11 @@ impl SettingsRepo for FlakyStore {
         self.inner.holds().await
     }
 
-    async fn pause(&self, scope: HoldScope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
+    async fn pause(&self, scope: Scope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
         self.inner.pause(scope, reason, by).await
     }
 
-    async fn resume(&self, scope: &HoldScope, by: &Actor) -> Result<Option<Hold>> {
+    async fn resume(&self, scope: &Scope, by: &Actor) -> Result<Option<Hold>> {
         self.inner.resume(scope, by).await
     }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use st_store::{
     AccountId, ApprovalRequest, AtProvider, Cancellation, Claimed, Due, Group, Held, HeldBy, Hold,
-    HoldLevel, HoldScope, JobRecord, Limit, LimitUse, SlotLimit, Stage, Standing,
+    JobRecord, Limit, LimitUse, Scope, ScopeLevel, SlotLimit, Stage, Standing,
 };
 use st_workers::provider::Cause;
 use st_workers::{ClosedBy, GateStatus, UnreadJob};
@@ -250,8 +250,8 @@ pub(super) fn next_probe(gate: &GateStatus, now: Timestamp) -> Option<Timestamp>
 }
 
 /// What a person put on hold. `known`: the hold itself, unless it was released meanwhile.
-fn hold(record: &JobRecord, level: HoldLevel, known: Option<&Hold>) -> WaitingFor {
-    let scope = HoldScope::of(level, &Group::of(record)).unwrap_or(HoldScope::All);
+fn hold(record: &JobRecord, level: ScopeLevel, known: Option<&Hold>) -> WaitingFor {
+    let scope = Scope::of(level, &Group::of(record)).unwrap_or(Scope::All);
     let reason = known.and_then(|hold| hold.reason.as_ref()).map(|reason| format!(": {reason}"));
     let by = known.map(|hold| format!(" by {}", hold.by)).unwrap_or_default();
     // A job that came later waits only since then.

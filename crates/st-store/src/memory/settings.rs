@@ -6,8 +6,8 @@ use st_log::CorrelationId;
 use super::{MemoryStore, Moment};
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, Change, Hold, HoldScope, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
-    ProviderSettingsPatch,
+    Actor, Change, Hold, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
+    ProviderSettingsPatch, Scope,
 };
 use crate::repo::SettingsRepo;
 
@@ -71,7 +71,7 @@ impl SettingsRepo for MemoryStore {
         Ok(self.read()?.holds.values().cloned().collect())
     }
 
-    async fn pause(&self, scope: HoldScope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
+    async fn pause(&self, scope: Scope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
         Hold::check(&scope, reason).map_err(Error::InvalidHold)?;
         let correlation_id = st_log::get_correlation_id();
         self.write(|state, moment| {
@@ -85,7 +85,7 @@ impl SettingsRepo for MemoryStore {
         })
     }
 
-    async fn resume(&self, scope: &HoldScope, by: &Actor) -> Result<Option<Hold>> {
+    async fn resume(&self, scope: &Scope, by: &Actor) -> Result<Option<Hold>> {
         let correlation_id = st_log::get_correlation_id();
         self.write(|state, moment| {
             let released = state.holds.remove(scope);

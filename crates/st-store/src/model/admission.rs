@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Group, HoldLevel, Holds, JobType, Limit, Limits, OrgId, Owner, ProviderName, TeamId, UserId,
+    Group, Holds, JobType, Limit, Limits, OrgId, Owner, ProviderName, ScopeLevel, TeamId, UserId,
 };
 
 /// The largest number of slots that one provider can be limited to; the smallest is 1.
@@ -147,7 +147,7 @@ impl LimitUse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldBy {
     /// A person's hold.
-    Hold(HoldLevel),
+    Hold(ScopeLevel),
     /// A limit that is reached.
     Limit(SlotLimit),
 }

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 
 use crate::model::claim_order::{Rank, STARVES_AFTER};
 use crate::model::{
-    Admission, Group, Head, HeldBy, HoldLevel, Limit, Limits, OrgId, Owner, Position, ProviderName,
-    QueueEntryId, SlotLimit, TeamId, UserId,
+    Admission, Group, Head, HeldBy, Limit, Limits, OrgId, Owner, Position, ProviderName,
+    QueueEntryId, ScopeLevel, SlotLimit, TeamId, UserId,
 };
 use lane::Lane;
 
@@ -314,15 +314,15 @@ impl Obstacle {
     /// `None` for what is asked before any group: everything, and a provider.
     fn of(held_by: HeldBy, owner: &Owner) -> Option<Self> {
         match held_by {
-            HeldBy::Hold(HoldLevel::All | HoldLevel::Provider)
+            HeldBy::Hold(ScopeLevel::All | ScopeLevel::Provider)
             | HeldBy::Limit(SlotLimit::Provider | SlotLimit::Queue(Limit::Global)) => None,
-            HeldBy::Hold(HoldLevel::User) | HeldBy::Limit(SlotLimit::Queue(Limit::User)) => {
+            HeldBy::Hold(ScopeLevel::User) | HeldBy::Limit(SlotLimit::Queue(Limit::User)) => {
                 Some(Self::User(owner.user.clone()))
             }
-            HeldBy::Hold(HoldLevel::Team) | HeldBy::Limit(SlotLimit::Queue(Limit::Team)) => {
+            HeldBy::Hold(ScopeLevel::Team) | HeldBy::Limit(SlotLimit::Queue(Limit::Team)) => {
                 owner.team.clone().map(Self::Team)
             }
-            HeldBy::Hold(HoldLevel::Org) | HeldBy::Limit(SlotLimit::Queue(Limit::Org)) => {
+            HeldBy::Hold(ScopeLevel::Org) | HeldBy::Limit(SlotLimit::Queue(Limit::Org)) => {
                 owner.org.clone().map(Self::Org)
             }
             HeldBy::Limit(SlotLimit::Queue(Limit::Local)) => Some(Self::Local),

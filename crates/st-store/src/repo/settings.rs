@@ -4,8 +4,7 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::model::{
-    Actor, Hold, HoldScope, Limits, LimitsPatch, ProviderName, ProviderSettings,
-    ProviderSettingsPatch,
+    Actor, Hold, Limits, LimitsPatch, ProviderName, ProviderSettings, ProviderSettingsPatch, Scope,
 };
 
 /// Settings.
@@ -35,8 +34,8 @@ pub trait SettingsRepo: Send + Sync {
 
     /// Puts a scope on hold: nothing in it is claimed until it is released, also after a restart.
     /// What has a slot keeps it. Again changes nothing but the reason. Returns the hold.
-    async fn pause(&self, scope: HoldScope, reason: Option<&str>, by: &Actor) -> Result<Hold>;
+    async fn pause(&self, scope: Scope, reason: Option<&str>, by: &Actor) -> Result<Hold>;
 
     /// Releases a hold. Returns it; `None` where the scope was not on hold.
-    async fn resume(&self, scope: &HoldScope, by: &Actor) -> Result<Option<Hold>>;
+    async fn resume(&self, scope: &Scope, by: &Actor) -> Result<Option<Hold>>;
 }

@@ -6,7 +6,7 @@ use super::damage::log_damaged;
 use super::query::{Columns, change, change_one, readable};
 use super::writer::Tx;
 use crate::error::Result;
-use crate::model::{Actor, ActorKind, Hold, HoldLevel, HoldScope};
+use crate::model::{Actor, ActorKind, Hold, Scope, ScopeLevel};
 use crate::sqlite::settings::record_change;
 
 /// All holds, ordered by their scopes. One that cannot be decoded is logged.
@@ -18,9 +18,9 @@ pub(super) fn holds(connection: &Connection) -> Result<Vec<Hold>> {
         |row| {
             let mut columns = Columns::new(row, "holds");
             let id = columns.plain::<String>("scope_id")?;
-            let level = columns.word::<HoldLevel>("scope")?;
-            let id = (level != HoldLevel::All).then_some(id.as_str());
-            let scope = HoldScope::from_parts(level, id);
+            let level = columns.word::<ScopeLevel>("scope")?;
+            let id = (level != ScopeLevel::All).then_some(id.as_str());
+            let scope = Scope::from_parts(level, id);
             let scope = columns.require("scope_id", scope)?;
             let reason = columns.plain("reason")?;
             let kind = columns.word::<ActorKind>("by_actor")?;
@@ -34,13 +34,13 @@ pub(super) fn holds(connection: &Connection) -> Result<Vec<Hold>> {
     Ok(found)
 }
 
-fn key(scope: &HoldScope) -> (&'static str, &str) {
+fn key(scope: &Scope) -> (&'static str, &str) {
     (scope.level().as_str(), scope.id().unwrap_or_default())
 }
 
 pub(super) fn pause(
     tx: &Tx<'_>,
-    scope: &HoldScope,
+    scope: &Scope,
     reason: Option<&str>,
     (by, request): (&Actor, &st_log::CorrelationId),
 ) -> Result<Hold> {
@@ -69,7 +69,7 @@ pub(super) fn pause(
 
 pub(super) fn resume(
     tx: &Tx<'_>,
-    scope: &HoldScope,
+    scope: &Scope,
     (by, request): (&Actor, &st_log::CorrelationId),
 ) -> Result<Option<Hold>> {
     let released = holds(tx.connection)?.into_iter().find(|hold| hold.scope == *scope);

@@ -12,8 +12,8 @@ use super::writer::{Lane, Tx};
 use super::{SqliteStore, events, holds};
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, Change, Hold, HoldScope, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
-    ProviderSettingsPatch,
+    Actor, Change, Hold, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
+    ProviderSettingsPatch, Scope,
 };
 use crate::repo::SettingsRepo;
 
@@ -77,7 +77,7 @@ impl SettingsRepo for SqliteStore {
         self.readers.point("read the holds", holds::holds).await
     }
 
-    async fn pause(&self, scope: HoldScope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
+    async fn pause(&self, scope: Scope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
         Hold::check(&scope, reason).map_err(Error::InvalidHold)?;
         let reason = reason.map(str::to_owned);
         let (by, request) = (by.clone(), st_log::get_correlation_id());
@@ -88,7 +88,7 @@ impl SettingsRepo for SqliteStore {
             .await
     }
 
-    async fn resume(&self, scope: &HoldScope, by: &Actor) -> Result<Option<Hold>> {
+    async fn resume(&self, scope: &Scope, by: &Actor) -> Result<Option<Hold>> {
         let (scope, by) = (scope.clone(), by.clone());
         let request = st_log::get_correlation_id();
         self.writer

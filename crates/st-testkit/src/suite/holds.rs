@@ -2,8 +2,8 @@
 
 use st_log::CorrelationId;
 use st_store::{
-    Actor, EventId, HeldBy, Hold, HoldLevel, HoldScope, NewJob, Opening, OrgId, Owner,
-    ProviderName, ProviderSettingsPatch, Refused, SettingChange, SlotLimit, TeamId, UserId,
+    Actor, EventId, HeldBy, Hold, NewJob, Opening, OrgId, Owner, ProviderName,
+    ProviderSettingsPatch, Refused, Scope, ScopeLevel, SettingChange, SlotLimit, TeamId, UserId,
 };
 
 use super::{Harness, accepted, at, claiming, fake, id, job, numbers, serving, user};
@@ -36,26 +36,26 @@ pub async fn nothing_of_a_scope_is_claimed_while_it_is_on_hold(harness: &Harness
         harness.submit(new).await;
     }
     let scopes = [
-        HoldScope::User(UserId::new("ann")),
-        HoldScope::Team(TeamId::new("vision")),
-        HoldScope::Org(OrgId::new("acme")),
-        HoldScope::Provider(ProviderName::new("other")),
-        HoldScope::All,
+        Scope::User(UserId::new("ann")),
+        Scope::Team(TeamId::new("vision")),
+        Scope::Org(OrgId::new("acme")),
+        Scope::Provider(ProviderName::new("other")),
+        Scope::All,
     ];
     for scope in &scopes {
         store.pause(scope.clone(), None, &user("admin")).await.unwrap();
     }
     let all = [id(1), id(2), id(3), id(5)];
     let standings = store.standings(&all).await.unwrap();
-    let by_all = Some(HeldBy::Hold(HoldLevel::All));
+    let by_all = Some(HeldBy::Hold(ScopeLevel::All));
     assert!(standings.iter().all(|it| it.unwrap().held_by == by_all), "{standings:?}");
     let providers = ["fake", "other"];
     assert_eq!(claim_of(harness, &providers).await, [] as [u8; 0]);
-    store.resume(&HoldScope::All, &user("admin")).await.unwrap();
+    store.resume(&Scope::All, &user("admin")).await.unwrap();
     assert_eq!(claim_of(harness, &providers).await, [] as [u8; 0]);
     let standings = store.standings(&all).await.unwrap();
     let held_by: Vec<_> = standings.iter().map(|it| it.unwrap().held_by).collect();
-    let levels = [HoldLevel::User, HoldLevel::Team, HoldLevel::Org, HoldLevel::Provider];
+    let levels = [ScopeLevel::User, ScopeLevel::Team, ScopeLevel::Org, ScopeLevel::Provider];
     assert_eq!(held_by, levels.map(|level| Some(HeldBy::Hold(level))));
     for (scope, number) in scopes.iter().zip([1, 2, 3, 5]) {
         store.resume(scope, &user("admin")).await.unwrap();
@@ -73,13 +73,13 @@ pub async fn a_hold_holds_back_its_own_jobs_and_no_others(harness: &Harness) {
     ] {
         harness.submit(new).await;
     }
-    store.pause(HoldScope::Team(TeamId::new("vision")), None, &Actor::Operator).await.unwrap();
-    store.pause(HoldScope::User(UserId::new("joe")), None, &Actor::Operator).await.unwrap();
+    store.pause(Scope::Team(TeamId::new("vision")), None, &Actor::Operator).await.unwrap();
+    store.pause(Scope::User(UserId::new("joe")), None, &Actor::Operator).await.unwrap();
     assert_eq!(claim_of(harness, &["fake"]).await, [3]);
-    store.pause(HoldScope::Provider(fake()), None, &Actor::Operator).await.unwrap();
-    store.resume(&HoldScope::User(UserId::new("joe")), &Actor::Operator).await.unwrap();
+    store.pause(Scope::Provider(fake()), None, &Actor::Operator).await.unwrap();
+    store.resume(&Scope::User(UserId::new("joe")), &Actor::Operator).await.unwrap();
     assert_eq!(claim_of(harness, &["fake"]).await, [] as [u8; 0]);
-    store.resume(&HoldScope::Provider(fake()), &Actor::Operator).await.unwrap();
+    store.resume(&Scope::Provider(fake()), &Actor::Operator).await.unwrap();
     assert_eq!(claim_of(harness, &["fake"]).await, [4]);
 }
 
@@ -87,7 +87,7 @@ pub async fn what_has_a_slot_keeps_it(harness: &Harness) {
     let store = &harness.store;
     harness.submit(job(1, "ann")).await;
     let claimed = harness.claim().await;
-    store.pause(HoldScope::All, Some("maintenance"), &user("admin")).await.unwrap();
+    store.pause(Scope::All, Some("maintenance"), &user("admin")).await.unwrap();
     harness.settle(&claimed[0].record, accepted(1)).await.unwrap();
     harness.submit(job(2, "ann")).await;
     assert_eq!(numbers(&harness.claim().await), [] as [u8; 0]);
@@ -98,19 +98,19 @@ pub async fn a_provider_is_not_probed_with_a_job_that_is_on_hold(harness: &Harne
     let store = &harness.store;
     harness.submit(job(1, "ann")).await;
     harness.submit(job(2, "bob")).await;
-    store.pause(HoldScope::User(UserId::new("ann")), None, &user("admin")).await.unwrap();
+    store.pause(Scope::User(UserId::new("ann")), None, &user("admin")).await.unwrap();
     let mut options = claiming(9);
     options.serving[0].opening = Opening::Limited { submissions: 1, refused: Refused::default() };
     let claims = store.claim(&options).await.unwrap();
     assert_eq!(numbers(&claims.claims), [2]);
-    store.pause(HoldScope::Provider(fake()), None, &user("admin")).await.unwrap();
-    store.resume(&HoldScope::User(UserId::new("ann")), &user("admin")).await.unwrap();
+    store.pause(Scope::Provider(fake()), None, &user("admin")).await.unwrap();
+    store.resume(&Scope::User(UserId::new("ann")), &user("admin")).await.unwrap();
     assert!(store.claim(&options).await.unwrap().claims.is_empty());
 }
 
 pub async fn a_hold_says_who_made_it_and_why(harness: &Harness) {
     let store = &harness.store;
-    let scope = HoldScope::User(UserId::new("ann"));
+    let scope = Scope::User(UserId::new("ann"));
     harness.go_to(5);
     let request = CorrelationId::parse("c-request").unwrap();
     let lea = user("lea");
@@ -128,17 +128,17 @@ pub async fn a_hold_says_who_made_it_and_why(harness: &Harness) {
     assert_eq!(store.pause(scope.clone(), None, &Actor::Operator).await.unwrap(), expected);
     let again = store.pause(scope.clone(), Some("audit"), &Actor::Operator).await.unwrap();
     assert_eq!(again, Hold { reason: Some("audit".to_owned()), ..expected });
-    store.pause(HoldScope::Provider(fake()), None, &Actor::Operator).await.unwrap();
-    store.pause(HoldScope::All, None, &Actor::Operator).await.unwrap();
+    store.pause(Scope::Provider(fake()), None, &Actor::Operator).await.unwrap();
+    store.pause(Scope::All, None, &Actor::Operator).await.unwrap();
     let holds = store.holds().await.unwrap();
     let scopes: Vec<_> = holds.iter().map(|hold| hold.scope.clone()).collect();
-    let provider = HoldScope::Provider(fake());
-    assert_eq!(scopes, [HoldScope::All, scope.clone(), provider.clone()]);
+    let provider = Scope::Provider(fake());
+    assert_eq!(scopes, [Scope::All, scope.clone(), provider.clone()]);
     assert_eq!(holds[1], again);
     assert_eq!(store.resume(&scope, &user("lea")).await.unwrap(), Some(again));
     assert_eq!(store.resume(&scope, &user("lea")).await.unwrap(), None);
     store.resume(&provider, &user("lea")).await.unwrap();
-    store.resume(&HoldScope::All, &user("lea")).await.unwrap();
+    store.resume(&Scope::All, &user("lea")).await.unwrap();
     assert_eq!(store.holds().await.unwrap(), []);
 
     let events = store.events_after(EventId(0), 99).await.unwrap().events;

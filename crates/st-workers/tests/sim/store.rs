@@ -13,12 +13,12 @@ use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
     DailyTotals, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Group, HistoryRepo,
-    Hold, HoldScope, Holder, Integrity, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse,
-    Limits, LimitsPatch, NewJob, NewRule, Page, PageRequest, ProviderJobId, ProviderName,
-    ProviderSettings, ProviderSettingsPatch, Pruned, QueueEntryId, QueueFilter, QueueRepo,
-    QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId,
-    SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth,
-    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    Hold, Holder, Integrity, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse, Limits,
+    LimitsPatch, NewJob, NewRule, Page, PageRequest, ProviderJobId, ProviderName, ProviderSettings,
+    ProviderSettingsPatch, Pruned, QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck,
+    RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Scope, SettingsRepo, Settled,
+    Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth, StoreStatus, Stray,
+    StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 
@@ -447,11 +447,11 @@ impl SettingsRepo for LifeStore {
         self.call("holds", |it| async move { it.holds().await }).await
     }
 
-    async fn pause(&self, scope: HoldScope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
+    async fn pause(&self, scope: Scope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
         self.call("pause", |it| async move { it.pause(scope, reason, by).await }).await
     }
 
-    async fn resume(&self, scope: &HoldScope, by: &Actor) -> Result<Option<Hold>> {
+    async fn resume(&self, scope: &Scope, by: &Actor) -> Result<Option<Hold>> {
         self.call("resume", |it| async move { it.resume(scope, by).await }).await
     }
 

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Value, json};
-use st_store::{Hold, HoldLevel, HoldScope, Role};
+use st_store::{Hold, Role, Scope, ScopeLevel};
 use st_workers::TaskId;
 
 use crate::api::body::Body;
@@ -80,19 +80,19 @@ pub(crate) async fn resume(
 }
 
 /// The scope, everything unless another is given. `None` only with a fault noted.
-fn read_scope(fields: &mut Fields) -> Option<HoldScope> {
+fn read_scope(fields: &mut Fields) -> Option<Scope> {
     let given = fields.has("scope");
-    let level = match fields.word::<HoldLevel>("scope") {
+    let level = match fields.word::<ScopeLevel>("scope") {
         Some(level) => level,
         None if given => return None,
-        None => HoldLevel::All,
+        None => ScopeLevel::All,
     };
     let id = fields.optional_string("id", MAX_TEXT);
-    let scope = HoldScope::from_parts(level, id.as_deref());
+    let scope = Scope::from_parts(level, id.as_deref());
     if scope.is_none() {
         let message = match level {
-            HoldLevel::All => "is not for the scope all; leave it out".to_owned(),
-            HoldLevel::User | HoldLevel::Team | HoldLevel::Org | HoldLevel::Provider => {
+            ScopeLevel::All => "is not for the scope all; leave it out".to_owned(),
+            ScopeLevel::User | ScopeLevel::Team | ScopeLevel::Org | ScopeLevel::Provider => {
                 format!("is required: which {level}")
             }
         };
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    fn read(body: &Value) -> Result<HoldScope, String> {
+    fn read(body: &Value) -> Result<Scope, String> {
         let mut fields = Fields::new(body.as_object().unwrap().clone());
         let scope = read_scope(&mut fields);
         let faults = fields.finish().map_err(Problem::invalid);
@@ -117,11 +117,11 @@ mod tests {
 
     #[test]
     fn a_scope_is_named_and_everything_unless_another_is() {
-        assert_eq!(read(&json!({})), Ok(HoldScope::All));
-        assert_eq!(read(&json!({"scope": "all", "id": ""})), Ok(HoldScope::All));
-        let ann = HoldScope::User(UserId::new("ann"));
+        assert_eq!(read(&json!({})), Ok(Scope::All));
+        assert_eq!(read(&json!({"scope": "all", "id": ""})), Ok(Scope::All));
+        let ann = Scope::User(UserId::new("ann"));
         assert_eq!(read(&json!({"scope": "user", "id": "ann"})), Ok(ann));
-        let acme = HoldScope::Org(OrgId::new("acme"));
+        let acme = Scope::Org(OrgId::new("acme"));
         assert_eq!(read(&json!({"scope": "org", "id": "acme"})), Ok(acme));
     }
 

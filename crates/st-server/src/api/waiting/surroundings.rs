@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use st_store::{
-    AccountId, Due, Group, HeldBy, Hold, HoldScope, JobId, JobRecord, LimitUse, ProviderName,
-    QueueStatus, Stage, Standing, Waiting,
+    AccountId, Due, Group, HeldBy, Hold, JobId, JobRecord, LimitUse, ProviderName, QueueStatus,
+    Scope, Stage, Standing, Waiting,
 };
 use st_workers::{GateStatus, UnreadJob};
 
@@ -20,7 +20,7 @@ pub(in crate::api) struct Surroundings {
     standings: BTreeMap<JobId, Standing>,
     /// The limits of each group in which a job is held by one.
     limits: BTreeMap<Group, Vec<LimitUse>>,
-    holds: BTreeMap<HoldScope, Hold>,
+    holds: BTreeMap<Scope, Hold>,
     damage: bool,
     gates: BTreeMap<ProviderName, GateStatus>,
     /// The configured providers, with the account of each where it is known.
@@ -88,7 +88,7 @@ impl Surroundings {
                 (uses.iter().find(|it| it.limit == held_by).copied(), None)
             }
             Some(HeldBy::Hold(level)) => {
-                let scope = HoldScope::of(level, &Group::of(record));
+                let scope = Scope::of(level, &Group::of(record));
                 (None, scope.and_then(|scope| self.holds.get(&scope)))
             }
             None => (None, None),

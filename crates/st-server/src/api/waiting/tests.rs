@@ -233,14 +233,14 @@ fn a_job_at_a_limit_names_it_with_its_value() {
 fn a_job_on_hold_names_who_holds_it_why_and_how_it_is_resumed() {
     let by = Actor::User(UserId::new("lea"));
     for (level, scope, resumed) in [
-        (HoldLevel::All, "the queue", r#"{"scope": "all"}"#),
-        (HoldLevel::User, "user ann", r#"{"scope": "user", "id": "ann"}"#),
-        (HoldLevel::Team, "team vision", r#"{"scope": "team", "id": "vision"}"#),
-        (HoldLevel::Org, "organization acme", r#"{"scope": "org", "id": "acme"}"#),
-        (HoldLevel::Provider, "provider alpha", r#"{"scope": "provider", "id": "alpha"}"#),
+        (ScopeLevel::All, "the queue", r#"{"scope": "all"}"#),
+        (ScopeLevel::User, "user ann", r#"{"scope": "user", "id": "ann"}"#),
+        (ScopeLevel::Team, "team vision", r#"{"scope": "team", "id": "vision"}"#),
+        (ScopeLevel::Org, "organization acme", r#"{"scope": "org", "id": "acme"}"#),
+        (ScopeLevel::Provider, "provider alpha", r#"{"scope": "provider", "id": "alpha"}"#),
     ] {
         let job = record(waiting(Due::Now));
-        let held = HoldScope::of(level, &Group::of(&job)).unwrap();
+        let held = Scope::of(level, &Group::of(&job)).unwrap();
         let hold = Hold {
             scope: held,
             reason: Some("maintenance".to_owned()),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
-use crate::model::HoldScope;
+use crate::model::Scope;
 
 fn group(owner: Owner, job_type: JobType) -> Group {
     let provider = ProviderName::new(if job_type == JobType::Local { "local" } else { "cloud" });
@@ -63,15 +63,15 @@ fn a_providers_limit_counts_the_slots_at_that_provider() {
 #[test]
 fn a_hold_is_named_before_a_limit_and_holds_only_its_own() {
     let (ann, bob) = (Owner::user("ann"), Owner::user("bob"));
-    let holds: Holds = [HoldScope::User(ann.user.clone())].into_iter().collect();
+    let holds: Holds = [Scope::User(ann.user.clone())].into_iter().collect();
     let full = Admission::new(Limits { global: 1, ..Limits::default() }, Usage::default());
     let mut admission = full.clone().with_holds(holds);
     assert_eq!(held_by(&admission, &bob, JobType::Cloud), None);
     admission.reserve(&group(bob.clone(), JobType::Cloud));
-    let on_hold = Some(HeldBy::Hold(HoldLevel::User));
+    let on_hold = Some(HeldBy::Hold(ScopeLevel::User));
     assert_eq!(held_by(&admission, &ann, JobType::Cloud), on_hold);
     assert_eq!(held_by(&admission, &bob, JobType::Cloud), limit(Limit::Global));
-    let everything = full.with_holds([HoldScope::All].into_iter().collect());
+    let everything = full.with_holds([Scope::All].into_iter().collect());
     assert!(everything.is_full(), "though no slot is taken");
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
-use crate::model::{ClaimOrder, HoldScope, JobId, JobType, Usage};
+use crate::model::{ClaimOrder, JobId, JobType, Scope, Usage};
 
 /// A job of the test's own, simple enough to be searched by reading all of them.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ enum Step {
 struct World {
     jobs: Vec<Job>,
     grants: BTreeMap<UserId, i64>,
-    holds: BTreeSet<HoldScope>,
+    holds: BTreeSet<Scope>,
     provider_limits: BTreeMap<ProviderName, u32>,
     next: i64,
     now: i64,
@@ -65,14 +65,14 @@ fn owners() -> Vec<Owner> {
     ]
 }
 
-fn scopes() -> Vec<HoldScope> {
+fn scopes() -> Vec<Scope> {
     vec![
-        HoldScope::User(UserId::new("ann")),
-        HoldScope::User(UserId::new("bob")),
-        HoldScope::Team(TeamId::new("x")),
-        HoldScope::Org(OrgId::new("o")),
-        HoldScope::Provider(provider(0)),
-        HoldScope::All,
+        Scope::User(UserId::new("ann")),
+        Scope::User(UserId::new("bob")),
+        Scope::Team(TeamId::new("x")),
+        Scope::Org(OrgId::new("o")),
+        Scope::Provider(provider(0)),
+        Scope::All,
     ]
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use st_store::{
-    AccountId, AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Group, HoldScope,
-    Idempotency, JobId, JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker, NewJob,
-    Opening, OrgId, Outcome, Position, Priority, ProviderName, ProviderSettingsPatch,
-    ProviderStatus, Pruned, QueueFilter, QueueStatus, Refused, Resolution, Result, Searched,
-    SettingChange, Settlement, Sighting, StrayOutcome, TeamId, UserId,
+    AccountId, AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Group, Idempotency, JobId,
+    JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker, NewJob, Opening, OrgId, Outcome,
+    Position, Priority, ProviderName, ProviderSettingsPatch, ProviderStatus, Pruned, QueueFilter,
+    QueueStatus, Refused, Resolution, Result, Scope, Searched, SettingChange, Settlement, Sighting,
+    StrayOutcome, TeamId, UserId,
 };
 use st_testkit::suite::{
     Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -83,13 +83,13 @@ pub(crate) fn limits(global: u8, per_user: Option<u8>, fair_share: Option<bool>)
 }
 
 /// One of the scopes that jobs of [`new_job`] are in.
-pub(crate) fn scope(number: u8) -> HoldScope {
+pub(crate) fn scope(number: u8) -> Scope {
     match number {
-        0 => HoldScope::All,
-        1 => HoldScope::Team(TeamId::new("team")),
-        2 => HoldScope::Org(OrgId::new("org")),
-        3 => HoldScope::Provider(provider(false)),
-        other => HoldScope::User(UserId::new(format!("user-{}", other % 3))),
+        0 => Scope::All,
+        1 => Scope::Team(TeamId::new("team")),
+        2 => Scope::Org(OrgId::new("org")),
+        3 => Scope::Provider(provider(false)),
+        other => Scope::User(UserId::new(format!("user-{}", other % 3))),
     }
 }
 

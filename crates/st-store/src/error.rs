@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::model::{
-    DamagedRow, InvalidJob, InvalidLimits, InvalidRule, InvalidSetting, InvalidText,
-    TransitionError,
+    DamagedRow, Exceeded, InvalidBudget, InvalidJob, InvalidLimits, InvalidRule, InvalidSetting,
+    InvalidText, TransitionError,
 };
 
 /// Why a call on a store failed. Nothing was changed, except perhaps where it is
@@ -80,6 +80,12 @@ pub enum Error {
     /// A hold that cannot be stored.
     #[error(transparent)]
     InvalidHold(InvalidText),
+    /// A budget that cannot be stored.
+    #[error(transparent)]
+    InvalidBudget(#[from] InvalidBudget),
+    /// A budget leaves no room for the job.
+    #[error("{0}")]
+    OverBudget(Box<Exceeded>),
     /// A stored row cannot be decoded.
     #[error("damaged data: {0}")]
     Damaged(DamagedRow),

@@ -18,9 +18,9 @@ pub use health::{Integrity, StoreHealth, Waiting as WaitingWrites};
 pub use memory::{MemorySnapshot, MemoryStore};
 pub use model::*;
 pub use repo::{
-    ApprovalRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry, HistoryRepo, JobRef,
-    JobRepo, Pruned, QueueRepo, RecheckOutcome, Serving, SettingsRepo, Settlement, Store,
-    StoreStatus, StrayRepo, Submitted, Unsettled, UnsettledCounts,
+    ApprovalRepo, BudgetRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry,
+    HistoryRepo, JobRef, JobRepo, Pruned, QueueRepo, RecheckOutcome, Serving, SettingsRepo,
+    Settlement, Store, StoreStatus, StrayRepo, Submitted, Unsettled, UnsettledCounts,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{EventGap, Life, MigrationPlan, SqliteConfig, SqliteStore, offline};

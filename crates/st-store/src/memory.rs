@@ -5,6 +5,7 @@
 //! Nothing survives the process.
 
 mod approvals;
+mod budgets;
 mod claiming;
 mod clock_step;
 mod events;
@@ -26,9 +27,9 @@ use tokio::sync::watch;
 use crate::clock::{Clock, StoreClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::{
-    Acceptances, DailyTotals, Epoch, Event, EventId, Hold, JobId, JobRecord, Limits, NewEvent,
-    Page, PageRequest, ProviderJobId, ProviderName, ProviderSettings, Recheck, RecheckId, Rule,
-    Scope, StoredKey, Stray, UserId,
+    Acceptances, Budget, BudgetId, Cost, DailyTotals, Epoch, Event, EventId, Group, Hold, JobId,
+    JobRecord, Limits, NewEvent, Page, PageRequest, PostingKind, ProviderJobId, ProviderName,
+    ProviderSettings, Recheck, RecheckId, Rule, Scope, StoredKey, Stray, UserId,
 };
 
 /// How many event IDs a restored database leaves out, so that none that the lost history gave out
@@ -68,6 +69,10 @@ struct State {
     grants: BTreeMap<UserId, LastGrant>,
     limits: Limits,
     holds: BTreeMap<Scope, Hold>,
+    budgets: BTreeMap<BudgetId, Budget>,
+    last_budget_id: i64,
+    /// Everything that was ever spent: when, for whom, and how much.
+    spent: Vec<(Timestamp, Group, Cost)>,
     providers: BTreeMap<ProviderName, ProviderSettings>,
     epoch: Epoch,
     last_event_id: i64,
@@ -191,6 +196,9 @@ impl State {
             grants: BTreeMap::new(),
             limits: Limits::default(),
             holds: BTreeMap::new(),
+            budgets: BTreeMap::new(),
+            last_budget_id: 0,
+            spent: Vec::new(),
             providers: BTreeMap::new(),
             epoch: Epoch::FIRST,
             last_event_id: 0,
@@ -221,6 +229,10 @@ impl State {
     fn save(&mut self, mut record: JobRecord) -> JobRecord {
         let events = record.take_events();
         self.append(events);
+        let group = Group::of(&record);
+        // What is reserved is counted from the records.
+        let spent = record.take_postings().into_iter().filter(|it| it.kind == PostingKind::Spend);
+        self.spent.extend(spent.map(|posting| (posting.at, group.clone(), posting.cost)));
         self.records.insert(record.id(), record.clone());
         record
     }

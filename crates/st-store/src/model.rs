@@ -9,9 +9,11 @@ mod admission;
 mod approval;
 pub(crate) mod blame;
 mod bounds;
+pub(crate) mod budget;
 #[cfg(feature = "sqlite")]
 mod claim_index;
 mod claim_order;
+mod cost;
 mod event;
 pub(crate) mod history;
 mod hold;
@@ -42,8 +44,8 @@ pub use account::{AccountId, InvalidAccount};
 pub use actor::{Actor, ActorKind};
 pub use admission::{Admission, HeldBy, LimitUse, MOST_PROVIDER_SLOTS, SlotLimit, Usage};
 pub use approval::{
-    APPROVAL_TTL, Approval, ApprovalOutcome, ApprovalRequest, Decision, Review, SettledApproval,
-    Verdict,
+    APPROVAL_TTL, Approval, ApprovalOutcome, ApprovalRequest, Decision, RequiredBy, Requirement,
+    Review, SettledApproval, Verdict,
 };
 pub use blame::Acceptances;
 pub(crate) use bounds::MOST_FORGOTTEN;
@@ -51,16 +53,21 @@ pub use bounds::{
     GRANT_MEMORY, IDEMPOTENCY_TTL, MAX_APPROVAL_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK,
     MAX_RUN_AFTER, STRAY_MEMORY,
 };
+pub use budget::{
+    Budget, BudgetAction, BudgetPatch, BudgetUse, Exceeded, InvalidBudget, NewBudget, Period,
+    Posted, Posting, PostingKind, SpendingRoom,
+};
 #[cfg(feature = "sqlite")]
 pub(crate) use claim_index::ClaimIndex;
 pub use claim_order::{ClaimOrder, Group, Head, STARVES_AFTER};
+pub use cost::Cost;
 pub use event::{Change, Event, NewEvent};
 pub use history::{DailyTotals, DeletedJob, Total, TotalKey};
 pub use hold::{Hold, Holds};
 pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{
-    ApprovalId, AttemptToken, Epoch, EventId, Holder, InvalidMarker, JobId, Marker, OrgId,
-    ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId, UserId,
+    ApprovalId, AttemptToken, BudgetId, Epoch, EventId, Holder, InvalidMarker, JobId, Marker,
+    OrgId, ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId, UserId,
 };
 pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
 pub use job::{Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, ProviderStatus};

@@ -7,6 +7,7 @@
 //! one.
 
 mod approvals;
+mod budgets;
 mod events;
 mod history;
 mod jobs;
@@ -16,6 +17,7 @@ mod status;
 mod strays;
 
 pub use approvals::{ApprovalRepo, Expiry};
+pub use budgets::BudgetRepo;
 pub use events::{EventLog, EventPage};
 pub use history::{HistoryRepo, Pruned};
 pub use jobs::{JobRef, JobRepo, Submitted};
@@ -30,6 +32,7 @@ pub trait Store:
     JobRepo
     + QueueRepo
     + ApprovalRepo
+    + BudgetRepo
     + StrayRepo
     + EventLog
     + HistoryRepo
@@ -43,6 +46,7 @@ impl<T> Store for T where
     T: JobRepo
         + QueueRepo
         + ApprovalRepo
+        + BudgetRepo
         + StrayRepo
         + EventLog
         + HistoryRepo

@@ -6,6 +6,7 @@
 
 mod adjust;
 mod approvals;
+mod budgets;
 mod counters;
 mod damage;
 mod events;

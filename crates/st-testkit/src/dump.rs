@@ -44,6 +44,9 @@ pub async fn dump(store: &dyn Store) -> String {
         let page = store.list_jobs(&filter, PageRequest { limit: 2, offset: 0 }).await.unwrap();
         writeln!(text, "{status} {:?} of {}", page.next, page.total).unwrap();
     }
+    for budget in store.budgets().await.unwrap() {
+        writeln!(text, "{budget:?}").unwrap();
+    }
     writeln!(text, "holds {:?}", store.holds().await.unwrap()).unwrap();
     writeln!(text, "rules {:?}", store.list_rules().await.unwrap()).unwrap();
     writeln!(text, "stats {:?}", store.queue_stats().await.unwrap()).unwrap();

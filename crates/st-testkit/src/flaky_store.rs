@@ -10,14 +10,15 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use st_store::{
-    Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
-    DailyTotals, DamagedRow, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Group,
-    HistoryRepo, Hold, Holder, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse, Limits,
-    LimitsPatch, MemoryStore, NewJob, NewRule, Page, PageRequest, ProviderJobId, ProviderName,
-    ProviderSettings, ProviderSettingsPatch, Pruned, QueueEntryId, QueueFilter, QueueRepo,
-    QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Scope,
-    SettingsRepo, Settled, Settlement, Sighting, SightingOutcome, Standing, StoreHealth,
-    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    Actor, ApprovalId, ApprovalRepo, BudgetId, BudgetPatch, BudgetRepo, BudgetUse, CancelOutcome,
+    ClaimOptions, Claims, ClockEvidence, DailyTotals, DamagedRow, Decision, Epoch, Error, EventId,
+    EventLog, EventPage, Expiry, Group, HistoryRepo, Hold, Holder, JobFilter, JobId, JobRecord,
+    JobRef, JobRepo, LimitUse, Limits, LimitsPatch, MemoryStore, NewBudget, NewJob, NewRule, Page,
+    PageRequest, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, Pruned,
+    QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter,
+    Resolution, Result, Rule, RuleId, Scope, SettingsRepo, Settled, Settlement, Sighting,
+    SightingOutcome, Standing, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted,
+    Unsettled,
 };
 use tokio::sync::watch;
 
@@ -408,5 +409,37 @@ impl StoreStatus for FlakyStore {
 
     async fn close(&self) -> Result<()> {
         self.inner.close().await
+    }
+}
+
+#[async_trait]
+impl BudgetRepo for FlakyStore {
+    async fn budgets(&self) -> Result<Vec<BudgetUse>> {
+        self.inner.budgets().await
+    }
+
+    async fn budgets_of(&self, group: &Group) -> Result<Vec<BudgetUse>> {
+        self.inner.budgets_of(group).await
+    }
+
+    async fn add_budget(&self, budget: NewBudget, by: &Actor) -> Result<BudgetUse> {
+        self.inner.add_budget(budget, by).await
+    }
+
+    async fn patch_budget(
+        &self,
+        id: BudgetId,
+        patch: BudgetPatch,
+        by: &Actor,
+    ) -> Result<BudgetUse> {
+        self.inner.patch_budget(id, patch, by).await
+    }
+
+    async fn remove_budget(&self, id: BudgetId, by: &Actor) -> Result<bool> {
+        self.inner.remove_budget(id, by).await
+    }
+
+    async fn stop_over_budget(&self, max: u32) -> Result<Vec<(JobRecord, BudgetUse)>> {
+        self.inner.stop_over_budget(max).await
     }
 }

@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests")]
 
 pub mod approvals;
+pub mod budgets;
 pub mod clock;
 pub mod events;
 pub mod history;
@@ -365,6 +366,15 @@ macro_rules! conformance {
             a_reader_from_before_a_deleted_event_must_resync,
             expired_keys_are_forgotten_and_others_keep_their_job,
             nothing_is_deleted_by_an_unconfirmed_clock);
+        $crate::conformance!(@topic $store, budgets:
+            a_budget_refuses_what_it_has_no_room_for, a_budget_of_each_scope_counts_its_own_jobs,
+            what_ends_is_spent_in_the_period_of_its_end,
+            a_new_budget_knows_what_its_period_has_cost,
+            a_lowered_budget_holds_claims_until_there_is_room,
+            what_a_budget_holds_is_claimed_in_the_next_period,
+            a_budget_that_warns_or_requires_approval_lets_jobs_in,
+            a_budget_that_stops_cancels_what_has_a_slot, what_a_stray_cost_belongs_to_its_job,
+            sums_are_exact_when_many_submit_at_once, budgets_are_stored_changed_and_removed);
         $crate::conformance!(@topic $store, holds:
             nothing_of_a_scope_is_claimed_while_it_is_on_hold,
             a_hold_holds_back_its_own_jobs_and_no_others, what_has_a_slot_keeps_it,

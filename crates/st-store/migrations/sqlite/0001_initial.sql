@@ -195,7 +195,9 @@ CREATE TABLE approval_rules (
 CREATE TABLE approvals (
     approval_id   INTEGER PRIMARY KEY AUTOINCREMENT,
     job_id        TEXT NOT NULL UNIQUE REFERENCES jobs (job_id) ON DELETE CASCADE,
-    rule_id       INTEGER NOT NULL REFERENCES approval_rules (rule_id),
+    -- What requires it: a rule, or a budget that leaves no room.
+    rule_id       INTEGER REFERENCES approval_rules (rule_id),
+    budget_id     INTEGER,
     status        TEXT NOT NULL CHECK (status IN
         ('pending', 'approved', 'rejected', 'expired', 'cancelled')),
     reason        TEXT NOT NULL,
@@ -205,7 +207,8 @@ CREATE TABLE approvals (
     ttl_ms        INTEGER NOT NULL,
     reviewed_by   TEXT,
     settled_at    INTEGER,
-    review_notes  TEXT
+    review_notes  TEXT,
+    CHECK ((rule_id IS NULL) <> (budget_id IS NULL))
 ) STRICT;
 
 CREATE INDEX approvals_open ON approvals (expires_at, approval_id) WHERE status = 'pending';

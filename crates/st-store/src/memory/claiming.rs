@@ -17,7 +17,7 @@ impl State {
         for record in self.records.values_mut() {
             record.wake(now);
         }
-        let mut order = ClaimOrder::new(self.admission(), now);
+        let mut order = ClaimOrder::new(self.admission(now), now);
         for serving in &options.serving {
             order.limit(&serving.provider, &serving.opening);
         }
@@ -82,6 +82,7 @@ impl State {
             job: record.id(),
             group: of.clone(),
             waits_since: entry.waits_since,
+            cost: record.reservation(),
             last_grant: self.grants.get(&of.owner.user).map(|grant| grant.at),
         })
     }

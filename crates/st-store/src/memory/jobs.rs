@@ -7,11 +7,12 @@ use jiff::Timestamp;
 
 use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
+use crate::model::budget::Judgement;
 use crate::model::rule::first_match;
 use crate::model::{
     Actor, ApprovalId, CancelOutcome, InvalidJob, JobCounts, JobFilter, JobId, JobRecord,
     KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderJobId, ProviderName,
-    QueueEntryId, RULE_WINDOW, Rule, RuleInput, Stage, StoredKey, after,
+    QueueEntryId, RULE_WINDOW, Requirement, Rule, RuleInput, Stage, StoredKey, after,
 };
 use crate::repo::{JobRef, JobRepo, Submitted};
 
@@ -20,13 +21,18 @@ impl State {
         let Moment { now, .. } = moment;
         check(&new, now)?;
         if let Some(earlier) = self.earlier_submission(&new, moment)? {
-            return Ok(Submitted { record: earlier, repeated: true });
+            return Ok(Submitted { record: earlier, repeated: true, warnings: Vec::new() });
+        }
+        let Judgement { refused_by, approval_by, warnings } = self.judge(&new, now);
+        if let Some(exceeded) = refused_by {
+            return Err(Error::OverBudget(Box::new(exceeded)));
         }
         let rule = self.requiring_rule(&new, now)?;
+        let requirement = Requirement::of(rule.as_ref(), approval_by.as_ref());
         self.last_entry_id += 1;
-        self.last_approval_id += i64::from(rule.is_some());
+        self.last_approval_id += i64::from(requirement.is_some());
         let ids = (QueueEntryId(self.last_entry_id), ApprovalId(self.last_approval_id));
-        let record = JobRecord::submit(&new, rule.as_ref(), ids, (now, self.epoch));
+        let record = JobRecord::submit(&new, requirement, ids, (now, self.epoch));
         let record = self.save(record);
         *self.submissions.entry(new.owner.user.clone()).or_default() += 1;
         if let Some(idempotency) = new.idempotency {
@@ -34,7 +40,7 @@ impl State {
             self.keys.insert((new.owner.user, idempotency.key), stored);
         }
         self.inputs.insert(new.id, new.input);
-        Ok(Submitted { record, repeated: false })
+        Ok(Submitted { record, repeated: false, warnings })
     }
 
     /// The job that an earlier submission with the same key or the same ID made.

@@ -35,13 +35,14 @@ impl State {
         usage
     }
 
-    pub(super) fn admission(&self) -> Admission {
+    pub(super) fn admission(&self, now: Timestamp) -> Admission {
         let of_providers = self.providers.iter();
         let provider_limits =
             of_providers.filter_map(|(name, it)| Some((name.clone(), it.max_concurrent?)));
         Admission::new(self.limits, self.usage())
             .with_provider_limits(provider_limits.collect())
             .with_holds(self.holds.keys().cloned().collect())
+            .with_budgets(self.room(now))
     }
 
     /// Jobs that may be claimed as soon as there is a slot.
@@ -110,13 +111,14 @@ impl State {
         Ok(count)
     }
 
-    fn standings(&self, jobs: &[JobId]) -> Vec<Option<Standing>> {
+    fn standings(&self, jobs: &[JobId], now: Timestamp) -> Vec<Option<Standing>> {
         let mut claimable: Vec<_> = self.claimable().collect();
         claimable.sort_by_key(|record| (record.entry().deadline(), record.entry().id));
-        let admission = self.admission();
+        let admission = self.admission(now);
         let standing = |job: &JobId| {
             let ahead = claimable.iter().position(|record| record.id() == *job)?;
-            let held_by = admission.held_by(&Group::of(claimable.get(ahead)?));
+            let record = claimable.get(ahead)?;
+            let held_by = admission.held_by(&Group::of(record), record.reservation());
             Some(Standing { position: ahead as u64 + 1, held_by })
         };
         jobs.iter().map(standing).collect()
@@ -267,11 +269,11 @@ impl QueueRepo for MemoryStore {
     }
 
     async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
-        Ok(self.read()?.standings(jobs))
+        Ok(self.read()?.standings(jobs, self.clock.now()))
     }
 
     async fn limit_uses(&self, group: &Group) -> Result<Vec<LimitUse>> {
-        Ok(self.read()?.admission().uses(group).collect())
+        Ok(self.read()?.admission(self.clock.now()).uses(group).collect())
     }
 
     async fn providers_in_use(&self) -> Result<BTreeSet<ProviderName>> {

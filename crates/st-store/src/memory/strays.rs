@@ -125,8 +125,9 @@ impl StrayRepo for MemoryStore {
         let key = (provider.clone(), id.clone());
         self.write(|state, moment| {
             match outcome {
-                StrayOutcome::Ended => {
-                    if state.strays.remove(&key).is_some() {
+                StrayOutcome::Ended { cost } => {
+                    if let Some(stray) = state.strays.remove(&key) {
+                        state.spend_on(&stray, cost, moment.now);
                         state.remember(key, moment);
                     }
                 }

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "sqlite")]
+use jiff::Timestamp;
+
 use crate::model::{
-    Group, Holds, JobType, Limit, Limits, OrgId, Owner, ProviderName, ScopeLevel, TeamId, UserId,
+    BudgetId, Cost, Group, Holds, JobType, Limit, Limits, OrgId, Owner, ProviderName, ScopeLevel,
+    SpendingRoom, TeamId, UserId,
 };
 
 /// The largest number of slots that one provider can be limited to; the smallest is 1.
@@ -150,6 +154,8 @@ pub enum HeldBy {
     Hold(ScopeLevel),
     /// A limit that is reached.
     Limit(SlotLimit),
+    /// A budget that leaves no room for it.
+    Budget(BudgetId),
 }
 
 impl From<Limit> for HeldBy {
@@ -166,13 +172,16 @@ pub struct Admission {
     /// The limits of providers that have one.
     provider_limits: BTreeMap<ProviderName, u32>,
     holds: Holds,
+    room: SpendingRoom,
     usage: Usage,
 }
 
 impl Admission {
-    /// Starts from the slots that are taken now, with nothing on hold and no limits of providers.
+    /// Starts from the slots that are taken now, with nothing on hold, no limits of providers and no
+    /// budgets.
     pub fn new(limits: Limits, usage: Usage) -> Self {
-        Self { limits, provider_limits: BTreeMap::new(), holds: Holds::default(), usage }
+        let (provider_limits, holds) = (BTreeMap::new(), Holds::default());
+        Self { limits, provider_limits, holds, room: SpendingRoom::default(), usage }
     }
 
     /// Grants nothing of what is on hold.
@@ -185,6 +194,18 @@ impl Admission {
     #[must_use]
     pub fn with_provider_limits(self, provider_limits: BTreeMap<ProviderName, u32>) -> Self {
         Self { provider_limits, ..self }
+    }
+
+    /// Grants nothing that a budget has no room for.
+    #[must_use]
+    pub fn with_budgets(self, room: SpendingRoom) -> Self {
+        Self { room, ..self }
+    }
+
+    /// Whether what the budgets leave must be read again, because a period is over.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn is_outdated(&self, now: Timestamp) -> bool {
+        self.room.is_outdated(now)
     }
 
     #[cfg(feature = "sqlite")]
@@ -219,22 +240,28 @@ impl Admission {
         Some(LimitUse { limit: SlotLimit::Provider, used, max })
     }
 
-    /// What keeps this group from having a slot, if anything does: a person's hold before a limit.
-    pub fn held_by(&self, group: &Group) -> Option<HeldBy> {
+    /// What keeps a job of this group and estimated cost from having a slot, if anything does: a
+    /// person's hold before a limit, and a limit before a budget.
+    pub fn held_by(&self, group: &Group, cost: Cost) -> Option<HeldBy> {
         if let Some(level) = self.holds.of(group) {
             return Some(HeldBy::Hold(level));
         }
-        self.uses(group).find(LimitUse::is_reached).map(|it| HeldBy::Limit(it.limit))
+        let limit = self.uses(group).find(LimitUse::is_reached);
+        limit
+            .map(|it| HeldBy::Limit(it.limit))
+            .or_else(|| self.room.held_by(group, cost).map(HeldBy::Budget))
     }
 
-    /// Grants one slot.
-    pub fn reserve(&mut self, group: &Group) {
+    /// Grants one slot to a job of this estimated cost.
+    pub fn reserve(&mut self, group: &Group, cost: Cost) {
         self.usage.add(group, 1);
+        self.room.commit(group, cost);
     }
 
     /// Takes one slot back that was granted by this admission.
-    pub fn release(&mut self, group: &Group) {
+    pub fn release(&mut self, group: &Group, cost: Cost) {
         self.usage.remove(group);
+        self.room.release(group, cost);
     }
 
     /// Whether owners are ordered by what they have.
@@ -276,7 +303,12 @@ impl Admission {
         self.usage.of_local() < self.limits.local
     }
 
-    /// The same for a provider.
+    /// Whether this budget leaves room for a job of this cost.
+    pub(super) fn admits_cost(&self, budget: BudgetId, cost: Cost) -> bool {
+        self.room.admits(budget, cost)
+    }
+
+    /// Whether a slot at the provider would be within its limit, and it is not on hold.
     pub(super) fn admits_provider(&self, provider: &ProviderName) -> bool {
         !self.holds.has_provider(provider)
             && self.provider_use(provider).is_none_or(|it| !it.is_reached())

@@ -3,18 +3,76 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::text::has_nul;
-use crate::model::{ApprovalId, ApprovalStatus, InvalidText, Role, RuleId, UserId};
+use crate::model::{
+    ApprovalId, ApprovalStatus, BudgetId, Exceeded, InvalidText, Role, Rule, RuleId, UserId,
+};
 
 /// How long a request stays open unless the submission says otherwise.
 pub const APPROVAL_TTL: SignedDuration = SignedDuration::from_hours(24);
+
+/// What requires approval of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequiredBy {
+    /// A rule.
+    Rule(RuleId),
+    /// A budget that leaves no room for the job.
+    Budget(BudgetId),
+}
+
+/// Why a submission needs approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    /// What requires it.
+    pub required_by: RequiredBy,
+    /// Why, in words for the reviewer.
+    pub reason: String,
+    /// The lowest role that may decide.
+    pub role: Role,
+}
+
+impl Requirement {
+    /// What a rule and a budget require of one job together: one decision, for both reasons, of the
+    /// higher role.
+    pub(crate) fn of(rule: Option<&Rule>, budget: Option<&Exceeded>) -> Option<Self> {
+        match (rule.map(Self::from), budget.map(Self::from)) {
+            (Some(rule), Some(budget)) => Some(Self {
+                reason: format!("{}; {}", rule.reason, budget.reason),
+                role: rule.role.max(budget.role),
+                ..rule
+            }),
+            (requirement, None) | (None, requirement) => requirement,
+        }
+    }
+}
+
+impl From<&Rule> for Requirement {
+    fn from(rule: &Rule) -> Self {
+        Self {
+            required_by: RequiredBy::Rule(rule.id),
+            reason: format!("{}: {}", rule.rule.name, rule.rule.condition.description()),
+            role: rule.rule.required_approver_level,
+        }
+    }
+}
+
+impl From<&Exceeded> for Requirement {
+    /// Who may set a budget decides about what goes beyond it.
+    fn from(exceeded: &Exceeded) -> Self {
+        Self {
+            required_by: RequiredBy::Budget(exceeded.budget.budget.id),
+            reason: exceeded.to_string(),
+            role: Role::Admin,
+        }
+    }
+}
 
 /// A request for approval of one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApprovalRequest {
     /// Assigned by the store; rises with each request.
     pub id: ApprovalId,
-    /// The rule that requires approval.
-    pub rule_id: RuleId,
+    /// What requires approval.
+    pub required_by: RequiredBy,
     /// Why approval is required, in words for the reviewer.
     pub reason: String,
     /// The lowest role that may decide.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::model::claim_order::{Rank, STARVES_AFTER};
 use crate::model::{
-    Admission, Group, Head, HeldBy, Limit, Limits, OrgId, Owner, Position, ProviderName,
+    Admission, BudgetId, Cost, Group, Head, HeldBy, Limit, Limits, OrgId, Position, ProviderName,
     QueueEntryId, ScopeLevel, SlotLimit, TeamId, UserId,
 };
 use lane::Lane;
@@ -29,6 +29,9 @@ enum Obstacle {
     User(UserId),
     Team(TeamId),
     Org(OrgId),
+    /// Jobs that cost the same are held by a budget alike.
+    Budget(BudgetId, Cost),
+    /// The last of them: its place ends the search for a provider's lanes.
     Local,
 }
 
@@ -84,6 +87,11 @@ impl ClaimIndex {
             held: BTreeMap::new(),
             freed: BTreeSet::new(),
         }
+    }
+
+    /// Whether what the budgets leave must be read again, because a period is over.
+    pub(crate) fn is_outdated(&self, now: Timestamp) -> bool {
+        self.admission.is_outdated(now)
     }
 
     /// Whether it was made for these limits. Others need another index.
@@ -167,10 +175,11 @@ impl ClaimIndex {
         while !self.is_full() {
             let (_, position, name) = self.best(now, &serves)?;
             let group = self.by_entry.get(&position.entry)?.clone();
-            let Some(held_by) = self.admission.held_by(&group) else {
-                return self.groups.get(&group).map(|waiting| waiting.head.clone());
+            let head = &self.groups.get(&group)?.head;
+            let Some(held_by) = self.admission.held_by(&group, head.cost) else {
+                return Some(head.clone());
             };
-            let obstacle = Obstacle::of(held_by, &group.owner)?;
+            let obstacle = Obstacle::of(held_by, head)?;
             self.freed.remove(&obstacle);
             if name.1.as_ref() != Some(&obstacle) {
                 self.move_to(group, Some(obstacle));
@@ -181,7 +190,7 @@ impl ClaimIndex {
 
     /// Takes a slot for the head that [`next`](Self::next) gave. The group's head is then another.
     pub(crate) fn grant(&mut self, head: &Head, now: Timestamp) {
-        self.admission.reserve(&head.group);
+        self.admission.reserve(&head.group, head.cost);
         let owner = &head.group.owner;
         if let Some(user) = self.users.get_mut(&owner.user) {
             user.last_grant = Some(now);
@@ -222,6 +231,7 @@ impl ClaimIndex {
             Obstacle::User(user) => self.admission.admits_user(user),
             Obstacle::Team(team) => self.admission.admits_team(team),
             Obstacle::Org(org) => self.admission.admits_org(org),
+            Obstacle::Budget(budget, cost) => self.admission.admits_cost(*budget, *cost),
             Obstacle::Local => self.admission.admits_local(),
         }
     }
@@ -249,8 +259,13 @@ impl ClaimIndex {
     }
 
     fn put(&mut self, group: Group, mut waiting: Waiting) {
-        // One of few groups of a limit that is not reached is one like all others.
+        // One of few groups of a limit that is not reached is one like all others, and so is one whose
+        // head is another now and costs something else.
+        let cost = waiting.head.cost;
         let is_held = |obstacle: &Obstacle| {
+            if matches!(obstacle, Obstacle::Budget(_, of) if *of != cost) {
+                return false;
+            }
             self.holds_back(obstacle) || self.held.get(obstacle).is_some_and(|groups| *groups > FEW)
         };
         waiting.obstacle = waiting.obstacle.filter(is_held);
@@ -312,7 +327,8 @@ fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) -> bool {
 
 impl Obstacle {
     /// `None` for what is asked before any group: everything, and a provider.
-    fn of(held_by: HeldBy, owner: &Owner) -> Option<Self> {
+    fn of(held_by: HeldBy, head: &Head) -> Option<Self> {
+        let owner = &head.group.owner;
         match held_by {
             HeldBy::Hold(ScopeLevel::All | ScopeLevel::Provider)
             | HeldBy::Limit(SlotLimit::Provider | SlotLimit::Queue(Limit::Global)) => None,
@@ -325,6 +341,7 @@ impl Obstacle {
             HeldBy::Hold(ScopeLevel::Org) | HeldBy::Limit(SlotLimit::Queue(Limit::Org)) => {
                 owner.org.clone().map(Self::Org)
             }
+            HeldBy::Budget(budget) => Some(Self::Budget(budget, head.cost)),
             HeldBy::Limit(SlotLimit::Queue(Limit::Local)) => Some(Self::Local),
         }
     }

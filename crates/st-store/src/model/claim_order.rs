@@ -17,8 +17,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::refused::Turn;
 use crate::model::{
-    Admission, JobId, JobRecord, JobType, Opening, Owner, Position, ProviderName, QueueEntryId,
-    Refused, UserId,
+    Admission, Cost, JobId, JobRecord, JobType, NewJob, Opening, Owner, Position, ProviderName,
+    QueueEntryId, Refused, UserId,
 };
 
 /// Under fair share, a user with a claimable job who was granted nothing for this long goes first.
@@ -37,6 +37,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// The group of a submission.
+    pub(crate) fn of_new(new: &NewJob) -> Self {
+        let (owner, provider) = (new.owner.clone(), new.provider.clone());
+        Self { owner, job_type: new.job_type, provider }
+    }
+
     /// The group of a job.
     pub fn of(record: &JobRecord) -> Self {
         let job = record.job();
@@ -58,6 +64,8 @@ pub struct Head {
     pub group: Group,
     /// Since when it waits for a slot.
     pub waits_since: Timestamp,
+    /// What it is estimated to cost.
+    pub cost: Cost,
     /// When its user was last granted a slot; `None` when never, as far as is known.
     pub last_grant: Option<Timestamp>,
 }
@@ -164,7 +172,7 @@ impl ClaimOrder {
     /// The head in its place; `None` when it cannot be granted.
     fn ranked(&self, head: Head) -> Option<Offer> {
         let group = &head.group;
-        if !self.admits(group) {
+        if !self.admits(&head) {
             return None;
         }
         let limited = self.limited.get(&group.provider);
@@ -194,7 +202,7 @@ impl ClaimOrder {
         self.offers = offers;
         let Reverse(Offer { head, .. }) = next?;
         let Group { owner, provider, .. } = &head.group;
-        self.admission.reserve(&head.group);
+        self.admission.reserve(&head.group, head.cost);
         *self.granted.entry(owner.user.clone()).or_default() += 1;
         if let Some(limited) = self.limited.get_mut(provider) {
             limited.left = limited.left.saturating_sub(1);
@@ -217,7 +225,7 @@ impl ClaimOrder {
 
     /// Returns the slot of a job that could not be claimed after all.
     pub fn release(&mut self, head: &Head) {
-        self.admission.release(&head.group);
+        self.admission.release(&head.group, head.cost);
         if let Some(granted) = self.granted.get_mut(&head.group.owner.user) {
             *granted = granted.saturating_sub(1);
         }
@@ -229,7 +237,7 @@ impl ClaimOrder {
     /// Whether one more of what was offered could be granted.
     pub fn has_next(&self) -> bool {
         let offers = self.offers.values().flatten().map(|Reverse(offer)| &offer.head);
-        offers.chain(&self.unranked).any(|head| self.admits(&head.group))
+        offers.chain(&self.unranked).any(|head| self.admits(head))
     }
 
     fn rank(&self, head: &Head) -> Rank {
@@ -245,9 +253,9 @@ impl ClaimOrder {
         if starves { Rank::Starving(since) } else { share }
     }
 
-    fn admits(&self, group: &Group) -> bool {
+    fn admits(&self, Head { group, cost, .. }: &Head) -> bool {
         let is_open = self.limited.get(&group.provider).is_none_or(|it| it.left > 0);
-        is_open && self.admission.held_by(group).is_none()
+        is_open && self.admission.held_by(group, *cost).is_none()
     }
 }
 

@@ -70,6 +70,8 @@ number_id! {
     ApprovalId,
     /// Identifies an approval rule.
     RuleId,
+    /// Identifies a budget.
+    BudgetId,
     /// Identifies an event: its position in the log. Rises with every event and is never reused,
     /// also after the database was restored from a copy.
     EventId,

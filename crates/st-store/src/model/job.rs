@@ -7,8 +7,8 @@ use st_log::CorrelationId;
 use crate::model::input::{InvalidInput, check_input};
 use crate::model::text::{has_nul, text_enum, without_nul};
 use crate::model::{
-    APPROVAL_TTL, JobId, JobStatus, OrgId, Owner, Priority, ProviderJobId, ProviderName, Role,
-    TeamId,
+    APPROVAL_TTL, Cost, JobId, JobStatus, OrgId, Owner, Priority, ProviderJobId, ProviderName,
+    Role, TeamId,
 };
 
 text_enum! {
@@ -234,6 +234,11 @@ pub struct ProviderStatus {
 }
 
 impl ProviderStatus {
+    /// What it costs so far; nothing where the provider says none that is an amount.
+    pub fn cost(&self) -> Cost {
+        self.cost_usd.filter(|&cost| is_cost(cost)).map_or(Cost::ZERO, Cost::from_usd)
+    }
+
     /// A report of nothing but a status.
     pub fn new(provider_job_id: ProviderJobId, status: JobStatus) -> Self {
         Self {

@@ -16,9 +16,9 @@ use jiff::Timestamp;
 use crate::model::job::{after, to_millis, whole_millis};
 use crate::model::{
     Actor, Approval, ApprovalId, ApprovalRequest, ApprovalStatus, AttemptToken, CancelOutcome,
-    Cancellation, Change, Claimed, Due, End, Epoch, Finished, Job, JobId, JobStatus, NewEvent,
-    NewJob, Priority, ProviderJobId, QueueEntry, QueueEntryId, QueueStatus, RemoteId, Rule,
-    SettledApproval, Stage, TransitionError, Waiting,
+    Cancellation, Change, Claimed, Cost, Due, End, Epoch, Finished, Job, JobId, JobStatus,
+    NewEvent, NewJob, Posting, PostingKind, Priority, ProviderJobId, QueueEntry, QueueEntryId,
+    QueueStatus, RemoteId, Requirement, SettledApproval, Stage, TransitionError, Waiting,
 };
 
 pub use checking::Inconsistency;
@@ -33,6 +33,7 @@ pub struct JobRecord {
     stage: Stage,
     approval: Option<SettledApproval>,
     events: Vec<NewEvent>,
+    postings: Vec<Posting>,
 }
 
 /// The statuses of a record before a step, to be compared with those after it.
@@ -68,25 +69,26 @@ impl JobRecord {
         stage: Stage,
         approval: Option<SettledApproval>,
     ) -> Result<Self, Inconsistency> {
-        let record = Self { job, entry, stage, approval, events: Vec::new() };
+        let (events, postings) = (Vec::new(), Vec::new());
+        let record = Self { job, entry, stage, approval, events, postings };
         record.check()?;
         Ok(record)
     }
 
-    /// A new job; it is blocked when `rule` requires approval.
+    /// A new job; it is blocked where approval is required.
     pub fn submit(
         new: &NewJob,
-        rule: Option<&Rule>,
+        requirement: Option<Requirement>,
         (entry_id, approval_id): (QueueEntryId, ApprovalId),
         (now, epoch): (Timestamp, Epoch),
     ) -> Self {
         let run_after = new.run_after.map(to_millis).filter(|&at| at > now);
-        let stage = match rule {
-            Some(rule) => Stage::Blocked(ApprovalRequest {
+        let stage = match requirement {
+            Some(Requirement { required_by, reason, role }) => Stage::Blocked(ApprovalRequest {
                 id: approval_id,
-                rule_id: rule.id,
-                reason: format!("{}: {}", rule.rule.name, rule.rule.condition.description()),
-                required_role: rule.rule.required_approver_level,
+                required_by,
+                reason,
+                required_role: role,
                 created_at: now,
                 expires_at: after(now, new.approval_ttl),
                 ttl: whole_millis(new.approval_ttl),
@@ -99,7 +101,9 @@ impl JobRecord {
             stage,
             approval: None,
             events: Vec::new(),
+            postings: Vec::new(),
         };
+        record.post(PostingKind::Reserve, record.reservation(), now);
         let actor = Actor::User(new.owner.user.clone());
         record.record_creation(Step::new(&actor, now));
         record
@@ -188,6 +192,22 @@ impl JobRecord {
         std::mem::take(&mut self.events)
     }
 
+    /// What those steps reserved, released and spent; it must be stored with it.
+    pub fn take_postings(&mut self) -> Vec<Posting> {
+        std::mem::take(&mut self.postings)
+    }
+
+    /// What it reserves of budgets while it is not over.
+    pub fn reservation(&self) -> Cost {
+        Cost::from_usd(self.entry.estimated_cost)
+    }
+
+    fn post(&mut self, kind: PostingKind, cost: Cost, at: Timestamp) {
+        if cost != Cost::ZERO {
+            self.postings.push(Posting { kind, cost, at });
+        }
+    }
+
     /// Requests its cancellation. Requesting it again while it is on its way is no error.
     pub fn cancel(&mut self, by: &Actor, now: Timestamp) -> Result<CancelOutcome, TransitionError> {
         const REASON: &str = "cancelled before it was submitted";
@@ -258,6 +278,9 @@ impl JobRecord {
         self.job.completed_at = self.job.completed_at.or(Some(step.now));
         self.entry.suspect_since = None;
         self.stage = Stage::Finished(Finished { end, at: step.now, remote, cancellation });
+        self.post(PostingKind::Release, self.reservation(), self.job.created_at);
+        let spent = self.job.cost_usd.map_or(Cost::ZERO, Cost::from_usd);
+        self.post(PostingKind::Spend, spent, step.now);
         self.record_changes(before, step);
     }
 

@@ -5,7 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::job::after;
 use crate::model::{
-    AccountId, Attempt, JobId, JobType, Marker, Owner, ProviderJobId, ProviderName, ProviderStatus,
+    AccountId, Attempt, Cost, JobId, JobType, Marker, Owner, ProviderJobId, ProviderName,
+    ProviderStatus,
 };
 
 /// A provider job that carries the marker of one of our attempts.
@@ -64,8 +65,12 @@ pub struct Stray {
 /// What came of cancelling a stray.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StrayOutcome {
-    /// The provider confirms that it is over: it no longer takes a slot.
-    Ended,
+    /// The provider confirms that it is over: it no longer takes a slot. What it cost belongs to the
+    /// job that it came from.
+    Ended {
+        /// What it cost, as far as the provider says.
+        cost: Cost,
+    },
     /// It could not be cancelled; again after this time.
     Retry {
         /// How long to wait.

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::model::{
-    Actor, CancelOutcome, JobFilter, JobId, JobRecord, NewJob, Page, PageRequest, ProviderJobId,
-    ProviderName,
+    Actor, CancelOutcome, Exceeded, JobFilter, JobId, JobRecord, NewJob, Page, PageRequest,
+    ProviderJobId, ProviderName,
 };
 
 /// Identifies a job, by our identifier or by its provider's.
@@ -31,6 +31,8 @@ pub struct Submitted {
     pub record: JobRecord,
     /// Whether an earlier submission made it: one with the same idempotency key or the same ID.
     pub repeated: bool,
+    /// The budgets that leave no room for it and only warn.
+    pub warnings: Vec<Exceeded>,
 }
 
 /// Jobs.
@@ -39,7 +41,8 @@ pub trait JobRepo: Send + Sync {
     /// Accepts a job: evaluates the approval rules and stores the job, its queue entry, its
     /// approval request, its idempotency key and their events. The same idempotency key or job ID
     /// again returns the job that is there; the key with another body is
-    /// [`crate::Error::IdempotencyMismatch`].
+    /// [`crate::Error::IdempotencyMismatch`], and a job for which a budget leaves no room is
+    /// [`crate::Error::OverBudget`].
     async fn submit(&self, new: NewJob) -> Result<Submitted>;
 
     /// The job, if there is one.

@@ -8,16 +8,18 @@ use serde_json::Value;
 
 use super::SqliteStore;
 use super::approvals::active_rules;
+use super::budgets::judge;
 use super::lists;
 use super::query::{Columns, all, change, value};
 use super::records::{find, insert, list, load, record, select_records, step};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
+use crate::model::budget::Judgement;
 use crate::model::rule::{first_match, most_recent};
 use crate::model::{
     Actor, ApprovalId, CancelOutcome, Idempotency, InvalidJob, JobCounts, JobFilter, JobId,
     JobRecord, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderJobId, ProviderName,
-    QueueEntryId, RULE_WINDOW, Rule, RuleInput, StoredKey, UserId, after,
+    QueueEntryId, RULE_WINDOW, Requirement, Rule, RuleInput, StoredKey, UserId, after,
 };
 use crate::repo::{JobRef, JobRepo, Submitted};
 
@@ -147,7 +149,7 @@ fn submit(tx: &Tx<'_>, new: &NewJob) -> Result<Submitted> {
         match idempotency.verdict(stored.as_ref(), tx.now, tx.clock_confirmed) {
             KeyVerdict::New => {}
             KeyVerdict::Repeated(job) => {
-                return Ok(Submitted { record: load(tx.connection, job)?, repeated: true });
+                return Ok(repeated(load(tx.connection, job)?));
             }
             KeyVerdict::Mismatch => {
                 return Err(Error::IdempotencyMismatch { key: idempotency.key.clone() });
@@ -155,16 +157,25 @@ fn submit(tx: &Tx<'_>, new: &NewJob) -> Result<Submitted> {
         }
     }
     if let Some(record) = find(tx.connection, new.id)? {
-        return Ok(Submitted { record, repeated: true });
+        return Ok(repeated(record));
+    }
+    let Judgement { refused_by, approval_by, warnings } = judge(tx, new)?;
+    if let Some(exceeded) = refused_by {
+        return Err(Error::OverBudget(Box::new(exceeded)));
     }
     let rule = required_by(tx, new)?;
+    let requirement = Requirement::of(rule.as_ref(), approval_by.as_ref());
     let ids = (QueueEntryId(next_id(tx, "queue_entries")?), ApprovalId(next_id(tx, "approvals")?));
-    let mut record = JobRecord::submit(new, rule.as_ref(), ids, (tx.now, tx.epoch));
+    let mut record = JobRecord::submit(new, requirement, ids, (tx.now, tx.epoch));
     insert(tx.connection, &mut record, &new.input)?;
     if let Some(idempotency) = &new.idempotency {
         store_key(tx, &new.owner.user, idempotency, new.id)?;
     }
-    Ok(Submitted { record, repeated: false })
+    Ok(Submitted { record, repeated: false, warnings })
+}
+
+fn repeated(record: JobRecord) -> Submitted {
+    Submitted { record, repeated: true, warnings: Vec::new() }
 }
 
 fn stored_key(tx: &Tx<'_>, user: &UserId, idempotency: &Idempotency) -> Result<Option<StoredKey>> {

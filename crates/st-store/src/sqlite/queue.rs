@@ -167,9 +167,9 @@ impl QueueRepo for SqliteStore {
     }
 
     async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
-        let jobs = jobs.to_vec();
+        let (jobs, now) = (jobs.to_vec(), self.clock.now());
         self.readers
-            .list("read positions", move |connection| read::standings(connection, &jobs))
+            .list("read positions", move |connection| read::standings(connection, &jobs, now))
             .await
     }
 

@@ -30,7 +30,7 @@ macro_rules! select_records {
              q.claim_account, q.claim_guarantee, q.claim_may_arrive_ms, q.claim_origin, \
              q.lease_holder, q.lease_until, q.unresolved_since, q.cancel_requested_at, \
              q.cancel_actor, q.cancel_actor_name, \
-             a.approval_id, a.rule_id, a.status, a.reason, a.required_role, a.created_at, \
+             a.approval_id, a.rule_id, a.budget_id, a.status, a.reason, a.required_role, a.created_at, \
              a.expires_at, a.ttl_ms, a.reviewed_by, a.settled_at, a.review_notes, \
              q.held \
              FROM jobs j JOIN queue_entries q ON q.job_id = j.job_id \

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
-use super::SqliteStore;
 use super::damage::log_damaged;
 use super::query::{Columns, change, change_one, first_readable, millis, readable, value};
 use super::queue::{ended_strays, record_sighting, remove_stray};
 use super::writer::{Lane, Tx};
+use super::{SqliteStore, budgets};
 use crate::error::{Error, Result};
 use crate::model::{
     AccountId, Actor, MAX_RECHECK, Marker, OrgId, Owner, ProviderJobId, ProviderName, Recheck,
@@ -15,6 +15,17 @@ use crate::model::{
     after,
 };
 use crate::repo::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
+
+/// A query for strays: the columns in the order in which [`stray`] reads them.
+macro_rules! select_strays {
+    ($rest:literal) => {
+        concat!(
+            "SELECT provider_job_id, provider, account, job_id, attempt, user_id, team_id, org_id, \
+             job_type, found_at, cancel_attempts, next_cancel_at FROM strays ",
+            $rest
+        )
+    };
+}
 
 #[async_trait]
 impl StrayRepo for SqliteStore {
@@ -47,10 +58,10 @@ impl StrayRepo for SqliteStore {
             .point("list strays", move |connection| {
                 let (strays, damaged) = first_readable(
                     connection,
-                    "SELECT provider_job_id, provider, account, job_id, attempt, user_id, \
-                     team_id, org_id, job_type, found_at, cancel_attempts, next_cancel_at \
-                     FROM strays WHERE provider = ?1 AND next_cancel_at <= ?2 \
-                     ORDER BY next_cancel_at, provider_job_id",
+                    select_strays!(
+                        "WHERE provider = ?1 AND next_cancel_at <= ?2 \
+                         ORDER BY next_cancel_at, provider_job_id"
+                    ),
                     params![provider.as_str(), now.as_millisecond()],
                     max,
                     stray,
@@ -70,7 +81,12 @@ impl StrayRepo for SqliteStore {
         let (provider, id) = (provider.clone(), id.clone());
         self.writer
             .write(Lane::Worker, "settle a stray", move |tx| match outcome {
-                StrayOutcome::Ended => {
+                StrayOutcome::Ended { cost } => {
+                    // One that cannot be decoded belongs to nobody.
+                    let known = find_stray(tx.connection, &provider, &id)?;
+                    if let Some(stray) = known {
+                        budgets::spend_on(tx, &stray, cost)?;
+                    }
                     if remove_stray(tx.connection, &provider, &id)? {
                         ended_strays::remember(tx, &provider, &id)?;
                     }
@@ -151,6 +167,16 @@ fn unsettled(connection: &Connection) -> Result<Unsettled> {
         value(connection, "SELECT COUNT(*) FROM queue_entries WHERE held IS NOT NULL", [])?;
     unsettled.damaged = damaged.unwrap_or(0).unsigned_abs();
     Ok(unsettled)
+}
+
+fn find_stray(
+    connection: &Connection,
+    provider: &ProviderName,
+    id: &ProviderJobId,
+) -> Result<Option<Stray>> {
+    let sql = select_strays!("WHERE provider = ?1 AND provider_job_id = ?2");
+    let (found, _damaged) = readable(connection, sql, [provider.as_str(), id.as_str()], stray)?;
+    Ok(found.into_iter().next())
 }
 
 fn stray(row: &Row<'_>) -> Result<Stray> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_store::{
-    Actor, ApprovalRepo, AttemptFailure, Decision, Error, Idempotency, JobRecord, JobRef, JobRepo,
-    JobStatus, LimitsPatch, Marker, Outcome, ProviderJobId, ProviderName, ProviderSettingsPatch,
-    ProviderStatus, QueueRepo, Resolution, SettingChange, SettingsRepo, Settlement, Sighting,
-    SqliteStore, StrayOutcome, StrayRepo, UserId, Verdict,
+    Actor, ApprovalRepo, AttemptFailure, Cost, Decision, Error, Idempotency, JobRecord, JobRef,
+    JobRepo, JobStatus, LimitsPatch, Marker, Outcome, ProviderJobId, ProviderName,
+    ProviderSettingsPatch, ProviderStatus, QueueRepo, Resolution, SettingChange, SettingsRepo,
+    Settlement, Sighting, SqliteStore, StrayOutcome, StrayRepo, UserId, Verdict,
 };
 use st_testkit::suite::{claiming, costs_more_than, id, job};
 
@@ -205,7 +205,7 @@ async fn strays(store: &SqliteStore) {
         status: ProviderStatus::new(stray.clone(), JobStatus::Running),
     };
     drop(store.record_sightings(&Actor::Poller, vec![sighting]).await);
-    drop(store.settle_stray(&fake, &stray, StrayOutcome::Ended).await);
+    drop(store.settle_stray(&fake, &stray, StrayOutcome::Ended { cost: Cost::ZERO }).await);
 }
 
 async fn settings(store: &SqliteStore, report: &mut (dyn FnMut(Entry) + Send)) {

@@ -14,9 +14,9 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use st_log::{CorrelationId, InScope};
 use st_store::{
-    Actor, ApprovalId, Clock, ClockEvidence, JobId, LimitsPatch, ManualClock, MemoryStore, NewJob,
-    Opening, RecheckId, RecheckOutcome, Resolution, Settlement, Sighting, SqliteConfig,
-    SqliteStore, UserId, Verdict,
+    Actor, ApprovalId, BudgetId, Clock, ClockEvidence, JobId, LimitsPatch, ManualClock,
+    MemoryStore, NewJob, Opening, RecheckId, RecheckOutcome, Resolution, Settlement, Sighting,
+    SqliteConfig, SqliteStore, UserId, Verdict,
 };
 use st_testkit::dump::{check_invariants, check_records, dump};
 use st_testkit::suite::{Shared, at, costs_more_than, decision, holder, id, provider_job};
@@ -95,6 +95,18 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
             text(store.pause(calls::scope(*number), reason, &Actor::Operator).await)
         }
         Step::Resume(number) => text(store.resume(&calls::scope(*number), &Actor::Operator).await),
+        Step::AddBudget { scope, period, amount, action } => {
+            let budget = calls::new_budget(*scope, *period, *amount, *action);
+            text(store.add_budget(budget, &Actor::Operator).await)
+        }
+        Step::PatchBudget { budget, amount, action } => {
+            let (id, patch) = (BudgetId(i64::from(*budget)), calls::budget_patch(*amount, *action));
+            text(store.patch_budget(id, patch, &Actor::Operator).await)
+        }
+        Step::RemoveBudget(budget) => {
+            text(store.remove_budget(BudgetId(i64::from(*budget)), &Actor::Operator).await)
+        }
+        Step::StopOverBudget(max) => text(store.stop_over_budget(u32::from(*max)).await),
         Step::Setting { other_provider, value, slots } => {
             let (provider, patch) = (provider(*other_provider), calls::setting(*value, *slots));
             text(store.patch_provider_settings(&provider, patch, &Actor::Operator).await)

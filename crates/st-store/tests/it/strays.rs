@@ -3,7 +3,7 @@
 
 use jiff::SignedDuration;
 use st_store::{
-    Actor, AtProvider, CancelOutcome, JobStatus, JobType, Limit, LimitsPatch, NewJob, OrgId,
+    Actor, AtProvider, CancelOutcome, Cost, JobStatus, JobType, Limit, LimitsPatch, NewJob, OrgId,
     Outcome, Owner, ProviderName, RECHECKS, Recheck, RecheckId, RecheckOutcome, Searched, Settled,
     Sighting, SightingOutcome, Stage, StrayOutcome, TeamId, TransitionError,
 };
@@ -110,7 +110,7 @@ async fn a_stray_takes_one_slot_of_its_owner_against_each_limit_until_it_ends() 
         assert_eq!(held(&bench, limited).await, expected, "{what}, after a restart");
         let claimed = numbers(&bench.store.claim(&claiming(100)).await.unwrap().claims);
         assert!(!claimed.iter().any(|number| expected.contains(number)), "{what}: {claimed:?}");
-        settle_stray(&bench, StrayOutcome::Ended).await;
+        settle_stray(&bench, StrayOutcome::Ended { cost: Cost::ZERO }).await;
         let rest = numbers(&bench.store.claim(&claiming(100)).await.unwrap().claims);
         let freed = usize::from(!expected.is_empty());
         assert_eq!(rest.len(), freed, "{what}: its end frees one slot, {rest:?}");
@@ -138,7 +138,7 @@ async fn each_stray_takes_a_slot_of_its_own_and_one_seen_twice_takes_one() {
     bench.submit(owned(2, &ann, JobType::Cloud)).await;
     let bench = bench.reopened(at(1)).await;
     assert_eq!(numbers(&bench.claim().await), NO_JOBS, "three strays, three slots");
-    settle_stray(&bench, StrayOutcome::Ended).await;
+    settle_stray(&bench, StrayOutcome::Ended { cost: Cost::ZERO }).await;
     let there = bench.store.due_strays(&other, 9).await.unwrap();
     assert_eq!(there[0].provider_job_id, provider_job(50), "it ended at one of the providers");
     assert_eq!(there[0].owner, Some(ann));

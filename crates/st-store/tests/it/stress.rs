@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use st_store::{
-    Actor, ApprovalId, ApprovalRepo, AttemptToken, CancelOutcome, Change, ClaimOptions, Error,
-    Event, EventId, EventLog, Group, Idempotency, JobFilter, JobId, JobRecord, JobRef, JobRepo,
-    JobStatus, JobType, Limit, Limits, LimitsPatch, ManualClock, NewJob, OrgId, Outcome, Owner,
-    ProviderJobId, ProviderStatus, QueueFilter, QueueRepo, Result, SettingsRepo, Settled,
+    Actor, ApprovalId, ApprovalRepo, AttemptToken, CancelOutcome, Change, ClaimOptions, Cost,
+    Error, Event, EventId, EventLog, Group, Idempotency, JobFilter, JobId, JobRecord, JobRef,
+    JobRepo, JobStatus, JobType, Limit, Limits, LimitsPatch, ManualClock, NewJob, OrgId, Outcome,
+    Owner, ProviderJobId, ProviderStatus, QueueFilter, QueueRepo, Result, SettingsRepo, Settled,
     Settlement, SqliteConfig, SqliteStore, StoreStatus, StrayOutcome, StrayRepo, TeamId, Usage,
     Verdict,
 };
@@ -184,7 +184,7 @@ impl Player {
     async fn end_strays(&mut self) {
         let store = &self.field.store;
         for stray in store.due_strays(&fake(), 100).await.unwrap() {
-            let (id, ended) = (&stray.provider_job_id, StrayOutcome::Ended);
+            let (id, ended) = (&stray.provider_job_id, StrayOutcome::Ended { cost: Cost::ZERO });
             store.settle_stray(&stray.provider, id, ended).await.unwrap();
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use st_store::{
     ApprovalId, ApprovalStatus, Condition, Error, JobRecord, JobStatus, NewRule, QueueStatus,
-    RequestFilter, TransitionError, Verdict,
+    RequestFilter, RequiredBy, TransitionError, Verdict,
 };
 
 use super::{
@@ -26,7 +26,10 @@ pub async fn a_rule_blocks_what_it_matches(harness: &Harness) {
     let record = store.find_request(approval).await.unwrap().unwrap();
     assert_eq!(record, harness.found(1).await);
     assert_eq!(record.queue_status(), QueueStatus::Blocked);
-    assert_eq!((request(&record).rule_id, request(&record).expires_at), (rule.id, at(60)));
+    assert_eq!(
+        (request(&record).required_by, request(&record).expires_at),
+        (RequiredBy::Rule(rule.id), at(60))
+    );
     assert_eq!(store.find_rule(rule.id).await.unwrap(), Some(rule));
     harness.go_to(20);
     assert_eq!(store.next_expiry().await.unwrap(), Some(Duration::from_secs(40)));
@@ -48,14 +51,14 @@ pub async fn the_first_matching_rule_decides(harness: &Harness) {
     let first = store.add_rule(first).await.unwrap();
     let order: Vec<_> = store.list_rules().await.unwrap().iter().map(|rule| rule.id.0).collect();
     assert_eq!(order, [4, urgent.id.0, equal.id.0, first.id.0, 1]);
-    let blocked_by = async |new| request(&harness.submit(new).await).rule_id;
-    assert_eq!(blocked_by(expensive(1, "ann")).await, urgent.id);
-    assert_eq!(blocked_by(job(2, "newcomer")).await, first.id);
+    let blocked_by = async |new| request(&harness.submit(new).await).required_by;
+    assert_eq!(blocked_by(expensive(1, "ann")).await, RequiredBy::Rule(urgent.id));
+    assert_eq!(blocked_by(job(2, "newcomer")).await, RequiredBy::Rule(first.id));
     assert_eq!(harness.submit(job(3, "newcomer")).await.approval(), None);
     let daily = NewRule { condition: Condition::DailyJobsExceed, ..with(50, "1") };
     let daily = store.add_rule(daily).await.unwrap();
     harness.go_to(10);
-    assert_eq!(blocked_by(job(4, "newcomer")).await, daily.id);
+    assert_eq!(blocked_by(job(4, "newcomer")).await, RequiredBy::Rule(daily.id));
     harness.go_to(24 * 3600 + 5);
     let next_day = harness.submit(job(5, "newcomer")).await;
     assert_eq!(next_day.approval(), None, "only one job was made within the last day");

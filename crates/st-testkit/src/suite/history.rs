@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use st_store::{
-    Actor, ClockEvidence, Error, EventId, Idempotency, JobFilter, JobId, JobRecord, JobRef,
+    Actor, ClockEvidence, Cost, Error, EventId, Idempotency, JobFilter, JobId, JobRecord, JobRef,
     JobStatus, JobType, NewJob, Outcome, ProviderStatus, Pruned, RecheckOutcome, Searched,
     SightingOutcome, StrayOutcome, Total, Verdict,
 };
@@ -157,7 +157,7 @@ pub async fn a_job_stays_while_something_of_it_is_open(harness: &Harness) {
     harness.settle(&record, Outcome::NotArrived(failure)).await.unwrap();
     harness.go_to(9 * DAY);
     assert_eq!(prune(harness, 10).await, Pruned::default());
-    let outcome = StrayOutcome::Ended;
+    let outcome = StrayOutcome::Ended { cost: Cost::ZERO };
     harness.store.settle_stray(&fake(), &provider_job(9), outcome).await.unwrap();
     assert_eq!(pruned(harness, 10).await, [1]);
     for _ in st_store::RECHECKS {

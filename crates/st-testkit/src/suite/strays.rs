@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 use st_store::{
-    Actor, AtMostOnce, AttemptFailure, ClaimOptions, ClockEvidence, JobStatus, Limit, LimitsPatch,
-    Marker, NewJob, OrgId, Outcome, ProviderName, ProviderStatus, RECHECKS, Recheck, RecheckId,
-    RecheckOutcome, RecheckedAttempt, Searched, Serving, Settled, Settlement, Sighting,
+    Actor, AtMostOnce, AttemptFailure, ClaimOptions, ClockEvidence, Cost, JobStatus, Limit,
+    LimitsPatch, Marker, NewJob, OrgId, Outcome, ProviderName, ProviderStatus, RECHECKS, Recheck,
+    RecheckId, RecheckOutcome, RecheckedAttempt, Searched, Serving, Settled, Settlement, Sighting,
     SightingOutcome, StrayOutcome, TeamId, TransitionError, Unsettled, UnsettledCounts,
 };
 
@@ -26,7 +26,7 @@ async fn sight(harness: &Harness, sighting: Sighting) -> SightingOutcome {
 }
 
 async fn end(harness: &Harness, number: u8) {
-    let outcome = StrayOutcome::Ended;
+    let outcome = StrayOutcome::Ended { cost: Cost::ZERO };
     harness.store.settle_stray(&fake(), &provider_job(number), outcome).await.unwrap();
 }
 

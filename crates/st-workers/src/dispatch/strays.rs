@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::stream::{self, StreamExt};
 use st_log::{Chain, CorrelationId, InScope, LogContext};
-use st_store::{JobRef, ProviderName, Stray, StrayOutcome};
+use st_store::{Cost, JobRef, ProviderName, Stray, StrayOutcome};
 
 use super::{Dispatcher, LOG, lock, signed};
 use crate::provider::RemoteJob;
@@ -110,19 +110,19 @@ impl Dispatcher {
         let draw = lock(&self.random).f64();
         let after = signed(answer.retry_in(attempts.saturating_add(1), draw));
         match answer {
-            Cancelled::Over(_) => {
+            Cancelled::Over(status) => {
                 st_log::warning!(
-                    logger: LOG, provider_job_id,
+                    logger: LOG, provider_job_id, cost_usd = status.cost_usd,
                     "Stray job is over at the provider, check its charges"
                 );
-                StrayOutcome::Ended
+                StrayOutcome::Ended { cost: status.cost() }
             }
             Cancelled::Gone => {
                 st_log::warning!(
                     logger: LOG, provider_job_id,
                     "Stray job is not known to the provider any more"
                 );
-                StrayOutcome::Ended
+                StrayOutcome::Ended { cost: Cost::ZERO }
             }
             Cancelled::Requested(_) => StrayOutcome::Retry { after },
             Cancelled::Failed { reason, retry_after: _ } => {

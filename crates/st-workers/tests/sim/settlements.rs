@@ -120,7 +120,7 @@ impl World {
         self.journal.note(format!("stray {id}: {outcome:?}"));
         let now = self.now();
         let live = self.state().ledger.find(id).is_some_and(|run| run.is_live(now));
-        if outcome == StrayOutcome::Ended && live {
+        if matches!(outcome, StrayOutcome::Ended { .. }) && live {
             self.violate(None, format!("the stray {id} counts as over and still runs"));
         }
     }

@@ -1,6 +1,8 @@
 //! The store as one life of the server sees it: its calls take time, fail now and then, and end with
 //! the process.
 
+mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending};
 use std::sync::mpsc;
@@ -13,10 +15,9 @@ use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
     DailyTotals, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Group, HistoryRepo,
-    Hold, Holder, Integrity, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse, Limits,
-    LimitsPatch, NewJob, NewRule, Page, PageRequest, ProviderJobId, ProviderName, ProviderSettings,
-    ProviderSettingsPatch, Pruned, QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck,
-    RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Scope, SettingsRepo, Settled,
+    Holder, Integrity, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse, NewJob, NewRule,
+    Page, PageRequest, ProviderJobId, ProviderName, Pruned, QueueEntryId, QueueFilter, QueueRepo,
+    QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Settled,
     Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth, StoreStatus, Stray,
     StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
@@ -430,45 +431,6 @@ impl HistoryRepo for LifeStore {
 
     async fn daily_totals(&self) -> Result<DailyTotals> {
         self.call("daily totals", |it| async move { it.daily_totals().await }).await
-    }
-}
-
-#[async_trait]
-impl SettingsRepo for LifeStore {
-    async fn limits(&self) -> Result<Limits> {
-        self.call("limits", |it| async move { it.limits().await }).await
-    }
-
-    async fn patch_limits(&self, patch: LimitsPatch, by: &Actor) -> Result<Limits> {
-        self.call("patch limits", |it| async move { it.patch_limits(patch, by).await }).await
-    }
-
-    async fn holds(&self) -> Result<Vec<Hold>> {
-        self.call("holds", |it| async move { it.holds().await }).await
-    }
-
-    async fn pause(&self, scope: Scope, reason: Option<&str>, by: &Actor) -> Result<Hold> {
-        self.call("pause", |it| async move { it.pause(scope, reason, by).await }).await
-    }
-
-    async fn resume(&self, scope: &Scope, by: &Actor) -> Result<Option<Hold>> {
-        self.call("resume", |it| async move { it.resume(scope, by).await }).await
-    }
-
-    async fn provider_settings(&self, provider: &ProviderName) -> Result<ProviderSettings> {
-        self.call("settings", |it| async move { it.provider_settings(provider).await }).await
-    }
-
-    async fn patch_provider_settings(
-        &self,
-        provider: &ProviderName,
-        patch: ProviderSettingsPatch,
-        by: &Actor,
-    ) -> Result<ProviderSettings> {
-        self.call("patch settings", |it| async move {
-            it.patch_provider_settings(provider, patch, by).await
-        })
-        .await
     }
 }
 

@@ -7,7 +7,7 @@ use st_log::CorrelationId;
 use st_store::{
     Actor, ApprovalId, AtMostOnce, Attempt, AttemptToken, ClaimOrigin, End, Epoch, Finished,
     Holder, JobId, JobType, Lease, NewJob, OrgId, Owner, Phase, ProviderJobId, ProviderName,
-    QueueEntryId, RemoteId, Role, RuleId, TeamId, UserId, Waiting,
+    QueueEntryId, RemoteId, RequiredBy, Role, RuleId, TeamId, UserId, Waiting,
 };
 
 use super::*;
@@ -69,7 +69,7 @@ fn waiting(due: Due) -> Stage {
 fn blocked() -> Stage {
     Stage::Blocked(ApprovalRequest {
         id: ApprovalId(7),
-        rule_id: RuleId(1),
+        required_by: RequiredBy::Rule(RuleId(1)),
         reason: "expensive: costs more than a limit".to_owned(),
         required_role: Role::Lead,
         created_at: at(0),

@@ -13,7 +13,7 @@ fn group(owner: Owner, job_type: JobType) -> Group {
 }
 
 fn held_by(admission: &Admission, owner: &Owner, job_type: JobType) -> Option<HeldBy> {
-    admission.held_by(&group(owner.clone(), job_type))
+    admission.held_by(&group(owner.clone(), job_type), Cost::ZERO)
 }
 
 fn limit(limit: Limit) -> Option<HeldBy> {
@@ -27,16 +27,16 @@ fn each_limit_applies_to_its_owners_and_to_no_others() {
     let mut admission = Admission::new(limits, Usage::default());
     let ann = Owner { team: Some(TeamId::new("t")), ..Owner::user("ann") };
     let bob = Owner { team: Some(TeamId::new("t")), ..Owner::user("bob") };
-    admission.reserve(&group(ann.clone(), JobType::Cloud));
-    admission.reserve(&group(ann.clone(), JobType::Local));
+    admission.reserve(&group(ann.clone(), JobType::Cloud), Cost::ZERO);
+    admission.reserve(&group(ann.clone(), JobType::Local), Cost::ZERO);
     assert_eq!(held_by(&admission, &ann, JobType::Cloud), limit(Limit::User));
     assert_eq!(held_by(&admission, &bob, JobType::Cloud), None);
     assert_eq!(held_by(&admission, &bob, JobType::Local), limit(Limit::Local));
-    admission.reserve(&group(bob.clone(), JobType::Cloud));
+    admission.reserve(&group(bob.clone(), JobType::Cloud), Cost::ZERO);
     assert_eq!(held_by(&admission, &bob, JobType::Cloud), limit(Limit::Team));
     let eve = Owner::user("eve");
     assert_eq!(held_by(&admission, &eve, JobType::Cloud), None);
-    admission.reserve(&group(eve, JobType::Cloud));
+    admission.reserve(&group(eve, JobType::Cloud), Cost::ZERO);
     assert!(admission.is_full());
     assert_eq!(held_by(&admission, &Owner::user("zoe"), JobType::Cloud), limit(Limit::Global));
 }
@@ -48,15 +48,15 @@ fn a_providers_limit_counts_the_slots_at_that_provider() {
         Admission::new(Limits { per_user: 9, ..Limits::default() }, Usage::default())
             .with_provider_limits(provider_limits);
     let (ann, bob) = (Owner::user("ann"), Owner::user("bob"));
-    admission.reserve(&group(ann.clone(), JobType::Cloud));
-    admission.reserve(&group(ann.clone(), JobType::Local));
+    admission.reserve(&group(ann.clone(), JobType::Cloud), Cost::ZERO);
+    admission.reserve(&group(ann.clone(), JobType::Local), Cost::ZERO);
     assert_eq!(held_by(&admission, &bob, JobType::Cloud), None);
-    admission.reserve(&group(ann.clone(), JobType::Cloud));
+    admission.reserve(&group(ann.clone(), JobType::Cloud), Cost::ZERO);
     let reached = Some(HeldBy::Limit(SlotLimit::Provider));
     assert_eq!(held_by(&admission, &bob, JobType::Cloud), reached);
     let uses: Vec<_> = admission.uses(&group(bob.clone(), JobType::Cloud)).collect();
     assert_eq!(uses.last(), Some(&LimitUse { limit: SlotLimit::Provider, used: 2, max: 2 }));
-    admission.release(&group(ann, JobType::Cloud));
+    admission.release(&group(ann, JobType::Cloud), Cost::ZERO);
     assert_eq!(held_by(&admission, &bob, JobType::Cloud), None);
 }
 
@@ -67,7 +67,7 @@ fn a_hold_is_named_before_a_limit_and_holds_only_its_own() {
     let full = Admission::new(Limits { global: 1, ..Limits::default() }, Usage::default());
     let mut admission = full.clone().with_holds(holds);
     assert_eq!(held_by(&admission, &bob, JobType::Cloud), None);
-    admission.reserve(&group(bob.clone(), JobType::Cloud));
+    admission.reserve(&group(bob.clone(), JobType::Cloud), Cost::ZERO);
     let on_hold = Some(HeldBy::Hold(ScopeLevel::User));
     assert_eq!(held_by(&admission, &ann, JobType::Cloud), on_hold);
     assert_eq!(held_by(&admission, &bob, JobType::Cloud), limit(Limit::Global));
@@ -143,11 +143,11 @@ proptest! {
         let mut admission = Admission::new(limits, usage);
         for ((owner, job_type), reserve, pick) in steps {
             if reserve {
-                admission.reserve(&group(owner.clone(), job_type));
+                admission.reserve(&group(owner.clone(), job_type), Cost::ZERO);
                 slots.push((owner.clone(), job_type));
             } else if !slots.is_empty() {
                 let (owner, job_type) = slots.swap_remove(pick.index(slots.len()));
-                admission.release(&group(owner, job_type));
+                admission.release(&group(owner, job_type), Cost::ZERO);
             }
             let slot = (owner, job_type);
             let reached = reached(&slots, &limits, &slot);

@@ -5,7 +5,11 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
-use crate::model::{ClaimOrder, JobId, JobType, Scope, Usage};
+use crate::model::budget::scopes;
+use crate::model::{
+    Budget, BudgetAction, BudgetUse, ClaimOrder, JobId, JobType, NewBudget, Owner, Period, Scope,
+    SpendingRoom, Usage,
+};
 
 /// A job of the test's own, simple enough to be searched by reading all of them.
 #[derive(Debug, Clone)]
@@ -14,6 +18,7 @@ struct Job {
     group: Group,
     deadline: i64,
     waits_since: i64,
+    cost: i64,
     in_slot: bool,
 }
 
@@ -24,6 +29,7 @@ enum Step {
         provider: usize,
         local: bool,
         deadline: i64,
+        cost: i64,
     },
     End(usize),
     Claim {
@@ -35,6 +41,8 @@ enum Step {
     Hold(usize),
     /// Gives a provider a limit, or takes it away.
     ProviderLimit(usize, Option<u32>),
+    /// Gives a scope a budget, or takes it away.
+    Budget(usize, Option<i64>),
     /// Everything in a slot is lost at the same time, as by a transaction that was rolled back.
     Recount,
 }
@@ -45,6 +53,9 @@ struct World {
     grants: BTreeMap<UserId, i64>,
     holds: BTreeSet<Scope>,
     provider_limits: BTreeMap<ProviderName, u32>,
+    /// How much each of [`scopes_of_all`] may cost.
+    budgets: BTreeMap<usize, i64>,
+    spent: Vec<(Group, i64)>,
     next: i64,
     now: i64,
 }
@@ -65,7 +76,7 @@ fn owners() -> Vec<Owner> {
     ]
 }
 
-fn scopes() -> Vec<Scope> {
+fn scopes_of_all() -> Vec<Scope> {
     vec![
         Scope::User(UserId::new("ann")),
         Scope::User(UserId::new("bob")),
@@ -94,6 +105,7 @@ impl World {
             job: JobId::new(Timestamp::UNIX_EPOCH, [0; 10]),
             group: group.clone(),
             waits_since: time(first.waits_since),
+            cost: Cost::from_micros(first.cost),
             last_grant: self.grants.get(&group.owner.user).map(|at| time(*at)),
         })
     }
@@ -102,6 +114,26 @@ impl World {
         Admission::new(limits, self.usage())
             .with_holds(self.holds.iter().cloned().collect())
             .with_provider_limits(self.provider_limits.clone())
+            .with_budgets(self.room())
+    }
+
+    fn room(&self) -> SpendingRoom {
+        let budgets = self.budgets.iter().map(|(&which, &amount)| {
+            let scope = scopes_of_all().swap_remove(which);
+            let spent = self.spent.iter().filter(|(group, _)| scopes(group).any(|it| it == scope));
+            let spent = Cost::from_micros(spent.map(|(_, cost)| cost).sum());
+            let (period, action) = (Period::Daily, BudgetAction::Block);
+            let amount = Cost::from_micros(amount);
+            let id = BudgetId(i64::try_from(which).unwrap());
+            let budget = NewBudget { scope, period, amount, action };
+            let budget = Budget { id, budget, created_at: time(0) };
+            BudgetUse { budget, spent, reserved: Cost::ZERO, resets_at: Timestamp::MAX }
+        });
+        let mut room = SpendingRoom::new(budgets);
+        for job in self.jobs.iter().filter(|job| job.in_slot) {
+            room.commit(&job.group, Cost::from_micros(job.cost));
+        }
+        room
     }
 
     fn usage(&self) -> Usage {
@@ -167,12 +199,17 @@ fn claim(
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (0..6_usize, 0..2_usize, any::<bool>(), 0..50_i64)
-            .prop_map(|(owner, provider, local, deadline)| Step::Queue { owner, provider, local, deadline }),
+        5 => (0..6_usize, 0..2_usize, any::<bool>(), 0..50_i64, 0..4_i64).prop_map(
+            |(owner, provider, local, deadline, cost)| {
+                Step::Queue { owner, provider, local, deadline, cost }
+            }
+        ),
         3 => any::<usize>().prop_map(Step::End),
         3 => (1..4_usize, any::<[bool; 2]>()).prop_map(|(max, open)| Step::Claim { max, open }),
         1 => (0..5000_i64).prop_map(Step::Wait),
         1 => (0..6_usize).prop_map(Step::Hold),
+        1 => (0..6_usize, prop::option::weighted(0.7, 0..12_i64))
+            .prop_map(|(which, amount)| Step::Budget(which, amount)),
         1 => (0..2_usize, prop::option::of(1..3_u32))
             .prop_map(|(which, limit)| Step::ProviderLimit(which, limit)),
         1 => Just(Step::Recount),
@@ -184,14 +221,15 @@ fn check(limits: Limits, steps: Vec<Step>) {
         (World::default(), ClaimIndex::new(Admission::new(limits, Usage::default())));
     for step in steps {
         match step {
-            Step::Queue { owner, provider: at, local, deadline } => {
+            Step::Queue { owner, provider: at, local, deadline, cost } => {
                 let job_type = if local { JobType::Local } else { JobType::Cloud };
                 let owner = owners().swap_remove(owner);
                 let group = Group { owner, job_type, provider: provider(at) };
                 let (entry, waits_since) = (world.next, world.now);
                 let deadline = deadline + world.now;
+                let group_of = group.clone();
                 let job =
-                    Job { entry, group: group.clone(), deadline, waits_since, in_slot: false };
+                    Job { entry, group: group_of, deadline, waits_since, cost, in_slot: false };
                 world.next += 1;
                 world.jobs.push(job);
                 index.set_head(&group, world.head(&group));
@@ -199,6 +237,9 @@ fn check(limits: Limits, steps: Vec<Step>) {
             Step::End(which) => {
                 if !world.jobs.is_empty() {
                     let ended = world.jobs.swap_remove(which % world.jobs.len());
+                    if ended.in_slot {
+                        world.spent.push((ended.group.clone(), ended.cost + 1));
+                    }
                     index.set_head(&ended.group, world.head(&ended.group));
                     index.set_admission(world.admission(limits));
                 }
@@ -210,10 +251,15 @@ fn check(limits: Limits, steps: Vec<Step>) {
             }
             Step::Wait(seconds) => world.now += seconds,
             Step::Hold(which) => {
-                let scope = scopes().swap_remove(which);
+                let scope = scopes_of_all().swap_remove(which);
                 if !world.holds.remove(&scope) {
                     world.holds.insert(scope);
                 }
+                index.set_admission(world.admission(limits));
+            }
+            Step::Budget(which, amount) => {
+                world.budgets.remove(&which);
+                world.budgets.extend(amount.map(|amount| (which, amount)));
                 index.set_admission(world.admission(limits));
             }
             Step::ProviderLimit(which, limit) => {
@@ -253,8 +299,14 @@ fn a_group_that_a_limit_holds_is_not_read_again_before_a_slot_is_free() {
         let owner = Owner { team: Some(TeamId::new(format!("t{number}"))), ..Owner::user("ann") };
         let group = Group { owner, job_type: JobType::Cloud, provider: provider(0) };
         let entry = world.next;
-        let job =
-            Job { entry, group: group.clone(), deadline: 7, waits_since: 100, in_slot: false };
+        let job = Job {
+            entry,
+            group: group.clone(),
+            deadline: 7,
+            waits_since: 100,
+            cost: 0,
+            in_slot: false,
+        };
         world.next += 1;
         world.jobs.push(job);
         index.set_head(&group, world.head(&group));

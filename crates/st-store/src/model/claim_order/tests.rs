@@ -22,6 +22,7 @@ fn queued(group: Group, entry: i64, deadline: i64) -> Head {
         job: JobId::new(Timestamp::UNIX_EPOCH, [u8::try_from(entry).unwrap(); 10]),
         group,
         waits_since: NOW,
+        cost: Cost::ZERO,
         last_grant: None,
     }
 }

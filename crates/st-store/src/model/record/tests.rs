@@ -19,6 +19,7 @@ use jiff::SignedDuration;
 use st_log::CorrelationId;
 
 use super::*;
+use crate::model::Rule;
 use crate::model::{
     AccountId, AtMostOnce, AttemptFailure, Condition, Decision, Grant, Holder, JobType, Lease,
     Marker, NewRule, Outcome, Owner, Phase, ProviderName, ProviderStatus, Role, RuleId, Settled,
@@ -65,7 +66,8 @@ fn rule() -> Rule {
 }
 
 fn submitted(new: &NewJob, rule: Option<&Rule>) -> JobRecord {
-    JobRecord::submit(new, rule, (QueueEntryId(1), ApprovalId(1)), (at(0), Epoch::FIRST))
+    let requirement = rule.map(Requirement::from);
+    JobRecord::submit(new, requirement, (QueueEntryId(1), ApprovalId(1)), (at(0), Epoch::FIRST))
 }
 
 /// The same job as it comes out of a store: without events that are not stored yet.

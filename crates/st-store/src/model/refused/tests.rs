@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Admission, ClaimOrder, Head, JobId, JobType, Limits, Opening, Owner, ProviderName, Usage,
+    Admission, ClaimOrder, Cost, Head, JobId, JobType, Limits, Opening, Owner, ProviderName, Usage,
 };
 
 fn group(user: &str) -> Group {
@@ -39,6 +39,7 @@ impl Probed {
         let own = self.waiting.iter().filter(|(owner, _)| owner == user).map(|(_, place)| *place);
         let first = own.filter(|place| behind.is_none_or(|behind| *place > behind)).min()?;
         Some(Head {
+            cost: Cost::ZERO,
             deadline: first.deadline,
             entry: first.entry,
             job: JobId::new(Timestamp::UNIX_EPOCH, [0; 10]),

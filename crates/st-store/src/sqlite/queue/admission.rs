@@ -2,31 +2,66 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::heads::{GroupKey, parse_type};
 use crate::error::Result;
-use crate::model::{Admission, Group, JobType, LimitUse, Limits, ProviderName, Usage};
+use crate::model::{
+    Admission, Cost, Group, JobType, LimitUse, Limits, ProviderName, SpendingRoom, Usage,
+};
+use crate::sqlite::budgets;
 use crate::sqlite::holds::holds;
 use crate::sqlite::query::{Columns, all};
 use crate::sqlite::settings::{limits, provider_limits};
 
 /// The limits, the holds, and the slots that are taken.
-pub(super) fn admission(connection: &Connection) -> Result<Admission> {
-    admission_under(connection, limits(connection)?)
+pub(super) fn admission(connection: &Connection, now: Timestamp) -> Result<Admission> {
+    admission_under(connection, limits(connection)?, now)
 }
 
 /// The same where the limits of the queue are known.
-pub(super) fn admission_under(connection: &Connection, limits: Limits) -> Result<Admission> {
+pub(super) fn admission_under(
+    connection: &Connection,
+    limits: Limits,
+    now: Timestamp,
+) -> Result<Admission> {
     let provider_limits: BTreeMap<ProviderName, u32> = provider_limits(connection)?;
     let holds = holds(connection)?.into_iter().map(|hold| hold.scope).collect();
     Ok(Admission::new(limits, usage(connection)?)
         .with_provider_limits(provider_limits)
-        .with_holds(holds))
+        .with_holds(holds)
+        .with_budgets(room(connection, now)?))
 }
 
 pub(super) fn limit_uses(connection: &Connection, group: &Group) -> Result<Vec<LimitUse>> {
-    Ok(admission(connection)?.uses(group).collect())
+    // The time matters to budgets only.
+    Ok(admission(connection, Timestamp::UNIX_EPOCH)?.uses(group).collect())
+}
+
+/// What budgets leave for claims. The slots are read only where there is one.
+fn room(connection: &Connection, now: Timestamp) -> Result<SpendingRoom> {
+    let mut room = SpendingRoom::new(budgets::blocking(connection, now)?);
+    if room.is_unlimited() {
+        return Ok(room);
+    }
+    let in_slots = all(
+        connection,
+        "SELECT estimated_cost, user_id, team_id, org_id, job_type, provider FROM queue_entries \
+         WHERE status IN ('ready', 'running') AND held IS NULL",
+        [],
+        |row| {
+            let mut columns = Columns::new(row, "queue_entries");
+            let cost = columns.plain("estimated_cost").map_or(Cost::ZERO, Cost::from_usd);
+            let key = GroupKey::read(&mut columns).unwrap_or_default();
+            let job_type = parse_type(&columns, &key).unwrap_or(JobType::Local);
+            Ok((key.group_of_type(job_type), cost))
+        },
+    )?;
+    for (group, cost) in in_slots {
+        room.commit(&group, cost);
+    }
+    Ok(room)
 }
 
 /// The slots that are taken now, counted from the rows themselves: entries and strays.

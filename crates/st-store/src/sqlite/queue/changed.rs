@@ -46,6 +46,15 @@ END;
 CREATE TEMP TRIGGER hold_removed AFTER DELETE ON main.holds BEGIN
     SELECT group_changed('', '', '', '', '', 0, 1);
 END;
+CREATE TEMP TRIGGER budget_added AFTER INSERT ON main.budgets BEGIN
+    SELECT group_changed('', '', '', '', '', 0, 1);
+END;
+CREATE TEMP TRIGGER budget_changed AFTER UPDATE ON main.budgets BEGIN
+    SELECT group_changed('', '', '', '', '', 0, 1);
+END;
+CREATE TEMP TRIGGER budget_removed AFTER DELETE ON main.budgets BEGIN
+    SELECT group_changed('', '', '', '', '', 0, 1);
+END;
 CREATE TEMP TRIGGER provider_setting_added AFTER INSERT ON main.provider_settings BEGIN
     SELECT group_changed('', '', '', '', '', 0, 1);
 END;

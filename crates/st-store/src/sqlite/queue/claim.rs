@@ -80,7 +80,7 @@ fn claim_probing(
     claims: &mut Claims,
     damage: &mut Damage,
 ) -> Result<()> {
-    let mut order = ClaimOrder::new(admission(tx.connection)?, tx.now);
+    let mut order = ClaimOrder::new(admission(tx.connection, tx.now)?, tx.now);
     if order.is_full() {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use rusqlite::{Params, Row, params};
 
 use crate::error::Result;
 use crate::model::{
-    Group, Head, JobType, OrgId, Owner, Position, ProviderName, QueueEntryId, TeamId, UserId,
+    Cost, Group, Head, JobType, OrgId, Owner, Position, ProviderName, QueueEntryId, TeamId, UserId,
 };
 use crate::sqlite::damage::Damage;
 use crate::sqlite::query::{Columns, all};
@@ -15,7 +15,7 @@ macro_rules! heads {
     ($rest:literal) => {
         concat!(
             "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, deadline, \
-             waits_since, (SELECT granted_at FROM user_grants g \
+             waits_since, estimated_cost, (SELECT granted_at FROM user_grants g \
              WHERE g.user_id = queue_entries.user_id) FROM queue_entries ",
             $rest
         )
@@ -173,9 +173,10 @@ fn head(columns: &mut Columns<'_>, entry: QueueEntryId) -> Result<(GroupKey, Hea
         provider: ProviderName::new(key.provider.as_str()),
     };
     let (deadline, waits_since) = (columns.time("deadline")?, columns.time("waits_since")?);
+    let cost = Cost::from_usd(columns.plain("estimated_cost")?);
     // A time that cannot be decoded is not the job's fault: the next grant replaces it.
     let last_grant = columns.time_or_null("granted_at").unwrap_or_default();
-    Ok((key, Head { deadline, entry, job, group, waits_since, last_grant }))
+    Ok((key, Head { deadline, entry, job, group, waits_since, cost, last_grant }))
 }
 
 pub(super) fn parse_type(columns: &Columns<'_>, key: &GroupKey) -> Result<JobType> {

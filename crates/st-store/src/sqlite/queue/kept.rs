@@ -61,7 +61,7 @@ impl KeptHeads {
         let (changed, admission) = self.changes.take();
         let kept = self.index.take().filter(|index| is_own && index.is_for(&limits));
         let Some(mut index) = kept else {
-            let mut index = ClaimIndex::new(admission_under(tx.connection, limits)?);
+            let mut index = ClaimIndex::new(admission_under(tx.connection, limits, tx.now)?);
             let mut behind = GroupKey::default();
             while let Some((key, head)) = first_of_next(tx, &behind, damage)? {
                 index.set_head(&head.group.clone(), Some(head));
@@ -75,8 +75,8 @@ impl KeptHeads {
                 index.set_head(&group, first_of(tx, &group, damage)?);
             }
         }
-        if admission {
-            index.set_admission(admission_under(tx.connection, limits)?);
+        if admission || index.is_outdated(tx.now) {
+            index.set_admission(admission_under(tx.connection, limits, tx.now)?);
         }
         Ok(index)
     }

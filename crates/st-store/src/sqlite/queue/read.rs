@@ -8,12 +8,18 @@ use rusqlite::{Connection, Params, Row};
 use super::admission::admission;
 use super::heads::{GroupKey, parse_type};
 use crate::error::Result;
-use crate::model::{Admission, JobId, ProviderName, QueueStats, QueueStatus, Standing, UserId};
+use crate::model::{
+    Admission, Cost, JobId, ProviderName, QueueStats, QueueStatus, Standing, UserId,
+};
 use crate::sqlite::query::{Columns, all, readable};
 use crate::sqlite::settings::limits;
 
-pub(super) fn standings(connection: &Connection, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
-    let admission = admission(connection)?;
+pub(super) fn standings(
+    connection: &Connection,
+    jobs: &[JobId],
+    now: Timestamp,
+) -> Result<Vec<Option<Standing>>> {
+    let admission = admission(connection, now)?;
     jobs.iter().map(|&job| standing(connection, &admission, job)).collect()
 }
 
@@ -26,7 +32,7 @@ fn standing(
 ) -> Result<Option<Standing>> {
     let found = all(
         connection,
-        "SELECT q.user_id, q.team_id, q.org_id, q.job_type, q.provider, \
+        "SELECT q.user_id, q.team_id, q.org_id, q.job_type, q.provider, q.estimated_cost, \
          (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d \
          WHERE d.shift = 17 AND d.bucket < q.deadline >> 17) \
          + (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d WHERE d.shift = 8 \
@@ -41,7 +47,8 @@ fn standing(
             let mut columns = Columns::new(row, "queue_entries");
             let key = GroupKey::read(&mut columns)?;
             let group = key.group_of_type(parse_type(&columns, &key)?);
-            let held_by = admission.held_by(&group);
+            let cost = Cost::from_usd(columns.plain("estimated_cost")?);
+            let held_by = admission.held_by(&group, cost);
             Ok(Standing { position: columns.number("position")?, held_by })
         },
     )?;

@@ -8,10 +8,10 @@ use st_log::CorrelationId;
 use crate::error::Result;
 use crate::model::{
     AccountId, Actor, ActorKind, ApprovalId, ApprovalOutcome, ApprovalRequest, ApprovalStatus,
-    AtMostOnce, AtProvider, Attempt, AttemptToken, Cancellation, ClaimOrigin, Claimed, Due, End,
-    Epoch, Finished, Held, Holder, Job, JobRecord, JobStatus, Lease, OrgId, Owner, Phase, Priority,
-    ProviderJobId, ProviderName, QueueEntry, QueueEntryId, QueueStatus, RemoteId, Review, RuleId,
-    SettledApproval, Stage, TeamId, UserId, Waiting,
+    AtMostOnce, AtProvider, Attempt, AttemptToken, BudgetId, Cancellation, ClaimOrigin, Claimed,
+    Due, End, Epoch, Finished, Held, Holder, Job, JobRecord, JobStatus, Lease, OrgId, Owner, Phase,
+    Priority, ProviderJobId, ProviderName, QueueEntry, QueueEntryId, QueueStatus, RemoteId,
+    RequiredBy, Review, RuleId, SettledApproval, Stage, TeamId, UserId, Waiting,
 };
 use crate::sqlite::query::Columns;
 
@@ -259,11 +259,13 @@ enum Stored {
 
 fn approval(columns: &mut Columns<'_>) -> Result<Option<Stored>> {
     let Some(id) = columns.plain::<Option<i64>>("approval_id")? else { return Ok(None) };
-    let rule_id = RuleId(columns.plain("rule_id")?);
+    let rule = columns.plain::<Option<i64>>("rule_id")?.map(RuleId).map(RequiredBy::Rule);
+    let budget = columns.plain::<Option<i64>>("budget_id")?.map(BudgetId).map(RequiredBy::Budget);
+    let required_by = columns.require("rule_id", rule.or(budget))?;
     let status = columns.word("status")?;
     let request = ApprovalRequest {
         id: ApprovalId(id),
-        rule_id,
+        required_by,
         reason: columns.plain("reason")?,
         required_role: columns.word("required_role")?,
         created_at: columns.time("created_at")?,

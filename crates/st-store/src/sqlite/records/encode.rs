@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::model::{
-    AccountId, Actor, Approval, Claimed, Due, Job, JobRecord, OrgId, Priority, ProviderJobId,
-    Stage, TeamId, UserId,
+    AccountId, Actor, Approval, Claimed, Due, Group, Job, JobRecord, OrgId, Priority,
+    ProviderJobId, RequiredBy, Stage, TeamId, UserId,
 };
-use crate::sqlite::events;
 use crate::sqlite::query::{change, change_one, duration_millis, millis};
+use crate::sqlite::{budgets, events};
 
 /// Writes a new job with its input, and its events.
 pub(in crate::sqlite) fn insert(
@@ -28,6 +28,7 @@ pub(in crate::sqlite) fn insert(
     if let Some(approval) = record.approval() {
         insert_approval(connection, record, approval)?;
     }
+    budgets::post(connection, &Group::of(record), &record.take_postings())?;
     events::append(connection, record.take_events())
 }
 
@@ -101,15 +102,21 @@ fn insert_approval(
     approval: Approval<'_>,
 ) -> Result<()> {
     let request = approval.request();
+    let (rule, budget) = match request.required_by {
+        RequiredBy::Rule(id) => (Some(id.0), None),
+        RequiredBy::Budget(id) => (None, Some(id.0)),
+    };
     change_one(
         connection,
         "store an approval request",
-        "INSERT INTO approvals (approval_id, job_id, rule_id, status, reason, required_role, \
-         created_at, expires_at, ttl_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO approvals (approval_id, job_id, rule_id, budget_id, status, reason, \
+         required_role, created_at, expires_at, ttl_ms) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             request.id.0,
             record.id().to_string(),
-            request.rule_id.0,
+            rule,
+            budget,
             approval.status().as_str(),
             request.reason,
             request.required_role.as_str(),
@@ -141,6 +148,7 @@ pub(in crate::sqlite) fn save(connection: &Connection, record: &mut JobRecord) -
             ],
         )?;
     }
+    budgets::post(connection, &Group::of(record), &record.take_postings())?;
     events::append(connection, record.take_events())
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use st_store::{
-    AccountId, AtMostOnce, AttemptFailure, AttemptToken, ClaimOptions, Group, Idempotency, JobId,
-    JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker, NewJob, Opening, OrgId, Outcome,
-    Position, Priority, ProviderName, ProviderSettingsPatch, ProviderStatus, Pruned, QueueFilter,
-    QueueStatus, Refused, Resolution, Result, Scope, Searched, SettingChange, Settlement, Sighting,
-    StrayOutcome, TeamId, UserId,
+    AccountId, AtMostOnce, AttemptFailure, AttemptToken, BudgetAction, BudgetPatch, ClaimOptions,
+    Cost, Group, Idempotency, JobId, JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker,
+    NewBudget, NewJob, Opening, OrgId, Outcome, Period, Position, Priority, ProviderName,
+    ProviderSettingsPatch, ProviderStatus, Pruned, QueueFilter, QueueStatus, Refused, Resolution,
+    Result, Scope, Searched, SettingChange, Settlement, Sighting, StrayOutcome, TeamId, UserId,
 };
 use st_testkit::suite::{
     Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -93,6 +93,27 @@ pub(crate) fn scope(number: u8) -> Scope {
     }
 }
 
+pub(crate) fn new_budget(of: u8, period: u8, halves: u8, action: u8) -> NewBudget {
+    NewBudget {
+        scope: scope(of),
+        period: Period::ALL[usize::from(period) % Period::ALL.len()],
+        amount: halves_of_dollars(halves),
+        action: budget_action(action),
+    }
+}
+
+pub(crate) fn budget_patch(halves: Option<u8>, action: Option<u8>) -> BudgetPatch {
+    BudgetPatch { amount: halves.map(halves_of_dollars), action: action.map(budget_action) }
+}
+
+fn halves_of_dollars(halves: u8) -> Cost {
+    Cost::from_usd(f64::from(halves) / 2.0)
+}
+
+fn budget_action(number: u8) -> BudgetAction {
+    BudgetAction::ALL[usize::from(number) % BudgetAction::ALL.len()]
+}
+
 pub(crate) fn setting(value: Option<u8>, slots: Option<u8>) -> ProviderSettingsPatch {
     let version_override = match value {
         Some(value) => SettingChange::Set(value.to_string()),
@@ -109,7 +130,7 @@ pub(crate) async fn prune(store: &Shared, max: u8, minutes: Option<u8>) -> Resul
 }
 
 pub(crate) fn stray(retry_in: Option<u16>) -> StrayOutcome {
-    retry_in.map_or(StrayOutcome::Ended, |seconds| StrayOutcome::Retry {
+    retry_in.map_or(StrayOutcome::Ended { cost: Cost::ZERO }, |seconds| StrayOutcome::Retry {
         after: SignedDuration::from_secs(i64::from(seconds)),
     })
 }

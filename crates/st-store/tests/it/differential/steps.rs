@@ -93,6 +93,20 @@ pub(crate) enum Step {
     },
     Pause(u8),
     Resume(u8),
+    /// A budget of a scope, in half dollars.
+    AddBudget {
+        scope: u8,
+        period: u8,
+        amount: u8,
+        action: u8,
+    },
+    PatchBudget {
+        budget: u8,
+        amount: Option<u8>,
+        action: Option<u8>,
+    },
+    RemoveBudget(u8),
+    StopOverBudget(u8),
     Claim {
         holder: u8,
         max: u8,
@@ -228,6 +242,11 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (0..6_u8).prop_map(Step::Pause),
         // Otherwise nothing moves in the end.
         2 => (0..6_u8).prop_map(Step::Resume),
+        1 => budget(),
+        1 => (1..4_u8, prop::option::of(0..20_u8), prop::option::of(0..4_u8))
+            .prop_map(|(budget, amount, action)| Step::PatchBudget { budget, amount, action }),
+        1 => (1..4_u8).prop_map(Step::RemoveBudget),
+        1 => (1..3_u8).prop_map(Step::StopOverBudget),
         6 => claim(),
         2 => (0..2_u8, 1..4_u8, any::<u16>())
             .prop_map(|(holder, max, flying)| Step::Reclaim { holder, max, flying }),
@@ -267,6 +286,12 @@ fn claim() -> impl Strategy<Value = Step> {
     let opening = prop::option::weighted(0.4, (0..4_u8, any::<u16>(), any::<bool>()));
     (0..2_u8, 1..6_u8, prop::bool::weighted(0.7), opening)
         .prop_map(|(holder, max, both, opening)| Step::Claim { holder, max, both, opening })
+}
+
+fn budget() -> impl Strategy<Value = Step> {
+    (0..6_u8, 0..3_u8, 0..20_u8, 0..4_u8).prop_map(|(scope, period, amount, action)| {
+        Step::AddBudget { scope, period, amount, action }
+    })
 }
 
 fn limits() -> impl Strategy<Value = Step> {

@@ -1,7 +1,7 @@
 //! Approvals: the request of a new job, decisions, and deadlines.
 
 use super::*;
-use crate::model::{ApprovalOutcome, Review, text::has_nul};
+use crate::model::{ApprovalOutcome, RequiredBy, Review, text::has_nul};
 
 fn events_of(record: &JobRecord) -> Vec<String> {
     let mut record = record.clone();
@@ -17,8 +17,8 @@ fn a_submission_has_an_event_for_everything_that_came_into_being() {
     assert_eq!(events_of(&record), [both[0], both[1], "approval_required by user ann"]);
     let Some(Approval::Open(request)) = record.approval() else { panic!("{record:?}") };
     assert_eq!(
-        (request.id, request.rule_id, request.ttl.as_secs()),
-        (ApprovalId(1), RuleId(1), 100)
+        (request.id, request.required_by, request.ttl.as_secs()),
+        (ApprovalId(1), RequiredBy::Rule(RuleId(1)), 100)
     );
     assert_eq!(request.expires_at, at(DEADLINE));
     assert!(request.reason.starts_with("all: the estimated cost"), "{}", request.reason);

@@ -1,0 +1,160 @@
+//! Budgets in memory: everything is summed up anew each time.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use st_log::CorrelationId;
+
+use super::{MemoryStore, Moment, State};
+use crate::error::{Error, Result};
+use crate::model::budget::{Judgement, scopes};
+use crate::model::{
+    Actor, Budget, BudgetAction, BudgetId, BudgetPatch, BudgetUse, Change, Cost, Group, JobRecord,
+    NewBudget, NewEvent, NewJob, Owner, SpendingRoom, Stray,
+};
+use crate::repo::BudgetRepo;
+
+impl State {
+    fn budget_use(&self, budget: &Budget, now: Timestamp) -> BudgetUse {
+        let NewBudget { scope, period, .. } = &budget.budget;
+        let start = period.start(now);
+        let covers = |group: &Group| scopes(group).any(|it| it == *scope);
+        let spent = self.spent.iter().filter(|(at, ..)| period.start(*at) == start);
+        let spent = spent.filter(|(_, group, _)| covers(group)).map(|(.., cost)| *cost).sum();
+        let alive = self.records.values().filter(|record| record.ended_at().is_none());
+        let reserved = alive
+            .filter(|record| period.start(record.job().created_at) == start)
+            .filter(|record| covers(&Group::of(record)))
+            .map(JobRecord::reservation)
+            .sum();
+        BudgetUse { budget: budget.clone(), spent, reserved, resets_at: period.end(now) }
+    }
+
+    fn budgets_of(&self, group: &Group, now: Timestamp) -> Vec<BudgetUse> {
+        let in_scope =
+            self.budgets.values().filter(|it| scopes(group).any(|s| s == it.budget.scope));
+        in_scope.map(|budget| self.budget_use(budget, now)).collect()
+    }
+
+    pub(super) fn judge(&self, new: &NewJob, now: Timestamp) -> Judgement {
+        Judgement::of(self.budgets_of(&Group::of_new(new), now), Cost::from_usd(new.estimated_cost))
+    }
+
+    pub(super) fn room(&self, now: Timestamp) -> SpendingRoom {
+        let budgets = self.budgets.values().map(|budget| self.budget_use(budget, now));
+        let mut room = SpendingRoom::new(budgets);
+        for record in self.records.values().filter(|it| it.queue_status().takes_slot()) {
+            room.commit(&Group::of(record), record.reservation());
+        }
+        room
+    }
+
+    /// What a stray cost belongs to the job that it came from.
+    pub(super) fn spend_on(&mut self, stray: &Stray, cost: Cost, now: Timestamp) {
+        if cost == Cost::ZERO {
+            return;
+        }
+        // Of a job that is no longer known, only the provider is.
+        let owner = stray.owner.clone().unwrap_or_else(|| Owner::user(""));
+        let group = Group { owner, job_type: stray.job_type, provider: stray.provider.clone() };
+        self.spent.push((now, group, cost));
+    }
+
+    /// Jobs in slots under this budget, if more is spent of it than there is.
+    fn over(&self, budget: &BudgetUse) -> Vec<JobRecord> {
+        let NewBudget { scope, amount, action, .. } = &budget.budget.budget;
+        if *action != BudgetAction::Stop {
+            return Vec::new();
+        }
+        let in_slots = self.records.values().filter(|record| record.queue_status().takes_slot());
+        let under = in_slots.filter(|it| scopes(&Group::of(it)).any(|one| one == *scope));
+        let under: Vec<_> = under.cloned().collect();
+        let running: Cost =
+            under.iter().filter_map(|it| it.job().cost_usd).map(Cost::from_usd).sum();
+        if budget.spent.plus(running) > *amount { under } else { Vec::new() }
+    }
+
+    fn append_change(
+        &mut self,
+        change: Change,
+        by: &Actor,
+        request: CorrelationId,
+        now: Timestamp,
+    ) {
+        let event = NewEvent { at: now, actor: by.clone(), correlation_id: request, change };
+        self.append(vec![event]);
+    }
+}
+
+#[async_trait]
+impl BudgetRepo for MemoryStore {
+    async fn budgets(&self) -> Result<Vec<BudgetUse>> {
+        let now = self.clock.now();
+        let state = self.read()?;
+        Ok(state.budgets.values().map(|budget| state.budget_use(budget, now)).collect())
+    }
+
+    async fn budgets_of(&self, group: &Group) -> Result<Vec<BudgetUse>> {
+        Ok(self.read()?.budgets_of(group, self.clock.now()))
+    }
+
+    async fn add_budget(&self, budget: NewBudget, by: &Actor) -> Result<BudgetUse> {
+        budget.check()?;
+        let request = st_log::get_correlation_id();
+        self.write(|state, Moment { now, .. }| {
+            state.last_budget_id += 1;
+            let budget = Budget { id: BudgetId(state.last_budget_id), budget, created_at: now };
+            state.append_change(budget.added(), by, request, now);
+            let budget_use = state.budget_use(&budget, now);
+            state.budgets.insert(budget.id, budget);
+            Ok(budget_use)
+        })
+    }
+
+    async fn patch_budget(
+        &self,
+        id: BudgetId,
+        patch: BudgetPatch,
+        by: &Actor,
+    ) -> Result<BudgetUse> {
+        let request = st_log::get_correlation_id();
+        self.write(|state, Moment { now, .. }| {
+            let missing = || Error::NotFound { what: "budget", id: id.to_string() };
+            let (after, change) = state.budgets.get(&id).ok_or_else(missing)?.patched(patch)?;
+            if let Some(change) = change {
+                state.append_change(change, by, request, now);
+            }
+            let budget_use = state.budget_use(&after, now);
+            state.budgets.insert(id, after);
+            Ok(budget_use)
+        })
+    }
+
+    async fn remove_budget(&self, id: BudgetId, by: &Actor) -> Result<bool> {
+        let request = st_log::get_correlation_id();
+        self.write(|state, Moment { now, .. }| {
+            let Some(removed) = state.budgets.remove(&id) else { return Ok(false) };
+            state.append_change(removed.removed(), by, request, now);
+            Ok(true)
+        })
+    }
+
+    async fn stop_over_budget(&self, max: u32) -> Result<Vec<(JobRecord, BudgetUse)>> {
+        self.write(|state, Moment { now, .. }| {
+            let mut stopped = Vec::new();
+            for budget in state.budgets.clone().values() {
+                let budget = state.budget_use(budget, now);
+                let mut over = state.over(&budget);
+                over.sort_by_key(|record| record.entry().id);
+                for record in over.into_iter().filter(|record| !record.cancel_requested()) {
+                    if stopped.len() >= max as usize {
+                        return Ok(stopped);
+                    }
+                    let stop = |it: &mut JobRecord| Ok(it.cancel(&Actor::Operator, now)?);
+                    let (_, record) = state.step(record.id(), stop)?;
+                    stopped.push((record, budget.clone()));
+                }
+            }
+            Ok(stopped)
+        })
+    }
+}

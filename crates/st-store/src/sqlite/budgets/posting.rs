@@ -1,0 +1,147 @@
+//! What jobs reserve, release and spend, written in the transaction of the step that does it.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use rusqlite::{Connection, params};
+
+use super::{Tx, budgets_of, key, posted};
+use crate::error::Result;
+use crate::model::{
+    Budget, Cost, Group, OrgId, Owner, Period, Posted, Posting, PostingKind, Scope, Stray, TeamId,
+};
+use crate::sqlite::query::{Columns, all, change_one};
+
+/// Writes what a step of a job of this group does to budgets.
+pub(in crate::sqlite) fn post(
+    connection: &Connection,
+    group: &Group,
+    postings: &[Posting],
+) -> Result<()> {
+    if postings.is_empty() {
+        return Ok(());
+    }
+    let budgets = budgets_of(connection, group)?;
+    for posting in postings {
+        if posting.kind == PostingKind::Spend {
+            spend(connection, group, posting)?;
+        }
+        for budget in &budgets {
+            let start = budget.budget.period.start(posting.at).to_string();
+            let sums = posted(connection, budget.id, &start)?.with(posting);
+            put(connection, budget, &start, sums)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a stray cost belongs to the job that it came from.
+pub(in crate::sqlite) fn spend_on(tx: &Tx<'_>, stray: &Stray, cost: Cost) -> Result<()> {
+    if cost == Cost::ZERO {
+        return Ok(());
+    }
+    // Of a job that is no longer known, only the provider is.
+    let owner = stray.owner.clone().unwrap_or_else(|| Owner::user(""));
+    let group = Group { owner, job_type: stray.job_type, provider: stray.provider.clone() };
+    post(tx.connection, &group, &[Posting { kind: PostingKind::Spend, cost, at: tx.now }])
+}
+
+fn put(connection: &Connection, budget: &Budget, start: &str, sums: Posted) -> Result<()> {
+    change_one(
+        connection,
+        "store what is taken of a budget",
+        "INSERT INTO budget_periods (budget_id, start, spent, reserved) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (budget_id, start) DO UPDATE SET spent = excluded.spent, \
+         reserved = excluded.reserved",
+        params![budget.id.0, start, sums.spent.to_micros(), sums.reserved.to_micros()],
+    )
+}
+
+fn spend(connection: &Connection, group: &Group, posting: &Posting) -> Result<()> {
+    let Group { owner, provider, .. } = group;
+    let day = Period::Daily.start(posting.at).to_string();
+    let row = (
+        &day,
+        provider.as_str(),
+        owner.user.as_str(),
+        owner.team.as_ref().map_or("", TeamId::as_str),
+        owner.org.as_ref().map_or("", OrgId::as_str),
+    );
+    let before = all(
+        connection,
+        "SELECT spent FROM spending WHERE day = ?1 AND provider = ?2 AND user_id = ?3 \
+         AND team_id = ?4 AND org_id = ?5",
+        row,
+        |row| Ok(Cost::from_micros(Columns::new(row, "spending").plain("spent")?)),
+    )?;
+    let spent = before.into_iter().sum::<Cost>().plus(posting.cost);
+    let (day, provider, user, team, org) = row;
+    change_one(
+        connection,
+        "store what was spent",
+        "INSERT INTO spending (day, provider, user_id, team_id, org_id, spent) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+         ON CONFLICT (day, provider, user_id, team_id, org_id) DO UPDATE SET spent = excluded.spent",
+        params![day, provider, user, team, org, spent.to_micros()],
+    )
+}
+
+/// Stores what was taken in the current period of a budget before there was one.
+pub(super) fn take_up(tx: &Tx<'_>, budget: &Budget) -> Result<()> {
+    let (scope, period) = (&budget.budget.scope, budget.budget.period);
+    let start = period.start(tx.now);
+    let spent = spent_since(tx.connection, scope, start, period.end(tx.now))?;
+    let reserved = reserved_since(tx.connection, scope, period, tx.now)?;
+    put(tx.connection, budget, &start.to_string(), Posted { spent, reserved })
+}
+
+/// What was spent in a scope from a day on, up to a time that is not included.
+fn spent_since(
+    connection: &Connection,
+    scope: &Scope,
+    start: Date,
+    end: Timestamp,
+) -> Result<Cost> {
+    let (level, name) = key(scope);
+    let end = Period::Daily.start(end).to_string();
+    let spent = all(
+        connection,
+        "SELECT spent FROM spending WHERE day >= ?1 AND day < ?2 AND (?3 = 'all' \
+         OR (?3 = 'user' AND user_id = ?4) OR (?3 = 'team' AND team_id = ?4) \
+         OR (?3 = 'org' AND org_id = ?4) OR (?3 = 'provider' AND provider = ?4))",
+        params![start.to_string(), end, level, name],
+        |row| Ok(Cost::from_micros(Columns::new(row, "spending").plain("spent")?)),
+    )?;
+    Ok(spent.into_iter().sum())
+}
+
+/// What jobs of a scope that were submitted in the current period and are not over are estimated to
+/// cost.
+fn reserved_since(
+    connection: &Connection,
+    scope: &Scope,
+    period: Period,
+    now: Timestamp,
+) -> Result<Cost> {
+    let (level, name) = key(scope);
+    let start = period.start(now);
+    let reserved = all(
+        connection,
+        "SELECT q.entry_id, q.estimated_cost, j.created_at FROM queue_entries q \
+         JOIN jobs j ON j.job_id = q.job_id \
+         WHERE q.status IN ('blocked', 'pending', 'ready', 'running') AND (?1 = 'all' \
+         OR (?1 = 'user' AND q.user_id = ?2) OR (?1 = 'team' AND q.team_id = ?2) \
+         OR (?1 = 'org' AND q.org_id = ?2) OR (?1 = 'provider' AND q.provider = ?2))",
+        params![level, name],
+        |row| {
+            let mut columns = Columns::new(row, "queue_entries");
+            columns.plain::<i64>("entry_id")?;
+            let cost = Cost::from_usd(columns.plain("estimated_cost")?);
+            Ok((cost, columns.time("created_at")?))
+        },
+    )?;
+    Ok(reserved
+        .into_iter()
+        .filter(|(_, at)| period.start(*at) == start)
+        .map(|(cost, _)| cost)
+        .sum())
+}

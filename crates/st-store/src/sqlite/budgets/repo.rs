@@ -1,0 +1,164 @@
+//! The calls about budgets.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+use st_log::CorrelationId;
+
+use super::posting::take_up;
+use super::{Tx, all_budgets, budgets_of, find, key, stopping, use_of};
+use crate::error::Result;
+use crate::model::{
+    Actor, Budget, BudgetId, BudgetPatch, BudgetUse, Cost, Group, JobRecord, NewBudget,
+};
+use crate::repo::BudgetRepo;
+use crate::sqlite::SqliteStore;
+use crate::sqlite::query::{all, change, change_one};
+use crate::sqlite::records::{record, select_records, step_loaded};
+use crate::sqlite::settings::record_change;
+use crate::sqlite::writer::Lane;
+
+#[async_trait]
+impl BudgetRepo for SqliteStore {
+    async fn budgets(&self) -> Result<Vec<BudgetUse>> {
+        let now = self.clock.now();
+        self.readers
+            .list("list budgets", move |connection| {
+                let budgets = all_budgets(connection)?.into_iter();
+                budgets.map(|budget| use_of(connection, budget, now)).collect()
+            })
+            .await
+    }
+
+    async fn budgets_of(&self, group: &Group) -> Result<Vec<BudgetUse>> {
+        let (now, group) = (self.clock.now(), group.clone());
+        self.readers
+            .point("read budgets", move |connection| {
+                let budgets = budgets_of(connection, &group)?.into_iter();
+                budgets.map(|budget| use_of(connection, budget, now)).collect()
+            })
+            .await
+    }
+
+    async fn add_budget(&self, budget: NewBudget, by: &Actor) -> Result<BudgetUse> {
+        budget.check()?;
+        let (by, request) = (by.clone(), st_log::get_correlation_id());
+        self.writer
+            .write(Lane::Interactive, "store a budget", move |tx| add(tx, &budget, (&by, &request)))
+            .await
+    }
+
+    async fn patch_budget(
+        &self,
+        id: BudgetId,
+        patch: BudgetPatch,
+        by: &Actor,
+    ) -> Result<BudgetUse> {
+        let (by, request) = (by.clone(), st_log::get_correlation_id());
+        self.writer
+            .write(Lane::Interactive, "change a budget", move |tx| {
+                let (after, changed) = find(tx.connection, id)?.patched(patch)?;
+                if let Some(changed) = changed {
+                    change_one(
+                        tx.connection,
+                        "change a budget",
+                        "UPDATE budgets SET amount = ?2, action = ?3 WHERE budget_id = ?1",
+                        params![
+                            id.0,
+                            after.budget.amount.to_micros(),
+                            after.budget.action.as_str()
+                        ],
+                    )?;
+                    record_change(tx, &by, &request, changed)?;
+                }
+                use_of(tx.connection, after, tx.now)
+            })
+            .await
+    }
+
+    async fn remove_budget(&self, id: BudgetId, by: &Actor) -> Result<bool> {
+        let (by, request) = (by.clone(), st_log::get_correlation_id());
+        self.writer
+            .write(Lane::Interactive, "remove a budget", move |tx| {
+                let known = all_budgets(tx.connection)?.into_iter().find(|it| it.id == id);
+                let sql = "DELETE FROM budgets WHERE budget_id = ?1";
+                let removed = change(tx.connection, "remove a budget", sql, [id.0])? > 0;
+                if let Some(known) = known {
+                    record_change(tx, &by, &request, known.removed())?;
+                }
+                Ok(removed)
+            })
+            .await
+    }
+
+    async fn stop_over_budget(&self, max: u32) -> Result<Vec<(JobRecord, BudgetUse)>> {
+        self.writer
+            .write(Lane::Worker, "stop jobs over budget", move |tx| {
+                let mut stopped = Vec::new();
+                for budget in stopping(tx.connection)? {
+                    let budget = use_of(tx.connection, budget, tx.now)?;
+                    for mut record in over(tx.connection, &budget)? {
+                        if stopped.len() >= max as usize {
+                            return Ok(stopped);
+                        }
+                        step_loaded(
+                            tx,
+                            &mut record,
+                            |it| Ok(it.cancel(&Actor::Operator, tx.now)?),
+                        )?;
+                        stopped.push((record, budget.clone()));
+                    }
+                }
+                Ok(stopped)
+            })
+            .await
+    }
+}
+
+fn add(tx: &Tx<'_>, new: &NewBudget, (by, request): (&Actor, &CorrelationId)) -> Result<BudgetUse> {
+    let (level, name) = key(&new.scope);
+    change_one(
+        tx.connection,
+        "store a budget",
+        "INSERT INTO budgets (scope, scope_id, period, amount, action, created_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            level,
+            name,
+            new.period.as_str(),
+            new.amount.to_micros(),
+            new.action.as_str(),
+            tx.now.as_millisecond()
+        ],
+    )?;
+    let id = BudgetId(tx.connection.last_insert_rowid());
+    let budget = Budget { id, ..find(tx.connection, id)? };
+    take_up(tx, &budget)?;
+    record_change(tx, by, request, budget.added())?;
+    use_of(tx.connection, budget, tx.now)
+}
+
+/// Jobs in slots under this budget that are not being cancelled, if more is spent of it than there
+/// is. What cannot be decoded is set aside elsewhere.
+fn over(connection: &Connection, budget: &BudgetUse) -> Result<Vec<JobRecord>> {
+    let (level, name) = key(&budget.budget.budget.scope);
+    let in_slots: Vec<JobRecord> = all(
+        connection,
+        select_records!(
+            "WHERE q.status IN ('ready', 'running') AND q.held IS NULL AND (?1 = 'all' \
+             OR (?1 = 'user' AND q.user_id = ?2) OR (?1 = 'team' AND q.team_id = ?2) \
+             OR (?1 = 'org' AND q.org_id = ?2) OR (?1 = 'provider' AND q.provider = ?2)) \
+             ORDER BY q.entry_id"
+        ),
+        [level, name],
+        |row| Ok(record(row).ok()),
+    )?
+    .into_iter()
+    .flatten()
+    .collect();
+    let running: Cost =
+        in_slots.iter().filter_map(|it| it.job().cost_usd).map(Cost::from_usd).sum();
+    if budget.spent.plus(running) <= budget.budget.budget.amount {
+        return Ok(Vec::new());
+    }
+    Ok(in_slots.into_iter().filter(|record| !record.cancel_requested()).collect())
+}

@@ -11,6 +11,7 @@ mod jobs;
 mod logging;
 mod providers;
 mod queue;
+mod quotas;
 mod waiting;
 
 pub(crate) use providers::REPLICATE;
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::FromRequestParts;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use http::request::Parts;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -135,6 +136,8 @@ impl Api {
             .route("/api/queue/pause", post(queue::holds::pause))
             .route("/api/queue/resume", post(queue::holds::resume))
             .route("/api/queue/holds", get(queue::holds::list))
+            .route("/api/quotas", get(quotas::list).post(quotas::add))
+            .route("/api/quotas/{id}", put(quotas::change).delete(quotas::remove))
             .route("/api/approvals/rules", get(approvals::rules).post(approvals::add_rule))
             .route("/api/approvals/rules/{id}", get(approvals::rule))
             .route("/api/approvals/conditions", get(approvals::conditions))

@@ -82,6 +82,11 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
+    /// 402: a budget leaves no room for the job.
+    pub(crate) fn over_budget(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYMENT_REQUIRED, "over_budget", detail)
+    }
+
     /// 409: a name that several jobs have. `jobs` are the candidates.
     pub(crate) fn ambiguous_job(name: &str, jobs: &[JobId]) -> Self {
         let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use st_log::{Logger, get_logger};
 use st_store::{
     ApprovalId, ApprovalStatus, Condition, Decision, JobRecord, NewRule, PageRequest, ProviderName,
-    RequestFilter, Role, Rule, RuleId, UserId, Verdict,
+    RequestFilter, RequiredBy, Role, Rule, RuleId, UserId, Verdict,
 };
 
 use super::body::{Body, Name, Query};
@@ -68,7 +68,9 @@ struct RequestView {
     id: i64,
     job_id: String,
     user_id: String,
-    rule_id: i64,
+    /// The rule that requires it; `null` where a budget does.
+    rule_id: Option<i64>,
+    budget_id: Option<i64>,
     status: &'static str,
     reason: String,
     provider: String,
@@ -91,11 +93,16 @@ impl RequestView {
         let approval = record.approval()?;
         let request = approval.request();
         let review = approval.review();
+        let (rule, budget) = match request.required_by {
+            RequiredBy::Rule(id) => (Some(id.0), None),
+            RequiredBy::Budget(id) => (None, Some(id.0)),
+        };
         Some(Self {
             id: request.id.0,
             job_id: job.id.to_string(),
             user_id: job.owner.user.to_string(),
-            rule_id: request.rule_id.0,
+            rule_id: rule,
+            budget_id: budget,
             status: approval.status().as_str(),
             reason: request.reason.clone(),
             provider: job.provider.to_string(),

@@ -12,8 +12,9 @@ mod words;
 use jiff::Timestamp;
 use serde::Serialize;
 use st_store::{
-    AccountId, ApprovalRequest, AtProvider, Cancellation, Claimed, Due, Group, Held, HeldBy, Hold,
-    JobRecord, Limit, LimitUse, Scope, ScopeLevel, SlotLimit, Stage, Standing,
+    AccountId, ApprovalRequest, AtProvider, BudgetId, BudgetUse, Cancellation, Claimed, Due,
+    Exceeded, Group, Held, HeldBy, Hold, JobRecord, Limit, LimitUse, Scope, ScopeLevel, SlotLimit,
+    Stage, Standing,
 };
 use st_workers::provider::Cause;
 use st_workers::{ClosedBy, GateStatus, UnreadJob};
@@ -36,6 +37,8 @@ pub(super) enum Kind {
     Limit,
     /// The release of a person's hold.
     Hold,
+    /// Room in a budget.
+    Budget,
     /// The provider, which does not accept submissions.
     Gate,
     /// The configuration of its provider.
@@ -105,6 +108,8 @@ pub(super) struct Facts<'a> {
     pub(super) limit: Option<LimitUse>,
     /// The hold, where one is the reason.
     pub(super) hold: Option<&'a Hold>,
+    /// The budget, where one is the reason.
+    pub(super) budget: Option<&'a BudgetUse>,
     /// Whether any row of the queue was set aside because it could not be decoded.
     pub(super) damage: bool,
     /// Since when its status could not be read at its provider, if that lasts.
@@ -157,6 +162,7 @@ fn in_queue(record: &JobRecord, due: Due, facts: &Facts<'_>) -> Option<WaitingFo
         Some(standing) => standing.held_by.map(|held_by| match held_by {
             HeldBy::Hold(level) => hold(record, level, facts.hold),
             HeldBy::Limit(held_by) => limit(record, held_by, facts.limit),
+            HeldBy::Budget(id) => budget(record, id, facts.budget),
         }),
         None => (due == Due::Now && facts.damage).then(set_aside),
     }
@@ -301,6 +307,25 @@ fn limit(record: &JobRecord, held_by: SlotLimit, known: Option<LimitUse>) -> Wai
         next_step: format!(
             "it is submitted when another job ends, or when an administrator raises {name} with \
              {raised_with}"
+        ),
+    }
+}
+
+/// `known`: what is taken of the budget, unless it was removed meanwhile.
+fn budget(record: &JobRecord, id: BudgetId, known: Option<&BudgetUse>) -> WaitingFor {
+    let cost = record.reservation();
+    let reason = match known {
+        Some(known) => Exceeded { budget: known.clone(), cost }.to_string(),
+        None => format!("budget {id} has no room for {cost}"),
+    };
+    WaitingFor {
+        kind: Kind::Budget,
+        reason,
+        since: Some(Time(record.entry().waits_since)),
+        until: known.map(|known| Time(known.resets_at)),
+        next_step: format!(
+            "it is submitted when jobs under the budget end for less than they reserve, when its next \
+             period begins, or when an administrator raises it with PUT /api/quotas/{id}"
         ),
     }
 }

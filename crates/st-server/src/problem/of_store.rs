@@ -1,8 +1,8 @@
 //! What the errors of the store mean to a client. Exhaustive: a new error must be given a meaning.
 
 use st_store::{
-    Error, InvalidJob, InvalidLimits, InvalidSetting, InvalidText, JobId, MOST_PROVIDER_SLOTS,
-    TransitionError,
+    Error, InvalidBudget, InvalidJob, InvalidLimits, InvalidSetting, InvalidText, JobId,
+    MOST_PROVIDER_SLOTS, TransitionError,
 };
 
 use super::Problem;
@@ -51,9 +51,14 @@ impl From<Error> for Problem {
             Error::InvalidJob(invalid) => Self::invalid(vec![job_fault(&invalid)]),
             Error::InvalidLimits(invalid) => Self::invalid(limit_faults(&invalid)),
             Error::InvalidRule(invalid) => Self::invalid_field("/threshold", invalid.to_string()),
-            Error::InvalidSetting(InvalidSetting::Text(invalid)) | Error::InvalidHold(invalid) => {
-                Self::invalid(vec![text_fault(invalid)])
+            Error::InvalidBudget(InvalidBudget::Amount(amount)) => {
+                let message = format!("must be at least 0, found {amount}");
+                Self::invalid_field("/limit_value", message)
             }
+            Error::OverBudget(exceeded) => Self::over_budget(exceeded.to_string()),
+            Error::InvalidSetting(InvalidSetting::Text(invalid))
+            | Error::InvalidBudget(InvalidBudget::Text(invalid))
+            | Error::InvalidHold(invalid) => Self::invalid(vec![text_fault(invalid)]),
             Error::InvalidSetting(InvalidSetting::Slots { found }) => {
                 let message = format!("expected 1 to {MOST_PROVIDER_SLOTS}, found {found}");
                 Self::invalid_field("/max_concurrent", message)

@@ -15,8 +15,8 @@ use rustix::fs::OFlags;
 use serde_json::{Map, Value, json};
 use st_log::{Logger, get_logger};
 use st_store::{
-    Approval, Idempotency, InputProblem, InvalidInput, NewJob, OrgId, Owner, Priority,
-    ProviderName, QueueStatus, Submitted, TeamId, check_input,
+    Approval, Exceeded, Idempotency, InputProblem, InvalidInput, NewJob, OrgId, Owner, Priority,
+    ProviderName, QueueStatus, ScopeLevel, Submitted, TeamId, check_input,
 };
 use st_workers::provider::Provider;
 
@@ -266,7 +266,7 @@ fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Under the request's own ID: that of a repeated submission is not its job's.
 fn log_submitted(submitted: &Submitted) {
-    let Submitted { record, repeated } = submitted;
+    let Submitted { record, repeated, warnings } = submitted;
     let context = record.log_context().field("user_id", record.job().owner.user.as_str());
     let _in_context = context.enter();
     if *repeated {
@@ -280,6 +280,12 @@ fn log_submitted(submitted: &Submitted) {
         priority = record.entry().effective_priority().get(),
         "Job submitted successfully"
     );
+    for exceeded in warnings {
+        st_log::warning!(
+            logger: LOG, budget_id = exceeded.budget.budget.id.0, budget = exceeded.to_string(),
+            "Job exceeds a budget that only warns"
+        );
+    }
     if let Some(Approval::Open(request)) = record.approval() {
         st_log::info!(
             logger: LOG, approval_id = request.id.0, reason = request.reason,
@@ -289,7 +295,14 @@ fn log_submitted(submitted: &Submitted) {
 }
 
 async fn answer(api: &Api, submitted: Submitted) -> Value {
-    let Submitted { record, repeated } = submitted;
+    let Submitted { record, repeated, warnings } = submitted;
+    // That of the provider has a field of its own in the original's answer.
+    let (of_provider, others): (Vec<_>, Vec<_>) = warnings
+        .iter()
+        .partition(|it| it.budget.budget.budget.scope.level() == ScopeLevel::Provider);
+    let words = |exceeded: &[&Exceeded]| exceeded.iter().map(ToString::to_string).collect();
+    let (of_provider, others): (Vec<String>, Vec<String>) = (words(&of_provider), words(&others));
+    let cost_limit_warning = (!of_provider.is_empty()).then(|| of_provider.join("; "));
     // The job is stored, and an error would make the caller submit it once more.
     let surroundings = Surroundings::read(api, std::slice::from_ref(&record)).await;
     let position = surroundings.ok().and_then(|it| it.position(&record));
@@ -300,8 +313,8 @@ async fn answer(api: &Api, submitted: Submitted) -> Value {
         "error": null,
         "data_uploaded": false,
         "upload_id": null,
-        "cost_limit_warning": null,
-        "quota_warnings": [],
+        "cost_limit_warning": cost_limit_warning,
+        "quota_warnings": others,
         "idempotent_hit": repeated,
         "requires_approval": record.queue_status() == QueueStatus::Blocked,
         "approval_id": record.approval().map(|approval| approval.request().id.0),

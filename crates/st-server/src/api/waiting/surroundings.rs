@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use st_store::{
-    AccountId, Due, Group, HeldBy, Hold, JobId, JobRecord, LimitUse, ProviderName, QueueStatus,
-    Scope, Stage, Standing, Waiting,
+    AccountId, BudgetId, BudgetUse, Due, Group, HeldBy, Hold, JobId, JobRecord, LimitUse,
+    ProviderName, QueueStatus, Scope, Stage, Standing, Waiting,
 };
 use st_workers::{GateStatus, UnreadJob};
 
@@ -21,6 +21,7 @@ pub(in crate::api) struct Surroundings {
     /// The limits of each group in which a job is held by one.
     limits: BTreeMap<Group, Vec<LimitUse>>,
     holds: BTreeMap<Scope, Hold>,
+    budgets: BTreeMap<BudgetId, BudgetUse>,
     damage: bool,
     gates: BTreeMap<ProviderName, GateStatus>,
     /// The configured providers, with the account of each where it is known.
@@ -49,6 +50,8 @@ impl Surroundings {
         }
         let any_hold = records.iter().any(|it| matches!(held_by(it), Some(HeldBy::Hold(_))));
         let holds = if any_hold { api.store.holds().await? } else { Vec::new() };
+        let any_budget = records.iter().any(|it| matches!(held_by(it), Some(HeldBy::Budget(_))));
+        let budgets = if any_budget { api.store.budgets().await? } else { Vec::new() };
         // A job without a standing has moved on since it was read, unless it was set aside.
         let any_missing =
             records.iter().any(|it| is_due(it.stage()) && !standings.contains_key(&it.id()));
@@ -59,6 +62,7 @@ impl Surroundings {
         Ok(Self {
             now: api.store.now(),
             limits,
+            budgets: budgets.into_iter().map(|it| (it.budget.id, it)).collect(),
             holds: holds.into_iter().map(|hold| (hold.scope.clone(), hold)).collect(),
             damage: any_missing && api.store.unsettled().await?.damaged > 0,
             standings,
@@ -82,17 +86,19 @@ impl Surroundings {
     pub(in crate::api) fn waiting_for(&self, record: &JobRecord) -> Option<WaitingFor> {
         let provider = &record.job().provider;
         let standing = self.standings.get(&record.id()).copied();
-        let (limit, hold) = match standing.and_then(|standing| standing.held_by) {
+        let (mut limit, mut hold, mut budget) = (None, None, None);
+        match standing.and_then(|standing| standing.held_by) {
             Some(HeldBy::Limit(held_by)) => {
                 let uses = self.limits.get(&Group::of(record)).map_or(&[][..], Vec::as_slice);
-                (uses.iter().find(|it| it.limit == held_by).copied(), None)
+                limit = uses.iter().find(|it| it.limit == held_by).copied();
             }
             Some(HeldBy::Hold(level)) => {
                 let scope = Scope::of(level, &Group::of(record));
-                (None, scope.and_then(|scope| self.holds.get(&scope)))
+                hold = scope.and_then(|scope| self.holds.get(&scope));
             }
-            None => (None, None),
-        };
+            Some(HeldBy::Budget(id)) => budget = self.budgets.get(&id),
+            None => {}
+        }
         let facts = Facts {
             now: self.now,
             reach: reach(record, self.accounts.get(provider)),
@@ -100,6 +106,7 @@ impl Surroundings {
             standing,
             limit,
             hold,
+            budget,
             damage: self.damage,
             unread: self.unread.get(&record.id()).cloned(),
         };

@@ -5,9 +5,10 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use st_log::CorrelationId;
 use st_store::{
-    Actor, ApprovalId, AtMostOnce, Attempt, AttemptToken, ClaimOrigin, End, Epoch, Finished,
-    Holder, JobId, JobType, Lease, NewJob, OrgId, Owner, Phase, ProviderJobId, ProviderName,
-    QueueEntryId, RemoteId, RequiredBy, Role, RuleId, TeamId, UserId, Waiting,
+    Actor, ApprovalId, AtMostOnce, Attempt, AttemptToken, Budget, BudgetAction, ClaimOrigin, Cost,
+    End, Epoch, Finished, Holder, JobId, JobType, Lease, NewBudget, NewJob, OrgId, Owner, Period,
+    Phase, ProviderJobId, ProviderName, QueueEntryId, RemoteId, RequiredBy, Role, RuleId, TeamId,
+    UserId, Waiting,
 };
 
 use super::*;
@@ -123,6 +124,7 @@ fn facts() -> Facts<'static> {
         standing: Some(Standing { position: 3, held_by: None }),
         limit: None,
         hold: None,
+        budget: None,
         damage: false,
         unread: None,
     }
@@ -424,4 +426,33 @@ fn a_job_whose_status_cannot_be_read_says_since_when_and_why() {
     expect(&job, &facts, &expected);
     let cancelled = waiting_for(&record(there(true)), &facts).unwrap();
     assert_eq!(cancelled.kind, Kind::Cancellation, "that comes first");
+}
+
+#[test]
+fn a_job_without_room_in_a_budget_names_all_its_numbers_and_when_it_begins_anew() {
+    let job = record(waiting(Due::Now));
+    let budget = NewBudget {
+        scope: Scope::Org(OrgId::new("acme")),
+        period: Period::Monthly,
+        amount: Cost::from_usd(100.0),
+        action: BudgetAction::Block,
+    };
+    let budget = BudgetUse {
+        budget: Budget { id: BudgetId(7), budget, created_at: at(0) },
+        spent: Cost::from_usd(95.5),
+        reserved: Cost::from_usd(4.0),
+        resets_at: at(900),
+    };
+    let standing = Some(Standing { position: 3, held_by: Some(HeldBy::Budget(BudgetId(7))) });
+    let next_step = "it is submitted when jobs under the budget end for less than they reserve, when \
+                     its next period begins, or when an administrator raises it with PUT \
+                     /api/quotas/7";
+    let expected = format!(
+        "Budget 0..900: the monthly budget 7 of organization acme is 100.00 USD: 95.50 USD is spent \
+         and 4.00 USD reserved until 2026-01-01T00:15:00Z, and this job is estimated to cost 0.00 \
+         USD > {next_step}"
+    );
+    expect(&job, &Facts { standing, budget: Some(&budget), ..facts() }, &expected);
+    let removed = format!("Budget 0..-: budget 7 has no room for 0.00 USD > {next_step}");
+    expect(&job, &Facts { standing, ..facts() }, &removed);
 }

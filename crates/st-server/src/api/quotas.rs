@@ -22,7 +22,7 @@ const MAX_USD: f64 = 1e9;
 
 /// A budget as clients see it. Amounts are in US dollars.
 #[derive(Debug, PartialEq, Serialize)]
-struct QuotaView {
+pub(super) struct QuotaView {
     id: i64,
     quota_type: &'static str,
     scope: &'static str,
@@ -40,7 +40,7 @@ struct QuotaView {
 }
 
 impl QuotaView {
-    fn of(budget: &BudgetUse) -> Self {
+    pub(super) fn of(budget: &BudgetUse) -> Self {
         let NewBudget { scope, period, amount, action } = &budget.budget.budget;
         Self {
             id: budget.budget.id.0,

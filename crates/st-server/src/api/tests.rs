@@ -1,5 +1,6 @@
 //! The API on a memory store that fails as it is asked to, with providers that are never called.
 
+mod budgets;
 mod cancel;
 mod explain;
 mod faults;
@@ -100,6 +101,14 @@ impl Harness {
     }
 
     /// Submits a job to `provider` and returns its ID.
+    async fn put(&self, path: &str, body: Value) -> (u16, Value) {
+        Self::answer(self.client.put(format!("{}{path}", self.url)).json(&body)).await
+    }
+
+    async fn delete(&self, path: &str) -> (u16, Value) {
+        Self::answer(self.client.delete(format!("{}{path}", self.url))).await
+    }
+
     async fn submit(&self, provider: &str) -> String {
         let path = format!("/api/cloud/jobs/submit?provider={provider}");
         let (status, body) = self.post(&path, json!({"config": {}})).await;

@@ -4,11 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use st_store::{Group, JobRecord, LimitUse, QueueStats, QueueStatus, Stage};
+use st_store::{BudgetUse, Group, JobRecord, LimitUse, QueueStats, QueueStatus, Stage};
 
 use super::find;
 use crate::api::body::Name;
 use crate::api::queue::estimate;
+use crate::api::quotas::QuotaView;
 use crate::api::waiting::{Surroundings, WaitingFor};
 use crate::api::{Api, Time};
 use crate::problem::Problem;
@@ -30,6 +31,8 @@ pub(crate) struct Explanation {
     waiting: u64,
     /// The limits that count for it.
     limits: Vec<LimitView>,
+    /// The budgets that it counts for.
+    budgets: Vec<QuotaView>,
     expected_start: Option<ExpectedStart>,
 }
 
@@ -56,8 +59,10 @@ pub(crate) async fn explain(
     let record = find(&api, &name).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
     let stats = api.store.queue_stats().await?;
-    let limits = api.store.limit_uses(&Group::of(&record)).await?;
-    Ok(Json(Explanation::of(&record, &surroundings, &stats, &limits)))
+    let group = Group::of(&record);
+    let limits = api.store.limit_uses(&group).await?;
+    let budgets = api.store.budgets_of(&group).await?;
+    Ok(Json(Explanation::of(&record, &surroundings, &stats, (&limits, &budgets))))
 }
 
 impl Explanation {
@@ -65,7 +70,7 @@ impl Explanation {
         record: &JobRecord,
         surroundings: &Surroundings,
         stats: &QueueStats,
-        limits: &[LimitUse],
+        (limits, budgets): (&[LimitUse], &[BudgetUse]),
     ) -> Self {
         let waiting_for = surroundings.waiting_for(record);
         let position = surroundings.position(record);
@@ -88,6 +93,7 @@ impl Explanation {
             position,
             waiting: stats.count(QueueStatus::Pending),
             limits: limits.iter().map(LimitView::of).collect(),
+            budgets: budgets.iter().map(QuotaView::of).collect(),
             expected_start: expected.and_then(|position| {
                 ExpectedStart::of(position, waits_since, stats, surroundings.now())
             }),

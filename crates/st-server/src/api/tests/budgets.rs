@@ -1,0 +1,88 @@
+//! Budgets and holds over HTTP, as a submitter and an administrator meet them.
+
+use serde_json::{Value, json};
+
+use super::Harness;
+
+async fn submit(api: &Harness, usd: f64) -> (u16, Value) {
+    let body = json!({"config": {"a": 1}, "estimated_cost": usd});
+    api.post("/api/cloud/jobs/submit?provider=alpha", body).await
+}
+
+async fn explain(api: &Harness, job: &Value) -> Value {
+    let (status, body) =
+        api.get(&format!("/api/cloud/jobs/{}/explain", job.as_str().unwrap())).await;
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+#[tokio::test]
+async fn a_submission_beyond_a_budget_is_refused_with_its_numbers() {
+    let api = Harness::start().await;
+    let new = json!({"quota_type": "cost_monthly", "limit_value": 10, "user_id": "local"});
+    let (status, made) = api.post("/api/quotas", new).await;
+    assert_eq!(status, 200, "{made}");
+    assert_eq!(made["quota"]["remaining"], 10.0);
+    let (status, first) = submit(&api, 7.5).await;
+    assert_eq!(status, 200, "{first}");
+    let (status, refused) = submit(&api, 2.75).await;
+    assert_eq!((status, &refused["code"]), (402, &json!("over_budget")), "{refused}");
+    let detail = refused["detail"].as_str().unwrap();
+    let said = "the monthly budget 1 of user local is 10.00 USD: 0.00 USD is spent and 7.50 USD \
+                reserved until ";
+    assert!(detail.starts_with(said), "{detail}");
+    let explained = explain(&api, &first["job_id"]).await;
+    assert_eq!(explained["budgets"][0]["reserved"], 7.5, "{explained}");
+
+    let id = &made["id"];
+    let (status, changed) = api.put(&format!("/api/quotas/{id}"), json!({"limit_value": 5})).await;
+    assert_eq!((status, &changed["quota"]["is_exceeded"]), (200, &json!(true)), "{changed}");
+    assert_eq!(api.claim("alpha").await.len(), 0, "a lowered budget holds what waits");
+    let held = explain(&api, &first["job_id"]).await;
+    assert_eq!(held["waiting_for"]["kind"], "budget", "{held}");
+    let (status, _) = api.delete(&format!("/api/quotas/{id}")).await;
+    assert_eq!(status, 200);
+    assert_eq!(api.claim("alpha").await.len(), 1);
+    let (status, gone) = api.delete(&format!("/api/quotas/{id}")).await;
+    assert_eq!((status, &gone["detail"]), (404, &json!("there is no quota \"1\"")));
+    assert_eq!(api.get("/api/quotas").await.1, json!({"quotas": []}));
+}
+
+#[tokio::test]
+async fn a_budget_that_warns_says_so_in_the_answer() {
+    let api = Harness::start().await;
+    for (key, name) in [("provider", "alpha"), ("user_id", "local")] {
+        let quota =
+            json!({"quota_type": "cost_daily", "limit_value": 1, "action": "warn", key: name});
+        assert_eq!(api.post("/api/quotas", quota).await.0, 200);
+    }
+    let (status, answer) = submit(&api, 2.0).await;
+    assert_eq!(status, 200, "{answer}");
+    let warning = answer["cost_limit_warning"].as_str().unwrap();
+    assert!(warning.starts_with("the daily budget 1 of provider alpha is 1.00 USD"), "{warning}");
+    let [of_user] = &answer["quota_warnings"].as_array().unwrap()[..] else { panic!("{answer}") };
+    assert!(of_user.as_str().unwrap().contains("budget 2 of user local"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_paused_queue_grants_nothing_and_says_who_paused_it() {
+    let api = Harness::start().await;
+    let job = Value::from(api.submit("alpha").await);
+    let (status, paused) = api.post("/api/queue/pause", json!({"reason": "maintenance"})).await;
+    assert_eq!(status, 200, "{paused}");
+    assert_eq!(paused["message"], "the queue is paused; what has a slot keeps it");
+    assert_eq!(api.claim("alpha").await.len(), 0);
+    let held = explain(&api, &job).await;
+    let reason = "It waits: the queue was paused by user local: maintenance.";
+    assert_eq!((&held["summary"], &held["waiting_for"]["kind"]), (&json!(reason), &json!("hold")));
+    let (_, holds) = api.get("/api/queue/holds").await;
+    assert_eq!(holds["holds"][0]["scope"], "all", "{holds}");
+    let (_, resumed) = api.post("/api/queue/resume", json!({})).await;
+    assert_eq!(resumed["message"], "the queue is resumed");
+    assert_eq!(api.claim("alpha").await.len(), 1);
+    let (_, again) = api.post("/api/queue/resume", json!({})).await;
+    assert_eq!(
+        (&again["message"], &again["hold"]),
+        (&json!("the queue was not paused"), &Value::Null)
+    );
+}

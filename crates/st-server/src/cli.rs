@@ -49,6 +49,10 @@ enum Command {
     Backup(database::Backup),
     /// Put a backup in the place of the database
     Restore(database::Restore),
+    /// Write the database as JSON lines, also while the server runs
+    Export(database::Export),
+    /// Make the database from what export wrote
+    Import(database::Import),
     /// Check the database, also while the server runs
     Integrity(database::Integrity),
     /// Bring the database's schema up to date
@@ -102,6 +106,8 @@ impl Cli {
             Command::Logs(logs) => logs.run(environment),
             Command::Backup(backup) => backup.run(environment),
             Command::Restore(restore) => restore.run(environment),
+            Command::Export(export) => export.run(environment),
+            Command::Import(import) => import.run(environment),
             Command::Integrity(integrity) => integrity.run(environment),
             Command::Migrate(migrate) => migrate.run(environment),
             Command::LocalRunner { dir } => st_workers::provider::local::run_attempt(&dir),

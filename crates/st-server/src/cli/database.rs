@@ -4,8 +4,9 @@
 //! something, which is no failure of the check.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use clap::Args;
 use jiff::tz::Offset;
 use serde_json::json;
 use st_log::Chain;
-use st_store::offline::{self, Audit, Backup as Made, Restored};
+use st_store::offline::{self, Audit, Backup as Made, Exported, Restored};
 use st_store::{Clock, MigrationPlan, SqliteConfig, SqliteStore, StoreStatus, SystemClock};
 
 use super::{fail, load};
@@ -40,6 +41,23 @@ nothing runs twice; event streams get `resync`.
 
 Example:
     st-server restore /mnt/backup/cloud-monday.db";
+
+const ABOUT_EXPORT: &str = "\
+One JSON object a line: first the schema, then each row with its table, last the number of rows and a
+checksum. A server may run. Folders of local jobs are not in it.
+
+Examples:
+    st-server export > cloud.jsonl
+    st-server export --to cloud.jsonl
+    st-server export | jq -c 'select(.table == \"jobs\").row'";
+
+const ABOUT_IMPORT: &str = "\
+Stop the server first. The database that is there is kept beside the new one. At the next start the
+server looks up at their providers what was queued or submitted, before it submits anything.
+
+Examples:
+    st-server import cloud.jsonl
+    ssh other st-server export | st-server import -";
 
 const ABOUT_INTEGRITY: &str = "\
 Reads the whole database and changes nothing; a server may run. Exit code: 0 nothing was found, 2
@@ -74,6 +92,26 @@ pub(super) struct Restore {
     /// The backup
     #[arg(value_name = "FILE")]
     backup: PathBuf,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = ABOUT_EXPORT)]
+pub(super) struct Export {
+    /// Write to this file instead of to stdout
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = ABOUT_IMPORT)]
+pub(super) struct Import {
+    /// What export wrote; - for stdin
+    #[arg(value_name = "FILE")]
+    from: PathBuf,
     #[command(flatten)]
     place: Where,
 }
@@ -144,16 +182,81 @@ fn backup_text(made: &Made) -> String {
     )
 }
 
-impl Restore {
+impl Export {
     pub(super) fn run(self, environment: &BTreeMap<String, String>) -> ExitCode {
         let state_dir = match self.place.state_dir(environment) {
             Ok(state_dir) => state_dir,
             Err(code) => return code,
         };
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&state_dir);
-        if let Err(error) = made {
-            return fail(1, &format!("cannot make {}: {error}", state_dir.display()));
+        let database = state_dir.join(DATABASE);
+        let Some(to) = self.to else {
+            let mut out = BufWriter::new(io::stdout().lock());
+            return match offline::export(&database, &mut out) {
+                Ok(_exported) => ExitCode::SUCCESS,
+                Err(error) => fail(1, &Chain(&error).to_string()),
+            };
+        };
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&to);
+        let mut out = match file {
+            Ok(file) => BufWriter::new(file),
+            Err(error) => return fail(1, &format!("cannot make {}: {error}", to.display())),
+        };
+        let exported = offline::export(&database, &mut out);
+        let synced = exported.map(|exported| (exported, out.get_ref().sync_all()));
+        match synced {
+            Ok((Exported { rows, schema }, Ok(()))) => {
+                print(&format!("{}\n{}, schema {schema}\n", to.display(), many(rows, "row")))
+            }
+            Ok((_, Err(error))) => fail(1, &format!("cannot write {}: {error}", to.display())),
+            Err(error) => {
+                // A part of an export is of no use, and import refuses it.
+                let removed = std::fs::remove_file(&to);
+                let left = if removed.is_err() { "; an unfinished file is left" } else { "" };
+                fail(1, &format!("{}{left}", Chain(&error)))
+            }
         }
+    }
+}
+
+impl Import {
+    pub(super) fn run(self, environment: &BTreeMap<String, String>) -> ExitCode {
+        let state_dir = match self.place.state_dir(environment).and_then(make_state_dir) {
+            Ok(state_dir) => state_dir,
+            Err(code) => return code,
+        };
+        let (database, now) = (state_dir.join(DATABASE), SystemClock.wall());
+        let imported = if self.from.as_os_str() == "-" {
+            offline::import(&database, Path::new("stdin"), io::stdin().lock(), now)
+        } else {
+            match File::open(&self.from) {
+                Ok(file) => offline::import(&database, &self.from, BufReader::new(file), now),
+                Err(error) => {
+                    return fail(1, &format!("cannot read {}: {error}", self.from.display()));
+                }
+            }
+        };
+        match imported {
+            Ok(restored) => print(&restore_text(&database, &self.from, &restored)),
+            Err(error) => fail(1, &Chain(&error).to_string()),
+        }
+    }
+}
+
+/// The state directory, which is made where there is none.
+fn make_state_dir(state_dir: PathBuf) -> Result<PathBuf, ExitCode> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&state_dir);
+    match made {
+        Ok(()) => Ok(state_dir),
+        Err(error) => Err(fail(1, &format!("cannot make {}: {error}", state_dir.display()))),
+    }
+}
+
+impl Restore {
+    pub(super) fn run(self, environment: &BTreeMap<String, String>) -> ExitCode {
+        let state_dir = match self.place.state_dir(environment).and_then(make_state_dir) {
+            Ok(state_dir) => state_dir,
+            Err(code) => return code,
+        };
         let database = state_dir.join(DATABASE);
         match offline::restore(&database, &self.backup, SystemClock.wall()) {
             Ok(restored) => print(&restore_text(&database, &self.backup, &restored)),

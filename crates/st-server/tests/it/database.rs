@@ -154,3 +154,34 @@ async fn jobs_are_deleted_at_the_start_as_the_setting_says() {
     let task = tasks.iter().find(|task| task["name"] == "job_retention").unwrap();
     assert_eq!(task["last_run"]["counts"], json!({"deleted": 1, "keys": 0}), "{task}");
 }
+
+#[tokio::test]
+async fn an_export_of_a_running_server_is_imported_elsewhere() {
+    let server = Server::start(Setup::default()).await;
+    let state_dir = server.state_dir();
+    let job = submit(&server).await;
+    server.until(&job, "completed").await;
+    let file = state_dir.join("export.jsonl");
+    let path = file.to_str().unwrap();
+    let made = run(&state_dir, &["export", "--to", path]).await;
+    assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""), "{made:?}");
+    assert!(made.stdout.starts_with(&format!("{path}\n")), "{made:?}");
+    let again = run(&state_dir, &["export", "--to", path]).await;
+    assert_eq!(again.code, Some(1), "{again:?}");
+    assert!(again.stderr.contains("cannot make"), "{again:?}");
+    let piped = run(&state_dir, &["export"]).await;
+    assert_eq!(piped.code, Some(0), "{}", piped.stderr);
+    assert!(piped.stdout.contains(&format!("\"job_id\":\"{job}\"")), "{}", piped.stdout);
+
+    let refused = run(&state_dir, &["import", path]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("is in use by process"), "{refused:?}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = elsewhere.path().join("state");
+    let imported = run(&other, &["import", path]).await;
+    assert_eq!(imported.code, Some(0), "{imported:?}");
+    assert!(imported.stdout.contains("\n1 job, up to event "), "{imported:?}");
+    let checked = run(&other, &["integrity"]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.stdout.starts_with("1 job and "), "{checked:?}");
+}

@@ -60,20 +60,39 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
+/// What is remembered of each migration.
+const RECORD: &str = "
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    version     INTEGER PRIMARY KEY NOT NULL,
+    name        TEXT NOT NULL,
+    sha256      TEXT NOT NULL,
+    applied_at  INTEGER NOT NULL,
+    app_version TEXT NOT NULL
+) STRICT";
+
+/// Makes the schema that another database has, of which these migrations were applied. `named`: that
+/// database, for the error where it is one that this program does not know.
+pub(super) fn to_schema(
+    connection: &mut Connection,
+    applied: &[(i64, String)],
+    named: &Path,
+    now: Timestamp,
+) -> Result<()> {
+    let fail = open_error(named);
+    let missing = pending(applied, named)?;
+    connection.execute_batch(RECORD).map_err(&fail)?;
+    for migration in MIGRATIONS {
+        if !missing.iter().any(|it| it.version == migration.version) {
+            apply(connection, migration, now).map_err(&fail)?;
+        }
+    }
+    Ok(())
+}
+
 /// Brings the schema up to date. A database that has a schema already is copied first.
 pub(super) fn migrate(connection: &mut Connection, path: &Path, now: Timestamp) -> Result<()> {
     let fail = open_error(path);
-    connection
-        .execute_batch(
-            "CREATE TABLE IF NOT EXISTS schema_migrations (
-                version     INTEGER PRIMARY KEY NOT NULL,
-                name        TEXT NOT NULL,
-                sha256      TEXT NOT NULL,
-                applied_at  INTEGER NOT NULL,
-                app_version TEXT NOT NULL
-            ) STRICT",
-        )
-        .map_err(&fail)?;
+    connection.execute_batch(RECORD).map_err(&fail)?;
     let applied = applied(connection).map_err(&fail)?;
     let pending = pending(&applied, path)?;
     if let Some(&(version, _)) = applied.last()
@@ -134,7 +153,7 @@ fn pending(applied: &[(i64, String)], path: &Path) -> Result<Vec<&'static Migrat
     Ok(pending)
 }
 
-fn applied(connection: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
+pub(super) fn applied(connection: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
     let mut rows =
         connection.prepare("SELECT version, sha256 FROM schema_migrations ORDER BY version")?;
     rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()

@@ -7,6 +7,9 @@
 mod audit;
 mod backup;
 mod copy;
+mod export;
+mod import;
+mod lines;
 mod restore;
 
 use std::fs::{self, File};
@@ -19,6 +22,8 @@ pub use audit::{Audit, Finding, audit};
 pub use backup::{Backup, back_up};
 pub(super) use backup::{before_migration, newest_before};
 pub(super) use copy::hex;
+pub use export::{Exported, export};
+pub use import::import;
 pub use restore::{Restored, restore};
 
 use super::migrate::{self, MigrationPlan};

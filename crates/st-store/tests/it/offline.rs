@@ -1,6 +1,7 @@
 //! Backups, restores, audits and plans of migrations, beside stores that are open and closed.
 
 mod audits;
+mod exports;
 mod migrations;
 mod restores;
 

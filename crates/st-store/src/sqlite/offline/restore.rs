@@ -44,11 +44,40 @@ pub fn restore(database: &Path, backup: &Path, now: Timestamp) -> Result<Restore
         let finding = "it is a database that is used, not a backup of one".to_owned();
         return Err(Error::NoDatabase { path: backup.to_owned(), finding });
     }
+    replace_by(site, backup, now, |fresh| copy_backup(backup, fresh))
+}
+
+/// Copies a backup, and returns whether its checksum was compared.
+fn copy_backup(backup: &Path, fresh: &Path) -> Result<bool> {
+    let expected = expected_checksum(backup)?;
+    let (found, _bytes) = copy(backup, fresh)?;
+    match expected {
+        Some(expected) if expected != found => {
+            Err(Error::OtherChecksum { path: backup.to_owned(), expected, found })
+        }
+        expected => Ok(expected.is_some()),
+    }
+}
+
+/// Locks the place of a database, lets `make` write a new file beside it, and puts that in its place.
+/// `from`: what the file is made of; `make` returns whether its checksum was compared.
+pub(super) fn replace_by(
+    site: Site,
+    from: &Path,
+    now: Timestamp,
+    make: impl FnOnce(&Path) -> Result<bool>,
+) -> Result<Restored> {
     let pid = life::recorded_pid(&site);
     let place = Place::lock(site, pid)?;
     let fresh = with_suffix(place.site().real(), ".restoring");
     remove_if_there(&fresh)?;
-    let restored = put_back(&place, backup, &fresh, now);
+    let restored = make(&fresh).and_then(|compared| {
+        let contents = prove(&fresh, from)?;
+        life::announce_restore(&place, &fresh)?;
+        let replaced = replace(&place, &fresh, now)?;
+        let (schema, jobs, last_event) = (contents.schema, contents.jobs, contents.last_event);
+        Ok(Restored { replaced, compared, schema, jobs, last_event })
+    });
     if restored.is_err() {
         // Of a swap that was made, this is the database from before.
         if fs::metadata(&fresh).is_ok_and(|it| FileId::of(&it) != place.id()) {
@@ -56,26 +85,6 @@ pub fn restore(database: &Path, backup: &Path, now: Timestamp) -> Result<Restore
         }
     }
     restored
-}
-
-fn put_back(place: &Place, backup: &Path, fresh: &Path, now: Timestamp) -> Result<Restored> {
-    let expected = expected_checksum(backup)?;
-    let (found, _bytes) = copy(backup, fresh)?;
-    if let Some(expected) = &expected
-        && *expected != found
-    {
-        return Err(Error::OtherChecksum {
-            path: backup.to_owned(),
-            expected: expected.clone(),
-            found,
-        });
-    }
-    let contents = prove(fresh, backup)?;
-    life::announce_restore(place, fresh)?;
-    let replaced = replace(place, fresh, now)?;
-    let compared = expected.is_some();
-    let (schema, jobs, last_event) = (contents.schema, contents.jobs, contents.last_event);
-    Ok(Restored { replaced, compared, schema, jobs, last_event })
 }
 
 /// Puts the new file in place of the database, and the database with its log aside.

@@ -55,7 +55,7 @@ const COUNTERS: [Counter; 7] = [
         table: "queue_users",
         kept: "SELECT user_id, entries FROM queue_users",
         counted: "SELECT user_id, COUNT(*) FROM queue_entries \
-                  WHERE status IN ('blocked', 'pending', 'ready', 'running') GROUP BY user_id",
+                  WHERE alive GROUP BY user_id",
         outlives: false,
     },
     Counter {
@@ -63,7 +63,7 @@ const COUNTERS: [Counter; 7] = [
         kept: "SELECT shift || ' ' || bucket, waiting FROM queue_depth",
         counted: "SELECT shift || ' ' || (deadline >> shift), COUNT(*) FROM queue_entries, \
                   (SELECT 8 AS shift UNION ALL SELECT 17) \
-                  WHERE status = 'pending' AND not_before IS NULL AND held IS NULL GROUP BY 1",
+                  WHERE claimable GROUP BY 1",
         outlives: false,
     },
 ];
@@ -72,9 +72,16 @@ const COUNTERS: [Counter; 7] = [
 pub(super) fn first_wrong(connection: &Connection) -> rusqlite::Result<Option<String>> {
     // All of them are of one state of the database.
     let snapshot = connection.unchecked_transaction()?;
+    let wrong = first_wrong_in(&snapshot)?;
+    snapshot.commit()?;
+    Ok(wrong)
+}
+
+/// The same in a transaction that is open.
+pub(super) fn first_wrong_in(connection: &Connection) -> rusqlite::Result<Option<String>> {
     for counter in &COUNTERS {
-        let kept = numbers(&snapshot, counter.kept)?;
-        let counted = numbers(&snapshot, counter.counted)?;
+        let kept = numbers(connection, counter.kept)?;
+        let counted = numbers(connection, counter.counted)?;
         for row in kept.keys().chain(counted.keys()) {
             let [kept, counted] = [&kept, &counted].map(|it| it.get(row).copied().unwrap_or(0));
             let is_right = if counter.outlives { kept >= counted } else { kept == counted };
@@ -85,7 +92,6 @@ pub(super) fn first_wrong(connection: &Connection) -> rusqlite::Result<Option<St
             }
         }
     }
-    snapshot.commit()?;
     Ok(None)
 }
 
@@ -94,7 +100,8 @@ fn numbers(connection: &Connection, sql: &str) -> rusqlite::Result<BTreeMap<Vec<
     let rows = statement.query_map([], |row| {
         // A damaged text counts like any other.
         let name = row.get_ref(0)?.as_bytes_or_null()?.unwrap_or_default().to_vec();
-        Ok((name, row.get(1)?))
+        // A number that is lost is none.
+        Ok((name, row.get::<_, Option<i64>>(1)?.unwrap_or(0)))
     })?;
     rows.collect()
 }

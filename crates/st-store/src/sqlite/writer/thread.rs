@@ -104,8 +104,8 @@ impl Thread {
                 Ok(())
             }))
             .map_err(open_error(parts.place.site().path()))?;
-        let endings = Endings::watch(&mut parts.connection)
-            .map_err(open_error(parts.place.site().path()))?;
+        let endings =
+            Endings::watch(&mut parts.connection).map_err(open_error(parts.place.site().path()))?;
         let heads = KeptHeads::of(&parts.connection)?;
         let condition = Condition::new(parts.health.clone(), parts.timing.retry);
         let shift = life::clock_shift(&parts.connection)?;

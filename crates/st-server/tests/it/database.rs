@@ -89,23 +89,25 @@ async fn what_would_be_migrated_is_told_and_not_done() {
     let mut server = Server::start(Setup::default()).await;
     let state_dir = server.state_dir();
     let plan = run(&state_dir, &["migrate", "--check"]).await;
-    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 6: up to date\n"), "{plan:?}");
+    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 2: up to date\n"), "{plan:?}");
     assert!(server.stop().await.success());
     let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
-    raw.execute_batch(
-        "DROP TABLE daily_totals; ALTER TABLE life DROP COLUMN event_floor; DROP INDEX queue_over; \
-         DROP INDEX strays_of_job; DROP INDEX idempotency_keys_of_job; \
-         DELETE FROM schema_migrations WHERE version = 6",
-    )
-    .unwrap();
+    let made = "SELECT group_concat('DROP ' || type || ' ' || name, '; ') FROM (SELECT * \
+                FROM sqlite_schema WHERE type = 'trigger' OR type = 'table' \
+                AND name IN ('job_counts', 'user_job_counts', 'user_submissions', \
+                'approval_counts', 'queue_counts', 'queue_users', 'queue_depth') \
+                ORDER BY type DESC)";
+    let drop_it: String = raw.query_row(made, [], |row| row.get(0)).unwrap();
+    raw.execute_batch(&drop_it).unwrap();
+    raw.execute("DELETE FROM schema_migrations WHERE version = 2", []).unwrap();
     raw.close().unwrap();
     for _ in 0..2 {
         let plan = run(&state_dir, &["migrate", "--check"]).await;
-        let says = "schema 5\n6 history would be applied, after a copy is made\n";
+        let says = "schema 1\n2 counters would be applied, after a copy is made\n";
         assert_eq!((plan.code, plan.stdout.as_str()), (Some(2), says), "{plan:?}");
     }
     let done = run(&state_dir, &["migrate"]).await;
-    let says = "schema 5\n6 history was applied\n";
+    let says = "schema 1\n2 counters was applied\n";
     assert_eq!((done.code, done.stdout.as_str()), (Some(0), says), "{done:?}");
     let plan = run(&state_dir, &["migrate", "--check"]).await;
     assert_eq!(plan.code, Some(0), "{plan:?}");
@@ -134,7 +136,8 @@ async fn jobs_are_deleted_at_the_start_as_the_setting_says() {
     }
     assert!(server.stop().await.success());
     let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
-    let sql = "UPDATE queue_entries SET completed_at = completed_at - 86400000 WHERE job_id = ?1";
+    let sql = "UPDATE queue_entries SET completed_at = completed_at - 86400000 \
+               WHERE entry_id = (SELECT entry_id FROM jobs WHERE job_id = ?1)";
     assert_eq!(raw.execute(sql, [&old]).unwrap(), 1);
     raw.close().unwrap();
     let server = server.kill_and_restart().await;

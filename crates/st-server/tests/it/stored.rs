@@ -33,7 +33,9 @@ async fn no_job(server: &Server) {
 
 fn stored(server: &Server) -> Vec<String> {
     let database = rusqlite::Connection::open(server.state_dir().join("cloud.db")).unwrap();
-    let mut select = database.prepare("SELECT input FROM job_inputs ORDER BY job_id").unwrap();
+    let mut select = database
+        .prepare("SELECT input FROM jobs JOIN job_inputs USING (entry_id) ORDER BY job_id")
+        .unwrap();
     let inputs = select.query_map([], |row| row.get(0)).unwrap();
     inputs.map(Result::unwrap).collect()
 }

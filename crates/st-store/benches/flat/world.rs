@@ -154,7 +154,7 @@ fn copy(
     connection.execute_batch("BEGIN").unwrap();
     for (table, own) in [("jobs", of_job), ("queue_entries", of_entry)] {
         let columns: Vec<String> = connection
-            .prepare("SELECT name FROM pragma_table_info(?1) WHERE name <> 'entry_id'")
+            .prepare("SELECT name FROM pragma_table_info(?1)")
             .unwrap()
             .query_map([table], |row| row.get(0))
             .unwrap()
@@ -164,12 +164,18 @@ fn copy(
         for column in &columns {
             let found = own.iter().find(|(name, _)| name == column).map(|(_, value)| *value);
             let id = format!("'0190000{kind}-0000-7000-8000-' || printf('%012x', i)");
-            let value = if column == "job_id" { &id } else { found.unwrap_or(column) };
+            let value = match column.as_str() {
+                "job_id" => &id,
+                // The first is the one that is copied.
+                "entry_id" => "i + 2",
+                _ => found.unwrap_or(column),
+            };
             write!(values, ", {value}").unwrap();
         }
         let sql = format!(
             "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2) \
-             INSERT INTO {table} ({}) SELECT {} FROM n, {table} WHERE job_id = ?1",
+             INSERT INTO {table} ({}) SELECT {} FROM n, {table} WHERE entry_id = \
+             (SELECT entry_id FROM jobs WHERE job_id = ?1)",
             columns.join(", "),
             values.trim_start_matches(", ")
         );

@@ -32,7 +32,11 @@ text_enum! {
 impl Period {
     /// The first day of the period that this time is in.
     pub fn start(self, at: Timestamp) -> Date {
-        let day = Offset::UTC.to_datetime(at).date();
+        self.start_of(Offset::UTC.to_datetime(at).date())
+    }
+
+    /// The first day of the period that this day is in.
+    pub fn start_of(self, day: Date) -> Date {
         let first = match self {
             Self::Daily => Ok(day),
             Self::Weekly => {

@@ -73,9 +73,9 @@ fn shift_waits(connection: &Connection, by: i64) -> Result<()> {
     let (first, last) = times();
     for sql in [
         "UPDATE queue_entries SET lease_until = lease_until + ?1 \
-         WHERE status = 'ready' AND held IS NULL AND lease_until BETWEEN ?2 AND ?3",
+         WHERE in_slot AND status = 'ready' AND lease_until BETWEEN ?2 AND ?3",
         "UPDATE queue_entries SET unresolved_since = unresolved_since + ?1 \
-         WHERE status = 'ready' AND unresolved_since IS NOT NULL AND held IS NULL \
+         WHERE in_slot AND status = 'ready' AND unresolved_since IS NOT NULL \
          AND unresolved_since BETWEEN ?2 AND ?3",
         "UPDATE queue_entries SET not_before = not_before + ?1 WHERE status = 'pending' \
          AND not_before IS NOT NULL AND held IS NULL AND not_before_kind = 'pause' \
@@ -104,7 +104,7 @@ pub(super) fn cut_waits(connection: &Connection, now: Timestamp) -> Result<()> {
     for (sql, longest) in [
         (
             "UPDATE queue_entries SET lease_until = ?1 \
-             WHERE status = 'ready' AND held IS NULL AND lease_until > ?1",
+             WHERE in_slot AND status = 'ready' AND lease_until > ?1",
             MAX_LEASE,
         ),
         (
@@ -141,9 +141,9 @@ pub(super) fn cut_dates(tx: &Tx<'_>) -> Result<()> {
     )?;
     let pause = ahead(MAX_PAUSE);
     for which in [
-        "status = 'pending' AND not_before IS NULL AND held IS NULL AND waits_since > ?1 AND ?2 > 0",
+        "claimable AND waits_since > ?1 AND ?2 > 0",
         "status = 'pending' AND not_before IS NOT NULL AND held IS NULL AND not_before <= ?2",
-        "status IN ('ready', 'running') AND held IS NULL AND ?2 > 0",
+        "in_slot AND ?2 > 0",
     ] {
         let sql = format!("{CUT_WAIT} AND {which}");
         change(connection, CUT, &sql, params![now.as_millisecond(), pause])?;
@@ -157,7 +157,7 @@ pub(super) fn cut_dates(tx: &Tx<'_>) -> Result<()> {
 /// to come.
 fn cut_approvals(connection: &Connection, now: Timestamp) -> Result<()> {
     let now = now.as_millisecond();
-    let which = "job_id IN (SELECT job_id FROM approvals WHERE status = 'pending')";
+    let which = "entry_id IN (SELECT entry_id FROM approvals WHERE status = 'pending')";
     change(connection, CUT, &format!("{CUT_WAIT} AND {which}"), [now])?;
     change(
         connection,

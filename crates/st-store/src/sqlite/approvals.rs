@@ -11,11 +11,11 @@ use super::SqliteStore;
 use super::damage::{Damage, log_damaged};
 use super::lists;
 use super::query::{Columns, all, change_one, readable, value};
-use super::records::{load, record, select_records, step, step_loaded};
+use super::records::{load_entry, record, select_records, step, step_loaded};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::{
-    ApprovalId, Decision, JobId, JobRecord, NewRule, Page, PageRequest, ProviderName, QueueEntryId,
+    ApprovalId, Decision, JobRecord, NewRule, Page, PageRequest, ProviderName, QueueEntryId,
     RequestFilter, Role, Rule, RuleId, UserId,
 };
 use crate::repo::{ApprovalRepo, Expiry};
@@ -92,7 +92,8 @@ impl ApprovalRepo for SqliteStore {
         let decision = decision.clone();
         self.writer
             .write(Lane::Interactive, "decide about an approval", move |tx| {
-                let sql = "SELECT job_id FROM approvals WHERE approval_id = ?1";
+                let sql = "SELECT j.job_id FROM approvals a JOIN jobs j ON j.entry_id = a.entry_id \
+                           WHERE a.approval_id = ?1";
                 let job: Option<String> = value(tx.connection, sql, [id.0])?;
                 let missing = || Error::NotFound { what: "approval request", id: id.to_string() };
                 let job = job.and_then(|it| it.parse().ok()).ok_or_else(missing)?;
@@ -113,7 +114,7 @@ impl ApprovalRepo for SqliteStore {
             .readers
             .point("read the next approval deadline", |connection| {
                 let sql = "SELECT MIN(a.expires_at) FROM approvals a \
-                           JOIN queue_entries q ON q.job_id = a.job_id AND q.held IS NULL \
+                           JOIN queue_entries q ON q.entry_id = a.entry_id AND q.held IS NULL \
                            WHERE a.status = 'pending'";
                 let read =
                     |row: &Row<'_>| Columns::new(row, "approvals").time_or_null("expires_at");
@@ -127,16 +128,12 @@ impl ApprovalRepo for SqliteStore {
 fn expire(tx: &Tx<'_>, max: u32) -> Result<Expiry> {
     let overdue = all(
         tx.connection,
-        "SELECT q.entry_id, a.job_id FROM approvals a \
-         JOIN queue_entries q ON q.job_id = a.job_id AND q.held IS NULL \
+        "SELECT q.entry_id FROM approvals a \
+         JOIN queue_entries q ON q.entry_id = a.entry_id AND q.held IS NULL \
          WHERE a.status = 'pending' AND a.expires_at <= ?1 \
          ORDER BY a.expires_at, a.approval_id LIMIT ?2",
         params![tx.now.as_millisecond(), i64::from(max) + 1],
-        |row| {
-            let mut columns = Columns::new(row, "queue_entries");
-            let entry = QueueEntryId(columns.plain("entry_id")?);
-            Ok((entry, columns.word::<JobId>("job_id")))
-        },
+        |row| Ok(QueueEntryId(Columns::new(row, "queue_entries").plain("entry_id")?)),
     )?;
     let mut expiry = Expiry::default();
     if !tx.clock_confirmed {
@@ -146,8 +143,8 @@ fn expire(tx: &Tx<'_>, max: u32) -> Result<Expiry> {
     let max = usize::try_from(max).unwrap_or(usize::MAX);
     expiry.more = overdue.len() > max;
     let mut damage = Damage::default();
-    for (entry, job) in overdue.into_iter().take(max) {
-        match job.and_then(|job| load(tx.connection, job)) {
+    for entry in overdue.into_iter().take(max) {
+        match load_entry(tx.connection, entry) {
             Ok(mut record) => {
                 step_loaded(tx, &mut record, |record| Ok(record.expire(tx.now)?))?;
                 expiry.expired.push(record);

@@ -50,15 +50,16 @@ fn key(scope: &Scope) -> (&'static str, &str) {
     (scope.level().as_str(), scope.id().unwrap_or_default())
 }
 
-/// Budgets that a query selects; those that cannot be decoded are logged.
+/// Budgets that a query selects, in the order in which they were made; those that cannot be decoded are logged.
 fn read(connection: &Connection, sql: &str, bound: impl Params) -> Result<Vec<Budget>> {
-    let (found, damaged) = readable(connection, sql, bound, budget)?;
+    let (mut found, damaged) = readable(connection, sql, bound, budget)?;
     log_damaged(&damaged);
+    found.sort_unstable_by_key(|budget| budget.id);
     Ok(found)
 }
 
 fn all_budgets(connection: &Connection) -> Result<Vec<Budget>> {
-    read(connection, select_budgets!("ORDER BY budget_id"), [])
+    read(connection, select_budgets!(""), [])
 }
 
 /// The budgets whose scope the jobs of a group are in.
@@ -70,7 +71,7 @@ fn budgets_of(connection: &Connection, group: &Group) -> Result<Vec<Budget>> {
         select_budgets!(
             "WHERE scope = 'all' OR (scope = 'user' AND scope_id = ?1) \
              OR (scope = 'team' AND scope_id = ?2) OR (scope = 'org' AND scope_id = ?3) \
-             OR (scope = 'provider' AND scope_id = ?4) ORDER BY budget_id"
+             OR (scope = 'provider' AND scope_id = ?4)"
         ),
         params![
             name(ScopeLevel::User),

@@ -17,7 +17,7 @@ struct Counter {
     outlives: bool,
 }
 
-const COUNTERS: [Counter; 7] = [
+const COUNTERS: [Counter; 8] = [
     Counter {
         table: "job_counts",
         kept: "SELECT status || ' ' || provider || ' ' || job_type, jobs FROM job_counts",
@@ -55,7 +55,7 @@ const COUNTERS: [Counter; 7] = [
         table: "queue_users",
         kept: "SELECT user_id, entries FROM queue_users",
         counted: "SELECT user_id, COUNT(*) FROM queue_entries \
-                  WHERE status IN ('blocked', 'pending', 'ready', 'running') GROUP BY user_id",
+                  WHERE alive GROUP BY user_id",
         outlives: false,
     },
     Counter {
@@ -63,7 +63,22 @@ const COUNTERS: [Counter; 7] = [
         kept: "SELECT shift || ' ' || bucket, waiting FROM queue_depth",
         counted: "SELECT shift || ' ' || (deadline >> shift), COUNT(*) FROM queue_entries, \
                   (SELECT 8 AS shift UNION ALL SELECT 17) \
-                  WHERE status = 'pending' AND not_before IS NULL AND held IS NULL GROUP BY 1",
+                  WHERE claimable GROUP BY 1",
+        outlives: false,
+    },
+    Counter {
+        table: "budget_periods",
+        kept: "SELECT budget_id || ' ' || start, reserved FROM budget_periods",
+        counted: "SELECT b.budget_id || ' ' || CASE b.period \
+                  WHEN 'daily' THEN date(j.created_at / 1000, 'unixepoch') \
+                  WHEN 'weekly' THEN date(j.created_at / 1000, 'unixepoch', 'weekday 0', '-6 days') \
+                  ELSE date(j.created_at / 1000, 'unixepoch', 'start of month') END, \
+                  SUM(CAST(ROUND(q.estimated_cost * 1e6) AS INTEGER)) \
+                  FROM budgets b, queue_entries q JOIN jobs j ON j.entry_id = q.entry_id \
+                  WHERE q.alive AND (b.scope = 'all' OR (b.scope = 'user' AND q.user_id = b.scope_id) \
+                  OR (b.scope = 'team' AND q.team_id = b.scope_id) \
+                  OR (b.scope = 'org' AND q.org_id = b.scope_id) \
+                  OR (b.scope = 'provider' AND q.provider = b.scope_id)) GROUP BY 1",
         outlives: false,
     },
 ];
@@ -72,9 +87,16 @@ const COUNTERS: [Counter; 7] = [
 pub(super) fn first_wrong(connection: &Connection) -> rusqlite::Result<Option<String>> {
     // All of them are of one state of the database.
     let snapshot = connection.unchecked_transaction()?;
+    let wrong = first_wrong_in(&snapshot)?;
+    snapshot.commit()?;
+    Ok(wrong)
+}
+
+/// The same in a transaction that is open.
+pub(super) fn first_wrong_in(connection: &Connection) -> rusqlite::Result<Option<String>> {
     for counter in &COUNTERS {
-        let kept = numbers(&snapshot, counter.kept)?;
-        let counted = numbers(&snapshot, counter.counted)?;
+        let kept = numbers(connection, counter.kept)?;
+        let counted = numbers(connection, counter.counted)?;
         for row in kept.keys().chain(counted.keys()) {
             let [kept, counted] = [&kept, &counted].map(|it| it.get(row).copied().unwrap_or(0));
             let is_right = if counter.outlives { kept >= counted } else { kept == counted };
@@ -85,7 +107,6 @@ pub(super) fn first_wrong(connection: &Connection) -> rusqlite::Result<Option<St
             }
         }
     }
-    snapshot.commit()?;
     Ok(None)
 }
 
@@ -94,7 +115,8 @@ fn numbers(connection: &Connection, sql: &str) -> rusqlite::Result<BTreeMap<Vec<
     let rows = statement.query_map([], |row| {
         // A damaged text counts like any other.
         let name = row.get_ref(0)?.as_bytes_or_null()?.unwrap_or_default().to_vec();
-        Ok((name, row.get(1)?))
+        // A number that is lost is none.
+        Ok((name, row.get::<_, Option<i64>>(1)?.unwrap_or(0)))
     })?;
     rows.collect()
 }

@@ -51,7 +51,7 @@ pub(super) fn set_jobs_aside(connection: &Connection, rows: &[DamagedRow]) -> Re
             connection,
             "set a damaged job aside",
             "UPDATE queue_entries SET held = 'damaged', held_reason = ?2 \
-             WHERE job_id = ?1 AND held IS NULL",
+             WHERE entry_id = (SELECT entry_id FROM jobs WHERE job_id = ?1) AND held IS NULL",
             params![row.key, row.to_string()],
         )?;
     }

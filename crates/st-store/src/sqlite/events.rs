@@ -2,21 +2,24 @@
 //! continues after the last ID it saw misses none.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Params, Row, params};
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, Params, Row, ToSql, params};
+use st_log::CorrelationId;
 use tokio::sync::watch;
 
-use super::query::{Columns, change_one, each_readable, value};
+use super::query::{Columns, change, each_readable, integer, text, value};
 use super::{SqliteStore, history};
 use crate::error::Result;
 use crate::model::{
-    Actor, ActorKind, ApprovalId, Change, Event, EventId, JobId, NewEvent, ProviderName,
+    Actor, ActorKind, ApprovalId, Change, Event, EventId, JobId, JobRecord, NewEvent, ProviderName,
 };
 use crate::repo::{EventLog, EventPage};
 
 /// The events of a job after one of them, as [`event`] reads them.
-pub(super) const EVENTS_OF_JOB: &str = "SELECT event_id, at, actor, actor_name, correlation_id, \
-     subject, job_id, approval_id, provider, from_status, to_status, message \
-     FROM events WHERE job_id = ?1 AND event_id > ?2 ORDER BY event_id LIMIT ?3";
+pub(super) const EVENTS_OF_JOB: &str = "SELECT e.event_id, e.at, e.actor, e.actor_name, \
+     COALESCE(e.correlation_id, j.correlation_id), e.subject, j.job_id, e.approval_id, e.provider, \
+     e.from_status, e.to_status, e.message FROM jobs j JOIN events e ON e.entry_id = j.entry_id \
+     WHERE j.job_id = ?1 AND e.event_id > ?2 ORDER BY e.event_id LIMIT ?3";
 
 #[async_trait]
 impl EventLog for SqliteStore {
@@ -27,9 +30,11 @@ impl EventLog for SqliteStore {
                 // Asked of the database: a commit can be read before it is announced.
                 let is_too_old = after < history::event_floor(connection)?;
                 let resync = is_in_gap || is_too_old || after > last_id(connection)?;
-                let sql = "SELECT event_id, at, actor, actor_name, correlation_id, subject, \
-                           job_id, approval_id, provider, from_status, to_status, message \
-                           FROM events WHERE event_id > ?1 ORDER BY event_id LIMIT ?2";
+                let sql = "SELECT e.event_id, e.at, e.actor, e.actor_name, \
+                           COALESCE(e.correlation_id, j.correlation_id), e.subject, j.job_id, \
+                           e.approval_id, e.provider, e.from_status, e.to_status, e.message \
+                           FROM events e LEFT JOIN jobs j ON j.entry_id = e.entry_id \
+                           WHERE e.event_id > ?1 ORDER BY e.event_id LIMIT ?2";
                 let page = read(connection, sql, params![after.0, max])?;
                 Ok(EventPage { resync, ..page })
             })
@@ -65,36 +70,66 @@ pub(super) fn last_id(connection: &Connection) -> Result<EventId> {
     Ok(EventId(id.unwrap_or(0)))
 }
 
-pub(super) fn append(connection: &Connection, events: Vec<NewEvent>) -> Result<()> {
-    for NewEvent { at, actor, correlation_id, change } in events {
-        let (from, to) = change.statuses();
-        let (approval, provider) = match &change {
-            Change::Approval { id, .. } => (Some(id.0), None),
-            Change::Provider { provider, .. } => (None, Some(provider.as_str())),
-            Change::Job { .. } | Change::Queue { .. } | Change::Limits { .. } => (None, None),
-        };
-        change_one(
-            connection,
-            "append an event",
-            "INSERT INTO events (at, actor, actor_name, correlation_id, subject, job_id, \
-             approval_id, provider, from_status, to_status, message) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            params![
-                at.as_millisecond(),
-                actor.kind().as_str(),
-                actor.name(),
-                correlation_id.as_str(),
-                change.subject(),
-                change.job().map(|job| job.to_string()),
-                approval,
-                provider,
-                from,
-                to,
-                change.message(),
-            ],
-        )?;
-    }
+/// A statement that appends so many events: what a step appends costs little more than one event.
+macro_rules! insert_events {
+    ($($more:literal)?) => {
+        concat!(
+            "INSERT OR FAIL INTO events (entry_id, at, subject, to_status, from_status, actor, \
+             actor_name, message, correlation_id, approval_id, provider) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            $($more)?
+        )
+    };
+}
+const APPEND_ONE: &str = insert_events!();
+const APPEND_TWO: &str = insert_events!(", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+
+/// Appends an event that is of no job.
+pub(super) fn append(connection: &Connection, event: &NewEvent) -> Result<()> {
+    insert(connection, std::slice::from_ref(event), None)
+}
+
+/// Appends the events of the steps that a job took.
+pub(super) fn append_of(connection: &Connection, record: &mut JobRecord) -> Result<()> {
+    let events = record.take_events();
+    events.chunks(2).try_for_each(|events| insert(connection, events, Some(record)))
+}
+
+/// Appends one event or two.
+fn insert(connection: &Connection, events: &[NewEvent], of: Option<&JobRecord>) -> Result<()> {
+    let rows: Vec<[ToSqlOutput<'_>; 11]> =
+        events.iter().map(|event| columns_of(event, of)).collect();
+    let bound: Vec<&dyn ToSql> = rows.iter().flatten().map(|value| value as &dyn ToSql).collect();
+    let sql = if events.len() == 1 { APPEND_ONE } else { APPEND_TWO };
+    let appended = change(connection, "append an event", sql, &*bound)?;
+    debug_assert_eq!(appended, events.len(), "as many rows as the statement has");
     Ok(())
+}
+
+/// A job's own correlation ID is not repeated in each of its events.
+fn columns_of<'e>(event: &'e NewEvent, of: Option<&JobRecord>) -> [ToSqlOutput<'e>; 11] {
+    let NewEvent { at, actor, correlation_id, change } = event;
+    let (from, to) = change.statuses();
+    let (approval, provider) = match change {
+        Change::Approval { id, .. } => (Some(id.0), None),
+        Change::Provider { provider, .. } => (None, Some(provider.as_str())),
+        Change::Job { .. } | Change::Queue { .. } | Change::Limits { .. } => (None, None),
+    };
+    let own = of.map(|record| &record.job().correlation_id);
+    let correlation = Some(correlation_id).filter(|id| Some(*id) != own).map(CorrelationId::as_str);
+    [
+        integer(of.map(|record| record.entry().id.0)),
+        integer(at.as_millisecond()),
+        text(change.subject()),
+        text(to),
+        text(from),
+        text(actor.kind().as_str()),
+        text(actor.name()),
+        text(change.message()),
+        text(correlation),
+        integer(approval),
+        text(provider),
+    ]
 }
 
 pub(super) fn event(row: &Row<'_>) -> Result<Event> {
@@ -106,11 +141,11 @@ pub(super) fn event(row: &Row<'_>) -> Result<Event> {
     let actor = columns.require("actor_name", actor)?;
     let correlation_id = columns.word("correlation_id")?;
     let subject: String = columns.plain("subject")?;
-    let change = change(&mut columns, &subject)?;
+    let change = change_of(&mut columns, &subject)?;
     Ok(Event { id, event: NewEvent { at, actor, correlation_id, change } })
 }
 
-fn change(columns: &mut Columns<'_>, subject: &str) -> Result<Change> {
+fn change_of(columns: &mut Columns<'_>, subject: &str) -> Result<Change> {
     let job = columns.word_or_null::<JobId>("job_id")?;
     let approval = columns.plain::<Option<i64>>("approval_id")?.map(ApprovalId);
     let provider = columns.text_or_null("provider", ProviderName::new)?;

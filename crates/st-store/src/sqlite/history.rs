@@ -7,13 +7,13 @@ use rusqlite::{Connection, Row, params};
 use super::SqliteStore;
 use super::damage::{Damage, log_damaged};
 use super::query::{Columns, all, change, change_one, readable, value};
-use super::records::load;
+use super::records::load_entry;
 use super::writer::{Lane, Tx};
 use crate::error::Result;
 use crate::model::history::deleted_up_to;
 use crate::model::{
-    DailyTotals, DeletedJob, EventId, JobId, JobRecord, ProviderName, QueueEntryId, Total,
-    TotalKey, UserId,
+    DailyTotals, DeletedJob, EventId, JobRecord, ProviderName, QueueEntryId, Total, TotalKey,
+    UserId,
 };
 use crate::repo::{HistoryRepo, Pruned};
 
@@ -57,8 +57,8 @@ fn prune(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<Prun
     let more = more_than(expired) || more_than(old.len());
     let mut pruned = Pruned { keys, more, ..Pruned::default() };
     let mut damage = Damage::default();
-    for (entry, job) in old.into_iter().take(max as usize) {
-        match job.and_then(|job| load(tx.connection, job)) {
+    for entry in old.into_iter().take(max as usize) {
+        match load_entry(tx.connection, entry) {
             Ok(record) => pruned.jobs.push(delete(tx.connection, &record)?),
             Err(error) => damage.set_aside(tx.connection, entry, error.into_damaged()?)?,
         }
@@ -79,44 +79,36 @@ fn forget_keys(tx: &Tx<'_>, max: u32) -> Result<u64> {
 }
 
 /// The first `max` entries whose jobs are to be deleted, and one more if there is one.
-fn old_jobs(
-    tx: &Tx<'_>,
-    keep_for: Option<SignedDuration>,
-    max: u32,
-) -> Result<Vec<(QueueEntryId, Result<JobId>)>> {
+fn old_jobs(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<Vec<QueueEntryId>> {
     let Some(keep_for) = keep_for else { return Ok(Vec::new()) };
     all(
         tx.connection,
-        "SELECT q.entry_id, q.job_id FROM queue_entries q \
-         WHERE q.status IN ('completed', 'failed', 'cancelled') AND q.held IS NULL \
+        "SELECT q.entry_id FROM queue_entries q JOIN jobs j ON j.entry_id = q.entry_id \
+         WHERE NOT q.alive AND q.held IS NULL \
          AND q.completed_at <= ?1 \
-         AND NOT EXISTS (SELECT 1 FROM strays s WHERE s.job_id = q.job_id) \
-         AND NOT EXISTS (SELECT 1 FROM rechecks r WHERE r.job_id = q.job_id) \
-         AND NOT EXISTS (SELECT 1 FROM idempotency_keys k WHERE k.job_id = q.job_id) \
+         AND NOT EXISTS (SELECT 1 FROM strays s WHERE s.job_id = j.job_id) \
+         AND NOT EXISTS (SELECT 1 FROM rechecks r WHERE r.job_id = j.job_id) \
+         AND NOT EXISTS (SELECT 1 FROM idempotency_keys k WHERE k.job_id = j.job_id) \
          ORDER BY q.completed_at, q.entry_id LIMIT ?2",
         params![deleted_up_to(tx.now, keep_for).as_millisecond(), i64::from(max) + 1],
-        |row| {
-            let mut columns = Columns::new(row, "queue_entries");
-            let entry = QueueEntryId(columns.plain("entry_id")?);
-            Ok((entry, columns.word::<JobId>("job_id")))
-        },
+        |row| Ok(QueueEntryId(Columns::new(row, "queue_entries").plain("entry_id")?)),
     )
 }
 
 /// Deletes a job and adds it to the totals.
 fn delete(connection: &Connection, record: &JobRecord) -> Result<DeletedJob> {
-    let id = record.id().to_string();
-    raise_floor(connection, &id)?;
+    let id = record.entry().id;
+    raise_floor(connection, id)?;
     if let Some((key, total)) = record.total() {
         add_total(connection, &key, total)?;
     }
-    change_one(connection, DELETE, "DELETE FROM jobs WHERE job_id = ?1", [id])?;
+    change_one(connection, DELETE, "DELETE FROM jobs WHERE entry_id = ?1", [id.0])?;
     Ok(DeletedJob { id: record.id(), provider: record.job().provider.clone() })
 }
 
-fn raise_floor(connection: &Connection, job: &str) -> Result<()> {
-    let sql = "SELECT MAX(event_id) FROM events WHERE job_id = ?1";
-    let last: Option<i64> = value(connection, sql, [job])?.flatten();
+fn raise_floor(connection: &Connection, job: QueueEntryId) -> Result<()> {
+    let sql = "SELECT MAX(event_id) FROM events WHERE entry_id = ?1";
+    let last: Option<i64> = value(connection, sql, [job.0])?.flatten();
     change_one(
         connection,
         DELETE,

@@ -71,9 +71,11 @@ impl JobRepo for SqliteStore {
         let listed = self
             .readers
             .point("list jobs at a provider", move |connection| {
+                // With the plus SQLite does not walk through all jobs in their order to find the few
+                // that are in slots.
                 let sql = select_records!(
-                    "WHERE q.status = 'running' AND q.held IS NULL AND q.provider = ?1 \
-                     AND q.job_id > ?2 ORDER BY q.job_id LIMIT ?3"
+                    "WHERE q.in_slot AND q.status = 'running' AND q.provider = ?1 \
+                     AND +j.job_id > ?2 ORDER BY +j.job_id LIMIT ?3"
                 );
                 let after = after.map_or_else(String::new, |job| job.to_string());
                 list(connection, sql, params![provider.as_str(), after, max])
@@ -165,7 +167,7 @@ fn submit(tx: &Tx<'_>, new: &NewJob) -> Result<Submitted> {
     }
     let rule = required_by(tx, new)?;
     let requirement = Requirement::of(rule.as_ref(), approval_by.as_ref());
-    let ids = (QueueEntryId(next_id(tx, "queue_entries")?), ApprovalId(next_id(tx, "approvals")?));
+    let ids = (QueueEntryId(next_id(tx, "jobs")?), ApprovalId(next_id(tx, "approvals")?));
     let mut record = JobRecord::submit(new, requirement, ids, (tx.now, tx.epoch));
     insert(tx.connection, &mut record, &new.input)?;
     if let Some(idempotency) = &new.idempotency {

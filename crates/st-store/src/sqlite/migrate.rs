@@ -25,38 +25,8 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         version: 2,
-        name: "unresolved",
-        sql: include_str!("../../migrations/sqlite/0002_unresolved.sql"),
-    },
-    Migration {
-        version: 3,
-        name: "user_grants",
-        sql: include_str!("../../migrations/sqlite/0003_user_grants.sql"),
-    },
-    Migration {
-        version: 4,
-        name: "time_and_search",
-        sql: include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
-    },
-    Migration {
-        version: 5,
-        name: "reads",
-        sql: include_str!("../../migrations/sqlite/0005_reads.sql"),
-    },
-    Migration {
-        version: 6,
-        name: "history",
-        sql: include_str!("../../migrations/sqlite/0006_history.sql"),
-    },
-    Migration {
-        version: 7,
-        name: "holds",
-        sql: include_str!("../../migrations/sqlite/0007_holds.sql"),
-    },
-    Migration {
-        version: 8,
-        name: "budgets",
-        sql: include_str!("../../migrations/sqlite/0009_budgets.sql"),
+        name: "counters",
+        sql: include_str!("../../migrations/sqlite/0002_counters.sql"),
     },
 ];
 

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::types::{FromSql, ValueRef};
+use rusqlite::types::{FromSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use super::failed;
@@ -252,6 +252,28 @@ pub(super) fn change_one(
             Err(Error::Database { operation, source })
         }
     }
+}
+
+const NULL: ToSqlOutput<'static> = ToSqlOutput::Owned(Value::Null);
+
+/// A text to be stored.
+pub(super) fn text<'t>(text: impl Into<Option<&'t str>>) -> ToSqlOutput<'t> {
+    text.into().map_or(NULL, |text| ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())))
+}
+
+/// A text to be stored that is made for that.
+pub(super) fn owned(text: Option<String>) -> ToSqlOutput<'static> {
+    text.map_or(NULL, |text| ToSqlOutput::Owned(Value::Text(text)))
+}
+
+/// A number to be stored.
+pub(super) fn integer(number: impl Into<Option<i64>>) -> ToSqlOutput<'static> {
+    number.into().map_or(NULL, |number| ToSqlOutput::Owned(Value::Integer(number)))
+}
+
+/// A number with a fraction to be stored.
+pub(super) fn real(number: Option<f64>) -> ToSqlOutput<'static> {
+    number.map_or(NULL, |number| ToSqlOutput::Owned(Value::Real(number)))
 }
 
 /// A time as it is stored.

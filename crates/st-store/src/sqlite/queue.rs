@@ -80,8 +80,8 @@ impl QueueRepo for SqliteStore {
                     tx.connection,
                     "renew leases",
                     "UPDATE queue_entries SET lease_until = ?2 \
-                     WHERE status = 'ready' AND held IS NULL AND lease_holder = ?1 \
-                     AND job_id IN (SELECT value FROM json_each(?3))",
+                     WHERE in_slot AND status = 'ready' AND lease_holder = ?1 AND entry_id IN \
+                     (SELECT entry_id FROM json_each(?3) JOIN jobs ON job_id = value)",
                     params![holder.to_string(), until.as_millisecond(), jobs],
                 )?;
                 Ok(renewed as u64)
@@ -98,7 +98,7 @@ impl QueueRepo for SqliteStore {
                     "end the leases of dead holders",
                     "UPDATE queue_entries SET lease_until = ?2, \
                      unresolved_since = COALESCE(unresolved_since, ?2) \
-                     WHERE status = 'ready' AND held IS NULL AND lease_holder <> ?1",
+                     WHERE in_slot AND status = 'ready' AND lease_holder <> ?1",
                     params![holder.to_string(), tx.now.as_millisecond()],
                 )?;
                 Ok(ended as u64)
@@ -138,7 +138,8 @@ impl QueueRepo for SqliteStore {
     async fn input(&self, job: JobId) -> Result<Value> {
         self.readers
             .point("read a job's input", move |connection| {
-                let sql = "SELECT input FROM job_inputs WHERE job_id = ?1";
+                let sql = "SELECT i.input FROM jobs j JOIN job_inputs i ON i.entry_id = j.entry_id \
+                           WHERE j.job_id = ?1";
                 let text: Option<String> = value(connection, sql, [job.to_string()])?;
                 let missing = || Error::NotFound { what: "job", id: job.to_string() };
                 serde_json::from_str(&text.ok_or_else(missing)?).map_err(|syntax| {

@@ -9,7 +9,7 @@ use super::query::{all, each_readable};
 use super::strays::schedule;
 use super::writer::Tx;
 use crate::error::{Error, Result};
-use crate::model::{DamagedRow, JobId, JobRecord};
+use crate::model::{DamagedRow, JobId, JobRecord, QueueEntryId};
 
 pub(super) use decode::record;
 pub(super) use encode::{insert, save};
@@ -33,8 +33,8 @@ macro_rules! select_records {
              a.approval_id, a.rule_id, a.budget_id, a.status, a.reason, a.required_role, a.created_at, \
              a.expires_at, a.ttl_ms, a.reviewed_by, a.settled_at, a.review_notes, \
              q.held \
-             FROM jobs j JOIN queue_entries q ON q.job_id = j.job_id \
-             LEFT JOIN approvals a ON a.job_id = j.job_id ",
+             FROM jobs j JOIN queue_entries q ON q.entry_id = j.entry_id \
+             LEFT JOIN approvals a ON a.entry_id = j.entry_id ",
             $rest
         )
     };
@@ -43,6 +43,7 @@ pub(super) use select_records;
 
 /// The record of one job.
 pub(super) const BY_ID: &str = select_records!("WHERE j.job_id = ?1");
+pub(super) const BY_ENTRY: &str = select_records!("WHERE j.entry_id = ?1");
 
 /// Records that were read, and the rows among them that cannot be decoded.
 #[derive(Debug, Default)]
@@ -91,6 +92,13 @@ pub(super) fn load(connection: &Connection, id: JobId) -> Result<JobRecord> {
     find(connection, id)?.ok_or_else(|| Error::NotFound { what: "job", id: id.to_string() })
 }
 
+/// The job of an entry, which must exist.
+pub(super) fn load_entry(connection: &Connection, entry: QueueEntryId) -> Result<JobRecord> {
+    let found = all(connection, BY_ENTRY, [entry.0], record)?;
+    let missing = || Error::NotFound { what: "job", id: entry.to_string() };
+    found.into_iter().next().ok_or_else(missing)
+}
+
 /// Loads a job, takes one step and stores it; a refused step stores nothing.
 pub(super) fn step<T>(
     tx: &Tx<'_>,
@@ -110,8 +118,9 @@ pub(super) fn step_loaded<T>(
     take: impl FnOnce(&mut JobRecord) -> Result<T>,
 ) -> Result<T> {
     let unclaimed = record.recheck_unclaimed((tx.now, tx.epoch));
+    let before = record.clone();
     let outcome = take(record)?;
-    save(tx.connection, record)?;
+    save(tx.connection, &before, record)?;
     if record.ended_at().is_some() {
         schedule(tx.connection, unclaimed.as_ref())?;
     }

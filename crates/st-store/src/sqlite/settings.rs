@@ -115,7 +115,7 @@ pub(super) fn record_change(
     change: Change,
 ) -> Result<()> {
     let (actor, correlation_id) = (by.clone(), request.clone());
-    events::append(tx.connection, vec![NewEvent { at: tx.now, actor, correlation_id, change }])
+    events::append(tx.connection, &NewEvent { at: tx.now, actor, correlation_id, change })
 }
 
 /// The current limits: the defaults until they are changed, and while they cannot be decoded.

@@ -153,8 +153,8 @@ fn unsettled(connection: &Connection) -> Result<Unsettled> {
         Ok(())
     };
     count(
-        "SELECT provider, COUNT(*) FROM queue_entries WHERE status = 'ready' \
-         AND unresolved_since IS NOT NULL AND held IS NULL GROUP BY provider",
+        "SELECT provider, COUNT(*) FROM queue_entries WHERE in_slot AND status = 'ready' \
+         AND unresolved_since IS NOT NULL GROUP BY provider",
         |counts, rows| counts.unresolved = rows,
     )?;
     count("SELECT provider, COUNT(*) FROM strays GROUP BY provider", |counts, rows| {

@@ -78,7 +78,8 @@ fn bad_columns(number: u8) -> Vec<(&'static str, String)> {
         .into_iter()
         .map(|(table, column, value)| {
             let job = id(number);
-            (column, format!("UPDATE {table} SET {column} = {value} WHERE job_id = '{job}'"))
+            let which = format!("(SELECT entry_id FROM jobs WHERE job_id = '{job}')");
+            (column, format!("UPDATE {table} SET {column} = {value} WHERE entry_id = {which}"))
         })
         .collect()
 }
@@ -185,9 +186,7 @@ async fn a_damaged_claim_is_set_aside_and_the_others_are_reclaimed() {
         bench.submit(number).await;
     }
     assert_eq!(bench.claimed().await.0.len(), 3);
-    let damaged =
-        format!("UPDATE queue_entries SET claim_guarantee = 'luck' WHERE job_id = '{}'", id(1));
-    bench.damage(&damaged);
+    bench.damage("UPDATE queue_entries SET claim_guarantee = 'luck' WHERE entry_id = 2");
     bench.clock.advance(std::time::Duration::from_secs(91));
     let reclaimed = bench.store.reclaim(&claiming(10), &[].into()).await.unwrap();
     assert_eq!((reclaimed.claims.len(), reclaimed.damaged.len()), (2, 1));

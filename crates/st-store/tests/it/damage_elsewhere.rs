@@ -279,9 +279,13 @@ async fn a_number_that_is_no_time_stops_neither_a_start_nor_a_clock_that_is_set(
 async fn every_call_about_a_damaged_job_says_what_is_wrong_with_it() {
     let damages = [
         ("UPDATE jobs SET metadata = '{' WHERE job_id = '{}'", "jobs row {}: metadata: "),
-        ("UPDATE queue_entries SET token = 99 WHERE job_id = '{}'", "queue_entries row {}: "),
         (
-            "UPDATE approvals SET ttl_ms = 1, required_role = 'boss' WHERE job_id = '{}'",
+            "UPDATE queue_entries SET token = 99 \
+             WHERE entry_id = (SELECT entry_id FROM jobs WHERE job_id = '{}')",
+            "queue_entries row {}: ",
+        ),
+        (
+            "UPDATE approvals SET ttl_ms = 1, required_role = 'boss' WHERE approval_id = 1",
             "approvals row {}: required_role: ",
         ),
     ];

@@ -237,6 +237,8 @@ async fn compare(steps: Vec<Step>, fair_share: bool) {
         pair.check(1, lowered).await;
     }
     pair.check(0, lowered).await;
+    let audit = st_store::offline::audit(&dir.path().join("cloud.db")).unwrap();
+    assert_eq!(audit.findings, [], "its numbers and events are those of its rows");
 }
 
 /// Compares the stores after random sequences of these steps.

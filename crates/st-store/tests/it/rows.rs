@@ -170,7 +170,7 @@ fn expected(stage: &str) -> String {
     let waits = "deadline=+3600s waits_since=+0s";
     let there = "provider_job_id=p-1 provider_account=account";
     let over = format!("{waits} started_at=+10s completed_at=+20s attempt=1");
-    let request = "approval_id=1 job_id=019b76da-a800-7101-8101-010101010101 rule_id=1";
+    let request = "approval_id=1 entry_id=1 rule_id=1";
     let reason = "reason=expensive: the estimated cost in USD is above the threshold \
                   required_role=lead created_at=+0s expires_at=+86400s ttl_ms=86400000";
     match stage {
@@ -267,35 +267,32 @@ async fn what_a_submission_says_is_stored_as_it_was_said() {
     let bench = Bench::new().await;
     bench.submit(full(1)).await;
     bench.submit(NewJob { job_type: JobType::Local, ..job(2, "") }).await;
-    let job = "SELECT job_id, job_type, provider, config_name, user_id, team_id, org_id, \
+    let job = "SELECT entry_id, job_id, job_type, provider, config_name, user_id, team_id, org_id, \
                correlation_id, created_at, hardware_type, metadata FROM jobs ORDER BY job_id";
     let ids = [1, 2].map(id);
     assert_eq!(
         bench.rows(job),
         format!(
-            "job_id={} job_type=cloud provider=fake config_name=job-1 user_id=user-1 team_id=team \
+            "entry_id=1 job_id={} job_type=cloud provider=fake config_name=job-1 user_id=user-1 team_id=team \
              org_id=org correlation_id=c-1 created_at=1767225600000 hardware_type=h100 \
              metadata={{\"note\":{{\"n\":1}}}}\n\
-             job_id={} job_type=local provider=fake config_name=job-2 user_id= correlation_id=c-2 \
+             entry_id=2 job_id={} job_type=local provider=fake config_name=job-2 user_id= correlation_id=c-2 \
              created_at=1767225600000 metadata={{\"note\":{{\"n\":2}}}}",
             ids[0], ids[1]
         )
     );
-    let entry = "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, priority, \
+    let entry = "SELECT entry_id, user_id, team_id, org_id, job_type, provider, priority, \
                  priority_override, queued_at, epoch, estimated_cost, max_attempts \
                  FROM queue_entries ORDER BY entry_id";
     assert_eq!(
         bench.rows(entry),
-        format!(
-            "entry_id=1 job_id={} user_id=user-1 team_id=team org_id=org job_type=cloud \
+        "entry_id=1 user_id=user-1 team_id=team org_id=org job_type=cloud \
              provider=fake priority=10 priority_override=40 queued_at=1767225600000 epoch=1 \
              estimated_cost=2.5 max_attempts=3\n\
-             entry_id=2 job_id={} user_id= team_id= org_id= job_type=local provider=fake \
-             priority=10 queued_at=1767225600000 epoch=1 estimated_cost=0.0 max_attempts=3",
-            ids[0], ids[1]
-        )
+             entry_id=2 user_id= team_id= org_id= job_type=local provider=fake \
+             priority=10 queued_at=1767225600000 epoch=1 estimated_cost=0.0 max_attempts=3"
     );
-    let input = "SELECT input FROM job_inputs ORDER BY job_id";
+    let input = "SELECT input FROM job_inputs ORDER BY entry_id";
     assert_eq!(
         bench.rows(input),
         r#"input={"config":{"n":1}}
@@ -309,7 +306,7 @@ fn claim_columns(bench: &Bench, job: JobId) -> String {
         "SELECT claimed_at, claim_provider_time, claim_account, claim_guarantee, \
          claim_may_arrive_ms, claim_origin, lease_holder, lease_until, unresolved_since \
          FROM queue_entries \
-         WHERE job_id = '{job}'"
+         WHERE entry_id = (SELECT entry_id FROM jobs WHERE job_id = '{job}')"
     ))
 }
 

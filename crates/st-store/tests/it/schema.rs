@@ -6,8 +6,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use st_store::{
-    ApprovalStatus, AtMostOnce, Change, ClaimOrigin, Error, JobStatus, JobType, ProviderName,
-    QueueStatus, SqliteConfig, SqliteStore, StoreStatus,
+    Actor, ApprovalStatus, AtMostOnce, BudgetAction, Change, ClaimOrigin, Cost, Error, JobStatus,
+    JobType, NewBudget, Period, ProviderName, QueueStatus, Scope, ScopeLevel, SqliteConfig,
+    SqliteStore, StoreStatus,
 };
 use st_testkit::dump::dump;
 use st_testkit::suite::{at, claiming, costs_more_than, id, job};
@@ -18,25 +19,27 @@ use super::bench::{Bench, folder, text_of};
 /// The migrations, one after the other.
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
-    include_str!("../../migrations/sqlite/0002_unresolved.sql"),
-    include_str!("../../migrations/sqlite/0003_user_grants.sql"),
-    include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
-    include_str!("../../migrations/sqlite/0005_reads.sql"),
-    include_str!("../../migrations/sqlite/0006_history.sql")
+    include_str!("../../migrations/sqlite/0002_counters.sql")
 );
 
-/// The words that a `CHECK (column IN (..))` allows, by table and column.
+/// The words that a `CHECK` allows, by table and column: `column IN (..)`, or `column = .. OR ..`.
 fn word_lists() -> BTreeMap<String, Vec<String>> {
     let mut lists = BTreeMap::new();
     for table in SCHEMA.split("CREATE TABLE ").skip(1) {
         let table = table.split_once(") STRICT").map_or(table, |(table, _)| table);
         let (name, columns) = table.split_once(" (").unwrap();
         for check in columns.split("CHECK (").skip(1) {
-            let (column, words) = check.split_once(' ').unwrap();
-            let Some(words) = words.strip_prefix("IN") else { continue };
-            let words = words.trim_start().trim_start_matches('(');
-            let (words, _) = words.split_once(')').unwrap();
-            let words = words.split(',').map(|word| word.trim().trim_matches('\'').to_owned());
+            let (column, condition) = check.trim_start().split_once(' ').unwrap();
+            let words: Vec<&str> = match condition.strip_prefix("IN (") {
+                Some(words) => words.split_once(')').unwrap().0.split(',').collect(),
+                None if condition.contains(" OR ") => {
+                    let condition = condition.split_once(')').unwrap().0;
+                    let words = condition.strip_prefix("= ").unwrap().split("OR");
+                    words.map(|it| it.trim().trim_start_matches(&format!("{column} = "))).collect()
+                }
+                None => continue,
+            };
+            let words = words.into_iter().map(|word| word.trim().trim_matches('\'').to_owned());
             lists.insert(format!("{name}.{column}"), words.collect());
         }
     }
@@ -73,9 +76,13 @@ fn each_list_of_words_is_the_models() {
     let expected = [
         ("approval_rules.is_active", truth()),
         ("approvals.status", words(ApprovalStatus::ALL, ApprovalStatus::as_str)),
+        ("budgets.action", words(BudgetAction::ALL, BudgetAction::as_str)),
+        ("budgets.period", words(Period::ALL, Period::as_str)),
+        ("budgets.scope", words(ScopeLevel::ALL, ScopeLevel::as_str)),
         ("daily_totals.job_type", job_types()),
         ("daily_totals.status", vec!["completed", "failed", "cancelled"]),
         ("events.subject", subjects()),
+        ("holds.scope", words(ScopeLevel::ALL, ScopeLevel::as_str)),
         ("jobs.job_type", job_types()),
         ("jobs.status", words(JobStatus::ALL, JobStatus::as_str)),
         ("limits.fair_share", truth()),
@@ -99,6 +106,14 @@ async fn the_lists_of_words_are_enforced() {
     let bench = Bench::new().await;
     bench.store.add_rule(costs_more_than("50")).await.unwrap();
     bench.blocked(1, 60).await;
+    bench.store.pause(Scope::All, None, &Actor::Operator).await.unwrap();
+    let budget = NewBudget {
+        scope: Scope::All,
+        period: Period::Daily,
+        amount: Cost::ZERO,
+        action: BudgetAction::Warn,
+    };
+    bench.store.add_budget(budget, &Actor::Operator).await.unwrap();
     let raw = bench.raw();
     for column in word_lists().into_keys() {
         let (table, column) = column.split_once('.').unwrap();
@@ -129,10 +144,11 @@ async fn what_belongs_to_a_job_goes_with_it_and_nothing_else() {
     let references = "SELECT m.name AS table_name, f.\"from\" AS of, f.\"table\" AS to_table, \
                       f.on_delete FROM sqlite_schema m, pragma_foreign_key_list(m.name) f \
                       WHERE m.type = 'table' ORDER BY 1, 2";
-    let cascade = "of=job_id to_table=jobs on_delete=CASCADE";
+    let cascade = "of=entry_id to_table=jobs on_delete=CASCADE";
     let expected = format!(
         "table_name=approvals {cascade}\n\
          table_name=approvals of=rule_id to_table=approval_rules on_delete=NO ACTION\n\
+         table_name=budget_periods of=budget_id to_table=budgets on_delete=CASCADE\n\
          table_name=events {cascade}\ntable_name=job_inputs {cascade}\n\
          table_name=queue_entries {cascade}"
     );
@@ -214,11 +230,7 @@ async fn a_second_start_changes_nothing() {
     let bench = Bench::open_in(folder, at(5000)).await;
     let migrations = bench.rows("SELECT version, name, applied_at FROM schema_migrations");
     let expected = "version=1 name=initial applied_at=1767225600000\n\
-                    version=2 name=unresolved applied_at=1767225600000\n\
-                    version=3 name=user_grants applied_at=1767225600000\n\
-                    version=4 name=time_and_search applied_at=1767225600000\n\
-                    version=5 name=reads applied_at=1767225600000\n\
-                    version=6 name=history applied_at=1767225600000";
+                    version=2 name=counters applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -242,12 +254,12 @@ async fn refused(sql: &str) -> Error {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let sql = "INSERT INTO schema_migrations VALUES (7, 'later', 'abc', 0, '9.9')";
+    let sql = "INSERT INTO schema_migrations VALUES (3, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 6, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 3, known: 2, .. }), "{error:?}");
     let said = error.to_string();
-    assert!(said.contains("cloud.db is from a newer version: its schema is 7"), "{said}");
-    assert!(said.ends_with("this program knows up to 6"), "{said}");
+    assert!(said.contains("cloud.db is from a newer version: its schema is 3"), "{said}");
+    assert!(said.ends_with("this program knows up to 2"), "{said}");
 }
 
 #[tokio::test]
@@ -289,17 +301,8 @@ fn undo(connection: &Connection, migration: &str) {
 /// Makes a closed database of the present schema one of schema 1.
 pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
-    undo(&old, include_str!("../../migrations/sqlite/0005_reads.sql"));
-    old.execute_batch(
-        "DROP TABLE user_grants; DROP INDEX queue_unresolved; DROP INDEX queue_providers; \
-         ALTER TABLE queue_entries DROP COLUMN unresolved_since; \
-         ALTER TABLE life DROP COLUMN confirmed_at; DROP TABLE ended_strays; \
-         ALTER TABLE rechecks DROP COLUMN provider_ended_at; \
-         DROP TABLE daily_totals; ALTER TABLE life DROP COLUMN event_floor; \
-         DROP INDEX queue_over; DROP INDEX strays_of_job; DROP INDEX idempotency_keys_of_job; \
-         DELETE FROM schema_migrations WHERE version > 1",
-    )
-    .unwrap();
+    undo(&old, include_str!("../../migrations/sqlite/0002_counters.sql"));
+    old.execute_batch("DELETE FROM schema_migrations WHERE version > 1").unwrap();
     let schema = "SELECT COUNT(*) AS n FROM sqlite_schema WHERE sql IS NOT NULL";
     let initial = Connection::open_in_memory().unwrap();
     let statements = include_str!("../../migrations/sqlite/0001_initial.sql");
@@ -332,18 +335,12 @@ async fn a_database_of_schema_1_keeps_its_rows() {
     let kept = bench.closed().await;
     downgrade(kept.path());
     let bench = Bench::open_in(kept, now).await;
-    let after = rows(dump(bench.store.as_ref()).await);
-    // Since when is not in the old rows: it was some time after the claim.
-    let claimed = before.replace(&since, &format!("unresolved_since: Some({})", at(0)));
-    assert_eq!(after, claimed);
+    assert_eq!(rows(dump(bench.store.as_ref()).await), before);
     let migrations = bench.rows("SELECT version, name FROM schema_migrations");
-    let expected = "version=1 name=initial\nversion=2 name=unresolved\nversion=3 name=user_grants\n\
-                    version=4 name=time_and_search\nversion=5 name=reads\nversion=6 name=history";
-    assert_eq!(migrations, expected);
-    let reclaimed = bench.store.reclaim(&claiming(9), &[].into()).await.unwrap().claims;
-    let since: Vec<_> = reclaimed
-        .iter()
-        .map(|claim| claim.record.stage().claimed().unwrap().unresolved_since)
-        .collect();
-    assert_eq!(since, [Some(at(100))], "the claim of before is in doubt from now on");
+    assert_eq!(migrations, "version=1 name=initial\nversion=2 name=counters");
+    let audit = st_store::offline::audit(&bench.path()).unwrap();
+    assert_eq!(audit.findings, [], "the numbers are those of its rows");
+    let statuses = "SELECT status, entries FROM queue_counts ORDER BY status";
+    let expected = "status=pending entries=1\nstatus=ready entries=2\nstatus=running entries=1";
+    assert_eq!(bench.rows(statuses), expected);
 }

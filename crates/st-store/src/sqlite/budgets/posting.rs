@@ -1,6 +1,7 @@
 //! What jobs reserve, release and spend, written in the transaction of the step that does it.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use rusqlite::{Connection, params};
 
@@ -85,51 +86,53 @@ fn spend(connection: &Connection, group: &Group, posting: &Posting) -> Result<()
     )
 }
 
-/// Stores what was taken in the current period of a budget before there was one.
+/// Stores what was taken of a budget before there was one: what was spent from its current period on
+/// (the clock may have been set back), and what each job that is not over reserves in the period of its
+/// submission, where it is released.
 pub(super) fn take_up(tx: &Tx<'_>, budget: &Budget) -> Result<()> {
     let (scope, period) = (&budget.budget.scope, budget.budget.period);
     let start = period.start(tx.now);
-    let spent = spent_since(tx.connection, scope, start, period.end(tx.now))?;
-    let reserved = reserved_since(tx.connection, scope, period, tx.now)?;
-    put(tx.connection, budget, &start.to_string(), Posted { spent, reserved })
+    let mut sums = reserved_by_period(tx.connection, scope, period)?;
+    sums.entry(start).or_default();
+    for (day, spent) in spent_since(tx.connection, scope, start)? {
+        let of_period = sums.entry(period.start_of(day)).or_default();
+        of_period.spent = of_period.spent.plus(spent);
+    }
+    for (start, sums) in sums {
+        put(tx.connection, budget, &start.to_string(), sums)?;
+    }
+    Ok(())
 }
 
-/// What was spent in a scope from a day on, up to a time that is not included.
-fn spent_since(
-    connection: &Connection,
-    scope: &Scope,
-    start: Date,
-    end: Timestamp,
-) -> Result<Cost> {
+/// What was spent in a scope from a day on, by day.
+fn spent_since(connection: &Connection, scope: &Scope, start: Date) -> Result<Vec<(Date, Cost)>> {
     let (level, name) = key(scope);
-    let end = Period::Daily.start(end).to_string();
-    let spent = all(
+    all(
         connection,
-        "SELECT spent FROM spending WHERE day >= ?1 AND day < ?2 AND (?3 = 'all' \
-         OR (?3 = 'user' AND user_id = ?4) OR (?3 = 'team' AND team_id = ?4) \
-         OR (?3 = 'org' AND org_id = ?4) OR (?3 = 'provider' AND provider = ?4))",
-        params![start.to_string(), end, level, name],
-        |row| Ok(Cost::from_micros(Columns::new(row, "spending").plain("spent")?)),
-    )?;
-    Ok(spent.into_iter().sum())
+        "SELECT day, spent FROM spending WHERE day >= ?1 AND (?2 = 'all' \
+         OR (?2 = 'user' AND user_id = ?3) OR (?2 = 'team' AND team_id = ?3) \
+         OR (?2 = 'org' AND org_id = ?3) OR (?2 = 'provider' AND provider = ?3))",
+        params![start.to_string(), level, name],
+        |row| {
+            let mut columns = Columns::new(row, "spending");
+            Ok((columns.word("day")?, Cost::from_micros(columns.plain("spent")?)))
+        },
+    )
 }
 
-/// What jobs of a scope that were submitted in the current period and are not over are estimated to
-/// cost.
-fn reserved_since(
+/// What jobs of a scope that are not over are estimated to cost, by the period of their submission.
+fn reserved_by_period(
     connection: &Connection,
     scope: &Scope,
     period: Period,
-    now: Timestamp,
-) -> Result<Cost> {
+) -> Result<BTreeMap<Date, Posted>> {
     let (level, name) = key(scope);
-    let start = period.start(now);
     let reserved = all(
         connection,
         "SELECT q.entry_id, q.estimated_cost, j.created_at FROM queue_entries q \
-         JOIN jobs j ON j.job_id = q.job_id \
-         WHERE q.status IN ('blocked', 'pending', 'ready', 'running') AND (?1 = 'all' \
-         OR (?1 = 'user' AND q.user_id = ?2) OR (?1 = 'team' AND q.team_id = ?2) \
+         JOIN jobs j ON j.entry_id = q.entry_id \
+         WHERE q.status <> '' AND q.status IN ('blocked', 'pending', 'ready', 'running') \
+         AND (?1 = 'all' OR (?1 = 'user' AND q.user_id = ?2) OR (?1 = 'team' AND q.team_id = ?2) \
          OR (?1 = 'org' AND q.org_id = ?2) OR (?1 = 'provider' AND q.provider = ?2))",
         params![level, name],
         |row| {
@@ -139,9 +142,10 @@ fn reserved_since(
             Ok((cost, columns.time("created_at")?))
         },
     )?;
-    Ok(reserved
-        .into_iter()
-        .filter(|(_, at)| period.start(*at) == start)
-        .map(|(cost, _)| cost)
-        .sum())
+    let mut by_period = BTreeMap::<Date, Posted>::new();
+    for (cost, at) in reserved {
+        let sums = by_period.entry(period.start(at)).or_default();
+        *sums = sums.with(&Posting { kind: PostingKind::Reserve, cost, at });
+    }
+    Ok(by_period)
 }

@@ -144,10 +144,9 @@ fn over(connection: &Connection, budget: &BudgetUse) -> Result<Vec<JobRecord>> {
     let in_slots: Vec<JobRecord> = all(
         connection,
         select_records!(
-            "WHERE q.status IN ('ready', 'running') AND q.held IS NULL AND (?1 = 'all' \
+            "WHERE q.in_slot AND (?1 = 'all' \
              OR (?1 = 'user' AND q.user_id = ?2) OR (?1 = 'team' AND q.team_id = ?2) \
-             OR (?1 = 'org' AND q.org_id = ?2) OR (?1 = 'provider' AND q.provider = ?2)) \
-             ORDER BY q.entry_id"
+             OR (?1 = 'org' AND q.org_id = ?2) OR (?1 = 'provider' AND q.provider = ?2))"
         ),
         [level, name],
         |row| Ok(record(row).ok()),
@@ -160,5 +159,7 @@ fn over(connection: &Connection, budget: &BudgetUse) -> Result<Vec<JobRecord>> {
     if budget.spent.plus(running) <= budget.budget.budget.amount {
         return Ok(Vec::new());
     }
-    Ok(in_slots.into_iter().filter(|record| !record.cancel_requested()).collect())
+    let mut over: Vec<_> = in_slots.into_iter().filter(|it| !it.cancel_requested()).collect();
+    over.sort_unstable_by_key(|record| record.entry().id);
+    Ok(over)
 }

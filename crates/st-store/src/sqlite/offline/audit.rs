@@ -11,6 +11,7 @@ use rusqlite::{Connection, Row, params};
 use super::open_beside;
 use crate::error::{Error, Result};
 use crate::model::{Approval, ApprovalStatus, Change, Event, JobRecord, JobStatus, QueueStatus};
+use crate::sqlite::counters::first_wrong_in;
 use crate::sqlite::events::{EVENTS_OF_JOB, event};
 use crate::sqlite::failed;
 use crate::sqlite::migrate::{self, MigrationPlan};
@@ -134,13 +135,22 @@ impl Audit {
             let (status, counted, there): (String, i64, i64) = (status, counted, there);
             self.add("counts", status, format!("{counted} entries are counted, {there} are there"));
         }
+        if self.findings.iter().all(|finding| finding.kind != "counts") {
+            let wrong = first_wrong_in(connection).map_err(failed("check the counters"))?;
+            self.findings.extend(wrong.map(|problem| Finding {
+                kind: "counts",
+                subject: String::new(),
+                problem,
+            }));
+        }
         Ok(())
     }
 
     fn held(&mut self, connection: &Connection) -> Result<()> {
         let held = text_pairs(
             connection,
-            "SELECT job_id, COALESCE(held_reason, held) FROM queue_entries WHERE held IS NOT NULL",
+            "SELECT COALESCE(job_id, entry_id), COALESCE(held_reason, held) FROM queue_entries \
+             LEFT JOIN jobs USING (entry_id) WHERE held IS NOT NULL",
         )?;
         for (job, reason) in held {
             self.add("held", job, format!("set aside: {reason}"));
@@ -153,13 +163,13 @@ impl Audit {
         let alone = text_pairs(
             connection,
             "SELECT job_id, 'it has no queue entry' FROM jobs \
-             WHERE job_id NOT IN (SELECT job_id FROM queue_entries) \
+             WHERE entry_id NOT IN (SELECT entry_id FROM queue_entries) \
              UNION ALL \
              SELECT job_id, 'it has no input' FROM jobs \
-             WHERE job_id NOT IN (SELECT job_id FROM job_inputs) \
+             WHERE entry_id NOT IN (SELECT entry_id FROM job_inputs) \
              UNION ALL \
-             SELECT q.job_id, 'its queue entry names another owner, type or provider' \
-             FROM queue_entries q JOIN jobs j ON j.job_id = q.job_id \
+             SELECT j.job_id, 'its queue entry names another owner, type or provider' \
+             FROM queue_entries q JOIN jobs j ON j.entry_id = q.entry_id \
              WHERE q.user_id <> j.user_id OR q.team_id <> COALESCE(j.team_id, '') \
              OR q.org_id <> COALESCE(j.org_id, '') OR q.job_type <> j.job_type \
              OR q.provider <> j.provider",
@@ -177,7 +187,7 @@ impl Audit {
             let sql = select_records!("WHERE j.job_id > ?1 ORDER BY j.job_id LIMIT ?2");
             let ids = text_pairs_of(
                 connection,
-                "SELECT j.job_id, '' FROM jobs j JOIN queue_entries q ON q.job_id = j.job_id \
+                "SELECT j.job_id, '' FROM jobs j JOIN queue_entries q ON q.entry_id = j.entry_id \
                  WHERE j.job_id > ?1 ORDER BY j.job_id LIMIT ?2",
                 params![after, PAGE],
             )?;

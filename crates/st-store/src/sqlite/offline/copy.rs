@@ -59,7 +59,7 @@ fn first_finding(connection: &Connection) -> rusqlite::Result<Option<String>> {
 fn contents(connection: &Connection, schema: i64) -> rusqlite::Result<Contents> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     connection.prepare("SELECT epoch, file_inode, file_born_at, checkpoints FROM life")?;
-    let jobs = number("SELECT COUNT(*) FROM jobs JOIN queue_entries USING (job_id)")?;
+    let jobs = number("SELECT COUNT(*) FROM jobs JOIN queue_entries USING (entry_id)")?;
     let last = number("SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'events'")?;
     Ok(Contents { schema, jobs: jobs.unsigned_abs(), last_event: EventId(last) })
 }

@@ -82,9 +82,10 @@ impl<W: Write> Lines<'_, W> {
 
     fn write_table(&mut self, connection: &Connection, table: &str) -> Result<u64> {
         let fail = failed("read the database");
-        let sql = format!("SELECT * FROM {}", quoted(table));
+        let names = columns(connection, table).map_err(&fail)?;
+        let listed: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+        let sql = format!("SELECT {} FROM {}", listed.join(", "), quoted(table));
         let mut statement = connection.prepare(&sql).map_err(&fail)?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
         let mut found = statement.query([]).map_err(&fail)?;
         let mut rows = 0;
         while let Some(row) = found.next().map_err(&fail)? {
@@ -94,6 +95,12 @@ impl<W: Write> Lines<'_, W> {
         }
         Ok(rows)
     }
+}
+
+/// The columns of a table, without those that are computed from others.
+pub(super) fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    statement.query_map([table], |row| row.get(0))?.collect()
 }
 
 fn cells(row: &Row<'_>, names: &[String]) -> rusqlite::Result<Map<String, serde_json::Value>> {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::copy::private_file;
-use super::export::quoted;
+use super::export::{columns, quoted};
 use super::lines::{FORMAT, Line, from_json};
 use super::restore::replace_by;
 use super::{Restored, file_error, hex};
@@ -71,13 +71,13 @@ impl Import<'_> {
             connection.set_db_config(config, false).map_err(&fail)?;
         }
         let transaction = connection.transaction().map_err(&fail)?;
-        let columns = columns(&transaction).map_err(&fail)?;
+        let known = known_columns(&transaction).map_err(&fail)?;
         let mut rows = 0;
         loop {
             let before = hex(&self.digest.clone().finalize());
             match self.next(&mut lines)? {
                 Some((Line::Row { table, row }, _)) => {
-                    self.insert(&transaction, &columns, &table, &row)?;
+                    self.insert(&transaction, &known, &table, &row)?;
                     rows += 1;
                 }
                 Some((Line::End { rows: written, sha256 }, _)) => {
@@ -117,12 +117,12 @@ impl Import<'_> {
     fn insert(
         &self,
         connection: &Connection,
-        columns: &Columns,
+        known: &Columns,
         table: &str,
         row: &Map<String, Value>,
     ) -> Result<()> {
-        let known = columns.get(table).ok_or_else(|| self.wrong(format!("no table {table:?}")))?;
-        if let Some(other) = row.keys().find(|name| !known.contains(name)) {
+        let columns = known.get(table).ok_or_else(|| self.wrong(format!("no table {table:?}")))?;
+        if let Some(other) = row.keys().find(|name| !columns.contains(name)) {
             return Err(self.wrong(format!("table {table:?} has no column {other:?}")));
         }
         let cell = |(name, value): (&String, &Value)| {
@@ -146,14 +146,15 @@ impl Import<'_> {
 }
 
 /// The columns of each table that rows may be in.
-fn columns(connection: &Connection) -> rusqlite::Result<Columns> {
-    let sql = "SELECT t.name, c.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c \
-               WHERE t.type = 'table' AND t.name <> 'schema_migrations'";
+fn known_columns(connection: &Connection) -> rusqlite::Result<Columns> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'schema_migrations'";
     let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    let mut columns = Columns::new();
-    while let Some(row) = rows.next()? {
-        columns.entry(row.get(0)?).or_default().push(row.get(1)?);
+    let mut tables = statement.query([])?;
+    let mut known = Columns::new();
+    while let Some(row) = tables.next()? {
+        let table: String = row.get(0)?;
+        let columns = columns(connection, &table)?;
+        known.insert(table, columns);
     }
-    Ok(columns)
+    Ok(known)
 }

@@ -48,7 +48,7 @@ fn room(connection: &Connection, now: Timestamp) -> Result<SpendingRoom> {
     let in_slots = all(
         connection,
         "SELECT estimated_cost, user_id, team_id, org_id, job_type, provider FROM queue_entries \
-         WHERE status IN ('ready', 'running') AND held IS NULL",
+         WHERE in_slot",
         [],
         |row| {
             let mut columns = Columns::new(row, "queue_entries");
@@ -69,11 +69,10 @@ fn usage(connection: &Connection) -> Result<Usage> {
     let counted = all(
         connection,
         "SELECT COUNT(*), user_id, team_id, org_id, job_type, provider FROM queue_entries \
-         WHERE status IN ('ready', 'running') AND held IS NULL \
-         GROUP BY user_id, team_id, org_id, job_type, provider \
+         WHERE in_slot GROUP BY user_id, team_id, org_id, job_type, provider \
          UNION ALL \
-         SELECT COUNT(*), user_id, COALESCE(team_id, ''), COALESCE(org_id, ''), job_type, provider \
-         FROM strays WHERE user_id IS NOT NULL GROUP BY 2, 3, 4, 5, 6",
+         SELECT 1, user_id, COALESCE(team_id, ''), COALESCE(org_id, ''), job_type, provider \
+         FROM strays WHERE user_id IS NOT NULL",
         [],
         |row| {
             let mut columns = Columns::new(row, "queue_entries");

@@ -16,20 +16,15 @@ use crate::sqlite::failed;
 const WATCH: &str = "
 CREATE TEMP TRIGGER entry_added AFTER INSERT ON main.queue_entries BEGIN
     SELECT group_changed(new.user_id, new.team_id, new.org_id, new.job_type, new.provider,
-        new.status = 'pending' AND new.not_before IS NULL AND new.held IS NULL,
-        new.status IN ('ready', 'running') AND new.held IS NULL);
+        new.claimable, new.in_slot);
 END;
 CREATE TEMP TRIGGER entry_changed AFTER UPDATE ON main.queue_entries BEGIN
     SELECT group_changed(new.user_id, new.team_id, new.org_id, new.job_type, new.provider,
-        (new.status = 'pending' AND new.not_before IS NULL AND new.held IS NULL)
-            OR (old.status = 'pending' AND old.not_before IS NULL AND old.held IS NULL),
-        (new.status IN ('ready', 'running') AND new.held IS NULL)
-            <> (old.status IN ('ready', 'running') AND old.held IS NULL));
+        new.claimable OR old.claimable, new.in_slot <> old.in_slot);
 END;
 CREATE TEMP TRIGGER entry_removed AFTER DELETE ON main.queue_entries BEGIN
     SELECT group_changed(old.user_id, old.team_id, old.org_id, old.job_type, old.provider,
-        old.status = 'pending' AND old.not_before IS NULL AND old.held IS NULL,
-        old.status IN ('ready', 'running') AND old.held IS NULL);
+        old.claimable, old.in_slot);
 END;
 CREATE TEMP TRIGGER stray_added AFTER INSERT ON main.strays BEGIN
     SELECT group_changed('', '', '', '', '', 0, 1);

@@ -5,7 +5,7 @@ use rusqlite::params;
 
 use crate::error::Result;
 use crate::model::{GRANT_MEMORY, UserId, after};
-use crate::sqlite::query::{change, change_one};
+use crate::sqlite::query::{change, change_one, value};
 use crate::sqlite::writer::Tx;
 
 /// Records that a user is granted a slot now.
@@ -29,14 +29,19 @@ pub(super) fn drop_old_grants(tx: &Tx<'_>, granted: usize) -> Result<()> {
         return Ok(());
     }
     let now = tx.now.as_millisecond();
+    // Mostly none is due, and to read that costs less than to change nothing.
+    let next: Option<Option<i64>> =
+        value(tx.connection, "SELECT MIN(check_at) FROM user_grants", [])?;
+    if next.flatten().is_none_or(|next| next > now) {
+        return Ok(());
+    }
     let checked = i64::try_from(granted).unwrap_or(i64::MAX).saturating_mul(2);
     change(
         tx.connection,
         "keep grants",
         "UPDATE user_grants SET check_at = ?3 WHERE user_id IN \
          (SELECT user_id FROM user_grants WHERE check_at <= ?1 ORDER BY check_at, user_id LIMIT ?2) \
-         AND EXISTS (SELECT 1 FROM queue_entries q WHERE q.user_id = user_grants.user_id \
-         AND q.status IN ('blocked', 'pending', 'ready', 'running'))",
+         AND EXISTS (SELECT 1 FROM queue_users q WHERE q.user_id = user_grants.user_id)",
         params![now, checked, after(tx.now, GRANT_MEMORY).as_millisecond()],
     )?;
     change(
@@ -44,8 +49,7 @@ pub(super) fn drop_old_grants(tx: &Tx<'_>, granted: usize) -> Result<()> {
         "drop grants",
         "DELETE FROM user_grants WHERE user_id IN \
          (SELECT user_id FROM user_grants WHERE check_at <= ?1 ORDER BY check_at, user_id LIMIT ?2) \
-         AND NOT EXISTS (SELECT 1 FROM queue_entries q WHERE q.user_id = user_grants.user_id \
-         AND q.status IN ('blocked', 'pending', 'ready', 'running'))",
+         AND NOT EXISTS (SELECT 1 FROM queue_users q WHERE q.user_id = user_grants.user_id)",
         params![now, checked],
     )
     .map(drop)

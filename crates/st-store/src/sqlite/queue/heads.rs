@@ -14,8 +14,9 @@ use crate::sqlite::writer::Tx;
 macro_rules! heads {
     ($rest:literal) => {
         concat!(
-            "SELECT entry_id, job_id, user_id, team_id, org_id, job_type, provider, deadline, \
-             waits_since, estimated_cost, (SELECT granted_at FROM user_grants g \
+            "SELECT entry_id, (SELECT job_id FROM jobs j WHERE j.entry_id = queue_entries.entry_id), \
+             user_id, team_id, org_id, job_type, provider, deadline, waits_since, estimated_cost, \
+             (SELECT granted_at FROM user_grants g \
              WHERE g.user_id = queue_entries.user_id) FROM queue_entries ",
             $rest
         )
@@ -90,8 +91,7 @@ pub(super) fn first_of_next(
     damage: &mut Damage,
 ) -> Result<Option<(GroupKey, Head)>> {
     let sql = heads!(
-        "WHERE status = 'pending' AND not_before IS NULL AND held IS NULL \
-         AND (user_id, team_id, org_id, job_type, provider) > (?1, ?2, ?3, ?4, ?5) \
+        "WHERE claimable AND (user_id, team_id, org_id, job_type, provider) > (?1, ?2, ?3, ?4, ?5) \
          ORDER BY user_id, team_id, org_id, job_type, provider, deadline, entry_id LIMIT 1"
     );
     let bound = params![behind.user, behind.team, behind.org, behind.job_type, behind.provider];
@@ -113,7 +113,7 @@ pub(super) fn first_behind(
 ) -> Result<Option<Head>> {
     let key = GroupKey::of(group);
     let sql = heads!(
-        "WHERE status = 'pending' AND not_before IS NULL AND held IS NULL AND user_id = ?1 \
+        "WHERE claimable AND user_id = ?1 \
          AND team_id = ?2 AND org_id = ?3 AND job_type = ?4 AND provider = ?5 \
          AND deadline = ?6 AND entry_id > ?7 ORDER BY entry_id LIMIT 1"
     );
@@ -133,7 +133,7 @@ fn later_than(
 ) -> Result<Option<Head>> {
     let key = GroupKey::of(group);
     let sql = heads!(
-        "WHERE status = 'pending' AND not_before IS NULL AND held IS NULL AND user_id = ?1 \
+        "WHERE claimable AND user_id = ?1 \
          AND team_id = ?2 AND org_id = ?3 AND job_type = ?4 AND provider = ?5 \
          AND deadline > ?6 ORDER BY deadline, entry_id LIMIT 1"
     );
@@ -165,7 +165,10 @@ fn read_head(row: &Row<'_>) -> Result<(QueueEntryId, Result<(GroupKey, Head)>)> 
 }
 
 fn head(columns: &mut Columns<'_>, entry: QueueEntryId) -> Result<(GroupKey, Head)> {
-    let job = columns.word("job_id")?;
+    columns.of_table("jobs");
+    let job = columns.word_or_null("job_id")?;
+    let job = job.ok_or_else(|| columns.damaged("the row is missing"))?;
+    columns.of_table("queue_entries");
     let key = GroupKey::read(columns)?;
     let group = Group {
         owner: key.owner(),

@@ -37,11 +37,10 @@ fn standing(
          WHERE d.shift = 17 AND d.bucket < q.deadline >> 17) \
          + (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d WHERE d.shift = 8 \
          AND d.bucket >= q.deadline >> 17 << 9 AND d.bucket < q.deadline >> 8) \
-         + (SELECT COUNT(*) FROM queue_entries p WHERE p.status = 'pending' \
-         AND p.not_before IS NULL AND p.held IS NULL AND p.deadline >= q.deadline >> 8 << 8 \
+         + (SELECT COUNT(*) FROM queue_entries p WHERE p.claimable AND p.deadline >= q.deadline >> 8 << 8 \
          AND (p.deadline, p.entry_id) <= (q.deadline, q.entry_id)) \
-         FROM queue_entries q WHERE q.job_id = ?1 AND q.status = 'pending' \
-         AND q.not_before IS NULL AND q.held IS NULL",
+         FROM jobs j JOIN queue_entries q ON q.entry_id = j.entry_id AND q.claimable \
+         WHERE j.job_id = ?1",
         [job.to_string()],
         |row| {
             let mut columns = Columns::new(row, "queue_entries");
@@ -55,20 +54,14 @@ fn standing(
     Ok(found.into_iter().next())
 }
 
-/// Jumps from provider to provider in an index.
+/// The providers that have a job which is not over.
 pub(super) fn providers_in_use(connection: &Connection) -> Result<BTreeSet<ProviderName>> {
     let (found, _damaged) = readable(
         connection,
-        "SELECT provider FROM (WITH RECURSIVE used (provider) AS ( \
-         SELECT MIN(provider) FROM queue_entries \
-         WHERE status IN ('blocked', 'pending', 'ready', 'running') \
-         UNION ALL \
-         SELECT (SELECT MIN(q.provider) FROM queue_entries q \
-         WHERE q.status IN ('blocked', 'pending', 'ready', 'running') \
-         AND q.provider > used.provider) FROM used WHERE used.provider IS NOT NULL) \
-         SELECT provider FROM used) WHERE provider IS NOT NULL",
+        "SELECT provider FROM job_counts WHERE jobs > 0 \
+         AND status IN ('pending', 'uploading', 'queued', 'running')",
         [],
-        |row| Columns::new(row, "queue_entries").text("provider", ProviderName::new),
+        |row| Columns::new(row, "job_counts").text("provider", ProviderName::new),
     )?;
     Ok(found.into_iter().collect())
 }
@@ -112,8 +105,7 @@ pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
             Ok(QueueStats::mean_wait(total, columns.number("claims")?))
         },
     )?;
-    let oldest = "SELECT MIN(waits_since) FROM queue_entries \
-                  WHERE status = 'pending' AND not_before IS NULL AND held IS NULL";
+    let oldest = "SELECT MIN(waits_since) FROM queue_entries WHERE claimable";
     Ok(QueueStats {
         by_status: counted(connection)?.into_iter().collect(),
         by_user: users.into_iter().collect::<BTreeMap<_, _>>(),
@@ -134,10 +126,10 @@ pub(super) fn next_due(
                SELECT MIN(not_before) AS due FROM queue_entries \
                WHERE status = 'pending' AND not_before IS NOT NULL AND held IS NULL \
                UNION ALL \
-               SELECT MIN(lease_until) FROM queue_entries \
-               WHERE status = 'ready' AND held IS NULL \
+               SELECT MIN(lease_until) FROM queue_entries WHERE in_slot AND status = 'ready' \
                AND provider IN (SELECT value FROM json_each(?1)) \
-               AND job_id NOT IN (SELECT value FROM json_each(?2)))";
+               AND entry_id NOT IN (SELECT entry_id FROM json_each(?2) JOIN jobs \
+               ON job_id = value))";
     time_of(connection, sql, [served, in_flight])
 }
 

@@ -7,12 +7,12 @@ use crate::error::{Error, Result};
 use crate::model::blame::{WINDOW, near};
 use crate::model::{
     Acceptances, AccountId, Actor, JobId, JobRecord, JobType, Marker, OrgId, Outcome, Owner,
-    ProviderJobId, ProviderName, Settled, Settling, Sighting, SightingOutcome, Stage, TeamId,
-    TransitionError, UserId, after,
+    ProviderJobId, ProviderName, QueueEntryId, Settled, Settling, Sighting, SightingOutcome, Stage,
+    TeamId, TransitionError, UserId, after,
 };
 use crate::repo::Settlement;
 use crate::sqlite::query::{Columns, change, change_one, millis, readable, value};
-use crate::sqlite::records::{find, load, save, step_loaded};
+use crate::sqlite::records::{find, load, load_entry, save, step_loaded};
 use crate::sqlite::strays::schedule;
 use crate::sqlite::writer::Tx;
 
@@ -23,17 +23,20 @@ pub(super) fn settle(
 ) -> Result<Vec<Result<(Settled, JobRecord)>>> {
     let mut results = Vec::with_capacity(settlements.len());
     for settlement in settlements {
-        change(tx.connection, "settle outcomes", "SAVEPOINT settlement", [])?;
+        let changes = tx.connection.total_changes();
         let result = settle_one(tx, actor, settlement);
-        match &result {
-            Ok(_) => {}
-            // Only what concerns this one job is its own result; nothing of it is kept.
-            Err(Error::NotFound { .. } | Error::Refused(_) | Error::Damaged(_)) => {
-                change(tx.connection, "settle outcomes", "ROLLBACK TO settlement", [])?;
-            }
-            Err(_) => return result.map(|_settled| results),
+        // Only what concerns this one job is its own result, and is found before anything is written.
+        let is_own = matches!(
+            &result,
+            Ok(_) | Err(Error::NotFound { .. } | Error::Refused(_) | Error::Damaged(_))
+        );
+        if !is_own {
+            return result.map(|_settled| results);
         }
-        change(tx.connection, "settle outcomes", "RELEASE settlement", [])?;
+        if result.is_err() && tx.connection.total_changes() != changes {
+            let source = "what was refused had been written in part".into();
+            return Err(Error::Database { operation: "settle outcomes", source });
+        }
         results.push(result);
     }
     Ok(results)
@@ -43,11 +46,19 @@ fn settle_one(tx: &Tx<'_>, actor: &Actor, settlement: &Settlement) -> Result<(Se
     let Settlement { job, attempt, token, outcome, provider_time } = settlement;
     let mut record = load(tx.connection, *job)?;
     let provider = record.job().provider.clone();
-    let acceptances = acceptances(tx.connection, &provider)?;
+    // A report, of which most say nothing new, says nothing about a submission.
+    let acceptances = match outcome {
+        Outcome::Reported(_) | Outcome::Held(_) | Outcome::Unresolved { .. } => {
+            Acceptances::default()
+        }
+        Outcome::Submitted(_) | Outcome::Found(_) | Outcome::NotArrived(_) => {
+            acceptances(tx.connection, &provider)?
+        }
+    };
     let suspect = acceptances.makes_suspect(*job, tx.now);
     let settling = Settling { actor, now: tx.now, epoch: tx.epoch, suspect };
-    let before = record.stage().clone();
-    if *token == record.token() && before.claimed().is_some() {
+    let before = record.clone();
+    if *token == record.token() && before.stage().claimed().is_some() {
         refuse_taken(tx.connection, &record, outcome)?;
     }
     let recheck = record.recheck_after(outcome, (tx.now, tx.epoch), *provider_time);
@@ -69,8 +80,8 @@ fn settle_one(tx: &Tx<'_>, actor: &Actor, settlement: &Settlement) -> Result<(Se
     if settled == Settled::Unchanged {
         return Ok((settled, record));
     }
-    save(tx.connection, &mut record)?;
-    match (outcome, &before) {
+    save(tx.connection, &before, &mut record)?;
+    match (outcome, before.stage()) {
         (Outcome::Submitted(_) | Outcome::Found(_), Stage::Claimed(_) | Stage::Held(_)) => {
             accepted(tx, &record, acceptances)?;
         }
@@ -122,17 +133,13 @@ fn accepted(tx: &Tx<'_>, record: &JobRecord, mut acceptances: Acceptances) -> Re
     // One that cannot be decoded is set aside when it is claimed; it must not stop this one.
     let (suspects, _damaged) = readable(
         tx.connection,
-        "SELECT job_id FROM queue_entries WHERE provider = ?1 AND suspect_since IS NOT NULL \
-         AND held IS NULL AND suspect_since >= ?2 AND job_id <> ?3 ORDER BY entry_id",
-        params![
-            provider.as_str(),
-            after(tx.now, -WINDOW).as_millisecond(),
-            record.id().to_string()
-        ],
-        |row| Columns::new(row, "queue_entries").word::<JobId>("job_id"),
+        "SELECT entry_id FROM queue_entries WHERE provider = ?1 AND suspect_since IS NOT NULL \
+         AND held IS NULL AND suspect_since >= ?2 AND entry_id <> ?3 ORDER BY entry_id",
+        params![provider.as_str(), after(tx.now, -WINDOW).as_millisecond(), record.entry().id.0],
+        |row| Ok(QueueEntryId(Columns::new(row, "queue_entries").plain("entry_id")?)),
     )?;
-    for job in suspects {
-        let Some(mut suspect) = readable_record(tx.connection, job)? else { continue };
+    for entry in suspects {
+        let Some(mut suspect) = readable_record(tx.connection, entry)? else { continue };
         if suspect.entry().suspect_since.is_some_and(|since| near(since, tx.now)) {
             step_loaded(tx, &mut suspect, |suspect| Ok(suspect.blame(tx.now)))?;
         }
@@ -141,9 +148,10 @@ fn accepted(tx: &Tx<'_>, record: &JobRecord, mut acceptances: Acceptances) -> Re
 }
 
 /// The job, unless it cannot be decoded.
-fn readable_record(connection: &Connection, job: JobId) -> Result<Option<JobRecord>> {
-    match find(connection, job) {
-        Ok(found) => Ok(found),
+fn readable_record(connection: &Connection, entry: QueueEntryId) -> Result<Option<JobRecord>> {
+    match load_entry(connection, entry) {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::NotFound { .. }) => Ok(None),
         Err(error) => error.into_damaged().map(|_row| None),
     }
 }
@@ -218,10 +226,11 @@ fn sight(
     settling: Settling<'_>,
 ) -> Result<SightingOutcome> {
     let recheck = record.recheck((tx.now, tx.epoch));
+    let before = record.clone();
     let outcome = record.sight(sighting, settling);
     match outcome {
         SightingOutcome::Adopted => {
-            save(tx.connection, record)?;
+            save(tx.connection, &before, record)?;
             accepted(tx, record, acceptances(tx.connection, &sighting.provider)?)?;
             schedule(tx.connection, recheck.as_ref())?;
         }

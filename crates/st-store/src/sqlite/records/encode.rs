@@ -1,14 +1,19 @@
-//! Records to rows: one statement for each table, all columns that may change.
+//! Records to rows. A new record is one row of each table; after a step the columns that changed are
+//! written, in one statement for each table in which one did: an index or a trigger that a step has
+//! nothing to do with costs nothing.
 
-use rusqlite::{Connection, params};
+use std::fmt::Write as _;
+
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, ToSql, params};
 use serde_json::Value;
 
 use crate::error::Result;
 use crate::model::{
-    AccountId, Actor, Approval, Claimed, Due, Group, Job, JobRecord, OrgId, Priority,
-    ProviderJobId, RequiredBy, Stage, TeamId, UserId,
+    AccountId, Actor, Approval, Due, Group, JobRecord, OrgId, Priority, ProviderJobId,
+    QueueEntryId, RequiredBy, Stage, TeamId, UserId,
 };
-use crate::sqlite::query::{change, change_one, duration_millis, millis};
+use crate::sqlite::query::{change_one, duration_millis, integer, millis, owned, real, text};
 use crate::sqlite::{budgets, events};
 
 /// Writes a new job with its input, and its events.
@@ -21,15 +26,15 @@ pub(in crate::sqlite) fn insert(
     change_one(
         connection,
         "store a job's input",
-        "INSERT INTO job_inputs (job_id, input) VALUES (?1, ?2)",
-        params![record.id().to_string(), input.to_string()],
+        "INSERT INTO job_inputs (entry_id, input) VALUES (?1, ?2)",
+        params![record.entry().id.0, input.to_string()],
     )?;
     insert_entry(connection, record)?;
     if let Some(approval) = record.approval() {
         insert_approval(connection, record, approval)?;
     }
     budgets::post(connection, &Group::of(record), &record.take_postings())?;
-    events::append(connection, record.take_events())
+    events::append_of(connection, record)
 }
 
 fn insert_job(connection: &Connection, record: &JobRecord) -> Result<()> {
@@ -37,10 +42,11 @@ fn insert_job(connection: &Connection, record: &JobRecord) -> Result<()> {
     change_one(
         connection,
         "store a job",
-        "INSERT INTO jobs (job_id, job_type, provider, status, config_name, user_id, team_id, \
-         org_id, correlation_id, created_at, hardware_type, metadata) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT OR FAIL INTO jobs (entry_id, job_id, job_type, provider, status, config_name, \
+         user_id, team_id, org_id, correlation_id, created_at, hardware_type, metadata) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
+            record.entry().id.0,
             job.id.to_string(),
             job.job_type.as_str(),
             job.provider.as_str(),
@@ -63,15 +69,14 @@ fn insert_entry(connection: &Connection, record: &JobRecord) -> Result<()> {
     change_one(
         connection,
         "store a queue entry",
-        "INSERT INTO queue_entries (entry_id, job_id, user_id, team_id, org_id, job_type, \
+        "INSERT OR FAIL INTO queue_entries (entry_id, user_id, team_id, org_id, job_type, \
          provider, status, priority, priority_override, deadline, queued_at, run_after, \
          waits_since, epoch, estimated_cost, attempt, failed_attempts, max_attempts, token, \
          not_before, not_before_kind) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-         ?19, ?20, ?21, ?22)",
+         ?19, ?20, ?21)",
         params![
             entry.id.0,
-            job.id.to_string(),
             job.owner.user.as_str(),
             job.owner.team.as_ref().map_or("", TeamId::as_str),
             job.owner.org.as_ref().map_or("", OrgId::as_str),
@@ -109,12 +114,12 @@ fn insert_approval(
     change_one(
         connection,
         "store an approval request",
-        "INSERT INTO approvals (approval_id, job_id, rule_id, budget_id, status, reason, \
+        "INSERT OR FAIL INTO approvals (approval_id, entry_id, rule_id, budget_id, status, reason, \
          required_role, created_at, expires_at, ttl_ms) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             request.id.0,
-            record.id().to_string(),
+            record.entry().id.0,
             rule,
             budget,
             approval.status().as_str(),
@@ -127,18 +132,27 @@ fn insert_approval(
     )
 }
 
-/// Writes a job after a step, and the step's events.
-pub(in crate::sqlite) fn save(connection: &Connection, record: &mut JobRecord) -> Result<()> {
-    let id = record.id().to_string();
-    save_job(connection, record.job(), record, &id)?;
-    save_entry(connection, record, &id)?;
-    if let Some(approval) = record.approval() {
+/// Writes what a step changed of a job, and the step's events. `before`: as it was loaded.
+pub(in crate::sqlite) fn save(
+    connection: &Connection,
+    before: &JobRecord,
+    record: &mut JobRecord,
+) -> Result<()> {
+    let id = record.entry().id;
+    let job = ("store a job", "jobs");
+    update(connection, job, id, &job_columns(before), &job_columns(record))?;
+    let entry = ("store a queue entry", "queue_entries");
+    update(connection, entry, id, &entry_columns(before), &entry_columns(record))?;
+    // What is open is open, and what is settled stays as it is.
+    if let (Some(before), Some(approval)) = (before.approval(), record.approval())
+        && before.status() != approval.status()
+    {
         let review = approval.review();
-        change(
+        change_one(
             connection,
             "store an approval request",
-            "UPDATE approvals SET status = ?2, reviewed_by = ?3, settled_at = ?4, \
-             review_notes = ?5 WHERE approval_id = ?1 AND status <> ?2",
+            "UPDATE OR FAIL approvals SET status = ?2, reviewed_by = ?3, settled_at = ?4, \
+             review_notes = ?5 WHERE approval_id = ?1",
             params![
                 approval.request().id.0,
                 approval.status().as_str(),
@@ -149,90 +163,94 @@ pub(in crate::sqlite) fn save(connection: &Connection, record: &mut JobRecord) -
         )?;
     }
     budgets::post(connection, &Group::of(record), &record.take_postings())?;
-    events::append(connection, record.take_events())
+    events::append_of(connection, record)
 }
 
-fn save_job(connection: &Connection, job: &Job, record: &JobRecord, id: &str) -> Result<()> {
-    let remote = record.stage().remote();
-    change_one(
-        connection,
-        "store a job",
-        "UPDATE jobs SET status = ?2, started_at = ?3, completed_at = ?4, cost_usd = ?5, \
-         error_message = ?6, output_url = ?7, provider_job_id = ?8, provider_account = ?9 \
-         WHERE job_id = ?1",
-        params![
-            id,
-            record.status().as_str(),
-            millis(job.started_at),
-            millis(job.completed_at),
-            job.cost_usd,
-            job.error_message,
-            job.output_url,
-            remote.map(|remote| ProviderJobId::as_str(&remote.id)),
-            remote.and_then(|remote| remote.account.as_ref()).map(AccountId::to_string),
-        ],
-    )
+/// A column that may change, and what is in it.
+type Column<'r> = (&'static str, ToSqlOutput<'r>);
+
+/// Writes the columns that differ. A failure is undone with the whole operation: that the statement
+/// need not be able to undo itself saves a copy of every page that it writes.
+fn update(
+    connection: &Connection,
+    (operation, table): (&'static str, &str),
+    id: QueueEntryId,
+    before: &[Column<'_>],
+    after: &[Column<'_>],
+) -> Result<()> {
+    let mut set = String::new();
+    let mut bound: Vec<&dyn ToSql> = vec![&id.0];
+    for ((name, value), (_, old)) in after.iter().zip(before) {
+        if value != old {
+            bound.push(value);
+            let comma = if set.is_empty() { "" } else { ", " };
+            // Writing to a string does not fail.
+            write!(set, "{comma}{name} = ?{}", bound.len()).unwrap_or_default();
+        }
+    }
+    if set.is_empty() {
+        return Ok(());
+    }
+    let sql = format!("UPDATE OR FAIL {table} SET {set} WHERE entry_id = ?1");
+    change_one(connection, operation, &sql, &*bound)
 }
 
-fn save_entry(connection: &Connection, record: &JobRecord, id: &str) -> Result<()> {
+fn job_columns(record: &JobRecord) -> [Column<'_>; 8] {
+    let (job, remote) = (record.job(), record.stage().remote());
+    let account = remote.and_then(|remote| remote.account.as_ref()).map(AccountId::to_string);
+    [
+        ("status", text(record.status().as_str())),
+        ("started_at", integer(millis(job.started_at))),
+        ("completed_at", integer(millis(job.completed_at))),
+        ("cost_usd", real(job.cost_usd)),
+        ("error_message", text(job.error_message.as_deref())),
+        ("output_url", text(job.output_url.as_deref())),
+        ("provider_job_id", text(remote.map(|remote| ProviderJobId::as_str(&remote.id)))),
+        ("provider_account", owned(account)),
+    ]
+}
+
+fn entry_columns(record: &JobRecord) -> [Column<'_>; 27] {
     let (entry, stage) = (record.entry(), record.stage());
     let (not_before, kind) = due(stage);
     let cancellation = stage.cancellation();
-    change_one(
-        connection,
-        "store a queue entry",
-        "UPDATE queue_entries SET status = ?2, deadline = ?3, waits_since = ?4, epoch = ?5, \
-         started_at = ?6, completed_at = ?7, attempt = ?8, failed_attempts = ?9, \
-         suspect_since = ?10, error_message = ?11, token = ?12, not_before = ?13, \
-         not_before_kind = ?14, cancel_requested_at = ?15, cancel_actor = ?16, \
-         cancel_actor_name = ?17, reclaims = ?18, panics = ?19 WHERE job_id = ?1",
-        params![
-            id,
-            record.queue_status().as_str(),
-            entry.deadline().as_millisecond(),
-            entry.waits_since.as_millisecond(),
-            entry.epoch.0,
-            millis(entry.started_at),
-            millis(record.ended_at()),
-            entry.attempt,
-            entry.failed_attempts,
-            millis(entry.suspect_since),
-            entry.error_message,
-            entry.token.to_number(),
-            millis(not_before),
-            kind,
-            millis(cancellation.map(|it| it.at)),
-            cancellation.map(|it| it.by.kind().as_str()),
-            cancellation.and_then(|it| Actor::name(&it.by)),
-            entry.reclaims,
-            entry.panics,
-        ],
-    )?;
-    save_claim(connection, stage.claimed(), id)
-}
-
-/// Writes the columns of a claim, or clears them: they exist only while the job is claimed.
-fn save_claim(connection: &Connection, claimed: Option<&Claimed>, id: &str) -> Result<()> {
+    // The columns of a claim exist only while the job is claimed.
+    let claimed = stage.claimed();
     let attempt = claimed.map(|claimed| &claimed.attempt);
-    change_one(
-        connection,
-        "store a claim",
-        "UPDATE queue_entries SET claimed_at = ?2, claim_provider_time = ?3, claim_account = ?4, \
-         claim_guarantee = ?5, claim_may_arrive_ms = ?6, claim_origin = ?7, lease_holder = ?8, \
-         lease_until = ?9, unresolved_since = ?10 WHERE job_id = ?1",
-        params![
-            id,
-            attempt.map(|attempt| attempt.claimed_at.as_millisecond()),
-            millis(attempt.and_then(|attempt| attempt.provider_time)),
-            attempt.and_then(|attempt| attempt.account.as_ref()).map(AccountId::to_string),
-            attempt.map(|attempt| attempt.guarantee.as_str()),
-            attempt.map(|attempt| duration_millis(attempt.may_arrive_for)),
-            claimed.map(|claimed| claimed.origin.as_str()),
-            claimed.map(|claimed| claimed.lease.holder.to_string()),
-            claimed.map(|claimed| claimed.lease.until.as_millisecond()),
-            millis(claimed.and_then(|claimed| claimed.unresolved_since)),
-        ],
-    )
+    let account = attempt.and_then(|attempt| attempt.account.as_ref()).map(AccountId::to_string);
+    let lease = claimed.map(|claimed| &claimed.lease);
+    [
+        ("status", text(record.queue_status().as_str())),
+        ("deadline", integer(entry.deadline().as_millisecond())),
+        ("waits_since", integer(entry.waits_since.as_millisecond())),
+        ("epoch", integer(i64::from(entry.epoch.0))),
+        ("started_at", integer(millis(entry.started_at))),
+        ("completed_at", integer(millis(record.ended_at()))),
+        ("attempt", integer(i64::from(entry.attempt))),
+        ("failed_attempts", integer(i64::from(entry.failed_attempts))),
+        ("suspect_since", integer(millis(entry.suspect_since))),
+        ("error_message", text(entry.error_message.as_deref())),
+        ("token", integer(entry.token.to_number())),
+        ("not_before", integer(millis(not_before))),
+        ("not_before_kind", text(kind)),
+        ("cancel_requested_at", integer(millis(cancellation.map(|it| it.at)))),
+        ("cancel_actor", text(cancellation.map(|it| it.by.kind().as_str()))),
+        ("cancel_actor_name", text(cancellation.and_then(|it| Actor::name(&it.by)))),
+        ("reclaims", integer(i64::from(entry.reclaims))),
+        ("panics", integer(i64::from(entry.panics))),
+        ("claimed_at", integer(attempt.map(|attempt| attempt.claimed_at.as_millisecond()))),
+        ("claim_provider_time", integer(millis(attempt.and_then(|attempt| attempt.provider_time)))),
+        ("claim_account", owned(account)),
+        ("claim_guarantee", text(attempt.map(|attempt| attempt.guarantee.as_str()))),
+        (
+            "claim_may_arrive_ms",
+            integer(attempt.map(|attempt| duration_millis(attempt.may_arrive_for))),
+        ),
+        ("claim_origin", text(claimed.map(|claimed| claimed.origin.as_str()))),
+        ("lease_holder", owned(lease.map(|lease| lease.holder.to_string()))),
+        ("lease_until", integer(lease.map(|lease| lease.until.as_millisecond()))),
+        ("unresolved_since", integer(millis(claimed.and_then(|it| it.unresolved_since)))),
+    ]
 }
 
 /// Until when a waiting job is not claimed, and why.

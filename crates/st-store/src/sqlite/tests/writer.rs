@@ -190,6 +190,49 @@ async fn what_is_acknowledged_is_stored_and_what_is_refused_is_not() {
     st_log::spawn_blocking(run).await.unwrap().unwrap();
 }
 
+/// Runs three operations as one batch; how often each ran, and what is stored of them.
+async fn runs_beside(middle: Does, writes: bool) -> ([u32; 3], Vec<String>) {
+    let bench = Bench::new().await;
+    let store = &bench.store;
+    let (go, gate) = store.occupy().await;
+    let runs: Arc<[AtomicU32; 3]> = Arc::default();
+    let mut tasks = Vec::new();
+    for (number, name) in ["one", "middle", "two"].into_iter().enumerate() {
+        let runs = Arc::clone(&runs);
+        tasks.push(store.spawn(Lane::Interactive, "put", move |tx| {
+            runs[number].fetch_add(1, Ordering::Relaxed);
+            match number {
+                1 if writes => middle.run(tx, name),
+                1 => Err(Error::NotFound { what: "thing", id: name.to_owned() }),
+                _ => insert(tx, name, 1),
+            }
+        }));
+    }
+    store.until_waiting(3).await;
+    go.send(()).unwrap();
+    gate.await.unwrap().unwrap();
+    for (number, task) in tasks.into_iter().enumerate() {
+        assert_eq!(task.await.unwrap().is_ok(), number != 1, "{middle:?}");
+    }
+    let runs = [0, 1, 2].map(|number: usize| runs[number].load(Ordering::Relaxed));
+    (runs, store.names().await)
+}
+
+#[tokio::test]
+async fn a_refusal_before_anything_is_written_costs_the_others_nothing() {
+    let (runs, stored) = runs_beside(Does::Fail, false).await;
+    assert_eq!((runs, stored), ([1, 1, 1], vec!["one".to_owned(), "two".to_owned()]));
+}
+
+#[tokio::test]
+async fn what_fails_after_it_has_written_is_undone_and_the_others_run_again() {
+    for middle in [Does::Fail, Does::Panic] {
+        let (runs, stored) = runs_beside(middle, true).await;
+        assert_eq!(stored, ["one", "two"], "{middle:?}");
+        assert_eq!(runs, [2, 1, 1], "{middle:?}: it has failed once and for all");
+    }
+}
+
 #[tokio::test]
 async fn workers_go_first_and_are_never_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,9 +1,16 @@
 //! One transaction for a batch of operations, and what has become of it.
 //!
+//! An operation that fails usually has written nothing yet, so the operations run without savepoints,
+//! of which each would cost a copy of every page that is written under it. When one fails that has
+//! written something, the transaction is rolled back, and the others run again in a savepoint each.
+//!
 //! SQLite may roll the whole transaction back in the middle of an operation: when the disk is full
 //! or fails, when memory runs out, when it is interrupted. After that it works in autocommit mode,
 //! where a savepoint is a transaction of its own. A writer that does not notice stores what it reports as
 //! failed, and reports as stored what is lost. So the transaction is checked after every step.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::{Connection, ErrorCode, Row};
 
@@ -48,9 +55,50 @@ pub(super) struct Surroundings<'s> {
     /// The newest event that this process knows to be stored.
     pub(super) last_event: EventId,
     pub(super) heads: &'s KeptHeads,
+    pub(super) endings: &'s Endings,
 }
 
-/// Runs the operations in one transaction, each in a savepoint.
+/// How many transactions of a connection have ended, as SQLite reports it: also those that it rolled
+/// back itself, and those that something ended which only seems to be in the same one since.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Endings(Arc<AtomicU64>);
+
+impl Endings {
+    pub(super) fn watch(connection: &mut Connection) -> rusqlite::Result<Self> {
+        let endings = Self::default();
+        let (committed, rolled_back) = (endings.clone(), endings.clone());
+        connection.commit_hook(Some(move || {
+            committed.0.fetch_add(1, Ordering::Relaxed);
+            false
+        }))?;
+        connection.rollback_hook(Some(move || {
+            rolled_back.0.fetch_add(1, Ordering::Relaxed);
+        }))?;
+        Ok(endings)
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How operations of one transaction are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Apart {
+    /// Not at all, as long as none is to be undone that has written.
+    Not,
+    /// By a savepoint each.
+    BySavepoints,
+}
+
+/// Why a transaction did not come to its commit.
+enum Interrupted {
+    /// An operation is to be undone, and with it the others.
+    Undo,
+    Lost(Error),
+}
+
+/// Runs the operations in one transaction.
 pub(super) fn attempt(
     connection: &Connection,
     around: &Surroundings<'_>,
@@ -65,28 +113,62 @@ pub(super) fn attempt(
 }
 
 fn run(connection: &Connection, around: &Surroundings<'_>, batch: &mut [Waiting]) -> Attempt {
+    for waiting in &mut *batch {
+        waiting.ran = None;
+    }
+    transaction(connection, around, batch, Apart::Not).unwrap_or_else(|| {
+        transaction(connection, around, batch, Apart::BySavepoints)
+            .unwrap_or_else(|| Attempt::Refused(not_apart()))
+    })
+}
+
+/// `None`: it is rolled back, because an operation failed that was not kept apart from the others.
+fn transaction(
+    connection: &Connection,
+    around: &Surroundings<'_>,
+    batch: &mut [Waiting],
+    apart: Apart,
+) -> Option<Attempt> {
     if let Err(error) = begin(connection) {
-        return if matches!(error, Error::Busy) {
+        return Some(if matches!(error, Error::Busy) {
             Attempt::Locked
         } else {
             Attempt::NotBegun(error)
-        };
+        });
     }
     match events::last_id(connection) {
         // Another program has put older contents into the very same file.
         Ok(found) if found < around.last_event => {
             around.place.note_overwritten();
-            return undone(connection, Attempt::Detached(Presence::DatabaseGone));
+            return Some(undone(connection, Attempt::Detached(Presence::DatabaseGone)));
         }
         Ok(_) => {}
-        Err(error) => return undone(connection, Attempt::NotBegun(error)),
+        Err(error) => return Some(undone(connection, Attempt::NotBegun(error))),
     }
     let changes = connection.total_changes();
     for (culprit, waiting) in batch.iter_mut().enumerate() {
-        if let Err(error) = in_savepoint(connection, around, waiting) {
-            return undone(connection, Attempt::Lost { culprit, error });
+        // What failed before the others were undone failed after the same ones.
+        if waiting.ran.is_some_and(|ran| ran != Ran::Keep) {
+            continue;
+        }
+        match operate(connection, around, waiting, apart) {
+            Ok(()) => {}
+            Err(Interrupted::Undo) => {
+                around.heads.undone();
+                return match undone(connection, Attempt::Refused(not_apart())) {
+                    Attempt::Refused(_) => None,
+                    unknown => Some(unknown),
+                };
+            }
+            Err(Interrupted::Lost(error)) => {
+                return Some(undone(connection, Attempt::Lost { culprit, error }));
+            }
         }
     }
+    Some(finish(connection, around, changes))
+}
+
+fn finish(connection: &Connection, around: &Surroundings<'_>, changes: u64) -> Attempt {
     let last_event = match note_clock(connection, around) {
         Ok(last_event) => last_event,
         Err(error) => return undone(connection, Attempt::Refused(error)),
@@ -108,17 +190,23 @@ fn begin(connection: &Connection) -> Result<()> {
     execute(connection, "BEGIN IMMEDIATE", "begin a transaction")
 }
 
-/// Runs one operation. An error means that the transaction is lost; what an operation itself fails
-/// with is undone here and stays with the operation.
-fn in_savepoint(
+/// Runs one operation. What it fails with itself is undone here, or needs no undoing, and stays with
+/// the operation.
+fn operate(
     connection: &Connection,
     around: &Surroundings<'_>,
     waiting: &mut Waiting,
-) -> Result<()> {
+    apart: Apart,
+) -> std::result::Result<(), Interrupted> {
+    let ended = around.endings.count();
+    let still_open = || still_open(connection, around, ended);
     waiting.ran = None;
     hit(FailPoint::Savepoint)?;
-    execute(connection, "SAVEPOINT operation", "set a savepoint")?;
-    still_open(connection)?;
+    if apart == Apart::BySavepoints {
+        execute(connection, "SAVEPOINT operation", "set a savepoint")?;
+        still_open()?;
+    }
+    let changes = connection.total_changes();
     let tx = Tx {
         connection,
         now: around.clock.now(),
@@ -128,15 +216,29 @@ fn in_savepoint(
     };
     let ran = waiting.operation.run(&tx);
     waiting.ran = Some(ran);
-    still_open(connection)?;
+    still_open()?;
     hit(FailPoint::Release)?;
     if ran != Ran::Keep {
         around.heads.undone();
-        execute(connection, "ROLLBACK TO operation", "undo an operation")?;
-        still_open(connection)?;
     }
-    execute(connection, "RELEASE operation", "release a savepoint")?;
-    still_open(connection)
+    match apart {
+        Apart::Not if ran.leaves_nothing(connection.total_changes() != changes) => Ok(()),
+        Apart::Not => Err(Interrupted::Undo),
+        Apart::BySavepoints => {
+            if ran != Ran::Keep {
+                execute(connection, "ROLLBACK TO operation", "undo an operation")?;
+                still_open()?;
+            }
+            execute(connection, "RELEASE operation", "release a savepoint")?;
+            Ok(still_open()?)
+        }
+    }
+}
+
+impl From<Error> for Interrupted {
+    fn from(error: Error) -> Self {
+        Self::Lost(error)
+    }
 }
 
 /// Notes what time it is when the transaction has events and the clock is confirmed. Returns the
@@ -149,9 +251,10 @@ fn note_clock(connection: &Connection, around: &Surroundings<'_>) -> Result<Even
     Ok(last_event)
 }
 
-/// Fails when SQLite has rolled the transaction back.
-fn still_open(connection: &Connection) -> Result<()> {
-    if connection.is_autocommit() {
+/// Fails when the transaction is over: SQLite has rolled it back, or an operation has ended it. `ended`:
+/// how many had ended when it was open.
+fn still_open(connection: &Connection, around: &Surroundings<'_>, ended: u64) -> Result<()> {
+    if connection.is_autocommit() || around.endings.count() != ended {
         let source = "SQLite rolled the transaction back".into();
         return Err(Error::Database { operation: "continue a transaction", source });
     }
@@ -173,6 +276,11 @@ fn commit(connection: &Connection, committed: Attempt) -> Attempt {
         // It has begun to write. The log may hold the commit, or not, or on another sector only.
         Err(error) => Attempt::Unknown(error),
     }
+}
+
+/// What no caller sees: with savepoints an operation is undone alone.
+fn not_apart() -> Error {
+    Error::Database { operation: "undo an operation", source: "it was not kept apart".into() }
 }
 
 fn not_over() -> Error {

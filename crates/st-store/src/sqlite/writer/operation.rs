@@ -28,12 +28,27 @@ pub(in crate::sqlite) struct Tx<'c> {
 pub(super) enum Ran {
     /// It succeeded; what it wrote is to be kept.
     Keep,
+    /// It was refused, for a reason that the database has nothing to do with. What it wrote is to be
+    /// undone, if it wrote anything before.
+    Refused,
     /// It failed; what it wrote is to be undone.
     Undo,
     /// It failed because the file could not be read or written; what it wrote is to be undone.
     Broken,
     /// It failed because another program had something locked.
     Busy,
+}
+
+impl Ran {
+    /// Whether nothing of it has to be undone. `wrote`: whether it changed a row. A statement that
+    /// failed may have changed what is not counted.
+    pub(super) fn leaves_nothing(self, wrote: bool) -> bool {
+        match self {
+            Self::Keep => true,
+            Self::Refused => !wrote,
+            Self::Undo | Self::Broken | Self::Busy => false,
+        }
+    }
 }
 
 /// An operation that waits, and later its result.
@@ -114,7 +129,8 @@ where
             Ok(_) => Ran::Keep,
             Err(Error::Busy) => Ran::Busy,
             Err(error) if is_of_the_file(error) => Ran::Broken,
-            Err(_) => Ran::Undo,
+            Err(Error::Database { .. }) => Ran::Undo,
+            Err(_) => Ran::Refused,
         };
         self.result = Some(result);
         ran

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::Lane;
-use super::attempt::{Attempt, Surroundings, attempt};
+use super::attempt::{Attempt, Endings, Surroundings, attempt};
 use super::lanes::{Lanes, Next};
 use super::operation::{Ran, Task, Tx, Waiting};
 use super::trouble::{Condition, Kind};
@@ -65,6 +65,7 @@ pub(in crate::sqlite) struct Parts {
 pub(super) struct Thread {
     parts: Parts,
     heads: KeptHeads,
+    endings: Endings,
     lanes: Arc<Lanes>,
     condition: Condition,
     /// The write-ahead log, for its header. SQLite has no locks on this file.
@@ -103,6 +104,8 @@ impl Thread {
                 Ok(())
             }))
             .map_err(open_error(parts.place.site().path()))?;
+        let endings =
+            Endings::watch(&mut parts.connection).map_err(open_error(parts.place.site().path()))?;
         let heads = KeptHeads::of(&parts.connection)?;
         let condition = Condition::new(parts.health.clone(), parts.timing.retry);
         let shift = life::clock_shift(&parts.connection)?;
@@ -110,6 +113,7 @@ impl Thread {
         Ok(Self {
             parts,
             heads,
+            endings,
             lanes,
             condition,
             wal,
@@ -271,8 +275,8 @@ impl Thread {
     fn attempt(&self, batch: &mut [Waiting]) -> Attempt {
         let Parts { connection, place, clock, epoch, last_event, .. } = &self.parts;
         let last_event = *last_event.borrow();
-        let heads = &self.heads;
-        let around = Surroundings { place, clock, epoch: *epoch, last_event, heads };
+        let (heads, endings) = (&self.heads, &self.endings);
+        let around = Surroundings { place, clock, epoch: *epoch, last_event, heads, endings };
         attempt(connection, &around, batch)
     }
 
@@ -338,7 +342,7 @@ impl Thread {
                 guilty.answer(None);
             }
             // It has an error of its own, which says more.
-            Some(Ran::Undo | Ran::Busy) => guilty.answer(None),
+            Some(Ran::Refused | Ran::Undo | Ran::Busy) => guilty.answer(None),
             Some(Ran::Keep) | None => guilty.answer(Some(error)),
         }
     }

@@ -46,19 +46,25 @@ async fn more_jobs_than_are_read_at_once_are_all_checked() {
 async fn each_kind_of_damage_is_named() {
     let job = |number| id(number).to_string();
     let four = job(4);
+    let of = |number| format!("(SELECT entry_id FROM jobs WHERE job_id = '{}')", job(number));
+    let of_four = of(4);
     let cases = [
         (
             "UPDATE queue_counts SET entries = entries + 2 WHERE status = 'blocked'".to_owned(),
             vec!["counts blocked: 3 entries are counted, 1 are there".to_owned()],
         ),
         (
-            format!("UPDATE queue_entries SET user_id = 'eve' WHERE job_id = '{four}'"),
+            "UPDATE queue_users SET entries = 7 WHERE user_id = 'ann'".to_owned(),
+            vec!["counts: queue_users ann: 7 is kept, ".to_owned()],
+        ),
+        (
+            format!("UPDATE queue_entries SET user_id = 'eve' WHERE entry_id = {of_four}"),
             vec![format!("job {four}: its queue entry names another owner, type or provider")],
         ),
         (
             format!(
                 "UPDATE queue_entries SET held = 'damaged', held_reason = 'bad' \
-                 WHERE job_id = '{four}'"
+                 WHERE entry_id = {of_four}"
             ),
             vec![format!("held {four}: set aside: bad")],
         ),
@@ -69,8 +75,8 @@ async fn each_kind_of_damage_is_named() {
         (
             format!(
                 "DELETE FROM events WHERE subject = 'queue' AND to_status = 'ready' \
-                 AND job_id = '{}'",
-                job(1)
+                 AND entry_id = {}",
+                of(1)
             ),
             vec![format!(
                 "events {}: event 5 goes from ready to running, but the one before led to pending",
@@ -80,8 +86,8 @@ async fn each_kind_of_damage_is_named() {
         (
             format!(
                 "DELETE FROM events WHERE subject = 'job' AND to_status = 'uploading' \
-                 AND job_id = '{}'",
-                job(2)
+                 AND entry_id = {}",
+                of(2)
             ),
             vec![format!(
                 "events {}: its events end with the job as pending, but it is uploading",
@@ -90,7 +96,7 @@ async fn each_kind_of_damage_is_named() {
         ),
         (
             format!(
-                "UPDATE events SET actor = 'nobody' WHERE subject = 'queue' AND job_id = '{four}'"
+                "UPDATE events SET actor = 'nobody' WHERE subject = 'queue' AND entry_id = {of_four}"
             ),
             vec![format!("events {four}: events ")],
         ),
@@ -107,9 +113,10 @@ async fn each_kind_of_damage_is_named() {
 #[tokio::test]
 async fn rows_without_their_other_half_are_named() {
     let four = id(4).to_string();
-    let found = found_after(&format!("DELETE FROM queue_entries WHERE job_id = '{four}'")).await;
+    let of_four = format!("(SELECT entry_id FROM jobs WHERE job_id = '{four}')");
+    let found = found_after(&format!("DELETE FROM queue_entries WHERE entry_id = {of_four}")).await;
     assert_eq!(found, [format!("job {four}: it has no queue entry")]);
-    let found = found_after(&format!("DELETE FROM job_inputs WHERE job_id = '{four}'")).await;
+    let found = found_after(&format!("DELETE FROM job_inputs WHERE entry_id = {of_four}")).await;
     assert_eq!(found, [format!("job {four}: it has no input")]);
     let found = found_after(&format!("DELETE FROM jobs WHERE job_id = '{four}'")).await;
     assert!(found.iter().all(|it| it.starts_with("table ")), "{found:#?}");

@@ -5,9 +5,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
-use st_store::{
-    Actor, BudgetAction, BudgetRepo, Cost, Error, NewBudget, Period, Scope, SettingsRepo, offline,
-};
+use st_store::{Actor, BudgetAction, Cost, Error, NewBudget, Period, Scope, offline};
 use st_testkit::suite::{at, claiming};
 
 use super::super::bench::{Bench, folder};

@@ -1,9 +1,9 @@
 //! The one thread that writes.
 //!
-//! It collects everything that waits, runs each operation in a savepoint of one transaction,
-//! commits once and only then answers: one sync to disk serves them all, and an operation that
-//! fails undoes only itself. When SQLite gives the transaction up, nothing of the batch counts, and
-//! the operations run again one by one.
+//! It collects everything that waits, runs the operations in one transaction, commits once and only
+//! then answers: one sync to disk serves them all, and an operation that fails is undone alone. When
+//! SQLite gives the transaction up, nothing of the batch counts, and the operations run again one by
+//! one.
 //!
 //! Three lanes: what workers report goes first and is never refused, interactive writes come next,
 //! and of the bulk work one chunk at a time, so that it delays no other write longer than that.

@@ -21,7 +21,7 @@ use crate::failpoint::{FailPoint, hit};
 use crate::model::{Epoch, EventId};
 use crate::sqlite::place::{Place, Presence};
 use crate::sqlite::queue::KeptHeads;
-use crate::sqlite::{events, failed, life};
+use crate::sqlite::{LOG, events, failed, life};
 
 /// What has become of a transaction.
 #[derive(Debug)]
@@ -75,6 +75,22 @@ impl Endings {
             rolled_back.0.fetch_add(1, Ordering::Relaxed);
         }))?;
         Ok(endings)
+    }
+
+    /// Must be called before the connection is closed: SQLite frees what is called for an ending before
+    /// it rolls back a transaction that is still open then.
+    pub(super) fn forget(connection: &mut Connection) {
+        let forgotten = connection
+            .commit_hook(None::<fn() -> bool>)
+            .and_then(|()| connection.rollback_hook(None::<fn()>));
+        if !connection.is_autocommit()
+            && let Err(error) = execute(connection, "ROLLBACK", "roll a transaction back")
+        {
+            st_log::debug!(logger: LOG, error, "Transaction stays open until the end");
+        }
+        if let Err(error) = forgotten {
+            st_log::debug!(logger: LOG, error, "Endings of transactions are still watched");
+        }
     }
 
     fn count(&self) -> u64 {
@@ -155,10 +171,7 @@ fn transaction(
             Ok(()) => {}
             Err(Interrupted::Undo) => {
                 around.heads.undone();
-                return match undone(connection, Attempt::Refused(not_apart())) {
-                    Attempt::Refused(_) => None,
-                    unknown => Some(unknown),
-                };
+                return roll_back(connection).err().map(Attempt::Unknown);
             }
             Err(Interrupted::Lost(error)) => {
                 return Some(undone(connection, Attempt::Lost { culprit, error }));
@@ -289,13 +302,16 @@ fn not_over() -> Error {
 
 /// Makes sure that nothing of the transaction stays.
 fn undone(connection: &Connection, attempt: Attempt) -> Attempt {
+    roll_back(connection).map_or_else(Attempt::Unknown, |()| attempt)
+}
+
+fn roll_back(connection: &Connection) -> Result<()> {
     if connection.is_autocommit() {
-        return attempt;
+        return Ok(());
     }
     match execute(connection, "ROLLBACK", "roll a transaction back") {
-        Ok(()) => attempt,
-        Err(_) if connection.is_autocommit() => attempt,
-        Err(error) => Attempt::Unknown(error),
+        Err(error) if !connection.is_autocommit() => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 mod ending;
 mod upkeep;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -129,6 +129,17 @@ impl Thread {
     }
 
     pub(super) fn run(mut self) -> Result<()> {
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        // Also after a panic: what counts the endings is freed before SQLite ends the last one.
+        Endings::forget(&mut self.parts.connection);
+        match served {
+            Ok(announced) => self.close(announced),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Writes until the lanes are closed; whether the checkpoint at the end was announced.
+    fn serve(&mut self) -> bool {
         // Once it is closed, what cannot be written must not keep the process from ending.
         while !self.lanes.is_closed() || self.condition.kind().is_none() {
             match self.lanes.next(self.patience(), !self.condition.is_failing()) {
@@ -145,7 +156,7 @@ impl Thread {
         self.contain(|thread| {
             announced = thread.condition.kind().is_none() && thread.announce_checkpoint();
         });
-        self.close(announced)
+        announced
     }
 
     /// A panic in this thread would leave every caller waiting. It is our fault, costs the batch,

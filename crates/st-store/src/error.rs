@@ -80,6 +80,9 @@ pub enum Error {
     /// A hold that cannot be stored.
     #[error(transparent)]
     InvalidHold(InvalidText),
+    /// A weight of an owner that cannot be stored.
+    #[error(transparent)]
+    InvalidShare(InvalidText),
     /// A stored row cannot be decoded.
     #[error("damaged data: {0}")]
     Damaged(DamagedRow),

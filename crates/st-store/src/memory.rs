@@ -13,6 +13,7 @@ mod jobs;
 mod queue;
 mod settings;
 mod settling;
+mod shares;
 mod status;
 mod strays;
 
@@ -67,6 +68,7 @@ struct State {
     acceptances: BTreeMap<ProviderName, Acceptances>,
     grants: BTreeMap<UserId, LastGrant>,
     limits: Limits,
+    shared: shares::Shared,
     holds: BTreeMap<HoldScope, Hold>,
     providers: BTreeMap<ProviderName, ProviderSettings>,
     epoch: Epoch,
@@ -190,6 +192,7 @@ impl State {
             acceptances: BTreeMap::new(),
             grants: BTreeMap::new(),
             limits: Limits::default(),
+            shared: shares::Shared::default(),
             holds: BTreeMap::new(),
             providers: BTreeMap::new(),
             epoch: Epoch::FIRST,
@@ -220,6 +223,12 @@ impl State {
 
     fn save(&mut self, mut record: JobRecord) -> JobRecord {
         let events = record.take_events();
+        // What frees a slot is a change of status, and has an event.
+        if let Some(last) = events.last()
+            && !record.queue_status().takes_slot()
+        {
+            self.settle_charge(&record, last.at);
+        }
         self.append(events);
         self.records.insert(record.id(), record.clone());
         record

@@ -24,6 +24,7 @@ mod queue;
 mod readers;
 mod records;
 mod settings;
+mod shares;
 mod status;
 mod strays;
 mod writer;

@@ -2,7 +2,7 @@
 
 use st_store::{
     Error, InvalidJob, InvalidLimits, InvalidSetting, InvalidText, JobId, MOST_PROVIDER_SLOTS,
-    TransitionError,
+    OutOfRange, TransitionError,
 };
 
 use super::Problem;
@@ -51,9 +51,9 @@ impl From<Error> for Problem {
             Error::InvalidJob(invalid) => Self::invalid(vec![job_fault(&invalid)]),
             Error::InvalidLimits(invalid) => Self::invalid(limit_faults(&invalid)),
             Error::InvalidRule(invalid) => Self::invalid_field("/threshold", invalid.to_string()),
-            Error::InvalidSetting(InvalidSetting::Text(invalid)) | Error::InvalidHold(invalid) => {
-                Self::invalid(vec![text_fault(invalid)])
-            }
+            Error::InvalidSetting(InvalidSetting::Text(invalid))
+            | Error::InvalidHold(invalid)
+            | Error::InvalidShare(invalid) => Self::invalid(vec![text_fault(invalid)]),
             Error::InvalidSetting(InvalidSetting::Slots { found }) => {
                 let message = format!("expected 1 to {MOST_PROVIDER_SLOTS}, found {found}");
                 Self::invalid_field("/max_concurrent", message)
@@ -131,9 +131,9 @@ fn text_fault(invalid: InvalidText) -> FieldFault {
 }
 
 fn limit_faults(InvalidLimits(limits): &InvalidLimits) -> Vec<FieldFault> {
-    let fault = |(limit, value): &(st_store::Limit, u32)| FieldFault {
-        pointer: format!("/{limit}"),
-        message: format!("expected 1 to {}, found {value}", limit.largest()),
+    let fault = |OutOfRange { name, value, legal }: &OutOfRange| FieldFault {
+        pointer: format!("/{name}"),
+        message: format!("expected {} to {}, found {value}", legal.start(), legal.end()),
     };
     limits.iter().map(fault).collect()
 }
@@ -152,7 +152,7 @@ mod tests {
     use jiff::Timestamp;
     use serde_json::{Value, json};
     use st_log::CorrelationId;
-    use st_store::{DamagedRow, InputProblem, InvalidInput, Limit};
+    use st_store::{DamagedRow, InputProblem, InvalidInput};
 
     use super::*;
 
@@ -249,7 +249,9 @@ mod tests {
             let (status, _, body) = rendered(Error::from(invalid).into()).await;
             assert_eq!((status, &body["errors"][0]["pointer"]), (422, &json!(pointer)));
         }
-        let limits = InvalidLimits(vec![(Limit::Global, 0), (Limit::User, 0)]);
+        let out = |name| OutOfRange { name, value: 0, legal: 1..=9 };
+        let names = ["max_concurrent", "user_max_concurrent"];
+        let limits = InvalidLimits(names.map(out).into());
         let (_, _, body) = rendered(Error::from(limits).into()).await;
         assert_eq!(body["errors"][1]["pointer"], "/user_max_concurrent");
     }

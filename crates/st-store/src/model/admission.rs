@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "sqlite")]
+use jiff::SignedDuration;
+
 use crate::model::{
     Group, HoldLevel, Holds, JobType, Limit, Limits, OrgId, Owner, ProviderName, TeamId, UserId,
 };
@@ -58,12 +61,6 @@ impl Usage {
             less(&mut self.orgs, org);
         }
         less(&mut self.providers, provider);
-    }
-
-    /// The users who have slots, or had some.
-    #[cfg(feature = "sqlite")]
-    pub(super) fn users(&self) -> impl Iterator<Item = &UserId> {
-        self.users.keys()
     }
 
     /// How many count against `limit` for this owner.
@@ -187,14 +184,8 @@ impl Admission {
         Self { provider_limits, ..self }
     }
 
-    #[cfg(feature = "sqlite")]
     pub(super) const fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    #[cfg(feature = "sqlite")]
-    pub(super) const fn usage(&self) -> &Usage {
-        &self.usage
     }
 
     /// Each limit that applies to this group, with what is taken of it.
@@ -242,9 +233,10 @@ impl Admission {
         self.limits.fair_share
     }
 
-    /// The rank of a user among others, lowest first: the taken slots under fair share, else 0.
-    pub fn fair_share_rank(&self, user: &UserId) -> u32 {
-        if self.is_fair() { self.usage.of_user(user) } else { 0 }
+    /// The half-life of what owners used, where they are ordered by it.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn half_life(&self) -> Option<SignedDuration> {
+        self.is_fair().then(|| self.limits.usage_half_life())
     }
 
     /// Whether nobody may have a slot.

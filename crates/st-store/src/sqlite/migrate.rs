@@ -53,6 +53,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "holds",
         sql: include_str!("../../migrations/sqlite/0007_holds.sql"),
     },
+    Migration {
+        version: 8,
+        name: "shares",
+        sql: include_str!("../../migrations/sqlite/0008_shares.sql"),
+    },
 ];
 
 /// Brings the schema up to date. A database that has a schema already is copied first.

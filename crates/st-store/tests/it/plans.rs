@@ -19,7 +19,9 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0003_user_grants.sql"),
     include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
     include_str!("../../migrations/sqlite/0005_reads.sql"),
-    include_str!("../../migrations/sqlite/0006_history.sql")
+    include_str!("../../migrations/sqlite/0006_history.sql"),
+    include_str!("../../migrations/sqlite/0007_holds.sql"),
+    include_str!("../../migrations/sqlite/0008_shares.sql")
 );
 
 /// The string literals of a source text, with line continuations joined.
@@ -115,7 +117,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 56] = [
+const USES: [(&str, &str); 60] = [
     // lists
     ("FROM jobs WHERE job_id < ?1", "SEARCH jobs USING PRIMARY KEY (job_id<?)"),
     (
@@ -156,6 +158,19 @@ const USES: [(&str, &str); 56] = [
         "UPDATE user_grants SET check_at = ?3",
         "SEARCH user_grants USING COVERING INDEX user_grants_due (check_at<?)",
     ),
+    (
+        "FROM share_usage WHERE scope = ?1",
+        "SEARCH share_usage USING PRIMARY KEY (scope=? AND scope_id=?)",
+    ),
+    (
+        "FROM share_weights WHERE scope = ?1",
+        "SEARCH share_weights USING PRIMARY KEY (scope=? AND scope_id=?)",
+    ),
+    (
+        "FROM share_usage WHERE check_at <= ?1",
+        "SEARCH share_usage USING INDEX share_usage_due (check_at<?)",
+    ),
+    ("DELETE FROM share_charges", "SEARCH share_charges USING INTEGER PRIMARY KEY (rowid=?)"),
     ("DELETE FROM user_grants", "SEARCH q USING INDEX queue_alive (user_id=?)"),
     ("FROM strays WHERE user_id IS NOT NULL", "SCAN queue_entries USING INDEX queue_in_slots"),
     // reclaim, renew, and the end of a dead holder

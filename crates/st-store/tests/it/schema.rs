@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use st_store::{
-    ApprovalStatus, AtMostOnce, Change, ClaimOrigin, Error, JobStatus, JobType, ProviderName,
-    QueueStatus, SqliteConfig, SqliteStore, StoreStatus,
+    ApprovalStatus, AtMostOnce, Change, ClaimOrigin, Error, HoldLevel, JobStatus, JobType,
+    ProviderName, QueueStatus, ShareLevel, SqliteConfig, SqliteStore, StoreStatus,
 };
 use st_testkit::dump::dump;
 use st_testkit::suite::{at, claiming, costs_more_than, id, job};
@@ -22,7 +22,9 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0003_user_grants.sql"),
     include_str!("../../migrations/sqlite/0004_time_and_search.sql"),
     include_str!("../../migrations/sqlite/0005_reads.sql"),
-    include_str!("../../migrations/sqlite/0006_history.sql")
+    include_str!("../../migrations/sqlite/0006_history.sql"),
+    include_str!("../../migrations/sqlite/0007_holds.sql"),
+    include_str!("../../migrations/sqlite/0008_shares.sql")
 );
 
 /// The words that a `CHECK (column IN (..))` allows, by table and column.
@@ -76,6 +78,7 @@ fn each_list_of_words_is_the_models() {
         ("daily_totals.job_type", job_types()),
         ("daily_totals.status", vec!["completed", "failed", "cancelled"]),
         ("events.subject", subjects()),
+        ("holds.scope", words(HoldLevel::ALL, HoldLevel::as_str)),
         ("jobs.job_type", job_types()),
         ("jobs.status", words(JobStatus::ALL, JobStatus::as_str)),
         ("limits.fair_share", truth()),
@@ -84,6 +87,8 @@ fn each_list_of_words_is_the_models() {
         ("queue_entries.held", vec!["damaged"]),
         ("queue_entries.not_before_kind", vec!["date", "pause"]),
         ("queue_entries.status", words(QueueStatus::ALL, QueueStatus::as_str)),
+        ("share_usage.scope", words(ShareLevel::ALL, ShareLevel::as_str)),
+        ("share_weights.scope", words(ShareLevel::ALL, ShareLevel::as_str)),
         ("strays.job_type", job_types()),
     ];
     let found = word_lists();
@@ -102,7 +107,9 @@ async fn the_lists_of_words_are_enforced() {
     let raw = bench.raw();
     for column in word_lists().into_keys() {
         let (table, column) = column.split_once('.').unwrap();
-        if matches!(table, "strays" | "limits" | "daily_totals") {
+        if matches!(table, "strays" | "limits" | "daily_totals" | "holds")
+            || table.starts_with("share")
+        {
             continue;
         }
         let word = if column == "is_active" { "2" } else { "'else'" };

@@ -10,6 +10,7 @@ use crate::model::{
 };
 use crate::sqlite::events;
 use crate::sqlite::query::{change, change_one, duration_millis, millis};
+use crate::sqlite::shares::settle_charge;
 
 /// Writes a new job with its input, and its events.
 pub(in crate::sqlite) fn insert(
@@ -141,7 +142,14 @@ pub(in crate::sqlite) fn save(connection: &Connection, record: &mut JobRecord) -
             ],
         )?;
     }
-    events::append(connection, record.take_events())
+    let events = record.take_events();
+    // What frees a slot is a change of status, and has an event.
+    if let Some(last) = events.last()
+        && !record.queue_status().takes_slot()
+    {
+        settle_charge(connection, record, last.at)?;
+    }
+    events::append(connection, events)
 }
 
 fn save_job(connection: &Connection, job: &Job, record: &JobRecord, id: &str) -> Result<()> {

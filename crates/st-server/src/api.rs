@@ -135,6 +135,7 @@ impl Api {
             .route("/api/queue/pause", post(queue::holds::pause))
             .route("/api/queue/resume", post(queue::holds::resume))
             .route("/api/queue/holds", get(queue::holds::list))
+            .route("/api/queue/weights", get(queue::weights::list).put(queue::weights::set))
             .route("/api/approvals/rules", get(approvals::rules).post(approvals::add_rule))
             .route("/api/approvals/rules/{id}", get(approvals::rule))
             .route("/api/approvals/conditions", get(approvals::conditions))

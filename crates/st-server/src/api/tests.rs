@@ -6,6 +6,7 @@ mod faults;
 mod jobs;
 mod outages;
 mod stream;
+mod weights;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +98,10 @@ impl Harness {
 
     async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         Self::answer(self.client.post(format!("{}{path}", self.url)).json(&body)).await
+    }
+
+    async fn put(&self, path: &str, body: Value) -> (u16, Value) {
+        Self::answer(self.client.put(format!("{}{path}", self.url)).json(&body)).await
     }
 
     /// Submits a job to `provider` and returns its ID.

@@ -138,6 +138,7 @@ impl Api {
             .route("/api/queue/holds", get(queue::holds::list))
             .route("/api/quotas", get(quotas::list).post(quotas::add))
             .route("/api/quotas/{id}", put(quotas::change).delete(quotas::remove))
+            .route("/api/queue/weights", get(queue::weights::list).put(queue::weights::set))
             .route("/api/approvals/rules", get(approvals::rules).post(approvals::add_rule))
             .route("/api/approvals/rules/{id}", get(approvals::rule))
             .route("/api/approvals/conditions", get(approvals::conditions))

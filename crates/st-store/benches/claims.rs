@@ -107,8 +107,9 @@ fn line(what: &str, time: Duration, must: &str) {
 }
 
 /// Of all groups, four fifths belong to an organization that is at its limit.
-async fn held_back(groups: u32) {
+async fn held_back(groups: u32, fair_share: bool) {
     let patch = LimitsPatch {
+        fair_share: Some(fair_share),
         global: Some(100),
         per_user: Some(20),
         per_org: Some(1),
@@ -131,7 +132,10 @@ async fn held_back(groups: u32) {
         bench.end(&claims).await;
     }
     line(
-        &format!("claim of one, {WAITING} waiting in {groups} groups, 80 % held"),
+        &format!(
+            "claim of one, {WAITING} waiting in {groups} groups, 80 % held{}",
+            if fair_share { ", fair" } else { "" }
+        ),
         median(times),
         "must 1",
     );
@@ -209,7 +213,8 @@ fn main() {
     runtime.block_on(async {
         commit().await;
         for groups in [10, 1000, 10_000] {
-            held_back(groups).await;
+            held_back(groups, false).await;
+            held_back(groups, true).await;
         }
         many_teams(2000).await;
         many_teams(20_000).await;

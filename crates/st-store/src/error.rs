@@ -86,6 +86,9 @@ pub enum Error {
     /// A budget leaves no room for the job.
     #[error("{0}")]
     OverBudget(Box<Exceeded>),
+    /// A weight of an owner that cannot be stored.
+    #[error(transparent)]
+    InvalidShare(InvalidText),
     /// A stored row cannot be decoded.
     #[error("damaged data: {0}")]
     Damaged(DamagedRow),

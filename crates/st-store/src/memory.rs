@@ -14,6 +14,7 @@ mod jobs;
 mod queue;
 mod settings;
 mod settling;
+mod shares;
 mod status;
 mod strays;
 
@@ -68,6 +69,7 @@ struct State {
     acceptances: BTreeMap<ProviderName, Acceptances>,
     grants: BTreeMap<UserId, LastGrant>,
     limits: Limits,
+    shared: shares::Shared,
     holds: BTreeMap<Scope, Hold>,
     budgets: BTreeMap<BudgetId, Budget>,
     last_budget_id: i64,
@@ -195,6 +197,7 @@ impl State {
             acceptances: BTreeMap::new(),
             grants: BTreeMap::new(),
             limits: Limits::default(),
+            shared: shares::Shared::default(),
             holds: BTreeMap::new(),
             budgets: BTreeMap::new(),
             last_budget_id: 0,
@@ -228,6 +231,12 @@ impl State {
 
     fn save(&mut self, mut record: JobRecord) -> JobRecord {
         let events = record.take_events();
+        // What frees a slot is a change of status, and has an event.
+        if let Some(last) = events.last()
+            && !record.queue_status().takes_slot()
+        {
+            self.settle_charge(&record, last.at);
+        }
         self.append(events);
         let group = Group::of(&record);
         // What is reserved is counted from the records.

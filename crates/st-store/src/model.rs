@@ -33,6 +33,7 @@ mod refused;
 pub(crate) mod rule;
 mod scope;
 mod settings;
+pub(crate) mod share;
 mod sighting;
 mod stage;
 mod status;
@@ -59,7 +60,7 @@ pub use budget::{
 };
 #[cfg(feature = "sqlite")]
 pub(crate) use claim_index::ClaimIndex;
-pub use claim_order::{ClaimOrder, Group, Head, STARVES_AFTER};
+pub use claim_order::{ClaimOrder, Group, Head};
 pub use cost::Cost;
 pub use event::{Change, Event, NewEvent};
 pub use history::{DailyTotals, DeletedJob, Total, TotalKey};
@@ -72,7 +73,7 @@ pub use ids::{
 pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
 pub use job::{Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, ProviderStatus};
 pub(crate) use job::{after, to_millis};
-pub use limits::{InvalidLimits, Limit, Limits, LimitsPatch};
+pub use limits::{InvalidLimits, Limit, Limits, LimitsPatch, OutOfRange, ShareTime};
 pub use opening::Opening;
 pub use owner::{Owner, Role};
 pub use page::{DamagedRow, JobFilter, Page, PageRequest, QueueFilter, RequestFilter};
@@ -84,6 +85,9 @@ pub use refused::{MAX_REFUSED_GROUPS, Position, Refused};
 pub use rule::{Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput};
 pub use scope::{Scope, ScopeLevel};
 pub use settings::{InvalidSetting, ProviderSettings, ProviderSettingsPatch, SettingChange};
+pub use share::{
+    CHARGE, InvalidWeight, ShareKey, ShareLevel, SharePlace, ShareScope, ShareUsage, Shares, Weight,
+};
 pub use sighting::{
     RECHECKS, Recheck, RecheckId, RecheckedAttempt, Searched, Sighting, SightingOutcome, Stray,
     StrayOutcome,

@@ -25,6 +25,7 @@ mod queue;
 mod readers;
 mod records;
 mod settings;
+mod shares;
 mod status;
 mod strays;
 mod writer;

@@ -48,6 +48,8 @@ pub async fn dump(store: &dyn Store) -> String {
         writeln!(text, "{budget:?}").unwrap();
     }
     writeln!(text, "holds {:?}", store.holds().await.unwrap()).unwrap();
+    writeln!(text, "weights {:?}", store.weights().await.unwrap()).unwrap();
+    writeln!(text, "used {:?}", store.share_usage().await.unwrap()).unwrap();
     writeln!(text, "rules {:?}", store.list_rules().await.unwrap()).unwrap();
     writeln!(text, "stats {:?}", store.queue_stats().await.unwrap()).unwrap();
     let provider_jobs: Vec<_> = (0..20).map(provider_job).collect();

@@ -16,9 +16,9 @@ use st_store::{
     JobRef, JobRepo, LimitUse, Limits, LimitsPatch, MemoryStore, NewBudget, NewJob, NewRule, Page,
     PageRequest, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, Pruned,
     QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter,
-    Resolution, Result, Rule, RuleId, Scope, SettingsRepo, Settled, Settlement, Sighting,
-    SightingOutcome, Standing, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted,
-    Unsettled,
+    Resolution, Result, Rule, RuleId, Scope, SettingsRepo, Settled, Settlement, ShareScope,
+    ShareUsage, Sighting, SightingOutcome, Standing, StoreHealth, StoreStatus, Stray, StrayOutcome,
+    StrayRepo, Submitted, Unsettled, Weight,
 };
 use tokio::sync::watch;
 
@@ -361,6 +361,23 @@ impl SettingsRepo for FlakyStore {
 
     async fn patch_limits(&self, patch: LimitsPatch, by: &Actor) -> Result<Limits> {
         self.inner.patch_limits(patch, by).await
+    }
+
+    async fn weights(&self) -> Result<Vec<(ShareScope, Weight)>> {
+        self.inner.weights().await
+    }
+
+    async fn set_weight(
+        &self,
+        scope: &ShareScope,
+        weight: Option<Weight>,
+        by: &Actor,
+    ) -> Result<Weight> {
+        self.inner.set_weight(scope, weight, by).await
+    }
+
+    async fn share_usage(&self) -> Result<Vec<(ShareScope, ShareUsage)>> {
+        self.inner.share_usage().await
     }
 
     async fn holds(&self) -> Result<Vec<Hold>> {

@@ -20,6 +20,7 @@ pub mod queue;
 pub mod resolving;
 pub mod settings;
 pub mod settling;
+pub mod shares;
 pub mod strays;
 pub mod submitting;
 
@@ -380,6 +381,13 @@ macro_rules! conformance {
             a_hold_holds_back_its_own_jobs_and_no_others, what_has_a_slot_keeps_it,
             a_provider_is_not_probed_with_a_job_that_is_on_hold, a_hold_says_who_made_it_and_why,
             a_provider_is_given_no_more_slots_than_its_limit);
+        $crate::conformance!(@topic $store, shares:
+            a_fourfold_weight_is_served_four_times_as_often,
+            an_organization_of_many_has_the_share_of_one,
+            what_was_used_long_ago_counts_no_more, a_job_counts_for_the_time_that_it_took,
+            what_never_ran_is_refunded, usage_counts_under_fair_share_only,
+            the_time_to_starve_is_a_setting, what_was_used_moves_with_the_clock,
+            weights_are_kept_and_their_changes_have_events);
         $crate::conformance!(@topic $store, settings:
             limits_are_patched_without_loss, limits_out_of_range_are_refused,
             settings_are_patched_without_loss, a_patch_that_changes_nothing_has_no_event);

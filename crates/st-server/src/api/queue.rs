@@ -1,6 +1,7 @@
 //! The queue over HTTP.
 
 pub(super) mod holds;
+pub(super) mod weights;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use st_store::{
     JobRecord, JobType, Limit, Limits, LimitsPatch, Priority, QueueEntryId, QueueFilter,
-    QueueStats, QueueStatus, Stage, Waiting,
+    QueueStats, QueueStatus, ShareTime, Stage, Waiting,
 };
 use st_workers::TaskId;
 
@@ -197,6 +198,8 @@ fn limits_view(limits: &Limits) -> Map<String, Value> {
         .map(|&limit| (limit.as_str().to_owned(), limits.get(limit).into()))
         .collect();
     view.insert("enable_fair_share".to_owned(), limits.fair_share.into());
+    let times = ShareTime::ALL.iter();
+    view.extend(times.map(|&time| (time.as_str().to_owned(), limits.time(time).into())));
     view
 }
 
@@ -218,6 +221,13 @@ pub(crate) async fn set_limits(
         }
     }
     patch.fair_share = fields.boolean("enable_fair_share");
+    for &time in ShareTime::ALL {
+        let (smallest, largest) = time.range().into_inner();
+        let value = fields.integer(time.as_str(), i64::from(smallest)..=i64::from(largest));
+        if let Some(value) = value.and_then(|value| u32::try_from(value).ok()) {
+            patch.set_time(time, value);
+        }
+    }
     fields.finish().map_err(Problem::invalid)?;
     let limits = api.store.patch_limits(patch, &caller.actor()).await?;
     api.background.activate(TaskId::QueueProcessing);

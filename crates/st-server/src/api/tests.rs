@@ -7,6 +7,7 @@ mod faults;
 mod jobs;
 mod outages;
 mod stream;
+mod weights;
 
 use std::sync::Arc;
 use std::time::Duration;

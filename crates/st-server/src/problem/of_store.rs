@@ -2,7 +2,7 @@
 
 use st_store::{
     Error, InvalidBudget, InvalidJob, InvalidLimits, InvalidSetting, InvalidText, JobId,
-    MOST_PROVIDER_SLOTS, TransitionError,
+    MOST_PROVIDER_SLOTS, OutOfRange, TransitionError,
 };
 
 use super::Problem;
@@ -58,7 +58,8 @@ impl From<Error> for Problem {
             Error::OverBudget(exceeded) => Self::over_budget(exceeded.to_string()),
             Error::InvalidSetting(InvalidSetting::Text(invalid))
             | Error::InvalidBudget(InvalidBudget::Text(invalid))
-            | Error::InvalidHold(invalid) => Self::invalid(vec![text_fault(invalid)]),
+            | Error::InvalidHold(invalid)
+            | Error::InvalidShare(invalid) => Self::invalid(vec![text_fault(invalid)]),
             Error::InvalidSetting(InvalidSetting::Slots { found }) => {
                 let message = format!("expected 1 to {MOST_PROVIDER_SLOTS}, found {found}");
                 Self::invalid_field("/max_concurrent", message)
@@ -136,9 +137,9 @@ fn text_fault(invalid: InvalidText) -> FieldFault {
 }
 
 fn limit_faults(InvalidLimits(limits): &InvalidLimits) -> Vec<FieldFault> {
-    let fault = |(limit, value): &(st_store::Limit, u32)| FieldFault {
-        pointer: format!("/{limit}"),
-        message: format!("expected 1 to {}, found {value}", limit.largest()),
+    let fault = |OutOfRange { name, value, legal }: &OutOfRange| FieldFault {
+        pointer: format!("/{name}"),
+        message: format!("expected {} to {}, found {value}", legal.start(), legal.end()),
     };
     limits.iter().map(fault).collect()
 }
@@ -157,7 +158,7 @@ mod tests {
     use jiff::Timestamp;
     use serde_json::{Value, json};
     use st_log::CorrelationId;
-    use st_store::{DamagedRow, InputProblem, InvalidInput, Limit};
+    use st_store::{DamagedRow, InputProblem, InvalidInput};
 
     use super::*;
 
@@ -254,7 +255,9 @@ mod tests {
             let (status, _, body) = rendered(Error::from(invalid).into()).await;
             assert_eq!((status, &body["errors"][0]["pointer"]), (422, &json!(pointer)));
         }
-        let limits = InvalidLimits(vec![(Limit::Global, 0), (Limit::User, 0)]);
+        let out = |name| OutOfRange { name, value: 0, legal: 1..=9 };
+        let names = ["max_concurrent", "user_max_concurrent"];
+        let limits = InvalidLimits(names.map(out).into());
         let (_, _, body) = rendered(Error::from(limits).into()).await;
         assert_eq!(body["errors"][1]["pointer"], "/user_max_concurrent");
     }

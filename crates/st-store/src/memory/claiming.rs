@@ -17,7 +17,7 @@ impl State {
         for record in self.records.values_mut() {
             record.wake(now);
         }
-        let mut order = ClaimOrder::new(self.admission(now), now);
+        let mut order = ClaimOrder::new(self.admission(now), now).with_shares(self.shares());
         for serving in &options.serving {
             order.limit(&serving.provider, &serving.opening);
         }
@@ -48,6 +48,7 @@ impl State {
                 };
                 Ok(record.claim(&grant, now)?)
             })?;
+            self.charge(record.entry().id, &group.owner, now);
             let last = LastGrant { at: now, check_at: after(now, GRANT_MEMORY) };
             self.grants.insert(group.owner.user.clone(), last);
             claims.push(claimed(options, record));
@@ -56,6 +57,7 @@ impl State {
             }
         }
         self.drop_old_grants(claims.len(), now);
+        self.drop_old_usage(claims.len(), now);
         let more = options.max > 0 && claims.len() >= options.max as usize && order.has_next();
         Ok(Claims { claims, damaged: Vec::new(), more })
     }

@@ -7,7 +7,7 @@ use super::{MemoryStore, Moment};
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, Change, Hold, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
-    ProviderSettingsPatch, Scope,
+    ProviderSettingsPatch, Scope, ShareScope, ShareUsage, Weight,
 };
 use crate::repo::SettingsRepo;
 
@@ -65,6 +65,33 @@ impl SettingsRepo for MemoryStore {
             }
             Ok(settings)
         })
+    }
+
+    async fn weights(&self) -> Result<Vec<(ShareScope, Weight)>> {
+        let state = self.read()?;
+        Ok(state.shared.weights.iter().map(|(scope, weight)| (scope.clone(), *weight)).collect())
+    }
+
+    async fn set_weight(
+        &self,
+        scope: &ShareScope,
+        weight: Option<Weight>,
+        by: &Actor,
+    ) -> Result<Weight> {
+        scope.check().map_err(Error::InvalidShare)?;
+        let correlation_id = st_log::get_correlation_id();
+        self.write(|state, moment| {
+            let (weight, changed) = state.set_weight(scope, weight);
+            if let Some(change) = changed {
+                state.append(vec![event(moment, by, correlation_id, change)]);
+            }
+            Ok(weight)
+        })
+    }
+
+    async fn share_usage(&self) -> Result<Vec<(ShareScope, ShareUsage)>> {
+        let state = self.read()?;
+        Ok(state.shared.usage.iter().map(|(scope, usage)| (scope.clone(), *usage)).collect())
     }
 
     async fn holds(&self) -> Result<Vec<Hold>> {

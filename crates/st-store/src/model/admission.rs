@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 #[cfg(feature = "sqlite")]
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
     BudgetId, Cost, Group, Holds, JobType, Limit, Limits, OrgId, Owner, ProviderName, ScopeLevel,
@@ -62,12 +62,6 @@ impl Usage {
             less(&mut self.orgs, org);
         }
         less(&mut self.providers, provider);
-    }
-
-    /// The users who have slots, or had some.
-    #[cfg(feature = "sqlite")]
-    pub(super) fn users(&self) -> impl Iterator<Item = &UserId> {
-        self.users.keys()
     }
 
     /// How many count against `limit` for this owner.
@@ -213,11 +207,6 @@ impl Admission {
         &self.limits
     }
 
-    #[cfg(feature = "sqlite")]
-    pub(super) const fn usage(&self) -> &Usage {
-        &self.usage
-    }
-
     /// Each limit that applies to this group, with what is taken of it.
     pub fn uses(&self, group: &Group) -> impl Iterator<Item = LimitUse> {
         let Group { owner, job_type, provider } = group;
@@ -269,9 +258,10 @@ impl Admission {
         self.limits.fair_share
     }
 
-    /// The rank of a user among others, lowest first: the taken slots under fair share, else 0.
-    pub fn fair_share_rank(&self, user: &UserId) -> u32 {
-        if self.is_fair() { self.usage.of_user(user) } else { 0 }
+    /// The half-life of what owners used, where they are ordered by it.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn half_life(&self) -> Option<SignedDuration> {
+        self.is_fair().then(|| self.limits.usage_half_life())
     }
 
     /// Whether nobody may have a slot.

@@ -5,18 +5,21 @@
 //! has a free slot; so a claim costs what it grants, what it finds held, and what a freed slot makes
 //! claimable. A backend tells it which heads changed and how many slots are taken.
 
+mod keys;
 mod lane;
+mod share_tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::model::claim_order::{Rank, STARVES_AFTER};
+use crate::model::claim_order::Rank;
 use crate::model::{
     Admission, BudgetId, Cost, Group, Head, HeldBy, Limit, Limits, OrgId, Position, ProviderName,
-    QueueEntryId, ScopeLevel, SlotLimit, TeamId, UserId,
+    QueueEntryId, ScopeLevel, ShareScope, ShareUsage, Shares, SlotLimit, TeamId, UserId, Weight,
 };
+use keys::Keys;
 use lane::Lane;
 
 /// Up to so many groups of a limit are ordered among all others as soon as it has a free slot. More of
@@ -33,14 +36,6 @@ enum Obstacle {
     Budget(BudgetId, Cost),
     /// The last of them: its place ends the search for a provider's lanes.
     Local,
-}
-
-/// How a user is ordered among the others; without fair share all are equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct UserRank {
-    share: u32,
-    /// Since when the user waits and was granted nothing.
-    waits_since: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +60,7 @@ struct Waiting {
 #[derive(Debug)]
 pub(crate) struct ClaimIndex {
     admission: Admission,
+    keys: Keys,
     groups: BTreeMap<Group, Waiting>,
     by_entry: BTreeMap<QueueEntryId, Group>,
     users: BTreeMap<UserId, UserState>,
@@ -78,8 +74,10 @@ pub(crate) struct ClaimIndex {
 impl ClaimIndex {
     /// An index without heads.
     pub(crate) fn new(admission: Admission) -> Self {
+        let shares = Shares::new(admission.limits().usage_half_life());
         Self {
             admission,
+            keys: Keys::new(shares),
             groups: BTreeMap::new(),
             by_entry: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -92,6 +90,18 @@ impl ClaimIndex {
     /// Whether what the budgets leave must be read again, because a period is over.
     pub(crate) fn is_outdated(&self, now: Timestamp) -> bool {
         self.admission.is_outdated(now)
+    }
+
+    /// With what owners used, and their weights: to be given before any head. Only under fair share
+    /// it matters.
+    #[must_use]
+    pub(crate) fn with_shares(self, shares: Shares) -> Self {
+        Self { keys: Keys::new(shares), ..self }
+    }
+
+    /// The half-life of what owners used, where they are ordered by it.
+    pub(crate) fn half_life(&self) -> Option<SignedDuration> {
+        self.admission.half_life()
     }
 
     /// Whether it was made for these limits. Others need another index.
@@ -107,15 +117,33 @@ impl ClaimIndex {
     /// The slots that are taken now, and what else decides who may have one; the limits of the queue
     /// are the same as before.
     pub(crate) fn set_admission(&mut self, admission: Admission) {
-        let mut changed: BTreeSet<UserId> = self.admission.usage().users().cloned().collect();
-        changed.extend(admission.usage().users().cloned());
         self.admission = admission;
-        for user in &changed {
-            self.rank_again(user);
-        }
         let free = self.held.keys().filter(|obstacle| !self.holds_back(obstacle)).cloned();
         for obstacle in free.collect::<Vec<_>>() {
             self.free(obstacle);
+        }
+    }
+
+    /// What an owner used, and its weight, as they are now. Without fair share all stay equal.
+    pub(crate) fn set_share(
+        &mut self,
+        scope: &ShareScope,
+        usage: Option<ShareUsage>,
+        weight: Option<Weight>,
+    ) {
+        if self.admission.is_fair() {
+            self.keys.set(scope, usage, weight);
+            self.forget_changes();
+        }
+    }
+
+    /// Keeps no more changes than there are heads: so they cost no more than those who wait.
+    fn forget_changes(&mut self) {
+        if self.keys.remembered() > 64 + 4 * self.by_entry.len() {
+            for lane in self.lanes.values_mut() {
+                lane.refresh(&self.keys);
+            }
+            self.keys.forget_changes();
         }
     }
 
@@ -192,38 +220,40 @@ impl ClaimIndex {
     pub(crate) fn grant(&mut self, head: &Head, now: Timestamp) {
         self.admission.reserve(&head.group, head.cost);
         let owner = &head.group.owner;
+        if self.admission.is_fair() {
+            self.keys.charge(owner, now);
+            self.forget_changes();
+        }
         if let Some(user) = self.users.get_mut(&owner.user) {
             user.last_grant = Some(now);
         }
-        self.rank_again(&owner.user);
+        self.wait_again(&owner.user);
     }
 
     /// The first head of all lanes that may be claimed from.
     fn best(
-        &self,
+        &mut self,
         now: Timestamp,
         serves: impl Fn(&ProviderName) -> bool,
     ) -> Option<(Rank, Position, LaneName)> {
         let obstacles = || std::iter::once(None).chain(self.freed.iter().cloned().map(Some));
-        self.providers()
+        let names: Vec<LaneName> = self
+            .providers()
             .into_iter()
             .filter(|provider| serves(provider) && self.admission.admits_provider(provider))
             .flat_map(|provider| obstacles().map(move |obstacle| (provider.clone(), obstacle)))
-            .filter_map(|name| {
-                let (rank, position) = self.first_of(self.lanes.get(&name)?, now)?;
-                Some((rank, position, name))
-            })
-            .min_by_key(|(rank, position, _)| (*rank, *position))
-    }
-
-    fn first_of(&self, lane: &Lane, now: Timestamp) -> Option<(Rank, Position)> {
-        if self.admission.is_fair()
-            && let Some((since, position)) = lane.longest_waiting()
-            && now.duration_since(since) >= STARVES_AFTER
-        {
-            return Some((Rank::Starving(since), position));
+            .collect();
+        let mut best = None;
+        for name in names {
+            let Some(lane) = self.lanes.get_mut(&name) else { continue };
+            lane.refresh(&self.keys);
+            if let Some((rank, position)) = first_of(&self.admission, lane, now)
+                && best.as_ref().is_none_or(|(first, at, _)| (rank, position) < (*first, *at))
+            {
+                best = Some((rank, position, name));
+            }
         }
-        lane.smallest_share().map(|(share, position)| (Rank::Share(share), position))
+        best
     }
 
     fn holds_back(&self, obstacle: &Obstacle) -> bool {
@@ -236,24 +266,20 @@ impl ClaimIndex {
         }
     }
 
-    fn rank_of(&self, owner: &UserId) -> UserRank {
+    /// Since when a user waits and was granted nothing; without fair share nobody's turn depends on it.
+    fn waits_since(&self, owner: &UserId) -> Timestamp {
         let fair = self.admission.is_fair();
-        let Some(user) = self.users.get(owner).filter(|_| fair) else {
-            return UserRank { share: 0, waits_since: Timestamp::MAX };
-        };
+        let Some(user) = self.users.get(owner).filter(|_| fair) else { return Timestamp::MAX };
         let first = user.waits.first().map(|(since, _)| *since);
-        UserRank {
-            share: self.admission.fair_share_rank(owner),
-            waits_since: user.last_grant.max(first).unwrap_or(Timestamp::MAX),
-        }
+        user.last_grant.max(first).unwrap_or(Timestamp::MAX)
     }
 
-    fn rank_again(&mut self, owner: &UserId) {
-        let rank = self.rank_of(owner);
+    fn wait_again(&mut self, owner: &UserId) {
+        let waits_since = self.waits_since(owner);
         let Some(user) = self.users.get(owner) else { return };
         for name in user.lanes.keys() {
             if let Some(lane) = self.lanes.get_mut(name) {
-                lane.rank(owner, rank);
+                lane.set_wait(owner, waits_since);
             }
         }
     }
@@ -282,9 +308,10 @@ impl ClaimIndex {
             }
         }
         self.by_entry.insert(head.entry, group.clone());
-        let rank = self.rank_of(owner);
-        self.lanes.entry(name).or_default().insert(owner, rank, head.position());
-        self.rank_again(owner);
+        let waits_since = self.waits_since(owner);
+        let lane = self.lanes.entry(name).or_insert_with(|| Lane::new(&self.keys));
+        lane.insert(&group.owner, waits_since, head.position(), &self.keys);
+        self.wait_again(owner);
         self.groups.insert(group, waiting);
     }
 
@@ -295,7 +322,7 @@ impl ClaimIndex {
         self.by_entry.remove(&head.entry);
         let name = (group.provider.clone(), obstacle.clone());
         if let Some(lane) = self.lanes.get_mut(&name) {
-            lane.remove(owner, head.position());
+            lane.remove(&group.owner, head.position());
             if lane.is_empty() {
                 self.lanes.remove(&name);
             }
@@ -309,9 +336,20 @@ impl ClaimIndex {
         {
             self.freed.remove(obstacle);
         }
-        self.rank_again(owner);
+        self.wait_again(owner);
         obstacle
     }
+}
+
+/// The first head of a lane.
+fn first_of(admission: &Admission, lane: &Lane, now: Timestamp) -> Option<(Rank, Position)> {
+    if admission.is_fair()
+        && let Some((since, position)) = lane.longest_waiting()
+        && now.duration_since(since) >= admission.limits().starvation()
+    {
+        return Some((Rank::Starving(since), position));
+    }
+    lane.smallest_share().map(|(place, position)| (Rank::Share(place), position))
 }
 
 /// Counts one less; whether that was the last one.

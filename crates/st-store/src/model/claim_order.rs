@@ -13,16 +13,13 @@ use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::model::refused::Turn;
 use crate::model::{
     Admission, Cost, JobId, JobRecord, JobType, NewJob, Opening, Owner, Position, ProviderName,
-    QueueEntryId, Refused, UserId,
+    QueueEntryId, Refused, ShareKey, SharePlace, ShareScope, ShareUsage, Shares, UserId,
 };
-
-/// Under fair share, a user with a claimable job who was granted nothing for this long goes first.
-pub const STARVES_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// Jobs that compete with each other only by their deadline: one owner's, of one kind, at one
 /// provider.
@@ -81,8 +78,9 @@ impl Head {
 pub(super) enum Rank {
     /// Granted nothing for too long: since this time.
     Starving(Timestamp),
-    /// By the slots that count against the user.
-    Share(u32),
+    /// By what counts of what its organization, team and user used; without fair share all are
+    /// equal.
+    Share(SharePlace),
 }
 
 /// The head of a group among those of its provider.
@@ -102,11 +100,15 @@ struct Limited {
 }
 
 /// The heads of all groups, in claim order. Without fair share: deadline, then age. With it, users
-/// who starve go first, each once, the one who has waited longest before the others; then the one
-/// with the fewest slots; then deadline and age.
+/// who starve go first, each once, the one who has waited longest before the others; then the
+/// organization that used least for its weight, in it the team, in it the user; then deadline and
+/// age.
 #[derive(Debug)]
 pub struct ClaimOrder {
     admission: Admission,
+    shares: Shares,
+    /// What those charged for the latest grant had used before it.
+    uncharged: Vec<(ShareScope, Option<ShareUsage>)>,
     now: Timestamp,
     /// How many slots each user was granted in this claim.
     granted: BTreeMap<UserId, u32>,
@@ -123,8 +125,11 @@ pub struct ClaimOrder {
 impl ClaimOrder {
     /// Starts with the slots that are taken now; `now` is the time of the claim.
     pub fn new(admission: Admission, now: Timestamp) -> Self {
+        let shares = Shares::new(admission.limits().usage_half_life());
         Self {
             admission,
+            shares,
+            uncharged: Vec::new(),
             now,
             granted: BTreeMap::new(),
             waits: BTreeMap::new(),
@@ -132,6 +137,12 @@ impl ClaimOrder {
             limited: BTreeMap::new(),
             offers: BTreeMap::new(),
         }
+    }
+
+    /// With what owners used before, and their weights; only under fair share it matters.
+    #[must_use]
+    pub fn with_shares(self, shares: Shares) -> Self {
+        Self { shares, ..self }
     }
 
     /// Grants a provider no more than it is open for, and jobs that it refused after the others.
@@ -203,6 +214,9 @@ impl ClaimOrder {
         let Reverse(Offer { head, .. }) = next?;
         let Group { owner, provider, .. } = &head.group;
         self.admission.reserve(&head.group, head.cost);
+        if self.admission.is_fair() {
+            self.uncharged = self.shares.charge(owner, self.now);
+        }
         *self.granted.entry(owner.user.clone()).or_default() += 1;
         if let Some(limited) = self.limited.get_mut(provider) {
             limited.left = limited.left.saturating_sub(1);
@@ -223,9 +237,12 @@ impl ClaimOrder {
         }
     }
 
-    /// Returns the slot of a job that could not be claimed after all.
+    /// Returns the slot of the job that was granted last and could not be claimed after all.
     pub fn release(&mut self, head: &Head) {
         self.admission.release(&head.group, head.cost);
+        for (scope, usage) in std::mem::take(&mut self.uncharged) {
+            self.shares.set_usage(scope, usage);
+        }
         if let Some(granted) = self.granted.get_mut(&head.group.owner.user) {
             *granted = granted.saturating_sub(1);
         }
@@ -241,15 +258,18 @@ impl ClaimOrder {
     }
 
     fn rank(&self, head: &Head) -> Rank {
-        let owner = &head.group.owner;
-        let share = Rank::Share(self.admission.fair_share_rank(&owner.user));
         // By deadline alone no job is overtaken for longer than priorities differ.
-        if !self.admission.is_fair() || self.granted.get(&owner.user).is_some_and(|&it| it > 0) {
+        if !self.admission.is_fair() {
+            return Rank::Share([ShareKey::NOTHING; 3]);
+        }
+        let owner = &head.group.owner;
+        let share = Rank::Share(self.shares.place(owner));
+        if self.granted.get(&owner.user).is_some_and(|&it| it > 0) {
             return share;
         }
         let since = self.waits.get(&owner.user).copied().max(head.last_grant);
         let since = since.unwrap_or(head.waits_since);
-        let starves = self.now.duration_since(since) >= STARVES_AFTER;
+        let starves = self.now.duration_since(since) >= self.admission.limits().starvation();
         if starves { Rank::Starving(since) } else { share }
     }
 

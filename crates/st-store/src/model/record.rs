@@ -192,6 +192,12 @@ impl JobRecord {
         std::mem::take(&mut self.events)
     }
 
+    /// When the latest of those steps was taken that has an event.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn last_event_at(&self) -> Option<Timestamp> {
+        self.events.last().map(|event| event.at)
+    }
+
     /// What those steps reserved, released and spent; it must be stored with it.
     pub fn take_postings(&mut self) -> Vec<Posting> {
         std::mem::take(&mut self.postings)

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use crate::error::Result;
 use crate::model::{
     Actor, Hold, Limits, LimitsPatch, ProviderName, ProviderSettings, ProviderSettingsPatch, Scope,
+    ShareScope, ShareUsage, Weight,
 };
 
 /// Settings.
@@ -28,6 +29,22 @@ pub trait SettingsRepo: Send + Sync {
         patch: ProviderSettingsPatch,
         by: &Actor,
     ) -> Result<ProviderSettings>;
+
+    /// The weights that are not the default, ordered by their scopes.
+    async fn weights(&self) -> Result<Vec<(ShareScope, Weight)>>;
+
+    /// Sets the weight of an owner under fair share; `None` for the default. Returns the weight that
+    /// applies from now on.
+    async fn set_weight(
+        &self,
+        scope: &ShareScope,
+        weight: Option<Weight>,
+        by: &Actor,
+    ) -> Result<Weight>;
+
+    /// What owners used of the slots under fair share, as far as any of it is left, ordered by their
+    /// scopes.
+    async fn share_usage(&self) -> Result<Vec<(ShareScope, ShareUsage)>>;
 
     /// All holds, ordered by their scopes.
     async fn holds(&self) -> Result<Vec<Hold>>;

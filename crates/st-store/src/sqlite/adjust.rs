@@ -93,6 +93,9 @@ fn shift_waits(connection: &Connection, by: i64) -> Result<()> {
         "UPDATE rechecks SET due_at = due_at + ?1 WHERE due_at BETWEEN ?2 AND ?3",
         "UPDATE user_grants SET granted_at = granted_at + ?1 WHERE granted_at BETWEEN ?2 AND ?3",
         "UPDATE user_grants SET check_at = check_at + ?1 WHERE check_at BETWEEN ?2 AND ?3",
+        "UPDATE share_usage SET used_at = used_at + ?1, check_at = check_at + ?1 \
+         WHERE used_at BETWEEN ?2 AND ?3 AND check_at BETWEEN ?2 AND ?3",
+        "UPDATE share_charges SET charged_at = charged_at + ?1 WHERE charged_at BETWEEN ?2 AND ?3",
     ] {
         change(connection, "move waits with the clock", sql, [by, first, last])?;
     }
@@ -120,6 +123,13 @@ pub(super) fn cut_waits(connection: &Connection, now: Timestamp) -> Result<()> {
         ("UPDATE rechecks SET due_at = ?1 WHERE due_at > ?1", MAX_RECHECK),
         ("UPDATE user_grants SET granted_at = ?1 WHERE granted_at > ?1", SignedDuration::ZERO),
         ("UPDATE user_grants SET check_at = ?1 WHERE check_at > ?1", GRANT_MEMORY),
+        // A damaged time must not overflow.
+        (
+            "UPDATE share_usage SET check_at = MAX(check_at, used_at) - used_at + ?1, used_at = ?1 \
+             WHERE used_at > ?1",
+            SignedDuration::ZERO,
+        ),
+        ("UPDATE share_charges SET charged_at = ?1 WHERE charged_at > ?1", SignedDuration::ZERO),
     ] {
         change(connection, CUT, sql, [after(now, longest).as_millisecond()])?;
     }

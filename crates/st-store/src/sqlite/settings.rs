@@ -9,11 +9,11 @@ use st_log::CorrelationId;
 use super::damage::log_damaged;
 use super::query::{Columns, change, change_one, readable};
 use super::writer::{Lane, Tx};
-use super::{SqliteStore, events, holds};
+use super::{SqliteStore, events, holds, shares};
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, Change, Hold, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
-    ProviderSettingsPatch, Scope,
+    ProviderSettingsPatch, Scope, ShareScope, ShareUsage, Weight,
 };
 use crate::repo::SettingsRepo;
 
@@ -73,6 +73,29 @@ impl SettingsRepo for SqliteStore {
             .await
     }
 
+    async fn weights(&self) -> Result<Vec<(ShareScope, Weight)>> {
+        self.readers.point("read the weights", shares::weights).await
+    }
+
+    async fn set_weight(
+        &self,
+        scope: &ShareScope,
+        weight: Option<Weight>,
+        by: &Actor,
+    ) -> Result<Weight> {
+        scope.check().map_err(Error::InvalidShare)?;
+        let (scope, by, request) = (scope.clone(), by.clone(), st_log::get_correlation_id());
+        self.writer
+            .write(Lane::Interactive, "store a weight", move |tx| {
+                shares::set_weight(tx, &scope, weight, (&by, &request))
+            })
+            .await
+    }
+
+    async fn share_usage(&self) -> Result<Vec<(ShareScope, ShareUsage)>> {
+        self.readers.list("read what owners used", shares::usage_of_all).await
+    }
+
     async fn holds(&self) -> Result<Vec<Hold>> {
         self.readers.point("read the holds", holds::holds).await
     }
@@ -123,7 +146,8 @@ pub(super) fn limits(connection: &Connection) -> Result<Limits> {
     let (found, damaged) = readable(
         connection,
         "SELECT id, max_concurrent, user_max_concurrent, team_max_concurrent, \
-         org_max_concurrent, local_job_max_concurrent, fair_share FROM limits",
+         org_max_concurrent, local_job_max_concurrent, fair_share, starvation_seconds, \
+         usage_half_life_hours FROM limits",
         [],
         |row| {
             let mut columns = Columns::new(row, "limits");
@@ -135,6 +159,8 @@ pub(super) fn limits(connection: &Connection) -> Result<Limits> {
                 per_org: columns.number("org_max_concurrent")?,
                 local: columns.number("local_job_max_concurrent")?,
                 fair_share: columns.plain("fair_share")?,
+                starvation_seconds: columns.number("starvation_seconds")?,
+                usage_half_life_hours: columns.number("usage_half_life_hours")?,
             })
         },
     )?;
@@ -147,14 +173,17 @@ fn put_limits(tx: &Tx<'_>, limits: &Limits) -> Result<()> {
         tx.connection,
         "store the limits",
         "INSERT INTO limits (id, max_concurrent, user_max_concurrent, team_max_concurrent, \
-         org_max_concurrent, local_job_max_concurrent, fair_share, changed_at) \
-         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO UPDATE SET \
+         org_max_concurrent, local_job_max_concurrent, fair_share, starvation_seconds, \
+         usage_half_life_hours, changed_at) \
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO UPDATE SET \
          max_concurrent = excluded.max_concurrent, \
          user_max_concurrent = excluded.user_max_concurrent, \
          team_max_concurrent = excluded.team_max_concurrent, \
          org_max_concurrent = excluded.org_max_concurrent, \
          local_job_max_concurrent = excluded.local_job_max_concurrent, \
-         fair_share = excluded.fair_share, changed_at = excluded.changed_at",
+         fair_share = excluded.fair_share, \
+         starvation_seconds = excluded.starvation_seconds, \
+         usage_half_life_hours = excluded.usage_half_life_hours, changed_at = excluded.changed_at",
         params![
             limits.global,
             limits.per_user,
@@ -162,6 +191,8 @@ fn put_limits(tx: &Tx<'_>, limits: &Limits) -> Result<()> {
             limits.per_org,
             limits.local,
             limits.fair_share,
+            limits.starvation_seconds,
+            limits.usage_half_life_hours,
             tx.now.as_millisecond(),
         ],
     )

@@ -11,7 +11,7 @@ use st_store::{
     Actor, ApprovalId, Error, EventId, Idempotency, JobFilter, JobRef, JobStatus, Limits,
     LimitsPatch, Marker, NewJob, Outcome, ProviderSettings, ProviderSettingsPatch, QueueFilter,
     QueueStatus, Recheck, RecheckOutcome, RequestFilter, Resolution, RuleId, Searched,
-    SettingChange, StrayOutcome, Verdict,
+    SettingChange, ShareScope, StrayOutcome, UserId, Verdict, Weight,
 };
 use st_testkit::suite::strays::sighting;
 use st_testkit::suite::{
@@ -31,8 +31,11 @@ fn setting(value: &str) -> ProviderSettingsPatch {
 async fn world() -> Bench {
     let bench = Bench::new().await;
     let store = &bench.store;
-    let wide = LimitsPatch { global: Some(20), ..LimitsPatch::default() };
+    let fair_share = Some(true);
+    let wide = LimitsPatch { global: Some(20), fair_share, ..LimitsPatch::default() };
     store.patch_limits(wide, &Actor::Operator).await.unwrap();
+    let of_two = ShareScope::User(UserId::new("user-2"));
+    store.set_weight(&of_two, Weight::new(2.0).ok(), &Actor::Operator).await.unwrap();
     store.patch_provider_settings(&fake(), setting("v1"), &Actor::Operator).await.unwrap();
     store.add_rule(costs_more_than("50")).await.unwrap();
     store.add_rule(costs_more_than("90")).await.unwrap();
@@ -149,6 +152,8 @@ async fn setting_calls(bench: &Bench, failures: &mut Failures) {
     let (store, by) = (&bench.store, Actor::Operator);
     failures.note("add_rule", store.add_rule(costs_more_than("70")).await);
     failures.note("limits", store.limits().await);
+    failures.note("weights", store.weights().await);
+    failures.note("share_usage", store.share_usage().await);
     let patch = LimitsPatch { per_user: Some(3), ..LimitsPatch::default() };
     failures.note("patch_limits", store.patch_limits(patch, &by).await);
     failures.note("provider_settings", store.provider_settings(&fake()).await);
@@ -157,7 +162,7 @@ async fn setting_calls(bench: &Bench, failures: &mut Failures) {
 }
 
 /// What is damaged, which calls it stops, and what the first of them says.
-const CASES: [(&str, &[&str], &str); 25] = [
+const CASES: [(&str, &[&str], &str); 32] = [
     (
         "UPDATE approval_rules SET condition = 'luck' WHERE rule_id = 2",
         &["submit", "submit with another key"],
@@ -209,6 +214,18 @@ const CASES: [(&str, &[&str], &str); 25] = [
         &[],
         "",
     ),
+    ("UPDATE share_weights SET weight = -1.0", &[], ""),
+    ("UPDATE share_weights SET scope = 'x'", &[], ""),
+    ("UPDATE share_usage SET slot_hours = -1.0 WHERE scope_id = 'user-2'", &[], ""),
+    ("UPDATE share_usage SET used_at = 9223372036854775807 WHERE scope_id = 'user-2'", &[], ""),
+    (
+        "UPDATE share_usage SET scope_id = CAST(x'ff' AS TEXT), check_at = 0 \
+         WHERE scope_id = 'user-2'",
+        &[],
+        "",
+    ),
+    ("UPDATE share_usage SET scope = 'x', check_at = 0 WHERE scope_id = 'user-2'", &[], ""),
+    ("UPDATE share_charges SET charged_at = 9223372036854775807 WHERE entry_id = 4", &[], ""),
     ("UPDATE events SET to_status = 'lost' WHERE event_id = 5", &[], ""),
     ("UPDATE queue_entries SET job_type = 'x' WHERE entry_id = 3", &[], ""),
     ("UPDATE queue_entries SET user_id = CAST(x'ff' AS TEXT) WHERE entry_id = 3", &[], ""),
@@ -231,7 +248,7 @@ async fn a_damaged_row_stops_what_needs_it_and_nothing_else() {
 }
 
 /// The columns with a time that the store compares, adds to, or cuts.
-const TIMES: [&str; 19] = [
+const TIMES: [&str; 22] = [
     "queue_entries SET lease_until = {} WHERE entry_id = 3",
     "queue_entries SET unresolved_since = {} WHERE entry_id = 3",
     "queue_entries SET not_before = {} WHERE entry_id = 2",
@@ -250,6 +267,9 @@ const TIMES: [&str; 19] = [
     "idempotency_keys SET expires_at = {}",
     "user_grants SET granted_at = {} WHERE user_id = 'user-2'",
     "user_grants SET check_at = {} WHERE user_id = 'user-2'",
+    "share_usage SET used_at = {} WHERE scope_id = 'user-2'",
+    "share_usage SET check_at = {} WHERE scope_id = 'user-2'",
+    "share_charges SET charged_at = {} WHERE entry_id = 4",
     "limits SET changed_at = {}",
 ];
 

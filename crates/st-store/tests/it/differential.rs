@@ -72,6 +72,7 @@ impl Prepared {
 }
 
 /// Makes one step in one store; its result as text.
+#[expect(clippy::too_many_lines, reason = "one call for each kind of step")]
 pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> String {
     match step {
         Step::Wait(_) | Step::SetClock(_) => {
@@ -89,6 +90,14 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
         Step::Limits { global, per_user, fair } => {
             let patch = calls::limits(*global, *per_user, *fair);
             text(store.patch_limits(patch, &Actor::Operator).await)
+        }
+        Step::ShareTimes { starvation, half_life } => {
+            let patch = calls::share_times(*starvation, *half_life);
+            text(store.patch_limits(patch, &Actor::Operator).await)
+        }
+        Step::Weigh { owner, weight } => {
+            let (scope, weight) = calls::weight(*owner, *weight);
+            text(store.set_weight(&scope, weight, &Actor::Operator).await)
         }
         Step::Pause(number) => {
             let reason = (*number > 2).then_some("why");

@@ -25,6 +25,7 @@ mod power_cut;
 mod quiet;
 mod rows;
 mod schema;
+mod shares;
 mod sqlite;
 mod strays;
 mod stress;

@@ -111,7 +111,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 63] = [
+const USES: [(&str, &str); 67] = [
     // lists
     (
         "FROM jobs WHERE job_id < ?1",
@@ -162,6 +162,19 @@ const USES: [(&str, &str); 63] = [
         "UPDATE user_grants SET check_at = ?3",
         "SEARCH user_grants USING COVERING INDEX user_grants_due (check_at<?)",
     ),
+    (
+        "FROM share_usage WHERE scope = ?1",
+        "SEARCH share_usage USING PRIMARY KEY (scope=? AND scope_id=?)",
+    ),
+    (
+        "FROM share_weights WHERE scope = ?1",
+        "SEARCH share_weights USING PRIMARY KEY (scope=? AND scope_id=?)",
+    ),
+    (
+        "FROM share_usage WHERE check_at <= ?1",
+        "SEARCH share_usage USING INDEX share_usage_due (check_at<?)",
+    ),
+    ("DELETE FROM share_charges", "SEARCH share_charges USING INTEGER PRIMARY KEY (rowid=?)"),
     ("DELETE FROM user_grants", "SEARCH q USING PRIMARY KEY (user_id=?)"),
     ("FROM strays WHERE user_id IS NOT NULL", "SCAN queue_entries USING INDEX queue_in_slots"),
     // reclaim, renew, and the end of a dead holder

@@ -42,8 +42,14 @@ pub async fn limits_are_patched_without_loss(harness: &Harness) {
     }
     let fair = LimitsPatch { fair_share: Some(true), ..LimitsPatch::default() };
     let limits = harness.store.patch_limits(fair, &Actor::Operator).await.unwrap();
-    let expected =
-        Limits { global: 7, per_user: 3, per_team: 9, per_org: 11, local: 1, fair_share: true };
+    let expected = Limits {
+        global: 7,
+        per_user: 3,
+        per_team: 9,
+        per_org: 11,
+        fair_share: true,
+        ..Limits::default()
+    };
     assert_eq!(limits, expected);
     assert_eq!(harness.store.limits().await.unwrap(), expected);
     let mut messages = messages(harness).await;

@@ -4,75 +4,110 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::UserRank;
-use crate::model::{Position, UserId};
+use super::keys::Keys;
+use super::share_tree::ShareTree;
+use crate::model::{Owner, Position, SharePlace, ShareScope, UserId};
 
 /// The heads of some groups of one provider.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lane {
     users: BTreeMap<UserId, OfUser>,
-    /// The first head of each user, by the user's share.
-    by_share: BTreeSet<(u32, Position)>,
-    /// The same, by since when the user waits and was granted nothing.
+    /// The first head of each user, by since when the user waits and was granted nothing.
     by_wait: BTreeSet<(Timestamp, Position)>,
+    by_share: ShareTree,
+    /// Of which changes of keys `by_share` knows.
+    known: u64,
 }
 
 #[derive(Debug)]
 struct OfUser {
-    rank: UserRank,
+    waits_since: Timestamp,
     heads: BTreeSet<Position>,
 }
 
 impl Lane {
-    pub(super) fn insert(&mut self, user: &UserId, rank: UserRank, head: Position) {
+    pub(super) fn new(keys: &Keys) -> Self {
+        Self {
+            users: BTreeMap::new(),
+            by_wait: BTreeSet::new(),
+            by_share: ShareTree::default(),
+            known: keys.changes(),
+        }
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        owner: &Owner,
+        waits_since: Timestamp,
+        head: Position,
+        keys: &Keys,
+    ) {
         let of_user = self
             .users
-            .entry(user.clone())
-            .or_insert_with(|| OfUser { rank, heads: BTreeSet::new() });
+            .entry(owner.user.clone())
+            .or_insert_with(|| OfUser { waits_since, heads: BTreeSet::new() });
         let before = of_user.heads.first().copied();
         of_user.heads.insert(head);
         if before.is_none_or(|before| head < before) {
-            let rank = of_user.rank;
-            self.order(rank, before, Some(head));
+            let waits_since = of_user.waits_since;
+            self.order(waits_since, before, Some(head));
         }
+        self.by_share.insert(owner, head, &|scope| keys.of(scope));
     }
 
-    pub(super) fn remove(&mut self, user: &UserId, head: Position) {
-        let Some(of_user) = self.users.get_mut(user) else { return };
+    pub(super) fn remove(&mut self, owner: &Owner, head: Position) {
+        let Some(of_user) = self.users.get_mut(&owner.user) else { return };
         let before = of_user.heads.first().copied();
         of_user.heads.remove(&head);
-        let (rank, first) = (of_user.rank, of_user.heads.first().copied());
+        let (waits_since, first) = (of_user.waits_since, of_user.heads.first().copied());
         if first.is_none() {
-            self.users.remove(user);
+            self.users.remove(&owner.user);
         }
         if before != first {
-            self.order(rank, before, first);
+            self.order(waits_since, before, first);
+        }
+        self.by_share.remove(owner, head);
+    }
+
+    /// Notes since when a user waits and was granted nothing.
+    pub(super) fn set_wait(&mut self, user: &UserId, waits_since: Timestamp) {
+        let Some(of_user) = self.users.get_mut(user) else { return };
+        let before = std::mem::replace(&mut of_user.waits_since, waits_since);
+        if before != waits_since {
+            let first = of_user.heads.first().copied();
+            self.order(before, first, None);
+            self.order(waits_since, None, first);
         }
     }
 
-    /// Gives a user another rank.
-    pub(super) fn rank(&mut self, user: &UserId, rank: UserRank) {
-        let Some(of_user) = self.users.get_mut(user) else { return };
-        let before = std::mem::replace(&mut of_user.rank, rank);
-        if before != rank {
-            let first = of_user.heads.first().copied();
-            self.order(before, first, None);
-            self.order(rank, None, first);
+    /// Takes up the keys that changed since it was last done. A lane that nothing is claimed from
+    /// need not know them: an owner may have something in many of those.
+    pub(super) fn refresh(&mut self, keys: &Keys) {
+        let behind = keys.changes().saturating_sub(self.known);
+        let owners = self.by_share.owner_count();
+        let changed: Vec<ShareScope> = if usize::try_from(behind).is_ok_and(|it| it < owners) {
+            keys.changed_since(self.known).cloned().collect()
+        } else if behind > 0 {
+            self.by_share.owners().cloned().collect()
+        } else {
+            Vec::new()
+        };
+        for scope in changed {
+            self.by_share.set_key(&scope, keys.of(&scope));
         }
+        self.known = keys.changes();
     }
 
     pub(super) fn heads(&self) -> impl Iterator<Item = Position> {
         self.users.values().flat_map(|of_user| of_user.heads.iter().copied())
     }
 
-    fn order(&mut self, rank: UserRank, before: Option<Position>, now: Option<Position>) {
+    fn order(&mut self, waits_since: Timestamp, before: Option<Position>, now: Option<Position>) {
         if let Some(before) = before {
-            self.by_share.remove(&(rank.share, before));
-            self.by_wait.remove(&(rank.waits_since, before));
+            self.by_wait.remove(&(waits_since, before));
         }
         if let Some(now) = now {
-            self.by_share.insert((rank.share, now));
-            self.by_wait.insert((rank.waits_since, now));
+            self.by_wait.insert((waits_since, now));
         }
     }
 
@@ -85,8 +120,8 @@ impl Lane {
         self.by_wait.first().copied()
     }
 
-    /// The first head of the users with the smallest share.
-    pub(super) fn smallest_share(&self) -> Option<(u32, Position)> {
-        self.by_share.first().copied()
+    /// The first head of those who used least.
+    pub(super) fn smallest_share(&self) -> Option<(SharePlace, Position)> {
+        self.by_share.first()
     }
 }

@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn invalid(limit: Limit, value: u32) -> InvalidLimits {
+    InvalidLimits(vec![OutOfRange { name: limit.as_str(), value, legal: 1..=limit.largest() }])
+}
+
 #[test]
 fn every_limit_out_of_range_is_named() {
     let limits = Limits { global: 0, per_user: 100_001, ..Limits::default() };
@@ -24,7 +28,7 @@ fn a_patch_changes_what_it_names_and_is_refused_as_a_whole() {
     assert_eq!(after.difference(&before).as_deref(), Some(changed));
     assert_eq!(after.difference(&after), None);
     patch.set(Limit::Global, 0);
-    assert_eq!(before.patched(&patch), Err(InvalidLimits(vec![(Limit::Global, 0)])));
+    assert_eq!(before.patched(&patch), Err(invalid(Limit::Global, 0)));
 }
 
 #[test]
@@ -52,7 +56,7 @@ fn each_limit_has_its_range_and_each_value_of_it_is_legal() {
             }
         }
         for value in [0, largest + 1, u32::MAX] {
-            assert_eq!(with(value), Err(InvalidLimits(vec![(limit, value)])));
+            assert_eq!(with(value), Err(invalid(limit, value)));
         }
     }
 }
@@ -83,4 +87,33 @@ fn each_difference_is_named_with_both_values() {
         let expected = format!("{limit} from {} to 9", before.get(limit));
         assert_eq!(after.difference(&before), Some(expected));
     }
+}
+
+#[test]
+fn each_time_of_fair_share_has_its_range_and_its_name() {
+    let ranges = [(ShareTime::Starvation, 60..=604_800), (ShareTime::HalfLife, 1..=8760)];
+    assert_eq!(ranges.clone().map(|(time, _)| time), ShareTime::ALL);
+    for (time, legal) in ranges {
+        let with = |value| {
+            let mut patch = LimitsPatch::default();
+            patch.set_time(time, value);
+            Limits::default().patched(&patch)
+        };
+        for value in [*legal.start(), *legal.end()] {
+            let limits = with(value).unwrap();
+            assert_eq!(limits.time(time), value, "{time}");
+            let before = Limits::default();
+            let changed = format!("{time} from {} to {value}", before.time(time));
+            assert_eq!(limits.difference(&before), Some(changed));
+        }
+        for value in [legal.start() - 1, legal.end() + 1] {
+            let out = OutOfRange { name: time.as_str(), value, legal: legal.clone() };
+            assert_eq!(with(value), Err(InvalidLimits(vec![out])));
+        }
+    }
+    let limits = Limits::default();
+    assert_eq!(limits.starvation(), SignedDuration::from_hours(1));
+    assert_eq!(limits.usage_half_life(), SignedDuration::from_hours(168));
+    let damaged = Limits { usage_half_life_hours: 0, ..limits };
+    assert_eq!(damaged.usage_half_life(), SignedDuration::from_hours(1), "it is divided by");
 }

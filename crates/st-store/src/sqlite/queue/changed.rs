@@ -1,5 +1,5 @@
-//! Which groups a transaction gave another head, as the database itself reports it: for each row of the
-//! queue and of the strays that is written, by whatever statement.
+//! Which groups a transaction gave another head, and which owners another share, as the database itself
+//! reports it: for each row that is written, by whatever statement.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +9,7 @@ use rusqlite::functions::{Context, FunctionFlags};
 
 use super::heads::GroupKey;
 use crate::error::Result;
+use crate::model::{Owner, ShareScope};
 use crate::sqlite::failed;
 
 /// Reports each row that is written: its group, whether something of it could be claimed before or
@@ -34,6 +35,24 @@ CREATE TEMP TRIGGER stray_changed AFTER UPDATE OF user_id, team_id, org_id ON ma
 END;
 CREATE TEMP TRIGGER stray_removed AFTER DELETE ON main.strays BEGIN
     SELECT group_changed('', '', '', '', '', 0, 1);
+END;
+CREATE TEMP TRIGGER usage_added AFTER INSERT ON main.share_usage BEGIN
+    SELECT share_changed(new.scope, new.scope_id);
+END;
+CREATE TEMP TRIGGER usage_changed AFTER UPDATE ON main.share_usage BEGIN
+    SELECT share_changed(new.scope, new.scope_id);
+END;
+CREATE TEMP TRIGGER usage_removed AFTER DELETE ON main.share_usage BEGIN
+    SELECT share_changed(old.scope, old.scope_id);
+END;
+CREATE TEMP TRIGGER weight_added AFTER INSERT ON main.share_weights BEGIN
+    SELECT share_changed(new.scope, new.scope_id);
+END;
+CREATE TEMP TRIGGER weight_changed AFTER UPDATE ON main.share_weights BEGIN
+    SELECT share_changed(new.scope, new.scope_id);
+END;
+CREATE TEMP TRIGGER weight_removed AFTER DELETE ON main.share_weights BEGIN
+    SELECT share_changed(old.scope, old.scope_id);
 END;
 CREATE TEMP TRIGGER hold_added AFTER INSERT ON main.holds BEGIN
     SELECT group_changed('', '', '', '', '', 0, 1);
@@ -64,14 +83,21 @@ END;
 /// What was written since it was last asked for.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
+    all: Taken,
+    /// The same for the transaction that is open.
+    uncommitted: Taken,
+}
+
+/// What was written.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
     /// Groups in which a row was written that could or can be claimed.
-    groups: BTreeSet<GroupKey>,
+    pub(super) groups: BTreeSet<GroupKey>,
     /// Whether what decides who may have a slot was changed: the slots, the holds, the limits of
     /// providers.
-    admission: bool,
-    /// The same for the transaction that is open.
-    uncommitted: BTreeSet<GroupKey>,
-    uncommitted_admission: bool,
+    pub(super) admission: bool,
+    /// Owners whose usage or weight was written.
+    pub(super) shares: BTreeSet<ShareScope>,
 }
 
 /// The changes of one connection.
@@ -92,8 +118,20 @@ impl Changes {
             watched.with(|changed| changed.add(bool::then(is_head, key), admission));
             Ok(rusqlite::types::Null)
         };
+        let watched = changes.clone();
+        let report_share = move |context: &mut Context<'_>| {
+            let text = |index| context.get_raw(index).as_str().unwrap_or_default();
+            if let Ok(level) = text(0).parse() {
+                let scope = ShareScope::from_parts(level, text(1));
+                watched.with(|changed| changed.add_share(scope));
+            }
+            Ok(rusqlite::types::Null)
+        };
         connection
             .create_scalar_function("group_changed", 7, flags, report)
+            .and_then(|()| {
+                connection.create_scalar_function("share_changed", 2, flags, report_share)
+            })
             .and_then(|()| connection.execute_batch(WATCH))
             .map_err(failed("watch the queue"))?;
         Ok(changes)
@@ -103,42 +141,52 @@ impl Changes {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The groups, and whether it changed who may have a slot; both are then known.
-    pub(super) fn take(&self) -> (BTreeSet<GroupKey>, bool) {
-        self.with(|changed| {
-            (std::mem::take(&mut changed.groups), std::mem::take(&mut changed.admission))
-        })
+    /// What was written; all of it is then known.
+    pub(super) fn take(&self) -> Taken {
+        self.with(|changed| std::mem::take(&mut changed.all))
     }
 
     /// Notes that the head of a group is known as it is now.
     pub(super) fn is_known(&self, group: &GroupKey) {
-        self.with(|changed| changed.groups.remove(group));
+        self.with(|changed| changed.all.groups.remove(group));
+    }
+
+    /// Notes that what these owners used is known as it is now.
+    pub(super) fn shares_are_known(&self, owner: &Owner) {
+        self.with(|changed| {
+            for scope in ShareScope::path(owner) {
+                changed.all.shares.remove(&scope);
+            }
+        });
     }
 
     /// What was read in the open transaction, or a part of it, was undone.
     pub(super) fn undone(&self) {
-        self.with(|changed| {
-            changed.groups.extend(changed.uncommitted.iter().cloned());
-            changed.admission |= changed.uncommitted_admission;
+        self.with(|Changed { all, uncommitted }| {
+            all.groups.extend(uncommitted.groups.iter().cloned());
+            all.admission |= uncommitted.admission;
+            all.shares.extend(uncommitted.shares.iter().cloned());
         });
     }
 
     /// The open transaction is over.
     pub(super) fn ended(&self) {
-        self.with(|changed| {
-            changed.uncommitted.clear();
-            changed.uncommitted_admission = false;
-        });
+        self.with(|changed| changed.uncommitted = Taken::default());
     }
 }
 
 impl Changed {
     fn add(&mut self, group: Option<GroupKey>, admission: bool) {
         if let Some(group) = group {
-            self.uncommitted.insert(group.clone());
-            self.groups.insert(group);
+            self.uncommitted.groups.insert(group.clone());
+            self.all.groups.insert(group);
         }
-        self.admission |= admission;
-        self.uncommitted_admission |= admission;
+        self.all.admission |= admission;
+        self.uncommitted.admission |= admission;
+    }
+
+    fn add_share(&mut self, scope: ShareScope) {
+        self.uncommitted.shares.insert(scope.clone());
+        self.all.shares.insert(scope);
     }
 }

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
+
 use super::admission::admission;
 use super::grants::{drop_old_grants, record_grant};
 use super::heads::{GroupKey, first_behind, first_of, first_of_next};
@@ -20,6 +22,7 @@ use crate::repo::{Claim, ClaimOptions, Claims, Serving};
 use crate::sqlite::damage::Damage;
 use crate::sqlite::query::{Columns, all, change, readable, value};
 use crate::sqlite::records::{load_entry, save};
+use crate::sqlite::shares::{self, drop_old_usage};
 use crate::sqlite::writer::Tx;
 
 /// How many delayed jobs one claim wakes, so that no other write waits for long.
@@ -31,37 +34,45 @@ pub(super) fn claim(tx: &Tx<'_>, options: &ClaimOptions) -> Result<Claims> {
     let is_probed = options.serving.iter().any(|serving| {
         matches!(serving.opening, Opening::Limited { submissions, .. } if submissions > 0)
     });
-    if is_probed {
-        claim_probing(tx, options, &mut claims, &mut damage)?;
+    let half_life = if is_probed {
+        let half_life = claim_probing(tx, options, &mut claims, &mut damage)?;
         // It grants without the index, which orders users by their latest grant.
         if !claims.claims.is_empty() {
             tx.heads.forget();
         }
+        half_life
     } else {
-        claim_open(tx, options, &mut claims, &mut damage)?;
-    }
+        claim_open(tx, options, &mut claims, &mut damage)?
+    };
     drop_old_grants(tx, claims.claims.len())?;
+    if let Some(half_life) = half_life {
+        drop_old_usage(tx, claims.claims.len(), half_life)?;
+    }
     claims.more |= options.max > 0 && woken == WAKES as usize;
     claims.damaged = damage.into_rows();
     Ok(claims)
 }
 
-/// From the heads that are kept, where each provider is open or closed.
+/// From the heads that are kept, where each provider is open or closed. Returns the half-life of usage
+/// under fair share.
 fn claim_open(
     tx: &Tx<'_>,
     options: &ClaimOptions,
     claims: &mut Claims,
     damage: &mut Damage,
-) -> Result<()> {
+) -> Result<Option<SignedDuration>> {
     let serves = |provider: &ProviderName| {
         serving(options, provider).is_some_and(|serving| serving.opening == Opening::Open)
     };
     let mut index = tx.heads.take(tx, damage)?;
+    let half_life = index.half_life();
     while claims.claims.len() < options.max as usize
         && let Some(head) = index.next(tx.now, serves)
     {
         if grant_to(tx, options, &head, claims, damage)? {
+            charge(tx, &head, half_life)?;
             index.grant(&head, tx.now);
+            tx.heads.shares_are_known(&head.group.owner);
         }
         index.set_head(&head.group, first_of(tx, &head.group, damage)?);
         tx.heads.is_known(&head.group);
@@ -70,19 +81,30 @@ fn claim_open(
         && claims.claims.len() >= options.max as usize
         && index.next(tx.now, serves).is_some();
     tx.heads.give_back(index);
-    Ok(())
+    Ok(half_life)
 }
 
-/// From all heads, where which of them probes a provider depends on what it refused.
+/// Charges a slot to its owners; without fair share nothing is written.
+fn charge(tx: &Tx<'_>, head: &Head, half_life: Option<SignedDuration>) -> Result<()> {
+    half_life
+        .map_or(Ok(()), |half_life| shares::charge(tx, head.entry, &head.group.owner, half_life))
+}
+
+/// From all heads, where which of them probes a provider depends on what it refused. Returns the same.
 fn claim_probing(
     tx: &Tx<'_>,
     options: &ClaimOptions,
     claims: &mut Claims,
     damage: &mut Damage,
-) -> Result<()> {
-    let mut order = ClaimOrder::new(admission(tx.connection, tx.now)?, tx.now);
+) -> Result<Option<SignedDuration>> {
+    let admission = admission(tx.connection, tx.now)?;
+    let half_life = admission.half_life();
+    let mut order = ClaimOrder::new(admission, tx.now);
+    if let Some(half_life) = half_life {
+        order = order.with_shares(shares::shares(tx.connection, half_life)?);
+    }
     if order.is_full() {
-        return Ok(());
+        return Ok(half_life);
     }
     for serving in &options.serving {
         order.limit(&serving.provider, &serving.opening);
@@ -91,7 +113,9 @@ fn claim_probing(
     while claims.claims.len() < options.max as usize
         && let Some(head) = order.grant()
     {
-        if !grant_to(tx, options, &head, claims, damage)? {
+        if grant_to(tx, options, &head, claims, damage)? {
+            charge(tx, &head, half_life)?;
+        } else {
             order.release(&head);
         }
         if let Some(first) = first_of(tx, &head.group, damage)? {
@@ -101,7 +125,7 @@ fn claim_probing(
     }
     claims.more =
         options.max > 0 && claims.claims.len() >= options.max as usize && order.has_next();
-    Ok(())
+    Ok(half_life)
 }
 
 /// Grants a slot to a job. `false`: it cannot be decoded and is set aside.

@@ -9,14 +9,15 @@ use std::cell::{Cell, RefCell};
 use rusqlite::Connection;
 
 use super::admission::admission_under;
-use super::changed::Changes;
+use super::changed::{Changes, Taken};
 use super::heads::{GroupKey, first_of, first_of_next};
 use crate::error::Result;
-use crate::model::{ClaimIndex, Group};
+use crate::model::{ClaimIndex, Group, Owner};
 use crate::sqlite::damage::Damage;
 use crate::sqlite::failed;
 use crate::sqlite::query::all;
 use crate::sqlite::settings::limits;
+use crate::sqlite::shares;
 use crate::sqlite::writer::Tx;
 
 /// What a writer keeps between its transactions.
@@ -58,10 +59,13 @@ impl KeptHeads {
         let limits = limits(tx.connection)?;
         let data_version = data_version(tx.connection)?;
         let is_own = self.data_version.replace(data_version) == data_version;
-        let (changed, admission) = self.changes.take();
+        let Taken { groups: changed, admission, shares: reweighed } = self.changes.take();
         let kept = self.index.take().filter(|index| is_own && index.is_for(&limits));
         let Some(mut index) = kept else {
             let mut index = ClaimIndex::new(admission_under(tx.connection, limits, tx.now)?);
+            if let Some(half_life) = index.half_life() {
+                index = index.with_shares(shares::shares(tx.connection, half_life)?);
+            }
             let mut behind = GroupKey::default();
             while let Some((key, head)) = first_of_next(tx, &behind, damage)? {
                 index.set_head(&head.group.clone(), Some(head));
@@ -75,6 +79,10 @@ impl KeptHeads {
                 index.set_head(&group, first_of(tx, &group, damage)?);
             }
         }
+        for scope in reweighed {
+            let usage = shares::usage_of(tx.connection, &scope)?;
+            index.set_share(&scope, usage, shares::weight_of(tx.connection, &scope)?);
+        }
         if admission || index.is_outdated(tx.now) {
             index.set_admission(admission_under(tx.connection, limits, tx.now)?);
         }
@@ -84,6 +92,11 @@ impl KeptHeads {
     /// Notes that the index has the head of this group as it is now.
     pub(super) fn is_known(&self, group: &Group) {
         self.changes.is_known(&GroupKey::of(group));
+    }
+
+    /// Notes that the index has what these owners used as it is now.
+    pub(super) fn shares_are_known(&self, owner: &Owner) {
+        self.changes.shares_are_known(owner);
     }
 
     pub(super) fn give_back(&self, index: ClaimIndex) {

@@ -14,6 +14,7 @@ use crate::model::{
     QueueEntryId, RequiredBy, Stage, TeamId, UserId,
 };
 use crate::sqlite::query::{change_one, duration_millis, integer, millis, owned, real, text};
+use crate::sqlite::shares::settle_charge;
 use crate::sqlite::{budgets, events};
 
 /// Writes a new job with its input, and its events.
@@ -161,6 +162,13 @@ pub(in crate::sqlite) fn save(
                 review.and_then(|review| review.notes.as_deref()),
             ],
         )?;
+    }
+    // What frees a slot is a change of status, and has an event.
+    if before.queue_status().takes_slot()
+        && !record.queue_status().takes_slot()
+        && let Some(at) = record.last_event_at()
+    {
+        settle_charge(connection, record, at)?;
     }
     budgets::post(connection, &Group::of(record), &record.take_postings())?;
     events::append_of(connection, record)

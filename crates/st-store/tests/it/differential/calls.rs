@@ -8,7 +8,8 @@ use st_store::{
     Cost, Group, Idempotency, JobId, JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker,
     NewBudget, NewJob, Opening, OrgId, Outcome, Period, Position, Priority, ProviderName,
     ProviderSettingsPatch, ProviderStatus, Pruned, QueueFilter, QueueStatus, Refused, Resolution,
-    Result, Scope, Searched, SettingChange, Settlement, Sighting, StrayOutcome, TeamId, UserId,
+    Result, Scope, Searched, SettingChange, Settlement, ShareScope, ShareTime, Sighting,
+    StrayOutcome, TeamId, UserId, Weight,
 };
 use st_testkit::suite::{
     Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -80,6 +81,23 @@ pub(crate) fn new_job(submit: &Submit, next: u8, now: Timestamp) -> NewJob {
 pub(crate) fn limits(global: u8, per_user: Option<u8>, fair_share: Option<bool>) -> LimitsPatch {
     let (global, per_user) = (Some(u32::from(global)), per_user.map(u32::from));
     LimitsPatch { global, per_user, fair_share, ..LimitsPatch::default() }
+}
+
+pub(crate) fn share_times(starvation: u8, half_life: u8) -> LimitsPatch {
+    let mut patch = LimitsPatch::default();
+    patch.set_time(ShareTime::Starvation, u32::from(starvation) * 60);
+    patch.set_time(ShareTime::HalfLife, u32::from(half_life));
+    patch
+}
+
+/// The weight of one of the owners of [`new_job`].
+pub(crate) fn weight(owner: u8, weight: Option<u16>) -> (ShareScope, Option<Weight>) {
+    let scope = match owner {
+        0 => ShareScope::Team(TeamId::new("team")),
+        1 => ShareScope::Org(OrgId::new("org")),
+        other => ShareScope::User(UserId::new(format!("user-{}", other % 3))),
+    };
+    (scope, weight.and_then(|weight| Weight::new(f64::from(weight) / 100.0).ok()))
 }
 
 /// One of the scopes that jobs of [`new_job`] are in.

@@ -86,6 +86,16 @@ pub(crate) enum Step {
         per_user: Option<u8>,
         fair: Option<bool>,
     },
+    /// Minutes and hours.
+    ShareTimes {
+        starvation: u8,
+        half_life: u8,
+    },
+    /// The weight of an owner, in hundredths.
+    Weigh {
+        owner: u8,
+        weight: Option<u16>,
+    },
     Setting {
         other_provider: bool,
         value: Option<u8>,
@@ -237,6 +247,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         8 => submit().prop_map(Step::Submit),
         1 => (0..100_u8).prop_map(Step::Rule),
         1 => limits(),
+        1 => share_times(),
+        1 => weigh(),
         1 => (flag(), prop::option::of(0..3_u8), prop::option::of(1..4_u8))
             .prop_map(|(other_provider, value, slots)| Step::Setting { other_provider, value, slots }),
         1 => (0..6_u8).prop_map(Step::Pause),
@@ -278,8 +290,20 @@ pub(crate) fn fair_step() -> impl Strategy<Value = Step> {
         6 => submit().prop_map(|submit| Step::Submit(Submit { again: None, ..submit })),
         5 => (1..3_u8, prop::option::weighted(0.3, (0..4_u8, any::<u16>(), any::<bool>())))
             .prop_map(|(max, opening)| Step::Claim { holder: 0, max, both: true, opening }),
-        2 => vec(settle(), 1..4).prop_map(Step::Settle),
+        3 => vec(settle(), 1..4).prop_map(Step::Settle),
+        1 => share_times(),
+        1 => weigh(),
     ]
+}
+
+fn share_times() -> impl Strategy<Value = Step> {
+    (1..200_u8, 1..30_u8)
+        .prop_map(|(starvation, half_life)| Step::ShareTimes { starvation, half_life })
+}
+
+fn weigh() -> impl Strategy<Value = Step> {
+    (0..5_u8, prop::option::weighted(0.8, 1..1000_u16))
+        .prop_map(|(owner, weight)| Step::Weigh { owner, weight })
 }
 
 fn claim() -> impl Strategy<Value = Step> {

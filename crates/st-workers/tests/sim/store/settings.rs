@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use st_store::{
     Actor, BudgetId, BudgetPatch, BudgetRepo, BudgetUse, Group, Hold, JobRecord, Limits,
     LimitsPatch, NewBudget, ProviderName, ProviderSettings, ProviderSettingsPatch, Result, Scope,
-    SettingsRepo,
+    SettingsRepo, ShareScope, ShareUsage, Weight,
 };
 
 use super::LifeStore;
@@ -45,6 +45,23 @@ impl SettingsRepo for LifeStore {
             it.patch_provider_settings(provider, patch, by).await
         })
         .await
+    }
+
+    async fn weights(&self) -> Result<Vec<(ShareScope, Weight)>> {
+        self.call("weights", |it| async move { it.weights().await }).await
+    }
+
+    async fn set_weight(
+        &self,
+        scope: &ShareScope,
+        weight: Option<Weight>,
+        by: &Actor,
+    ) -> Result<Weight> {
+        self.call("set a weight", |it| async move { it.set_weight(scope, weight, by).await }).await
+    }
+
+    async fn share_usage(&self) -> Result<Vec<(ShareScope, ShareUsage)>> {
+        self.call("share usage", |it| async move { it.share_usage().await }).await
     }
 }
 

@@ -52,6 +52,18 @@ struct Shared {
     chunk: OnceCell<Arc<Chunk>>,
 }
 
+impl Shared {
+    fn answers(&self, age: Age) -> bool {
+        match age {
+            Age::New => !self.is_begun.load(Ordering::SeqCst),
+            // Who knows that there is more would ask for it again and again.
+            Age::Recent => {
+                self.chunk.get().is_none_or(|chunk| chunk.resync || chunk.upto > self.after)
+            }
+        }
+    }
+}
+
 /// How old a chunk may be that another stream asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
@@ -97,7 +109,7 @@ impl Reader {
         recent.retain(|it| now < it.asked_at + KEPT_FOR);
         let same = recent.iter().rev().find(|it| it.after == after);
         if let Some(same) = same
-            && (age == Age::Recent || !same.is_begun.load(Ordering::SeqCst))
+            && same.answers(age)
         {
             return Arc::clone(same);
         }

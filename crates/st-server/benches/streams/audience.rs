@@ -66,7 +66,7 @@ impl Audience {
     /// When all streams had this event; event 0 is that they are open.
     pub(crate) fn all_have(&mut self, event: i64) -> Duration {
         while !self.seen.contains_key(&event) {
-            let (id, at) = self.lines.recv_timeout(Duration::from_secs(60)).unwrap();
+            let (id, at) = self.lines.recv_timeout(Duration::from_mins(1)).unwrap();
             self.seen.insert(id, at);
         }
         self.seen.get(&event).copied().unwrap()

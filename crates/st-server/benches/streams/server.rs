@@ -51,8 +51,7 @@ impl Server {
         let began = Instant::now();
         let answer = self.ask(&mut connection, "POST", path, &body);
         let took = began.elapsed();
-        let job = answer.get("job_id").and_then(Value::as_str);
-        let job = job.unwrap_or_else(|| panic!("{answer}"));
+        let job = answer.get("job_id").and_then(Value::as_str).ok_or(&answer).unwrap();
         let path = format!("/api/cloud/jobs/{job}/events");
         let history = self.ask(&mut connection, "GET", &path, "");
         let events = history.get("events").and_then(Value::as_array).unwrap();

@@ -16,7 +16,6 @@ mod waiting;
 
 pub(crate) use providers::REPLICATE;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,17 +28,14 @@ use serde::Serialize;
 use st_log::{LogHandle, Logger, get_logger};
 use st_store::{Actor, DamagedRow, JobId, Role, Store, UserId};
 use st_workers::{BackgroundTasks, Providers};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::correlation;
 use crate::problem::Problem;
+use events::Feed;
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
-
-/// How many event streams one user may have open.
-const STREAMS: usize = 64;
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
@@ -54,14 +50,11 @@ pub(crate) struct Api {
 struct Shared {
     config_dir: PathBuf,
     started: Instant,
-    streams: Arc<Semaphore>,
+    feed: Arc<Feed>,
     stopping: CancellationToken,
     log: LogHandle,
     /// The generator of job IDs; locked for one ID.
     random: Mutex<fastrand::Rng>,
-    /// The keys of damaged events that were logged: every stream skips the same ones, and one line
-    /// about each is enough. Locked to add one.
-    damaged_events: Mutex<BTreeSet<String>>,
 }
 
 /// The person who makes a request, and what they may do.
@@ -102,11 +95,10 @@ impl Api {
         let shared = Shared {
             config_dir: setup.config_dir,
             started: Instant::now(),
-            streams: Arc::new(Semaphore::new(STREAMS)),
+            feed: Feed::start(Arc::clone(&store), setup.streams, setup.stopping.clone()),
             stopping: setup.stopping,
             log: setup.log,
             random: Mutex::new(fastrand::Rng::with_seed(setup.seed)),
-            damaged_events: Mutex::new(BTreeSet::new()),
         };
         Self { store, background, providers, shared: Arc::new(shared) }
     }
@@ -168,6 +160,8 @@ impl Api {
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) config_dir: PathBuf,
+    /// How many event streams may be open.
+    pub(crate) streams: usize,
     pub(crate) stopping: CancellationToken,
     pub(crate) log: LogHandle,
     pub(crate) seed: u64,

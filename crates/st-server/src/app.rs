@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::api::{Api, REPLICATE, Setup};
 use crate::config::Config;
-use crate::listen;
+use crate::listen::{self, Capacity};
 use crate::shutdown::Shutdown;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");
@@ -148,16 +148,18 @@ impl App {
         };
         let background = start_background_tasks(background, &shared, &providers, &clock);
         let background = Arc::new(background);
+        let Capacity { connections, streams } = Capacity::of_process();
         let setup = Setup {
             config_dir: config.config_dir,
+            streams,
             stopping: shutdown.soft.clone(),
             log,
             seed: fastrand::u64(..),
         };
         let api = Api::new(shared, Arc::clone(&background), providers, setup);
         let router = api.router(config.log.trace_context);
-        let served = listen::serve(listener, router, shutdown.soft.clone(), DRAIN_REQUESTS);
-        if !served.await {
+        let soft = shutdown.soft.clone();
+        if !listen::serve(listener, router, soft, DRAIN_REQUESTS, connections).await {
             st_log::warning!(logger: LOG, "Requests were cut off");
         }
         let Unfinished { tasks, submissions } =

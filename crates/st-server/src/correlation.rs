@@ -109,7 +109,8 @@ mod tests {
         let url = format!("http://{}/fails", listener.local_addr().unwrap());
         let router = around(Router::new().route("/fails", get(fails)), false);
         let stop = CancellationToken::new();
-        let server = st_log::spawn(listen::serve(listener, router, stop.clone(), Duration::ZERO));
+        let server =
+            st_log::spawn(listen::serve(listener, router, stop.clone(), Duration::ZERO, 9));
 
         let request = reqwest::Client::new().get(url).header("X-Correlation-ID", "panic-1");
         let answer = request.send().await.unwrap();

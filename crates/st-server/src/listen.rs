@@ -1,7 +1,10 @@
 //! Accepts connections, within limits, until the server stops.
 //!
-//! A client that is slow to send its request is cut off, the number of connections is bounded, and
-//! stopping waits for the requests under way, but not for ever.
+//! A client that is slow to send its request or does not take its answer is cut off, the number of
+//! connections is bounded, and stopping waits for the requests under way, but not for ever.
+
+mod capacity;
+mod deadline;
 
 use std::io;
 use std::sync::Arc;
@@ -12,32 +15,41 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use st_log::{Logger, Scope, get_logger};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use deadline::WriteDeadline;
+
+pub(crate) use capacity::Capacity;
+
 const LOG: Logger = get_logger("simpletuner.cloud.server");
 
-const CONNECTIONS: usize = 6_000;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// How long a client may take nothing of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client's machine may leave what was sent without a sign.
+const ACK_TIMEOUT: Duration = Duration::from_mins(1);
 /// After an error of `accept`, such as too many open files, before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often it is a warning while it lasts.
 const WARN_AGAIN: Duration = Duration::from_mins(1);
 
-/// Serves until `stopping`, then lets what is under way finish within `drain`. `false` when
+/// Serves that many connections at a time until `stopping`, then lets what is under way finish within `drain`. `false` when
 /// something had to be cut off.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     stopping: CancellationToken,
     drain: Duration,
+    connections: usize,
 ) -> bool {
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(connections));
     let mut refusals = Refusals::default();
     loop {
         let permit = tokio::select! {
@@ -59,12 +71,13 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = prepare(&stream) {
             st_log::debug!(
                 logger: LOG, error,
                 "Connection was gone before it was served"
             );
         }
+        let stream = WriteDeadline::new(stream, WRITE_TIMEOUT);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
@@ -85,6 +98,14 @@ pub(crate) async fn serve(
     }
     drop(listener);
     tokio::time::timeout(drain, graceful.shutdown()).await.is_ok()
+}
+
+/// Who has vanished takes nothing either, but does not make a write wait until the kernel's buffer is
+/// full, which heartbeats fill in hours. So the kernel has a deadline too.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    set_tcp_user_timeout(stream, u32::try_from(ACK_TIMEOUT.as_millis()).unwrap_or(u32::MAX))?;
+    Ok(())
 }
 
 /// Connections that could not be accepted, of which there may be ten each second for hours.

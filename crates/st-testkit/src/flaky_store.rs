@@ -33,6 +33,8 @@ pub struct Faults {
     pub standings: Option<fn() -> Error>,
     /// Every question for what is unsettled is answered with this.
     pub unsettled: Option<fn() -> Error>,
+    /// Every question for events is answered with this.
+    pub events: Option<fn() -> Error>,
     /// Rows that every list and every part of the event log reports as damaged.
     pub damaged: Vec<DamagedRow>,
     /// Replaces the real health.
@@ -55,6 +57,7 @@ pub struct FlakyStore {
     faults: Mutex<Faults>,
     standings: AtomicU32,
     renewals: AtomicU32,
+    event_reads: AtomicU32,
 }
 
 impl FlakyStore {
@@ -81,6 +84,11 @@ impl FlakyStore {
     /// How often leases were renewed.
     pub fn renewals(&self) -> u32 {
         self.renewals.load(Ordering::SeqCst)
+    }
+
+    /// How often events were read.
+    pub fn event_reads(&self) -> u32 {
+        self.event_reads.load(Ordering::SeqCst)
     }
 
     fn damaged(&self) -> Vec<DamagedRow> {
@@ -328,6 +336,11 @@ impl StrayRepo for FlakyStore {
 #[async_trait]
 impl EventLog for FlakyStore {
     async fn events_after(&self, after: EventId, max: u32) -> Result<EventPage> {
+        self.event_reads.fetch_add(1, Ordering::SeqCst);
+        let fault = self.faults().events;
+        if let Some(fault) = fault {
+            return Err(fault());
+        }
         let page = self.inner.events_after(after, max).await?;
         Ok(EventPage { damaged: self.damaged(), ..page })
     }

@@ -5,7 +5,7 @@
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-use super::tree::Tree;
+use super::tree::{File, Tree};
 use super::{Fault, places, refuse};
 
 /// Who may use which crate of this workspace. Nothing depends upwards.
@@ -81,7 +81,10 @@ fn not_inheriting(tree: &Tree) -> Vec<Fault> {
         ("lints", "workspace = true"),
     ];
     let mut faults = Vec::new();
-    for file in tree.files.iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
+    // A peer that a benchmark builds is a workspace of its own, because it cannot be in ours.
+    let ours =
+        |file: &&File| file.path.ends_with("/Cargo.toml") && !file.path.contains("/benches/");
+    for file in tree.files.iter().filter(ours) {
         for (table, line) in INHERITED {
             if !table_lines(&file.text, table).any(|(_, found)| found == line) {
                 let remedy = format!("add `{line}` to [{table}]");

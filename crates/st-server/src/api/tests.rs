@@ -33,6 +33,9 @@ use crate::listen;
 /// How long a submission may arrive after its call, in these tests.
 const MAY_ARRIVE_FOR: SignedDuration = SignedDuration::from_mins(2);
 
+/// How many event streams may be open, in these tests.
+const STREAMS: usize = 64;
+
 /// The API on a port of its own.
 struct Harness {
     store: Arc<FlakyStore>,
@@ -75,6 +78,7 @@ impl Harness {
         let stop = CancellationToken::new();
         let setup = Setup {
             config_dir: std::env::temp_dir(),
+            streams: STREAMS,
             stopping: stop.clone(),
             log: log.handle(),
             seed: 7,
@@ -82,7 +86,7 @@ impl Harness {
         let router = Api::new(shared, Arc::new(background), providers, setup).router(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        drop(st_log::spawn(listen::serve(listener, router, stop.clone(), Duration::ZERO)));
+        drop(st_log::spawn(listen::serve(listener, router, stop.clone(), Duration::ZERO, 1000)));
         Self { store, alpha, url, client: reqwest::Client::new(), stop, _log: log }
     }
 

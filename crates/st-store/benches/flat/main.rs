@@ -69,11 +69,11 @@ async fn main() {
         let world = World::finished(size).await;
         measure_lists(&world.store, size, &mut lists).await;
         measure_rules(&world, &mut submits).await;
-        world.close().await;
+        drop(world.close().await);
         let world = World::waiting(size).await;
         measure_queue(&world, &mut queue).await;
         measure_submits(&world, &mut submits).await;
-        world.close().await;
+        drop(world.close().await);
     }
     lists.print("finished jobs; ms", &sizes);
     queue.print("waiting jobs; ms", &sizes);

@@ -20,7 +20,7 @@ pub(crate) const OWNER_OF_SOME: &str = "some";
 pub(crate) struct World {
     pub(crate) store: SqliteStore,
     pub(crate) size: u32,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// A submission of now.
@@ -59,23 +59,28 @@ impl World {
         let own = [("status", status), ("user_id", &user), ("provider_job_id", "'copy-' || i")];
         copy(&folder, id, (1, size), &own, &own[..2]);
         let (folder, store) = open(Some(folder)).await;
-        Self { store, size, _folder: folder }
+        Self { store, size, folder }
     }
 
     /// So many jobs that wait, of a hundred users, submitted a thousand a second.
     pub(crate) async fn waiting(size: u32) -> Self {
         let (folder, store) = open(None).await;
+        Self { store, size, folder }.with_waiting(size).await
+    }
+
+    /// So many jobs that wait beside what there is.
+    pub(crate) async fn with_waiting(self, size: u32) -> Self {
         let made = job(0, OWNER_OF_MOST);
         let id = made.id;
-        store.submit(made).await.unwrap();
-        store.close().await.unwrap();
+        self.store.submit(made).await.unwrap();
+        let folder = self.close().await;
         let since = format!("waits_since - {size} + i");
         let deadline = format!("deadline - {size} + i");
         let user = ("user_id", "'user-' || (i % 100)");
         let entry = [user, ("waits_since", since.as_str()), ("deadline", deadline.as_str())];
         copy(&folder, id, (2, size), &[user], &entry);
         let (folder, store) = open(Some(folder)).await;
-        Self { store, size, _folder: folder }
+        Self { store, size, folder }
     }
 
     /// Rules that apply to nobody, but ask for everything.
@@ -103,8 +108,10 @@ impl World {
         }
     }
 
-    pub(crate) async fn close(self) {
+    /// The folder of the database, closed.
+    pub(crate) async fn close(self) -> TempDir {
         self.store.close().await.unwrap();
+        self.folder
     }
 }
 

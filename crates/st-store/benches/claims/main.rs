@@ -7,95 +7,16 @@
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
 
+mod queue;
+
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use st_log::CorrelationId;
-use st_store::{
-    Actor, Claim, JobId, JobRepo, JobStatus, JobType, LimitsPatch, NewJob, OrgId, Outcome, Owner,
-    ProviderJobId, ProviderName, ProviderStatus, QueueRepo, Role, SettingsRepo, SqliteConfig,
-    SqliteStore, TeamId,
-};
-use st_testkit::suite::{claiming, settlement};
-use tempfile::TempDir;
-use tokio::task::JoinSet;
+use st_store::{Actor, LimitsPatch, Owner, SettingsRepo as _, TeamId};
+
+use queue::{Bench, owner};
 
 const WAITING: u32 = 10_000;
 const TURNS: usize = 51;
-
-struct Bench {
-    store: std::sync::Arc<SqliteStore>,
-    _dir: TempDir,
-    jobs: u32,
-}
-
-impl Bench {
-    async fn new(patch: LimitsPatch) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store =
-            SqliteStore::open(SqliteConfig::new(dir.path().join("cloud.db"))).await.unwrap();
-        store.patch_limits(patch, &Actor::Operator).await.unwrap();
-        Self { store: store.into(), _dir: dir, jobs: 0 }
-    }
-
-    /// Queues a job of each owner, 256 at a time.
-    async fn queue(&mut self, owners: impl Iterator<Item = Owner>) {
-        let mut calls = JoinSet::new();
-        for owner in owners {
-            self.jobs += 1;
-            let new = job(self.jobs, owner);
-            let store = std::sync::Arc::clone(&self.store);
-            calls.spawn(async move { store.submit(new).await.unwrap() });
-            if calls.len() >= 256 {
-                calls.join_next().await.unwrap().unwrap();
-            }
-        }
-        while let Some(done) = calls.join_next().await {
-            done.unwrap();
-        }
-    }
-
-    async fn claim(&self, max: u32) -> (Vec<Claim>, Duration) {
-        let options = claiming(max);
-        let began = Instant::now();
-        let claims = self.store.claim(&options).await.unwrap();
-        (claims.claims, began.elapsed())
-    }
-
-    /// Ends these jobs, so that their slots are free.
-    async fn end(&self, claims: &[Claim]) {
-        self.settle(claims, |id| Outcome::Submitted(status(id, JobStatus::Queued))).await;
-        self.settle(claims, |id| Outcome::Reported(status(id, JobStatus::Completed))).await;
-    }
-
-    async fn settle(&self, claims: &[Claim], outcome: impl Fn(JobId) -> Outcome) {
-        let settlements =
-            claims.iter().map(|claim| settlement(&claim.record, outcome(claim.record.id())));
-        let settled = self.store.settle(&Actor::Scheduler, settlements.collect()).await.unwrap();
-        for one in settled {
-            one.unwrap();
-        }
-    }
-}
-
-fn status(job: JobId, status: JobStatus) -> ProviderStatus {
-    ProviderStatus::new(ProviderJobId::new(job.to_string()), status)
-}
-
-fn job(number: u32, owner: Owner) -> NewJob {
-    let mut random = [0; 10];
-    random[..4].copy_from_slice(&number.to_be_bytes());
-    let id = JobId::new(jiff::Timestamp::now(), random);
-    let correlation_id = CorrelationId::parse(&format!("c-{number}")).unwrap();
-    let provider = (JobType::Cloud, ProviderName::new("fake"));
-    let mut new = NewJob::new(id, provider, owner, Role::Researcher, correlation_id);
-    new.input = json!({"config": {"steps": number}});
-    new
-}
-
-fn owner(user: u32, org: Option<u32>) -> Owner {
-    Owner { org: org.map(|org| OrgId::new(format!("o{org}"))), ..Owner::user(format!("u{user}")) }
-}
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();

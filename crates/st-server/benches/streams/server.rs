@@ -1,0 +1,133 @@
+//! The built server and one client that submits.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::SignedDuration;
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) struct Server {
+    child: Child,
+    dir: TempDir,
+    address: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let child = spawn(&dir, &address);
+        Self { child, dir, address }
+    }
+
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = spawn(&self.dir, &self.address);
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Submits a job: how long the answer took, and the job's last event.
+    pub(crate) fn submit(&self) -> (Duration, i64) {
+        let mut connection = BufReader::new(TcpStream::connect(&self.address).unwrap());
+        connection.get_ref().set_nodelay(true).unwrap();
+        // Nothing claims such a job, so its submission is all that happens to it.
+        let tomorrow = jiff::Timestamp::now() + SignedDuration::from_hours(24);
+        let body = format!(r#"{{"config": {{"command": "example"}}, "run_after": "{tomorrow}"}}"#);
+        let path = "/api/cloud/jobs/submit?provider=local";
+        let began = Instant::now();
+        let answer = self.ask(&mut connection, "POST", path, &body);
+        let took = began.elapsed();
+        let job = answer.get("job_id").and_then(Value::as_str).ok_or(&answer).unwrap();
+        let path = format!("/api/cloud/jobs/{job}/events");
+        let history = self.ask(&mut connection, "GET", &path, "");
+        let events = history.get("events").and_then(Value::as_array).unwrap();
+        let last = events.last().and_then(|event| event.get("id")).and_then(Value::as_i64);
+        (took, last.unwrap())
+    }
+
+    fn ask(
+        &self,
+        connection: &mut BufReader<TcpStream>,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Value {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        connection.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            connection.read_line(&mut line).unwrap();
+            let line = line.trim_end().to_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        connection.read_exact(&mut body).unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    /// In MB.
+    pub(crate) fn memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
+    pub(crate) fn cpu(&self) -> Duration {
+        cpu(self.child.id())
+    }
+}
+
+/// The processor time that a process has used, to a hundredth of a second.
+pub(crate) fn cpu(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks: u64 = fields.split(' ').skip(12).take(2).map(|it| it.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+fn spawn(dir: &TempDir, address: &str) -> Child {
+    let (_, port) = address.rsplit_once(':').unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_st-server"))
+        .arg("serve")
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", dir.path())
+        .env("SIMPLETUNER_PORT", port)
+        .env("SIMPLETUNER_STATE_DIR", dir.path().join("state"))
+        .env("SIMPLETUNER_LOG_FILE", dir.path().join("cloud.log"))
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("listens on"), "{first}");
+    child
+}

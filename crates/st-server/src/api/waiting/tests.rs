@@ -242,9 +242,9 @@ fn a_job_on_hold_names_who_holds_it_why_and_how_it_is_resumed() {
         (ScopeLevel::Provider, "provider alpha", r#"{"scope": "provider", "id": "alpha"}"#),
     ] {
         let job = record(waiting(Due::Now));
-        let held = Scope::of(level, &Group::of(&job)).unwrap();
+        let of_job = Scope::of(level, &Group::of(&job)).unwrap();
         let hold = Hold {
-            scope: held,
+            scope: of_job,
             reason: Some("maintenance".to_owned()),
             by: by.clone(),
             since: at(70),

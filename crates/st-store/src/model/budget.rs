@@ -171,7 +171,6 @@ impl Budget {
 
 /// A budget with what is taken of it in the current period.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_field_names, reason = "it is the use of a budget")]
 pub struct BudgetUse {
     /// The budget.
     pub budget: Budget,

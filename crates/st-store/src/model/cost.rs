@@ -79,13 +79,14 @@ mod tests {
         assert_eq!(Cost::from_usd(f64::NAN), Cost::ZERO);
         assert_eq!(Cost::from_usd(1e300), Cost::MAX);
         assert_eq!(Cost::MAX.plus(Cost::from_usd(1.0)), Cost::MAX);
-        assert_eq!([0.5, 0.25].map(Cost::from_usd).into_iter().sum::<Cost>().to_usd(), 0.75);
+        let sum: Cost = [0.5, 0.25].map(Cost::from_usd).into_iter().sum();
+        assert_eq!(sum, Cost::from_usd(0.75));
     }
 
     #[test]
     fn amounts_are_written_with_the_digits_that_they_have() {
         let written =
-            [0.0, 2.5, 10.0, 0.001, 1234.567_89].map(|usd| Cost::from_usd(usd).to_string());
+            [0.0, 2.5, 10.0, 0.001, 1_234.567_89].map(|usd| Cost::from_usd(usd).to_string());
         let expected = ["0.00 USD", "2.50 USD", "10.00 USD", "0.001 USD", "1234.56789 USD"];
         assert_eq!(written, expected);
     }

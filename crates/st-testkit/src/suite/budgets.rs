@@ -307,7 +307,7 @@ pub async fn sums_are_exact_when_many_submit_at_once(harness: &Harness) {
     let calls: Vec<_> = (0..40)
         .map(|number| {
             let store = Arc::clone(&harness.store);
-            tokio::spawn(async move { store.submit(costing(number, 0.7)).await })
+            st_log::spawn(async move { store.submit(costing(number, 0.7)).await })
         })
         .collect();
     let mut admitted = 0;

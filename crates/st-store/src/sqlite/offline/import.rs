@@ -109,8 +109,8 @@ impl Import<'_> {
             return Ok(None);
         }
         self.digest.update(&text);
-        let line =
-            serde_json::from_str(&text).map_err(|_| self.wrong("it is no line of an export"))?;
+        let line = serde_json::from_str(&text)
+            .map_err(|_syntax| self.wrong("it is no line of an export"))?;
         Ok(Some((line, text)))
     }
 

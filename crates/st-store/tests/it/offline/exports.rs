@@ -104,7 +104,7 @@ async fn a_part_of_an_export_or_a_changed_one_is_not_imported() {
         (without(0), "line 1: it does not begin as an export"),
         (without(5), "it was changed, or a part of it is missing"),
         (without(lines.len() - 1), "the end is missing"),
-        (text[..text.len() / 2].to_owned(), "it is no line of an export"),
+        (text.chars().take(text.len() / 2).collect(), "it is no line of an export"),
         (text.replacen("user-2", "user-3", 1), "it was changed"),
         (with(3, lines[0]), "line 4: another export begins here"),
         (format!("{text}{text}"), "it goes on after its end"),

@@ -159,6 +159,9 @@ fn copy(
     let connection = Connection::open(folder.path().join("cloud.db")).unwrap();
     connection.pragma_update(None, "synchronous", "OFF").unwrap();
     connection.execute_batch("BEGIN").unwrap();
+    let last: i64 =
+        connection.query_row("SELECT MAX(entry_id) FROM jobs", [], |row| row.get(0)).unwrap();
+    let entry_id = format!("i + {}", last + 1);
     for (table, own) in [("jobs", of_job), ("queue_entries", of_entry)] {
         let columns: Vec<String> = connection
             .prepare("SELECT name FROM pragma_table_info(?1)")
@@ -173,8 +176,7 @@ fn copy(
             let id = format!("'0190000{kind}-0000-7000-8000-' || printf('%012x', i)");
             let value = match column.as_str() {
                 "job_id" => &id,
-                // The first is the one that is copied.
-                "entry_id" => "i + 2",
+                "entry_id" => &entry_id,
                 _ => found.unwrap_or(column),
             };
             write!(values, ", {value}").unwrap();

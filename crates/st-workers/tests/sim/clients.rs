@@ -70,6 +70,7 @@ impl Clients {
         }
         drop(st_log::spawn(self.clone().change_limits(limits)));
         drop(st_log::spawn(self.clone().end_jobs_after_restores()));
+        drop(st_log::spawn(self.clone().administer()));
         for provider in 0..self.world.plan.providers.len() {
             drop(st_log::spawn(self.clone().keep_settings(provider)));
             drop(st_log::spawn(self.clone().copy_jobs(provider)));
@@ -88,7 +89,9 @@ impl Clients {
                     | Error::Unavailable { .. }
                     | Error::OutcomeUnknown { .. }
                     | Error::Timeout { .. }
-                    | Error::Closed,
+                    | Error::Closed
+                    // An administrator's, which does not last.
+                    | Error::OverBudget(_),
                 ))
                 | None => elapse(self.world.draw(|random| random.seconds(0.5..10.0))).await,
                 Some(answer) => return answer,

@@ -22,6 +22,7 @@
     reason = "what helps tests fails as tests do, and says what failed"
 )]
 
+mod administrators;
 mod clients;
 mod clocks;
 mod draw;
@@ -60,8 +61,10 @@ const SHOWN: usize = 5;
 const IN_MEMORY: Range<u64> = 0..10;
 const ON_SQLITE: Range<u64> = 1000..1001;
 /// What goes wrong at least once in the seeds that run in memory.
-const MET: [&str; 16] = [
+const MET: [&str; 19] = [
+    "budget",
     "call during an outage",
+    "change of fair share",
     "clock set while down",
     "clock set while running",
     "denied job",
@@ -73,6 +76,7 @@ const MET: [&str; 16] = [
     "lost reply",
     "lost reply to a cancellation",
     "lost request",
+    "pause",
     "refused call",
     "restored backup",
     "submission by another account",

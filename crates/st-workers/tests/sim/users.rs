@@ -12,7 +12,7 @@ use crate::draw::Draw;
 use crate::jobs::{Poison, RunEnd, WantedJob};
 use crate::plan::Plan;
 
-const USERS: [&str; 3] = ["ann", "bob", "eve"];
+pub(crate) const USERS: [&str; 3] = ["ann", "bob", "eve"];
 /// Who submits many jobs that a provider rejects, and who waits behind them.
 pub(crate) const SWEEPER: &str = "sue";
 pub(crate) const BEHIND_A_SWEEP: &str = "gil";

@@ -15,6 +15,7 @@ mod damage_elsewhere;
 mod differential;
 mod durability;
 mod files;
+mod fixtures;
 mod grants;
 mod lives;
 mod lost_life;

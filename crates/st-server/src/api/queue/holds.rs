@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Value, json};
+use st_log::{Logger, get_logger};
 use st_store::{Hold, Role, Scope, ScopeLevel};
 use st_workers::TaskId;
 
@@ -12,6 +13,7 @@ use crate::api::{Api, Caller, Time};
 use crate::fields::Fields;
 use crate::problem::Problem;
 
+const LOG: Logger = get_logger("simpletuner.cloud.queue");
 /// The longest name of an owner or a provider, and the longest reason, in bytes.
 const MAX_TEXT: usize = 1024;
 
@@ -55,6 +57,10 @@ pub(crate) async fn pause(
     fields.finish().map_err(Problem::invalid)?;
     let Some(scope) = scope else { return Err(Problem::invalid(Vec::new())) };
     let hold = api.store.pause(scope, reason.as_deref(), &caller.actor()).await?;
+    st_log::info!(
+        logger: LOG, scope = hold.scope.to_string(), reason = hold.reason.as_deref(),
+        "Submissions are paused"
+    );
     let message = format!("{} is paused; what has a slot keeps it", hold.scope);
     Ok(Json(json!({"success": true, "message": message, "hold": HoldView::of(&hold)})))
 }
@@ -71,6 +77,9 @@ pub(crate) async fn resume(
     let Some(scope) = scope else { return Err(Problem::invalid(Vec::new())) };
     let released = api.store.resume(&scope, &caller.actor()).await?;
     api.background.activate(TaskId::QueueProcessing);
+    if released.is_some() {
+        st_log::info!(logger: LOG, scope = scope.to_string(), "Submissions are resumed");
+    }
     let message = match &released {
         Some(_) => format!("{scope} is resumed"),
         None => format!("{scope} was not paused"),

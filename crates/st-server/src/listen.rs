@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::net::sockopt::{set_socket_send_buffer_size, set_tcp_user_timeout};
 use st_log::{Logger, Scope, get_logger};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -32,6 +32,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// How long a client may take nothing of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much the kernel keeps of what a client has not taken yet, in bytes.
+const SEND_BUFFER: usize = 256 * 1024;
 /// How long a client's machine may leave what was sent without a sign.
 const ACK_TIMEOUT: Duration = Duration::from_mins(1);
 /// After an error of `accept`, such as too many open files, before the next try.
@@ -104,6 +106,9 @@ pub(crate) async fn serve(
 /// full, which heartbeats fill in hours. So the kernel has a deadline too.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    // A socket can be written again when a third of its buffer is free: of a large one, a client that is
+    // slow and alive frees that too late. It also bounds what thousands of streams keep in the kernel.
+    set_socket_send_buffer_size(stream, SEND_BUFFER)?;
     set_tcp_user_timeout(stream, u32::try_from(ACK_TIMEOUT.as_millis()).unwrap_or(u32::MAX))?;
     Ok(())
 }

@@ -104,8 +104,6 @@ pub(super) struct Facts<'a> {
     pub(super) gate: Option<&'a GateStatus>,
     /// The job's place among those that may be claimed; `None` for others.
     pub(super) standing: Option<Standing>,
-    /// The limit that is reached, where one is the reason.
-    pub(super) limit: Option<LimitUse>,
     /// The hold, where one is the reason.
     pub(super) hold: Option<&'a Hold>,
     /// The budget, where one is the reason.
@@ -161,7 +159,7 @@ fn in_queue(record: &JobRecord, due: Due, facts: &Facts<'_>) -> Option<WaitingFo
     match facts.standing {
         Some(standing) => standing.held_by.map(|held_by| match held_by {
             HeldBy::Hold(level) => hold(record, level, facts.hold),
-            HeldBy::Limit(held_by) => limit(record, held_by, facts.limit),
+            HeldBy::Limit(held_by) => limit(record, held_by, standing.limit),
             HeldBy::Budget(id) => budget(record, id, facts.budget),
         }),
         None => (due == Due::Now && facts.damage).then(set_aside),

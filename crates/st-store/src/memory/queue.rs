@@ -118,8 +118,8 @@ impl State {
         let standing = |job: &JobId| {
             let ahead = claimable.iter().position(|record| record.id() == *job)?;
             let record = claimable.get(ahead)?;
-            let held_by = admission.held_by(&Group::of(record), record.reservation());
-            Some(Standing { position: ahead as u64 + 1, held_by })
+            let (position, group) = (ahead as u64 + 1, Group::of(record));
+            Some(admission.standing(position, &group, record.reservation()))
         };
         jobs.iter().map(standing).collect()
     }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
     BudgetId, Cost, Group, Holds, JobType, Limit, Limits, OrgId, Owner, ProviderName, ScopeLevel,
-    SpendingRoom, TeamId, UserId,
+    SpendingRoom, Standing, TeamId, UserId,
 };
 
 /// The largest number of slots that one provider can be limited to; the smallest is 1.
@@ -235,10 +235,24 @@ impl Admission {
         if let Some(level) = self.holds.of(group) {
             return Some(HeldBy::Hold(level));
         }
-        let limit = self.uses(group).find(LimitUse::is_reached);
-        limit
+        self.reached(group)
             .map(|it| HeldBy::Limit(it.limit))
             .or_else(|| self.room.held_by(group, cost).map(HeldBy::Budget))
+    }
+
+    /// The first limit that is reached for this group.
+    fn reached(&self, group: &Group) -> Option<LimitUse> {
+        self.uses(group).find(LimitUse::is_reached)
+    }
+
+    /// The place of a job of this group and estimated cost.
+    pub(crate) fn standing(&self, position: u64, group: &Group, cost: Cost) -> Standing {
+        let held_by = self.held_by(group, cost);
+        let limit = match held_by {
+            Some(HeldBy::Limit(_)) => self.reached(group),
+            Some(HeldBy::Hold(_) | HeldBy::Budget(_)) | None => None,
+        };
+        Standing { position, held_by, limit }
     }
 
     /// Grants one slot to a job of this estimated cost.

@@ -311,6 +311,8 @@ const NOTHING: Cost = Cost::from_micros(-1);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpendingRoom {
     scopes: BTreeMap<Scope, ScopeRoom>,
+    /// The scope of each budget.
+    budgets: BTreeMap<BudgetId, Scope>,
     /// When the first period of them is over; later, all of it must be read again.
     valid_until: Option<Timestamp>,
 }
@@ -334,6 +336,7 @@ impl SpendingRoom {
             }
             // An amount of nothing admits not even what costs nothing.
             let left = if amount == Cost::ZERO { NOTHING } else { amount.minus(spent) };
+            room.budgets.insert(budget.id, scope.clone());
             room.scopes.entry(scope).or_default().left.insert(budget.id, left);
             room.valid_until =
                 Some(room.valid_until.map_or(resets_at, |until| until.min(resets_at)));
@@ -386,8 +389,9 @@ impl SpendingRoom {
     /// Whether this budget leaves room for a job of this cost; one that holds no claims always does.
     #[cfg(feature = "sqlite")]
     pub(super) fn admits(&self, id: BudgetId, cost: Cost) -> bool {
-        let room = self.scopes.values().find_map(|room| Some((*room.left.get(&id)?, room)));
-        room.is_none_or(|(left, room)| !room.is_too_much(left, cost))
+        let room = self.budgets.get(&id).and_then(|scope| self.scopes.get(scope));
+        let left = room.and_then(|room| Some((room, *room.left.get(&id)?)));
+        left.is_none_or(|(room, left)| !room.is_too_much(left, cost))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
-    AttemptToken, Epoch, HeldBy, Limits, Priority, QueueEntryId, QueueStatus, UserId,
+    AttemptToken, Epoch, HeldBy, LimitUse, Limits, Priority, QueueEntryId, QueueStatus, UserId,
 };
 
 /// The place of one job in the queue, from its submission to its end.
@@ -70,6 +70,8 @@ pub struct Standing {
     pub position: u64,
     /// What keeps it from being claimed although it is due, if anything does.
     pub held_by: Option<HeldBy>,
+    /// The numbers of the limit that is reached, where one is.
+    pub limit: Option<LimitUse>,
 }
 
 /// The queue in numbers.

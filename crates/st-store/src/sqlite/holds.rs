@@ -6,8 +6,24 @@ use super::damage::log_damaged;
 use super::query::{Columns, change, change_one, readable};
 use super::writer::Tx;
 use crate::error::Result;
-use crate::model::{Actor, ActorKind, Hold, Scope, ScopeLevel};
+use crate::model::{Actor, ActorKind, Hold, Holds, Scope, ScopeLevel};
 use crate::sqlite::settings::record_change;
+
+/// What is on hold, also where who made the hold cannot be decoded.
+pub(super) fn held(connection: &Connection) -> Result<Holds> {
+    let (found, damaged) = readable(connection, "SELECT scope_id, scope FROM holds", [], |row| {
+        read_scope(&mut Columns::new(row, "holds"))
+    })?;
+    log_damaged(&damaged);
+    Ok(found.into_iter().collect())
+}
+
+fn read_scope(columns: &mut Columns<'_>) -> Result<Scope> {
+    let id = columns.plain::<String>("scope_id")?;
+    let level = columns.word::<ScopeLevel>("scope")?;
+    let id = (level != ScopeLevel::All).then_some(id.as_str());
+    columns.require("scope_id", Scope::from_parts(level, id))
+}
 
 /// All holds, ordered by their scopes. One that cannot be decoded is logged.
 pub(super) fn holds(connection: &Connection) -> Result<Vec<Hold>> {
@@ -17,11 +33,7 @@ pub(super) fn holds(connection: &Connection) -> Result<Vec<Hold>> {
         [],
         |row| {
             let mut columns = Columns::new(row, "holds");
-            let id = columns.plain::<String>("scope_id")?;
-            let level = columns.word::<ScopeLevel>("scope")?;
-            let id = (level != ScopeLevel::All).then_some(id.as_str());
-            let scope = Scope::from_parts(level, id);
-            let scope = columns.require("scope_id", scope)?;
+            let scope = read_scope(&mut columns)?;
             let reason = columns.plain("reason")?;
             let kind = columns.word::<ActorKind>("by_actor")?;
             let by = Actor::from_parts(kind, columns.plain("by_actor_name")?);
@@ -53,7 +65,9 @@ pub(super) fn pause(
         "store a hold",
         "INSERT INTO holds (scope, scope_id, reason, by_actor, by_actor_name, since) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-         ON CONFLICT (scope, scope_id) DO UPDATE SET reason = excluded.reason",
+         ON CONFLICT (scope, scope_id) DO UPDATE SET reason = excluded.reason, \
+         by_actor = excluded.by_actor, by_actor_name = excluded.by_actor_name, \
+         since = excluded.since",
         params![
             level,
             id,

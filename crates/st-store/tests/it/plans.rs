@@ -111,7 +111,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 67] = [
+const USES: [(&str, &str); 68] = [
     // lists
     (
         "FROM jobs WHERE job_id < ?1",
@@ -263,7 +263,8 @@ const USES: [(&str, &str); 67] = [
     ("FROM budgets WHERE scope = 'all' OR", "SEARCH budgets USING INDEX budgets_of_scope (scope=?"),
     ("FROM budget_periods WHERE", "SEARCH budget_periods USING PRIMARY KEY"),
     ("q.estimated_cost, j.created_at", "SEARCH q USING INDEX queue_listed (status=?)"),
-    ("q.in_slot AND (?1", "SCAN q USING INDEX queue_in_slots"),
+    ("q.in_slot AND j.cost_usd", "SCAN q USING INDEX queue_in_slots"),
+    ("q.in_slot AND q.cancel_requested_at", "SCAN q USING INDEX queue_in_slots"),
     // numbers
     ("MIN(waits_since)", "SEARCH queue_entries USING INDEX queue_waiting"),
     ("ORDER BY started_at DESC", "SEARCH queue_entries USING INDEX queue_claims (started_at>?"),

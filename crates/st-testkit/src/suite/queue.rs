@@ -7,9 +7,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use st_store::{
     AccountId, Actor, AttemptFailure, Caution, Claim, ClaimOptions, ClaimOrigin, Due, Group, JobId,
-    JobRecord, JobStatus, JobType, Limit, Limits, LimitsPatch, NewJob, Opening, OrgId, Outcome,
-    PageRequest, Position, Priority, ProviderJobId, ProviderName, ProviderStatus, QueueFilter,
-    QueueStatus, Refused, Serving, Stage, Standing, TeamId, Waiting,
+    JobRecord, JobStatus, JobType, Limit, LimitUse, Limits, LimitsPatch, NewJob, Opening, OrgId,
+    Outcome, PageRequest, Position, Priority, ProviderJobId, ProviderName, ProviderStatus,
+    QueueFilter, QueueStatus, Refused, Serving, Stage, Standing, TeamId, Waiting,
 };
 
 use super::{
@@ -473,15 +473,15 @@ pub async fn positions_and_numbers_are_right(harness: &Harness) {
     let jobs: Vec<_> = (0..8).map(id).collect();
     let standings = harness.store.standings(&jobs).await.unwrap();
     let held_by = Some(Limit::User.into());
-    let standing = |position, held_by| Some(Standing { position, held_by });
+    let limit = Some(LimitUse { limit: Limit::User.into(), used: 2, max: 2 });
     let expected = [
         None,
-        standing(1, held_by),
-        standing(2, held_by),
-        standing(3, held_by),
-        standing(4, held_by),
+        Some(Standing { position: 1, held_by, limit }),
+        Some(Standing { position: 2, held_by, limit }),
+        Some(Standing { position: 3, held_by, limit }),
+        Some(Standing { position: 4, held_by, limit }),
         None,
-        standing(5, None),
+        Some(Standing { position: 5, held_by: None, limit: None }),
         None,
     ];
     assert_eq!(standings, expected);

@@ -139,14 +139,14 @@ impl Queue {
             let counts = vec![("claimed", 0), ("reclaimed", reclaimed)];
             return Ok(RunSummary { counts, wake_in: Some(Duration::ZERO) });
         }
-        let stopped = over_budget::stop(self.store.as_ref()).await?;
+        let (stopped, more_to_stop) = over_budget::stop(self.store.as_ref()).await;
         let (claimed, more_to_claim) = self.claim(&options).await?;
         if reclaimed + claimed > 0 {
             st_log::debug!(logger: LOG, claimed, reclaimed, "Queue processed");
         }
         self.absent.report(self.store.as_ref(), &self.dispatcher).await?;
         let counts = vec![("claimed", claimed), ("reclaimed", reclaimed), ("stopped", stopped)];
-        if (more_to_reclaim && reclaimed > 0) || more_to_claim {
+        if (more_to_reclaim && reclaimed > 0) || more_to_claim || more_to_stop {
             return Ok(RunSummary { counts, wake_in: Some(Duration::ZERO) });
         }
         let in_flight = self.dispatcher.in_flight();

@@ -49,7 +49,7 @@ impl Clients {
         let paused = self.insist(|life| async move {
             life.store.pause(scope.clone(), None, &Actor::Operator).await
         });
-        assert!(paused.await.is_ok());
+        paused.await.unwrap();
         elapse(self.world.draw(|random| random.seconds(5.0..90.0))).await;
         let resumed = self
             .insist(|life| async move { life.store.resume(scope, &Actor::Operator).await })
@@ -65,7 +65,7 @@ impl Clients {
         let answer = self.insist(|life| async move {
             life.store.set_weight(scope, weight, &Actor::Operator).await
         });
-        assert!(answer.await.is_ok());
+        answer.await.unwrap();
     }
 
     async fn share_fairly(&self) {
@@ -110,14 +110,14 @@ impl Clients {
             let scope = &hold.scope;
             let resumed =
                 self.insist(|life| async move { life.store.resume(scope, &Actor::Operator).await });
-            assert!(resumed.await.is_ok());
+            resumed.await.unwrap();
         }
         let budgets = self.insist(|life| async move { life.store.budgets().await });
         for budget in budgets.await.unwrap_or_default() {
             let id = budget.budget.id;
             let removed = self
                 .insist(|life| async move { life.store.remove_budget(id, &Actor::Operator).await });
-            assert!(removed.await.is_ok());
+            removed.await.unwrap();
         }
     }
 }

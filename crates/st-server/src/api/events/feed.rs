@@ -95,8 +95,10 @@ impl Feed {
     async fn wake(&self) {
         loop {
             self.changed.notified().await;
+            // Asked before, so that it is closed to everyone who is woken after it.
+            let is_last = self.ring().is_closed();
             self.audience.wake(|after| self.ring().has_news(after)).await;
-            if self.ring().is_closed() {
+            if is_last {
                 return;
             }
         }

@@ -1,11 +1,11 @@
 //! What an answer about jobs needs beside their records, read in a few calls for all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use st_store::{
-    AccountId, BudgetId, BudgetUse, Due, Group, HeldBy, Hold, JobId, JobRecord, LimitUse,
-    ProviderName, QueueStatus, Scope, Stage, Standing, Waiting,
+    AccountId, BudgetId, BudgetUse, Due, Group, HeldBy, Hold, JobId, JobRecord, ProviderName,
+    QueueStatus, Scope, Stage, Standing, Waiting,
 };
 use st_workers::{GateStatus, UnreadJob};
 
@@ -18,8 +18,6 @@ use crate::problem::Problem;
 pub(in crate::api) struct Surroundings {
     now: Timestamp,
     standings: BTreeMap<JobId, Standing>,
-    /// The limits of each group in which a job is held by one.
-    limits: BTreeMap<Group, Vec<LimitUse>>,
     holds: BTreeMap<Scope, Hold>,
     budgets: BTreeMap<BudgetId, BudgetUse>,
     damage: bool,
@@ -31,8 +29,7 @@ pub(in crate::api) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Reads them for these jobs, in a few calls on the store and one more for each group that is at a
-    /// limit.
+    /// Reads them for these jobs: at most five calls on the store, however many jobs there are.
     pub(in crate::api) async fn read(api: &Api, records: &[JobRecord]) -> Result<Self, Problem> {
         let waiting = records.iter().filter(|it| it.queue_status() == QueueStatus::Pending);
         let waiting: Vec<JobId> = waiting.map(JobRecord::id).collect();
@@ -42,12 +39,6 @@ impl Surroundings {
         let standings: BTreeMap<JobId, Standing> =
             known.filter_map(|(job, standing)| Some((job, standing?))).collect();
         let held_by = |it: &JobRecord| standings.get(&it.id()).and_then(|it| it.held_by);
-        let at_limit = records.iter().filter(|it| matches!(held_by(it), Some(HeldBy::Limit(_))));
-        let mut limits = BTreeMap::new();
-        for group in at_limit.map(Group::of).collect::<BTreeSet<_>>() {
-            let uses = api.store.limit_uses(&group).await?;
-            limits.insert(group, uses);
-        }
         let any_hold = records.iter().any(|it| matches!(held_by(it), Some(HeldBy::Hold(_))));
         let holds = if any_hold { api.store.holds().await? } else { Vec::new() };
         let any_budget = records.iter().any(|it| matches!(held_by(it), Some(HeldBy::Budget(_))));
@@ -61,7 +52,6 @@ impl Surroundings {
             .filter_map(|it| Some((it.id(), api.background.unread(&it.job().provider, it.id())?)));
         Ok(Self {
             now: api.store.now(),
-            limits,
             budgets: budgets.into_iter().map(|it| (it.budget.id, it)).collect(),
             holds: holds.into_iter().map(|hold| (hold.scope.clone(), hold)).collect(),
             damage: any_missing && api.store.unsettled().await?.damaged > 0,
@@ -86,25 +76,20 @@ impl Surroundings {
     pub(in crate::api) fn waiting_for(&self, record: &JobRecord) -> Option<WaitingFor> {
         let provider = &record.job().provider;
         let standing = self.standings.get(&record.id()).copied();
-        let (mut limit, mut hold, mut budget) = (None, None, None);
+        let (mut hold, mut budget) = (None, None);
         match standing.and_then(|standing| standing.held_by) {
-            Some(HeldBy::Limit(held_by)) => {
-                let uses = self.limits.get(&Group::of(record)).map_or(&[][..], Vec::as_slice);
-                limit = uses.iter().find(|it| it.limit == held_by).copied();
-            }
             Some(HeldBy::Hold(level)) => {
                 let scope = Scope::of(level, &Group::of(record));
                 hold = scope.and_then(|scope| self.holds.get(&scope));
             }
             Some(HeldBy::Budget(id)) => budget = self.budgets.get(&id),
-            None => {}
+            Some(HeldBy::Limit(_)) | None => {}
         }
         let facts = Facts {
             now: self.now,
             reach: reach(record, self.accounts.get(provider)),
             gate: self.gates.get(provider),
             standing,
-            limit,
             hold,
             budget,
             damage: self.damage,

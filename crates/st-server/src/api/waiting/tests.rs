@@ -121,8 +121,7 @@ fn facts() -> Facts<'static> {
         now: at(NOW),
         reach: Reach::Served,
         gate: None,
-        standing: Some(Standing { position: 3, held_by: None }),
-        limit: None,
+        standing: Some(Standing { position: 3, held_by: None, limit: None }),
         hold: None,
         budget: None,
         damage: false,
@@ -131,8 +130,8 @@ fn facts() -> Facts<'static> {
 }
 
 fn held_by(limit: SlotLimit) -> Facts<'static> {
-    let standing = Some(Standing { position: 3, held_by: Some(HeldBy::Limit(limit)) });
-    Facts { standing, limit: Some(LimitUse { limit, used: 6, max: 5 }), ..facts() }
+    let (held_by, limit) = (Some(HeldBy::Limit(limit)), Some(LimitUse { limit, used: 6, max: 5 }));
+    Facts { standing: Some(Standing { position: 3, held_by, limit }), ..facts() }
 }
 
 fn gate(cause: ClosedBy, next_probe: Option<u64>) -> GateStatus {
@@ -249,7 +248,8 @@ fn a_job_on_hold_names_who_holds_it_why_and_how_it_is_resumed() {
             by: by.clone(),
             since: at(70),
         };
-        let standing = Some(Standing { position: 3, held_by: Some(HeldBy::Hold(level)) });
+        let standing =
+            Some(Standing { position: 3, held_by: Some(HeldBy::Hold(level)), limit: None });
         let resumed = format!(
             "it joins the queue when an administrator resumes {scope} with POST /api/queue/resume \
              {resumed}"
@@ -443,7 +443,8 @@ fn a_job_without_room_in_a_budget_names_all_its_numbers_and_when_it_begins_anew(
         reserved: Cost::from_usd(4.0),
         resets_at: at(900),
     };
-    let standing = Some(Standing { position: 3, held_by: Some(HeldBy::Budget(BudgetId(7))) });
+    let standing =
+        Some(Standing { position: 3, held_by: Some(HeldBy::Budget(BudgetId(7))), limit: None });
     let next_step = "it is submitted when jobs under the budget end for less than they reserve, when \
                      its next period begins, or when an administrator raises it with PUT \
                      /api/quotas/7";

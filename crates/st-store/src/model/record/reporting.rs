@@ -44,14 +44,16 @@ impl JobRecord {
             self.finish_at_provider(end, remote, cancellation, step);
             return Ok(Settled::Changed);
         }
-        if reported == JobStatus::Running && phase == Phase::Queued {
+        let begins = reported == JobStatus::Running && phase == Phase::Queued;
+        if begins {
             let statuses = self.statuses();
             self.job.started_at = self.job.started_at.or(Some(now));
             let phase = Phase::Running;
             self.stage = Stage::AtProvider(AtProvider { remote, phase, cancellation });
             self.record_changes(statuses, step);
         }
-        Ok(if self.job == before { Settled::Unchanged } else { Settled::Changed })
+        // That it runs may be all that is new: its beginning can have been reported before.
+        Ok(if self.job == before && !begins { Settled::Unchanged } else { Settled::Changed })
     }
 
     /// The job ended at the provider. A cancelled one was cancelled by who requested it; without a

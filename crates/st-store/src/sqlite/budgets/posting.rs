@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::model::{
     Budget, Cost, Group, OrgId, Owner, Period, Posted, Posting, PostingKind, Scope, Stray, TeamId,
 };
-use crate::sqlite::query::{Columns, all, change_one};
+use crate::sqlite::damage::log_damaged;
+use crate::sqlite::query::{Columns, change_one, readable};
 
 /// Writes what a step of a job of this group does to budgets.
 pub(in crate::sqlite) fn post(
@@ -67,13 +68,14 @@ fn spend(connection: &Connection, group: &Group, posting: &Posting) -> Result<()
         owner.team.as_ref().map_or("", TeamId::as_str),
         owner.org.as_ref().map_or("", OrgId::as_str),
     );
-    let before = all(
+    let (before, damaged) = readable(
         connection,
         "SELECT spent FROM spending WHERE day = ?1 AND provider = ?2 AND user_id = ?3 \
          AND team_id = ?4 AND org_id = ?5",
         row,
         |row| Ok(Cost::from_micros(Columns::new(row, "spending").plain("spent")?)),
     )?;
+    log_damaged(&damaged);
     let spent = before.into_iter().sum::<Cost>().plus(posting.cost);
     let (day, provider, user, team, org) = row;
     change_one(
@@ -107,7 +109,7 @@ pub(super) fn take_up(tx: &Tx<'_>, budget: &Budget) -> Result<()> {
 /// What was spent in a scope from a day on, by day.
 fn spent_since(connection: &Connection, scope: &Scope, start: Date) -> Result<Vec<(Date, Cost)>> {
     let (level, name) = key(scope);
-    all(
+    let (found, damaged) = readable(
         connection,
         "SELECT day, spent FROM spending WHERE day >= ?1 AND (?2 = 'all' \
          OR (?2 = 'user' AND user_id = ?3) OR (?2 = 'team' AND team_id = ?3) \
@@ -117,7 +119,9 @@ fn spent_since(connection: &Connection, scope: &Scope, start: Date) -> Result<Ve
             let mut columns = Columns::new(row, "spending");
             Ok((columns.word("day")?, Cost::from_micros(columns.plain("spent")?)))
         },
-    )
+    )?;
+    log_damaged(&damaged);
+    Ok(found)
 }
 
 /// What jobs of a scope that are not over are estimated to cost, by the period of their submission.
@@ -127,7 +131,8 @@ fn reserved_by_period(
     period: Period,
 ) -> Result<BTreeMap<Date, Posted>> {
     let (level, name) = key(scope);
-    let reserved = all(
+    // What cannot be decoded is set aside when it is met.
+    let (reserved, _damaged) = readable(
         connection,
         "SELECT q.entry_id, q.estimated_cost, j.created_at FROM queue_entries q \
          JOIN jobs j ON j.entry_id = q.entry_id \

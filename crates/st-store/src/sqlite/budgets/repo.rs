@@ -91,15 +91,17 @@ impl BudgetRepo for SqliteStore {
     }
 
     async fn stop_over_budget(&self, max: u32) -> Result<Vec<(JobRecord, BudgetUse)>> {
+        // Asked each time something may be claimed, mostly where no budget stops anything.
+        if self.readers.point("read budgets", stopping).await?.is_empty() {
+            return Ok(Vec::new());
+        }
         self.writer
             .write(Lane::Worker, "stop jobs over budget", move |tx| {
                 let mut stopped = Vec::new();
                 for budget in stopping(tx.connection)? {
                     let budget = use_of(tx.connection, budget, tx.now)?;
-                    for mut record in over(tx.connection, &budget)? {
-                        if stopped.len() >= max as usize {
-                            return Ok(stopped);
-                        }
+                    let left = max.saturating_sub(u32::try_from(stopped.len()).unwrap_or(max));
+                    for mut record in over(tx.connection, &budget, left)? {
                         step_loaded(
                             tx,
                             &mut record,
@@ -137,29 +139,32 @@ fn add(tx: &Tx<'_>, new: &NewBudget, (by, request): (&Actor, &CorrelationId)) ->
     use_of(tx.connection, budget, tx.now)
 }
 
-/// Jobs in slots under this budget that are not being cancelled, if more is spent of it than there
-/// is. What cannot be decoded is set aside elsewhere.
-fn over(connection: &Connection, budget: &BudgetUse) -> Result<Vec<JobRecord>> {
+/// The first jobs in slots under this budget that are not being cancelled, if more is spent of it than
+/// there is. What cannot be decoded is set aside elsewhere.
+fn over(connection: &Connection, budget: &BudgetUse, max: u32) -> Result<Vec<JobRecord>> {
     let (level, name) = key(&budget.budget.budget.scope);
-    let in_slots: Vec<JobRecord> = all(
+    let so_far = all(
         connection,
-        select_records!(
-            "WHERE q.in_slot AND (?1 = 'all' \
-             OR (?1 = 'user' AND q.user_id = ?2) OR (?1 = 'team' AND q.team_id = ?2) \
-             OR (?1 = 'org' AND q.org_id = ?2) OR (?1 = 'provider' AND q.provider = ?2))"
-        ),
+        "SELECT j.cost_usd FROM queue_entries q JOIN jobs j ON j.entry_id = q.entry_id \
+         WHERE q.in_slot AND j.cost_usd IS NOT NULL AND (?1 = 'all' \
+         OR (?1 = 'user' AND q.user_id = ?2) OR (?1 = 'team' AND q.team_id = ?2) \
+         OR (?1 = 'org' AND q.org_id = ?2) OR (?1 = 'provider' AND q.provider = ?2))",
         [level, name],
-        |row| Ok(record(row).ok()),
-    )?
-    .into_iter()
-    .flatten()
-    .collect();
-    let running: Cost =
-        in_slots.iter().filter_map(|it| it.job().cost_usd).map(Cost::from_usd).sum();
-    if budget.spent.plus(running) <= budget.budget.budget.amount {
+        |row| Ok(Cost::from_usd(row.get(0).unwrap_or_default())),
+    )?;
+    if budget.spent.plus(so_far.into_iter().sum()) <= budget.budget.budget.amount {
         return Ok(Vec::new());
     }
-    let mut over: Vec<_> = in_slots.into_iter().filter(|it| !it.cancel_requested()).collect();
-    over.sort_unstable_by_key(|record| record.entry().id);
-    Ok(over)
+    let over = all(
+        connection,
+        select_records!(
+            "WHERE q.in_slot AND q.cancel_requested_at IS NULL AND (?1 = 'all' \
+             OR (?1 = 'user' AND q.user_id = ?2) OR (?1 = 'team' AND q.team_id = ?2) \
+             OR (?1 = 'org' AND q.org_id = ?2) OR (?1 = 'provider' AND q.provider = ?2)) \
+             ORDER BY +q.entry_id LIMIT ?3"
+        ),
+        params![level, name, max],
+        |row| Ok(record(row).ok()),
+    )?;
+    Ok(over.into_iter().flatten().collect())
 }

@@ -6,14 +6,13 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, params_from_iter};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::copy::private_file;
 use super::export::{columns, quoted};
-use super::lines::{FORMAT, Line, from_json};
+use super::lines::{Cell, FORMAT, Line, from_json};
 use super::restore::replace_by;
 use super::{Restored, file_error, hex};
 use crate::error::{Error, Result};

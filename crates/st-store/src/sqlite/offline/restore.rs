@@ -70,7 +70,9 @@ pub(super) fn replace_by(
     let pid = life::recorded_pid(&site);
     let place = Place::lock(site, pid)?;
     let fresh = with_suffix(place.site().real(), ".restoring");
-    remove_if_there(&fresh)?;
+    for left in [fresh.clone(), with_suffix(&fresh, "-journal")] {
+        remove_if_there(&left)?;
+    }
     let restored = make(&fresh).and_then(|compared| {
         let contents = prove(&fresh, from)?;
         life::announce_restore(&place, &fresh)?;

@@ -11,7 +11,7 @@ use crate::model::{
     Admission, Cost, Group, JobType, LimitUse, Limits, ProviderName, SpendingRoom, Usage,
 };
 use crate::sqlite::budgets;
-use crate::sqlite::holds::holds;
+use crate::sqlite::holds::held;
 use crate::sqlite::query::{Columns, all};
 use crate::sqlite::settings::{limits, provider_limits};
 
@@ -27,10 +27,9 @@ pub(super) fn admission_under(
     now: Timestamp,
 ) -> Result<Admission> {
     let provider_limits: BTreeMap<ProviderName, u32> = provider_limits(connection)?;
-    let holds = holds(connection)?.into_iter().map(|hold| hold.scope).collect();
     Ok(Admission::new(limits, usage(connection)?)
         .with_provider_limits(provider_limits)
-        .with_holds(holds)
+        .with_holds(held(connection)?)
         .with_budgets(room(connection, now)?))
 }
 

@@ -47,8 +47,7 @@ fn standing(
             let key = GroupKey::read(&mut columns)?;
             let group = key.group_of_type(parse_type(&columns, &key)?);
             let cost = Cost::from_usd(columns.plain("estimated_cost")?);
-            let held_by = admission.held_by(&group, cost);
-            Ok(Standing { position: columns.number("position")?, held_by })
+            Ok(admission.standing(columns.number("position")?, &group, cost))
         },
     )?;
     Ok(found.into_iter().next())

@@ -163,8 +163,8 @@ fn transaction(
     }
     let changes = connection.total_changes();
     for (culprit, waiting) in batch.iter_mut().enumerate() {
-        // What failed before the others were undone failed after the same ones.
-        if waiting.ran.is_some_and(|ran| ran != Ran::Keep) {
+        // What is to be undone is not run again. What was refused is: perhaps for what is undone now.
+        if waiting.ran.is_some_and(|ran| !matches!(ran, Ran::Keep | Ran::Refused)) {
             continue;
         }
         match operate(connection, around, waiting, apart) {

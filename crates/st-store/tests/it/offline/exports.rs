@@ -81,6 +81,22 @@ async fn what_is_exported_and_imported_has_the_same_rows_in_another_life() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_damaged_keeps_nothing_from_being_imported() {
+    let bench = full().await;
+    bench.damage("UPDATE jobs SET error_message = CAST(x'c328' AS TEXT) WHERE entry_id = 4");
+    let text = export(&bench.path());
+    let kept = bench.closed().await;
+    let elsewhere = folder();
+    let path = elsewhere.path().join("cloud.db");
+    import(&path, &text).unwrap();
+    let raw = Connection::open(&path).unwrap();
+    let sql = "SELECT hex(error_message) FROM jobs WHERE entry_id = 4";
+    let found: String = raw.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(found, "C328");
+    drop(kept);
+}
+
+#[tokio::test]
 async fn a_part_of_an_export_or_a_changed_one_is_not_imported() {
     let bench = full().await;
     let text = export(&bench.path());

@@ -1,22 +1,25 @@
 //! Jobs in slots under a budget that stops what runs.
 
-use st_log::InScope;
-use st_store::{BudgetAction, Store};
+use st_log::{Chain, InScope};
+use st_store::Store;
 
-use super::{FAILED, LOG};
-use crate::task::TaskError;
+use super::LOG;
 
 /// How many jobs one run stops at most.
 const MAX: u32 = 100;
 
 /// Requests the cancellation of jobs whose budget is exceeded; whoever has each job carries it out.
-/// Returns how many.
-pub(super) async fn stop(store: &dyn Store) -> Result<u64, TaskError> {
-    let budgets = store.budgets().await.map_err(TaskError::because(FAILED))?;
-    if budgets.iter().all(|it| it.budget.budget.action != BudgetAction::Stop) {
-        return Ok(0);
-    }
-    let stopped = store.stop_over_budget(MAX).await.map_err(TaskError::because(FAILED))?;
+/// Returns how many, and whether there may be more. A failure keeps nothing from being claimed: claims
+/// obey the budgets by themselves.
+pub(super) async fn stop(store: &dyn Store) -> (u64, bool) {
+    let stopped = match store.stop_over_budget(MAX).await {
+        Ok(stopped) => stopped,
+        Err(error) => {
+            let reason = Chain(&error).to_string();
+            st_log::warning!(logger: LOG, reason, "Jobs over budget could not be stopped");
+            return (0, false);
+        }
+    };
     for (record, budget) in &stopped {
         let line = async {
             st_log::warning!(
@@ -27,5 +30,5 @@ pub(super) async fn stop(store: &dyn Store) -> Result<u64, TaskError> {
         let correlation_id = record.job().correlation_id.clone();
         line.in_context(record.log_context()).with_correlation_id(correlation_id).await;
     }
-    Ok(stopped.len() as u64)
+    (stopped.len() as u64, stopped.len() >= MAX as usize)
 }

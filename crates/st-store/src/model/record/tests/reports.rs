@@ -147,3 +147,15 @@ fn a_job_that_ends_otherwise_although_it_was_cancelled_ends_as_reported() {
     assert_eq!(record.stage().cancellation().map(|it| it.by.clone()), Some(user("bob")));
     assert!(!record.cancel_requested());
 }
+
+#[test]
+fn a_job_that_begins_is_a_change_though_its_beginning_was_reported_before() {
+    let mut record = claimed();
+    settle(&mut record, &Outcome::Submitted(report(JobStatus::Queued)), 9).unwrap();
+    let early = ProviderStatus { started_at: Some(at(9)), ..report(JobStatus::Queued) };
+    assert_eq!(reported(&mut record, &early, 10), Ok(Settled::Changed));
+    let begun = ProviderStatus { started_at: Some(at(9)), ..report(JobStatus::Running) };
+    assert_eq!(reported(&mut record, &begun, 11), Ok(Settled::Changed));
+    assert_eq!(record.status(), JobStatus::Running);
+    assert_eq!(reported(&mut record, &begun, 12), Ok(Settled::Unchanged));
+}

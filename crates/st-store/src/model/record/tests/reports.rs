@@ -152,10 +152,12 @@ fn a_job_that_ends_otherwise_although_it_was_cancelled_ends_as_reported() {
 fn a_job_that_begins_is_a_change_though_its_beginning_was_reported_before() {
     let mut record = claimed();
     settle(&mut record, &Outcome::Submitted(report(JobStatus::Queued)), 9).unwrap();
+    record.take_events();
     let early = ProviderStatus { started_at: Some(at(9)), ..report(JobStatus::Queued) };
     assert_eq!(reported(&mut record, &early, 10), Ok(Settled::Changed));
     let begun = ProviderStatus { started_at: Some(at(9)), ..report(JobStatus::Running) };
     assert_eq!(reported(&mut record, &begun, 11), Ok(Settled::Changed));
     assert_eq!(record.status(), JobStatus::Running);
+    record.take_events();
     assert_eq!(reported(&mut record, &begun, 12), Ok(Settled::Unchanged));
 }

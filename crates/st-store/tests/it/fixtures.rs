@@ -2,10 +2,10 @@
 //! takes every one of them up. The first line of each has the checksums of its migrations, so that none can
 //! be rewritten.
 //!
-//! A new migration needs a fixture: `cargo nextest run -p st-store --run-ignored only fixtures` writes that
-//! of the newest version where it is missing.
+//! A new migration needs a fixture: with ST_WRITE_FIXTURE=1 the test writes that of the newest version
+//! where it is missing.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
@@ -64,7 +64,13 @@ async fn filled() -> Bench {
 
 #[tokio::test]
 async fn each_version_of_the_schema_is_taken_up() {
-    for version in 1..=newest().await {
+    let newest = newest().await;
+    if std::env::var_os("ST_WRITE_FIXTURE").is_some() && !fixture(newest).exists() {
+        let kept = filled().await.closed().await;
+        let mut file = File::create_new(fixture(newest)).unwrap();
+        offline::export(&kept.path().join("cloud.db"), &mut file).unwrap();
+    }
+    for version in 1..=newest {
         let path = fixture(version);
         let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let folder = folder();
@@ -91,24 +97,4 @@ async fn each_version_of_the_schema_is_taken_up() {
         let taken = &bench.store.budgets().await.unwrap()[0];
         assert_eq!(taken.reserved, Cost::from_usd(102.5), "the jobs of ann that are not over");
     }
-}
-
-#[tokio::test]
-#[ignore = "it writes the fixture of the newest version"]
-async fn write_the_fixture_of_the_newest_version() {
-    let path = fixture(newest().await);
-    assert!(!path.exists(), "{} is there, and must stay as it is", path.display());
-    let kept = filled().await.closed().await;
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    offline::export(&kept.path().join("cloud.db"), &mut File::create_new(&path).unwrap()).unwrap();
-}
-
-#[tokio::test]
-#[ignore = "it writes the fixture of the first version, which has no counters"]
-async fn write_the_fixture_of_the_first_version() {
-    let path = fixture(1);
-    let kept = filled().await.closed().await;
-    super::schema::downgrade(kept.path());
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    offline::export(&kept.path().join("cloud.db"), &mut File::create_new(&path).unwrap()).unwrap();
 }

@@ -2,7 +2,7 @@
 //! takes every one of them up. The first line of each has the checksums of its migrations, so that none can
 //! be rewritten.
 //!
-//! A new migration needs a fixture: with ST_WRITE_FIXTURE=1 the test writes that of the newest version
+//! A new migration needs a fixture: with `ST_WRITE_FIXTURE=1` the test writes that of the newest version
 //! where it is missing.
 
 use std::fs::File;

@@ -202,7 +202,6 @@ impl Admission {
         self.room.is_outdated(now)
     }
 
-    #[cfg(feature = "sqlite")]
     pub(super) const fn limits(&self) -> &Limits {
         &self.limits
     }

@@ -58,7 +58,7 @@ use crate::storage::Backend;
 /// How many failing seeds are shown before the rest is given up.
 const SHOWN: usize = 5;
 /// The seeds that run with the other tests, on each store.
-const IN_MEMORY: Range<u64> = 0..10;
+const IN_MEMORY: Range<u64> = 5..15;
 const ON_SQLITE: Range<u64> = 1000..1001;
 /// What goes wrong at least once in the seeds that run in memory.
 const MET: [&str; 19] = [

@@ -1,7 +1,7 @@
 //! Accepts connections, within limits, until the server stops.
 //!
 //! A client that is slow to send its request or does not take its answer is cut off, the number of
-//! connections is bounded, and stopping waits for the requests under way, but not for ever.
+//! connections is bounded, and stopping waits for the requests that are being answered, up to a deadline.
 
 mod capacity;
 mod deadline;

@@ -232,6 +232,16 @@ impl Harness {
         settled.pop().unwrap()
     }
 
+    /// What each event says: who made the change, what kind of change it is, and its message.
+    pub async fn messages(&self) -> Vec<String> {
+        let page = self.store.events_after(EventId(0), 1000).await.unwrap();
+        let line = |event: st_store::Event| {
+            let (actor, change) = (event.event.actor, event.event.change);
+            format!("{actor} {} {}", change.event_type(), change.message().unwrap_or_default())
+        };
+        page.events.into_iter().map(line).collect()
+    }
+
     /// A job that is claimed.
     pub async fn claimed(&self, number: u8) -> JobRecord {
         self.submit(job(number, &format!("user-{number}"))).await;

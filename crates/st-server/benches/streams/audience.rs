@@ -118,7 +118,7 @@ pub(crate) fn listen(address: &str, streams: usize, after: &str) {
     });
 }
 
-/// Reads a stream for ever, and reports the ID of each event; 0 for what has none and is not a
+/// Reads a stream until it ends, and reports the ID of each event; 0 for what has none and is not a
 /// heartbeat.
 async fn read(address: String, after: String, ids: mpsc::UnboundedSender<i64>) {
     let mut stream = TcpStream::connect(&address).await.unwrap();

@@ -8,7 +8,7 @@ const LEFT: f64 = 80.0;
 const RIGHT: f64 = 270.0;
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = 60.0;
-/// Of equal brightness, and told apart by the colour blind.
+/// Of equal brightness, and distinguishable by the colour-blind.
 const COLOURS: [&str; 6] = ["#4477aa", "#ee6677", "#228833", "#b8960c", "#aa3377", "#2f9fb8"];
 /// The labels take the page's colour for text.
 const STYLE: &str = "text { font: 13px sans-serif; fill: #333 } .grid { stroke: #8884 } \

@@ -1,8 +1,8 @@
 //! Budgets in SQLite.
 //!
 //! What is taken of a budget is kept for each of its periods and changed in the transaction that
-//! submits or ends a job. What was spent is kept by day for everybody, so that a new budget knows what
-//! its current period has cost already.
+//! submits or ends a job. What was spent is kept by day for each owner and provider, so that a new budget
+//! knows what its current period has cost already.
 
 mod posting;
 mod repo;

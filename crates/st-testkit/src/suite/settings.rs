@@ -10,17 +10,6 @@ use st_store::{
 
 use super::{Harness, at, fake, user};
 
-/// What the events say, after who made the change.
-async fn messages(harness: &Harness) -> Vec<String> {
-    let page = harness.store.events_after(EventId(0), 1000).await.unwrap();
-    let line = |event: st_store::Event| {
-        let change = &event.event.change;
-        let message = change.message().unwrap_or_default().to_owned();
-        format!("{} {} {message}", event.event.actor, change.event_type())
-    };
-    page.events.into_iter().map(line).collect()
-}
-
 fn set(text: &str) -> SettingChange<String> {
     SettingChange::Set(text.to_owned())
 }
@@ -52,7 +41,7 @@ pub async fn limits_are_patched_without_loss(harness: &Harness) {
     };
     assert_eq!(limits, expected);
     assert_eq!(harness.store.limits().await.unwrap(), expected);
-    let mut messages = messages(harness).await;
+    let mut messages = harness.messages().await;
     assert_eq!(messages.pop().unwrap(), "operator limits_changed enable_fair_share to true");
     messages.sort();
     assert_eq!(
@@ -72,7 +61,7 @@ pub async fn limits_out_of_range_are_refused(harness: &Harness) {
     let refused = harness.store.patch_limits(bad, &Actor::Operator).await;
     assert!(matches!(refused, Err(Error::InvalidLimits(_))), "{refused:?}");
     assert_eq!(harness.store.limits().await.unwrap(), Limits::default());
-    assert_eq!(messages(harness).await, [] as [String; 0]);
+    assert_eq!(harness.messages().await, [] as [String; 0]);
 }
 
 pub async fn settings_are_patched_without_loss(harness: &Harness) {
@@ -110,7 +99,7 @@ pub async fn settings_are_patched_without_loss(harness: &Harness) {
     assert_eq!(store.provider_settings(&fake()).await.unwrap(), patched);
     let other = store.provider_settings(&ProviderName::new("other")).await.unwrap();
     assert_eq!(other, ProviderSettings::default());
-    let messages = messages(harness).await;
+    let messages = harness.messages().await;
     assert_eq!(messages.len(), 4, "{messages:?}");
     let last = "operator provider_changed webhook_url, version_override, max_concurrent";
     assert_eq!(messages.last().unwrap(), last, "only what changed");

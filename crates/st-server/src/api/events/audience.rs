@@ -61,8 +61,8 @@ impl Audience {
         seats.free.len() == seats.all.len()
     }
 
-    /// Returns when somebody is there. For one task only.
-    pub(super) async fn somebody(&self) {
+    /// Returns when at least one stream is open. Only one task may wait for it.
+    pub(super) async fn until_occupied(&self) {
         while self.is_empty() {
             self.arrived.notified().await;
         }
@@ -105,8 +105,8 @@ impl Seat {
         self.number
     }
 
-    /// Has the next wave wake the stream, which has everything up to `after`. Whoever calls this
-    /// looks once more afterwards: a wave may just have gone past.
+    /// Registers the stream, which has everything up to `after`, with the next wave. The caller must
+    /// check for news again afterwards: a wave may have passed its seat already.
     pub(super) fn wait(&self, waker: &Waker, after: EventId) {
         let mut seats = self.audience.seats();
         let Some(seat) = seats.all.get_mut(self.number) else { return };

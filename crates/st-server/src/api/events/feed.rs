@@ -121,7 +121,7 @@ impl Tail {
         let mut committed = self.feed.committed.clone();
         loop {
             if self.feed.audience.is_empty() {
-                self.feed.audience.somebody().await;
+                self.feed.audience.until_occupied().await;
                 let newest = *committed.borrow();
                 self.feed.change(|mut ring| ring.restart(newest));
             }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::model::{Owner, ShareKey, ShareScope, ShareUsage, Shares, Weight};
 
-/// The keys of owners, and their changes as far as somebody may not know them.
+/// The keys of owners, and those changes of them that a lane may not have applied yet.
 #[derive(Debug)]
 pub(super) struct Keys {
     shares: Shares,

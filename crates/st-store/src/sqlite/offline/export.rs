@@ -12,7 +12,7 @@ use super::{hex, open_beside};
 use crate::error::{Error, Result};
 use crate::sqlite::{failed, migrate};
 
-/// What was written.
+/// How much an export contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exported {
     /// How many rows.

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::model::{Owner, ShareScope};
 use crate::sqlite::failed;
 
-/// Reports each row that is written: its group, whether something of it could be claimed before or
+/// Reports each row of the queue that is written: its group, whether something of it could be claimed before or
 /// can be now, and whether it changes who may have a slot. Temporary, as only this connection writes.
 const WATCH: &str = "
 CREATE TEMP TRIGGER entry_added AFTER INSERT ON main.queue_entries BEGIN
@@ -27,58 +27,43 @@ CREATE TEMP TRIGGER entry_removed AFTER DELETE ON main.queue_entries BEGIN
     SELECT group_changed(old.user_id, old.team_id, old.org_id, old.job_type, old.provider,
         old.claimable, old.in_slot);
 END;
-CREATE TEMP TRIGGER stray_added AFTER INSERT ON main.strays BEGIN
-    SELECT group_changed('', '', '', '', '', 0, 1);
-END;
-CREATE TEMP TRIGGER stray_changed AFTER UPDATE OF user_id, team_id, org_id ON main.strays BEGIN
-    SELECT group_changed('', '', '', '', '', 0, 1);
-END;
-CREATE TEMP TRIGGER stray_removed AFTER DELETE ON main.strays BEGIN
-    SELECT group_changed('', '', '', '', '', 0, 1);
-END;
-CREATE TEMP TRIGGER usage_added AFTER INSERT ON main.share_usage BEGIN
-    SELECT share_changed(new.scope, new.scope_id);
-END;
-CREATE TEMP TRIGGER usage_changed AFTER UPDATE ON main.share_usage BEGIN
-    SELECT share_changed(new.scope, new.scope_id);
-END;
-CREATE TEMP TRIGGER usage_removed AFTER DELETE ON main.share_usage BEGIN
-    SELECT share_changed(old.scope, old.scope_id);
-END;
-CREATE TEMP TRIGGER weight_added AFTER INSERT ON main.share_weights BEGIN
-    SELECT share_changed(new.scope, new.scope_id);
-END;
-CREATE TEMP TRIGGER weight_changed AFTER UPDATE ON main.share_weights BEGIN
-    SELECT share_changed(new.scope, new.scope_id);
-END;
-CREATE TEMP TRIGGER weight_removed AFTER DELETE ON main.share_weights BEGIN
-    SELECT share_changed(old.scope, old.scope_id);
-END;
-CREATE TEMP TRIGGER hold_added AFTER INSERT ON main.holds BEGIN
-    SELECT group_changed('', '', '', '', '', 0, 1);
-END;
-CREATE TEMP TRIGGER hold_removed AFTER DELETE ON main.holds BEGIN
-    SELECT group_changed('', '', '', '', '', 0, 1);
-END;
-CREATE TEMP TRIGGER budget_added AFTER INSERT ON main.budgets BEGIN
-    SELECT group_changed('', '', '', '', '', 0, 1);
-END;
-CREATE TEMP TRIGGER budget_changed AFTER UPDATE ON main.budgets BEGIN
-    SELECT group_changed('', '', '', '', '', 0, 1);
-END;
-CREATE TEMP TRIGGER budget_removed AFTER DELETE ON main.budgets BEGIN
-    SELECT group_changed('', '', '', '', '', 0, 1);
-END;
-CREATE TEMP TRIGGER provider_setting_added AFTER INSERT ON main.provider_settings BEGIN
-    SELECT group_changed('', '', '', '', '', 0, 1);
-END;
-CREATE TEMP TRIGGER provider_setting_changed AFTER UPDATE ON main.provider_settings BEGIN
-    SELECT group_changed('', '', '', '', '', 0, 1);
-END;
-CREATE TEMP TRIGGER provider_setting_removed AFTER DELETE ON main.provider_settings BEGIN
-    SELECT group_changed('', '', '', '', '', 0, 1);
-END;
 ";
+
+/// Tables whose rows decide who may have a slot, and the update that matters.
+const DECIDING: [(&str, &str); 4] = [
+    ("strays", "AFTER UPDATE OF user_id, team_id, org_id"),
+    ("holds", "AFTER UPDATE"),
+    ("budgets", "AFTER UPDATE"),
+    ("provider_settings", "AFTER UPDATE"),
+];
+/// Tables with what an owner used, and its weight.
+const SHARES: [&str; 2] = ["share_usage", "share_weights"];
+
+/// All triggers.
+fn triggers() -> String {
+    let mut triggers = vec![WATCH.to_owned()];
+    let mut add = |table: &str, number: usize, event: &str, call: &str| {
+        triggers.push(format!(
+            "CREATE TEMP TRIGGER {table}_{number} {event} ON main.{table} BEGIN \
+             SELECT {call}; END;\n"
+        ));
+    };
+    for (table, update) in DECIDING {
+        for (number, event) in ["AFTER INSERT", update, "AFTER DELETE"].into_iter().enumerate() {
+            add(table, number, event, "group_changed('', '', '', '', '', 0, 1)");
+        }
+    }
+    for table in SHARES {
+        for (number, (event, row)) in
+            [("AFTER INSERT", "new"), ("AFTER UPDATE", "new"), ("AFTER DELETE", "old")]
+                .into_iter()
+                .enumerate()
+        {
+            add(table, number, event, &format!("share_changed({row}.scope, {row}.scope_id)"));
+        }
+    }
+    triggers.concat()
+}
 
 /// What was written since it was last asked for.
 #[derive(Debug, Default)]
@@ -132,7 +117,7 @@ impl Changes {
             .and_then(|()| {
                 connection.create_scalar_function("share_changed", 2, flags, report_share)
             })
-            .and_then(|()| connection.execute_batch(WATCH))
+            .and_then(|()| connection.execute_batch(&triggers()))
             .map_err(failed("watch the queue"))?;
         Ok(changes)
     }
@@ -188,5 +173,29 @@ impl Changed {
     fn add_share(&mut self, scope: ShareScope) {
         self.uncommitted.shares.insert(scope.clone());
         self.all.shares.insert(scope);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UserId;
+
+    #[test]
+    fn what_was_taken_and_then_undone_is_there_again() {
+        let (changes, ann) = (Changes::default(), ShareScope::User(UserId::new("ann")));
+        let group = GroupKey::default();
+        changes.with(|changed| {
+            changed.add(Some(group.clone()), true);
+            changed.add_share(ann.clone());
+        });
+        drop(changes.take());
+        changes.undone();
+        let Taken { groups, admission, shares } = changes.take();
+        assert_eq!((groups, admission, shares), ([group].into(), true, [ann].into()));
+        changes.ended();
+        changes.undone();
+        let Taken { groups, admission, shares } = changes.take();
+        assert!(groups.is_empty() && !admission && shares.is_empty(), "it is over");
     }
 }

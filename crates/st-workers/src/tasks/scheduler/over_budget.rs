@@ -8,7 +8,8 @@ use super::LOG;
 /// How many jobs one run stops at most.
 const MAX: u32 = 100;
 
-/// Requests the cancellation of jobs whose budget is exceeded; whoever has each job carries it out.
+/// Requests the cancellation of jobs whose budget is exceeded; the dispatch or the poller carries it
+/// out.
 /// Returns how many, and whether there may be more. A failure keeps nothing from being claimed: claims
 /// obey the budgets by themselves.
 pub(super) async fn stop(store: &dyn Store) -> (u64, bool) {

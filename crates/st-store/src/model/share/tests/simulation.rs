@@ -169,7 +169,7 @@ fn twenty_organizations_have_the_shares_of_their_weights() {
     while let Some((ended, took)) = queue.end_next(until) {
         let org = ended.owner.org.clone().unwrap();
         *used.entry(org).or_default() += took.as_secs_f64();
-        // Whoever ran has another job at once, so that all always have something that waits.
+        // The owner of a job that ended submits another at once, so that each always has one that waits.
         let takes = takes(&mut random);
         queue.submit(&ended.owner, takes);
         queue.claim();

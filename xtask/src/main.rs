@@ -5,6 +5,7 @@
 //! or the command that adds it is named. Leaves out: anything that a user of the server needs.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the person who ran it")]
 
+mod bench;
 mod fuzz;
 mod lint;
 mod simulate;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use cargo_metadata::MetadataCommand;
 use xshell::Shell;
 
+use crate::bench::Bench;
 use crate::fuzz::Fuzzing;
 use crate::simulate::Simulation;
 use crate::step::{Failure, Tools};
@@ -33,6 +35,7 @@ usage: cargo xtask <verb>
   simulate     the background tasks in simulated worlds [--seeds N] [--from S] [--seed S]
                [--store memory|sqlite]
   fuzz         mutated inputs for every reader [--inputs N] [--from S] [--reader NAME]
+  bench        every benchmark, or those that are named [NAME ...] [--full]
 ";
 
 /// What `main` exits with when it was called wrongly, as most command line tools do.
@@ -46,6 +49,7 @@ enum Verb {
     Ci,
     Simulate(Simulation),
     Fuzz(Fuzzing),
+    Bench(Bench),
 }
 
 impl Verb {
@@ -59,6 +63,7 @@ impl Verb {
             "ci" => Self::Ci,
             "simulate" => return Simulation::parse(args).map(Self::Simulate),
             "fuzz" => return Fuzzing::parse(args).map(Self::Fuzz),
+            "bench" => return Bench::parse(args).map(Self::Bench),
             _ => return None,
         };
         args.next().is_none().then_some(verb)
@@ -99,6 +104,7 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         }
         Verb::Simulate(simulation) => simulation.run(&sh)?,
         Verb::Fuzz(fuzzing) => fuzzing.run(&sh)?,
+        Verb::Bench(bench) => bench.run(&sh, &workspace)?,
     }
     println!("\nxtask: all passed");
     Ok(())
@@ -120,7 +126,7 @@ mod tests {
             .filter(|line| !line.starts_with(' '))
             .filter_map(|line| line.split_whitespace().next())
             .collect();
-        assert_eq!(verbs, ["lint", "test", "integration", "ci", "simulate", "fuzz"]);
+        assert_eq!(verbs, ["lint", "test", "integration", "ci", "simulate", "fuzz", "bench"]);
         for verb in verbs {
             assert!(parse(&[verb]).is_some(), "{verb} is in the help but not understood");
         }

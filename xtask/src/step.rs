@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     Step { name: &'static str, source: xshell::Error },
     /// A tool is missing and only the person at the machine can add it.
     Missing { tool: &'static str, remedy: &'static str },
+    /// A benchmark was named that no crate declares.
+    UnknownBench { name: String, known: String },
     /// The workspace or the shell could not be opened.
     Start { what: &'static str, source: Box<dyn Error> },
 }
@@ -42,11 +44,20 @@ impl Failure {
     }
 }
 
+impl Failure {
+    pub(crate) fn unknown_bench(name: &str, known: &str) -> Self {
+        Self::UnknownBench { name: name.to_owned(), known: known.to_owned() }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Step { name, .. } => write!(f, "pass the step \"{name}\""),
             Self::Missing { tool, remedy } => write!(f, "find {tool}; add it with `{remedy}`"),
+            Self::UnknownBench { name, known } => {
+                write!(f, "find the benchmark \"{name}\"; there are {known}")
+            }
             Self::Start { what, .. } => f.write_str(what),
         }
     }
@@ -56,7 +67,7 @@ impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Step { source, .. } => Some(source),
-            Self::Missing { .. } => None,
+            Self::Missing { .. } | Self::UnknownBench { .. } => None,
             Self::Start { source, .. } => Some(source.as_ref()),
         }
     }

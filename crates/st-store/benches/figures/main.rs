@@ -1,7 +1,8 @@
 //! What st-store does in a second, beside what the disk and bare SQLite do, and how that grows:
 //! `cargo bench -p st-store --bench figures -- --full` takes about half an hour and writes
 //! `docs/performance/`. Without `--full` everything is a fiftieth of the size, to see that it runs,
-//! and is written below the target directory. `docs/performance.md` explains the figures.
+//! and is written below the target directory. With `submissions`, `lives`, `history`, `curves` or
+//! `apalis` only these are measured, and `docs/performance/` stays. `docs/performance.md` explains the figures.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to the person who ran it")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
@@ -63,26 +64,38 @@ const QUICK: Scale = Scale {
 };
 
 fn main() {
-    let is_full = std::env::args().any(|arg| arg == "--full");
+    let (flags, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    let is_full = flags.iter().any(|flag| flag == "--full");
+    let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|name| name == part);
     let scale = if is_full { FULL } else { QUICK };
     let mut report = Report::new(is_full);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        report.heading("Submissions");
-        submits::measure(scale, &mut report).await;
-        report.heading("Claims and whole lives");
-        lives::measure(scale, &mut report).await;
-        report.heading("Beside much history and long queues");
-        history::measure(scale, &mut report).await;
-        curves::measure(scale, &mut report).await;
+        if is_wanted("submissions") {
+            report.heading("Submissions");
+            submits::measure(scale, &mut report).await;
+        }
+        if is_wanted("lives") {
+            report.heading("Claims and whole lives");
+            lives::measure(scale, &mut report).await;
+        }
+        if is_wanted("history") {
+            report.heading("Beside much history and long queues");
+            history::measure(scale, &mut report).await;
+        }
+        if is_wanted("curves") {
+            curves::measure(scale, &mut report).await;
+        }
     });
     // Building it takes longer than all of a short run.
-    if is_full {
+    if is_full && is_wanted("apalis") {
         report.heading("apalis-sqlite, as durable");
         peer::measure(&mut report);
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let folder = if is_full {
+    // A part is no page.
+    let folder = if is_full && wanted.is_empty() {
         root.join("docs/performance")
     } else {
         Path::new(env!("CARGO_TARGET_TMPDIR")).join("performance")

@@ -81,19 +81,28 @@ impl Fields {
         self.faults.push(FieldFault { pointer, message: message.into() });
     }
 
+    /// Whoever asks for a field knows it, whether or not its value is read as well.
+    fn note_legal(&mut self, key: &str) {
+        if !self.legal.iter().any(|legal| legal == key) {
+            self.legal.push(key.to_owned());
+        }
+    }
+
     /// Whether the field is there and not null.
-    pub(crate) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&mut self, key: &str) -> bool {
+        self.note_legal(key);
         self.given.get(key).is_some_and(|value| !value.is_null())
     }
 
     /// Whether the field is there and null.
-    pub(crate) fn is_null(&self, key: &str) -> bool {
+    pub(crate) fn is_null(&mut self, key: &str) -> bool {
+        self.note_legal(key);
         self.given.get(key).is_some_and(Value::is_null)
     }
 
     /// Any value.
     pub(crate) fn value(&mut self, key: &str) -> Option<Value> {
-        self.legal.push(key.to_owned());
+        self.note_legal(key);
         self.given.get(key).filter(|value| !value.is_null()).cloned()
     }
 
@@ -392,6 +401,13 @@ mod tests {
     }
 
     #[test]
+    fn what_was_asked_for_is_legal_though_it_was_not_read() {
+        let mut fields = fields(json!({"x": 1}));
+        assert!(!fields.has("a") && !fields.is_null("b") && fields.string("a").is_none());
+        assert_eq!(said(fields), ["/x: unknown field, there are a, b"]);
+    }
+
+    #[test]
     fn u0000_is_a_fault_at_its_place_at_any_depth() {
         let mut fields = fields(json!({
             "a": "x\0", "b": {"c/d": [1, {"e": "\0"}], "f\0": {}}, "g\0": "\0", "h": "\u{1}"
@@ -400,7 +416,6 @@ mod tests {
         let inner = fields.section("b", |b| (b.array("c/d").is_some(), b.object("f\0").is_some()));
         assert_eq!(inner, Some((true, true)));
         assert!(fields.has("g\0") && fields.string("g\0").is_some() && fields.has("h"));
-        assert!(fields.string("h").is_some());
         assert_eq!(
             said(fields),
             [

@@ -91,12 +91,13 @@ pub(crate) async fn resume(
 /// The scope, everything unless another is given. `None` only with a fault noted.
 fn read_scope(fields: &mut Fields) -> Option<Scope> {
     let given = fields.has("scope");
-    let level = match fields.word::<ScopeLevel>("scope") {
+    let level = fields.word::<ScopeLevel>("scope");
+    let id = fields.optional_string("id", MAX_TEXT);
+    let level = match level {
         Some(level) => level,
         None if given => return None,
         None => ScopeLevel::All,
     };
-    let id = fields.optional_string("id", MAX_TEXT);
     let scope = Scope::from_parts(level, id.as_deref());
     if scope.is_none() {
         let message = match level {
@@ -148,5 +149,7 @@ mod tests {
             let detail = read(&body).unwrap_err();
             assert!(detail.starts_with(said), "{detail}");
         }
+        let detail = read(&json!({"scope": "world", "id": "ann"})).unwrap_err();
+        assert!(!detail.contains("id:"), "its ID is legal all the same: {detail}");
     }
 }

@@ -166,19 +166,19 @@ fn listed(
     (host, next): (&str, Option<String>),
 ) -> String {
     let time = |name: &str| query.get(name).and_then(|it| it.parse::<Timestamp>().ok());
-    let ids = state.listed(account, time("created_after"), time("created_before"));
+    let places = state.listed(account, time("created_after"), time("created_before"));
     let start: usize = query.get("cursor").and_then(|it| it.parse().ok()).unwrap_or(0);
     let end = start.saturating_add(PAGE);
     let theirs: &[String] = if account == ACCOUNT { &state.rows } else { &[] };
     let strangers = theirs.len();
     let mut rows: Vec<String> = theirs.iter().skip(start).take(PAGE).cloned().collect();
-    let ours = ids.iter().skip(start.saturating_sub(strangers)).take(PAGE - rows.len());
-    let ours = ours.filter_map(|id| state.show(id, account, true));
+    let ours = places.iter().skip(start.saturating_sub(strangers)).take(PAGE - rows.len());
+    let ours = ours.filter_map(|&place| state.show_at(place, true));
     rows.extend(ours.map(|job| shown(&job).to_string()));
     let filters = query.iter().filter(|(name, _)| *name != "cursor");
     let filters = filters.map(|(name, value)| format!("{name}={value}"));
     let after: Vec<String> = std::iter::once(format!("cursor={end}")).chain(filters).collect();
-    let more = (end < strangers + ids.len())
+    let more = (end < strangers + places.len())
         .then(|| format!("http://{host}/v1/predictions?{}", after.join("&")));
     let next = json!(next.or(more));
     format!("{{\"results\": [{}], \"next\": {next}, \"previous\": null}}", rows.join(","))

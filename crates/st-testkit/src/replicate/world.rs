@@ -1,6 +1,6 @@
 //! The jobs, the ledger and the faults to come.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,9 @@ enum Target {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) jobs: Vec<Job>,
+    jobs: Vec<Job>,
+    /// Where each of them is.
+    places: HashMap<String, usize>,
     /// Rows at the head of the list, as they are.
     pub(super) rows: Vec<String>,
     asked: Vec<RecordedRequest>,
@@ -147,7 +149,9 @@ impl World {
 
     /// Changes a job.
     pub fn change(&self, id: &str, change: impl FnOnce(&mut Job)) {
-        if let Some(job) = self.state().jobs.iter_mut().find(|job| job.id == id) {
+        let mut state = self.state();
+        let place = state.places.get(id).copied();
+        if let Some(job) = place.and_then(|place| state.jobs.get_mut(place)) {
             change(job);
         }
     }
@@ -193,22 +197,22 @@ impl State {
         self.accounts.get(token).cloned().unwrap_or_else(|| ACCOUNT.to_owned())
     }
 
-    /// The IDs of an account's jobs that its list shows, newest first.
+    /// The places of an account's jobs that its list shows, newest first.
     pub(super) fn listed(
         &self,
         account: &str,
         since: Option<Timestamp>,
         until: Option<Timestamp>,
-    ) -> Vec<String> {
+    ) -> Vec<usize> {
         // Jobs that are added quickly are a little ahead of the time.
         let newest = if self.lag.is_zero() { Timestamp::MAX } else { self.now() - self.lag };
-        let shown = |job: &&Job| {
+        let shown = |(_, job): &(usize, &Job)| {
             job.account == account
                 && job.created_at <= newest
                 && since.is_none_or(|since| job.created_at >= since)
                 && until.is_none_or(|until| job.created_at <= until)
         };
-        self.jobs.iter().rev().filter(shown).map(|job| job.id.clone()).collect()
+        self.jobs.iter().enumerate().rev().filter(shown).map(|(place, _)| place).collect()
     }
 
     pub(super) fn create(&mut self, input: Value, account: &str) -> String {
@@ -216,6 +220,7 @@ impl State {
         // Each a little later than the one before, so that their order is certain.
         let latest = self.jobs.last().map(|job| job.created_at + SignedDuration::from_micros(7));
         let created_at = latest.unwrap_or(Timestamp::MIN).max(self.now());
+        self.places.insert(id.clone(), self.jobs.len());
         self.jobs.push(Job {
             id: id.clone(),
             account: account.to_owned(),
@@ -233,9 +238,14 @@ impl State {
 
     /// The job as it is shown; `counts`: whether that moves it on.
     pub(super) fn show(&mut self, id: &str, account: &str, counts: bool) -> Option<Job> {
+        let place = *self.places.get(id)?;
+        (self.jobs.get(place)?.account == account).then(|| self.show_at(place, counts))?
+    }
+
+    /// The same of the job at a place.
+    pub(super) fn show_at(&mut self, place: usize, counts: bool) -> Option<Job> {
         let (held, steps, now) = (self.held, self.steps.clone(), self.now());
-        let mine = |job: &&mut Job| job.id == id && job.account == account;
-        let job = self.jobs.iter_mut().find(mine)?;
+        let job = self.jobs.get_mut(place)?;
         job.reads += usize::from(counts);
         if !is_over(&job.status) {
             let step = steps.get(job.reads.min(steps.len().saturating_sub(1)));
@@ -250,8 +260,9 @@ impl State {
     }
 
     pub(super) fn cancel(&mut self, id: &str, account: &str) {
-        let mine = |job: &&mut Job| job.id == id && job.account == account;
-        if let Some(job) = self.jobs.iter_mut().find(mine)
+        let place = self.places.get(id).copied();
+        if let Some(job) = place.and_then(|place| self.jobs.get_mut(place))
+            && job.account == account
             && !is_over(&job.status)
         {
             "canceled".clone_into(&mut job.status);

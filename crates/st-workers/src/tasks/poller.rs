@@ -1,7 +1,8 @@
 //! Brings the status of every job at a provider up to date.
 //!
-//! All of them, however many, a page at a time; providers side by side, so that a slow one delays no
-//! other. It writes only what changed, a page's changes in few transactions. One job that fails stops
+//! All of them, however many: thousands together, so that a provider reads its list once for all of
+//! them; providers side by side, so that a slow one delays no other. It writes only what changed, many
+//! changes in one transaction. One job that fails stops
 //! nothing. A provider that is down is logged when it goes down and when it is back; that a job cannot
 //! be reached never makes it failed. Open cancellations and strays are repeated beside the polls,
 //! which they never delay.
@@ -42,8 +43,11 @@ const FAILED: &str = "Error in job polling";
 
 /// The usual interval.
 pub const PERIOD: Duration = Duration::from_secs(30);
-/// How many jobs are polled together.
+/// How many jobs are read from the store together.
 const PAGE: u32 = 500;
+/// How many jobs are polled together: what is read of one list for all of them is read again for
+/// those beyond.
+const AT_ONCE: usize = 20_000;
 /// How many answers are settled together, when they come quickly.
 const BATCH: usize = 100;
 /// How long a run waits for its providers at most, and at most half of its period. A slower one goes
@@ -175,6 +179,7 @@ impl Poll {
         let due = self.is_due().await;
         let mut after = None;
         let mut unread = Unread::default();
+        let mut gathered: Vec<JobRecord> = Vec::new();
         loop {
             let page = self.store.list_at_provider(self.served.name(), after, PAGE).await?;
             let Some(last) = page.last() else { break };
@@ -183,10 +188,15 @@ impl Poll {
                 .filter(|record| record.cancel_requested())
                 .for_each(|record| self.dispatcher.repeat_cancellation(record));
             if due {
-                self.poll_page(page, &mut tally, &mut unread).await?;
+                gathered.extend(page);
+            }
+            if gathered.len() >= AT_ONCE {
+                let jobs = std::mem::take(&mut gathered);
+                self.poll_jobs(jobs, &mut tally, &mut unread).await?;
             }
         }
         if due {
+            self.poll_jobs(gathered, &mut tally, &mut unread).await?;
             self.end_gone(unread.gone);
             self.served.unread.record(unread.jobs);
             let down = self.memory.record(&self.served, tally, unread.unreachable.as_ref());
@@ -197,14 +207,14 @@ impl Poll {
         Ok(tally)
     }
 
-    async fn poll_page(
+    async fn poll_jobs(
         &self,
-        page: Vec<JobRecord>,
+        polled: Vec<JobRecord>,
         tally: &mut Tally,
         unread: &mut Unread,
     ) -> Result<(), Error> {
         let jobs: Vec<RemoteJob> =
-            page.iter().filter_map(|record| RemoteJob::of(record, self.store.now())).collect();
+            polled.iter().filter_map(|record| RemoteJob::of(record, self.store.now())).collect();
         if let Some(other) = jobs.iter().find(|job| !self.serves(job)) {
             self.served.not_of_account(other.account.as_ref()).await;
         }
@@ -213,7 +223,7 @@ impl Poll {
         tally.skipped += of_others.len() as u64;
         self.memory.record_other_account(&self.served, of_others.len());
         let mut records: BTreeMap<JobId, JobRecord> =
-            page.into_iter().map(|record| (record.id(), record)).collect();
+            polled.into_iter().map(|record| (record.id(), record)).collect();
         let asked: BTreeSet<JobId> = ours.iter().map(|job| job.id).collect();
         let mut denied = Vec::new();
         let mut answers = self.served.statuses(&ours).ready_chunks(BATCH);

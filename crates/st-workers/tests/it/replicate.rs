@@ -3,6 +3,7 @@
 
 mod list;
 mod statuses;
+mod windows;
 
 use std::time::Duration;
 

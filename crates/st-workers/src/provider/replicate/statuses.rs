@@ -1,13 +1,13 @@
-//! The statuses of many jobs: through pages of the list as far as that is cheaper, then by single
-//! calls. Whatever goes wrong with one page or one call, the other jobs get their answers.
+//! The statuses of many jobs: through pages of the list as far as that is cheaper, windows of it side
+//! by side, then by single calls. Whatever goes wrong with one page or one call, the other jobs get their answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use st_log::InScope;
 use st_store::ProviderStatus;
 use tokio::time::timeout;
@@ -25,7 +25,14 @@ const FEW: usize = 2;
 const PARALLEL: usize = 8;
 /// How many jobs a page of the list has.
 const PAGE: usize = 100;
-/// Pages beyond those that our jobs alone would fill, for the jobs of others between them.
+/// How many windows of the list are walked through at the same time.
+const WALKS: usize = 8;
+/// How many jobs make another window worth it.
+const WINDOW: usize = 500;
+/// By how much two windows overlap.
+const OVERLAP: SignedDuration = SignedDuration::from_millis(1);
+/// Pages beyond those that our jobs alone would fill, for the jobs of others between them; for each
+/// window.
 const MORE_PAGES: usize = 3;
 /// A job may be older at the provider than its claim says, by a window that costs pages only.
 const MARGIN: SignedDuration = SignedDuration::from_mins(15);
@@ -40,42 +47,123 @@ pub(super) fn statuses<'a>(
     if jobs.len() <= FEW {
         return one_by_one(provider, jobs.iter().collect());
     }
-    let walk = Walk::new(provider, jobs);
-    let steps = stream::unfold(Some(walk), |walk| async move { Some(walk?.step().await) });
-    steps.flatten().boxed()
+    let windows = windows(jobs, provider.time.now());
+    let open = Arc::new(Open::new(jobs, windows.len()));
+    let walks = windows.into_iter().map(|window| {
+        let walk = Walk { provider, open: Arc::clone(&open), query: window, seen: BTreeSet::new() };
+        stream::unfold(Some(walk), |walk| async move { walk?.step().await })
+            .flat_map(stream::iter)
+            .boxed()
+    });
+    let listed = stream::select_all(walks);
+    listed.chain(stream::once(async move { open.rest(provider) }).flatten()).boxed()
 }
 
-/// A walk through the list, page by page.
+/// The jobs without an answer, which all walks share: where a job's row is, is known from its claim
+/// only, and it may be in the window of another walk.
+struct Open<'a> {
+    /// By the provider's ID: two of ours may claim the same one.
+    jobs: Mutex<BTreeMap<&'a str, Vec<&'a RemoteJob>>>,
+    /// How many pages are worth reading, in all windows together: in which of them a job's row is may
+    /// be unlike what its claim says.
+    pages_left: AtomicUsize,
+    /// What every other call would end with as well.
+    failure: OnceLock<Unavailable>,
+}
+
+impl<'a> Open<'a> {
+    fn new(polled: &'a [RemoteJob], windows: usize) -> Self {
+        let mut jobs: BTreeMap<&str, Vec<&RemoteJob>> = BTreeMap::new();
+        for job in polled {
+            jobs.entry(job.provider_job_id.as_str()).or_default().push(job);
+        }
+        let pages_left = (jobs.len().div_ceil(PAGE) + windows * MORE_PAGES).into();
+        Self { jobs: Mutex::new(jobs), pages_left, failure: OnceLock::new() }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<&'a str, Vec<&'a RemoteJob>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another page is to be read.
+    fn begin_page(&self) -> bool {
+        if self.failure.get().is_some() || self.jobs().is_empty() {
+            return false;
+        }
+        let one_less = |left: usize| left.checked_sub(1);
+        self.pages_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+
+    /// The answers in the rows of a page. A row of ours that cannot be read leaves its job open.
+    fn read(&self, page: &Page<'_>) -> Vec<PolledJob> {
+        let mut open = self.jobs();
+        let mut answers = Vec::new();
+        for json in &page.rows {
+            let Some(row) = Row::read(json.get()) else { continue };
+            let known = row.id().and_then(|id| open.remove_entry(id.as_str()));
+            let Some((id, jobs)) = known else { continue };
+            for job in jobs {
+                match status(row, job) {
+                    Some(status) => answers.push((job.id, Ok(status))),
+                    None => open.entry(id).or_default().push(job),
+                }
+            }
+        }
+        answers
+    }
+
+    /// The answers about the jobs that no walk has found.
+    fn rest(&self, provider: &'a Replicate) -> BoxStream<'a, PolledJob> {
+        let jobs: Vec<_> = std::mem::take(&mut *self.jobs()).into_values().flatten().collect();
+        let Some(failure) = self.failure.get() else { return one_by_one(provider, jobs) };
+        let failed = jobs.into_iter().map(|job| (job.id, Err(repeated(failure))));
+        stream::iter(failed.collect::<Vec<_>>()).boxed()
+    }
+}
+
+/// The windows of the list in which the jobs are, of about as many jobs each. Together they leave
+/// nothing out since the oldest job; without the provider's time the whole list is one. In a window
+/// that is closed nothing moves from page to page while it is read.
+fn windows(jobs: &[RemoteJob], now: Option<Timestamp>) -> Vec<ListQuery> {
+    let mut ages: Vec<Duration> = jobs.iter().map(|job| job.age).collect();
+    ages.sort_unstable_by(|one, other| other.cmp(one));
+    let began = |age: Duration| now?.checked_sub(SignedDuration::try_from(age).ok()?).ok();
+    let each = ages.len().div_ceil(WALKS).max(WINDOW);
+    let mut starts: Vec<_> =
+        ages.chunks(each).map(|ages| ages.first().copied().and_then(began)).collect();
+    // Jobs of the same moment are not taken apart.
+    starts.dedup();
+    let ends = starts.iter().skip(1).copied().chain([None]);
+    let mut windows: Vec<ListQuery> = starts
+        .iter()
+        .zip(ends)
+        .map(|(&since, until)| {
+            // Whether a limit is part of a window is not documented.
+            let until = until.and_then(|until| until.checked_add(OVERLAP).ok());
+            ListQuery { since, until, ..ListQuery::default() }
+        })
+        .collect();
+    if let Some(first) = windows.first_mut() {
+        first.since = first.since.and_then(|since| since.checked_sub(MARGIN).ok());
+    }
+    windows
+}
+
+/// A walk through a window of the list, page by page.
 struct Walk<'a> {
     provider: &'a Replicate,
-    /// The jobs without an answer, by the provider's ID: two of ours may claim the same one.
-    open: BTreeMap<&'a str, Vec<&'a RemoteJob>>,
+    open: Arc<Open<'a>>,
     query: ListQuery,
     /// Cursors that were followed: a list whose `next` leads back is left.
     seen: BTreeSet<String>,
-    pages_left: usize,
 }
 
-impl<'a> Walk<'a> {
-    fn new(provider: &'a Replicate, jobs: &'a [RemoteJob]) -> Self {
-        let mut open: BTreeMap<&str, Vec<&RemoteJob>> = BTreeMap::new();
-        for job in jobs {
-            open.entry(job.provider_job_id.as_str()).or_default().push(job);
+impl Walk<'_> {
+    /// Reads one page and gives the answers that it has; `None` after the last one.
+    async fn step(mut self) -> Option<(Vec<PolledJob>, Option<Self>)> {
+        if !self.open.begin_page() {
+            return None;
         }
-        let oldest = jobs.iter().map(|job| job.age).max().unwrap_or_default();
-        let since = provider.time.now().and_then(|now| {
-            let oldest = SignedDuration::try_from(oldest).ok()?;
-            now.checked_sub(oldest).ok()?.checked_sub(MARGIN).ok()
-        });
-        let pages_left = open.len().div_ceil(PAGE) + MORE_PAGES;
-        let query = ListQuery { since, ..ListQuery::default() };
-        Self { provider, open, query, seen: BTreeSet::new(), pages_left }
-    }
-
-    /// Reads one page. Gives the answers that it has and the walk to go on with, or after the last
-    /// page the answers of single calls.
-    async fn step(mut self) -> (BoxStream<'a, PolledJob>, Option<Self>) {
-        self.pages_left = self.pages_left.saturating_sub(1);
         let asked = timeout(DEADLINE, self.provider.list(&self.query)).await;
         let read = match asked {
             Ok(Ok(answer)) => self.read(&answer),
@@ -84,50 +172,33 @@ impl<'a> Walk<'a> {
         };
         let (answers, next) = match read {
             Ok(read) => read,
-            Err(QueryError::Unavailable(failure)) if ends_all(&failure) => {
-                let jobs = self.remaining().into_iter();
-                let failed = jobs.map(move |job| (job.id, Err(repeated(&failure))));
-                return (stream::iter(failed).boxed(), None);
+            Err(error) => {
+                if let QueryError::Unavailable(failure) = error
+                    && ends_all(&failure)
+                {
+                    // Another walk may have met the same one.
+                    self.open.failure.set(failure).unwrap_or_default();
+                }
+                return None;
             }
-            Err(_other) => (Vec::new(), None),
         };
-        let answers = stream::iter(answers);
-        match next.filter(|next| self.pages_left > 0 && self.seen.insert(next.clone())) {
-            Some(_) if self.open.is_empty() => (answers.boxed(), None),
-            Some(next) => {
+        let next = next.filter(|next| self.seen.insert(next.clone()));
+        Some((
+            answers,
+            next.map(|next| {
                 self.query.cursor = Some(next);
-                (answers.boxed(), Some(self))
-            }
-            None => {
-                let single = one_by_one(self.provider, self.remaining());
-                (answers.chain(single).boxed(), None)
-            }
-        }
+                self
+            }),
+        ))
     }
 
-    /// The answers in a page, and where the next one is. A row of ours that cannot be read leaves its
-    /// job open.
-    fn read(&mut self, answer: &Answer) -> Result<(Vec<PolledJob>, Option<String>), QueryError> {
+    /// The answers in a page, and where the next one is.
+    fn read(&self, answer: &Answer) -> Result<(Vec<PolledJob>, Option<String>), QueryError> {
         let page = Page::read(answer.text()).map_err(unreadable)?;
-        let mut answers = Vec::new();
-        for json in &page.rows {
-            let Some(row) = Row::read(json.get()) else { continue };
-            let known = row.id().and_then(|id| self.open.remove_entry(id.as_str()));
-            let Some((id, jobs)) = known else { continue };
-            for job in jobs {
-                match status(row, job) {
-                    Some(status) => answers.push((job.id, Ok(status))),
-                    None => self.open.entry(id).or_default().push(job),
-                }
-            }
-        }
+        let answers = self.open.read(&page);
         // A link that cannot be followed ends the list; the jobs beyond it are asked about singly.
         let next = page.next.and_then(|next| self.provider.address.cursor(&next));
         Ok((answers, next))
-    }
-
-    fn remaining(&mut self) -> Vec<&'a RemoteJob> {
-        std::mem::take(&mut self.open).into_values().flatten().collect()
     }
 }
 

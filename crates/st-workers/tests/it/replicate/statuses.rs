@@ -14,10 +14,10 @@ use st_workers::provider::{Cause, Provider, QueryError, RemoteJob};
 
 use super::{add, asked, known, provider_at, start};
 
-type Answers = BTreeMap<JobId, Result<ProviderStatus, QueryError>>;
+pub(super) type Answers = BTreeMap<JobId, Result<ProviderStatus, QueryError>>;
 
 /// All answers; one for each job.
-async fn poll(provider: &Replicate, jobs: &[RemoteJob]) -> Answers {
+pub(super) async fn poll(provider: &Replicate, jobs: &[RemoteJob]) -> Answers {
     let answers: Vec<_> = provider.statuses(jobs).collect().await;
     assert_eq!(answers.len(), jobs.len());
     let answers: Answers = answers.into_iter().collect();
@@ -26,7 +26,7 @@ async fn poll(provider: &Replicate, jobs: &[RemoteJob]) -> Answers {
 }
 
 /// How many jobs got a status that is their own.
-fn known_statuses(jobs: &[RemoteJob], answers: &Answers) -> usize {
+pub(super) fn known_statuses(jobs: &[RemoteJob], answers: &Answers) -> usize {
     let own = |job: &&RemoteJob| {
         answers[&job.id].as_ref().is_ok_and(|it| it.provider_job_id == job.provider_job_id)
     };

@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
 
 mod audience;
+#[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod server;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,7 +28,7 @@ fn main() {
         audience::listen(address, streams.parse().unwrap(), after);
         return;
     }
-    let mut server = Server::start();
+    let mut server = Server::start(Vec::new());
     for streams in [0, STREAMS] {
         submits(&server, streams);
     }

@@ -1,7 +1,8 @@
-//! The built server and one client that submits.
+//! The built server, and one client that submits.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ pub(crate) struct Server {
     child: Child,
     dir: TempDir,
     address: String,
+    /// Variables beside those that every server gets.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Drop for Server {
@@ -23,17 +26,22 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(variables: Vec<(&'static str, String)>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let child = spawn(&dir, &address);
-        Self { child, dir, address }
+        let child = spawn(&dir, &address, &variables);
+        Self { child, dir, address, variables }
     }
 
     pub(crate) fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(&self.dir, &self.address);
+        self.child = spawn(&self.dir, &self.address, &self.variables);
+    }
+
+    /// Where the database is.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.dir.path().join("state/cloud.db")
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -110,7 +118,7 @@ pub(crate) fn cpu(process: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-fn spawn(dir: &TempDir, address: &str) -> Child {
+fn spawn(dir: &TempDir, address: &str, variables: &[(&'static str, String)]) -> Child {
     let (_, port) = address.rsplit_once(':').unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_st-server"))
         .arg("serve")
@@ -120,6 +128,7 @@ fn spawn(dir: &TempDir, address: &str) -> Child {
         .env("SIMPLETUNER_PORT", port)
         .env("SIMPLETUNER_STATE_DIR", dir.path().join("state"))
         .env("SIMPLETUNER_LOG_FILE", dir.path().join("cloud.log"))
+        .envs(variables.iter().cloned())
         .current_dir(dir.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

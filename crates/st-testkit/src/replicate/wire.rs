@@ -40,6 +40,10 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
     };
     let authorized = asked.header("authorization").is_some_and(|it| it.starts_with("Bearer "));
     let fault = world.note(asked.clone(), call(&asked));
+    let delay = world.state().delay();
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
     let mut response = match fault {
         _ if !authorized => reply(
             401,

@@ -39,6 +39,24 @@ pub(super) struct State {
     lag: SignedDuration,
     steps: Vec<&'static str>,
     held: Option<&'static str>,
+    /// How long it takes to answer.
+    delay: Duration,
+    traffic: Traffic,
+}
+
+/// How many requests arrived, and when, by the clock of this machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Submissions.
+    pub creates: usize,
+    /// Pages of the list.
+    pub lists: usize,
+    /// Everything else.
+    pub others: usize,
+    /// The first of them.
+    pub first: Option<Timestamp>,
+    /// The last of them.
+    pub last: Option<Timestamp>,
 }
 
 /// The provider's world. Cheap to clone; all clones are one.
@@ -122,6 +140,21 @@ impl World {
         self.state().skew = by;
     }
 
+    /// Every answer takes this long from now on.
+    pub fn delay(&self, by: Duration) {
+        self.state().delay = by;
+    }
+
+    /// What arrived since the last call.
+    pub fn take_traffic(&self) -> Traffic {
+        std::mem::take(&mut self.state().traffic)
+    }
+
+    /// What arrived since [`Self::take_traffic`].
+    pub fn traffic(&self) -> Traffic {
+        self.state().traffic
+    }
+
     /// A job is in the list only when it is this old.
     pub fn lag_list(&self, by: Duration) {
         self.state().lag = by.try_into().unwrap_or(SignedDuration::MAX);
@@ -178,6 +211,7 @@ impl World {
         let lasting = || state.lasting.iter().find(|(kind, _)| Some(*kind) == call);
         let fault = next.or_else(|| lasting().map(|(_, fault)| fault.clone()));
         state.asked.push(asked);
+        state.traffic.note(call);
         fault
     }
 
@@ -186,7 +220,24 @@ impl World {
     }
 }
 
+impl Traffic {
+    fn note(&mut self, call: Option<Call>) {
+        match call {
+            Some(Call::Create) => self.creates += 1,
+            Some(Call::List) => self.lists += 1,
+            Some(Call::Get | Call::Cancel | Call::Account) | None => self.others += 1,
+        }
+        let now = SystemClock.wall();
+        self.first = self.first.or(Some(now));
+        self.last = Some(now);
+    }
+}
+
 impl State {
+    pub(super) fn delay(&self) -> Duration {
+        self.delay
+    }
+
     /// The provider's time.
     pub(super) fn now(&self) -> Timestamp {
         SystemClock.wall() + self.skew

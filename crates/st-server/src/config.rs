@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use st_workers::provider::replicate::ApiToken;
+use st_workers::provider::replicate::{ApiToken, CallLimits};
 use st_workers::tasks::{expirer, poller, retention};
 
 use environment::Environment;
@@ -77,6 +77,8 @@ pub struct ReplicateSettings {
     pub base_url: String,
     /// The account's token.
     pub api_token: ApiToken,
+    /// How many calls the account may make in a minute.
+    pub limits: CallLimits,
 }
 
 /// A command that jobs on this machine may run.
@@ -195,7 +197,11 @@ impl Config {
                 Some(0) => None,
                 Some(days) => Some(SignedDuration::from_hours(24 * days)),
             },
-            replicate: env.api_token.map(|api_token| ReplicateSettings { base_url, api_token }),
+            replicate: env.api_token.map(|api_token| ReplicateSettings {
+                base_url,
+                api_token,
+                limits: file.call_limits,
+            }),
             commands: file.commands,
             http: HttpSettings {
                 timeout: env.http_timeout.or(file.http_timeout).unwrap_or(LONGEST_CALL),

@@ -9,6 +9,7 @@ mod error;
 mod excerpt;
 mod listing;
 pub mod local;
+mod rate;
 pub mod replicate;
 
 use std::fmt;
@@ -133,6 +134,10 @@ pub trait Provider: fmt::Debug + Send + Sync {
     fn missing(&self, _settings: &ProviderSettings) -> Option<String> {
         None
     }
+
+    /// Waits until a submission may be made without exceeding how often the provider allows it. It is
+    /// called before each [`Provider::submit`], nothing is sent meanwhile, and it may be given up.
+    async fn turn_to_submit(&self) {}
 
     /// Submits a job. At most one call is made per marker; the caller sees to that.
     async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError>;

@@ -83,7 +83,7 @@ impl Bench {
     }
 
     async fn submit(&self) {
-        let body = json!({"config": {"model_family": "flux"}, "data_consent": true});
+        let body = json!({"config": {"model_family": "flux"}});
         self.post("/api/cloud/jobs/submit?provider=replicate", &body).await;
     }
 

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use st_workers::provider::replicate::CallLimits;
 
 use super::environment::{MOST_DAYS, base_url, existing_file, host};
 use super::{Command, Fault, LONGEST_CALL, position};
@@ -37,6 +39,7 @@ pub(super) struct File {
     pub(super) poll_interval: Option<Duration>,
     pub(super) retention_days: Option<i64>,
     pub(super) base_url: Option<String>,
+    pub(super) call_limits: CallLimits,
     pub(super) http_timeout: Option<Duration>,
     pub(super) tls_verify: Option<bool>,
     pub(super) ca_bundle: Option<PathBuf>,
@@ -114,6 +117,14 @@ impl File {
         fields.section("providers", |fields| {
             fields.section("replicate", |fields| {
                 file.base_url = checked(fields, "api_base_url", base_url);
+                fields.section("calls_per_minute", |fields| {
+                    let CallLimits { creates, others } = &mut file.call_limits;
+                    for (name, limit) in [("submissions", creates), ("others", others)] {
+                        let calls = fields.integer(name, 1..=1_000_000);
+                        let calls = calls.and_then(|calls| u32::try_from(calls).ok());
+                        *limit = calls.and_then(NonZeroU32::new).unwrap_or(*limit);
+                    }
+                });
             });
             fields.section("local", |fields| {
                 fields.section("commands", |fields| file.commands = commands(fields));

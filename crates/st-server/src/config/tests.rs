@@ -230,6 +230,21 @@ fn a_token_is_never_repeated() {
 }
 
 #[test]
+fn how_often_replicate_may_be_called_comes_from_the_file() {
+    let limits = |yaml: Option<&str>| {
+        let config = load(&[("REPLICATE_API_TOKEN", "r8_secret")], yaml).unwrap();
+        let limits = config.replicate.unwrap().limits;
+        (limits.creates.get(), limits.others.get())
+    };
+    assert_eq!(limits(None), (600, 3000));
+    let some = "providers: {replicate: {calls_per_minute: {submissions: 60}}}";
+    assert_eq!(limits(Some(some)), (60, 3000));
+    let none = "providers: {replicate: {calls_per_minute: {others: 0}}}";
+    let said = load(&[], Some(none)).unwrap_err();
+    assert!(said.contains("a whole number from 1 to 1000000, found 0"), "{said}");
+}
+
+#[test]
 fn commands_come_from_the_file() {
     let yaml = "providers:\n  local:\n    commands:\n      train:\n        program: /bin/train\n        \
                 args: [--fast]\n        env: { A: b }\n";

@@ -20,11 +20,12 @@ mod status;
 mod statuses;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use http::Method;
+use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -32,6 +33,7 @@ use st_http::{Client, Request};
 use st_store::{AccountId, AtMostOnce, JobType, ProviderName, ProviderSettings, ProviderStatus};
 
 use super::excerpt::Shape;
+use super::rate::CallBudget;
 use crate::provider::{
     Account, Arrivals, JobList, ListPage, ListQuery, PolledJob, Provider, QueryError, RemoteJob,
     Submission, SubmitError,
@@ -83,6 +85,23 @@ impl fmt::Debug for ApiToken {
     }
 }
 
+/// How many calls an account may make in a minute. Replicate documents 600 submissions and 3,000 other
+/// calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Submissions.
+    pub creates: NonZeroU32,
+    /// All other calls.
+    pub others: NonZeroU32,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        let limit = |calls| NonZeroU32::new(calls).unwrap_or(NonZeroU32::MIN);
+        Self { creates: limit(600), others: limit(3_000) }
+    }
+}
+
 /// Where the API is, and the account.
 #[derive(Debug, Clone)]
 pub struct ReplicateConfig {
@@ -90,6 +109,8 @@ pub struct ReplicateConfig {
     pub base_url: String,
     /// The account's token.
     pub api_token: ApiToken,
+    /// What the account may do in a minute.
+    pub limits: CallLimits,
 }
 
 /// The provider `replicate`.
@@ -100,6 +121,8 @@ pub struct Replicate {
     token: ApiToken,
     client: Client,
     time: ServerTime,
+    creates: CallBudget,
+    others: CallBudget,
     /// Guards the account's name as [`Provider::validate`] last learned it.
     username: Mutex<Option<String>>,
 }
@@ -113,6 +136,8 @@ impl Replicate {
             token: config.api_token,
             client,
             time: ServerTime::default(),
+            creates: CallBudget::new(config.limits.creates),
+            others: CallBudget::new(config.limits.others),
             username: Mutex::new(None),
         })
     }
@@ -125,6 +150,10 @@ impl Replicate {
     async fn send(&self, request: Request, shape: &'static Shape) -> Result<Answer, Unanswered> {
         let response = request.body_limit(answer::LARGEST_BODY).open().await?;
         self.time.observe(response.headers());
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            self.creates.note_refusal();
+            self.others.note_refusal();
+        }
         Answer::read(response, shape).await
     }
 
@@ -156,11 +185,12 @@ impl Replicate {
         self.ask(method, &url, Subject::Job, shape).await
     }
 
+    /// The caller has waited for a turn.
     async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
         status_in(&self.ask_job(Method::GET, job, "", &JOB).await?, job)
     }
 
-    /// A page of the list, as text.
+    /// A page of the list, as text. The caller has waited for a turn.
     async fn list(&self, query: &ListQuery) -> Result<Answer, QueryError> {
         let url = self.address.page(query).ok_or_else(foreign_link)?;
         self.ask(Method::GET, &url, Subject::Account, &PAGE).await
@@ -242,6 +272,10 @@ impl Provider for Replicate {
         version(settings).is_none().then(|| missing.to_owned())
     }
 
+    async fn turn_to_submit(&self) {
+        self.creates.turn().await;
+    }
+
     async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError> {
         if let Some(reason) = self.missing(&submission.settings) {
             return Err(SubmitError::MissingSetting { reason });
@@ -266,15 +300,18 @@ impl Provider for Replicate {
     }
 
     async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        self.others.turn().await;
         status_in(&self.ask_job(Method::POST, job, "/cancel", &JOB).await?, job)
     }
 
     async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError> {
+        self.others.turn().await;
         let answer = self.ask_job(Method::GET, job, "", &logs::LOGS).await?;
         logs::in_text(answer.text(), &job.provider_job_id)
     }
 
     async fn validate(&self) -> Result<Account, QueryError> {
+        self.others.turn().await;
         let url = self.address.url("/account");
         let answer = self.ask(Method::GET, &url, Subject::Account, &ACCOUNT).await?;
         let [username] = fields::pick(answer.text(), ["username"]).map_err(unreadable)?;
@@ -292,6 +329,7 @@ impl JobList for Replicate {
     /// A link that must not be followed becomes a cursor that cannot be: the rows beside it are good,
     /// and asking for the page behind it is the error.
     async fn page(&self, query: &ListQuery) -> Result<ListPage, QueryError> {
+        self.others.turn().await;
         let answer = self.list(query).await?;
         let page = Page::read(answer.text()).map_err(unreadable)?;
         let next = page

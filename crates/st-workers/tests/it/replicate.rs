@@ -16,7 +16,7 @@ use st_store::{
     AtMostOnce, JobId, JobStatus, Marker, ProviderJobId, ProviderSettings, ProviderStatus,
 };
 use st_testkit::replicate::{Call, FakeReplicate, Fault, World};
-use st_workers::provider::replicate::{ApiToken, Replicate, ReplicateConfig};
+use st_workers::provider::replicate::{ApiToken, CallLimits, Replicate, ReplicateConfig};
 use st_workers::provider::{
     Arrivals, Cause, Provider, QueryError, RemoteJob, Submission, SubmitError,
 };
@@ -26,7 +26,8 @@ pub(crate) const TOKEN: &str = "r8_very-secret";
 pub(crate) fn provider_with(base_url: &str, token: &str, patience: Duration) -> Replicate {
     let http = Config { attempt_timeout: patience, overall_timeout: patience, ..Config::default() };
     let api_token = ApiToken::parse(token).unwrap();
-    let config = ReplicateConfig { base_url: base_url.to_owned(), api_token };
+    let config =
+        ReplicateConfig { base_url: base_url.to_owned(), api_token, limits: CallLimits::default() };
     Replicate::new(config, Client::new(http).unwrap()).unwrap()
 }
 
@@ -311,7 +312,9 @@ async fn only_an_absolute_base_url_is_taken() {
     let client = Client::new(Config::default()).unwrap();
     let make = |base_url: &str| {
         let api_token = ApiToken::parse(TOKEN).unwrap();
-        Replicate::new(ReplicateConfig { base_url: base_url.to_owned(), api_token }, client.clone())
+        let limits = CallLimits::default();
+        let config = ReplicateConfig { base_url: base_url.to_owned(), api_token, limits };
+        Replicate::new(config, client.clone())
     };
     for good in ["https://api.replicate.com/v1", "http://127.0.0.1:9/v1/", "http://localhost"] {
         let provider = make(good).unwrap();

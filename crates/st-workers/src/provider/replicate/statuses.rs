@@ -164,6 +164,7 @@ impl Walk<'_> {
         if !self.open.begin_page() {
             return None;
         }
+        self.provider.others.turn_to_poll().await;
         let asked = timeout(DEADLINE, self.provider.list(&self.query)).await;
         let read = match asked {
             Ok(Ok(answer)) => self.read(&answer),
@@ -226,6 +227,11 @@ fn one_by_one<'a>(provider: &'a Replicate, jobs: Vec<&'a RemoteJob>) -> BoxStrea
     let calls = stream::iter(jobs).map(move |job| {
         let outage = Arc::clone(&outage);
         async move {
+            // Nothing is waited for where nothing would be called.
+            if let Some(error) = outage.error() {
+                return (job.id, Err(error));
+            }
+            provider.others.turn_to_poll().await;
             if let Some(error) = outage.error() {
                 return (job.id, Err(error));
             }

@@ -14,6 +14,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use st_log::{Logger, get_logger};
 use st_store::{AccountId, JobId, ProviderName, ProviderStatus, Store};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use crate::gate::{ClosedBy, Gate};
@@ -35,6 +36,9 @@ const LOG: Logger = get_logger("simpletuner.cloud.dispatch");
 /// so that a submission never outlives the claim that it is made under.
 pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(65);
 
+/// How many submissions are under way at a provider at the same time.
+const SUBMISSIONS: usize = 200;
+
 /// How long the account is not asked for again after it could not be learned.
 const LEARN_AGAIN: Duration = Duration::from_secs(5);
 
@@ -49,6 +53,8 @@ pub(crate) struct ServedProvider {
     pub(crate) unread: Unread,
     /// Guards when the account was last asked for, held during the call.
     asked_at: tokio::sync::Mutex<Option<Instant>>,
+    /// A permit for each submission under way.
+    submissions: Semaphore,
 }
 
 impl ServedProvider {
@@ -62,6 +68,7 @@ impl ServedProvider {
             offsets: Offsets::default(),
             unread: Unread::default(),
             asked_at: tokio::sync::Mutex::default(),
+            submissions: Semaphore::new(SUBMISSIONS),
         }
     }
 
@@ -103,6 +110,14 @@ impl ServedProvider {
         let time = self.provider.time()?;
         self.offsets.observe(time);
         Some(time)
+    }
+
+    /// Waits until one of the submissions under way is over and the provider's limits leave room for
+    /// another. `None` is never seen: the semaphore is not closed.
+    pub(crate) async fn turn_to_submit(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = self.submissions.acquire().await.ok()?;
+        self.provider.turn_to_submit().await;
+        Some(turn)
     }
 
     /// Submits a job. The gate learns of the outcome from the caller, who knows what it means.

@@ -8,7 +8,7 @@ use st_store::{
     AttemptFailure, Caution, Error, JobRecord, JobRef, Marker, Outcome, ProviderStatus, Settled,
     Sighting, SightingOutcome, TransitionError,
 };
-use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::settle::{Notice, log_unsettled};
@@ -18,6 +18,8 @@ use crate::provider::{Cause, Submission, SubmitError};
 
 /// The pause of a job that needs a setting which is missing.
 const MISSING_SETTING: SignedDuration = SignedDuration::from_mins(1);
+
+const STOPS: &str = "the server stops";
 
 /// The right to make one submission, beside others or alone.
 enum SubmitPermit<'a> {
@@ -56,6 +58,9 @@ impl Dispatcher {
     /// Submits the job: the only call of this attempt.
     async fn submit(self: &Arc<Self>, job: &Assignment, pass: Pass) {
         let (answer, submission, pass) = {
+            let Some(_turn) = self.turn_to_submit(job).await else {
+                return self.release(job, not_sent(STOPS.to_owned()), Notice::Debug).await;
+            };
             let _permit = self.submit_permit(job.caution).await;
             let submission = match self.prepare(job).await {
                 Ok(submission) => submission,
@@ -114,6 +119,16 @@ impl Dispatcher {
                 let may_arrive_for = may_arrive_for.max(job.served.provider().may_arrive_for());
                 self.reconcile(job, ended, may_arrive_for, Some(text)).await;
             }
+        }
+    }
+
+    /// Waits until the provider may be given another job; `None` when the program stops before. Nothing
+    /// is held meanwhile that others wait for.
+    async fn turn_to_submit<'j>(&self, job: &'j Assignment) -> Option<SemaphorePermit<'j>> {
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => None,
+            turn = job.served.turn_to_submit() => turn,
         }
     }
 

@@ -33,7 +33,7 @@ impl Tenure {
 
     /// A claim was made; `before` is an instant before the call.
     pub(super) fn claimed(&mut self, before: Instant, usable_for: Duration) {
-        if before > self.until {
+        if before >= self.until {
             *self = Self { since: before, until: before + usable_for };
         }
     }

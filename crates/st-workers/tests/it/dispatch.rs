@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use st_store::{Actor, Change, EventId, JobId, JobStatus, ProviderJobId, QueueStatus, UserId};
+use st_store::{
+    Actor, Change, EventId, JobId, JobStatus, ProviderJobId, QueueStatus, Scope, UserId,
+};
 use st_testkit::flaky_store::FlakyStore;
 use st_testkit::provider::SubmitFault;
 use st_workers::provider::Cause;
@@ -454,4 +456,30 @@ async fn a_claim_that_is_answered_after_the_deadline_of_its_run_is_dispatched() 
     let (_job, record) = harness.submit_and_run("ann").await;
     assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
     assert_eq!((record.entry().reclaims, harness.provider.submits()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_two_hundred_submissions_are_under_way_at_a_provider() {
+    let harness = Harness::start();
+    harness.allow(400).await;
+    // As many as it takes until the gate is wide open.
+    for number in 0..127 {
+        harness.submit_and_run(&format!("first-{number}")).await;
+    }
+    harness.store.pause(Scope::All, None, &Actor::Operator).await.unwrap();
+    let mut jobs = Vec::new();
+    for number in 0..250 {
+        jobs.push(harness.submit(&format!("user-{number}")).await);
+    }
+    harness.provider.close_gate();
+    harness.store.resume(&Scope::All, &Actor::Operator).await.unwrap();
+    harness.provider.wait_for(|provider| provider.submits() >= 327).await;
+    harness.pass(Duration::from_secs(30)).await;
+    assert_eq!(harness.provider.submits(), 327);
+    harness.provider.open_gate();
+    for job in jobs {
+        let record = harness.until(job, |it| it.queue_status() == QueueStatus::Running).await;
+        assert_eq!(record.entry().attempt, 1);
+    }
+    assert_eq!(harness.provider.submits(), 377);
 }

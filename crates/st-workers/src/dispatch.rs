@@ -27,7 +27,7 @@ use jiff::SignedDuration;
 use st_log::{InScope, Logger, get_logger};
 use st_store::{
     Actor, Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Error, Holder, JobId, JobRecord,
-    JobRef, Outcome, Resolution, Serving, Store,
+    JobRef, Opening, Outcome, Resolution, Serving, Store,
 };
 use tokio::sync::{RwLock, Semaphore};
 use tokio::time::{Instant, sleep};
@@ -143,17 +143,27 @@ impl Dispatcher {
         self.started_at
     }
 
-    /// How to claim at most `max` jobs for this dispatcher.
+    /// How to claim at most `max` jobs for this dispatcher: no more than can be submitted now, so that
+    /// what waits can still be put on hold, and be overtaken.
     pub fn claim_options(&self, max: u32) -> ClaimOptions {
-        let serving = self.providers.iter().map(|served| Serving {
-            provider: served.name().clone(),
-            account: served.provider().account(),
-            guarantee: served.provider().guarantee(),
-            provider_time: served.observe_time(),
-            may_arrive_for: signed(served.provider().may_arrive_for()),
-            opening: served.gate.opening(),
+        let mut most = max;
+        let serving = self.providers.iter().map(|served| {
+            let room = u32::try_from(served.room_to_submit()).unwrap_or(u32::MAX);
+            let opening = if room == 0 { Opening::Closed } else { served.gate.opening() };
+            if opening != Opening::Closed {
+                most = most.min(room);
+            }
+            Serving {
+                provider: served.name().clone(),
+                account: served.provider().account(),
+                guarantee: served.provider().guarantee(),
+                provider_time: served.observe_time(),
+                may_arrive_for: signed(served.provider().may_arrive_for()),
+                opening,
+            }
         });
-        ClaimOptions { holder: self.holder, serving: serving.collect(), max, lease: LEASE }
+        let serving = serving.collect();
+        ClaimOptions { holder: self.holder, serving, max: most, lease: LEASE }
     }
 
     /// The configured providers.

@@ -139,6 +139,15 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// called before each [`Provider::submit`], nothing is sent meanwhile, and it may be given up.
     async fn turn_to_submit(&self) {}
 
+    /// How many submissions may begin now without waiting for their turn.
+    fn room_to_submit(&self) -> usize {
+        usize::MAX
+    }
+
+    /// The same as [`Provider::turn_to_submit`] before a question or a cancellation; polls and logs wait
+    /// by themselves.
+    async fn turn_to_ask(&self) {}
+
     /// Submits a job. At most one call is made per marker; the caller sees to that.
     async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError>;
 

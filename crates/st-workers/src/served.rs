@@ -120,6 +120,11 @@ impl ServedProvider {
         Some(turn)
     }
 
+    /// How many submissions could begin now: more jobs are not worth claiming.
+    pub(crate) fn room_to_submit(&self) -> usize {
+        self.submissions.available_permits().min(self.provider.room_to_submit())
+    }
+
     /// Submits a job. The gate learns of the outcome from the caller, who knows what it means.
     pub(crate) async fn submit(
         &self,
@@ -248,6 +253,7 @@ impl ServedProvider {
         &self,
         question: impl Future<Output = Result<T, QueryError>>,
     ) -> Result<T, QueryError> {
+        self.provider.turn_to_ask().await;
         let answer = match timeout(LONGEST_CALL, question).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(QueryError::trouble(self.no_answer())),

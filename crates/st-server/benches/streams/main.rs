@@ -28,7 +28,7 @@ fn main() {
         audience::listen(address, streams.parse().unwrap(), after);
         return;
     }
-    let mut server = Server::start(Vec::new());
+    let mut server = Server::start(Vec::new(), "");
     for streams in [0, STREAMS] {
         submits(&server, streams);
     }

@@ -26,8 +26,10 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub(crate) fn start(variables: Vec<(&'static str, String)>) -> Self {
+    /// `file`: its configuration, where it needs one.
+    pub(crate) fn start(variables: Vec<(&'static str, String)>, file: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("simpletuner-enterprise.yaml"), file).unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let child = spawn(&dir, &address, &variables);
         Self { child, dir, address, variables }

@@ -1,9 +1,10 @@
 //! How many calls a credential may make in a minute, so that a provider need not refuse any.
 //!
-//! All callers share one budget, and get their turns in the order in which they asked. Polls leave a
-//! part of it to the others, so that no number of jobs keeps one from being cancelled or searched
-//! for. When the provider refuses a call all the same, somebody else uses the account too: then the
-//! budget is halved, and doubled again with each minute without such a refusal.
+//! All callers share one budget, and get their turns in the order in which they asked. Neither polls nor
+//! all else use up more than a part of it, so that each leaves room to the other: no number of jobs
+//! keeps one from being cancelled, and no number of people who read logs keeps jobs from being
+//! polled. When the provider refuses a call all the same, something else uses the account too: then the
+//! budget is halved, and doubled again with each minute without a refusal.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -14,15 +15,26 @@ use tokio::time::{Instant, sleep_until};
 
 /// What the limits are about.
 const MINUTE: Duration = Duration::from_mins(1);
-/// Of ten calls, so many may be polls.
-const POLLS: usize = 7;
+/// Of ten calls, so many may be of one kind where there are two.
+const SHARE: usize = 7;
 /// How often it is halved at most.
 const HALVINGS: u32 = 4;
+/// Refusals within this time after it was halved are of calls that were under way before.
+const UNDER_WAY: Duration = Duration::from_secs(10);
+
+/// What a call is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Poll,
+    Other,
+}
 
 /// A number of calls in any minute.
 #[derive(Debug)]
 pub(super) struct CallBudget {
     limit: usize,
+    /// How much of ten parts one kind may use up.
+    share: usize,
     /// Guards the calls of the last minute.
     calls: Mutex<Calls>,
     /// Held by the caller who is next, one for each kind.
@@ -33,17 +45,26 @@ pub(super) struct CallBudget {
 #[derive(Debug, Default)]
 struct Calls {
     /// The oldest first.
-    at: VecDeque<Instant>,
+    made: VecDeque<(Instant, Kind)>,
+    polls: usize,
     halvings: u32,
-    /// When it was halved, or doubled again.
+    /// When it was halved last.
     halved_at: Option<Instant>,
+    /// When it was halved, doubled again, or refused last.
+    changed_at: Option<Instant>,
 }
 
 impl CallBudget {
+    /// A budget of polls and other calls.
+    pub(super) fn shared(limit: NonZeroU32) -> Self {
+        Self { share: SHARE, ..Self::new(limit) }
+    }
+
+    /// A budget of one kind of calls.
     pub(super) fn new(limit: NonZeroU32) -> Self {
-        let limit = limit.get().try_into().unwrap_or(usize::MAX);
         Self {
-            limit,
+            limit: limit.get().try_into().unwrap_or(usize::MAX),
+            share: 10,
             calls: Mutex::default(),
             next: tokio::sync::Mutex::default(),
             next_poll: tokio::sync::Mutex::default(),
@@ -57,27 +78,48 @@ impl CallBudget {
     /// Waits until a call may be made now. A caller that does not wait to the end takes nothing.
     pub(super) async fn turn(&self) {
         let _first = self.next.lock().await;
-        self.wait(10).await;
+        self.wait(Kind::Other).await;
     }
 
     /// The same for a poll.
     pub(super) async fn turn_to_poll(&self) {
         let _first = self.next_poll.lock().await;
-        self.wait(POLLS).await;
+        self.wait(Kind::Poll).await;
     }
 
-    /// `tenths`: of the budget, how much may be used up.
-    async fn wait(&self, tenths: usize) {
+    /// How many calls that are no polls may be made now.
+    pub(super) fn room(&self) -> usize {
+        let now = Instant::now();
+        let mut calls = self.calls();
+        calls.forget(now);
+        let limit = calls.limit(self.limit, now);
+        let others = calls.made.len() - calls.polls;
+        let of_kind = (limit.saturating_mul(self.share) / 10).saturating_sub(others);
+        of_kind.min(limit.saturating_sub(calls.made.len()))
+    }
+
+    async fn wait(&self, kind: Kind) {
         loop {
             let now = Instant::now();
             let free_at = {
                 let mut calls = self.calls();
-                let most = (calls.limit(self.limit, now) * tenths / 10).max(1);
-                let Some(free_at) = calls.free_at(most, now) else {
-                    calls.at.push_back(now);
-                    return;
+                calls.forget(now);
+                let limit = calls.limit(self.limit, now);
+                let of_kind = (limit.saturating_mul(self.share) / 10).max(1);
+                let made = match kind {
+                    Kind::Poll => calls.polls,
+                    Kind::Other => calls.made.len() - calls.polls,
                 };
-                free_at
+                match calls.made.front() {
+                    Some((oldest, _)) if calls.made.len() >= limit || made >= of_kind => {
+                        *oldest + MINUTE
+                    }
+                    Some(_) | None => {
+                        calls.polls += usize::from(kind == Kind::Poll);
+                        calls.made.push_back((now, kind));
+                        return;
+                    }
+                }
             };
             sleep_until(free_at).await;
         }
@@ -88,35 +130,34 @@ impl CallBudget {
         let now = Instant::now();
         let mut calls = self.calls();
         calls.limit(self.limit, now);
-        // Calls that are under way together are refused together.
-        let is_new = calls.halved_at.is_none_or(|at| now - at > Duration::from_secs(5));
-        if is_new {
+        if calls.halved_at.is_none_or(|at| now - at >= UNDER_WAY) {
             calls.halvings = HALVINGS.min(calls.halvings + 1);
+            calls.halved_at = Some(now);
         }
-        calls.halved_at = Some(now);
+        calls.changed_at = Some(now);
     }
 }
 
 impl Calls {
+    fn forget(&mut self, now: Instant) {
+        while let Some((at, kind)) = self.made.front()
+            && now - *at >= MINUTE
+        {
+            self.polls -= usize::from(*kind == Kind::Poll);
+            self.made.pop_front();
+        }
+    }
+
     /// How many calls there may be in a minute as of now.
     fn limit(&mut self, limit: usize, now: Instant) -> usize {
         while self.halvings > 0
-            && let Some(at) = self.halved_at
+            && let Some(at) = self.changed_at
             && now - at >= MINUTE
         {
             self.halvings -= 1;
-            self.halved_at = Some(at + MINUTE);
+            self.changed_at = Some(at + MINUTE);
         }
         (limit >> self.halvings).max(1)
-    }
-
-    /// When there is room beside `most` calls; `None` when there is.
-    fn free_at(&mut self, most: usize, now: Instant) -> Option<Instant> {
-        while self.at.front().is_some_and(|at| now - *at >= MINUTE) {
-            self.at.pop_front();
-        }
-        let surplus = self.at.len().checked_sub(most)?;
-        self.at.get(surplus).map(|at| *at + MINUTE)
     }
 }
 
@@ -130,6 +171,10 @@ mod tests {
 
     fn budget(limit: u32) -> CallBudget {
         CallBudget::new(NonZeroU32::new(limit).unwrap())
+    }
+
+    fn shared(limit: u32) -> CallBudget {
+        CallBudget::shared(NonZeroU32::new(limit).unwrap())
     }
 
     async fn seconds_for(turns: usize, turn: impl AsyncFn()) -> u64 {
@@ -150,7 +195,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn polls_leave_three_tenths_to_the_others() {
-        let budget = budget(100);
+        let budget = shared(100);
         assert_eq!(seconds_for(70, async || budget.turn_to_poll().await).await, 0);
         let waits = budget.turn_to_poll();
         let mut waits = std::pin::pin!(waits);
@@ -165,19 +210,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn others_leave_three_tenths_to_polls() {
+        let budget = shared(100);
+        assert_eq!(budget.room(), 70);
+        assert_eq!(seconds_for(70, async || budget.turn().await).await, 0);
+        assert_eq!(budget.room(), 0);
+        let waits = tokio::time::timeout(Duration::from_secs(59), budget.turn()).await;
+        assert!(waits.is_err(), "there is no room for it");
+        assert_eq!(seconds_for(30, async || budget.turn_to_poll().await).await, 0);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(budget.room(), 70);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_refusal_halves_it_and_minutes_without_one_double_it_again() {
         let budget = budget(80);
+        let left = |budget: &CallBudget| budget.calls().limit(80, Instant::now());
         budget.note_refusal();
         budget.note_refusal();
-        let room = |budget: &CallBudget| budget.calls().limit(80, Instant::now());
-        assert_eq!(room(&budget), 40, "calls under way together are refused together");
-        tokio::time::advance(Duration::from_secs(30)).await;
-        budget.note_refusal();
-        assert_eq!(room(&budget), 20);
+        assert_eq!(left(&budget), 40, "calls under way together are refused together");
+        // Refusals that come all the time halve it again and again.
+        for _ in 0..6 {
+            tokio::time::advance(Duration::from_secs(2)).await;
+            budget.note_refusal();
+        }
+        assert_eq!(left(&budget), 20);
         tokio::time::advance(MINUTE).await;
-        assert_eq!(room(&budget), 40);
+        assert_eq!(left(&budget), 40);
         tokio::time::advance(Duration::from_hours(24)).await;
-        assert_eq!(room(&budget), 80);
+        assert_eq!(left(&budget), 80);
     }
 
     #[tokio::test(start_paused = true)]
@@ -201,7 +262,7 @@ mod tests {
                 .build()
                 .unwrap();
             let made = runtime.block_on(async {
-                let budget = budget(limit);
+                let budget = shared(limit);
                 let mut made = Vec::new();
                 for (poll, pause) in calls {
                     tokio::time::advance(Duration::from_millis(pause)).await;

@@ -137,7 +137,7 @@ impl Replicate {
             client,
             time: ServerTime::default(),
             creates: CallBudget::new(config.limits.creates),
-            others: CallBudget::new(config.limits.others),
+            others: CallBudget::shared(config.limits.others),
             username: Mutex::new(None),
         })
     }
@@ -146,13 +146,18 @@ impl Replicate {
         self.client.request(method, url).bearer(&self.token.0)
     }
 
-    /// Sends a request; every answer shows the provider's time. `shape`: what is needed of a success.
-    async fn send(&self, request: Request, shape: &'static Shape) -> Result<Answer, Unanswered> {
+    /// Sends a request; every answer shows the provider's time. `budget`: that of which the call is.
+    /// `shape`: what is needed of a success.
+    async fn send(
+        &self,
+        request: Request,
+        budget: &CallBudget,
+        shape: &'static Shape,
+    ) -> Result<Answer, Unanswered> {
         let response = request.body_limit(answer::LARGEST_BODY).open().await?;
         self.time.observe(response.headers());
         if response.status() == StatusCode::TOO_MANY_REQUESTS {
-            self.creates.note_refusal();
-            self.others.note_refusal();
+            budget.note_refusal();
         }
         Answer::read(response, shape).await
     }
@@ -165,7 +170,7 @@ impl Replicate {
         shape: &'static Shape,
     ) -> Result<Answer, QueryError> {
         let request = self.request(method, url);
-        answered(self.send(request, shape).await, subject)
+        answered(self.send(request, &self.others, shape).await, subject)
     }
 
     /// Asks about one job. Below `/predictions/<id>`, such as `/cancel`.
@@ -276,6 +281,14 @@ impl Provider for Replicate {
         self.creates.turn().await;
     }
 
+    fn room_to_submit(&self) -> usize {
+        self.creates.room()
+    }
+
+    async fn turn_to_ask(&self) {
+        self.others.turn().await;
+    }
+
     async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError> {
         if let Some(reason) = self.missing(&submission.settings) {
             return Err(SubmitError::MissingSetting { reason });
@@ -283,7 +296,7 @@ impl Provider for Replicate {
         let version = version(&submission.settings);
         let body = serde_json::json!({"version": version, "input": input(submission)});
         let request = self.request(Method::POST, &self.address.url("/predictions")).json(&body);
-        let answer = submitted(self.send(request, &JOB).await)?;
+        let answer = submitted(self.send(request, &self.creates, &JOB).await)?;
         let row = Row::read(answer.text())
             .ok_or_else(|| unusable_success("its answer cannot be read"))?;
         row.to_status(submission.hardware_type.as_deref())
@@ -300,7 +313,6 @@ impl Provider for Replicate {
     }
 
     async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
-        self.others.turn().await;
         status_in(&self.ask_job(Method::POST, job, "/cancel", &JOB).await?, job)
     }
 
@@ -311,7 +323,6 @@ impl Provider for Replicate {
     }
 
     async fn validate(&self) -> Result<Account, QueryError> {
-        self.others.turn().await;
         let url = self.address.url("/account");
         let answer = self.ask(Method::GET, &url, Subject::Account, &ACCOUNT).await?;
         let [username] = fields::pick(answer.text(), ["username"]).map_err(unreadable)?;
@@ -329,7 +340,6 @@ impl JobList for Replicate {
     /// A link that must not be followed becomes a cursor that cannot be: the rows beside it are good,
     /// and asking for the page behind it is the error.
     async fn page(&self, query: &ListQuery) -> Result<ListPage, QueryError> {
-        self.others.turn().await;
         let answer = self.list(query).await?;
         let page = Page::read(answer.text()).map_err(unreadable)?;
         let next = page

@@ -130,7 +130,9 @@ impl Queue {
         for time in options.serving.iter().filter_map(|serving| serving.provider_time) {
             self.store.confirm_clock(ClockEvidence::ProviderDate(time));
         }
-        let (reclaimed, more_to_reclaim) = self.reclaim(&options).await?;
+        // What is reclaimed takes no submission: it is searched for.
+        let reclaiming = ClaimOptions { max: BATCH, ..options.clone() };
+        let (reclaimed, more_to_reclaim) = self.reclaim(&reclaiming).await?;
         if stopping.is_cancelled() {
             return Ok(RunSummary::default());
         }

@@ -35,6 +35,12 @@ pub(crate) fn provider_at(base_url: &str) -> Replicate {
     provider_with(base_url, TOKEN, Duration::from_mins(1))
 }
 
+pub(crate) fn limited_to(limits: CallLimits, base_url: &str) -> Replicate {
+    let api_token = ApiToken::parse(TOKEN).unwrap();
+    let config = ReplicateConfig { base_url: base_url.to_owned(), api_token, limits };
+    Replicate::new(config, Client::new(Config::default()).unwrap()).unwrap()
+}
+
 pub(crate) async fn start() -> (FakeReplicate, Replicate) {
     let fake = FakeReplicate::start().await;
     let provider = provider_at(&fake.base_url());

@@ -85,6 +85,11 @@ impl<'a> Open<'a> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether more jobs are open than a page has.
+    fn has_many(&self) -> bool {
+        self.jobs().len() > PAGE
+    }
+
     /// Whether another page is to be read.
     fn begin_page(&self) -> bool {
         if self.failure.get().is_some() || self.jobs().is_empty() {
@@ -164,24 +169,19 @@ impl Walk<'_> {
         if !self.open.begin_page() {
             return None;
         }
-        self.provider.others.turn_to_poll().await;
-        let asked = timeout(DEADLINE, self.provider.list(&self.query)).await;
-        let read = match asked {
-            Ok(Ok(answer)) => self.read(&answer),
-            Ok(Err(error)) => Err(error),
-            Err(_elapsed) => Err(no_answer()),
+        let read = match self.page().await {
+            // Without this page its jobs would cost a call each.
+            Err(error) if !is_of_all(&error) && self.open.has_many() => self.page().await,
+            read => read,
         };
         let (answers, next) = match read {
             Ok(read) => read,
-            Err(error) => {
-                if let QueryError::Unavailable(failure) = error
-                    && ends_all(&failure)
-                {
-                    // Another walk may have met the same one.
-                    self.open.failure.set(failure).unwrap_or_default();
-                }
+            Err(QueryError::Unavailable(failure)) if ends_all(&failure) => {
+                // Another walk may have met the same one.
+                self.open.failure.set(failure).unwrap_or_default();
                 return None;
             }
+            Err(_other) => return None,
         };
         let next = next.filter(|next| self.seen.insert(next.clone()));
         Some((
@@ -191,6 +191,14 @@ impl Walk<'_> {
                 self
             }),
         ))
+    }
+
+    async fn page(&self) -> Result<(Vec<PolledJob>, Option<String>), QueryError> {
+        self.provider.others.turn_to_poll().await;
+        match timeout(DEADLINE, self.provider.list(&self.query)).await {
+            Ok(answer) => self.read(&answer?),
+            Err(_elapsed) => Err(no_answer()),
+        }
     }
 
     /// The answers in a page, and where the next one is.
@@ -215,6 +223,10 @@ fn ends_all(failure: &Unavailable) -> bool {
         Cause::Unreachable | Cause::Credentials | Cause::Throttled => true,
         Cause::Account | Cause::Trouble => false,
     }
+}
+
+fn is_of_all(error: &QueryError) -> bool {
+    matches!(error, QueryError::Unavailable(failure) if ends_all(failure))
 }
 
 fn no_answer() -> QueryError {

@@ -1,14 +1,16 @@
 //! The statuses of thousands of jobs: through windows of the list, side by side.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use st_store::{Clock as _, SystemClock};
 use st_testkit::replicate::{Call, FakeReplicate, Fault, World};
-use st_workers::provider::replicate::Replicate;
+use st_workers::provider::replicate::{CallLimits, Replicate};
 use st_workers::provider::{Cause, Provider as _, QueryError, RemoteJob};
 
-use super::{add, asked, start};
+use super::{add, asked, limited_to, start};
 use crate::replicate::statuses::{known_statuses, poll};
 
 const JOBS: u32 = 1_600;
@@ -100,12 +102,39 @@ async fn jobs_of_the_same_moment_are_in_one_window() {
 #[tokio::test]
 async fn a_window_in_trouble_costs_its_own_jobs_a_call_each() {
     let (fake, provider, jobs) = world(|_| Duration::ZERO).await;
+    let single = || calls(fake.world()).iter().filter(|it| *it != "GET /predictions").count();
     fake.world().fault_on(Call::List, Fault::ServerError);
     let answers = poll(&provider, &jobs).await;
     assert_eq!(known_statuses(&jobs, &answers), jobs.len());
-    let calls = calls(fake.world());
-    let single = calls.iter().filter(|call| *call != "GET /predictions").count();
-    assert!((100..=500).contains(&single), "{single}");
+    assert_eq!(single(), 0, "a page that failed is asked for again");
+    fake.world().always(Call::List, Fault::ServerError);
+    let answers = poll(&provider, &jobs).await;
+    assert_eq!(known_statuses(&jobs, &answers), jobs.len());
+    assert_eq!(single(), jobs.len());
+}
+
+#[tokio::test]
+async fn no_more_calls_are_made_in_a_minute_than_are_allowed() {
+    let fake = FakeReplicate::start().await;
+    let limits = CallLimits { creates: NonZeroU32::MIN, others: NonZeroU32::new(10).unwrap() };
+    let provider = limited_to(limits, &fake.base_url());
+    let jobs = add(fake.world(), 20);
+    fake.world().always(Call::List, Fault::ServerError);
+    let mut answers = provider.statuses(&jobs);
+    for _ in 0..6 {
+        drop(answers.next().await.unwrap());
+    }
+    let rest = tokio::time::timeout(Duration::from_millis(300), answers.next());
+    assert!(rest.await.is_err(), "seven of ten calls are polls: the page and six jobs");
+    assert_eq!(fake.world().requests().len(), 7);
+    assert_eq!(provider.room_to_submit(), 1);
+    provider.turn_to_submit().await;
+    assert_eq!(provider.room_to_submit(), 0);
+    assert!(provider.turn_to_submit().now_or_never().is_none());
+    for _ in 0..3 {
+        assert!(provider.turn_to_ask().now_or_never().is_some());
+    }
+    assert!(provider.turn_to_ask().now_or_never().is_none());
 }
 
 #[tokio::test]

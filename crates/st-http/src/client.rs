@@ -1,24 +1,28 @@
 //! The client and the one way in which a request is sent: its IDs, connection, head, body.
-//! Leaves out retries, the breaker, the proxy and the address policy.
+//! Leaves out what repeats or holds back requests: `retry` and `breaker`.
 
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use http::header::{PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderValue, Method, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
 use st_log::{TRACEPARENT_HEADER, TRACESTATE_HEADER};
 use tokio::time::{Instant, timeout_at};
 
+use crate::body::Body;
 use crate::connect::{self, Pool};
+use crate::metrics::{Meter, Metrics};
+use crate::phase::Progress;
+use crate::proxy::Routes;
+use crate::request::Prepared;
 use crate::response::BodyLimits;
-use crate::{Config, Error, LOG, Request, Response, StreamingResponse};
+use crate::{Builder, Config, Error, HostMetrics, LOG, Request, Response, StreamingResponse};
 
-pub(crate) type Outgoing = http::Request<Full<Bytes>>;
+type Outgoing = http::Request<Body>;
 
 /// A pooled HTTP/1.1 client. Cloning is cheap and shares the pool.
 ///
@@ -30,7 +34,9 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     config: Config,
     user_agent: HeaderValue,
+    routes: Arc<Routes>,
     pool: Pool,
+    metrics: Metrics,
 }
 
 /// The limits that one request has of its own; for the others the client's count.
@@ -42,19 +48,34 @@ pub(crate) struct Limits {
     pub(crate) body: Option<usize>,
 }
 
+/// The time that one attempt has.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    start: Instant,
+    /// Until the end of the body.
+    overall: Duration,
+}
+
 impl Client {
     /// Makes a client. Reads the system's root certificates and the `ca_bundle`, so it blocks
     /// shortly; fails on settings that cannot work, naming all of them.
     pub fn new(config: Config) -> Result<Self, Error> {
         let user_agent = config.validate().map_err(Error::config)?;
-        let pool = connect::pool(&config)?;
+        let routes = Arc::new(config.proxies.routes());
+        let pool = connect::pool(&config, Arc::clone(&routes))?;
         if !config.tls_verify {
             st_log::warning!(
                 logger: LOG,
                 "TLS certificates are not checked: anybody on the way can read and change requests"
             );
         }
-        Ok(Self(Arc::new(Inner { config, user_agent, pool })))
+        let metrics = Metrics::default();
+        Ok(Self(Arc::new(Inner { config, user_agent, routes, pool, metrics })))
+    }
+
+    /// The settings of a client, one by one.
+    pub fn builder() -> Builder {
+        Builder::default()
     }
 
     /// A GET request.
@@ -62,9 +83,29 @@ impl Client {
         self.request(Method::GET, url)
     }
 
+    /// A HEAD request.
+    pub fn head(&self, url: &str) -> Request {
+        self.request(Method::HEAD, url)
+    }
+
     /// A POST request.
     pub fn post(&self, url: &str) -> Request {
         self.request(Method::POST, url)
+    }
+
+    /// A PUT request.
+    pub fn put(&self, url: &str) -> Request {
+        self.request(Method::PUT, url)
+    }
+
+    /// A PATCH request.
+    pub fn patch(&self, url: &str) -> Request {
+        self.request(Method::PATCH, url)
+    }
+
+    /// A DELETE request.
+    pub fn delete(&self, url: &str) -> Request {
+        self.request(Method::DELETE, url)
     }
 
     /// A request of any method but CONNECT. A bad `url` is reported when it is sent.
@@ -72,65 +113,109 @@ impl Client {
         Request::new(self.clone(), method, url)
     }
 
-    pub(crate) fn user_agent(&self) -> HeaderValue {
-        self.0.user_agent.clone()
+    /// What this client did, by host: the first 256 hosts have numbers of their own.
+    pub fn metrics(&self) -> Vec<HostMetrics> {
+        self.0.metrics.read()
     }
 
-    /// Sends `request`, reads the whole response and leaves one line about it. `url` is the target as
-    /// it may be shown.
-    pub(crate) async fn send(
-        &self,
-        request: Outgoing,
-        url: &str,
-        limits: Limits,
-    ) -> Result<Response, Error> {
+    /// How long a call may take in all, where it does not say itself.
+    pub(crate) fn overall_timeout(&self) -> Duration {
+        self.0.config.overall_timeout
+    }
+
+    /// Sends `request`, reads the whole response and leaves one line about it.
+    pub(crate) async fn send(&self, request: Prepared) -> Result<Response, Error> {
         let start = Instant::now();
-        let method = request.method().clone();
-        let outcome = match self.exchange(request, url, start, limits).await {
+        let (method, url) = (request.method.clone(), request.url.clone());
+        let outcome = match self.exchange(request, start).await {
             Ok(response) => response.collect().await,
             Err(error) => Err(error),
         };
-        log(&method, url, outcome.as_ref().map(Response::status), start);
+        log(&method, &url, outcome.as_ref().map(Response::status), start);
         outcome
     }
 
     /// Sends `request`, waits for the response head and leaves one line about it.
-    pub(crate) async fn open(
-        &self,
-        request: Outgoing,
-        url: &str,
-        limits: Limits,
-    ) -> Result<StreamingResponse, Error> {
+    pub(crate) async fn open(&self, request: Prepared) -> Result<StreamingResponse, Error> {
         let start = Instant::now();
-        let method = request.method().clone();
-        let outcome = self.exchange(request, url, start, limits).await;
-        log(&method, url, outcome.as_ref().map(StreamingResponse::status), start);
+        let (method, url) = (request.method.clone(), request.url.clone());
+        let outcome = self.exchange(request, start).await;
+        log(&method, &url, outcome.as_ref().map(StreamingResponse::status), start);
         outcome
     }
 
     async fn exchange(
         &self,
-        mut request: Outgoing,
-        url: &str,
+        request: Prepared,
         start: Instant,
-        limits: Limits,
     ) -> Result<StreamingResponse, Error> {
-        set_correlation_id(&mut request);
-        set_trace_context(&mut request);
-        let timeout = limits.overall.unwrap_or(self.0.config.overall_timeout);
-        let response = self.head(request, url, start, timeout).await?;
-        let size = limits.body.unwrap_or(self.0.config.body_limit);
-        let limits = BodyLimits { size, deadline: after(start, timeout), timeout };
-        Ok(StreamingResponse::new(response, url.to_owned(), limits))
+        let config = &self.0.config;
+        let mut meter = self.0.metrics.begin(request.origin());
+        let timeout = request.limits.overall.unwrap_or(config.overall_timeout);
+        let limits = BodyLimits {
+            size: request.limits.body.unwrap_or(config.body_limit),
+            deadline: after(start, timeout),
+            timeout,
+            idle: config.body_idle_timeout,
+        };
+        let (url, gunzip) = (request.url.clone(), request.gzip);
+        let time = Time { start, overall: timeout };
+        let response = self.head_of(request, time, &mut meter).await?;
+        Ok(StreamingResponse::new(response, url, limits, meter).decoded(gunzip))
     }
 
     /// Sends `request` and waits for the response head.
-    async fn head(
+    async fn head_of(
+        &self,
+        request: Prepared,
+        time: Time,
+        meter: &mut Meter,
+    ) -> Result<http::Response<Incoming>, Error> {
+        let progress = Arc::new(Progress::default());
+        let url = request.url.clone();
+        let outgoing = self.outgoing(request, &progress);
+        let pending = self.answer(outgoing, &url, time, &progress);
+        let outcome = Arc::clone(&progress).of(pending).await;
+        match &outcome {
+            Ok(response) => meter.answered(response.status()),
+            Err(error) => meter.failed(error.phase()),
+        }
+        outcome
+    }
+
+    /// The request with all that the client adds to it.
+    fn outgoing(&self, request: Prepared, progress: &Arc<Progress>) -> Outgoing {
+        let Prepared { method, target, headers, content, .. } = request;
+        let mut outgoing = http::Request::new(Body::new(content, Arc::clone(progress)));
+        *outgoing.method_mut() = method;
+        *outgoing.uri_mut() = target;
+        *outgoing.headers_mut() = headers;
+        self.add_headers(&mut outgoing);
+        outgoing
+    }
+
+    fn add_headers(&self, request: &mut Outgoing) {
+        set_correlation_id(request);
+        set_trace_context(request);
+        let credentials = self.0.routes.authorization(request.uri());
+        let headers = request.headers_mut();
+        for (name, value) in &self.0.config.headers.0 {
+            if !headers.contains_key(name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        headers.entry(USER_AGENT).or_insert_with(|| self.0.user_agent.clone());
+        if let Some(credentials) = credentials {
+            headers.insert(PROXY_AUTHORIZATION, credentials);
+        }
+    }
+
+    async fn answer(
         &self,
         mut request: Outgoing,
         url: &str,
-        start: Instant,
-        overall: Duration,
+        time: Time,
+        progress: &Progress,
     ) -> Result<http::Response<Incoming>, Error> {
         // Filled in by the pool just before it gives the request to a connection, from inside the
         // future below and nowhere else. While it is empty nothing was written; drop the future then
@@ -138,17 +223,21 @@ impl Client {
         let connection = capture_connection(&mut request);
         let handed_over = || connection.connection_metadata().is_some();
 
-        let attempt = overall.min(self.0.config.attempt_timeout);
-        let connect = attempt.min(self.0.config.connect_timeout);
+        let config = &self.0.config;
+        let Time { start, overall } = time;
+        let attempt = overall.min(config.attempt_timeout);
+        let connect = attempt.min(config.connect_timeout);
         let mut answer = pin!(self.0.pool.request(request));
         let outcome = match timeout_at(after(start, connect), &mut answer).await {
             Ok(outcome) => outcome,
-            Err(_) if !handed_over() => return Err(Error::late(url, connect, false)),
+            Err(_) if !handed_over() => {
+                return Err(Error::no_connection_in_time(url, connect, progress));
+            }
             Err(_) => timeout_at(after(start, attempt), answer)
                 .await
-                .map_err(|_elapsed| Error::late(url, attempt, true))?,
+                .map_err(|_elapsed| Error::no_head_in_time(url, attempt, progress))?,
         };
-        outcome.map_err(|error| Error::exchange(url, error, handed_over()))
+        outcome.map_err(|error| Error::exchange(url, error, handed_over(), progress))
     }
 }
 

@@ -1,10 +1,15 @@
 //! What a client can be told. Plain data: it reads no environment and no file; `Client::new` checks
-//! it. Leaves out the proxy, retries and the address policy.
+//! it. Leaves out retries and the breaker, which are not the client's but the request's.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
+
+use crate::{AddressPolicy, Proxies};
 
 /// The settings of one [`Client`](crate::Client).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub struct Config {
     pub attempt_timeout: Duration,
     /// How long everything may take, until the last byte of the response body is there. 60 s.
     pub overall_timeout: Duration,
+    /// How long nothing may arrive of a response body that is waited for. 30 s.
+    pub body_idle_timeout: Duration,
     /// The largest response body that is accepted, in bytes. 16 MiB.
     pub body_limit: usize,
     /// How many idle connections are kept to one host. 8; with 0 none is used twice.
@@ -23,11 +30,29 @@ pub struct Config {
     pub pool_idle_timeout: Duration,
     /// The `User-Agent` of requests that do not set their own. `st-http/<version>`.
     pub user_agent: String,
+    /// Headers of all requests that do not set them themselves. They go to every host.
+    pub headers: DefaultHeaders,
+    /// The proxies that requests go through. None.
+    pub proxies: Proxies,
+    /// The addresses that may be connected to. Any.
+    pub addresses: AddressPolicy,
+    /// Addresses of names that are not looked up. None.
+    pub names: BTreeMap<String, Vec<IpAddr>>,
     /// A PEM file with root certificates that are trusted beside those of the system.
     pub ca_bundle: Option<PathBuf>,
     /// Whether the certificates of servers are checked. `false` accepts anybody who answers and logs
     /// a warning; a `ca_bundle` is then not read.
     pub tls_verify: bool,
+}
+
+/// The headers that a client gives to requests which do not set them. `Debug` shows the names only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct DefaultHeaders(pub HeaderMap);
+
+impl fmt::Debug for DefaultHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 impl Default for Config {
@@ -36,10 +61,15 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(5),
             attempt_timeout: Duration::from_secs(30),
             overall_timeout: Duration::from_mins(1),
+            body_idle_timeout: Duration::from_secs(30),
             body_limit: 16 * 1024 * 1024,
             pool_max_idle_per_host: 8,
             pool_idle_timeout: Duration::from_secs(30),
             user_agent: concat!("st-http/", env!("CARGO_PKG_VERSION")).to_owned(),
+            headers: DefaultHeaders::default(),
+            proxies: Proxies::default(),
+            addresses: AddressPolicy::default(),
+            names: BTreeMap::new(),
             ca_bundle: None,
             tls_verify: true,
         }
@@ -52,12 +82,16 @@ impl Config {
         let zero = |duration: Duration, name: &str| {
             duration.is_zero().then(|| format!("{name} must be more than 0"))
         };
+        let reserved = self.headers.0.keys().find(|name| crate::request::is_reserved(name));
+        let reserved = reserved.map(|name| format!("the header {name} is set by the client alone"));
         let mut faults: Vec<String> = [
             zero(self.connect_timeout, "connect_timeout"),
             zero(self.attempt_timeout, "attempt_timeout"),
             zero(self.overall_timeout, "overall_timeout"),
+            zero(self.body_idle_timeout, "body_idle_timeout"),
             zero(self.pool_idle_timeout, "pool_idle_timeout"),
             (self.body_limit == 0).then(|| "body_limit must be more than 0".to_owned()),
+            reserved,
         ]
         .into_iter()
         .flatten()

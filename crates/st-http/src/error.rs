@@ -8,7 +8,12 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper_util::client::legacy;
+
+use crate::body::NotProduced;
+use crate::connect::{ConnectFault, NoConnection, causes};
+use crate::phase::{Phase, Progress};
 
 /// Whether the other side may have seen the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,9 +32,10 @@ pub enum Sent {
 pub enum Kind {
     /// The client cannot be made from its settings.
     Config,
-    /// The request cannot be built: a bad URL, header, body or timeout.
+    /// The request cannot be built, a bad URL, header, body or timeout; or what produces its body failed.
     Request,
-    /// There was no connection: name lookup, TCP, TLS, or too late.
+    /// There was no connection: name lookup, TCP, proxy, TLS, or too late. Why, says
+    /// [`Error::connect_fault`].
     Connect,
     /// A deadline passed on an established connection.
     Timeout,
@@ -37,8 +43,12 @@ pub enum Kind {
     Transport,
     /// The response body is larger than the limit.
     BodyTooLarge,
-    /// The response body is not the JSON that was asked for.
+    /// The response body is not what was asked for: not the JSON, not text, not gzip as it says.
     Decode,
+    /// The response has a status that is an error, and the caller asked for that to be one.
+    Status,
+    /// The circuit breaker of the host is open: nothing was tried.
+    BreakerOpen,
 }
 
 /// A failed request. Its source, where there is one, says why in detail; `Display` does not.
@@ -57,14 +67,19 @@ struct Inner {
 pub(crate) enum Failure {
     Config(String),
     Request,
-    Connect,
-    ConnectDeadline(Duration),
-    HeadDeadline(Duration),
+    Connect(ConnectFault),
+    ConnectDeadline(Duration, Phase),
+    HeadDeadline(Duration, Phase),
     BodyDeadline(Duration),
-    Exchange,
+    BodyIdle(Duration),
+    Exchange(Phase),
+    NotProduced(Phase),
     BodyTooLarge(usize),
     BodyBroken,
-    Decode,
+    BodyCoding,
+    Decode(&'static str),
+    Status(StatusCode),
+    BreakerOpen(Duration),
 }
 
 /// What is wrong with a request that was not sent.
@@ -90,6 +105,12 @@ pub(crate) enum Refused {
     HeaderReserved(http::HeaderName),
     #[error("the body cannot be written as json")]
     Json(#[source] serde_json::Error),
+    #[error("the query cannot be written: it must be a list of names with plain values")]
+    Query(#[source] serde_urlencoded::ser::Error),
+    #[error("the form cannot be written: it must be a list of names with plain values")]
+    Form(#[source] serde_urlencoded::ser::Error),
+    #[error("the user name has a colon, which separates it from the password")]
+    UserName,
     #[error("the timeout must be more than 0")]
     Timeout,
 }
@@ -119,31 +140,56 @@ impl Error {
         Self::new(Failure::Request, url, Sent::No).because(why)
     }
 
-    /// A deadline passed before the response head. `handed_over` is whether a connection was given
-    /// the request.
-    pub(crate) fn late(url: &str, timeout: Duration, handed_over: bool) -> Self {
-        let (failure, sent) = if handed_over {
-            (Failure::HeadDeadline(timeout), Sent::Maybe)
-        } else {
-            (Failure::ConnectDeadline(timeout), Sent::No)
-        };
-        Self::new(failure, Some(url.to_owned()), sent)
+    /// A deadline passed before a connection was given the request.
+    pub(crate) fn no_connection_in_time(url: &str, timeout: Duration, progress: &Progress) -> Self {
+        let failure = Failure::ConnectDeadline(timeout, progress.before_connection());
+        Self::new(failure, Some(url.to_owned()), Sent::No)
     }
 
-    /// hyper failed before the response head. `handed_over` as for [`Error::late`].
-    pub(crate) fn exchange(url: &str, error: legacy::Error, handed_over: bool) -> Self {
+    /// A deadline passed on a connection before the response head.
+    pub(crate) fn no_head_in_time(url: &str, timeout: Duration, progress: &Progress) -> Self {
+        let failure = Failure::HeadDeadline(timeout, progress.on_connection());
+        Self::new(failure, Some(url.to_owned()), Sent::Maybe)
+    }
+
+    /// hyper failed before the response head. `handed_over` is whether a connection was given the
+    /// request.
+    pub(crate) fn exchange(
+        url: &str,
+        error: legacy::Error,
+        handed_over: bool,
+        progress: &Progress,
+    ) -> Self {
+        let cause = error.source();
         // hyper reports "canceled" only together with the untouched request, which it hands back
         // because the connection closed before anything of it was taken for writing.
-        let canceled = error
-            .source()
+        let canceled = cause
             .and_then(|cause| cause.downcast_ref::<hyper::Error>())
             .is_some_and(hyper::Error::is_canceled);
-        let (failure, sent) = match (error.is_connect(), handed_over && !canceled) {
-            (true, _) => (Failure::Connect, Sent::No),
-            (false, false) => (Failure::Exchange, Sent::No),
-            (false, true) => (Failure::Exchange, Sent::Maybe),
+        let sent = if handed_over && !canceled { Sent::Maybe } else { Sent::No };
+        let no_connection = cause.and_then(|cause| cause.downcast_ref::<NoConnection>());
+        let (failure, sent) = match (error.is_connect(), no_connection) {
+            (true, Some(no)) => (Failure::Connect(no.fault), Sent::No),
+            (true, None) => (Failure::Connect(ConnectFault::Unreachable), Sent::No),
+            (false, _) if causes(&error).any(<dyn StdError>::is::<NotProduced>) => {
+                (Failure::NotProduced(progress.on_connection()), sent)
+            }
+            (false, _) => (Failure::Exchange(progress.on_connection()), sent),
         };
         Self::new(failure, Some(url.to_owned()), sent).because(error)
+    }
+
+    /// The breaker lets nothing through before `wait` has passed.
+    pub(crate) fn breaker_open(url: &str, wait: Duration) -> Self {
+        Self::new(Failure::BreakerOpen(wait), Some(url.to_owned()), Sent::No)
+    }
+
+    /// The same failure, after an earlier attempt of which it is not known whether it arrived.
+    pub(crate) fn after_one_that_may_have_arrived(mut self) -> Self {
+        if self.0.sent == Sent::No {
+            self.0.sent = Sent::Maybe;
+        }
+        self
     }
 
     /// The response head was received; what followed was not usable.
@@ -163,13 +209,48 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self.0.failure {
             Failure::Config(_) => Kind::Config,
-            Failure::Request => Kind::Request,
-            Failure::Connect | Failure::ConnectDeadline(_) => Kind::Connect,
-            Failure::HeadDeadline(_) | Failure::BodyDeadline(_) => Kind::Timeout,
-            Failure::Exchange | Failure::BodyBroken => Kind::Transport,
+            Failure::Request | Failure::NotProduced(_) => Kind::Request,
+            Failure::Connect(_) | Failure::ConnectDeadline(..) => Kind::Connect,
+            Failure::HeadDeadline(..) | Failure::BodyDeadline(_) | Failure::BodyIdle(_) => {
+                Kind::Timeout
+            }
+            Failure::Exchange(_) | Failure::BodyBroken => Kind::Transport,
             Failure::BodyTooLarge(_) => Kind::BodyTooLarge,
-            Failure::Decode => Kind::Decode,
+            Failure::BodyCoding | Failure::Decode(_) => Kind::Decode,
+            Failure::Status(_) => Kind::Status,
+            Failure::BreakerOpen(_) => Kind::BreakerOpen,
         }
+    }
+
+    /// The step of the call in which it ended; `None` where nothing was begun: for settings and
+    /// requests that are refused, and while the breaker is open.
+    pub fn phase(&self) -> Option<Phase> {
+        match self.0.failure {
+            Failure::Config(_) | Failure::Request | Failure::BreakerOpen(_) => None,
+            Failure::Connect(fault) => Some(fault.phase()),
+            Failure::ConnectDeadline(_, phase)
+            | Failure::HeadDeadline(_, phase)
+            | Failure::Exchange(phase)
+            | Failure::NotProduced(phase) => Some(phase),
+            Failure::BodyDeadline(_)
+            | Failure::BodyIdle(_)
+            | Failure::BodyTooLarge(_)
+            | Failure::BodyBroken
+            | Failure::BodyCoding
+            | Failure::Decode(_)
+            | Failure::Status(_) => Some(Phase::Body),
+        }
+    }
+
+    /// Why there was no connection; `None` for other failures and where it only took too long.
+    pub fn connect_fault(&self) -> Option<ConnectFault> {
+        if let Failure::Connect(fault) = self.0.failure { Some(fault) } else { None }
+    }
+
+    /// The status of a response that [`Response::error_for_status`](crate::Response::error_for_status)
+    /// made an error.
+    pub fn status(&self) -> Option<StatusCode> {
+        if let Failure::Status(status) = self.0.failure { Some(status) } else { None }
     }
 
     /// Whether the other side may have seen the request.
@@ -186,16 +267,21 @@ impl Error {
     /// Whether something took too long, connecting included.
     pub fn is_timeout(&self) -> bool {
         match self.0.failure {
-            Failure::ConnectDeadline(_) | Failure::HeadDeadline(_) | Failure::BodyDeadline(_) => {
-                true
-            }
-            Failure::Connect => self.io_timed_out(),
+            Failure::ConnectDeadline(..)
+            | Failure::HeadDeadline(..)
+            | Failure::BodyDeadline(_)
+            | Failure::BodyIdle(_) => true,
+            Failure::Connect(_) => self.io_timed_out(),
             Failure::Config(_)
             | Failure::Request
-            | Failure::Exchange
+            | Failure::Exchange(_)
+            | Failure::NotProduced(_)
             | Failure::BodyTooLarge(_)
             | Failure::BodyBroken
-            | Failure::Decode => false,
+            | Failure::BodyCoding
+            | Failure::Decode(_)
+            | Failure::Status(_)
+            | Failure::BreakerOpen(_) => false,
         }
     }
 
@@ -209,20 +295,17 @@ impl Error {
         self.kind() == Kind::BodyTooLarge
     }
 
-    /// Whether the response body was not the JSON that was asked for.
+    /// Whether the response body was not what was asked for.
     pub fn is_decode(&self) -> bool {
         self.kind() == Kind::Decode
     }
 
     fn io_timed_out(&self) -> bool {
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            if let Some(io) = error.downcast_ref::<io::Error>() {
-                return io.kind() == io::ErrorKind::TimedOut;
-            }
-            cause = error.source();
-        }
-        false
+        let timed_out = |cause: &(dyn StdError + 'static)| {
+            let io = cause.downcast_ref::<io::Error>();
+            io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut)
+        };
+        self.source().is_some_and(|source| causes(source).any(timed_out))
     }
 }
 
@@ -232,22 +315,42 @@ impl fmt::Display for Error {
         match &self.0.failure {
             Failure::Config(what) => f.write_str(what),
             Failure::Request => write!(f, "the request to {url} cannot be sent"),
-            Failure::Connect => write!(f, "there is no connection to {url}"),
-            Failure::ConnectDeadline(timeout) => {
-                write!(f, "there was no connection to {url} within {timeout:?}")
+            Failure::Connect(fault) => f.write_str(&fault.sentence(url)),
+            Failure::ConnectDeadline(timeout, phase) => {
+                let phase = phase.as_str();
+                write!(f, "there was no connection to {url} within {timeout:?} (phase {phase})")
             }
-            Failure::HeadDeadline(timeout) => {
+            Failure::HeadDeadline(timeout, Phase::Write) => {
+                write!(f, "the request to {url} was not written within {timeout:?}")
+            }
+            Failure::HeadDeadline(timeout, _) => {
                 write!(f, "there was no answer from {url} within {timeout:?}")
             }
             Failure::BodyDeadline(timeout) => {
                 write!(f, "the answer from {url} was not complete within {timeout:?}")
             }
-            Failure::Exchange => write!(f, "the connection broke before {url} answered"),
+            Failure::BodyIdle(timeout) => {
+                write!(f, "nothing more of the answer from {url} came for {timeout:?}")
+            }
+            Failure::Exchange(Phase::Write) => {
+                write!(f, "the connection broke while the request to {url} was written")
+            }
+            Failure::Exchange(_) => write!(f, "the connection broke before {url} answered"),
+            Failure::NotProduced(_) => {
+                write!(f, "the body of the request to {url} was not produced to its end")
+            }
             Failure::BodyTooLarge(limit) => {
                 write!(f, "the answer from {url} is larger than {limit} bytes")
             }
             Failure::BodyBroken => write!(f, "the answer from {url} broke off"),
-            Failure::Decode => write!(f, "the answer from {url} is not the expected json"),
+            Failure::BodyCoding => write!(f, "the answer from {url} is not whole gzip data"),
+            Failure::Decode(expected) => {
+                write!(f, "the answer from {url} is not the expected {expected}")
+            }
+            Failure::Status(status) => write!(f, "{url} answered with {status}"),
+            Failure::BreakerOpen(wait) => {
+                write!(f, "{url} failed too often: it is left alone for {wait:?} more")
+            }
         }
     }
 }

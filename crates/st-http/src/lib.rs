@@ -1,21 +1,38 @@
 #![doc = include_str!("../README.md")]
 //!
-//! Modules, in reading order: `config` (what can be set), `client` (the one send path), `request` and
-//! `response` (what goes out and comes back), `connect` and `tls` (how a connection is made), `error`.
+//! Modules, in reading order: `config`, `builder`, `proxy` and `address` (what can be set), `client` (the
+//! one send path), `request` with `body`, and `response` with `gunzip` (what goes out and comes back),
+//! `connect` and `tls` (how a connection is made), `phase`, `metrics`, `error`.
 
 use std::sync::OnceLock;
 
+mod address;
+mod body;
+mod builder;
 mod client;
 mod config;
 mod connect;
 mod error;
+mod gunzip;
+mod metrics;
+mod phase;
+mod proxy;
 mod request;
 mod response;
 mod tls;
 
+pub use address::AddressPolicy;
+pub use builder::Builder;
+pub use bytes::Bytes;
 pub use client::Client;
-pub use config::Config;
+pub use config::{Config, DefaultHeaders};
+pub use connect::ConnectFault;
 pub use error::{Error, Kind, Sent};
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+pub use ipnet::IpNet;
+pub use metrics::{HostMetrics, OTHER_HOSTS};
+pub use phase::Phase;
+pub use proxy::{Proxies, Proxy};
 pub use request::Request;
 pub use response::{Response, StreamingResponse};
 

@@ -4,17 +4,19 @@
 use std::fmt;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
-    USER_AGENT,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING,
 };
-use http::uri::Scheme;
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use http_body_util::Full;
 use serde::Serialize;
 
-use crate::client::{Limits, Outgoing};
+use crate::body::Content;
+use crate::client::Limits;
 use crate::error::Refused;
 use crate::{Client, Error, Response, StreamingResponse};
 
@@ -27,8 +29,9 @@ pub struct Request {
     /// The target as it may be shown.
     url: Option<String>,
     headers: HeaderMap,
-    body: Bytes,
+    content: Content,
     limits: Limits,
+    gzip: bool,
     fault: Option<Refused>,
 }
 
@@ -42,20 +45,21 @@ impl Request {
             }
             Err(error) => (Err(Refused::Url(error)), None),
         };
-        let (headers, body) = (HeaderMap::new(), Bytes::new());
-        let limits = Limits::default();
-        Self { client, method, target, url, headers, body, limits, fault }
+        let (headers, content) = (HeaderMap::new(), Content::default());
+        let (limits, gzip) = (Limits::default(), false);
+        Self { client, method, target, url, headers, content, limits, gzip, fault }
     }
 
     /// Sets a header, in the place of an earlier one of the name. `X-Correlation-ID` is always that
-    /// of the scope; `traceparent` is that of the scope where none is set here; `Content-Length` and `Transfer-Encoding` are refused, they follow the body.
+    /// of the scope; `traceparent` is that of the scope where none is set here; `Content-Length` and
+    /// `Transfer-Encoding` are refused, they follow the body.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
         let Ok(name) = name.try_into() else { return self.refuse(Refused::HeaderName) };
-        if name == CONTENT_LENGTH || name == TRANSFER_ENCODING {
+        if is_reserved(&name) {
             return self.refuse(Refused::HeaderReserved(name));
         }
         let Ok(mut value) = value.try_into() else {
@@ -68,27 +72,94 @@ impl Request {
         self
     }
 
+    /// Sets a header whose value is a secret, such as `X-API-Key`: the layers below are told to show
+    /// it nowhere and to keep it out of compression. Otherwise as [`header`](Self::header).
+    pub fn secret_header<N, V>(self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        let Ok(name) = name.try_into() else { return self.refuse(Refused::HeaderName) };
+        let Ok(mut value) = value.try_into() else {
+            return self.refuse(Refused::HeaderValue(name));
+        };
+        value.set_sensitive(true);
+        self.header(name, value)
+    }
+
     /// Sets `Authorization: Bearer <token>`. The token is shown nowhere.
     pub fn bearer(self, token: &str) -> Self {
         self.header(AUTHORIZATION, format!("Bearer {token}"))
     }
 
-    /// Takes `value` as the JSON body, with its `Content-Type` unless one is set.
+    /// Sets `Authorization: Basic <user:password>`. Neither is shown anywhere.
+    pub fn basic_auth(self, user: &str, password: &str) -> Self {
+        if user.contains(':') {
+            return self.refuse(Refused::UserName);
+        }
+        let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
+        self.header(AUTHORIZATION, format!("Basic {credentials}"))
+    }
+
+    /// Adds to the query of the URL: a list of pairs, a map or a struct with plain values, which are
+    /// percent-encoded.
+    pub fn query(mut self, pairs: &(impl Serialize + ?Sized)) -> Self {
+        let added = match serde_urlencoded::to_string(pairs) {
+            Ok(added) if added.is_empty() => return self,
+            Ok(added) => added,
+            Err(error) => return self.refuse(Refused::Query(error)),
+        };
+        self.target = self.target.and_then(|target| with_query(target, &added));
+        self
+    }
+
+    /// Uses `value` as the JSON body, with its `Content-Type` unless one is set.
     pub fn json(mut self, value: &(impl Serialize + ?Sized)) -> Self {
         match serde_json::to_vec(value) {
             Ok(bytes) => {
-                let json = HeaderValue::from_static("application/json");
-                self.headers.entry(CONTENT_TYPE).or_insert(json);
+                self.content_type("application/json");
                 self.body(bytes.into())
             }
             Err(error) => self.refuse(Refused::Json(error)),
         }
     }
 
-    /// Takes `bytes` as the body.
+    /// Uses `pairs` as the body in the form of an HTML form, with its `Content-Type` unless one is
+    /// set; they are as for [`query`](Self::query).
+    pub fn form(mut self, pairs: &(impl Serialize + ?Sized)) -> Self {
+        match serde_urlencoded::to_string(pairs) {
+            Ok(text) => {
+                self.content_type("application/x-www-form-urlencoded");
+                self.body(text.into())
+            }
+            Err(error) => self.refuse(Refused::Form(error)),
+        }
+    }
+
+    /// Uses `bytes` as the body.
     pub fn body(mut self, bytes: Bytes) -> Self {
-        self.body = bytes;
+        self.content = Content::Whole(bytes);
         self
+    }
+
+    /// Uses a body that is produced while it is sent, for what is too large to keep. It goes out with a
+    /// `Content-Length` where the body knows its exact size, else in chunks, and can be sent once only:
+    /// such a request is never repeated. When the body fails, the request fails with
+    /// [`Kind::Request`](crate::Kind::Request).
+    pub fn streaming_body<B>(mut self, body: B) -> Self
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.content = Content::streamed(body);
+        self
+    }
+
+    /// Asks for an answer that is compressed with gzip, and decompresses it. The limit of the body
+    /// counts for what comes out, so that a small answer cannot fill the memory.
+    pub fn gzip(self) -> Self {
+        let asked = Self { gzip: true, ..self };
+        asked.header(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))
     }
 
     /// Gives this request another overall timeout than the client's. The client's connect and attempt
@@ -111,30 +182,29 @@ impl Request {
     /// Sends it and reads the whole response. An HTTP status of any class is a [`Response`]; redirects
     /// are not followed. Dropping the future gives the request up, wherever it is.
     pub async fn send(self) -> Result<Response, Error> {
-        let Sendable { client, request, url, limits } = self.sendable()?;
-        client.send(request, &url, limits).await
+        let (client, request) = self.prepared()?;
+        client.send(request).await
     }
 
     /// Sends it and waits for the response head; the body is then read as it arrives. Otherwise as
     /// [`send`](Self::send).
     pub async fn open(self) -> Result<StreamingResponse, Error> {
-        let Sendable { client, request, url, limits } = self.sendable()?;
-        client.open(request, &url, limits).await
+        let (client, request) = self.prepared()?;
+        client.open(request).await
     }
 
-    fn sendable(self) -> Result<Sendable, Error> {
-        let Self { client, method, target, url, mut headers, body, limits, fault } = self;
+    fn prepared(self) -> Result<(Client, Prepared), Error> {
+        let Self { client, method, target, url, headers, content, limits, gzip, fault } = self;
         let (target, url) = match (target, fault, url) {
             (Ok(target), None, Some(url)) => (target, url),
             (Err(why), _, url) | (Ok(_), Some(why), url) => return Err(Error::refused(url, why)),
             (Ok(_), None, None) => return Err(Error::refused(None, Refused::Host)),
         };
-        headers.entry(USER_AGENT).or_insert_with(|| client.user_agent());
-        let mut request = http::Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = target;
-        *request.headers_mut() = headers;
-        Ok(Sendable { client, request, url, limits })
+        Ok((client, Prepared { method, target, headers, content, url, limits, gzip }))
+    }
+
+    fn content_type(&mut self, value: &'static str) {
+        self.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(value));
     }
 
     fn refuse(mut self, why: Refused) -> Self {
@@ -144,12 +214,23 @@ impl Request {
 }
 
 /// A request with nothing wrong in it.
-struct Sendable {
-    client: Client,
-    request: Outgoing,
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) method: Method,
+    pub(crate) target: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) content: Content,
     /// The target as it may be shown.
-    url: String,
-    limits: Limits,
+    pub(crate) url: String,
+    pub(crate) limits: Limits,
+    pub(crate) gzip: bool,
+}
+
+impl Prepared {
+    /// Scheme, host and port.
+    pub(crate) fn origin(&self) -> &str {
+        self.url.strip_suffix(self.target.path()).unwrap_or(&self.url)
+    }
 }
 
 impl fmt::Debug for Request {
@@ -170,6 +251,23 @@ fn showable(uri: &Uri) -> Option<String> {
         Some(port) => format!("{scheme}://{host}:{port}{path}"),
         None => format!("{scheme}://{host}{path}"),
     })
+}
+
+/// What the client alone decides, by the body.
+pub(crate) fn is_reserved(name: &HeaderName) -> bool {
+    *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING
+}
+
+fn with_query(target: Uri, added: &str) -> Result<Uri, Refused> {
+    let path_and_query = match target.query() {
+        Some(query) if !query.is_empty() => format!("{}?{query}&{added}", target.path()),
+        Some(_) | None => format!("{}?{added}", target.path()),
+    };
+    let mut parts = target.into_parts();
+    let path_and_query = PathAndQuery::try_from(path_and_query).map_err(Refused::Url)?;
+    parts.path_and_query = Some(path_and_query);
+    // A URL that had all its parts still has them.
+    Uri::from_parts(parts).ok().ok_or(Refused::Host)
 }
 
 /// Refuses what the layers below would panic on, take for something else or drop in silence.

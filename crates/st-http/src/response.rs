@@ -1,16 +1,19 @@
-//! What came back: the head and the body, whole or as it arrives, under a size limit and a deadline.
+//! What came back: the head and the body, whole or as it arrives, under a size limit and deadlines.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-use crate::Error;
 use crate::error::Failure;
+use crate::gunzip::{Gunzip, is_gzip};
+use crate::metrics::Meter;
+use crate::{Error, Phase};
 
 /// A whole response.
 #[derive(Debug, Clone)]
@@ -40,8 +43,25 @@ impl Response {
     /// Reads the body as JSON, whatever the status and `Content-Type` are.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            Error::answered_because(&self.url, Failure::Decode, Malformed::from(&error))
+            let why = Malformed::from(&error);
+            Error::answered_because(&self.url, Failure::Decode("json"), why)
         })
+    }
+
+    /// The body as text, which must be UTF-8 whatever the `Content-Type` says.
+    pub fn text(&self) -> Result<&str, Error> {
+        std::str::from_utf8(&self.body).map_err(|error| {
+            Error::answered_because(&self.url, Failure::Decode("UTF-8 text"), error)
+        })
+    }
+
+    /// Makes a status of 400 and above an error with [`Kind::Status`](crate::Kind::Status). The body
+    /// is then lost.
+    pub fn error_for_status(self) -> Result<Self, Error> {
+        if self.status.is_client_error() || self.status.is_server_error() {
+            return Err(Error::answered(&self.url, Failure::Status(self.status)));
+        }
+        Ok(self)
     }
 }
 
@@ -75,8 +95,15 @@ pub struct StreamingResponse {
     body: Incoming,
     url: String,
     limits: BodyLimits,
-    /// Bytes of the body so far.
+    /// Bytes of the body so far, as they were received.
     received: usize,
+    gunzip: Option<Gunzip>,
+    meter: Meter,
+}
+
+/// What gzip makes of data that it cannot compress, at most.
+fn with_overhead(size: usize) -> usize {
+    size.saturating_add(size / 8).saturating_add(1024)
 }
 
 /// What the body of a response may be.
@@ -87,12 +114,31 @@ pub(crate) struct BodyLimits {
     pub(crate) deadline: Instant,
     /// The whole request's timeout, which ends at the deadline.
     pub(crate) timeout: Duration,
+    /// Between two pieces.
+    pub(crate) idle: Duration,
 }
 
 impl StreamingResponse {
-    pub(crate) fn new(response: http::Response<Incoming>, url: String, limits: BodyLimits) -> Self {
+    pub(crate) fn new(
+        response: http::Response<Incoming>,
+        url: String,
+        limits: BodyLimits,
+        meter: Meter,
+    ) -> Self {
         let (head, body) = response.into_parts();
-        Self { status: head.status, headers: head.headers, body, url, limits, received: 0 }
+        let (status, headers) = (head.status, head.headers);
+        Self { status, headers, body, url, limits, received: 0, gunzip: None, meter }
+    }
+
+    /// The same, its body decompressed where it is gzip and that was `asked` for. The headers that
+    /// describe the compressed body are removed.
+    pub(crate) fn decoded(mut self, asked: bool) -> Self {
+        if asked && is_gzip(&self.headers) {
+            self.headers.remove(CONTENT_ENCODING);
+            self.headers.remove(CONTENT_LENGTH);
+            self.gunzip = Some(Gunzip::new(self.limits.size));
+        }
+        self
     }
 
     /// The status, of whatever class.
@@ -106,30 +152,69 @@ impl StreamingResponse {
     }
 
     /// The next piece of the body, never empty; `None` after the last. Fails when the body is larger
-    /// than the limit, when it is not complete by the request's deadline, and when the connection
+    /// than the limit, when it is not complete by the request's deadline, when nothing of it comes for
+    /// as long as [`body_idle_timeout`](crate::Config::body_idle_timeout), and when the connection
     /// breaks before its end. Cancel safe: a piece that was not returned comes with the next call.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        let BodyLimits { size, deadline, timeout } = self.limits;
+        let outcome = self.next().await;
+        if outcome.is_err() {
+            self.meter.failed(Some(Phase::Body));
+        }
+        outcome
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            if let Some(gunzip) = &mut self.gunzip
+                && let Some(data) = gunzip.next().map_err(|fault| fault.at(&self.url))?
+            {
+                return Ok(Some(data));
+            }
+            match (self.received().await?, &mut self.gunzip) {
+                (Some(data), Some(gunzip)) => gunzip.push(data),
+                (Some(data), None) => return Ok(Some(data)),
+                (None, Some(gunzip)) => {
+                    return gunzip.finish().map_err(|fault| fault.at(&self.url));
+                }
+                (None, None) => return Ok(None),
+            }
+        }
+    }
+
+    /// The next piece as it was sent.
+    async fn received(&mut self) -> Result<Option<Bytes>, Error> {
+        let BodyLimits { size: limit, deadline, timeout, idle } = self.limits;
+        // Compressed data is hardly ever longer, and then a little.
+        let size = if self.gunzip.is_some() { with_overhead(limit) } else { limit };
         // Of a body with a known length nothing is read that would be thrown away.
         let rest = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
         if rest > size.saturating_sub(self.received) {
-            return Err(Error::answered(&self.url, Failure::BodyTooLarge(size)));
+            return Err(Error::answered(&self.url, Failure::BodyTooLarge(limit)));
         }
-        let late = || Error::answered(&self.url, Failure::BodyDeadline(timeout));
         loop {
+            let now = Instant::now();
+            let quiet = now.checked_add(idle).filter(|quiet| *quiet < deadline);
+            let late = || {
+                let failure = match quiet {
+                    Some(_) => Failure::BodyIdle(idle),
+                    None => Failure::BodyDeadline(timeout),
+                };
+                Error::answered(&self.url, failure)
+            };
             // A body that is always there before it is waited for would never be late.
-            if Instant::now() >= deadline {
+            if now >= deadline {
                 return Err(late());
             }
-            let frame = timeout_at(deadline, self.body.frame()).await.map_err(|_elapsed| late())?;
-            let Some(frame) = frame else { return Ok(None) };
+            let frame = timeout_at(quiet.unwrap_or(deadline), self.body.frame()).await;
+            let Some(frame) = frame.map_err(|_elapsed| late())? else { return Ok(None) };
             let frame = frame
                 .map_err(|error| Error::answered_because(&self.url, Failure::BodyBroken, error))?;
             // Trailers are the other kind of frame; nobody asked for them.
             let Ok(data) = frame.into_data() else { continue };
+            self.meter.received(data.len());
             self.received = self.received.saturating_add(data.len());
             if self.received > size {
-                return Err(Error::answered(&self.url, Failure::BodyTooLarge(size)));
+                return Err(Error::answered(&self.url, Failure::BodyTooLarge(limit)));
             }
             if !data.is_empty() {
                 return Ok(Some(data));

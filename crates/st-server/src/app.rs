@@ -220,6 +220,7 @@ fn providers(config: &Config) -> Result<Providers, StartError> {
             overall_timeout: config.http.timeout,
             tls_verify: config.http.tls_verify,
             ca_bundle: config.http.ca_bundle.clone(),
+            proxies: config.http.proxies.clone(),
             ..st_http::Config::default()
         };
         let client = st_http::Client::new(http).map_err(|error| fail(error.into()))?;

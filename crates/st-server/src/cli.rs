@@ -136,9 +136,6 @@ impl Serve {
             }
             Err(error) => return fail(EXIT_USAGE, &Chain(&error).to_string()),
         };
-        for note in &config.notes {
-            st_log::warning!(logger: LOG, "{note}");
-        }
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return fail(1, &format!("cannot start the runtime: {error}")),

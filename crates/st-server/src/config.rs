@@ -57,8 +57,6 @@ pub struct Config {
     pub http: HttpSettings,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
-    /// What is worth a warning once there is a log.
-    pub notes: Vec<String>,
 }
 
 /// The poller's settings.
@@ -101,6 +99,8 @@ pub struct HttpSettings {
     pub tls_verify: bool,
     /// Authorities that are trusted besides the system's.
     pub ca_bundle: Option<PathBuf>,
+    /// The proxies on the way to providers, by `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+    pub proxies: st_http::Proxies,
 }
 
 /// What the command line says.
@@ -207,9 +207,9 @@ impl Config {
                 timeout: env.http_timeout.or(file.http_timeout).unwrap_or(LONGEST_CALL),
                 tls_verify: env.tls_verify.or(file.tls_verify).unwrap_or(true),
                 ca_bundle: env.ca_bundle.or(file.ca_bundle),
+                proxies: env.proxies,
             },
             file: file.path,
-            notes: env.notes,
         })
     }
 }

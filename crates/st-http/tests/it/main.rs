@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
+mod addresses;
 mod correlation;
 mod deadlines;
 mod log;
+mod metrics;
+mod proxy;
 mod refused;
+mod request;
 mod response;
 mod sent;
 mod server;

@@ -65,7 +65,7 @@ pub(super) struct Environment {
     pub(super) http_timeout: Option<Duration>,
     pub(super) tls_verify: Option<bool>,
     pub(super) ca_bundle: Option<PathBuf>,
-    pub(super) notes: Vec<String>,
+    pub(super) proxies: st_http::Proxies,
 }
 
 struct Reader<'e> {
@@ -106,6 +106,19 @@ impl Reader<'_> {
         read.map_err(fault).ok()
     }
 
+    /// Where both spellings of a variable are set, the one in capitals counts.
+    fn proxies(&mut self) -> st_http::Proxies {
+        let proxy = |reader: &mut Self, names: [&str; 2]| {
+            let name = names.into_iter().find(|name| reader.text(name).is_some())?;
+            reader
+                .secret(name, |text| st_http::Proxy::parse(text).map_err(|error| error.to_string()))
+        };
+        let https = proxy(self, ["HTTPS_PROXY", "https_proxy"]);
+        let http = proxy(self, ["HTTP_PROXY", "http_proxy"]);
+        let excepted = self.text("NO_PROXY").or_else(|| self.text("no_proxy"));
+        st_http::Proxies::new(https, http, excepted.unwrap_or_default())
+    }
+
     fn seconds(&mut self, name: &str, longest: u64) -> Option<Duration> {
         self.read(name, |text| match text.parse() {
             Ok(seconds) if (1..=longest).contains(&seconds) => Ok(Duration::from_secs(seconds)),
@@ -119,12 +132,6 @@ impl Environment {
         misspelt(variables, faults);
         not_utf8(variables, faults);
         let mut reader = Reader { variables, faults };
-        let mut notes = Vec::new();
-        for proxy in ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"] {
-            if reader.text(proxy).is_some() {
-                notes.push(format!("{proxy}: this version calls providers without a proxy"));
-            }
-        }
         Self {
             log_level: reader.read("SIMPLETUNER_LOG_LEVEL", parsed),
             log_format: reader.read("SIMPLETUNER_LOG_FORMAT", parsed),
@@ -156,7 +163,7 @@ impl Environment {
                 }
             }),
             ca_bundle: reader.read("SIMPLETUNER_CA_BUNDLE", |text| existing_file(text.into())),
-            notes,
+            proxies: reader.proxies(),
         }
     }
 }

@@ -270,3 +270,29 @@ fn numbers_and_text_that_cannot_be_kept_are_named_with_their_place() {
         assert!(said.contains(line), "{line} in {said}");
     }
 }
+
+#[test]
+fn proxies_are_read_in_either_case_and_never_repeated() {
+    let proxies = |environment: &[(&str, &str)]| {
+        let config = load(environment, None)?;
+        Ok::<_, String>(format!("{:?}", config.http.proxies))
+    };
+    let none = proxies(&[]).unwrap();
+    assert_eq!(proxies(&[("HTTPS_PROXY", ""), ("http_proxy", " ")]).unwrap(), none);
+    let both = [
+        ("https_proxy", "http://lower:1"),
+        ("HTTPS_PROXY", "http://me:hunter2@upper:1"),
+        ("http_proxy", "plain:2"),
+        ("no_proxy", "near.example"),
+    ];
+    assert_eq!(
+        proxies(&both).unwrap(),
+        "Proxies { https: Some(Proxy(http://upper:1)), http: Some(Proxy(http://plain:2)), \
+         no_proxy: \"near.example\" }"
+    );
+    let faults = proxies(&[("HTTPS_PROXY", "socks5://me:hunter2@p:1"), ("http_proxy", "a b")]);
+    let faults = faults.unwrap_err();
+    assert!(faults.contains("HTTPS_PROXY: the proxy must begin with http:// or https://"));
+    assert!(faults.contains("http_proxy: the proxy is not a valid URL"), "{faults}");
+    assert!(!faults.contains("hunter2"), "{faults}");
+}

@@ -2,12 +2,14 @@
 //!
 //! Modules, in reading order: `config`, `builder`, `proxy` and `address` (what can be set), `client` (the
 //! one send path), `request` with `body`, and `response` with `gunzip` (what goes out and comes back),
-//! `connect` and `tls` (how a connection is made), `phase`, `metrics`, `error`.
+//! `send` with `retry` and `breaker` (what repeats and holds back a request), `connect` and `tls` (how a
+//! connection is made), `phase`, `metrics`, `error`.
 
 use std::sync::OnceLock;
 
 mod address;
 mod body;
+mod breaker;
 mod builder;
 mod client;
 mod config;
@@ -19,9 +21,13 @@ mod phase;
 mod proxy;
 mod request;
 mod response;
+mod retry;
+mod retry_after;
+mod send;
 mod tls;
 
 pub use address::AddressPolicy;
+pub use breaker::{BreakerConfig, Breakers, CallEnd, Permit};
 pub use builder::Builder;
 pub use bytes::Bytes;
 pub use client::Client;
@@ -35,6 +41,8 @@ pub use phase::Phase;
 pub use proxy::{Proxies, Proxy};
 pub use request::Request;
 pub use response::{Response, StreamingResponse};
+pub use retry::{Retries, RetryConfig};
+pub use retry_after::{delay_seconds, retry_after};
 
 /// The logger that every line of this crate is written under.
 pub(crate) const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.http");

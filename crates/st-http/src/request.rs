@@ -18,9 +18,10 @@ use serde::Serialize;
 use crate::body::Content;
 use crate::client::Limits;
 use crate::error::Refused;
-use crate::{Client, Error, Response, StreamingResponse};
+use crate::send::{self, Policies};
+use crate::{Breakers, Client, Error, Response, Retries, StreamingResponse};
 
-/// One request; [`send`](Request::send) sends it once.
+/// One request; [`send`](Request::send) sends it once, unless it is given a policy for repetitions.
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
     client: Client,
@@ -32,6 +33,7 @@ pub struct Request {
     content: Content,
     limits: Limits,
     gzip: bool,
+    policies: Policies,
     fault: Option<Refused>,
 }
 
@@ -46,8 +48,8 @@ impl Request {
             Err(error) => (Err(Refused::Url(error)), None),
         };
         let (headers, content) = (HeaderMap::new(), Content::default());
-        let (limits, gzip) = (Limits::default(), false);
-        Self { client, method, target, url, headers, content, limits, gzip, fault }
+        let (limits, gzip, policies) = (Limits::default(), false, Policies::default());
+        Self { client, method, target, url, headers, content, limits, gzip, policies, fault }
     }
 
     /// Sets a header, in the place of an earlier one of the name. `X-Correlation-ID` is always that
@@ -179,28 +181,51 @@ impl Request {
         Self { limits, ..self }
     }
 
+    /// Sends it once more where `retries` says that this is safe and worth it. The overall timeout counts
+    /// for all attempts and the pauses between them.
+    pub fn retry(mut self, retries: &Retries) -> Self {
+        self.policies.retries = Some(retries.clone());
+        self
+    }
+
+    /// Declares that sending it twice does no more than sending it once, whatever its method is: it has
+    /// an idempotency key, for instance.
+    pub fn idempotent(mut self) -> Self {
+        self.policies.idempotent = true;
+        self
+    }
+
+    /// Sends it only while the breaker of its host is closed or wants a probe, and reports to it how each
+    /// attempt ended. Otherwise it fails with [`Kind::BreakerOpen`](crate::Kind::BreakerOpen).
+    pub fn breaker(mut self, breakers: &Breakers) -> Self {
+        self.policies.breakers = Some(breakers.clone());
+        self
+    }
+
     /// Sends it and reads the whole response. An HTTP status of any class is a [`Response`]; redirects
     /// are not followed. Dropping the future gives the request up, wherever it is.
     pub async fn send(self) -> Result<Response, Error> {
-        let (client, request) = self.prepared()?;
-        client.send(request).await
+        let (client, request, policies) = self.prepared()?;
+        send::send(&client, request, policies).await
     }
 
     /// Sends it and waits for the response head; the body is then read as it arrives. Otherwise as
     /// [`send`](Self::send).
     pub async fn open(self) -> Result<StreamingResponse, Error> {
-        let (client, request) = self.prepared()?;
-        client.open(request).await
+        let (client, request, policies) = self.prepared()?;
+        send::send(&client, request, policies).await
     }
 
-    fn prepared(self) -> Result<(Client, Prepared), Error> {
-        let Self { client, method, target, url, headers, content, limits, gzip, fault } = self;
+    fn prepared(self) -> Result<(Client, Prepared, Policies), Error> {
+        let Self { client, method, target, url, headers, content, limits, gzip, policies, fault } =
+            self;
         let (target, url) = match (target, fault, url) {
             (Ok(target), None, Some(url)) => (target, url),
             (Err(why), _, url) | (Ok(_), Some(why), url) => return Err(Error::refused(url, why)),
             (Ok(_), None, None) => return Err(Error::refused(None, Refused::Host)),
         };
-        Ok((client, Prepared { method, target, headers, content, url, limits, gzip }))
+        let request = Prepared { method, target, headers, content, url, limits, gzip };
+        Ok((client, request, policies))
     }
 
     fn content_type(&mut self, value: &'static str) {
@@ -227,6 +252,14 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// The same once more, if its body is there whole.
+    pub(crate) fn again(&self) -> Option<Self> {
+        let (method, target, headers) =
+            (self.method.clone(), self.target.clone(), self.headers.clone());
+        let (content, url) = (self.content.again()?, self.url.clone());
+        Some(Self { method, target, headers, content, url, limits: self.limits, gzip: self.gzip })
+    }
+
     /// Scheme, host and port.
     pub(crate) fn origin(&self) -> &str {
         self.url.strip_suffix(self.target.path()).unwrap_or(&self.url)

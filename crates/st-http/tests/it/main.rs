@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod addresses;
+mod breaker;
 mod correlation;
 mod deadlines;
 mod log;
@@ -11,6 +12,7 @@ mod proxy;
 mod refused;
 mod request;
 mod response;
+mod retry;
 mod sent;
 mod server;
 mod tls;

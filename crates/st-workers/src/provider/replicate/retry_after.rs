@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{DATE, RETRY_AFTER};
+use st_http::{delay_seconds, retry_after};
 
-use super::date::parse_date;
 use crate::provider::LONGEST_RETRY_AFTER;
 
 /// After "too many requests" without a time, and at least.
@@ -14,27 +13,15 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// What `Retry-After` says: seconds, or a date relative to the answer's own. `None` where there is
 /// none, or one that means nothing.
 pub(super) fn by_header(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = seconds(value).or_else(|| {
-        let now = parse_date(headers.get(DATE)?.to_str().ok()?)?;
-        Duration::try_from(parse_date(value)?.duration_since(now)).ok()
-    })?;
-    Some(wait.min(LONGEST_RETRY_AFTER)).filter(|wait| !wait.is_zero())
+    retry_after(headers).map(|wait| wait.min(LONGEST_RETRY_AFTER))
 }
 
 /// After "too many requests": by the header, by the provider's own header, or by what it says in
 /// words.
 pub(super) fn of_throttled(headers: &HeaderMap, detail: &str) -> Duration {
-    let own = || seconds(headers.get("ratelimit-reset")?.to_str().ok()?.trim());
+    let own = || delay_seconds(headers.get("ratelimit-reset")?.to_str().ok()?.trim());
     let wait = by_header(headers).or_else(own).or_else(|| in_words(detail));
     wait.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST_RETRY_AFTER)
-}
-
-/// Seconds, of which some write fractions.
-fn seconds(text: &str) -> Option<Duration> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let begun = whole_seconds(fraction)? > Duration::ZERO;
-    Some(whole_seconds(whole)?.saturating_add(Duration::from_secs(begun.into())))
 }
 
 /// Digits and nothing else; a number too large for the type is a large number.

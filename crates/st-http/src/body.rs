@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Body as _, Frame, SizeHint};
 
 use crate::phase::Progress;
 
@@ -71,7 +71,7 @@ pub(crate) struct Body {
 impl Body {
     pub(crate) fn new(content: Content, progress: Arc<Progress>) -> Self {
         let body = Self { content, progress };
-        if hyper::body::Body::is_end_stream(&body) {
+        if body.is_end_stream() {
             body.progress.body_taken();
         }
         body
@@ -86,8 +86,8 @@ impl hyper::body::Body for Body {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, NotProduced>>> {
-        let Self { content, progress } = self.get_mut();
-        let frame = match content {
+        let this = self.get_mut();
+        let frame = match &mut this.content {
             Content::Whole(bytes) if bytes.is_empty() => None,
             Content::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Content::Streamed(body) => {
@@ -95,9 +95,8 @@ impl hyper::body::Body for Body {
                 ready!(Pin::new(body).poll_frame(context))
             }
         };
-        let whole = matches!(content, Content::Whole(_));
-        if whole || frame.is_none() {
-            progress.body_taken();
+        if frame.is_none() || this.is_end_stream() {
+            this.progress.body_taken();
         }
         Poll::Ready(frame)
     }

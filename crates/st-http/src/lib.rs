@@ -25,6 +25,8 @@ mod retry;
 mod retry_after;
 mod send;
 mod tls;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use address::AddressPolicy;
 pub use breaker::{BreakerConfig, Breakers, CallEnd, Permit};

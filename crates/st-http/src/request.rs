@@ -252,6 +252,31 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// A request that was put together elsewhere.
+    #[cfg(feature = "tower")]
+    pub(crate) fn checked(
+        head: http::request::Parts,
+        content: Content,
+        overall: Option<Duration>,
+    ) -> Result<Self, Error> {
+        let url = showable(&head.uri);
+        let refused = |why| Err(Error::refused(url.clone(), why));
+        if head.method == Method::CONNECT {
+            return refused(Refused::Method);
+        }
+        let target = match check(head.uri) {
+            Ok(target) => target,
+            Err(why) => return refused(why),
+        };
+        let mut headers = head.headers;
+        // They follow the body.
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
+        let Some(url) = url else { return refused(Refused::Host) };
+        let limits = Limits { overall, ..Limits::default() };
+        Ok(Self { method: head.method, target, headers, content, url, limits, gzip: false })
+    }
+
     /// The same once more, if its body is there whole.
     pub(crate) fn again(&self) -> Option<Self> {
         let (method, target, headers) =
@@ -301,6 +326,14 @@ fn with_query(target: Uri, added: &str) -> Result<Uri, Refused> {
     parts.path_and_query = Some(path_and_query);
     // A URL that had all its parts still has them.
     Uri::from_parts(parts).ok().ok_or(Refused::Host)
+}
+
+/// Scheme, host and port.
+#[cfg(feature = "tower")]
+pub(crate) fn origin_of(uri: &Uri) -> String {
+    let mut url = showable(uri).unwrap_or_default();
+    url.truncate(url.len().saturating_sub(uri.path().len()));
+    url
 }
 
 /// Refuses what the layers below would panic on, take for something else or drop in silence.

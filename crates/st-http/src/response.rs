@@ -151,6 +151,11 @@ impl StreamingResponse {
         &self.headers
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.headers)
+    }
+
     /// The next piece of the body, never empty; `None` after the last. Fails when the body is larger
     /// than the limit, when it is not complete by the request's deadline, when nothing of it comes for
     /// as long as [`body_idle_timeout`](crate::Config::body_idle_timeout), and when the connection

@@ -4,10 +4,20 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use st_http::{Client, Config};
+use st_http::{Client, Config, Proxies};
 use st_log::{CorrelationId, InScope as _, Settings};
 
 use crate::server::{Reply, Server, ok};
+
+/// "me:hunter2", as `base64` writes it.
+const ENCODED: &str = "bWU6aHVudGVyMg";
+
+/// A client with secrets wherever one can be.
+fn proxied(proxy: &str) -> Client {
+    let proxy = proxy.replace("http://", "http://me:hunter2@");
+    let proxies = Proxies::from_values(Some(&proxy), Some(&proxy), None).unwrap();
+    Client::builder().proxies(proxies).default_header("X-API-Key", "hunter2").build().unwrap()
+}
 
 #[tokio::test]
 async fn each_request_leaves_one_debug_line_without_secrets() {
@@ -21,6 +31,7 @@ async fn each_request_leaves_one_debug_line_without_secrets() {
     })
     .await;
     let client = Client::new(Config::default()).unwrap();
+    let proxied = proxied(&server.url(""));
     let url = server.url("/v1/jobs?token=hunter2");
 
     async {
@@ -29,10 +40,17 @@ async fn each_request_leaves_one_debug_line_without_secrets() {
     }
     .with_correlation_id(CorrelationId::parse("line-of-http").unwrap())
     .await;
+    for url in ["http://a.example/?token=hunter2", "https://a.example/?token=hunter2"] {
+        let request = proxied.get(url).basic_auth("me", "hunter2").query(&[("key", "hunter2")]);
+        let outcome = request.secret_header("X-Token", "hunter2").send().await;
+        let shown = format!("{outcome:?} {proxied:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains(ENCODED), "{shown}");
+    }
     assert!(log.flush(Duration::from_secs(10)));
 
     let text = std::fs::read_to_string(&file).unwrap();
-    assert!(!text.contains("hunter2"), "{text}");
+    assert!(!text.contains("hunter2") && !text.contains(ENCODED), "{text}");
+    assert!(text.contains("https://a.example/"), "{text}");
     let lines: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())

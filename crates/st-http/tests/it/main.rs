@@ -6,6 +6,7 @@ mod addresses;
 mod breaker;
 mod correlation;
 mod deadlines;
+mod fault;
 mod log;
 mod metrics;
 mod proxy;
@@ -16,3 +17,5 @@ mod retry;
 mod sent;
 mod server;
 mod tls;
+#[cfg(feature = "tower")]
+mod tower;

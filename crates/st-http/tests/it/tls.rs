@@ -16,15 +16,7 @@ use st_http::{Client, Config, ConnectFault, Error, Kind, Phase, Sent};
 /// Answers one HTTPS request on a thread of its own, in plain blocking code, and shows the
 /// certificate in this file.
 pub(crate) fn answer_one(certificate: &str) -> SocketAddr {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain = vec![CertificateDer::from_pem_file(file(certificate)).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key.pem")).unwrap();
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
+    let config = server_config(certificate);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     st_log::spawn_thread(move || {
@@ -46,6 +38,19 @@ pub(crate) fn answer_one(certificate: &str) -> SocketAddr {
         drop(closed);
     });
     address
+}
+
+/// A TLS server's settings, with the certificate in this file.
+pub(crate) fn server_config(certificate: &str) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = vec![CertificateDer::from_pem_file(file(certificate)).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key.pem")).unwrap();
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap()
 }
 
 /// A file beside the certificates of the tests.

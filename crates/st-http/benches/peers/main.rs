@@ -1,0 +1,156 @@
+//! st-http beside bare hyper-util and reqwest: `cargo bench -p st-http`, or with the start of a case's
+//! name.
+//!
+//! The server is a process of its own, and so is each turn of each subject, this one started again; the
+//! subjects go in turns, and the medians over all turns are compared. st-http does what it does for a
+//! provider: credentials, correlation ID, deadlines, numbers by host and a breaker. reqwest has the same
+//! deadlines; hyper-util has nothing.
+
+#![expect(clippy::print_stdout, reason = "it talks to the person who ran it")]
+#![expect(clippy::disallowed_methods, reason = "it measures real time")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
+
+mod server;
+mod subjects;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use subjects::Subject;
+
+/// Turns that each subject has in each case.
+const TURNS: usize = 9;
+
+struct Case {
+    name: &'static str,
+    at_once: usize,
+    /// Requests in one turn, after as many of a tenth to warm up.
+    requests: usize,
+    /// How much slower or faster than the others st-http has to be.
+    must: &'static [(Subject, &'static str)],
+}
+
+const CASES: [Case; 2] = [
+    Case {
+        name: "one at a time",
+        at_once: 1,
+        requests: 20_000,
+        must: &[(Subject::HyperUtil, "under 1.15x"), (Subject::Reqwest, "over 1.0x")],
+    },
+    Case {
+        name: "64 at once",
+        at_once: 64,
+        requests: 64_000,
+        must: &[(Subject::Reqwest, "over 1.0x")],
+    },
+];
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--serve"] => server::serve(),
+        ["--run", case, subject, url] => {
+            let case = CASES.iter().find(|it| it.name == case).unwrap();
+            let Measured { microseconds, kilobytes } = run(case, Subject::named(subject), url);
+            println!("{microseconds} {kilobytes}");
+        }
+        _ => compare(args.first().map_or("", String::as_str)),
+    }
+}
+
+/// What one turn found out.
+#[derive(Clone, Copy)]
+struct Measured {
+    /// For each request.
+    microseconds: f64,
+    /// The most memory that the process had.
+    kilobytes: f64,
+}
+
+fn run(case: &Case, subject: Subject, url: &str) -> Measured {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let microseconds = runtime.block_on(async {
+        let send = subject.sender(url, case.at_once);
+        send.all(case.at_once, case.requests / 10).await;
+        let start = Instant::now();
+        send.all(case.at_once, case.requests).await;
+        #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+        let requests = case.requests as f64;
+        start.elapsed().as_secs_f64() * 1e6 / requests
+    });
+    Measured { microseconds, kilobytes: peak_kilobytes() }
+}
+
+fn peak_kilobytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+fn compare(prefix: &str) {
+    let (mut server, url) = start_server();
+    println!("medians of {TURNS} turns; ratios are of the subject to st-http\n");
+    for case in CASES.iter().filter(|case| case.name.starts_with(prefix)) {
+        let mut turns = Subject::ALL.map(|_| Vec::new());
+        for _ in 0..TURNS {
+            for (subject, turns) in Subject::ALL.iter().zip(&mut turns) {
+                turns.push(turn(case, *subject, &url));
+            }
+        }
+        print(case, &turns);
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+fn print(case: &Case, turns: &[Vec<Measured>]) {
+    let medians: Vec<Measured> = turns.iter().map(|turns| median(turns)).collect();
+    let ours = *medians.first().unwrap();
+    println!(
+        "{:<16} {:>10} {:>12} {:>8} {:>9} {:>8}  st-http must be",
+        case.name, "us/request", "requests/s", "time", "peak kB", "memory"
+    );
+    for (subject, median) in Subject::ALL.iter().zip(medians) {
+        let must = case.must.iter().find(|(against, _)| against == subject);
+        println!(
+            "  {:<14} {:>10.2} {:>12.0} {:>7.2}x {:>9.0} {:>7.2}x  {}",
+            subject.name(),
+            median.microseconds,
+            1e6 / median.microseconds,
+            median.microseconds / ours.microseconds,
+            median.kilobytes,
+            median.kilobytes / ours.kilobytes,
+            must.map_or("", |(_, must)| must),
+        );
+    }
+    println!();
+}
+
+fn median(turns: &[Measured]) -> Measured {
+    let of = |value: fn(&Measured) -> f64| {
+        let mut values: Vec<f64> = turns.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap()
+    };
+    Measured { microseconds: of(|turn| turn.microseconds), kilobytes: of(|turn| turn.kilobytes) }
+}
+
+fn start_server() -> (Child, String) {
+    let mut server = Command::new(std::env::current_exe().unwrap());
+    let mut server = server.arg("--serve").stdout(Stdio::piped()).spawn().unwrap();
+    let mut url = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    (server, url.trim().to_owned())
+}
+
+fn turn(case: &Case, subject: Subject, url: &str) -> Measured {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--run", case.name, subject.name(), url])
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (microseconds, kilobytes) = text.trim().split_once(' ').unwrap();
+    Measured { microseconds: microseconds.parse().unwrap(), kilobytes: kilobytes.parse().unwrap() }
+}

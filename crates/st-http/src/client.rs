@@ -199,9 +199,12 @@ impl Client {
         set_trace_context(request);
         let credentials = self.0.routes.authorization(request.uri());
         let headers = request.headers_mut();
-        for (name, value) in &self.0.config.headers.0 {
+        let defaults = &self.0.config.headers.0;
+        for name in defaults.keys() {
             if !headers.contains_key(name) {
-                headers.insert(name, value.clone());
+                for value in defaults.get_all(name) {
+                    headers.append(name, value.clone());
+                }
             }
         }
         headers.entry(USER_AGENT).or_insert_with(|| self.0.user_agent.clone());

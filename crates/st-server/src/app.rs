@@ -228,6 +228,7 @@ fn providers(config: &Config) -> Result<Providers, StartError> {
             base_url: replicate.base_url.clone(),
             api_token: replicate.api_token.clone(),
             limits: replicate.limits,
+            prices: replicate.prices.clone(),
         };
         let replicate = Replicate::new(replicate, client).map_err(|error| fail(error.into()))?;
         providers.push(Arc::new(replicate));

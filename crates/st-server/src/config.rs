@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use st_workers::provider::replicate::{ApiToken, CallLimits};
+use st_workers::provider::replicate::{ApiToken, CallLimits, Prices};
 use st_workers::tasks::{expirer, poller, retention};
 
 use environment::Environment;
@@ -77,6 +77,8 @@ pub struct ReplicateSettings {
     pub api_token: ApiToken,
     /// How many calls the account may make in a minute.
     pub limits: CallLimits,
+    /// What a second of each model costs.
+    pub prices: Prices,
 }
 
 /// A command that jobs on this machine may run.
@@ -201,6 +203,7 @@ impl Config {
                 base_url,
                 api_token,
                 limits: file.call_limits,
+                prices: Prices::default().with(file.prices),
             }),
             commands: file.commands,
             http: HttpSettings {

@@ -100,6 +100,11 @@ impl Fields {
         self.given.get(key).is_some_and(Value::is_null)
     }
 
+    /// Whether the field is an empty text, which counts as not given where text is optional.
+    pub(crate) fn is_empty_text(&self, key: &str) -> bool {
+        self.given.get(key).and_then(Value::as_str).is_some_and(str::is_empty)
+    }
+
     /// Any value.
     pub(crate) fn value(&mut self, key: &str) -> Option<Value> {
         self.note_legal(key);

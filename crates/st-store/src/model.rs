@@ -84,7 +84,9 @@ pub use record::{Grant, Inconsistency, JobRecord, Settling};
 pub use refused::{MAX_REFUSED_GROUPS, Position, Refused};
 pub use rule::{Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput};
 pub use scope::{Scope, ScopeLevel};
-pub use settings::{InvalidSetting, ProviderSettings, ProviderSettingsPatch, SettingChange};
+pub use settings::{
+    InvalidSetting, MOST_RUNTIME_MINUTES, ProviderSettings, ProviderSettingsPatch, SettingChange,
+};
 pub use share::{
     CHARGE, InvalidWeight, ShareKey, ShareLevel, SharePlace, ShareScope, ShareUsage, Shares, Weight,
 };

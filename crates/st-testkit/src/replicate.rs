@@ -28,6 +28,8 @@ pub enum Call {
     Cancel,
     /// `GET /account`
     Account,
+    /// `GET /models/<owner>/<name>/versions`
+    Versions,
 }
 
 /// What goes wrong with a request.
@@ -89,12 +91,16 @@ pub struct Job {
     pub account: String,
     /// Its status, in the provider's words.
     pub status: String,
+    /// What runs it, such as `simpletuner/advanced-trainer-h100`.
+    pub model: String,
     /// What it was given.
     pub input: Value,
     /// When it came.
     pub created_at: Timestamp,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
+    /// When it is to end at the latest.
+    pub deadline: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<String>,
     /// Whether its data is gone.

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use st_store::{
-    AccountId, MOST_PROVIDER_SLOTS, ProviderName, ProviderSettings, ProviderSettingsPatch, Role,
-    SettingChange, UnsettledCounts,
+    AccountId, MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, ProviderName, ProviderSettings,
+    ProviderSettingsPatch, Role, SettingChange, UnsettledCounts,
 };
+use st_workers::provider::replicate::{ModelVersion, Profile, UnknownProfile};
 use st_workers::provider::{Cause, QueryError};
 use st_workers::{ClosedBy, GateStatus, TaskId};
 
@@ -175,7 +176,7 @@ pub(crate) async fn set_config(
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     let provider = find(&api, &name)?;
-    let patch = read_patch(body.fields())?;
+    let patch = read_patch(&provider, body.fields())?;
     let by = caller.actor();
     let settings = api.store.patch_provider_settings(&provider, patch, &by).await?;
     // Whether it is polled may depend on what changed, and how many may be submitted.
@@ -188,14 +189,23 @@ pub(crate) async fn set_config(
 fn config_view(provider: &ProviderName, settings: &ProviderSettings) -> Json<Value> {
     let set = settings.entries().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
     let mut config: Map<String, Value> = set.collect();
-    if let Some(slots) = settings.max_concurrent {
-        config.insert("max_concurrent".to_owned(), slots.into());
+    let numbers = [
+        ("max_concurrent", settings.max_concurrent),
+        ("max_runtime_minutes", settings.max_runtime_minutes),
+    ];
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            config.insert(name.to_owned(), number.into());
+        }
     }
     Json(json!({"provider": provider.as_str(), "config": config}))
 }
 
-/// The settings to change. `null` and an empty text clear one.
-fn read_patch(mut fields: Fields) -> Result<ProviderSettingsPatch, Problem> {
+/// The settings of this provider to change. `null` and an empty text clear one.
+fn read_patch(
+    provider: &ProviderName,
+    mut fields: Fields,
+) -> Result<ProviderSettingsPatch, Problem> {
     let mut patch = ProviderSettingsPatch::default();
     for name in ProviderSettings::TEXTS {
         let cleared = fields.is_null(name);
@@ -211,20 +221,52 @@ fn read_patch(mut fields: Fields) -> Result<ProviderSettingsPatch, Problem> {
         };
         patch.change(name, change);
     }
-    let cleared = fields.is_null("max_concurrent");
-    let slots = fields.integer("max_concurrent", 1..=i64::from(MOST_PROVIDER_SLOTS));
-    patch.max_concurrent = match slots.and_then(|slots| u32::try_from(slots).ok()) {
-        Some(slots) => SettingChange::Set(slots),
-        None if cleared => SettingChange::Clear,
-        None => SettingChange::Keep,
-    };
+    patch.max_concurrent = number(&mut fields, "max_concurrent", MOST_PROVIDER_SLOTS);
+    patch.max_runtime_minutes = number(&mut fields, "max_runtime_minutes", MOST_RUNTIME_MINUTES);
     if let SettingChange::Set(url) = &patch.webhook_url
         && !is_http(url)
     {
         fields.fault("webhook_url", "must be an http or https URL, or empty to clear it");
     }
+    if provider.as_str() == REPLICATE.id {
+        check_replicate(&patch, &mut fields);
+    }
     fields.finish().map_err(Problem::invalid)?;
     Ok(patch)
+}
+
+/// A number from 1 to `most`; `null` clears it.
+fn number(fields: &mut Fields, name: &str, most: u32) -> SettingChange<u32> {
+    let cleared = fields.is_null(name);
+    let number = fields.integer(name, 1..=i64::from(most));
+    match number.and_then(|number| u32::try_from(number).ok()) {
+        Some(number) => SettingChange::Set(number),
+        None if cleared => SettingChange::Clear,
+        None => SettingChange::Keep,
+    }
+}
+
+/// What is set must be something that can run there.
+fn check_replicate(patch: &ProviderSettingsPatch, fields: &mut Fields) {
+    if let SettingChange::Set(version) = &patch.version_override
+        && let Err(invalid) = version.parse::<ModelVersion>()
+    {
+        fields.fault("version_override", format!("{invalid}, found {version:?}"));
+    }
+    if let SettingChange::Set(profile) = &patch.hardware_profile
+        && let Err(unknown) = check_profile(&ProviderName::new(REPLICATE.id), profile)
+    {
+        fields.fault("hardware_profile", unknown.to_string());
+    }
+}
+
+/// Whether a job of this provider can ask for this hardware. Where the hardware decides nothing, it
+/// may have any name.
+pub(super) fn check_profile(provider: &ProviderName, profile: &str) -> Result<(), UnknownProfile> {
+    if provider.as_str() != REPLICATE.id {
+        return Ok(());
+    }
+    profile.parse::<Profile>().map(drop)
 }
 
 fn is_http(url: &str) -> bool {
@@ -262,7 +304,11 @@ mod tests {
     use super::*;
 
     fn read(body: &Value) -> Result<ProviderSettingsPatch, Problem> {
-        read_patch(Fields::new(body.as_object().unwrap().clone()))
+        read_of("replicate", body)
+    }
+
+    fn read_of(provider: &str, body: &Value) -> Result<ProviderSettingsPatch, Problem> {
+        read_patch(&ProviderName::new(provider), Fields::new(body.as_object().unwrap().clone()))
     }
 
     #[test]
@@ -273,12 +319,15 @@ mod tests {
             version_override: SettingChange::Clear,
             hardware_profile: SettingChange::Keep,
             max_concurrent: SettingChange::Keep,
+            max_runtime_minutes: SettingChange::Keep,
         };
         assert_eq!(patch, expected);
         let patch = read(&json!({"max_concurrent": 12})).unwrap();
         assert_eq!(patch.max_concurrent, SettingChange::Set(12));
         let patch = read(&json!({"max_concurrent": null})).unwrap();
         assert_eq!(patch.max_concurrent, SettingChange::Clear);
+        let patch = read(&json!({"max_runtime_minutes": 90})).unwrap();
+        assert_eq!(patch.max_runtime_minutes, SettingChange::Set(90));
         let patch = read(&json!({"webhook_url": "https://a.example/x"})).unwrap();
         assert_eq!(patch.webhook_url, SettingChange::Set("https://a.example/x".to_owned()));
     }
@@ -290,10 +339,35 @@ mod tests {
             (json!({"hardware_profile": "x".repeat(MAX_TEXT + 1)}), "hardware_profile: is longer"),
             (json!({"version_override": 7}), "version_override: expected text"),
             (json!({"max_concurrent": 0}), "max_concurrent: expected a whole number from 1 to"),
+            (
+                json!({"max_runtime_minutes": 43_201}),
+                "max_runtime_minutes: expected a whole number",
+            ),
+            (
+                json!({"version_override": "a/b:<version>"}),
+                "version_override: expected owner/model,",
+            ),
+            (json!({"hardware_profile": "h900-x99"}), "hardware_profile: expected one of h100, h1"),
             (json!({"webhook": "x"}), "webhook: unknown field"),
         ] {
             let problem = read(&body).unwrap_err();
             assert!(problem.detail().starts_with(named), "{}", problem.detail());
+        }
+    }
+
+    #[test]
+    fn a_version_and_a_profile_are_those_of_the_provider() {
+        let id = "f".repeat(64);
+        for version in ["a/b", &id, &format!("a/b:{id}")] {
+            let patch = read(&json!({"version_override": version, "hardware_profile": "l40s-x2"}));
+            let expected = SettingChange::Set(version.to_owned());
+            assert_eq!(patch.unwrap().version_override, expected);
+        }
+        let elsewhere = json!({"hardware_profile": "abacus", "version_override": "2"});
+        read_of("local", &elsewhere).unwrap();
+        let refused = format!("{:?}", read(&elsewhere).unwrap_err());
+        for pointer in ["/hardware_profile", "/version_override"] {
+            assert!(refused.contains(&format!("pointer: {pointer:?}")), "{refused}");
         }
     }
 }

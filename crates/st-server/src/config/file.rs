@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use st_workers::provider::replicate::CallLimits;
+use st_workers::provider::replicate::{CallLimits, Priced};
 
 use super::environment::{MOST_DAYS, base_url, existing_file, host};
 use super::{Command, Fault, LONGEST_CALL, position};
@@ -19,6 +19,8 @@ const NAME: &str = "simpletuner-enterprise.yaml";
 const DAY_SECONDS: i64 = 86_400;
 /// The queue's interval, which is fixed.
 const QUEUE_SECONDS: i64 = 5;
+/// US dollars for a second: more is a slip of the decimal point.
+const MOST_PER_SECOND: f64 = 100.0;
 
 /// What the file says.
 #[derive(Debug, Default)]
@@ -40,6 +42,7 @@ pub(super) struct File {
     pub(super) retention_days: Option<i64>,
     pub(super) base_url: Option<String>,
     pub(super) call_limits: CallLimits,
+    pub(super) prices: Vec<(Priced, f64)>,
     pub(super) http_timeout: Option<Duration>,
     pub(super) tls_verify: Option<bool>,
     pub(super) ca_bundle: Option<PathBuf>,
@@ -125,6 +128,7 @@ impl File {
                         *limit = calls.and_then(NonZeroU32::new).unwrap_or(*limit);
                     }
                 });
+                fields.section("prices", |fields| file.prices = prices(fields));
             });
             fields.section("local", |fields| {
                 fields.section("commands", |fields| file.commands = commands(fields));
@@ -298,6 +302,19 @@ fn checked<T>(
             None
         }
     }
+}
+
+/// US dollars for a second, by profile or model.
+fn prices(fields: &mut Fields) -> Vec<(Priced, f64)> {
+    let mut prices = Vec::new();
+    for name in fields.names() {
+        let price = fields.number(&name, 0.0..=MOST_PER_SECOND);
+        match name.parse::<Priced>() {
+            Ok(of) => prices.extend(price.map(|price| (of, price))),
+            Err(unknown) => fields.fault(&name, unknown.to_string()),
+        }
+    }
+    prices
 }
 
 fn commands(fields: &mut Fields) -> BTreeMap<String, Command> {

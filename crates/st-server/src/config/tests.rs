@@ -296,3 +296,26 @@ fn proxies_are_read_in_either_case_and_never_repeated() {
     assert!(faults.contains("http_proxy: the proxy is not a valid URL"), "{faults}");
     assert!(!faults.contains("hunter2"), "{faults}");
 }
+
+#[test]
+fn prices_of_the_file_go_before_the_published_ones() {
+    let token = [("REPLICATE_API_TOKEN", "r8_secret")];
+    let yaml = "providers:\n  replicate:\n    prices: { l40s: 0.5, someone/flux: 2 }\n";
+    let prices = load(&token, Some(yaml)).unwrap().replicate.unwrap().prices;
+    let price = |model: &str| prices.per_second(model);
+    assert_eq!(price("simpletuner/advanced-trainer-l40s"), Some(0.5));
+    assert_eq!(price("someone/flux"), Some(2.0));
+    assert_eq!(price("simpletuner/advanced-trainer-h100"), Some(0.001_525));
+
+    let yaml = "providers:\n  replicate:\n    prices:\n      t4: 0.1\n      h100: free\n      \
+                l40s: -1\n";
+    let said = load(&token, Some(yaml)).unwrap_err();
+    for line in [
+        "yaml:4:11: providers.replicate.prices.t4: expected a model such as owner/model, or a \
+         profile: expected one of h100, h100-x2",
+        "yaml:5:13: providers.replicate.prices.h100: expected a number from 0 to 100, found text",
+        "yaml:6:13: providers.replicate.prices.l40s: expected a number from 0 to 100, found -1",
+    ] {
+        assert!(said.contains(line), "{line}\nis not in\n{said}");
+    }
+}

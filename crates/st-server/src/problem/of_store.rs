@@ -2,7 +2,7 @@
 
 use st_store::{
     Error, InvalidBudget, InvalidJob, InvalidLimits, InvalidSetting, InvalidText, JobId,
-    MOST_PROVIDER_SLOTS, OutOfRange, TransitionError,
+    MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, OutOfRange, TransitionError,
 };
 
 use super::Problem;
@@ -63,6 +63,10 @@ impl From<Error> for Problem {
             Error::InvalidSetting(InvalidSetting::Slots { found }) => {
                 let message = format!("expected 1 to {MOST_PROVIDER_SLOTS}, found {found}");
                 Self::invalid_field("/max_concurrent", message)
+            }
+            Error::InvalidSetting(InvalidSetting::Runtime { found }) => {
+                let message = format!("expected 1 to {MOST_RUNTIME_MINUTES}, found {found}");
+                Self::invalid_field("/max_runtime_minutes", message)
             }
             Error::Damaged(_) | Error::ManyDamaged { .. } => {
                 Self::damaged(error.to_string()).caused_by(error)

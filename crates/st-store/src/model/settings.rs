@@ -5,8 +5,12 @@ use std::borrow::Cow;
 use crate::model::text::has_nul;
 use crate::model::{InvalidText, MOST_PROVIDER_SLOTS};
 
-/// The name of the only setting that is a number.
+/// The most minutes that a provider can be told to run a job: 30 days.
+pub const MOST_RUNTIME_MINUTES: u32 = 30 * 24 * 60;
+
+/// The names of the settings that are numbers.
 const MAX_CONCURRENT: &str = "max_concurrent";
+const MAX_RUNTIME_MINUTES: &str = "max_runtime_minutes";
 
 /// A setting that cannot be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +21,12 @@ pub enum InvalidSetting {
     /// A number of slots that no provider can have.
     #[error("max_concurrent {found} is outside 1 to {MOST_PROVIDER_SLOTS}")]
     Slots {
+        /// The number.
+        found: u32,
+    },
+    /// A time that no job can be given.
+    #[error("max_runtime_minutes {found} is outside 1 to {MOST_RUNTIME_MINUTES}")]
+    Runtime {
         /// The number.
         found: u32,
     },
@@ -52,6 +62,8 @@ macro_rules! provider_settings {
             $($(#[$meta])* pub $field: Option<String>,)+
             /// How many of its jobs may take a slot at the same time, 1 to 100,000.
             pub max_concurrent: Option<u32>,
+            /// How long a job may run before the provider ends it, 1 to 43,200.
+            pub max_runtime_minutes: Option<u32>,
         }
 
         /// A change of some settings of a provider; the others stay.
@@ -60,6 +72,8 @@ macro_rules! provider_settings {
             $($(#[$meta])* pub $field: SettingChange<String>,)+
             /// How many of its jobs may take a slot at the same time, 1 to 100,000.
             pub max_concurrent: SettingChange<u32>,
+            /// How long a job may run before the provider ends it, 1 to 43,200.
+            pub max_runtime_minutes: SettingChange<u32>,
         }
 
         impl ProviderSettings {
@@ -69,25 +83,28 @@ macro_rules! provider_settings {
 
             /// Each setting's name and value, as it is stored.
             pub fn entries(&self) -> impl Iterator<Item = (&'static str, Option<Cow<'_, str>>)> {
-                let slots = self.max_concurrent.map(|slots| slots.to_string().into());
+                let number = |number: Option<u32>| number.map(|it| it.to_string().into());
                 [
                     $((stringify!($field), self.$field.as_deref().map(Cow::from)),)+
-                    (MAX_CONCURRENT, slots),
+                    (MAX_CONCURRENT, number(self.max_concurrent)),
+                    (MAX_RUNTIME_MINUTES, number(self.max_runtime_minutes)),
                 ].into_iter()
             }
 
             /// Sets the setting with this name as it is stored; `false` when there is none, or when
             /// it cannot have this value.
             pub fn set(&mut self, name: &str, value: Option<String>) -> bool {
-                match name {
-                    $(stringify!($field) => self.$field = value,)+
-                    MAX_CONCURRENT => {
-                        let slots = value.map(|text| text.parse());
-                        let Ok(slots) = slots.transpose() else { return false };
-                        self.max_concurrent = slots;
-                    }
+                let number = match name {
+                    $(stringify!($field) => {
+                        self.$field = value;
+                        return true;
+                    })+
+                    MAX_CONCURRENT => &mut self.max_concurrent,
+                    MAX_RUNTIME_MINUTES => &mut self.max_runtime_minutes,
                     _ => return false,
-                }
+                };
+                let Ok(found) = value.map(|text| text.parse()).transpose() else { return false };
+                *number = found;
                 true
             }
 
@@ -95,6 +112,7 @@ macro_rules! provider_settings {
             pub fn apply(&mut self, patch: ProviderSettingsPatch) {
                 $(patch.$field.apply(&mut self.$field);)+
                 patch.max_concurrent.apply(&mut self.max_concurrent);
+                patch.max_runtime_minutes.apply(&mut self.max_runtime_minutes);
             }
         }
 
@@ -113,12 +131,17 @@ macro_rules! provider_settings {
                 $(if let SettingChange::Set(text) = &self.$field && has_nul(text) {
                     return Err(InvalidText { field: stringify!($field) }.into());
                 })+
-                match self.max_concurrent {
-                    SettingChange::Set(found) if !(1..=MOST_PROVIDER_SLOTS).contains(&found) => {
-                        Err(InvalidSetting::Slots { found })
-                    }
-                    SettingChange::Set(_) | SettingChange::Clear | SettingChange::Keep => Ok(()),
+                if let SettingChange::Set(found) = self.max_concurrent
+                    && !(1..=MOST_PROVIDER_SLOTS).contains(&found)
+                {
+                    return Err(InvalidSetting::Slots { found });
                 }
+                if let SettingChange::Set(found) = self.max_runtime_minutes
+                    && !(1..=MOST_RUNTIME_MINUTES).contains(&found)
+                {
+                    return Err(InvalidSetting::Runtime { found });
+                }
+                Ok(())
             }
         }
     };

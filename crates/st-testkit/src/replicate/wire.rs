@@ -108,6 +108,7 @@ fn call(asked: &RecordedRequest) -> Option<Call> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match (asked.method.as_str(), parts.as_slice()) {
         ("GET", ["account"]) => Some(Call::Account),
+        ("GET", ["models", _, _, "versions"]) => Some(Call::Versions),
         ("POST", ["predictions"]) => Some(Call::Create),
         ("GET", ["predictions"]) => Some(Call::List),
         ("GET", ["predictions", _]) => Some(Call::Get),
@@ -143,7 +144,9 @@ fn act(world: &World, asked: &RecordedRequest, next: Option<String>) -> Response
         (Some(Call::Account), _) => reply(200, &json!({"type": "user", "username": account})),
         (Some(Call::Create), _) => {
             let input = asked.body.get("input").cloned().unwrap_or(Value::Null);
-            let id = state.create(input, &account);
+            let version = asked.body.get("version").and_then(Value::as_str).unwrap_or_default();
+            let model = state.model_of(version);
+            let id = state.create(input, &account, model);
             match state.show(&id, &account, false) {
                 Some(job) => reply(201, &shown(&job)),
                 None => missing(),
@@ -152,6 +155,12 @@ fn act(world: &World, asked: &RecordedRequest, next: Option<String>) -> Response
         (Some(Call::List), _) => {
             let host = asked.header("host").unwrap_or_default();
             plain(200, listed(&mut state, &account, &pairs(query), (host, next)))
+        }
+        (Some(Call::Versions), [_, owner, name, _]) => {
+            match state.versions.get(&format!("{owner}/{name}")) {
+                Some(versions) => reply(200, &shown_versions(versions)),
+                None => missing(),
+            }
         }
         (Some(Call::Get), [_, id]) => found(state.show(id, &account, true)),
         (Some(Call::Cancel), [_, id, _]) => {
@@ -188,6 +197,13 @@ fn listed(
     format!("{{\"results\": [{}], \"next\": {next}, \"previous\": null}}", rows.join(","))
 }
 
+/// The newest first, each with its schema.
+fn shown_versions(versions: &[String]) -> Value {
+    let schema = json!({"openapi": "3.0.2", "paths": {"/": {"get": {}}}});
+    let rows = versions.iter().rev().map(|id| json!({"openapi_schema": schema, "id": id}));
+    json!({"next": null, "previous": null, "results": rows.collect::<Vec<Value>>()})
+}
+
 fn pairs(query: &str) -> BTreeMap<String, String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.replace("%3A", ":"))).collect()
@@ -217,7 +233,7 @@ fn shown(job: &Job) -> Value {
         "id": job.id,
         "status": job.status,
         "version": "hidden",
-        "model": "simpletuner/advanced-trainer",
+        "model": job.model,
         "input": if job.data_removed { json!({}) } else { job.input.clone() },
         "created_at": format!("{:.8}", job.created_at),
         "source": job.source,
@@ -225,6 +241,9 @@ fn shown(job: &Job) -> Value {
         "logs": null,
         "error": job.error,
     });
+    if let (Value::Object(fields), Some(deadline)) = (&mut shown, job.deadline) {
+        fields.insert("deadline".into(), format!("{deadline:.3}").into());
+    }
     if let Value::Object(fields) = &mut shown
         && job.status != "starting"
     {

@@ -14,6 +14,9 @@ use super::{Call, Fault, Job, RecordedRequest};
 /// The account of every token that has no other.
 pub(super) const ACCOUNT: &str = "tester";
 
+/// The model of every job whose version no model has.
+const TRAINER: &str = "simpletuner/advanced-trainer";
+
 /// Which requests a fault is for.
 #[derive(Debug, Clone, Copy)]
 enum Target {
@@ -33,6 +36,8 @@ pub(super) struct State {
     faults: VecDeque<(Target, Fault)>,
     /// Of every request of a kind, while they last.
     lasting: Vec<(Call, Fault)>,
+    /// The versions of each model, oldest first.
+    pub(super) versions: BTreeMap<String, Vec<String>>,
     /// Names of accounts by token.
     accounts: BTreeMap<String, String>,
     skew: SignedDuration,
@@ -177,7 +182,12 @@ impl World {
 
     /// Puts a job into the world that was not submitted through the API.
     pub fn add(&self, input: Value) -> String {
-        self.state().create(input, ACCOUNT)
+        self.state().create(input, ACCOUNT, TRAINER.to_owned())
+    }
+
+    /// Gives a model one more version, which is its newest. A model without versions is not there.
+    pub fn add_version(&self, model: &str, version: &str) {
+        self.state().versions.entry(model.to_owned()).or_default().push(version.to_owned());
     }
 
     /// Changes a job.
@@ -225,7 +235,9 @@ impl Traffic {
         match call {
             Some(Call::Create) => self.creates += 1,
             Some(Call::List) => self.lists += 1,
-            Some(Call::Get | Call::Cancel | Call::Account) | None => self.others += 1,
+            Some(Call::Get | Call::Cancel | Call::Account | Call::Versions) | None => {
+                self.others += 1;
+            }
         }
         let now = SystemClock.wall();
         self.first = self.first.or(Some(now));
@@ -266,7 +278,16 @@ impl State {
         self.jobs.iter().enumerate().rev().filter(shown).map(|(place, _)| place).collect()
     }
 
-    pub(super) fn create(&mut self, input: Value, account: &str) -> String {
+    /// The model of a version, which may be named with it.
+    pub(super) fn model_of(&self, version: &str) -> String {
+        if version.contains('/') {
+            return version.split(':').next().unwrap_or_default().to_owned();
+        }
+        let has_it = |(_, ids): &(&String, &Vec<String>)| ids.iter().any(|id| id == version);
+        self.versions.iter().find(has_it).map_or(TRAINER, |(model, _)| model).to_owned()
+    }
+
+    pub(super) fn create(&mut self, input: Value, account: &str, model: String) -> String {
         let id = format!("{:026x}", fastrand::u128(..) >> 24);
         // Each a little later than the one before, so that their order is certain.
         let latest = self.jobs.last().map(|job| job.created_at + SignedDuration::from_micros(7));
@@ -276,9 +297,11 @@ impl State {
             id: id.clone(),
             account: account.to_owned(),
             status: "starting".to_owned(),
+            model,
             input,
             created_at,
             completed_at: None,
+            deadline: None,
             error: None,
             data_removed: false,
             source: "api",

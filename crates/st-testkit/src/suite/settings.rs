@@ -86,22 +86,25 @@ pub async fn settings_are_patched_without_loss(harness: &Harness) {
         version_override: set("v2"),
         hardware_profile: set("hardware_profile"),
         max_concurrent: SettingChange::Set(7),
+        max_runtime_minutes: SettingChange::Set(90),
     };
     let patched = store.patch_provider_settings(&fake(), patch, &Actor::Operator).await.unwrap();
     assert_eq!(
         (
             patched.webhook_url.as_deref(),
             patched.version_override.as_deref(),
-            patched.max_concurrent
+            patched.max_concurrent,
+            patched.max_runtime_minutes,
         ),
-        (None, Some("v2"), Some(7))
+        (None, Some("v2"), Some(7), Some(90))
     );
     assert_eq!(store.provider_settings(&fake()).await.unwrap(), patched);
     let other = store.provider_settings(&ProviderName::new("other")).await.unwrap();
     assert_eq!(other, ProviderSettings::default());
     let messages = harness.messages().await;
     assert_eq!(messages.len(), 4, "{messages:?}");
-    let last = "operator provider_changed webhook_url, version_override, max_concurrent";
+    let last = "operator provider_changed webhook_url, version_override, max_concurrent, \
+                max_runtime_minutes";
     assert_eq!(messages.last().unwrap(), last, "only what changed");
     let nul = ProviderSettingsPatch { webhook_url: set("a\0b"), ..Default::default() };
     let refused = store.patch_provider_settings(&fake(), nul, &Actor::Operator).await;

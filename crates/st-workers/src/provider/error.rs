@@ -36,7 +36,8 @@ pub enum Cause {
     /// It wants to be asked less often (429).
     Throttled,
     /// Anything else: an error of its own, a redirect, an answer that cannot be read, silence. For
-    /// a question only; a submission that ends like this is [`SubmitError::Unknown`].
+    /// a question, also one that had to be answered before the submission; a submission that itself
+    /// ends like this is [`SubmitError::Unknown`].
     Trouble,
 }
 

@@ -11,13 +11,17 @@ mod date;
 mod fields;
 #[cfg(test)]
 mod fuzz;
+mod latest;
 mod logs;
 mod page;
 mod price;
+mod profile;
 mod retry_after;
 mod row;
 mod status;
 mod statuses;
+mod submit;
+mod version;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -27,7 +31,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use st_http::{Client, Request};
 use st_store::{AccountId, AtMostOnce, JobType, ProviderName, ProviderSettings, ProviderStatus};
@@ -43,8 +47,12 @@ pub use address::InvalidBaseUrl;
 use answer::{Answer, Unanswered};
 use classify::{Subject, answered, submitted, unreadable, unusable_success};
 use date::ServerTime;
+use latest::Latest;
 use page::{PAGE, Page};
+pub use price::{PRICES_READ_ON, Priced, Prices, UnknownPriced};
+pub use profile::{Profile, UnknownProfile};
 use row::{JOB, Row, WORD};
+pub use version::{InvalidVersion, ModelName, ModelVersion};
 
 /// The input field that carries the marker.
 const MARKER: &str = "st_marker";
@@ -102,7 +110,7 @@ impl Default for CallLimits {
     }
 }
 
-/// Where the API is, and the account.
+/// Where the API is, the account, and what is charged there.
 #[derive(Debug, Clone)]
 pub struct ReplicateConfig {
     /// Such as `https://api.replicate.com/v1`.
@@ -111,6 +119,8 @@ pub struct ReplicateConfig {
     pub api_token: ApiToken,
     /// What the account may do in a minute.
     pub limits: CallLimits,
+    /// What a second of each model costs.
+    pub prices: Prices,
 }
 
 /// The provider `replicate`.
@@ -120,6 +130,8 @@ pub struct Replicate {
     address: Address,
     token: ApiToken,
     client: Client,
+    prices: Prices,
+    latest: Latest,
     time: ServerTime,
     creates: CallBudget,
     others: CallBudget,
@@ -135,6 +147,8 @@ impl Replicate {
             address: Address::parse(&config.base_url)?,
             token: config.api_token,
             client,
+            prices: config.prices,
+            latest: Latest::default(),
             time: ServerTime::default(),
             creates: CallBudget::new(config.limits.creates),
             others: CallBudget::shared(config.limits.others),
@@ -192,7 +206,18 @@ impl Replicate {
 
     /// The caller has waited for a turn.
     async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
-        status_in(&self.ask_job(Method::GET, job, "", &JOB).await?, job)
+        self.status_in(&self.ask_job(Method::GET, job, "", &JOB).await?, job)
+    }
+
+    /// The status of the job in an answer about it alone.
+    fn status_in(&self, answer: &Answer, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        let row = Row::read(answer.text()).filter(|row| row.word().is_some());
+        let status = row.and_then(|row| row.to_status(&self.prices));
+        let status = status.ok_or_else(|| unreadable("it is no job with an id and a status"))?;
+        if status.provider_job_id != job.provider_job_id {
+            return Err(unreadable("it is about another job"));
+        }
+        Ok(status)
     }
 
     /// A page of the list, as text. The caller has waited for a turn.
@@ -202,40 +227,8 @@ impl Replicate {
     }
 }
 
-/// The status of the job in an answer about it alone.
-fn status_in(answer: &Answer, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
-    let row = Row::read(answer.text()).filter(|row| row.word().is_some());
-    let status = row.and_then(|row| row.to_status(job.hardware_type.as_deref()));
-    let status = status.ok_or_else(|| unreadable("it is no job with an id and a status"))?;
-    if status.provider_job_id != job.provider_job_id {
-        return Err(unreadable("it is about another job"));
-    }
-    Ok(status)
-}
-
 fn foreign_link() -> QueryError {
     QueryError::trouble("the next page of replicate's list is not below its base url")
-}
-
-fn version(settings: &ProviderSettings) -> Option<&str> {
-    settings.version_override.as_deref().filter(|version| !version.is_empty())
-}
-
-/// What the trainer gets: its configuration as text, and the marker.
-fn input(submission: &Submission) -> Map<String, Value> {
-    let mut input = Map::new();
-    let names = [
-        ("config", "config_json"),
-        ("dataloader_config", "dataloader_json"),
-        ("lycoris_config", "lycoris_config"),
-    ];
-    for (ours, theirs) in names {
-        if let Some(value) = submission.input.get(ours).filter(|value| !value.is_null()) {
-            input.insert(theirs.to_owned(), value.to_string().into());
-        }
-    }
-    input.insert(MARKER.to_owned(), submission.marker.to_string().into());
-    input
 }
 
 #[async_trait]
@@ -266,15 +259,12 @@ impl Provider for Replicate {
         self.time.now()
     }
 
-    fn check(&self, _input: &Value, settings: &ProviderSettings) -> Result<(), String> {
-        self.missing(settings).map_or(Ok(()), Err)
+    fn check(&self, _input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
+        Ok(())
     }
 
     fn missing(&self, settings: &ProviderSettings) -> Option<String> {
-        let missing = "it is not known which model trains; name it with PUT \
-                       /api/cloud/providers/replicate/config \
-                       {\"version_override\": \"owner/model:version\"}";
-        version(settings).is_none().then(|| missing.to_owned())
+        submit::version_fault(settings)
     }
 
     async fn turn_to_submit(&self) {
@@ -290,16 +280,11 @@ impl Provider for Replicate {
     }
 
     async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError> {
-        if let Some(reason) = self.missing(&submission.settings) {
-            return Err(SubmitError::MissingSetting { reason });
-        }
-        let version = version(&submission.settings);
-        let body = serde_json::json!({"version": version, "input": input(submission)});
-        let request = self.request(Method::POST, &self.address.url("/predictions")).json(&body);
+        let request = self.submission(submission).await?;
         let answer = submitted(self.send(request, &self.creates, &JOB).await)?;
         let row = Row::read(answer.text())
             .ok_or_else(|| unusable_success("its answer cannot be read"))?;
-        row.to_status(submission.hardware_type.as_deref())
+        row.to_status(&self.prices)
             .ok_or_else(|| unusable_success("gave it an id that cannot be used"))
     }
 
@@ -313,7 +298,7 @@ impl Provider for Replicate {
     }
 
     async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
-        status_in(&self.ask_job(Method::POST, job, "/cancel", &JOB).await?, job)
+        self.status_in(&self.ask_job(Method::POST, job, "/cancel", &JOB).await?, job)
     }
 
     async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError> {
@@ -346,6 +331,6 @@ impl JobList for Replicate {
             .next
             .as_deref()
             .map(|next| self.address.cursor(next).unwrap_or_else(|| LEADS_ELSEWHERE.to_owned()));
-        Ok(ListPage { next, ..page.sorted() })
+        Ok(ListPage { next, ..page.sorted(&self.prices) })
     }
 }

@@ -3,6 +3,7 @@
 
 mod list;
 mod statuses;
+mod submitting;
 mod windows;
 
 use std::time::Duration;
@@ -16,18 +17,16 @@ use st_store::{
     AtMostOnce, JobId, JobStatus, Marker, ProviderJobId, ProviderSettings, ProviderStatus,
 };
 use st_testkit::replicate::{Call, FakeReplicate, Fault, World};
-use st_workers::provider::replicate::{ApiToken, CallLimits, Replicate, ReplicateConfig};
-use st_workers::provider::{
-    Arrivals, Cause, Provider, QueryError, RemoteJob, Submission, SubmitError,
-};
+use st_workers::provider::replicate::{ApiToken, CallLimits, Prices, Replicate, ReplicateConfig};
+use st_workers::provider::{Arrivals, Cause, Provider, QueryError, RemoteJob, Submission};
 
 pub(crate) const TOKEN: &str = "r8_very-secret";
 
 pub(crate) fn provider_with(base_url: &str, token: &str, patience: Duration) -> Replicate {
     let http = Config { attempt_timeout: patience, overall_timeout: patience, ..Config::default() };
     let api_token = ApiToken::parse(token).unwrap();
-    let config =
-        ReplicateConfig { base_url: base_url.to_owned(), api_token, limits: CallLimits::default() };
+    let (limits, prices) = (CallLimits::default(), Prices::default());
+    let config = ReplicateConfig { base_url: base_url.to_owned(), api_token, limits, prices };
     Replicate::new(config, Client::new(http).unwrap()).unwrap()
 }
 
@@ -51,9 +50,13 @@ pub(crate) fn marker(attempt: u32) -> Marker {
     Marker { job: JobId::new(Timestamp::UNIX_EPOCH, [7; 10]), attempt }
 }
 
+/// One that is named whole, so that it is not asked for.
+pub(crate) fn version() -> String {
+    format!("simpletuner/advanced-trainer-l40s:{}", "ab".repeat(32))
+}
+
 pub(crate) fn settings() -> ProviderSettings {
-    let version = "simpletuner/advanced-trainer:abc".to_owned();
-    ProviderSettings { version_override: Some(version), ..ProviderSettings::default() }
+    ProviderSettings { version_override: Some(version()), ..ProviderSettings::default() }
 }
 
 pub(crate) fn submission() -> Submission {
@@ -117,7 +120,7 @@ async fn a_job_is_submitted_once_and_followed_to_its_end() {
     assert_eq!(done.output_url.as_deref(), Some("https://replicate.delivery/x.tar"));
     assert!(done.started_at.is_some() && done.completed_at.is_some());
     // 12.5 seconds of one L40S.
-    assert!((done.cost_usd.unwrap() - 12.5 * 0.000_972_222).abs() < 1e-9, "{done:?}");
+    assert!((done.cost_usd.unwrap() - 12.5 * 0.000_975).abs() < 1e-9, "{done:?}");
     assert_eq!(provider.logs(&job).await.unwrap(), "step 1/10\n");
 }
 
@@ -131,10 +134,12 @@ async fn the_trainer_gets_its_settings_as_text_and_the_marker() {
     provider.submit(&Submission { input, ..submission() }).await.unwrap();
     let body = fake.world().requests().remove(0).body;
     let expected = json!({
-        "version": "simpletuner/advanced-trainer:abc",
+        "version": version(),
         "input": {
             "config_json": "{\"--seed\":42}", "dataloader_json": "[{\"id\":\"a\"}]",
-            "lycoris_config": "{\"algo\":\"lokr\"}", "st_marker": marker(1).to_string()
+            "lycoris_config": "{\"algo\":\"lokr\"}", "st_marker": marker(1).to_string(),
+            "webhook_config": "{\"callback_url\":\"https://example.org\",\"log_level\":\"info\",\
+                               \"webhook_type\":\"raw\"}"
         }
     });
     assert_eq!(body, expected);
@@ -144,26 +149,6 @@ async fn the_trainer_gets_its_settings_as_text_and_the_marker() {
     let body = fake.world().requests().remove(1).body;
     let expected = json!({"config_json": "{}", "st_marker": marker(1).to_string()});
     assert_eq!(body["input"], expected, "what is null was not given");
-}
-
-#[tokio::test]
-async fn without_a_version_nothing_is_sent_and_the_setting_is_named() {
-    let (fake, provider) = start().await;
-    let nothing = ProviderSettings::default();
-    let empty = ProviderSettings { version_override: Some(String::new()), ..nothing.clone() };
-    for settings in [nothing, empty] {
-        let missing = provider.missing(&settings).unwrap();
-        assert!(missing.contains("PUT /api/cloud/providers/replicate/config"), "{missing}");
-        assert!(missing.contains("{\"version_override\": \"owner/model:version\"}"), "{missing}");
-        assert_eq!(provider.check(&json!({}), &settings), Err(missing.clone()));
-        match provider.submit(&Submission { settings, ..submission() }).await {
-            Err(SubmitError::MissingSetting { reason }) => assert_eq!(reason, missing),
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(provider.missing(&settings()), None);
-    assert_eq!(provider.check(&json!({}), &settings()), Ok(()));
-    assert!(fake.world().requests().is_empty());
 }
 
 #[test]
@@ -318,8 +303,8 @@ async fn only_an_absolute_base_url_is_taken() {
     let client = Client::new(Config::default()).unwrap();
     let make = |base_url: &str| {
         let api_token = ApiToken::parse(TOKEN).unwrap();
-        let limits = CallLimits::default();
-        let config = ReplicateConfig { base_url: base_url.to_owned(), api_token, limits };
+        let (limits, prices) = (CallLimits::default(), Prices::default());
+        let config = ReplicateConfig { base_url: base_url.to_owned(), api_token, limits, prices };
         Replicate::new(config, client.clone())
     };
     for good in ["https://api.replicate.com/v1", "http://127.0.0.1:9/v1/", "http://localhost"] {

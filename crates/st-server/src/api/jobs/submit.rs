@@ -1,17 +1,12 @@
 //! Submitting a job.
 
 mod digest;
-
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+mod named;
 
 use axum::Json;
 use axum::extract::State;
 use http::HeaderMap;
 use jiff::Timestamp;
-use rustix::fs::OFlags;
 use serde_json::{Map, Value, json};
 use st_log::{Logger, get_logger};
 use st_store::{
@@ -21,20 +16,22 @@ use st_store::{
 use st_workers::provider::Provider;
 
 use crate::api::body::{Body, Query};
-use crate::api::providers::{KNOWN, REPLICATE};
+use crate::api::providers::{KNOWN, REPLICATE, check_profile};
 use crate::api::waiting::Surroundings;
 use crate::api::{Api, Caller};
 use crate::fields::Fields;
 use crate::problem::Problem;
-use crate::strict;
 
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 
 const MAX_NAME: usize = 200;
 const MAX_KEY: usize = 200;
-/// The largest configuration file that is read, in bytes.
-const MAX_CONFIG: u64 = 1024 * 1024;
+/// What people call the job and its run: shown with it.
+const LABELS: [&str; 5] =
+    ["tracker_run_name", "run_name", "snapshot_name", "snapshot_message", "upload_id"];
 
+/// The field with the data sets.
+const DATASETS: &str = "dataloader_config";
 /// The field that names a configuration.
 const NAMED: &str = "/config_name_to_load";
 
@@ -46,6 +43,8 @@ pub(in crate::api) struct SubmitJob {
     config_name: Option<String>,
     /// What goes to the provider with the configuration.
     rest: Map<String, Value>,
+    /// What is shown with the job.
+    metadata: Map<String, Value>,
     hardware_profile: Option<String>,
     idempotency_key: Option<String>,
     estimated_cost: f64,
@@ -60,26 +59,28 @@ impl SubmitJob {
     pub(in crate::api) fn read(mut fields: Fields) -> Result<Self, Problem> {
         let mut rest = Map::new();
         let config = fields.object("config");
-        let config_name_to_load = fields.non_empty_string("config_name_to_load", MAX_NAME);
-        if fields.has("config") && fields.has("config_name_to_load") {
+        let config_name_to_load = fields.optional_string("config_name_to_load", MAX_NAME);
+        let is_named =
+            fields.has("config_name_to_load") && !fields.is_empty_text("config_name_to_load");
+        if fields.has("config") && is_named {
             fields.fault("config_name_to_load", "may not be given together with config");
-        } else if !fields.has("config") && !fields.has("config_name_to_load") {
+        } else if !fields.has("config") && !is_named {
             fields.fault("config", "is required, unless config_name_to_load is given");
         }
-        if let Some(dataloader) = fields.array("dataloader_config") {
-            rest.insert("dataloader_config".to_owned(), Value::Array(dataloader));
+        if let Some(dataloader) = fields.array(DATASETS) {
+            rest.insert(DATASETS.to_owned(), Value::Array(dataloader));
         }
-        let webhook_url = fields.non_empty_string("webhook_url", 2000);
-        if let Some(url) = webhook_url {
+        if let Some(url) = fields.optional_string("webhook_url", 2000) {
             if url.starts_with("https://") || url.starts_with("http://") {
                 rest.insert("webhook_url".to_owned(), url.into());
             } else {
                 fields.fault("webhook_url", "must start with http:// or https://");
             }
         }
-        for name in ["snapshot_name", "snapshot_message", "tracker_run_name", "upload_id"] {
-            if let Some(text) = fields.non_empty_string(name, 2000) {
-                rest.insert(name.to_owned(), text.into());
+        let mut metadata = Map::new();
+        for name in LABELS {
+            if let Some(text) = fields.optional_string(name, 2000) {
+                metadata.insert(name.to_owned(), text.into());
             }
         }
         let attempts = fields.integer("max_attempts", 1..=10).unwrap_or(3);
@@ -87,16 +88,17 @@ impl SubmitJob {
         let request = Self {
             config,
             config_name_to_load,
-            config_name: fields.non_empty_string("config_name", MAX_NAME),
+            config_name: fields.optional_string("config_name", MAX_NAME),
             rest,
-            hardware_profile: fields.non_empty_string("hardware_profile", 100),
-            idempotency_key: fields.non_empty_string("idempotency_key", MAX_KEY),
+            metadata,
+            hardware_profile: fields.optional_string("hardware_profile", 100),
+            idempotency_key: fields.optional_string("idempotency_key", MAX_KEY),
             // Without the sign that zero may have.
             estimated_cost: fields.number("estimated_cost", 0.0..=1e9).unwrap_or(0.0) + 0.0,
             max_attempts: u32::try_from(attempts).unwrap_or(3),
             priority: priority.and_then(|number| Priority::new(number).ok()),
-            team_id: fields.non_empty_string("team_id", MAX_NAME).map(TeamId::new),
-            org_id: fields.non_empty_string("org_id", MAX_NAME).map(OrgId::new),
+            team_id: fields.optional_string("team_id", MAX_NAME).map(TeamId::new),
+            org_id: fields.optional_string("org_id", MAX_NAME).map(OrgId::new),
             run_after: fields.word("run_after"),
         };
         fields.finish().map_err(Problem::invalid)?;
@@ -160,13 +162,23 @@ async fn new_job(
     provider: &dyn Provider,
     request: SubmitJob,
 ) -> Result<NewJob, Problem> {
+    let mut input = request.rest;
     let (config, field) = match (request.config, &request.config_name_to_load) {
         (Some(config), _) => (config, "/config"),
-        (None, Some(name)) => (load(&api.shared.config_dir, name).await?, NAMED),
+        (None, Some(name)) => {
+            let datasets = !input.contains_key(DATASETS);
+            let named = named::load(&api.shared.config_dir, name, datasets).await?;
+            if let Some(dataloader) = named.dataloader {
+                input.insert(DATASETS.to_owned(), Value::Array(dataloader));
+            }
+            (named.config, NAMED)
+        }
         (None, None) => (Map::new(), "/config"),
     };
-    let config_name = request.config_name.or(request.config_name_to_load);
-    let mut input = request.rest;
+    let file = request.config_name_to_load.as_deref().map(named::stem);
+    let config_name = request.config_name.or_else(|| file.map(str::to_owned));
+    // Commands on this machine get them too.
+    input.extend(request.metadata.clone());
     input.insert("config".to_owned(), Value::Object(config));
     if let Some(name) = &config_name {
         input.insert("config_name".to_owned(), name.as_str().into());
@@ -174,6 +186,14 @@ async fn new_job(
     let input = Value::Object(input);
     check_input(&input).map_err(|invalid| unfit(&invalid, field))?;
     let settings = api.store.provider_settings(provider.name()).await?;
+    let hardware_type = request.hardware_profile.or_else(|| settings.hardware_profile.clone());
+    if let Some(profile) = &hardware_type {
+        check_profile(provider.name(), profile)
+            .map_err(|unknown| Problem::invalid_field("/hardware_profile", unknown.to_string()))?;
+    }
+    if let Some(missing) = provider.missing(&settings) {
+        return Err(Problem::conflict("missing_setting", missing));
+    }
     provider
         .check(&input, &settings)
         .map_err(|message| Problem::invalid_field("/config", message))?;
@@ -185,7 +205,8 @@ async fn new_job(
         priority_override: request.priority,
         estimated_cost: request.estimated_cost,
         max_attempts: request.max_attempts,
-        hardware_type: request.hardware_profile.or(settings.hardware_profile),
+        hardware_type,
+        metadata: request.metadata,
         run_after: request.run_after,
         input,
         ..NewJob::new(api.new_job_id(), place, owner, caller.role, correlation_id)
@@ -214,54 +235,6 @@ fn unfit(invalid: &InvalidInput, config: &str) -> Problem {
             Problem::invalid_field(pointer, problem.to_string())
         }
     }
-}
-
-/// Reads a named configuration: `<name>.json` or `<name>/config.json` in the folder, and nothing
-/// else.
-async fn load(folder: &Path, name: &str) -> Result<Map<String, Value>, Problem> {
-    let legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
-    if name.starts_with('.') || !name.chars().all(legal) {
-        let message = "must be letters, digits, '.', '_' and '-', and not start with '.'";
-        return Err(Problem::invalid_field(NAMED, message));
-    }
-    for path in [folder.join(format!("{name}.json")), folder.join(name).join("config.json")] {
-        let read = st_log::spawn_blocking(move || read_capped(&path)).await;
-        match read.map_err(|_panic| Problem::internal())? {
-            Ok(bytes) => {
-                let fault = |message: String| {
-                    Problem::invalid_field(NAMED, format!("{name:?} cannot be used: {message}"))
-                };
-                return match strict::parse_json(&bytes) {
-                    Ok(Value::Object(config)) => Ok(config),
-                    Ok(_) => Err(fault("it is not a JSON object".to_owned())),
-                    Err(syntax) => Err(fault(syntax.message)),
-                };
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                let message = format!("{name:?} cannot be read: {error}");
-                return Err(Problem::invalid_field(NAMED, message));
-            }
-        }
-    }
-    Err(Problem::not_found(format!("there is no configuration {name:?}")))
-}
-
-fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a pipe would wait for its writer, and reading a device may never end.
-    let file = File::options()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_CONFIG + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_CONFIG {
-        return Err(io::Error::other(format!("it is larger than {MAX_CONFIG} bytes")));
-    }
-    Ok(bytes)
 }
 
 /// Under the request's own ID: that of a repeated submission is not its job's.
@@ -326,6 +299,7 @@ async fn answer(api: &Api, submitted: Submitted) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strict;
 
     #[test]
     fn the_cost_is_finite_and_not_negative_however_it_is_written() {
@@ -364,24 +338,5 @@ mod tests {
             assert!(said.contains(&format!("pointer: {field:?}")), "{pointer}: {said}");
             assert!(said.contains(message), "{pointer}: {said}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_pipe_a_device_and_a_folder_are_no_configurations_and_hold_nobody() {
-        use rustix::fs::{CWD, FileType, Mode, mknodat};
-
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(format!("{name}.json"));
-        mknodat(CWD, path("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
-        std::fs::create_dir(path("folder")).unwrap();
-        for name in ["pipe", "zero", "folder"] {
-            // Opened by another thread: where this blocks, the test ends by its timeout.
-            let refused = load(dir.path(), name).await.unwrap_err();
-            let said = format!("{refused:?}");
-            assert!(said.contains("it is not a regular file"), "{name}: {said}");
-        }
-        std::fs::write(path("good"), r#"{"a": 1}"#).unwrap();
-        assert_eq!(load(dir.path(), "good").await.unwrap()["a"], 1);
     }
 }

@@ -22,6 +22,7 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
         version_override: Some("v1".into()),
         hardware_profile: None,
         max_concurrent: Some(3),
+        max_runtime_minutes: Some(90),
     };
     let mut patch = ProviderSettingsPatch::default();
     assert!(patch.change("webhook_url", SettingChange::Clear));
@@ -34,6 +35,7 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
         ("version_override", Some("v1")),
         ("hardware_profile", Some("h100")),
         ("max_concurrent", Some("3")),
+        ("max_runtime_minutes", Some("90")),
     ];
     assert_eq!(entries, expected.map(|(name, value)| (name, value.map(Cow::from))));
 }
@@ -69,7 +71,7 @@ fn names_are_exact_and_an_unknown_one_changes_nothing() {
     let names = ["webhook_url", "version_override", "hardware_profile"];
     assert_eq!(ProviderSettings::TEXTS, names);
     let entries: Vec<_> = full().entries().map(|(name, _)| name).collect();
-    assert_eq!(entries, [&names[..], &["max_concurrent"]].concat());
+    assert_eq!(entries, [&names[..], &["max_concurrent", "max_runtime_minutes"]].concat());
     for unknown in ["", "Webhook_url", "webhook_url ", "webhook"] {
         let mut settings = full();
         assert!(!settings.set(unknown, None), "{unknown}");
@@ -96,17 +98,26 @@ fn nul_is_refused_in_each_setting_by_its_name() {
 }
 
 #[test]
-fn slots_are_a_number_that_a_provider_can_have() {
+fn numbers_are_those_that_a_provider_can_have() {
     let mut settings = ProviderSettings::default();
-    assert!(settings.set("max_concurrent", Some("12".to_owned())));
-    for bad in ["", "x", "-1", "1.5"] {
-        assert!(!settings.set("max_concurrent", Some(bad.to_owned())), "{bad:?}");
+    for name in ["max_concurrent", "max_runtime_minutes"] {
+        assert!(settings.set(name, Some("12".to_owned())));
+        for bad in ["", "x", "-1", "1.5"] {
+            assert!(!settings.set(name, Some(bad.to_owned())), "{bad:?}");
+        }
     }
-    assert_eq!(settings.max_concurrent, Some(12), "what cannot be read changes nothing");
+    let numbers = (settings.max_concurrent, settings.max_runtime_minutes);
+    assert_eq!(numbers, (Some(12), Some(12)), "what cannot be read changes nothing");
     for (found, legal) in [(0, false), (1, true), (MOST_PROVIDER_SLOTS, true), (u32::MAX, false)] {
         let max_concurrent = SettingChange::Set(found);
         let patch = ProviderSettingsPatch { max_concurrent, ..Default::default() };
         let expected = if legal { Ok(()) } else { Err(InvalidSetting::Slots { found }) };
+        assert_eq!(patch.check(), expected);
+    }
+    for (found, legal) in [(0, false), (1, true), (MOST_RUNTIME_MINUTES, true), (43_201, false)] {
+        let max_runtime_minutes = SettingChange::Set(found);
+        let patch = ProviderSettingsPatch { max_runtime_minutes, ..Default::default() };
+        let expected = if legal { Ok(()) } else { Err(InvalidSetting::Runtime { found }) };
         assert_eq!(patch.check(), expected);
     }
 }

@@ -25,6 +25,8 @@ pub(super) const REFUSAL: Shape = WORD.or_members(&FIELDS);
 pub(super) enum Subject {
     /// One job, which may not be there.
     Job,
+    /// A model, which may not be there either.
+    Model,
     /// The account or its list, which are always there: "not found" is trouble.
     Account,
 }
@@ -88,7 +90,7 @@ fn submission_refused(answer: &Answer) -> SubmitError {
 fn question_refused(answer: &Answer, subject: Subject) -> QueryError {
     let Said { own_words, detail, reason } = Said::by(answer);
     let cause = match answer.status() {
-        StatusCode::NOT_FOUND if own_words && subject == Subject::Job => {
+        StatusCode::NOT_FOUND if own_words && subject != Subject::Account => {
             return QueryError::NotFound;
         }
         StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Cause::Credentials,

@@ -9,6 +9,7 @@ use st_testkit::fuzz::{Fuzz, JSON};
 use super::address::Address;
 use super::classify::{REFUSAL, own_words};
 use super::page::{PAGE, Page};
+use super::price::Prices;
 use super::row::{JOB, Row};
 use super::{ACCOUNT, fields, logs, retry_after};
 use crate::provider::excerpt::{Excerpt, Shape};
@@ -77,9 +78,10 @@ fn same<T: std::fmt::Debug>(whole: Option<&T>, excerpt: Option<&T>, bytes: &[u8]
 
 #[test]
 fn answers_about_one_job() {
+    let prices = Prices::default();
     let read = |text: &str| {
         let row = Row::read(text)?;
-        Some((row.sorted(), row.to_status(Some("gpu-l40s")), row.word(), row.created_at()))
+        Some((row.sorted(&prices), row.to_status(&prices), row.word(), row.created_at()))
     };
     fuzz(JOBS, |bytes| {
         let (whole, excerpt) = both(bytes, &JOB);
@@ -101,9 +103,10 @@ fn pages_of_the_list() {
     let (one, two, none) = (page(&JOBS[..1]), page(&JOBS[1..3]), page(&[b"null", b"{}"]));
     let corpus: Vec<&[u8]> =
         [&*one, &*two, &*none].into_iter().chain(JOBS.iter().copied()).collect();
+    let prices = Prices::default();
     let read = |text: &str| {
         let page = Page::read(text).ok()?;
-        Some((page.sorted(), page.next))
+        Some((page.sorted(&prices), page.next))
     };
     fuzz(&corpus, |bytes| {
         let (whole, excerpt) = both(bytes, &PAGE);

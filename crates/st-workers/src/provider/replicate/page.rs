@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::fields::{pick, read};
+use super::price::Prices;
 use super::row::{JOB, Row, Sorted, WORD};
 use crate::provider::ListPage;
 use crate::provider::excerpt::{Keep, Shape};
@@ -47,7 +48,7 @@ impl<'a> Page<'a> {
     }
 
     /// What a search for markers needs of it; its `next` is left out.
-    pub(super) fn sorted(&self) -> ListPage {
+    pub(super) fn sorted(&self, prices: &Prices) -> ListPage {
         let mut page = ListPage { rows: self.rows.len(), ..ListPage::default() };
         let mut all_dated = true;
         for json in &self.rows {
@@ -55,7 +56,7 @@ impl<'a> Page<'a> {
             let created_at = row.and_then(|row| row.created_at());
             all_dated &= created_at.is_some();
             page.newest = page.newest.max(created_at);
-            match row.map_or(Sorted::Unreadable, |row| row.sorted()) {
+            match row.map_or(Sorted::Unreadable, |row| row.sorted(prices)) {
                 Sorted::Candidate(job) => page.jobs.push(job),
                 Sorted::Foreign => {}
                 Sorted::Unreadable => page.unreadable += 1,

@@ -2,13 +2,14 @@
 //! of another type says nothing and spoils nothing else. Only what is asked for is read, because
 //! most rows of a list are data from strangers.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use st_store::{Marker, ProviderJobId, ProviderStatus};
 
 use super::fields::{Field, lossy_text, pick, read};
-use super::{MARKER, price, status};
+use super::price::Prices;
+use super::{MARKER, status};
 use crate::provider::excerpt::{Keep, Shape};
 use crate::provider::{ListedJob, Trace};
 
@@ -33,7 +34,7 @@ const URL: Shape = Shape::text(Keep::Whole(2 * LONGEST_URL));
 const ERROR: Shape = Shape::text(Keep::Start(written(LONGEST_ERROR)));
 
 /// The fields that are read, and how much of each is needed.
-const FIELDS: [(&str, Shape); 12] = [
+const FIELDS: [(&str, Shape); 13] = [
     ("id", WORD),
     ("status", WORD),
     ("model", WORD),
@@ -43,6 +44,7 @@ const FIELDS: [(&str, Shape); 12] = [
     ("created_at", WORD),
     ("started_at", WORD),
     ("completed_at", WORD),
+    ("deadline", WORD),
     ("metrics", WORD.or_members(&[("predict_time", WORD)])),
     ("source", WORD),
     ("data_removed", FLAG),
@@ -63,6 +65,7 @@ pub(super) struct Row<'a> {
     created_at: Field<'a>,
     started_at: Field<'a>,
     completed_at: Field<'a>,
+    deadline: Field<'a>,
     metrics: Field<'a>,
     source: Field<'a>,
     data_removed: Field<'a>,
@@ -98,6 +101,7 @@ impl<'a> Row<'a> {
             created_at,
             started_at,
             completed_at,
+            deadline,
             metrics,
             source,
             data_removed,
@@ -112,6 +116,7 @@ impl<'a> Row<'a> {
             created_at,
             started_at,
             completed_at,
+            deadline,
             metrics,
             source,
             data_removed,
@@ -141,8 +146,8 @@ impl<'a> Row<'a> {
 
     /// What the list says about it, for one who searches for markers. A marker and an ID are enough:
     /// that a submission arrived must not be missed because of an odd field beside them.
-    pub(super) fn sorted(&self) -> Sorted {
-        let Some(status) = self.to_status(None) else { return Sorted::Unreadable };
+    pub(super) fn sorted(&self, prices: &Prices) -> Sorted {
+        let Some(status) = self.to_status(prices) else { return Sorted::Unreadable };
         let trace = match self.marker() {
             Some(marker) => Trace::Marker { marker, by_hand: self.is_by_hand() },
             None if self.is_deleted() => Trace::Deleted,
@@ -152,19 +157,48 @@ impl<'a> Row<'a> {
         Sorted::Candidate(ListedJob { status, created_at: self.created_at(), trace })
     }
 
-    /// `None` without an ID that can be used.
-    pub(super) fn to_status(self, hardware_type: Option<&str>) -> Option<ProviderStatus> {
-        let model: Option<String> = read(self.model);
-        let seconds = read::<Metrics>(self.metrics).and_then(|metrics| metrics.predict_time);
-        let price = price::per_second(model.as_deref(), hardware_type);
+    /// `None` without an ID that can be used. A model whose price is not known has no cost.
+    pub(super) fn to_status(self, prices: &Prices) -> Option<ProviderStatus> {
         Some(ProviderStatus {
             provider_job_id: ProviderJobId::new(self.id()?),
             status: self.word().and_then(|word| status::parse_status(&word)),
             started_at: time(self.started_at),
             completed_at: time(self.completed_at),
-            cost_usd: seconds.map(|seconds| seconds.max(0.0) * price),
-            error_message: self.error_text(),
+            cost_usd: self.cost(prices),
+            error_message: self.why(),
             output_url: self.output_url(),
+        })
+    }
+
+    /// What it cost, by the model that ran: what was asked for may be something else.
+    fn cost(&self, prices: &Prices) -> Option<f64> {
+        let seconds = read::<Metrics>(self.metrics)?.predict_time?;
+        let model: String = read(self.model)?;
+        Some(seconds.max(0.0) * prices.per_second(&model)?)
+    }
+
+    /// Why it failed, or why the provider ended it.
+    fn why(&self) -> Option<String> {
+        let error = self.error_text();
+        let Some(ended) = self.ended_by_provider() else { return error };
+        let why = error.as_deref().unwrap_or(ended);
+        Some(format!("the provider ended it: {why}"))
+    }
+
+    /// What the provider ended it for, where nobody cancelled it.
+    fn ended_by_provider(&self) -> Option<&'static str> {
+        match self.word()?.as_str() {
+            "aborted" => Some("its time was over before it began"),
+            "canceled" if self.is_past_deadline() => Some("it took longer than its time limit"),
+            _ => None,
+        }
+    }
+
+    fn is_past_deadline(&self) -> bool {
+        let times = time(self.deadline).zip(time(self.completed_at));
+        times.is_some_and(|(deadline, ended)| {
+            // Two clocks of the provider's wrote them.
+            deadline.duration_since(ended) <= SignedDuration::from_secs(1)
         })
     }
 

@@ -16,6 +16,7 @@ use super::Replicate;
 use super::answer::Answer;
 use super::classify::{repeated, unreadable};
 use super::page::Page;
+use super::price::Prices;
 use super::row::Row;
 use crate::provider::{Cause, ListQuery, PolledJob, QueryError, RemoteJob, Unavailable};
 
@@ -100,7 +101,7 @@ impl<'a> Open<'a> {
     }
 
     /// The answers in the rows of a page. A row of ours that cannot be read leaves its job open.
-    fn read(&self, page: &Page<'_>) -> Vec<PolledJob> {
+    fn read(&self, page: &Page<'_>, prices: &Prices) -> Vec<PolledJob> {
         let mut open = self.jobs();
         let mut answers = Vec::new();
         for json in &page.rows {
@@ -108,7 +109,7 @@ impl<'a> Open<'a> {
             let known = row.id().and_then(|id| open.remove_entry(id.as_str()));
             let Some((id, jobs)) = known else { continue };
             for job in jobs {
-                match status(row, job) {
+                match status(row, prices) {
                     Some(status) => answers.push((job.id, Ok(status))),
                     None => open.entry(id).or_default().push(job),
                 }
@@ -204,7 +205,7 @@ impl Walk<'_> {
     /// The answers in a page, and where the next one is.
     fn read(&self, answer: &Answer) -> Result<(Vec<PolledJob>, Option<String>), QueryError> {
         let page = Page::read(answer.text()).map_err(unreadable)?;
-        let answers = self.open.read(&page);
+        let answers = self.open.read(&page, &self.provider.prices);
         // A link that cannot be followed ends the list; the jobs beyond it are asked about singly.
         let next = page.next.and_then(|next| self.provider.address.cursor(&next));
         Ok((answers, next))
@@ -212,9 +213,9 @@ impl Walk<'_> {
 }
 
 /// `None` when the row has no status in words.
-fn status(row: Row<'_>, job: &RemoteJob) -> Option<ProviderStatus> {
+fn status(row: Row<'_>, prices: &Prices) -> Option<ProviderStatus> {
     row.word()?;
-    row.to_status(job.hardware_type.as_deref())
+    row.to_status(prices)
 }
 
 /// After such an answer every other call would get the same one, or make it worse.

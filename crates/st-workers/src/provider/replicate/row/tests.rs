@@ -7,12 +7,12 @@ use super::*;
 const OURS: &str = "019c0000-0000-7000-8000-000000000000.3";
 
 fn status(json: &str) -> ProviderStatus {
-    Row::read(json).unwrap().to_status(None).unwrap()
+    Row::read(json).unwrap().to_status(&Prices::default()).unwrap()
 }
 
 /// What a row is to us, in one line.
 fn sorted(json: &str) -> String {
-    match Row::read(json).map_or(Sorted::Unreadable, |row| row.sorted()) {
+    match Row::read(json).map_or(Sorted::Unreadable, |row| row.sorted(&Prices::default())) {
         Sorted::Unreadable => "unreadable".to_owned(),
         Sorted::Foreign => "foreign".to_owned(),
         Sorted::Candidate(ListedJob { status, trace, .. }) => {
@@ -37,7 +37,7 @@ fn an_early_reply_with_most_fields_missing_is_read() {
 #[test]
 fn a_real_reply_is_read_whatever_its_precision() {
     let json = r#"{"id": "a1", "status": "succeeded", "version": "hidden", "logs": null,
-        "created_at": "2023-10-05T12:23:08.36078514Z", "error": null,
+        "model": "simpletuner/advanced-trainer-h100", "created_at": "2023-10-05T12:23:08.36078514Z", "error": null,
         "started_at": "2023-10-05T12:23:15.329Z", "completed_at": "not a time",
         "metrics": {"predict_time": 3e-06, "total_time": 1.5},
         "output": ["https://replicate.delivery/x.tar", "y"], "data_removed": false}"#;
@@ -99,7 +99,7 @@ fn an_id_that_could_leave_its_place_is_none() {
     for bad in ["", "../x", "a/b", "a?b", "ä", "a.b", "dp:abc", "a b", &long] {
         assert!(!is_safe_id(bad), "{bad}");
         let json = serde_json::json!({"id": bad, "status": "starting"}).to_string();
-        assert_eq!(Row::read(&json).unwrap().to_status(None), None, "{bad}");
+        assert_eq!(Row::read(&json).unwrap().to_status(&Prices::default()), None, "{bad}");
     }
     let escaped = r#"{"id": "\u0061\u0062", "status": "starting"}"#;
     assert_eq!(Row::read(escaped).unwrap().id().as_deref(), Some("ab"));

@@ -1,0 +1,144 @@
+//! What is sent to submit a job.
+
+use http::Method;
+use serde_json::{Map, Value, json};
+use st_http::Request;
+use st_store::{Marker, ProviderSettings};
+
+use super::profile::Profile;
+use super::version::{ModelName, ModelVersion};
+use super::{MARKER, Replicate};
+use crate::provider::{Cause, Submission, SubmitError, Unavailable};
+
+/// Says how long a job may take from its creation on; then the provider ends it.
+const CANCEL_AFTER: &str = "cancel-after";
+/// What a webhook is sent for: the others come twice a second.
+const EVENTS: [&str; 2] = ["start", "completed"];
+
+/// What is wrong with the setting that names the version; fits behind a colon.
+pub(super) fn version_fault(settings: &ProviderSettings) -> Option<String> {
+    let version = version_override(settings)?;
+    let fault = version.parse::<ModelVersion>().err()?;
+    Some(format!("version_override {version:?} is not legal, {fault}"))
+}
+
+fn version_override(settings: &ProviderSettings) -> Option<&str> {
+    settings.version_override.as_deref().filter(|version| !version.is_empty())
+}
+
+impl Replicate {
+    /// The request that submits this job. Asks which version is the latest where that is not known;
+    /// when that fails, nothing of the job was sent.
+    pub(super) async fn submission(&self, submission: &Submission) -> Result<Request, SubmitError> {
+        let settings = &submission.settings;
+        let version = self.version(submission).await?;
+        let mut body = json!({"version": version, "input": input(submission)});
+        if let (Some(webhook), Value::Object(body)) = (webhook(submission), &mut body) {
+            body.insert("webhook".to_owned(), webhook.into());
+            body.insert("webhook_events_filter".to_owned(), json!(EVENTS));
+        }
+        let request = self.request(Method::POST, &self.address.url("/predictions")).json(&body);
+        Ok(match settings.max_runtime_minutes {
+            Some(minutes) => request.header(CANCEL_AFTER, format!("{minutes}m")),
+            None => request,
+        })
+    }
+
+    /// What is to run: what the settings name, else the latest version of the model that trains on
+    /// the hardware that the job asks for.
+    async fn version(&self, submission: &Submission) -> Result<String, SubmitError> {
+        let settings = &submission.settings;
+        let Some(version) = version_override(settings) else {
+            let model = profile(submission)?.model();
+            let version = self.latest.of(self, &model).await?;
+            return version.map(|id| exact(&model, &id)).ok_or_else(|| {
+                let none = format!("replicate shows no version of {model}");
+                Unavailable::new(Cause::Trouble, none).into()
+            });
+        };
+        match version.parse() {
+            Ok(ModelVersion::Exact(version)) => Ok(version),
+            Ok(ModelVersion::Latest(model)) => {
+                let version = self.latest.of(self, &model).await?;
+                // An official model is run by its name and may show no versions.
+                Ok(version.map_or_else(|| model.to_string(), |id| exact(&model, &id)))
+            }
+            Err(fault) => {
+                let reason = format!("version_override {version:?} is not legal, {fault}");
+                Err(SubmitError::MissingSetting { reason })
+            }
+        }
+    }
+}
+
+fn exact(model: &ModelName, id: &str) -> String {
+    format!("{model}:{id}")
+}
+
+/// The hardware that the job asks for.
+fn profile(submission: &Submission) -> Result<Profile, SubmitError> {
+    let name = submission.hardware_type.as_deref().filter(|name| !name.is_empty());
+    name.map_or(Ok(Profile::DEFAULT), str::parse).map_err(|unknown| SubmitError::Rejected {
+        reason: format!("replicate has no such hardware profile: {unknown}"),
+    })
+}
+
+/// Where the provider is to report the job, with the marker, so that a report says which attempt it
+/// is about.
+fn webhook(submission: &Submission) -> Option<String> {
+    let url = submission.settings.webhook_url.as_deref().filter(|url| !url.is_empty())?;
+    Some(with_marker(url, submission.marker))
+}
+
+fn with_marker(url: &str, marker: Marker) -> String {
+    // A fragment is never sent.
+    let url = url.split_once('#').map_or(url, |(url, _)| url);
+    let mark = match url.split_once('?') {
+        None => "?",
+        Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    format!("{url}{mark}{MARKER}={marker}")
+}
+
+/// What the trainer gets: its configuration as text, and the marker.
+fn input(submission: &Submission) -> Map<String, Value> {
+    let mut input = Map::new();
+    let names = [
+        ("config", "config_json"),
+        ("dataloader_config", "dataloader_json"),
+        ("lycoris_config", "lycoris_config"),
+    ];
+    for (ours, theirs) in names {
+        if let Some(value) = submission.input.get(ours).filter(|value| !value.is_null()) {
+            input.insert(theirs.to_owned(), value.to_string().into());
+        }
+    }
+    if let Some(Value::String(url)) = submission.input.get("webhook_url") {
+        // The trainer's own reports, in the form of its configuration.
+        let config = json!({"webhook_type": "raw", "callback_url": url, "log_level": "info"});
+        input.insert("webhook_config".to_owned(), config.to_string().into());
+    }
+    input.insert(MARKER.to_owned(), submission.marker.to_string().into());
+    input
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_joins_whatever_query_a_webhook_has() {
+        let marker: Marker = "019c0000-0000-7000-8000-000000000000.1".parse().unwrap();
+        for (url, expected) in [
+            ("https://a.example", "https://a.example?st_marker="),
+            ("https://a.example/hook", "https://a.example/hook?st_marker="),
+            ("https://a.example/hook?", "https://a.example/hook?st_marker="),
+            ("https://a.example/hook?k=v", "https://a.example/hook?k=v&st_marker="),
+            ("https://a.example/hook?k=v&", "https://a.example/hook?k=v&st_marker="),
+            ("https://a.example/hook?k=v#part", "https://a.example/hook?k=v&st_marker="),
+        ] {
+            assert_eq!(with_marker(url, marker), format!("{expected}{marker}"));
+        }
+    }
+}

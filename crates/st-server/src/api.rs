@@ -49,6 +49,8 @@ pub(crate) struct Api {
 #[derive(Debug)]
 struct Shared {
     config_dir: PathBuf,
+    /// How many graphics cards jobs on this machine share.
+    local_devices: usize,
     started: Instant,
     feed: Arc<Feed>,
     stopping: CancellationToken,
@@ -94,6 +96,7 @@ impl Api {
     ) -> Self {
         let shared = Shared {
             config_dir: setup.config_dir,
+            local_devices: setup.local_devices,
             started: Instant::now(),
             feed: Feed::start(Arc::clone(&store), setup.streams, setup.stopping.clone()),
             stopping: setup.stopping,
@@ -120,6 +123,7 @@ impl Api {
             .route("/api/cloud/jobs/{job}/explain", get(jobs::explain))
             .route("/api/cloud/jobs/{job}/events", get(jobs::history))
             .route("/api/cloud/jobs/{job}/logs", get(jobs::logs))
+            .route("/api/cloud/jobs/{job}/inline-progress", get(jobs::progress))
             .route("/api/queue", get(queue::list))
             .route("/api/queue/stats", get(queue::stats))
             .route("/api/queue/position/{job}", get(queue::position))
@@ -160,6 +164,8 @@ impl Api {
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) config_dir: PathBuf,
+    /// How many graphics cards jobs on this machine share.
+    pub(crate) local_devices: usize,
     /// How many event streams may be open.
     pub(crate) streams: usize,
     pub(crate) stopping: CancellationToken,

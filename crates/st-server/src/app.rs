@@ -151,6 +151,7 @@ impl App {
         let Capacity { connections, streams } = Capacity::of_process();
         let setup = Setup {
             config_dir: config.config_dir,
+            local_devices: config.local.devices.len(),
             streams,
             stopping: shutdown.soft.clone(),
             log,
@@ -240,6 +241,7 @@ fn local(config: &Config) -> Result<Local, StartError> {
     let own = std::env::current_exe().map_err(StartError::OwnFile)?;
     let verb = |verb: &str| vec![verb.to_owned()];
     let mut commands: BTreeMap<String, LocalCommand> = config
+        .local
         .commands
         .iter()
         .map(|(name, command)| {
@@ -247,6 +249,7 @@ fn local(config: &Config) -> Result<Local, StartError> {
                 program: command.program.clone(),
                 args: command.args.clone(),
                 env: command.env.clone(),
+                devices: command.devices,
                 is_example: false,
             };
             (name.clone(), command)
@@ -257,6 +260,7 @@ fn local(config: &Config) -> Result<Local, StartError> {
         program: own.clone(),
         args: verb("example-training"),
         env: BTreeMap::new(),
+        devices: 0,
         is_example: true,
     });
     let runner = RunnerCommand { program: own, args: verb("local-runner") };
@@ -267,6 +271,10 @@ fn local(config: &Config) -> Result<Local, StartError> {
         work_dir: state_dir.join("local-work"),
         grace: GRACE,
         commands,
+        pass_env: config.local.pass_env.clone(),
+        devices: config.local.devices.clone(),
+        limits: config.local.limits,
+        log_bytes: config.local.log_bytes,
         runner,
     }))
 }

@@ -6,6 +6,7 @@ mod environment;
 mod file;
 #[cfg(test)]
 mod fuzz;
+mod local;
 mod position;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use st_workers::tasks::{expirer, poller, retention};
 
 use environment::Environment;
 use file::File;
+pub use local::{Command, LocalSettings};
 
 /// The provider's public address.
 const REPLICATE: &str = "https://api.replicate.com/v1";
@@ -51,8 +53,8 @@ pub struct Config {
     pub keep_jobs_for: Option<SignedDuration>,
     /// The account at Replicate, if there is one.
     pub replicate: Option<ReplicateSettings>,
-    /// What jobs on this machine may run, by name.
-    pub commands: BTreeMap<String, Command>,
+    /// What jobs on this machine may run and use.
+    pub local: LocalSettings,
     /// Calls to providers.
     pub http: HttpSettings,
     /// The file that was read, if any.
@@ -79,17 +81,6 @@ pub struct ReplicateSettings {
     pub limits: CallLimits,
     /// What a second of each model costs.
     pub prices: Prices,
-}
-
-/// A command that jobs on this machine may run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
-    /// The program, by its absolute path.
-    pub program: PathBuf,
-    /// Its arguments; nothing of a request is added.
-    pub args: Vec<String>,
-    /// Added to its environment.
-    pub env: BTreeMap<String, String>,
 }
 
 /// How providers are called.
@@ -205,7 +196,7 @@ impl Config {
                 limits: file.call_limits,
                 prices: Prices::default().with(file.prices),
             }),
-            commands: file.commands,
+            local: file.local,
             http: HttpSettings {
                 timeout: env.http_timeout.or(file.http_timeout).unwrap_or(LONGEST_CALL),
                 tls_verify: env.tls_verify.or(file.tls_verify).unwrap_or(true),

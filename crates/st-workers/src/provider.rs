@@ -9,6 +9,7 @@ mod error;
 mod excerpt;
 mod listing;
 pub mod local;
+mod progress;
 mod rate;
 pub mod replicate;
 
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 
 pub use error::{Cause, LONGEST_RETRY_AFTER, QueryError, SubmitError, Unavailable};
 pub use listing::{Arrivals, FoundJob, JobList, JobLookup, ListPage, ListQuery, ListedJob, Trace};
+pub use progress::{Count, Progress};
 
 /// How long after the end of its call a submission may still arrive, unless the provider or the
 /// failure asks for more.
@@ -166,6 +168,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// What the job printed so far.
     async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError>;
+
+    /// How far the job has come, by the end of what it printed; `None` where it printed nothing.
+    async fn progress(&self, job: &RemoteJob) -> Result<Option<Progress>, QueryError> {
+        Ok(Progress::in_log(&self.logs(job).await?))
+    }
 
     /// Changes whenever the provider learns by itself that one of its jobs may have changed; `None`
     /// where it has to be asked.

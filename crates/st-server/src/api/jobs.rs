@@ -2,8 +2,11 @@
 
 mod cancel;
 mod explain;
+mod progress;
 mod resolve;
 pub(crate) mod submit;
+
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +16,7 @@ use st_store::{
     EventId, JobFilter, JobId, JobRecord, JobRef, JobStatus, JobType, ProviderJobId, ProviderName,
     UserId,
 };
-use st_workers::provider::{QueryError, RemoteJob};
+use st_workers::provider::{Provider, QueryError, RemoteJob};
 
 use super::body::{Name, Query};
 use super::waiting::{Surroundings, WaitingFor};
@@ -22,6 +25,7 @@ use crate::problem::Problem;
 
 pub(crate) use cancel::cancel;
 pub(crate) use explain::explain;
+pub(crate) use progress::progress;
 pub(crate) use resolve::resolve;
 
 /// How many events of a job are listed when the request does not say.
@@ -184,19 +188,21 @@ pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Jso
     let record = find(&api, &name).await?;
     let logs = match RemoteJob::of(&record, api.store.now()) {
         None => String::new(),
-        Some(remote) => {
-            let provider = &record.job().provider;
-            let provider = api.providers.get(provider).ok_or_else(|| {
-                Problem::provider(format!("provider {provider} is not configured"))
-            })?;
-            match provider.logs(&remote).await {
-                Ok(logs) => logs,
-                Err(QueryError::NotFound) => {
-                    return Err(Problem::not_found("the provider no longer has the job's logs"));
-                }
-                Err(error) => return Err(Problem::provider(st_log::Chain(&error).to_string())),
+        Some(remote) => match of(&api, &record)?.logs(&remote).await {
+            Ok(logs) => logs,
+            Err(QueryError::NotFound) => {
+                return Err(Problem::not_found("the provider no longer has the job's logs"));
             }
-        }
+            Err(error) => return Err(Problem::provider(st_log::Chain(&error).to_string())),
+        },
     };
     Ok(Json(json!({"job_id": record.id().to_string(), "logs": logs})))
+}
+
+/// The provider that a job is at.
+fn of(api: &Api, record: &JobRecord) -> Result<Arc<dyn Provider>, Problem> {
+    let provider = &record.job().provider;
+    api.providers
+        .get(provider)
+        .ok_or_else(|| Problem::provider(format!("provider {provider} is not configured")))
 }

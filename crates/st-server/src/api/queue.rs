@@ -138,6 +138,8 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<Json<Value>, Problem
         .collect();
     let by_user: Map<String, Value> =
         stats.by_user.iter().map(|(user, entries)| (user.to_string(), (*entries).into())).collect();
+    // Where they are not managed there is no such limit.
+    let gpus = Some(api.shared.local_devices).filter(|devices| *devices > 0);
     let mut body = json!({
         "by_status": by_status,
         "by_user": by_user,
@@ -145,7 +147,7 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<Json<Value>, Problem
         "running": in_slots(&stats),
         "avg_wait_seconds": stats.avg_wait_seconds,
         "oldest_claimable_seconds": oldest,
-        "local_gpu_max_concurrent": null,
+        "local_gpu_max_concurrent": gpus,
         "local": local(&api).await?,
         // Jobs of other machines' agents do not exist here.
         "workers": null,

@@ -78,6 +78,7 @@ impl Harness {
         let stop = CancellationToken::new();
         let setup = Setup {
             config_dir: std::env::temp_dir(),
+            local_devices: 2,
             streams: STREAMS,
             stopping: stop.clone(),
             log: log.handle(),

@@ -11,7 +11,8 @@ use serde_json::Value;
 use st_workers::provider::replicate::{CallLimits, Priced};
 
 use super::environment::{MOST_DAYS, base_url, existing_file, host};
-use super::{Command, Fault, LONGEST_CALL, position};
+use super::local::LocalSettings;
+use super::{Fault, LONGEST_CALL, position};
 use crate::fields::{FieldFault, Fields};
 use crate::strict::StrictValue;
 
@@ -46,7 +47,7 @@ pub(super) struct File {
     pub(super) http_timeout: Option<Duration>,
     pub(super) tls_verify: Option<bool>,
     pub(super) ca_bundle: Option<PathBuf>,
-    pub(super) commands: BTreeMap<String, Command>,
+    pub(super) local: LocalSettings,
 }
 
 impl File {
@@ -130,9 +131,7 @@ impl File {
                 });
                 fields.section("prices", |fields| file.prices = prices(fields));
             });
-            fields.section("local", |fields| {
-                fields.section("commands", |fields| file.commands = commands(fields));
-            });
+            fields.section("local", |fields| file.local = LocalSettings::read(fields));
         });
         if let Err(found) = fields.finish() {
             faults.extend(found);
@@ -315,38 +314,4 @@ fn prices(fields: &mut Fields) -> Vec<(Priced, f64)> {
         }
     }
     prices
-}
-
-fn commands(fields: &mut Fields) -> BTreeMap<String, Command> {
-    let legal = |char: char| {
-        char.is_ascii_lowercase() || char.is_ascii_digit() || matches!(char, '_' | '-')
-    };
-    let mut commands = BTreeMap::new();
-    for name in fields.names() {
-        let command = fields.section(&name, command);
-        if name.is_empty() || name.len() > 64 || !name.chars().all(legal) {
-            fields.fault(&name, "a command's name has 1 to 64 of a-z 0-9 _ -");
-        } else if let Some(Some(command)) = command {
-            commands.insert(name, command);
-        }
-    }
-    commands
-}
-
-fn command(fields: &mut Fields) -> Option<Command> {
-    let program = fields.non_empty_string("program", 4096);
-    let program = fields.require(program, "program").map(PathBuf::from);
-    if program.as_ref().is_some_and(|program| !program.is_absolute()) {
-        fields.fault("program", "must be an absolute path");
-    }
-    let args = fields.strings("args").unwrap_or_default();
-    let mut env = BTreeMap::new();
-    fields.section("env", |fields| {
-        for name in fields.names() {
-            if let Some(value) = fields.string(&name) {
-                env.insert(name, value);
-            }
-        }
-    });
-    Some(Command { program: program?, args, env })
 }

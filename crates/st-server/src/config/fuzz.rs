@@ -12,6 +12,7 @@ const CORPUS: &[&[u8]] = &[
     b"providers:\n  local:\n    commands:\n      train: { program: /usr/bin/python3, args: [/a.py] }\n",
     b"server: {host: 127.0.0.1, port: 8001, state_dir: \"${HOME}/state\"}\nlogging:\n  level: DEBUG\n",
     b"http:\n  timeout_seconds: 30\n  ssl_verify: false\nlogging: {redact: [a, b], file: x.log}\n",
+    b"providers:\n  local: {devices: [0, 1], pass_env: [HF_*], log_mib: 1, limits: {nice: 1}}\n",
     b"# nothing\n---\nproviders: {replicate: {api_base_url: 'https://api.replicate.com/v1'}}\n",
 ];
 const WORDS: &[&str] = &[

@@ -19,4 +19,5 @@ mod logs;
 mod main_job;
 mod start;
 mod stored;
+mod submitting;
 mod support;

@@ -14,8 +14,11 @@
 mod attempt;
 mod cgroup;
 mod command;
+mod devices;
+mod environment;
 pub mod example;
 mod files;
+mod limits;
 mod machine;
 mod members;
 mod output;
@@ -47,7 +50,12 @@ use crate::provider::{
     Submission, SubmitError, Unavailable,
 };
 use attempt::{Attempt, CommandFile};
+use devices::Wanted;
+pub use devices::{DeviceName, InvalidDevice};
+pub use environment::{InvalidVariable, PassedVariables};
+pub use limits::Limits;
 pub use machine::machine;
+pub use output::FILE_BYTES;
 pub use runner::run_attempt;
 use upkeep::Upkeep;
 
@@ -80,6 +88,16 @@ pub struct LocalConfig {
     pub grace: Duration,
     /// The commands, by the name that a job uses.
     pub commands: BTreeMap<String, LocalCommand>,
+    /// The variables of this process's environment that jobs get beside the usual ones.
+    pub pass_env: Vec<PassedVariables>,
+    /// The graphics cards that are shared out among the jobs; where there are none, they are not
+    /// managed, and each job sees what the server sees.
+    pub devices: Vec<DeviceName>,
+    /// What each process of a job may use.
+    pub limits: Limits,
+    /// The size in bytes at which the file that a job prints to is replaced by a new one. Two of them
+    /// are kept.
+    pub log_bytes: u64,
     /// How a runner is started; the attempt's folder becomes its last argument.
     pub runner: RunnerCommand,
 }
@@ -93,6 +111,8 @@ pub struct LocalCommand {
     pub args: Vec<String>,
     /// Added to its environment.
     pub env: BTreeMap<String, String>,
+    /// How many of the [devices](LocalConfig::devices) it gets.
+    pub devices: usize,
     /// It is the [`example`], whose input is checked before it is queued.
     pub is_example: bool,
 }
@@ -155,6 +175,25 @@ impl Local {
         })
     }
 
+    /// What the runner has to know.
+    fn command_file(&self, command: &LocalCommand, submission: &Submission) -> CommandFile {
+        let of = self.config.devices.clone();
+        let minutes = submission.settings.max_runtime_minutes;
+        CommandFile {
+            program: command.program.clone(),
+            args: command.args.clone(),
+            env: command.env.clone(),
+            job_id: submission.marker.job.to_string(),
+            correlation_id: st_log::get_correlation_id().to_string(),
+            work: self.config.work_dir.join(submission.marker.to_string()),
+            grace: self.config.grace,
+            time_limit: minutes.map(|minutes| Duration::from_mins(minutes.into())),
+            devices: (!of.is_empty()).then_some(Wanted { count: command.devices, of }),
+            limits: self.config.limits,
+            log_bytes: self.config.log_bytes,
+        }
+    }
+
     fn attempt(&self, job: &RemoteJob) -> Result<Attempt, QueryError> {
         let named = Attempt::named(&self.config.dir, job.provider_job_id.as_str());
         named.ok_or(QueryError::NotFound)
@@ -170,7 +209,7 @@ impl Local {
         let runner = &self.config.runner;
         let errors = attempt.errors().map_err(|error| not_begun("open the runner's log", error))?;
         let mut command = Command::new(&runner.program);
-        without_secrets(&mut command);
+        environment::restrict(&mut command, &self.config.pass_env);
         let mut child = command
             .args(&runner.args)
             .arg(attempt.dir())
@@ -191,16 +230,6 @@ impl Local {
             ended.send_modify(|ended| *ended += 1);
         }));
         Ok(())
-    }
-}
-
-/// The server's settings and secrets are neither the runner's nor the job's.
-fn without_secrets(command: &mut Command) {
-    for (name, _value) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("SIMPLETUNER_") || text.starts_with("REPLICATE_") {
-            command.env_remove(&name);
-        }
     }
 }
 
@@ -300,15 +329,7 @@ impl Provider for Local {
             }
         })?;
         let attempt = Attempt::of(&self.config.dir, submission.marker);
-        let command = CommandFile {
-            program: command.program.clone(),
-            args: command.args.clone(),
-            env: command.env.clone(),
-            job_id: submission.marker.job.to_string(),
-            correlation_id: st_log::get_correlation_id().to_string(),
-            work: self.config.work_dir.join(submission.marker.to_string()),
-            grace: self.config.grace,
-        };
+        let command = self.command_file(command, submission);
         let (mine, input) = (attempt.clone(), submission.input.to_string());
         blocking(move || mine.prepare(&input, &command))
             .await

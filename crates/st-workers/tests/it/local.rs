@@ -5,7 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
 
+mod devices;
 mod groups;
+mod machine_use;
 mod machines;
 mod place;
 mod processes;
@@ -13,7 +15,7 @@ mod processes;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use futures_util::StreamExt;
 use rustix::process::getpgid;
@@ -175,38 +177,6 @@ async fn a_relative_folder_works_as_an_absolute_one() {
     local.submit(&place.submission()).await.unwrap();
     let ended = place.end(&local).await;
     assert_eq!((ended.status, ended.error_message), (Some(JobStatus::Completed), None));
-}
-
-#[test]
-fn the_servers_secrets_do_not_reach_the_command() {
-    let inner = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "local::inside_an_environment_with_secrets", "--nocapture"])
-        .env("SIMPLETUNER_WEBHOOK_SECRET", "s3cret")
-        .env("REPLICATE_API_TOKEN", "s3cret")
-        .env("LEFT_ALONE", "yes")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&inner.stdout);
-    assert!(inner.status.success(), "{text}{}", String::from_utf8_lossy(&inner.stderr));
-    assert!(text.contains("1 passed"), "{text}");
-}
-
-/// The other half of the test above; by itself it sees no secrets and so proves nothing.
-#[tokio::test]
-async fn inside_an_environment_with_secrets() {
-    let with_secrets = std::env::vars_os().any(|(name, _)| name == "REPLICATE_API_TOKEN");
-    let place = Place::new();
-    let local = place.running(&format!("env > seen; {WAIT_FOR_GO}"));
-    local.submit(&place.submission()).await.unwrap();
-    let runner = &place.runner_record()["process"]["pid"];
-    let runner = fs::read(format!("/proc/{runner}/environ")).unwrap();
-    fs::write(place.file("go"), "").unwrap();
-    assert_eq!(place.end(&local).await.status, Some(JobStatus::Completed));
-    for seen in [fs::read(place.file("seen")).unwrap(), runner] {
-        let seen = String::from_utf8_lossy(&seen);
-        assert!(!seen.contains("s3cret"), "a secret is there");
-        assert!(!with_secrets || seen.contains("LEFT_ALONE=yes"), "all is gone");
-    }
 }
 
 #[tokio::test]

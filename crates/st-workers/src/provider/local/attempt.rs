@@ -15,7 +15,9 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use st_store::{JobId, JobStatus, Marker, ProviderStatus};
 
+use super::devices::{DeviceName, Wanted};
 use super::files::Folder;
+use super::limits::Limits;
 use super::process::ProcessId;
 use super::{output, status_of};
 
@@ -42,6 +44,13 @@ pub(super) struct CommandFile {
     pub(super) work: PathBuf,
     /// How long its processes have to end after they were asked to.
     pub(super) grace: Duration,
+    /// How long it may run.
+    pub(super) time_limit: Option<Duration>,
+    /// The cards that it needs; `None` where cards are not managed.
+    pub(super) devices: Option<Wanted>,
+    pub(super) limits: Limits,
+    /// The size at which a file of its log is full.
+    pub(super) log_bytes: u64,
 }
 
 impl CommandFile {
@@ -70,10 +79,17 @@ pub(super) struct RunnerFile {
     /// The command's session; absent until it was started.
     #[serde(default)]
     pub(super) session: Option<i32>,
+    /// The cards of the command; `None` where cards are not managed.
+    #[serde(default)]
+    pub(super) devices: Option<Vec<DeviceName>>,
+    /// It waits for cards, and the command was not started.
+    #[serde(default)]
+    pub(super) waits: bool,
 }
 
 /// How it ended; written when none of its processes is left.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that a file may lack")]
 pub(super) struct ExitFile {
     pub(super) code: Option<i32>,
     pub(super) signal: Option<i32>,
@@ -82,6 +98,9 @@ pub(super) struct ExitFile {
     /// Its cancellation was requested before it ended.
     #[serde(default)]
     pub(super) cancelled: bool,
+    /// It was ended because its time was over.
+    #[serde(default)]
+    pub(super) timed_out: bool,
     /// Its runner died before it ended.
     #[serde(default)]
     pub(super) lost: bool,
@@ -272,6 +291,9 @@ impl Attempt {
 
     /// What the provider reports of it while it runs.
     pub(super) fn running(&self, runner: &RunnerFile) -> ProviderStatus {
+        if runner.waits {
+            return status_of(self.marker, JobStatus::Queued);
+        }
         let mut status = status_of(self.marker, JobStatus::Running);
         status.started_at = Some(runner.started_at);
         status
@@ -282,6 +304,10 @@ impl Attempt {
         let (ended, why) = match exit {
             // However it ended after that was requested: by the signal, or in its own way.
             ExitFile { cancelled: true, .. } => (JobStatus::Cancelled, None),
+            ExitFile { timed_out: true, .. } => {
+                let why = "the provider ended it: it took longer than max_runtime_minutes";
+                (JobStatus::Cancelled, Some(why.to_owned()))
+            }
             ExitFile { error: Some(error), .. } => (JobStatus::Failed, Some(error.clone())),
             ExitFile { lost: true, .. } => {
                 let why = "the process is gone and left no record of its end";

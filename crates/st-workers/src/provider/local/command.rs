@@ -10,6 +10,10 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal, setsid};
 
 use super::attempt::{Attempt, State};
 use super::cgroup::Cgroup;
+use super::devices::DeviceName;
+
+/// What a program may see of the machine's graphics cards; empty is none of them.
+const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
 
 /// Becomes the command of the attempt in `dir`. Returns only when that failed; the runner finds the
 /// reason in the attempt's folder.
@@ -30,12 +34,21 @@ pub(super) fn become_command(dir: &Path) -> io::Result<ExitCode> {
         // Without it the command is supervised in the other ways.
         drop(Cgroup::at(group).join());
     }
-    let error = Command::new(&command.program)
+    if let Err(error) = command.limits.apply() {
+        attempt.write_not_started(&error.to_string())?;
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut program = Command::new(&command.program);
+    program
         .args(&command.args)
         .envs(&command.env)
         .envs(super::runner::variables(&attempt, &command)?)
-        .current_dir(command.output())
-        .exec();
+        .current_dir(command.output());
+    if let Some(devices) = &runner.devices {
+        let devices: Vec<&str> = devices.iter().map(DeviceName::as_str).collect();
+        program.env(VISIBLE_DEVICES, devices.join(","));
+    }
+    let error = program.exec();
     attempt
         .write_not_started(&format!("{} cannot be started: {error}", command.program.display()))?;
     Ok(ExitCode::FAILURE)

@@ -8,16 +8,16 @@ use super::files::Folder;
 
 const CURRENT: &str = "output.log";
 const PREVIOUS: &str = "output.log.1";
-/// A file that has grown to this many bytes becomes the previous one, so the log of a job has at
-/// most twice as many and its last ones are always there.
-const FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// The usual size of a file. One that has grown to it becomes the previous one, so the log of a job
+/// has at most twice as many bytes and its last ones are always there.
+pub const FILE_BYTES: u64 = 8 * 1024 * 1024;
 /// How much is read from the command at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// Copies all of `from` into the log in this folder. What cannot be written is lost, so that a full
-/// disk does not stop the command.
-pub(super) fn keep(mut from: impl Read, dir: &Path) -> io::Result<()> {
-    let mut log = Log { folder: Folder::new(dir.to_owned()), limit: FILE_BYTES };
+/// Copies all of `from` into the log in this folder, whose files have `limit` bytes at most. What
+/// cannot be written is lost, so that a full disk does not stop the command.
+pub(super) fn keep(mut from: impl Read, dir: &Path, limit: u64) -> io::Result<()> {
+    let mut log = Log { folder: Folder::new(dir.to_owned()), limit };
     let mut chunk = vec![0; CHUNK];
     let mut lost = None;
     loop {
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_command_goes_on_when_its_output_cannot_be_kept() {
         let printed = io::repeat(b'x').take(1_000_000);
-        let lost = keep(printed, Path::new("/no/such/folder")).unwrap_err();
+        let lost = keep(printed, Path::new("/no/such/folder"), 100).unwrap_err();
         assert_eq!(lost.kind(), ErrorKind::NotFound);
     }
 }

@@ -22,11 +22,14 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::attempt::{Attempt, CommandFile, ExitFile, RunnerFile, instance};
 use super::cgroup::Cgroup;
+use super::devices::Held;
 use super::process::{Process, ProcessId, descendants};
 use super::{command, members, output};
 
 /// How often it is checked whether they have.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
+/// How often it is tried whether a card is free.
+const TAKE_AGAIN: Duration = Duration::from_millis(100);
 /// How long the rest of the output is waited for once all processes are gone.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often the record of the end is written again while that fails.
@@ -104,16 +107,23 @@ async fn run(dir: &Path) -> io::Result<()> {
         cgroup: group.as_ref().map(|group| group.dir().to_owned()),
         pipe: Some(reader.metadata()?.ino()),
         session: None,
+        devices: None,
+        waits: command.devices.is_some(),
     };
     attempt.write_runner(&runner)?;
-    let mut supervisor = Supervisor { signals, group, grace: command.grace };
-    let ended = if attempt.is_cancelled()? {
-        supervisor.remove_group();
-        Ok(None)
-    } else {
-        supervisor.run(&attempt, &command, &mut runner, (reader, writer)).await.map(Some)
-    };
-    write_exit(&attempt, ended).await?;
+    let (grace, timed_out) = (command.grace, false);
+    let mut supervisor = Supervisor { signals, group, grace, timed_out };
+    let mut devices = Held::default();
+    let ended =
+        match supervisor.wait_for_devices(&attempt, &command, &mut runner, &mut devices).await {
+            Ok(true) => supervisor.run(&attempt, &command, &mut runner, (reader, writer)).await,
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
+        };
+    supervisor.remove_group();
+    write_exit(&attempt, ended, supervisor.timed_out).await?;
+    // Until it is written down that all of it is over, its cards are not free.
+    drop(devices);
     drop(lock);
     Ok(())
 }
@@ -134,7 +144,11 @@ fn start(attempt: &Attempt, command: &CommandFile, writer: io::PipeWriter) -> io
 }
 
 /// Keeps trying: without this record the job would count as lost.
-async fn write_exit(attempt: &Attempt, ended: io::Result<Option<ExitStatus>>) -> io::Result<()> {
+async fn write_exit(
+    attempt: &Attempt,
+    ended: io::Result<Option<ExitStatus>>,
+    timed_out: bool,
+) -> io::Result<()> {
     let mut tries = 0;
     loop {
         let error = match &ended {
@@ -148,6 +162,7 @@ async fn write_exit(attempt: &Attempt, ended: io::Result<Option<ExitStatus>>) ->
                 signal: status.and_then(|status| status.signal()),
                 error,
                 cancelled: attempt.is_cancelled()?,
+                timed_out,
                 lost: false,
                 finished_at: SystemClock.wall(),
             })
@@ -173,9 +188,41 @@ struct Supervisor {
     group: Option<Cgroup>,
     /// Between asking and killing.
     grace: Duration,
+    /// The command was asked to end because its time was over.
+    timed_out: bool,
 }
 
 impl Supervisor {
+    /// Waits until the command has the cards that it needs; `false` when it was cancelled first.
+    async fn wait_for_devices(
+        &mut self,
+        attempt: &Attempt,
+        command: &CommandFile,
+        runner: &mut RunnerFile,
+        held: &mut Held,
+    ) -> io::Result<bool> {
+        loop {
+            if attempt.is_cancelled()? {
+                return Ok(false);
+            }
+            let Some(wanted) = &command.devices else { return Ok(true) };
+            if held.take(attempt, wanted)? {
+                runner.devices = Some(held.names());
+                (runner.waits, runner.started_at) = (false, SystemClock.wall());
+                // The command reads there what it may use.
+                return attempt.write_runner(runner).map(|()| true);
+            }
+            tokio::select! {
+                _ = self.signals.terminate.recv() => {
+                    if !attempt.is_cancelled()? {
+                        return Err(io::Error::other("it was ended while it waited for a device"));
+                    }
+                }
+                () = sleep(TAKE_AGAIN) => {}
+            }
+        }
+    }
+
     /// Runs the command until nothing of it is left.
     async fn run(
         &mut self,
@@ -183,17 +230,18 @@ impl Supervisor {
         command: &CommandFile,
         runner: &mut RunnerFile,
         (reader, writer): (File, io::PipeWriter),
-    ) -> io::Result<ExitStatus> {
+    ) -> io::Result<Option<ExitStatus>> {
         let mut child = start(attempt, command, writer)?;
-        let log = attempt.dir().to_owned();
-        let printed = st_log::spawn_blocking(move || output::keep(reader, &log));
+        let (log, log_bytes) = (attempt.dir().to_owned(), command.log_bytes);
+        let printed = st_log::spawn_blocking(move || output::keep(reader, &log, log_bytes));
         runner.session = child.id().and_then(|pid| i32::try_from(pid).ok());
         // Only a dead runner's job needs it, and it has other signs.
         drop(attempt.write_runner(runner));
-        let (status, kill_at) = self.supervise(&mut child, attempt).await;
+        let time_limit = command.time_limit;
+        let (status, kill_at) = self.supervise(&mut child, attempt, time_limit).await;
         self.end_rest(kill_at).await;
         drop(timeout(DRAIN, printed).await);
-        status
+        status.map(Some)
     }
 
     /// Waits for the end of the command, or makes it. Returns also when the rest is to be killed.
@@ -201,8 +249,10 @@ impl Supervisor {
         &mut self,
         child: &mut Child,
         attempt: &Attempt,
+        time_limit: Option<Duration>,
     ) -> (io::Result<ExitStatus>, Instant) {
         let command = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let ends_at = time_limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut kill_at = None;
         let mut killed = false;
         if attempt.is_cancelled().unwrap_or_default() {
@@ -215,6 +265,12 @@ impl Supervisor {
                     return (status, kill_at.unwrap_or_else(|| Instant::now() + self.grace));
                 }
                 Some(()) = self.signals.terminate.recv(), if kill_at.is_none() => {
+                    kill_at = Some(self.terminate());
+                }
+                () = sleep_until(ends_at.unwrap_or(deadline)),
+                    if ends_at.is_some() && kill_at.is_none() =>
+                {
+                    self.timed_out = true;
                     kill_at = Some(self.terminate());
                 }
                 () = sleep_until(deadline), if kill_at.is_some() && !killed => {

@@ -200,6 +200,7 @@ fn record_lost(attempt: &Attempt) -> io::Result<ExitFile> {
         signal: None,
         error: None,
         cancelled: attempt.is_cancelled()?,
+        timed_out: false,
         lost: true,
         finished_at: SystemClock.wall(),
     };

@@ -12,7 +12,9 @@ use rustix::process::Pid;
 use serde_json::{Value, json};
 use st_log::CorrelationId;
 use st_store::{AccountId, JobId, Marker, ProviderJobId, ProviderSettings, ProviderStatus};
-use st_workers::provider::local::{GRACE, Local, LocalCommand, LocalConfig, RunnerCommand};
+use st_workers::provider::local::{
+    FILE_BYTES, GRACE, Limits, Local, LocalCommand, LocalConfig, RunnerCommand,
+};
 use st_workers::provider::{Provider, QueryError, RemoteJob, Submission};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -52,6 +54,7 @@ impl Place {
             program: "/bin/sh".into(),
             args,
             env: BTreeMap::new(),
+            devices: 0,
             is_example: false,
         };
         LocalConfig {
@@ -59,6 +62,10 @@ impl Place {
             dir: self.root.clone(),
             work_dir: self.work.clone(),
             grace: GRACE,
+            pass_env: Vec::new(),
+            devices: Vec::new(),
+            limits: Limits::default(),
+            log_bytes: FILE_BYTES,
             commands: BTreeMap::from([("job".to_owned(), command)]),
             runner: RunnerCommand {
                 program: std::env::current_exe().unwrap(),
@@ -111,6 +118,29 @@ impl Place {
         let local = self.running(script);
         local.submit(&self.submission()).await.unwrap();
         self.end(&local).await
+    }
+
+    /// Runs the script for as long as a moment of the time limit that its runner reads.
+    pub(super) async fn run_for(&self, script: &str) -> ProviderStatus {
+        let local = self.running(script);
+        let mut unstarted = self.config(script);
+        unstarted.runner = RunnerCommand { program: "/bin/true".into(), args: Vec::new() };
+        let (unstarted, submission) = (Local::new(unstarted), self.submission());
+        let written = async || self.own("command.json").exists().then_some(());
+        // Without a runner the submission only writes down what is to run.
+        tokio::select! {
+            never = unstarted.submit(&submission) => panic!("{never:?}"),
+            () = eventually("it is written down what is to run", written) => {}
+        }
+        let mut command = self.command_record();
+        command["time_limit"] = json!({"secs": 0, "nanos": 300_000_000});
+        fs::write(self.own("command.json"), command.to_string()).unwrap();
+        assert!(run_again(self.dir()).await);
+        self.end(&local).await
+    }
+
+    fn command_record(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.own("command.json")).unwrap()).unwrap()
     }
 
     pub(super) fn runner_record(&self) -> Value {

@@ -1,0 +1,64 @@
+//! How far a running job has come, by what it prints.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use st_store::JobStatus;
+use st_workers::provider::{Progress, QueryError, RemoteJob};
+
+use super::{find, of};
+use crate::api::Api;
+use crate::api::body::Name;
+use crate::problem::Problem;
+
+/// Characters of the last line that are shown.
+const LONGEST_LINE: usize = 80;
+
+/// Asks the provider each time; nothing is stored. A job that does not run has no progress.
+pub(crate) async fn progress(
+    State(api): State<Api>,
+    Name(name): Name,
+) -> Result<Json<Value>, Problem> {
+    let record = find(&api, &name).await?;
+    let running = record.status() == JobStatus::Running;
+    let progress = match RemoteJob::of(&record, api.store.now()).filter(|_| running) {
+        None => None,
+        Some(remote) => match of(&api, &record)?.progress(&remote).await {
+            Ok(progress) => progress,
+            // Whoever asks again and again is not helped by an error about a job that just ended.
+            Err(QueryError::NotFound) => None,
+            Err(error) => return Err(Problem::provider(st_log::Chain(&error).to_string())),
+        },
+    };
+    Ok(Json(view(&record.id().to_string(), progress.as_ref())))
+}
+
+fn view(job_id: &str, progress: Option<&Progress>) -> Value {
+    let counts = progress.filter(|it| it.step.is_some() || it.epoch.is_some());
+    json!({
+        "job_id": job_id,
+        "stage": counts.map(|_| "Training"),
+        "last_log": progress.map(|it| it.last_line.chars().take(LONGEST_LINE).collect::<String>()),
+        "progress": progress.and_then(Progress::percent),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_log_does_not_say_is_null() {
+        let view = |log: &str| view("j", Progress::in_log(log).as_ref());
+        let all = json!({
+            "job_id": "j", "stage": "Training", "last_log": "step 3/10 - loss: 0.1", "progress": 30.0
+        });
+        assert_eq!(view("step 3/10 - loss: 0.1\n"), all);
+        let line = json!({"job_id": "j", "stage": null, "last_log": "loading", "progress": null});
+        assert_eq!(view("loading\n"), line);
+        let none = json!({"job_id": "j", "stage": null, "last_log": null, "progress": null});
+        assert_eq!(view(""), none);
+        let long = view(&"ä".repeat(200));
+        assert_eq!(long["last_log"].as_str().unwrap().chars().count(), 80);
+    }
+}

@@ -1,0 +1,154 @@
+//! Jobs on this machine: the commands that they may run, and what they get of the machine.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use st_workers::provider::local::{DeviceName, FILE_BYTES, Limits, PassedVariables};
+
+use crate::fields::Fields;
+
+const MIB: u64 = 1024 * 1024;
+/// 1 TiB: more is a slip of the unit.
+const MOST_MIB: i64 = 1024 * 1024;
+/// A process with less memory or fewer files cannot begin.
+const LEAST_MIB: i64 = 16;
+const LEAST_FILES: i64 = 16;
+const MOST_FILES: i64 = 1024 * 1024;
+const MOST_LOG_MIB: i64 = 1024;
+
+/// What jobs on this machine may run and use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalSettings {
+    /// What they may run, by name.
+    pub commands: BTreeMap<String, Command>,
+    /// The server's variables that they get beside the usual ones.
+    pub pass_env: Vec<PassedVariables>,
+    /// The graphics cards that are shared out among them.
+    pub devices: Vec<DeviceName>,
+    /// What each of their processes may use.
+    pub limits: Limits,
+    /// The size of one of the two files that keep what a job prints, in bytes.
+    pub log_bytes: u64,
+}
+
+/// A command that jobs on this machine may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The program, by its absolute path.
+    pub program: PathBuf,
+    /// Its arguments; nothing of a request is added.
+    pub args: Vec<String>,
+    /// Added to its environment.
+    pub env: BTreeMap<String, String>,
+    /// How many of the devices it gets.
+    pub devices: usize,
+}
+
+impl Default for LocalSettings {
+    fn default() -> Self {
+        Self {
+            commands: BTreeMap::new(),
+            pass_env: Vec::new(),
+            devices: Vec::new(),
+            limits: Limits::default(),
+            log_bytes: FILE_BYTES,
+        }
+    }
+}
+
+impl LocalSettings {
+    pub(super) fn read(fields: &mut Fields) -> Self {
+        let devices: Vec<DeviceName> = words(fields, "devices");
+        if let Some(twice) = twice(&devices) {
+            fields.fault("devices", format!("{:?} is there twice", twice.as_str()));
+        }
+        let log_mib = whole(fields, "log_mib", 1, MOST_LOG_MIB);
+        let cards = devices.len();
+        Self {
+            commands: fields
+                .section("commands", |fields| commands(fields, cards))
+                .unwrap_or_default(),
+            pass_env: words(fields, "pass_env"),
+            devices,
+            limits: fields.section("limits", limits).unwrap_or_default(),
+            log_bytes: log_mib.map_or(FILE_BYTES, |mib| mib * MIB),
+        }
+    }
+}
+
+/// A list of words with a meaning; a whole number is the word that it is written as.
+fn words<T: FromStr<Err: Display>>(fields: &mut Fields, key: &str) -> Vec<T> {
+    let mut words = Vec::new();
+    for (index, item) in fields.array(key).unwrap_or_default().iter().enumerate() {
+        let text = item.as_str().map(str::to_owned);
+        let Some(text) = text.or_else(|| item.as_u64().map(|number| number.to_string())) else {
+            fields.fault(key, format!("item {index}: expected text, found {item}"));
+            continue;
+        };
+        match text.parse() {
+            Ok(word) => words.push(word),
+            Err(error) => fields.fault(key, format!("item {index}: {error}, found {text:?}")),
+        }
+    }
+    words
+}
+
+fn twice(devices: &[DeviceName]) -> Option<&DeviceName> {
+    let mut sorted: Vec<&DeviceName> = devices.iter().collect();
+    sorted.sort_unstable();
+    sorted.windows(2).find_map(|pair| match pair {
+        [one, other] if one == other => Some(*one),
+        _ => None,
+    })
+}
+
+fn limits(fields: &mut Fields) -> Limits {
+    Limits {
+        memory: whole(fields, "memory_mib", LEAST_MIB, MOST_MIB).map(|mib| mib * MIB),
+        open_files: whole(fields, "open_files", LEAST_FILES, MOST_FILES),
+        nice: fields.integer("nice", 0..=19).and_then(|nice| u8::try_from(nice).ok()),
+    }
+}
+
+fn whole(fields: &mut Fields, key: &str, least: i64, most: i64) -> Option<u64> {
+    fields.integer(key, least..=most).and_then(|number| u64::try_from(number).ok())
+}
+
+fn commands(fields: &mut Fields, devices: usize) -> BTreeMap<String, Command> {
+    let legal = |char: char| {
+        char.is_ascii_lowercase() || char.is_ascii_digit() || matches!(char, '_' | '-')
+    };
+    let mut commands = BTreeMap::new();
+    for name in fields.names() {
+        let command = fields.section(&name, |fields| command(fields, devices));
+        if name.is_empty() || name.len() > 64 || !name.chars().all(legal) {
+            fields.fault(&name, "a command's name has 1 to 64 of a-z 0-9 _ -");
+        } else if let Some(Some(command)) = command {
+            commands.insert(name, command);
+        }
+    }
+    commands
+}
+
+fn command(fields: &mut Fields, devices: usize) -> Option<Command> {
+    let program = fields.non_empty_string("program", 4096);
+    let program = fields.require(program, "program").map(PathBuf::from);
+    if program.as_ref().is_some_and(|program| !program.is_absolute()) {
+        fields.fault("program", "must be an absolute path");
+    }
+    let args = fields.strings("args").unwrap_or_default();
+    let mut env = BTreeMap::new();
+    fields.section("env", |fields| {
+        for name in fields.names() {
+            if let Some(value) = fields.string(&name) {
+                env.insert(name, value);
+            }
+        }
+    });
+    // More than there are could never begin.
+    let most = i64::try_from(devices).unwrap_or(i64::MAX);
+    let needed = fields.integer("devices", 0..=most).and_then(|count| usize::try_from(count).ok());
+    Some(Command { program: program?, args, env, devices: needed.unwrap_or(devices.min(1)) })
+}

@@ -1,6 +1,6 @@
 //! Several jobs and few graphics cards: each card belongs to one job, whatever is killed or restarted.
 
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::path::PathBuf;
 
 use rustix::process::{Signal, kill_process};
@@ -9,7 +9,7 @@ use st_workers::provider::local::{Local, LocalConfig};
 use st_workers::provider::{Provider, RemoteJob, Submission};
 
 use super::WAIT_FOR_GO;
-use super::place::{Place, eventually, known, status_of};
+use super::place::{Place, eventually, gone, known, status_of};
 
 /// A job beside others in one folder.
 struct Job {
@@ -130,9 +130,17 @@ async fn a_card_is_free_only_when_nothing_of_a_killed_job_is_left() {
     let runner = i32::try_from(record["process"]["pid"].as_i64().unwrap()).unwrap();
     kill_process(rustix::process::Pid::from_raw(runner).unwrap(), Signal::KILL).unwrap();
 
+    gone(runner).await;
+
     // What it left uses the card until the server looks at the job and ends it.
     let (next, status) = Job::submit(&place, &local).await;
     assert_eq!(status, Some(JobStatus::Queued));
+    let turn = place.root.join("devices/turn");
+    let waits = async || {
+        let turn = fs::File::open(&turn).ok()?;
+        matches!(turn.try_lock(), Err(TryLockError::WouldBlock)).then_some(())
+    };
+    eventually("the next one waits for the card", waits).await;
     assert!(!next.output.join("cards").exists());
     killed.until(&local, JobStatus::Failed).await;
     assert_eq!(next.cards().await, "0");

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use st_workers::provider::replicate::{ApiToken, CallLimits, Prices};
+use st_workers::provider::replicate::{ApiToken, CallLimits, Priced, Prices};
 use st_workers::tasks::{expirer, poller, retention};
 
 use environment::Environment;
@@ -190,12 +190,9 @@ impl Config {
                 Some(0) => None,
                 Some(days) => Some(SignedDuration::from_hours(24 * days)),
             },
-            replicate: env.api_token.map(|api_token| ReplicateSettings {
-                base_url,
-                api_token,
-                limits: file.call_limits,
-                prices: Prices::default().with(file.prices),
-            }),
+            replicate: env
+                .api_token
+                .map(|api_token| replicate((base_url, api_token), file.call_limits, file.prices)),
             local: file.local,
             http: HttpSettings {
                 timeout: env.http_timeout.or(file.http_timeout).unwrap_or(LONGEST_CALL),
@@ -206,6 +203,14 @@ impl Config {
             file: file.path,
         })
     }
+}
+
+fn replicate(
+    (base_url, api_token): (String, ApiToken),
+    limits: CallLimits,
+    prices: Vec<(Priced, f64)>,
+) -> ReplicateSettings {
+    ReplicateSettings { base_url, api_token, limits, prices: Prices::default().with(prices) }
 }
 
 /// The process's variables. A value that is not UTF-8 is left out, except in one of ours, where it has

@@ -36,7 +36,8 @@ pub(crate) fn provider_at(base_url: &str) -> Replicate {
 
 pub(crate) fn limited_to(limits: CallLimits, base_url: &str) -> Replicate {
     let api_token = ApiToken::parse(TOKEN).unwrap();
-    let config = ReplicateConfig { base_url: base_url.to_owned(), api_token, limits };
+    let prices = Prices::default();
+    let config = ReplicateConfig { base_url: base_url.to_owned(), api_token, limits, prices };
     Replicate::new(config, Client::new(Config::default()).unwrap()).unwrap()
 }
 

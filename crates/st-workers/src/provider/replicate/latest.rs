@@ -103,7 +103,7 @@ fn copy(failure: &Unavailable) -> Unavailable {
 /// The first of the model's versions; the newest comes first.
 async fn versions(provider: &Replicate, model: &ModelName) -> Result<Option<String>, QueryError> {
     let url = provider.address.url(&format!("/models/{model}/versions"));
-    provider.others.turn().await;
+    // It waits for no turn, because it is made within the time of a submission; there are few.
     let answer = provider.ask(Method::GET, &url, Subject::Model, &VERSIONS).await?;
     let [results] = pick(answer.text(), ["results"]).map_err(unreadable)?;
     let rows: Vec<&RawValue> = results

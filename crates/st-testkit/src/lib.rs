@@ -1,10 +1,11 @@
-//! Test doubles that several crates share: a provider in memory and one on the wire, a clock on
+//! Test doubles that several crates share: a provider in memory and several on the wire, a clock on
 //! tokio's time, a store whose calls fail, the store's conformance suite. Never published, and a dependency of tests only.
 
 pub mod clock;
 pub mod dump;
 pub mod flaky_store;
 pub mod fuzz;
+pub mod http_world;
 pub mod provider;
 pub mod replicate;
 pub mod suite;

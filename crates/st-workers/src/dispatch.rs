@@ -8,11 +8,13 @@
 
 mod attempt;
 mod cancel;
+mod held;
 mod in_flight;
 mod lease;
 mod poison;
 mod rechecks;
 mod reconcile;
+mod repeat;
 mod settle;
 mod strays;
 mod walk;

@@ -7,6 +7,7 @@
 
 mod error;
 mod excerpt;
+pub mod http;
 mod listing;
 pub mod local;
 mod progress;
@@ -28,7 +29,9 @@ use st_store::{
 use tokio::sync::watch;
 
 pub use error::{Cause, LONGEST_RETRY_AFTER, QueryError, SubmitError, Unavailable};
-pub use listing::{Arrivals, FoundJob, JobList, JobLookup, ListPage, ListQuery, ListedJob, Trace};
+pub use listing::{
+    Arrivals, FoundJob, JobList, JobLookup, ListPage, ListQuery, ListedJob, Trace, Undecided,
+};
 pub use progress::{Count, Progress};
 
 /// How long after the end of its call a submission may still arrive, unless the provider or the
@@ -150,8 +153,15 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// by themselves.
     async fn turn_to_ask(&self) {}
 
-    /// Submits a job. At most one call is made per marker; the caller sees to that.
+    /// Submits a job. At most one call is made per marker, except where the provider says that it
+    /// recognizes repetitions ([`Arrivals::Repeated`]); the caller sees to that.
     async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError>;
+
+    /// Releases a job that was submitted and is held ([`AtMostOnce::HeldSubmission`]); one that was
+    /// released already stays as it is.
+    async fn release(&self, _job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        Err(QueryError::trouble("the provider holds no submissions"))
+    }
 
     /// The statuses of many jobs, in whatever way costs the fewest calls: one answer for each job,
     /// in any order, each as soon as it is known, so that one slow call holds up no other answer.

@@ -140,6 +140,11 @@ impl ServedProvider {
         }
     }
 
+    /// Releases a job that the provider holds.
+    pub(crate) async fn release(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        self.ask(self.provider.release(job)).await
+    }
+
     /// One page of the provider's list.
     pub(crate) async fn page(
         &self,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use st_log::Chain;
 use st_store::{
-    AttemptFailure, Caution, Error, JobRecord, JobRef, Marker, Outcome, ProviderStatus, Settled,
-    Sighting, SightingOutcome, TransitionError,
+    AtMostOnce, AttemptFailure, Caution, Error, JobRecord, JobRef, Marker, Outcome, ProviderStatus,
+    Settled, Sighting, SightingOutcome, TransitionError,
 };
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard, SemaphorePermit};
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ const MISSING_SETTING: SignedDuration = SignedDuration::from_mins(1);
 const STOPS: &str = "the server stops";
 
 /// The right to make one submission, beside others or alone.
-enum SubmitPermit<'a> {
+pub(super) enum SubmitPermit<'a> {
     Shared { _guard: RwLockReadGuard<'a, ()> },
     Alone { _guard: RwLockWriteGuard<'a, ()> },
 }
@@ -79,6 +79,9 @@ impl Dispatcher {
         let error = match answer {
             Ok(status) => {
                 pass.accepted();
+                if job.attempt.guarantee == AtMostOnce::HeldSubmission {
+                    return self.release_held(job, status).await;
+                }
                 let settled = self.settle(job, Outcome::Submitted(status.clone())).await;
                 return self.follow_up(job, status, settled).await;
             }
@@ -132,7 +135,7 @@ impl Dispatcher {
         }
     }
 
-    async fn submit_permit(&self, caution: Caution) -> SubmitPermit<'_> {
+    pub(super) async fn submit_permit(&self, caution: Caution) -> SubmitPermit<'_> {
         match caution {
             Caution::None => SubmitPermit::Shared { _guard: self.submits.read().await },
             Caution::Alone { .. } | Caution::ReconcileOnly => {
@@ -143,20 +146,18 @@ impl Dispatcher {
 
     /// What is to be submitted, read when nothing else is waited for any more; or why nothing is.
     async fn prepare(&self, job: &Assignment) -> Result<Submission, AttemptFailure> {
-        let id = job.record.id();
-        let unreadable = |error: Error| {
-            let reason = Chain(&error).to_string();
-            if let Error::Damaged(_) = error {
-                AttemptFailure::Unsendable { error: reason }
-            } else {
-                AttemptFailure::NotSent { reason, retry_in: self.pause(job) }
-            }
-        };
-        let current = self.store.find_job(&JobRef::Id(id)).await.map_err(unreadable)?;
+        let current = self.store.find_job(&JobRef::Id(job.record.id())).await;
+        let current = current.map_err(|error| self.unreadable(job, &error))?;
         if current.is_some_and(|record| record.cancel_requested()) {
             return Err(not_sent("cancelled before it was submitted".to_owned()));
         }
-        let input = self.store.input(id).await.map_err(unreadable)?;
+        self.submission(job).await
+    }
+
+    /// What is to be submitted, as it is stored; or why nothing can be.
+    pub(super) async fn submission(&self, job: &Assignment) -> Result<Submission, AttemptFailure> {
+        let unreadable = |error: Error| self.unreadable(job, &error);
+        let input = self.store.input(job.record.id()).await.map_err(unreadable)?;
         let provider = &job.record.job().provider;
         let settings = self.store.provider_settings(provider).await.map_err(unreadable)?;
         if let Some(missing) = job.served.provider().missing(&settings) {
@@ -165,6 +166,16 @@ impl Dispatcher {
         }
         let hardware_type = job.record.job().hardware_type.clone();
         Ok(Submission { marker: job.marker(), input, hardware_type, settings })
+    }
+
+    /// What it means that the job cannot be read.
+    fn unreadable(&self, job: &Assignment, error: &Error) -> AttemptFailure {
+        let reason = Chain(error).to_string();
+        if let Error::Damaged(_) = error {
+            AttemptFailure::Unsendable { error: reason }
+        } else {
+            AttemptFailure::NotSent { reason, retry_in: self.pause(job) }
+        }
     }
 
     /// What is left to do once the store has decided about a submission: above all to cancel it at

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::settle::Notice;
 use super::{Assignment, Dispatcher, LOG, signed};
-use crate::provider::{FoundJob, MAY_ARRIVE_FOR};
+use crate::provider::{Arrivals, FoundJob, MAY_ARRIVE_FOR, Undecided};
 use crate::reminder::Reminder;
 use crate::search::{Depth, Finding, Wanted, Window};
 
@@ -45,6 +45,9 @@ impl Dispatcher {
         may_arrive_for: Duration,
         cause: Option<String>,
     ) {
+        if let Some(held) = job.held() {
+            return self.release_held(job, held).await;
+        }
         let certain_at = sent_before + certain_after(job, may_arrive_for);
         let began = Instant::now();
         let mut unresolved = Reminder::default();
@@ -65,7 +68,7 @@ impl Dispatcher {
                     );
                 }
             };
-            let mut search = pin!(self.find(&job.served, wanted));
+            let mut search = pin!(self.ask_about(job, wanted));
             let finding = loop {
                 tokio::select! {
                     biased;
@@ -197,6 +200,13 @@ impl Dispatcher {
     async fn adopt(self: &Arc<Self>, job: &Assignment, first: &FoundJob, others: &[FoundJob]) {
         let others: Vec<Sighting> =
             others.iter().map(|other| job.sighting(other.marker, other.status.clone())).collect();
+        if job.attempt.guarantee == AtMostOnce::HeldSubmission {
+            if !others.is_empty() {
+                self.record_strays(&others).await;
+                self.cancel_strays(&job.served).await;
+            }
+            return self.release_held(job, first.status.clone()).await;
+        }
         let settled = self.settle(job, Outcome::Found(first.status.clone())).await;
         if !others.is_empty() {
             self.record_strays(&others).await;
@@ -216,6 +226,9 @@ impl Dispatcher {
     /// It certainly did not arrive: it returns to the queue, for a new attempt.
     async fn release_absent(&self, job: &Assignment, cause: Option<String>) {
         const ABSENT: &str = "the provider does not have the job";
+        if let Arrivals::Undecidable(undecided) = job.served.provider().arrivals() {
+            return self.end_undecided(job, undecided, cause).await;
+        }
         let error = cause.map_or_else(|| ABSENT.to_owned(), |it| format!("{it}; {ABSENT}"));
         let retry_in = SignedDuration::ZERO;
         let failure = if job.caution == Caution::ReconcileOnly {
@@ -227,6 +240,26 @@ impl Dispatcher {
             AttemptFailure::Absent { retry_in }
         };
         self.release(job, failure, Notice::Warning).await;
+    }
+
+    /// Nothing shows whether it arrived: what a person accepted in the configuration decides.
+    async fn end_undecided(&self, job: &Assignment, undecided: Undecided, cause: Option<String>) {
+        let cause = cause.unwrap_or_else(|| "its submission was interrupted".to_owned());
+        let is_first = job.attempt.number == 1 && job.origin != ClaimOrigin::Restored;
+        let may_repeat = is_first && job.caution != Caution::ReconcileOnly;
+        if undecided == Undecided::IsRepeated && may_repeat {
+            st_log::warning!(
+                logger: LOG, reason = &*cause,
+                "Submission of unknown outcome is repeated, the job may run twice"
+            );
+            let failure = AttemptFailure::Absent { retry_in: SignedDuration::ZERO };
+            return self.release(job, failure, Notice::Debug).await;
+        }
+        let error = format!(
+            "{cause}; {} has no way to find out whether it arrived, so it may run there",
+            job.served.name()
+        );
+        self.release(job, AttemptFailure::Final { error }, Notice::Warning).await;
     }
 
     /// It may have run, and that can no longer be found out. Better a job that a user must retry
@@ -252,8 +285,11 @@ fn later(time: Timestamp, then: Instant) -> Timestamp {
     time.saturating_add(ahead - ago).unwrap_or(time)
 }
 
-/// How long after the end of a call its absence is certain.
+/// How long after the end of a call its absence is certain, or is waited for no longer.
 fn certain_after(job: &Assignment, may_arrive_for: Duration) -> Duration {
+    if let Arrivals::Undecidable(_) = job.served.provider().arrivals() {
+        return may_arrive_for;
+    }
     match job.attempt.guarantee {
         AtMostOnce::ListedMarker => may_arrive_for.max(MAY_ARRIVE_FOR),
         AtMostOnce::IdempotencyKey | AtMostOnce::ChosenName | AtMostOnce::HeldSubmission => {

@@ -9,7 +9,7 @@ use st_store::AccountId;
 use tokio::time::{Instant, sleep};
 
 use super::{Dispatcher, LOG};
-use crate::provider::{Arrivals, FoundJob, JobList, ListQuery, QueryError, Trace};
+use crate::provider::{Arrivals, FoundJob, JobList, JobLookup, ListQuery, QueryError, Trace};
 use crate::reminder::Reminder;
 use crate::search::{DeletedRow, Finding, Wanted, Window};
 use crate::served::ServedProvider;
@@ -45,16 +45,14 @@ impl Dispatcher {
         served: &Arc<ServedProvider>,
         wanted: Wanted,
     ) -> Finding {
-        if let Arrivals::LookedUp(lookup) = served.provider().arrivals() {
-            if let Some(reason) = served.other_account(wanted.account.as_ref()) {
-                return Finding::Unknown { reason };
+        match served.provider().arrivals() {
+            Arrivals::LookedUp(lookup) | Arrivals::Repeated { lookup, .. } => {
+                return look_up(served, lookup, &wanted).await;
             }
-            let began = Instant::now();
-            return match served.look_up(lookup, wanted.job, wanted.attempt).await {
-                Ok(found) if found.is_empty() => Finding::Absent { began, deleted: Vec::new() },
-                Ok(jobs) => Finding::Found { jobs, complete: true },
-                Err(error) => Finding::Unknown { reason: Chain(&error).to_string() },
-            };
+            Arrivals::Undecidable(_) => {
+                return Finding::Absent { began: Instant::now(), deleted: Vec::new() };
+            }
+            Arrivals::Listed(_) => {}
         }
         served.learn_account().await;
         if let Some(reason) = served.other_account(wanted.account.as_ref()) {
@@ -160,6 +158,18 @@ impl Dispatcher {
                 Some(_) | None => return Walked::Complete { began, deleted },
             }
         }
+    }
+}
+
+async fn look_up(served: &ServedProvider, lookup: &dyn JobLookup, wanted: &Wanted) -> Finding {
+    if let Some(reason) = served.other_account(wanted.account.as_ref()) {
+        return Finding::Unknown { reason };
+    }
+    let began = Instant::now();
+    match served.look_up(lookup, wanted.job, wanted.attempt).await {
+        Ok(found) if found.is_empty() => Finding::Absent { began, deleted: Vec::new() },
+        Ok(jobs) => Finding::Found { jobs, complete: true },
+        Err(error) => Finding::Unknown { reason: Chain(&error).to_string() },
     }
 }
 

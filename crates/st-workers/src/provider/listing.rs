@@ -5,6 +5,7 @@
 //! provider reads one page.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -19,6 +20,25 @@ pub enum Arrivals<'a> {
     Listed(&'a dyn JobList),
     /// By asking for the attempt. The answer is certain.
     LookedUp(&'a dyn JobLookup),
+    /// By submitting it again with the same marker: the provider recognizes it by its key or its name,
+    /// so that nothing is done twice.
+    Repeated {
+        /// For how long after the claim it is recognized. Later it is only looked up.
+        within: Duration,
+        /// Finds what arrived, where that is possible: under its name, or any attempt of a job.
+        lookup: &'a dyn JobLookup,
+    },
+    /// Not at all. What a person accepted decides, once it can no longer arrive.
+    Undecidable(Undecided),
+}
+
+/// What becomes of a job of which it cannot be found out whether it arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undecided {
+    /// It fails.
+    Fails,
+    /// Its first attempt is followed by another, and it may run twice; a later attempt fails.
+    IsRepeated,
 }
 
 /// A provider whose list shows what arrived.
@@ -29,11 +49,11 @@ pub trait JobList: fmt::Debug + Send + Sync {
     async fn page(&self, query: &ListQuery) -> Result<ListPage, QueryError>;
 }
 
-/// A provider that knows for certain whether it has an attempt.
+/// A provider that knows for certain whether it has an attempt, once it can no longer arrive.
 #[async_trait]
 pub trait JobLookup: fmt::Debug + Send + Sync {
     /// The jobs that came from this attempt of a job, or from any attempt when `attempt` is `None`,
-    /// oldest first. An attempt that is not found will never begin.
+    /// oldest first. An attempt that is not found when it can no longer arrive will never begin.
     async fn find(&self, job: JobId, attempt: Option<u32>) -> Result<Vec<FoundJob>, QueryError>;
 }
 

@@ -8,10 +8,12 @@
 )]
 
 mod arrival;
+mod at_most_once;
 mod deciding;
 mod dispatch;
 mod driver;
 mod expirer;
+mod http;
 mod local;
 mod outages;
 mod poller;

@@ -1,0 +1,194 @@
+//! Sending a described request: the credential, the rate, the limits of what goes out and comes back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use st_http::{Client, Request, Sent, StreamingResponse};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::answers::Operation;
+use super::budget::Budget;
+use super::call::{Call, Outgoing};
+use super::clock::ServerClock;
+use super::description::{Description, MOST_IN_FLIGHT};
+use super::secret::{Credential, NoCredential};
+use super::template::RenderError;
+use super::values::Values;
+
+/// The largest answer about one job, in bytes.
+const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+/// The largest page of a list, in bytes.
+const LARGEST_PAGE: usize = 32 * 1024 * 1024;
+
+/// A whole answer, of whatever status.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    #[error("the request cannot be made")]
+    Render(#[from] RenderError),
+    #[error("the request has {found} bytes, {limit} are allowed")]
+    TooLarge { found: usize, limit: usize },
+    #[error("no credential")]
+    Credential(#[from] NoCredential),
+    #[error("its rate is used up")]
+    Budget(Duration),
+    #[error(transparent)]
+    Http(#[from] st_http::Error),
+}
+
+impl Unanswered {
+    /// Whether it is certain that nothing was written.
+    pub(super) fn is_unsent(&self) -> bool {
+        match self {
+            Self::Http(error) => error.was_sent() == Sent::No,
+            Self::Render(_) | Self::TooLarge { .. } | Self::Credential(_) | Self::Budget(_) => true,
+        }
+    }
+}
+
+/// The way to the provider.
+#[derive(Debug)]
+pub(super) struct Connection {
+    client: Client,
+    credential: Option<Arc<Credential>>,
+    /// Calls at the same time; closed by nobody.
+    in_flight: Semaphore,
+    budgets: BTreeMap<&'static str, Budget>,
+    pub(super) clock: ServerClock,
+}
+
+impl Connection {
+    pub(super) fn new(
+        description: &Description,
+        credential: Option<Arc<Credential>>,
+        client: Client,
+    ) -> Self {
+        let limits = &description.limits;
+        let rates = [
+            (Operation::Submit, limits.submit),
+            (Operation::Status, limits.status),
+            (Operation::List, limits.list),
+            (Operation::Cancel, limits.cancel),
+            (Operation::Logs, limits.logs),
+        ];
+        let budget = |(operation, rate): (Operation, Option<_>)| {
+            Some((operation.as_str(), Budget::new(rate?)))
+        };
+        let most = usize::try_from(MOST_IN_FLIGHT).unwrap_or(usize::MAX);
+        Self {
+            client,
+            credential,
+            in_flight: Semaphore::new(limits.in_flight.unwrap_or(most)),
+            budgets: rates.into_iter().filter_map(budget).collect(),
+            clock: ServerClock::default(),
+        }
+    }
+
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        self.credential.as_ref().map(|credential| credential.fingerprint())
+    }
+
+    /// The text without the credential.
+    pub(super) fn mask(&self, text: &str) -> String {
+        self.credential.as_ref().map_or_else(|| text.to_owned(), |it| it.mask(text))
+    }
+
+    /// Sends a call and reads its whole answer.
+    pub(super) async fn ask(
+        &self,
+        description: &Description,
+        operation: Operation,
+        outgoing: Outgoing,
+    ) -> Result<Answer, Unanswered> {
+        let (mut response, _permit) = self.open(description, operation, outgoing).await?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            body.extend_from_slice(&chunk);
+        }
+        let body = String::from_utf8(body)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        Ok(Answer { status: response.status(), headers: response.headers().clone(), body })
+    }
+
+    /// Sends a call and waits for the head of its answer. The permit ends with the reading.
+    pub(super) async fn open(
+        &self,
+        description: &Description,
+        operation: Operation,
+        outgoing: Outgoing,
+    ) -> Result<(StreamingResponse, Option<SemaphorePermit<'_>>), Unanswered> {
+        let counted_as = if operation == Operation::Find { Operation::List } else { operation };
+        if let Some(budget) = self.budgets.get(counted_as.as_str()) {
+            budget.take().await.map_err(Unanswered::Budget)?;
+        }
+        let permit = self.in_flight.acquire().await.ok();
+        let is_page = matches!(operation, Operation::List | Operation::Find);
+        let largest = if is_page { LARGEST_PAGE } else { LARGEST_ANSWER };
+        let request = self.request(description, outgoing).await?.body_limit(largest);
+        let response = request.open().await?;
+        self.clock.observe(response.headers());
+        Ok((response, permit))
+    }
+
+    async fn request(
+        &self,
+        description: &Description,
+        outgoing: Outgoing,
+    ) -> Result<Request, Unanswered> {
+        let url = description.base.url(&outgoing.path);
+        let mut request = self.client.request(outgoing.method, &url);
+        for (name, value) in outgoing.headers {
+            request = request.header(name, value);
+        }
+        if let Some((body, content_type)) = outgoing.body {
+            let bytes = body.to_string().into_bytes();
+            if let Some(limit) = description.limits.body.filter(|limit| bytes.len() > *limit) {
+                return Err(Unanswered::TooLarge { found: bytes.len(), limit });
+            }
+            request = request.header(http::header::CONTENT_TYPE, content_type).body(bytes.into());
+        }
+        if let Some(credential) = &self.credential {
+            let (name, value) = credential.header().await?;
+            request = request.header(name, value);
+        }
+        Ok(request)
+    }
+}
+
+impl Description {
+    /// A call with its values, and the headers that every call has.
+    pub(super) fn render(
+        &self,
+        call: &Call,
+        values: &Values<'_>,
+        more: &[(&str, &str)],
+    ) -> Result<Outgoing, RenderError> {
+        let mut outgoing = call.render(values, more)?;
+        self.add_common_headers(&mut outgoing)?;
+        Ok(outgoing)
+    }
+
+    /// The headers that every call has; one of the call's own stays.
+    pub(super) fn add_common_headers(&self, outgoing: &mut Outgoing) -> Result<(), RenderError> {
+        let values = Values::new(&self.vars);
+        for (name, template) in &self.headers {
+            let Some(text) = template.plain(&values)? else { continue };
+            let value = text.parse().map_err(|_not_legal| {
+                RenderError::Place(format!("the header {name} cannot hold its value"))
+            })?;
+            if !outgoing.headers.iter().any(|(known, _)| known == name) {
+                outgoing.headers.push((name.clone(), value));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,450 @@
+//! The provider that a description makes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+use serde_json::Value;
+use st_http::Client;
+use st_store::{
+    AccountId, AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderJobId, ProviderName,
+    ProviderSettings, ProviderStatus,
+};
+use tokio::time::Instant;
+
+use super::answers::Operation;
+use super::call::{Call, Outgoing};
+use super::connection::{Answer, Connection, Unanswered};
+use super::description::Description;
+use super::job::JobShape;
+use super::judge::{Asked, Judge, Refused, Submitted};
+use super::list::{Covers, List};
+use super::once::{OnUnknown, Once};
+use super::secret::Credential;
+use super::section::DescriptionFault;
+use super::sweep::Sweeper;
+use super::template::RenderError;
+use super::unknown_words::UnknownWords;
+use super::values::Values;
+use super::{json, statuses};
+use crate::provider::{
+    Account, Arrivals, JobLookup, ListQuery, MAY_ARRIVE_FOR, PolledJob, Provider, QueryError,
+    RemoteJob, Submission, SubmitError, Undecided,
+};
+
+/// A provider that the configuration describes.
+#[derive(Debug)]
+pub struct HttpProvider {
+    pub(super) name: ProviderName,
+    pub(super) description: Description,
+    pub(super) connection: Connection,
+    /// Guards the account's name as [`Provider::validate`] last learned it.
+    account: Mutex<Option<String>>,
+    /// Guards since when jobs are denied that must be denied for longer than every job.
+    denied: Mutex<BTreeMap<ProviderJobId, Instant>>,
+    unknown_words: UnknownWords,
+    sweeper: Sweeper,
+}
+
+/// A credential that was found, or the lack of one.
+#[derive(Debug, Clone)]
+pub struct Credentials(Option<Arc<Credential>>);
+
+impl Credentials {
+    /// Finds the credential that a description names. `environment`: the process's variables.
+    pub fn load(
+        description: &Description,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, DescriptionFault> {
+        let auth = description.auth.as_ref();
+        let loaded = auth.map(|auth| Credential::load(auth, environment)).transpose()?;
+        Ok(Self(loaded.map(Arc::new)))
+    }
+}
+
+impl HttpProvider {
+    /// The provider, calling through `client`.
+    pub fn new(
+        name: ProviderName,
+        description: Description,
+        credentials: Credentials,
+        client: Client,
+    ) -> Self {
+        let connection = Connection::new(&description, credentials.0, client);
+        Self {
+            name,
+            description,
+            connection,
+            account: Mutex::new(None),
+            denied: Mutex::default(),
+            unknown_words: UnknownWords::default(),
+            sweeper: Sweeper::default(),
+        }
+    }
+
+    pub(super) fn judge(&self) -> Judge<'_> {
+        let connection = Some(&self.connection);
+        Judge { name: &self.name, description: &self.description, connection }
+    }
+
+    pub(super) fn shape(&self) -> &JobShape {
+        &self.description.job
+    }
+
+    /// Sends a call; its answer is not judged yet.
+    pub(super) async fn send(
+        &self,
+        operation: Operation,
+        call: &Call,
+        values: &Values<'_>,
+        more: &[(&str, &str)],
+    ) -> Result<Answer, Unanswered> {
+        let outgoing = self.description.render(call, values, more)?;
+        self.connection.ask(&self.description, operation, outgoing).await
+    }
+
+    /// Asks about one job.
+    async fn ask_job(
+        &self,
+        operation: Operation,
+        call: &Call,
+        job: &RemoteJob,
+    ) -> Result<(Asked, Option<Value>), QueryError> {
+        let values = Values::of_job(&self.description.vars, job);
+        let judge = self.judge();
+        let answer = self.send(operation, call, &values, &[]).await;
+        let answer = answer.map_err(|why| judge.unanswered(why))?;
+        let body = json::value(&answer.body);
+        match judge.answered(operation, &answer, body.as_ref()) {
+            Ok(asked) => {
+                self.denied().remove(&job.provider_job_id);
+                Ok((asked, body))
+            }
+            Err(refused) => Err(self.denial(&job.provider_job_id, refused)),
+        }
+    }
+
+    /// Removes what is left of a finished job.
+    pub(super) async fn remove(&self, call: &Call, job: &RemoteJob) -> Result<(), QueryError> {
+        match self.ask_job(Operation::Sweep, call, job).await {
+            Ok(_) | Err(QueryError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn denied(&self) -> std::sync::MutexGuard<'_, BTreeMap<ProviderJobId, Instant>> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a denial is worth: the caller wants ten minutes of them, the description may want more.
+    fn denial(&self, id: &ProviderJobId, refused: Refused) -> QueryError {
+        let Refused::Gone(after) = refused else { return refused.into() };
+        let more = after.saturating_sub(super::answers::SHORTEST_GONE);
+        let mut denied = self.denied();
+        let now = Instant::now();
+        denied.retain(|_, since| now.saturating_duration_since(*since) < FORGET_DENIED);
+        let since = *denied.entry(id.clone()).or_insert(now);
+        if now.saturating_duration_since(since) >= more {
+            QueryError::NotFound
+        } else {
+            QueryError::trouble(format!("{} does not know the job, which may pass", self.name))
+        }
+    }
+
+    /// The job in an answer about it alone.
+    pub(super) fn job_in(
+        &self,
+        call: &Call,
+        body: Option<&Value>,
+        job: &RemoteJob,
+    ) -> Result<ProviderStatus, QueryError> {
+        let judge = self.judge();
+        let body = body.ok_or_else(|| judge.unreadable("it is not JSON"))?;
+        let shown = call.root.get(body).ok_or_else(|| judge.unreadable("it shows no job"))?;
+        let id = job.provider_job_id.as_str();
+        // Some answers about one job do not repeat its ID.
+        if self.shape().id(shown).is_some_and(|shown| shown != id) {
+            return Err(judge.unreadable("it is about another job"));
+        }
+        // Where IDs are used again, only the marker tells whose job it is.
+        if !self.shape().belongs_to(shown, job.id) {
+            return Err(QueryError::NotFound);
+        }
+        let hardware = job.hardware_type.as_deref();
+        let status = self.shape().report(shown, id, &self.description.prices, hardware);
+        self.note_word(shown, &status);
+        Ok(status)
+    }
+
+    pub(super) fn note_word(&self, shown: &Value, status: &ProviderStatus) {
+        if status.status.is_none()
+            && let Some(word) = self.shape().word(shown)
+        {
+            self.unknown_words.warn(&self.name, &word);
+        }
+    }
+
+    pub(super) async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        let call = &self.description.status;
+        let (_, body) = self.ask_job(Operation::Status, call, job).await?;
+        self.job_in(call, body.as_ref(), job)
+    }
+
+    /// The values of a submission.
+    fn values<'a>(&'a self, submission: &'a Submission) -> Values<'a> {
+        let wanted = submission.hardware_type.as_deref();
+        let wanted = wanted.or(submission.settings.hardware_profile.as_deref());
+        let values = Values::of_attempt(&self.description.vars, submission.marker);
+        let values = values.with_input(&submission.input);
+        match wanted.and_then(|name| Some((name, self.description.sku(name)?))) {
+            Some((name, sku)) => {
+                values.with("hardware", serde_json::json!({"name": name, "sku": sku}))
+            }
+            None => values,
+        }
+    }
+
+    /// The submission as it goes out.
+    pub(super) fn submission(&self, submission: &Submission) -> Result<Outgoing, RenderError> {
+        let values = self.values(submission);
+        let mut outgoing = self.description.render(&self.description.submit, &values, &[])?;
+        if let Once::Key { header: Some(header), .. } = &self.description.once
+            && let Ok(key) = submission.marker.to_string().parse()
+        {
+            outgoing.headers.push((header.clone(), key));
+        }
+        Ok(outgoing)
+    }
+
+    /// The job under the name that we chose, after a conflict.
+    async fn under_our_name(&self, marker: Marker) -> Result<ProviderStatus, SubmitError> {
+        let taken = format!("the name that {} was given is taken", self.name);
+        match self.find(marker.job, Some(marker.attempt)).await {
+            Ok(found) => match found.into_iter().next() {
+                Some(found) => Ok(found.status),
+                None => Err(self.judge().unknown(format!("{taken}, and it is not there"), None)),
+            },
+            Err(error) => Err(self.judge().unknown(taken, Some(Box::new(error)))),
+        }
+    }
+
+    /// The first page of the list has a row.
+    async fn lists_any(&self, list: &List) -> Result<bool, QueryError> {
+        let values = Values::new(&self.description.vars).with_window(&ListQuery::default());
+        let page = self.read_page(Operation::List, list, &values, None).await?;
+        Ok(!page.rows.is_empty())
+    }
+}
+
+impl Description {
+    /// What the provider calls a hardware; `None` for one that is not described.
+    pub(super) fn sku<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        if self.hardware.is_empty() {
+            Some(name)
+        } else {
+            self.hardware.get(name).map(String::as_str)
+        }
+    }
+}
+
+/// Since when a job is denied is forgotten after this.
+const FORGET_DENIED: Duration = Duration::from_hours(48);
+
+#[async_trait]
+impl Provider for HttpProvider {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    fn job_type(&self) -> JobType {
+        JobType::Cloud
+    }
+
+    fn guarantee(&self) -> AtMostOnce {
+        match self.description.once {
+            Once::Key { .. } => AtMostOnce::IdempotencyKey,
+            Once::Name { .. } => AtMostOnce::ChosenName,
+            Once::Hold { .. } => AtMostOnce::HeldSubmission,
+            // What cannot be found out is waited for like what a list shows.
+            Once::Marker | Once::Unguarded { .. } => AtMostOnce::ListedMarker,
+        }
+    }
+
+    fn arrivals(&self) -> Arrivals<'_> {
+        match &self.description.once {
+            Once::Key { keep_for, .. } | Once::Name { keep_for, .. } => {
+                Arrivals::Repeated { within: *keep_for, lookup: self }
+            }
+            Once::Unguarded { on_unknown, .. } => Arrivals::Undecidable(match on_unknown {
+                OnUnknown::Fail => Undecided::Fails,
+                OnUnknown::Repeat => Undecided::IsRepeated,
+            }),
+            Once::Hold { .. } | Once::Marker => match &self.description.list {
+                // Read once for all who search, as far as its order says that it is enough.
+                Some(list)
+                    if self.description.find.is_none()
+                        && list.marker.is_some()
+                        && list.newest_first
+                        && list.covers != Covers::Unknown
+                        && self.shape().has_creation() =>
+                {
+                    Arrivals::Listed(self)
+                }
+                Some(_) | None => Arrivals::LookedUp(self),
+            },
+        }
+    }
+
+    fn may_arrive_for(&self) -> Duration {
+        self.description.may_arrive_for.unwrap_or(MAY_ARRIVE_FOR)
+    }
+
+    fn account(&self) -> Option<AccountId> {
+        let learned = self.account.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fingerprint = self.connection.fingerprint();
+        // A credential in a file rotates; its path names the account where nothing else does.
+        let of_file = fingerprint.clone().filter(|print| print.starts_with("file:"));
+        let name = learned.or_else(|| self.description.account.clone()).or(of_file);
+        let base = self.description.base.text();
+        Some(AccountId::new(base, name.as_deref(), fingerprint.as_deref()))
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        self.connection.clock.now()
+    }
+
+    fn check(&self, input: &Value, settings: &ProviderSettings) -> Result<(), String> {
+        let probe = Submission {
+            marker: Marker { job: JobId::new(Timestamp::UNIX_EPOCH, [0; 10]), attempt: 1 },
+            input: input.clone(),
+            // Which one the job asks for is known only when it is submitted.
+            hardware_type: self.description.hardware.keys().next().cloned(),
+            settings: settings.clone(),
+        };
+        match self.submission(&probe) {
+            Err(RenderError::Missing { reference }) if reference.starts_with("hardware.") => Ok(()),
+            Err(error) => Err(st_log::Chain(&error).to_string()),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError> {
+        let judge = self.judge();
+        let wanted = submission.hardware_type.as_deref();
+        if let Some(wanted) = wanted.filter(|name| self.description.sku(name).is_none()) {
+            let known: Vec<&str> = self.description.hardware.keys().map(String::as_str).collect();
+            let reason =
+                format!("{} has no hardware {wanted:?}, there is {}", self.name, known.join(", "));
+            return Err(SubmitError::Rejected { reason });
+        }
+        let outgoing =
+            self.submission(submission).map_err(|error| judge.unsubmitted(error.into()))?;
+        let answer = self.connection.ask(&self.description, Operation::Submit, outgoing).await;
+        let answer = answer.map_err(|why| judge.unsubmitted(why))?;
+        let body = json::value(&answer.body);
+        match judge.submitted(&answer, body.as_ref())? {
+            Submitted::Conflict => self.under_our_name(submission.marker).await,
+            Submitted::Accepted => {
+                let body =
+                    body.ok_or_else(|| judge.unusable_success("its answer cannot be read"))?;
+                let shown = self.description.submit.root.get(&body).unwrap_or(&body);
+                let id = self.shape().id(shown);
+                let id = id.ok_or_else(|| judge.unusable_success("its answer has no usable id"))?;
+                let prices = &self.description.prices;
+                Ok(self.shape().report(shown, &id, prices, wanted))
+            }
+        }
+    }
+
+    async fn release(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        let Once::Hold { release } = &self.description.once else {
+            return Err(QueryError::trouble(format!("{} holds no submissions", self.name)));
+        };
+        match self.ask_job(Operation::Release, release, job).await {
+            Ok(_) => Ok(ProviderStatus::new(job.provider_job_id.clone(), JobStatus::Queued)),
+            // It may be refused because an earlier request was carried out and its answer lost.
+            Err(refused) => match self.job_status(job).await {
+                Ok(status) if status.status.is_some_and(has_begun) => Ok(status),
+                Ok(_) | Err(_) => Err(refused),
+            },
+        }
+    }
+
+    fn statuses<'a>(&'a self, jobs: &'a [RemoteJob]) -> BoxStream<'a, PolledJob> {
+        statuses::statuses(self, jobs)
+    }
+
+    async fn has_witness(&self) -> Result<bool, QueryError> {
+        if let Some(list) = &self.description.list
+            && self.lists_any(list).await?
+        {
+            return Ok(true);
+        }
+        // The description itself says which answer denies a job, so the credential being accepted is
+        // enough where there is no other job to compare with.
+        let denies = self.description.answers.says_gone() && self.description.validate.is_some();
+        if denies { self.validate().await.map(|_| true) } else { Ok(false) }
+    }
+
+    async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+        let Some(cancel) = &self.description.cancel else {
+            return Err(QueryError::trouble(format!("no cancel is described for {}", self.name)));
+        };
+        let (asked, body) = self.ask_job(Operation::Cancel, &cancel.call, job).await?;
+        let id = job.provider_job_id.clone();
+        if asked == Asked::Done {
+            return Ok(ProviderStatus::new(id, JobStatus::Cancelled));
+        }
+        let requested =
+            ProviderStatus { status: None, ..ProviderStatus::new(id, JobStatus::Cancelled) };
+        if !cancel.answers_job {
+            return Ok(requested);
+        }
+        // The request was accepted; how the job is then, the next poll reads where this does not say.
+        Ok(self.job_in(&cancel.call, body.as_ref(), job).unwrap_or(requested))
+    }
+
+    async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError> {
+        self.read_log(job).await
+    }
+
+    async fn clean_up(&self) -> Vec<JobId> {
+        self.sweeper.sweep(self).await;
+        Vec::new()
+    }
+
+    async fn validate(&self) -> Result<Account, QueryError> {
+        let named = || self.description.account.clone().unwrap_or_default();
+        let Some(validate) = &self.description.validate else {
+            if let Some(list) = &self.description.list {
+                self.lists_any(list).await?;
+            }
+            return Ok(Account { username: named() });
+        };
+        let judge = self.judge();
+        let values = Values::new(&self.description.vars);
+        let answer = self.send(Operation::Validate, &validate.call, &values, &[]).await;
+        let answer = answer.map_err(|why| judge.unanswered(why))?;
+        let body = json::value(&answer.body);
+        judge.answered(Operation::Validate, &answer, body.as_ref())?;
+        let name = validate.account.as_ref().zip(body.as_ref());
+        let name = name.and_then(|(at, body)| at.text(body)).filter(|name| !name.is_empty());
+        if name.is_some() {
+            name.clone_into(&mut self.account.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        Ok(Account { username: name.unwrap_or_else(named) })
+    }
+}
+
+/// Whether a job of this status is not held any more.
+fn has_begun(status: JobStatus) -> bool {
+    match status {
+        JobStatus::Running | JobStatus::Completed | JobStatus::Failed | JobStatus::Cancelled => {
+            true
+        }
+        JobStatus::Pending | JobStatus::Uploading | JobStatus::Queued => false,
+    }
+}

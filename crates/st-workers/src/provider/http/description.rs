@@ -1,0 +1,393 @@
+//! A provider as the configuration describes it, read and checked as a whole.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::HeaderName;
+use serde_json::{Map, Value};
+
+use super::answers::{AnswerRule, Answers};
+use super::base::BaseUrl;
+use super::call::{Call, headers};
+use super::job::{JobShape, Price, Prices};
+use super::list::List;
+use super::logs::Logs;
+use super::once::Once;
+use super::pointer::{Pointer, scalar};
+use super::rule::Condition;
+use super::secret::Auth;
+use super::section::{DescriptionFault, Faults, Place, Section};
+use super::template::Template;
+use super::units::{self, Rate};
+use super::values::{ACCOUNT, FIND, JOB, LIST, SUBMIT, Scope};
+
+/// Jobs that the provider deletes are looked for at most so much later.
+pub(super) const MOST_IN_FLIGHT: u64 = 1000;
+
+/// A described provider.
+#[derive(Debug, Clone)]
+pub struct Description {
+    pub(super) base: BaseUrl,
+    /// How people and the store call the account, where the provider does not say.
+    pub(super) account: Option<String>,
+    pub(super) vars: Map<String, Value>,
+    pub(super) auth: Option<Auth>,
+    ca_file: Option<PathBuf>,
+    pub(super) headers: Vec<(HeaderName, Template)>,
+    pub(super) once: Once,
+    pub(super) may_arrive_for: Option<Duration>,
+    pub(super) submit: Call,
+    pub(super) status: Call,
+    pub(super) list: Option<List>,
+    pub(super) find: Option<List>,
+    pub(super) cancel: Option<Cancel>,
+    pub(super) sweep: Option<Sweep>,
+    pub(super) logs: Option<Logs>,
+    pub(super) validate: Option<Validate>,
+    pub(super) job: JobShape,
+    pub(super) answers: Answers,
+    pub(super) limits: Limits,
+    pub(super) hardware: BTreeMap<String, String>,
+    pub(super) prices: Prices,
+}
+
+/// How a job is cancelled.
+#[derive(Debug, Clone)]
+pub(super) struct Cancel {
+    pub(super) call: Call,
+    /// Whether the answer is the job as it is then.
+    pub(super) answers_job: bool,
+}
+
+/// How what is left of a finished job is removed.
+#[derive(Debug, Clone)]
+pub(super) struct Sweep {
+    pub(super) call: Call,
+    pub(super) after: Duration,
+}
+
+/// How a credential is tried.
+#[derive(Debug, Clone)]
+pub(super) struct Validate {
+    pub(super) call: Call,
+    /// Where the account's name is in the answer.
+    pub(super) account: Option<Pointer>,
+}
+
+/// What the provider allows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Limits {
+    pub(super) submit: Option<Rate>,
+    pub(super) status: Option<Rate>,
+    pub(super) list: Option<Rate>,
+    pub(super) cancel: Option<Rate>,
+    pub(super) logs: Option<Rate>,
+    /// Calls at the same time.
+    pub(super) in_flight: Option<usize>,
+    /// Bytes of a submission.
+    pub(super) body: Option<usize>,
+    /// For how long the result of a job can be read.
+    keeps: Option<Duration>,
+}
+
+impl Description {
+    /// Reads a description; every fault at once, each with its place.
+    pub fn read(value: &Value) -> Result<Self, Vec<DescriptionFault>> {
+        let mut faults = Faults::default();
+        let place = Place { value, pointer: String::new() };
+        let empty = Map::new();
+        let vars = value.get("vars").and_then(Value::as_object).unwrap_or(&empty);
+        let read = place.section(&mut faults).and_then(|section| Self::of(section, vars));
+        match read {
+            Some(description) if faults.0.is_empty() => Ok(description),
+            Some(_) | None => {
+                if faults.0.is_empty() {
+                    faults.add("", "is not a description of a provider");
+                }
+                Err(faults.0)
+            }
+        }
+    }
+
+    fn of(mut section: Section<'_, '_>, vars: &Map<String, Value>) -> Option<Self> {
+        section.require("kind", |place, faults| place.word(faults, &[("http", ())]));
+        check_vars(&mut section);
+        let base = base(&mut section);
+        let account = section.read("account", Place::text);
+        let auth = section.get("auth");
+        let auth = auth.map(|place| Auth::read(&place, section.faults));
+        let ca_file = section.read("tls", |place, faults| {
+            let mut section = place.section(faults)?;
+            let path = section.require("ca_file", Place::text);
+            section.finish();
+            path.map(PathBuf::from)
+        });
+        let headers = headers(&mut section, &Scope::new(ACCOUNT, vars));
+        let once = once(&mut section, vars);
+        let may_arrive_for =
+            section.read("may_arrive_for", |place, faults| place.parsed(faults, units::duration));
+        let submit = section.require("submit", |place, faults| {
+            Call::read(place, faults, &Scope::new(SUBMIT, vars))
+        });
+        let status = section.require("status", |place, faults| {
+            let call = Call::read(place, faults, &Scope::new(JOB, vars))?;
+            if call.is_reading() {
+                return Some(call);
+            }
+            place.fault(faults, "a status must be a get, or say reads: true")
+        });
+        let list = section
+            .read("list", |place, faults| List::read(place, faults, &Scope::new(LIST, vars)));
+        let find = section
+            .read("find", |place, faults| List::read(place, faults, &Scope::new(FIND, vars)));
+        let cancel = section.read("cancel", |place, faults| Cancel::read(place, faults, vars));
+        let sweep = section.read("sweep", |place, faults| Sweep::read(place, faults, vars));
+        let logs = section.read("logs", |place, faults| Logs::read(place, faults, vars));
+        let validate =
+            section.read("validate", |place, faults| Validate::read(place, faults, vars));
+        let job = section.require("job", JobShape::read);
+        let own_error = section.read("own_error", Condition::read);
+        let rules = section.read_each("answers", AnswerRule::read);
+        let limits = section.read("limits", Limits::read).unwrap_or_default();
+        let hardware = hardware(&mut section);
+        let prices = prices(&mut section);
+        let description = Self {
+            base: base?,
+            account: account.map(str::to_owned),
+            vars: vars.clone(),
+            auth: auth.flatten(),
+            ca_file,
+            headers: headers.unwrap_or_default(),
+            once: once?,
+            may_arrive_for,
+            submit: submit?,
+            status: status?,
+            list,
+            find,
+            cancel,
+            sweep,
+            logs,
+            validate,
+            job: job?,
+            answers: Answers { rules, own_error },
+            limits,
+            hardware,
+            prices,
+        };
+        description.check(&mut section);
+        section.finish();
+        Some(description)
+    }
+
+    /// Whether its parts agree with each other.
+    fn check(&self, section: &mut Section<'_, '_>) {
+        let carries = self
+            .submit
+            .references()
+            .iter()
+            .any(|it| it.path.first().is_some_and(|it| it == "marker"));
+        let needs_marker = match &self.once {
+            Once::Key { header, .. } => header.is_none(),
+            Once::Name { .. } | Once::Hold { .. } | Once::Marker => true,
+            Once::Unguarded { .. } => false,
+        };
+        if needs_marker && !carries {
+            let message = "must carry the marker, as {{ marker.text }} or {{ marker.dns }}: by it \
+                           a submission is found again";
+            section.fault("submit", message);
+        }
+        let shows = |list: &Option<List>| list.as_ref().is_some_and(|list| list.marker.is_some());
+        let is_found = shows(&self.list) || shows(&self.find);
+        if matches!(self.once, Once::Hold { .. } | Once::Marker) && !is_found {
+            let message = "needs a list or find with the pointer of the marker in its rows";
+            section.fault("at_most_once", message);
+        }
+        if let Some(find) = &self.find
+            && find.marker.is_none()
+        {
+            section.fault("find", "needs marker: where in a row the marker is");
+        }
+        if let Some(name) = self.job.counted_price()
+            && !matches!(self.prices.get(name), Some(Price::PerUnit(_)))
+        {
+            let message = format!(
+                "needs a price {name} with usd_per_unit or usd_per_million: job/cost counts with it"
+            );
+            section.fault("prices", message);
+        }
+    }
+
+    /// Certificates that are trusted beside those of the system.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    /// For how long the result of a finished job can be read, where that is limited. It must be
+    /// polled at least three times within it.
+    pub fn keeps(&self) -> Option<Duration> {
+        self.limits.keeps
+    }
+
+    /// What an operator must know at every start: each a sentence.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Once::Unguarded { accepted, .. } = &self.once {
+            let what = "a submission whose reply is lost cannot be found again";
+            warnings.push(format!("{what}; accepted: {accepted}"));
+        }
+        if self.base.is_clear && !self.base.is_loopback {
+            warnings.push("requests and the credential travel in clear text".to_owned());
+        }
+        warnings
+    }
+
+    /// What is not described and could be: each a sentence.
+    pub fn hints(&self) -> Vec<String> {
+        let lists = [&self.list, &self.find].into_iter().flatten();
+        let is_unknown = lists.clone().any(|list| list.covers == super::list::Covers::Unknown);
+        let priced = !self.job.is_priced_by_time() || !self.prices.is_empty();
+        let hints = [
+            (self.cancel.is_none(), "no cancel: a job that is cancelled here goes on there"),
+            (self.logs.is_none(), "no logs: what a job prints cannot be read"),
+            (
+                self.answers.own_error.is_none(),
+                "no own_error: a job that the provider refuses counts as one of unknown outcome",
+            ),
+            (
+                !self.answers.says_gone(),
+                "no answer means gone: a job that vanishes is read for ever",
+            ),
+            (!priced, "no prices: jobs have no cost"),
+            (
+                is_unknown,
+                "covers: unknown: a submission that the list does not show is never proven lost, \
+                 so an administrator must resolve it",
+            ),
+            (
+                self.validate.is_none() && self.list.is_none(),
+                "no validate and no list: nothing shows whether the credential is accepted",
+            ),
+        ];
+        hints.into_iter().filter(|(there, _)| *there).map(|(_, hint)| hint.to_owned()).collect()
+    }
+}
+
+impl Cancel {
+    fn read<'v>(
+        place: &Place<'v>,
+        faults: &mut Faults,
+        vars: &'v Map<String, Value>,
+    ) -> Option<Self> {
+        let mut section = place.section(faults)?;
+        let call = Call::from(&mut section, &Scope::new(JOB, vars));
+        let answers_job = section.read("answers_job", Place::boolean);
+        section.finish();
+        Some(Self { call: call?, answers_job: answers_job.unwrap_or(true) })
+    }
+}
+
+impl Sweep {
+    fn read<'v>(
+        place: &Place<'v>,
+        faults: &mut Faults,
+        vars: &'v Map<String, Value>,
+    ) -> Option<Self> {
+        let mut section = place.section(faults)?;
+        let call = Call::from(&mut section, &Scope::new(JOB, vars));
+        let after = section.require("after", |place, faults| place.parsed(faults, units::duration));
+        section.finish();
+        Some(Self { call: call?, after: after? })
+    }
+}
+
+impl Validate {
+    fn read<'v>(
+        place: &Place<'v>,
+        faults: &mut Faults,
+        vars: &'v Map<String, Value>,
+    ) -> Option<Self> {
+        let mut section = place.section(faults)?;
+        let call = Call::from(&mut section, &Scope::new(ACCOUNT, vars));
+        let account = section.read("account", Pointer::read);
+        if call.as_ref().is_some_and(|call| !call.is_reading()) {
+            section.fault_here("must be a get, or say reads: true");
+        }
+        section.finish();
+        Some(Self { call: call?, account })
+    }
+}
+
+impl Limits {
+    fn read(place: &Place<'_>, faults: &mut Faults) -> Option<Self> {
+        let mut section = place.section(faults)?;
+        let mut rate = |key| section.read(key, |place, faults| place.parsed(faults, units::rate));
+        let (submit, status, list) = (rate("submit"), rate("status"), rate("list"));
+        let (cancel, logs) = (rate("cancel"), rate("logs"));
+        let in_flight = section.read("in_flight", |place, faults| {
+            let number = place.value.as_u64().filter(|it| (1..=MOST_IN_FLIGHT).contains(it));
+            let number = number.and_then(|number| usize::try_from(number).ok());
+            let expected = format!("a whole number from 1 to {MOST_IN_FLIGHT}");
+            number.or_else(|| place.expected(faults, &expected))
+        });
+        let body = section.read("body", |place, faults| place.parsed(faults, units::size));
+        let keeps = section.read("keeps", |place, faults| place.parsed(faults, units::duration));
+        section.finish();
+        Some(Self { submit, status, list, cancel, logs, in_flight, body, keeps })
+    }
+}
+
+fn base(section: &mut Section<'_, '_>) -> Option<BaseUrl> {
+    let insecure =
+        section.read("insecure", |place, faults| place.word(faults, &[("accepted", ())]));
+    section.require("base_url", |place, faults| {
+        let base = place.parsed(faults, BaseUrl::parse)?;
+        if base.is_clear && !base.is_loopback && insecure.is_none() {
+            let message = "must be https, or the description says insecure: accepted";
+            return place.fault(faults, message);
+        }
+        Some(base)
+    })
+}
+
+fn once(section: &mut Section<'_, '_>, vars: &Map<String, Value>) -> Option<Once> {
+    let Some(place) = section.get("at_most_once") else {
+        section.fault(
+            "at_most_once",
+            "is required: {how: key}, {how: name}, {how: hold} or {how: marker}; where the \
+             provider offers none of them, {how: at_least_once, accepted: <why>}",
+        );
+        return None;
+    };
+    Once::read(&place, section.faults, vars)
+}
+
+fn check_vars(section: &mut Section<'_, '_>) {
+    for (name, place) in section.members("vars") {
+        let legal = |char: char| char.is_ascii_alphanumeric() || "_-".contains(char);
+        if name.is_empty() || !name.chars().all(legal) {
+            let message = "the name of a variable has A-Z a-z 0-9 _ -";
+            place.fault::<()>(section.faults, message);
+        }
+    }
+}
+
+/// What the provider calls our hardware.
+fn hardware(section: &mut Section<'_, '_>) -> BTreeMap<String, String> {
+    let mut hardware = BTreeMap::new();
+    for (name, place) in section.members("hardware") {
+        match scalar(place.value) {
+            Some(sku) => drop(hardware.insert(name.to_owned(), sku)),
+            None => drop(place.expected::<()>(section.faults, "the provider's name for it")),
+        }
+    }
+    hardware
+}
+
+fn prices(section: &mut Section<'_, '_>) -> Prices {
+    let members = section.members("prices").into_iter();
+    let read = |(name, place): (&str, Place<'_>)| {
+        Some((name.to_owned(), Price::read(&place, section.faults)?))
+    };
+    members.filter_map(read).collect()
+}

@@ -1,0 +1,266 @@
+//! A job in an answer: its ID, its status in our words, its times, its cost.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use st_store::{JobId, JobStatus, ProviderJobId, ProviderStatus};
+
+use super::pointer::{Pointer, scalar};
+use super::reading::{IdAt, NumberAt, TimeAt};
+use super::rule::{Condition, Test};
+use super::section::{Faults, Place, Section};
+use super::values::parse_marker;
+
+/// Longer texts of errors are cut.
+const LONGEST_ERROR: usize = 2000;
+/// Longer results are data and not addresses.
+const LONGEST_OUTPUT: usize = 2048;
+const LONGEST_WORD: usize = 100;
+
+const STATES: [(&str, JobStatus); 5] = [
+    ("queued", JobStatus::Queued),
+    ("running", JobStatus::Running),
+    ("completed", JobStatus::Completed),
+    ("failed", JobStatus::Failed),
+    ("cancelled", JobStatus::Cancelled),
+];
+
+/// How a job is read.
+#[derive(Debug, Clone)]
+pub(super) struct JobShape {
+    id: IdAt,
+    marker: Option<Pointer>,
+    status: Vec<(JobStatus, Condition)>,
+    created_at: Option<TimeAt>,
+    started_at: Option<TimeAt>,
+    finished_at: Option<TimeAt>,
+    seconds: Option<NumberAt>,
+    cost: Option<CostAt>,
+    error: Vec<Pointer>,
+    output: Option<Pointer>,
+}
+
+/// An amount, or a count with its price.
+#[derive(Debug, Clone)]
+struct CostAt {
+    /// Added up.
+    parts: Vec<NumberAt>,
+    price: Option<String>,
+}
+
+/// What one unit costs, in US dollars.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Price {
+    PerSecond(f64),
+    PerUnit(f64),
+}
+
+/// The prices, by name: of hardware, of counted things, and `default`.
+pub(super) type Prices = BTreeMap<String, Price>;
+
+impl JobShape {
+    pub(super) fn read(place: &Place<'_>, faults: &mut Faults) -> Option<Self> {
+        let mut section = place.section(faults)?;
+        let id = section.require("id", IdAt::read);
+        let marker = section.read("marker", Pointer::read);
+        let status = states(&mut section);
+        let created_at = section.read("created_at", TimeAt::read);
+        let started_at = section.read("started_at", TimeAt::read);
+        let finished_at = section.read("finished_at", TimeAt::read);
+        let seconds = section.read("seconds", NumberAt::read);
+        let cost = section.read("cost", CostAt::read);
+        let error = section.read_each("error", Pointer::read);
+        let output = section.read("output", Pointer::read);
+        section.finish();
+        Some(Self {
+            id: id?,
+            marker,
+            status: status?,
+            created_at,
+            started_at,
+            finished_at,
+            seconds,
+            cost,
+            error,
+            output,
+        })
+    }
+
+    /// The name of the price that its cost is counted with.
+    pub(super) fn counted_price(&self) -> Option<&str> {
+        self.cost.as_ref()?.price.as_deref()
+    }
+
+    /// Whether its cost is by the time that it ran.
+    pub(super) fn is_priced_by_time(&self) -> bool {
+        self.cost.is_none() && self.seconds.is_some()
+    }
+
+    pub(super) fn id(&self, job: &Value) -> Option<String> {
+        self.id.get(job)
+    }
+
+    /// The status in our words; `None` where no rule matches.
+    pub(super) fn status(&self, job: &Value) -> Option<JobStatus> {
+        let rule = self.status.iter().find(|(_, condition)| condition.holds(job));
+        rule.map(|(status, _)| *status)
+    }
+
+    /// The provider's own word for its status, where no rule knows it.
+    pub(super) fn word(&self, job: &Value) -> Option<String> {
+        let found = self.status.iter().find_map(|(_, condition)| condition.at.get(job))?;
+        let word = scalar(found).unwrap_or_else(|| found.to_string());
+        Some(word.chars().take(LONGEST_WORD).collect())
+    }
+
+    pub(super) fn created_at(&self, job: &Value) -> Option<Timestamp> {
+        self.created_at.as_ref()?.get(job)
+    }
+
+    /// Whether a list of such jobs shows when they were made.
+    pub(super) fn has_creation(&self) -> bool {
+        self.created_at.is_some()
+    }
+
+    /// Whether it is of this job of ours, where that is read with each status.
+    pub(super) fn belongs_to(&self, job: &Value, ours: JobId) -> bool {
+        let marker = |at: &Pointer| at.text(job).as_deref().and_then(parse_marker);
+        self.marker.as_ref().is_none_or(|at| marker(at).is_some_and(|it| it.job == ours))
+    }
+
+    /// All of it, under this ID.
+    pub(super) fn report(
+        &self,
+        job: &Value,
+        id: &str,
+        prices: &Prices,
+        hardware: Option<&str>,
+    ) -> ProviderStatus {
+        let time = |at: &Option<TimeAt>| at.as_ref().and_then(|at| at.get(job));
+        ProviderStatus {
+            provider_job_id: ProviderJobId::new(id),
+            status: self.status(job),
+            started_at: time(&self.started_at),
+            completed_at: time(&self.finished_at),
+            cost_usd: self.cost(job, prices, hardware),
+            error_message: self.error_text(job),
+            output_url: self.output_text(job),
+        }
+    }
+
+    /// In US dollars; `None` where a part of it is not known.
+    fn cost(&self, job: &Value, prices: &Prices, hardware: Option<&str>) -> Option<f64> {
+        if let Some(cost) = &self.cost {
+            let parts: Option<Vec<f64>> = cost.parts.iter().map(|part| part.get(job)).collect();
+            let amount: f64 = parts?.into_iter().sum();
+            let Some(name) = &cost.price else { return Some(amount.max(0.0)) };
+            let Some(Price::PerUnit(price)) = prices.get(name) else { return None };
+            return Some((amount * price).max(0.0));
+        }
+        let seconds = self.seconds.as_ref()?.get(job)?;
+        let by_hardware = hardware.and_then(|name| prices.get(name));
+        let Some(Price::PerSecond(price)) = by_hardware.or_else(|| prices.get("default")) else {
+            return None;
+        };
+        Some((seconds * price).max(0.0))
+    }
+
+    fn error_text(&self, job: &Value) -> Option<String> {
+        let error = self.error.iter().find_map(|at| at.get(job))?;
+        let text = scalar(error).unwrap_or_else(|| error.to_string());
+        let text: String = text.chars().take(LONGEST_ERROR).collect();
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// A result that is text. Anything else is data, which is not kept.
+    fn output_text(&self, job: &Value) -> Option<String> {
+        let text = self.output.as_ref()?.get(job)?.as_str()?;
+        let is_short = (1..=LONGEST_OUTPUT).contains(&text.len());
+        (is_short && !text.contains(char::is_control)).then(|| text.to_owned())
+    }
+}
+
+impl CostAt {
+    fn read(place: &Place<'_>, faults: &mut Faults) -> Option<Self> {
+        let has_price = place.value.as_object().is_some_and(|it| it.contains_key("price"));
+        if !has_price {
+            let parts = place.one_or_many().into_iter();
+            let parts: Vec<_> = parts.map(|part| NumberAt::read(&part, faults)).collect();
+            let parts = parts.into_iter().collect::<Option<_>>()?;
+            return Some(Self { parts, price: None });
+        }
+        let mut section = place.section(faults)?;
+        let at = section.require("at", Pointer::read);
+        let price = section.require("price", Place::text);
+        section.finish();
+        let at = Value::String(at?.as_str().to_owned());
+        let part = NumberAt::read(&place.below("at", &at), faults)?;
+        Some(Self { parts: vec![part], price: price.map(str::to_owned) })
+    }
+}
+
+fn states(section: &mut Section<'_, '_>) -> Option<Vec<(JobStatus, Condition)>> {
+    let Some(place) = section.get("status") else {
+        section.fault(
+            "status",
+            "is required: a list of rules such as {means: running, at: /status, is: RUNNING}",
+        );
+        return None;
+    };
+    let faults = &mut *section.faults;
+    let mut rules: Vec<(JobStatus, Condition)> = Vec::new();
+    let mut all_read = true;
+    for place in place.one_or_many() {
+        let Some(rule) = state(&place, faults) else {
+            all_read = false;
+            continue;
+        };
+        if rules.iter().any(|(_, earlier)| rule.1.is_shadowed_by(earlier)) {
+            place.fault::<()>(faults, "never matches: a rule above it matches all of it");
+        }
+        rules.push(rule);
+    }
+    for (word, status) in STATES {
+        let is_there = rules.iter().any(|(means, _)| *means == status);
+        let needed = matches!(status, JobStatus::Completed | JobStatus::Failed);
+        if all_read && needed && !is_there {
+            place.fault::<()>(faults, format!("no rule means {word}, so no job could end so"));
+        }
+    }
+    all_read.then_some(rules)
+}
+
+fn state(place: &Place<'_>, faults: &mut Faults) -> Option<(JobStatus, Condition)> {
+    let mut section = place.section(faults)?;
+    let means = section.require("means", |place, faults| place.word(faults, &STATES));
+    let condition = Condition::from(&mut section);
+    if let Some(Condition { test: Test::Any(_), at, .. }) = &condition
+        && at.as_str().is_empty()
+    {
+        section.fault("at", "names the list that is searched");
+    }
+    section.finish();
+    means.zip(condition)
+}
+
+impl Price {
+    pub(super) fn read(place: &Place<'_>, faults: &mut Faults) -> Option<Self> {
+        let mut section = place.section(faults)?;
+        let mut amount = |key: &'static str| {
+            section.read(key, |place, faults| {
+                let amount = place.number(faults)?;
+                if amount < 0.0 { place.fault(faults, "may not be negative") } else { Some(amount) }
+            })
+        };
+        let per_second = amount("usd_per_second").map(Self::PerSecond);
+        let per_unit = amount("usd_per_unit").map(Self::PerUnit);
+        let per_million = amount("usd_per_million").map(|usd| Self::PerUnit(usd / 1e6));
+        let given: Vec<Self> = [per_second, per_unit, per_million].into_iter().flatten().collect();
+        if given.len() != 1 {
+            section.fault_here("needs one of usd_per_second, usd_per_unit and usd_per_million");
+        }
+        section.finish();
+        given.first().copied()
+    }
+}

@@ -1,0 +1,99 @@
+//! Removing what is left of finished jobs at a provider that keeps them until they are deleted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use st_log::{Chain, Logger, get_logger};
+use st_store::{JobStatus, ProviderJobId};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::answers::Operation;
+use super::described::HttpProvider;
+use super::values::{Values, parse_marker};
+use crate::provider::{ListQuery, RemoteJob};
+
+const LOG: Logger = get_logger("simpletuner.cloud.http_provider");
+
+/// How often the list is read for this.
+const PERIOD: Duration = Duration::from_mins(10);
+/// How many are removed at a time.
+const MOST: usize = 20;
+
+/// Since when each job of ours is seen to be over.
+#[derive(Debug, Default)]
+pub(super) struct Sweeper {
+    /// Held during a sweep, so that none overlaps another.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next_at: Option<Instant>,
+    over: BTreeMap<ProviderJobId, Instant>,
+}
+
+impl Sweeper {
+    /// Removes some of what was over for long enough, if that is due. What this process did not see
+    /// for that time stays: nothing is removed before its end was read.
+    pub(super) async fn sweep(&self, provider: &HttpProvider) {
+        let description = &provider.description;
+        let (Some(sweep), Some(list)) = (&description.sweep, &description.list) else { return };
+        let Ok(mut state) = self.state.try_lock() else { return };
+        if state.next_at.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        state.next_at = Some(Instant::now() + PERIOD);
+        let values = Values::new(&description.vars).with_window(&ListQuery::default());
+        let (mut seen, mut cursor) = (BTreeMap::new(), None);
+        loop {
+            let page = provider.read_page(Operation::List, list, &values, cursor.as_ref()).await;
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => return log_failure(provider, &Chain(&error).to_string()),
+            };
+            for row in &page.rows {
+                let marker = list.marker.as_ref().and_then(|at| at.text(row));
+                let marker = marker.as_deref().and_then(parse_marker);
+                let is_over = provider.shape().status(row).is_some_and(JobStatus::is_terminal);
+                if let Some((id, marker)) = provider.shape().id(row).zip(marker).filter(|_| is_over)
+                {
+                    seen.insert(ProviderJobId::new(id), marker.job);
+                }
+            }
+            match page.next.filter(|next| Some(next) != cursor.as_ref()) {
+                Some(next) => cursor = Some(next),
+                None => break,
+            }
+        }
+        state.over.retain(|id, _| seen.contains_key(id));
+        let mut due = Vec::new();
+        for (id, job) in seen {
+            let since = *state.over.entry(id.clone()).or_insert_with(Instant::now);
+            if since.elapsed() >= sweep.after && due.len() < MOST {
+                due.push((id, job));
+            }
+        }
+        for (id, job) in due {
+            let job = RemoteJob {
+                id: job,
+                provider_job_id: id.clone(),
+                account: None,
+                correlation_id: st_log::get_correlation_id(),
+                age: Duration::ZERO,
+                hardware_type: None,
+            };
+            match provider.remove(&sweep.call, &job).await {
+                Ok(()) => drop(state.over.remove(&id)),
+                Err(error) => log_failure(provider, &Chain(&error).to_string()),
+            }
+        }
+    }
+}
+
+fn log_failure(provider: &HttpProvider, reason: &str) {
+    st_log::debug!(
+        logger: LOG, provider = provider.name.as_str(), reason,
+        "What is left of finished jobs could not be removed at the provider"
+    );
+}

@@ -14,7 +14,7 @@ mod queue;
 mod quotas;
 mod waiting;
 
-pub(crate) use providers::REPLICATE;
+pub(crate) use providers::{KNOWN, REPLICATE};
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

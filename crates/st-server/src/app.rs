@@ -11,6 +11,7 @@ use std::time::Duration;
 use st_log::{LogHandle, Logger, get_logger};
 use st_store::{Clock, JobRepo, ProviderName, SqliteConfig, SqliteStore, Store, StoreStatus};
 use st_workers::provider::Provider;
+use st_workers::provider::http::HttpProvider;
 use st_workers::provider::local::{
     GRACE, Local, LocalCommand, LocalConfig, RunnerCommand, machine,
 };
@@ -23,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use crate::api::{Api, REPLICATE, Setup};
-use crate::config::Config;
+use crate::config::{Config, DescribedProvider};
 use crate::listen::{self, Capacity};
 use crate::shutdown::Shutdown;
 
@@ -36,6 +37,9 @@ const DRAIN_WORK: Duration = Duration::from_secs(10);
 
 /// The database's name in the state directory.
 pub(crate) const DATABASE: &str = "cloud.db";
+
+/// So many connections to a described provider are kept: its jobs are polled by single calls.
+const POLLED_AT_ONCE: usize = 128;
 
 /// The provider of jobs on this machine.
 const LOCAL: &str = "local";
@@ -70,7 +74,7 @@ pub enum StartError {
     #[error("cannot set up provider {provider}")]
     Provider {
         /// Which.
-        provider: &'static str,
+        provider: String,
         /// Why not.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -213,17 +217,10 @@ fn providers(config: &Config) -> Result<Providers, StartError> {
     let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(local(config)?)];
     if let Some(replicate) = &config.replicate {
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Provider {
-            provider: REPLICATE.id,
+            provider: REPLICATE.id.to_owned(),
             source,
         };
-        let http = st_http::Config {
-            attempt_timeout: config.http.timeout.min(st_http::Config::default().attempt_timeout),
-            overall_timeout: config.http.timeout,
-            tls_verify: config.http.tls_verify,
-            ca_bundle: config.http.ca_bundle.clone(),
-            proxies: config.http.proxies.clone(),
-            ..st_http::Config::default()
-        };
+        let http = http(config);
         let client = st_http::Client::new(http).map_err(|error| fail(error.into()))?;
         let replicate = ReplicateConfig {
             base_url: replicate.base_url.clone(),
@@ -234,7 +231,47 @@ fn providers(config: &Config) -> Result<Providers, StartError> {
         let replicate = Replicate::new(replicate, client).map_err(|error| fail(error.into()))?;
         providers.push(Arc::new(replicate));
     }
+    for (name, described) in &config.described {
+        providers.push(Arc::new(self::described(config, name, described)?));
+    }
     Ok(providers.into_iter().collect())
+}
+
+/// How providers are called.
+fn http(config: &Config) -> st_http::Config {
+    st_http::Config {
+        attempt_timeout: config.http.timeout.min(st_http::Config::default().attempt_timeout),
+        overall_timeout: config.http.timeout,
+        tls_verify: config.http.tls_verify,
+        ca_bundle: config.http.ca_bundle.clone(),
+        proxies: config.http.proxies.clone(),
+        ..st_http::Config::default()
+    }
+}
+
+fn described(
+    config: &Config,
+    name: &ProviderName,
+    provider: &DescribedProvider,
+) -> Result<HttpProvider, StartError> {
+    let fail = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Provider {
+        provider: name.to_string(),
+        source,
+    };
+    let description = provider.description.clone();
+    for warning in description.warnings() {
+        st_log::warning!(
+            logger: LOG, provider = name.as_str(), warning, "Provider is described with a risk"
+        );
+    }
+    let mut http = http(config);
+    http.pool_max_idle_per_host = POLLED_AT_ONCE;
+    if let Some(ca_file) = description.ca_file() {
+        http.ca_bundle = Some(ca_file.to_owned());
+    }
+    let client = st_http::Client::new(http).map_err(|error| fail(error.into()))?;
+    let credentials = provider.credentials.clone();
+    Ok(HttpProvider::new(name.clone(), description, credentials, client))
 }
 
 fn local(config: &Config) -> Result<Local, StartError> {

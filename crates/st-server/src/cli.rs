@@ -2,6 +2,7 @@
 
 mod database;
 mod logs;
+mod provider;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -57,6 +58,8 @@ enum Command {
     Integrity(database::Integrity),
     /// Bring the database's schema up to date
     Migrate(database::Migrate),
+    /// Try the description of a provider without calling it
+    Provider(provider::Provider),
     /// Supervise one attempt of a job on this machine
     #[command(hide = true)]
     LocalRunner {
@@ -110,6 +113,7 @@ impl Cli {
             Command::Import(import) => import.run(environment),
             Command::Integrity(integrity) => integrity.run(environment),
             Command::Migrate(migrate) => migrate.run(environment),
+            Command::Provider(provider) => provider.run(environment),
             Command::LocalRunner { dir } => st_workers::provider::local::run_attempt(&dir),
             Command::ExampleTraining => match environment.get("ST_INPUT") {
                 Some(input) => {

@@ -8,6 +8,7 @@ mod file;
 mod fuzz;
 mod local;
 mod position;
+mod providers;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,12 +18,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use st_store::ProviderName;
 use st_workers::provider::replicate::{ApiToken, CallLimits, Priced, Prices};
 use st_workers::tasks::{expirer, poller, retention};
 
 use environment::Environment;
 use file::File;
 pub use local::{Command, LocalSettings};
+pub use providers::DescribedProvider;
 
 /// The provider's public address.
 const REPLICATE: &str = "https://api.replicate.com/v1";
@@ -55,6 +58,8 @@ pub struct Config {
     pub replicate: Option<ReplicateSettings>,
     /// What jobs on this machine may run and use.
     pub local: LocalSettings,
+    /// The providers that the file describes, by name.
+    pub described: BTreeMap<ProviderName, DescribedProvider>,
     /// Calls to providers.
     pub http: HttpSettings,
     /// The file that was read, if any.
@@ -194,6 +199,7 @@ impl Config {
                 .api_token
                 .map(|api_token| replicate((base_url, api_token), file.call_limits, file.prices)),
             local: file.local,
+            described: file.described,
             http: HttpSettings {
                 timeout: env.http_timeout.or(file.http_timeout).unwrap_or(LONGEST_CALL),
                 tls_verify: env.tls_verify.or(file.tls_verify).unwrap_or(true),

@@ -88,6 +88,23 @@ impl Fields {
         }
     }
 
+    /// Notes faults that something else found within a field, each with its pointer there.
+    pub(crate) fn faults_in(
+        &mut self,
+        key: &str,
+        faults: impl IntoIterator<Item = (String, String)>,
+    ) {
+        let above = format!("{}/{}", self.pointer, escape(key));
+        let placed =
+            |(pointer, message)| FieldFault { pointer: format!("{above}{pointer}"), message };
+        self.faults.extend(faults.into_iter().map(placed));
+    }
+
+    /// A value that this does not make legal.
+    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
+        self.given.get(key)
+    }
+
     /// Whether the field is there and not null.
     pub(crate) fn has(&mut self, key: &str) -> bool {
         self.note_legal(key);

@@ -49,6 +49,9 @@ pub(crate) const LOCAL: KnownProvider = KnownProvider {
     hint: "",
 };
 
+/// Of a provider that is none of these.
+const DESCRIBED: &str = "described in the configuration";
+
 pub(crate) const KNOWN: [KnownProvider; 2] = [REPLICATE, LOCAL];
 
 /// The names of all providers that jobs can have: those that are configured, and those that this
@@ -120,7 +123,10 @@ fn view(
     json!({
         "id": name.as_str(),
         "name": known.map_or(name.as_str(), |known| known.name),
-        "description": known.map_or("", |known| known.description),
+        "description": known.map_or_else(
+            || if configured.is_some() { DESCRIBED } else { "" },
+            |known| known.description,
+        ),
         "configured": configured.is_some(),
         "account": account.as_ref().map(account_view),
         "gate": gates.get(name).map(|gate| GateView::of(gate, api.store.now())),

@@ -168,6 +168,12 @@ impl Environment {
     }
 }
 
+/// The polling interval that the environment sets, where that is legal.
+pub(super) fn poll_interval(variables: &BTreeMap<String, String>) -> Option<Duration> {
+    let text = variables.get("SIMPLETUNER_JOB_POLL_INTERVAL")?;
+    text.parse().ok().map(Duration::from_secs).filter(|interval| !interval.is_zero())
+}
+
 pub(super) fn is_ours(name: &str) -> bool {
     OURS.contains(&name)
 }

@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use st_store::ProviderName;
 use st_workers::provider::replicate::{CallLimits, Priced};
+use st_workers::tasks::poller;
 
-use super::environment::{MOST_DAYS, base_url, existing_file, host};
+use super::environment::{MOST_DAYS, base_url, existing_file, host, poll_interval};
 use super::local::LocalSettings;
+use super::providers::{self, DescribedProvider};
 use super::{Fault, LONGEST_CALL, position};
 use crate::fields::{FieldFault, Fields};
 use crate::strict::StrictValue;
@@ -48,6 +51,7 @@ pub(super) struct File {
     pub(super) tls_verify: Option<bool>,
     pub(super) ca_bundle: Option<PathBuf>,
     pub(super) local: LocalSettings,
+    pub(super) described: BTreeMap<ProviderName, DescribedProvider>,
 }
 
 impl File {
@@ -74,7 +78,7 @@ impl File {
         let file = match serde_yaml::from_str::<StrictValue>(text) {
             Ok(StrictValue(mut value)) => {
                 replace(&mut value, environment, "", &mut found);
-                Self::of(value, &mut found)
+                Self::of(value, environment, &mut found)
             }
             Err(error) => {
                 let at = error
@@ -96,7 +100,11 @@ impl File {
         file
     }
 
-    fn of(value: Value, faults: &mut Vec<FieldFault>) -> Self {
+    fn of(
+        value: Value,
+        environment: &BTreeMap<String, String>,
+        faults: &mut Vec<FieldFault>,
+    ) -> Self {
         let mut fields = match value {
             Value::Object(given) => Fields::new(given),
             Value::Null => return Self::default(),
@@ -132,10 +140,13 @@ impl File {
                 fields.section("prices", |fields| file.prices = prices(fields));
             });
             fields.section("local", |fields| file.local = LocalSettings::read(fields));
+            file.described = providers::read(fields, environment);
         });
         if let Err(found) = fields.finish() {
             faults.extend(found);
         }
+        let interval = poll_interval(environment).or(file.poll_interval).unwrap_or(poller::PERIOD);
+        faults.extend(providers::check_polling(&file.described, interval));
         file
     }
 

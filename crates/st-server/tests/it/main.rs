@@ -17,6 +17,7 @@ mod log_level;
 mod logging_docs;
 mod logs;
 mod main_job;
+mod provider;
 mod start;
 mod stored;
 mod submitting;

@@ -17,6 +17,8 @@ const LOG: Logger = get_logger("simpletuner.cloud.http_provider");
 
 /// How often the list is read for this.
 const PERIOD: Duration = Duration::from_mins(10);
+/// A list of more pages is not read to its end for this.
+const MOST_PAGES: usize = 1000;
 /// How many are removed at a time.
 const MOST: usize = 20;
 
@@ -46,7 +48,7 @@ impl Sweeper {
         state.next_at = Some(Instant::now() + PERIOD);
         let values = Values::new(&description.vars).with_window(&ListQuery::default());
         let (mut seen, mut cursor) = (BTreeMap::new(), None);
-        loop {
+        for _ in 0..MOST_PAGES {
             let page = provider.read_page(Operation::List, list, &values, cursor.as_ref()).await;
             let page = match page {
                 Ok(page) => page,

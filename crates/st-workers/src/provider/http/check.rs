@@ -296,8 +296,9 @@ impl Description {
             error_message,
             output_url,
         } = self.job.report(job, id.as_deref().unwrap_or_default(), &self.prices, None);
+        let word = || self.job.word(job).unwrap_or_else(|| "none".to_owned());
         let status = status.map_or_else(
-            || format!("not known (the provider's word: {:?})", self.job.word(job)),
+            || format!("not known, the provider's word is {}", word()),
             |status| status.as_str().to_owned(),
         );
         let mut lines = vec![format!("status: {status}")];

@@ -1,3 +1,5 @@
+//! What templates make of values, and how faults in them are named.
+
 use jiff::Timestamp;
 use serde_json::json;
 use st_store::{JobId, Marker};

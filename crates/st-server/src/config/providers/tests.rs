@@ -55,7 +55,7 @@ fn a_credential_that_is_not_there_is_named_with_its_place() {
     let said = load(SHIPPED, &KEYS[1..]).unwrap_err();
     assert!(
         said.contains(
-            ":6:28: providers.runpod.auth.bearer.env: the environment has no RUNPOD_API_KEY"
+            ":7:28: providers.runpod.auth.bearer.env: the environment has no RUNPOD_API_KEY"
         ),
         "{said}"
     );
@@ -77,11 +77,11 @@ fn every_fault_has_file_line_and_column() {
         .replace("means: gone, after: 10m }\n  limits", "means: lost, after: 10m }\n  limits");
     let said = load(&text, &KEYS).unwrap_err();
     for line in [
-        "simpletuner-enterprise.yaml:23:23: providers.runpod.job.seconds.att: unknown key, did you mean \"at\"?",
+        "simpletuner-enterprise.yaml:24:23: providers.runpod.job.seconds.att: unknown key, did you mean \"at\"?",
         "providers.runpod.job.seconds.at: is required",
-        "simpletuner-enterprise.yaml:28:45: providers.runpod.answers.0.means: \"lost\" is not legal, \
+        "simpletuner-enterprise.yaml:29:45: providers.runpod.answers.0.means: \"lost\" is not legal, \
          expected accepted,",
-        "simpletuner-enterprise.yaml:29:23: providers.runpod.limits.submit: \"fast\" is not legal",
+        "simpletuner-enterprise.yaml:30:23: providers.runpod.limits.submit: \"fast\" is not legal",
     ] {
         assert!(said.contains(line), "{line} in {said}");
     }

@@ -134,7 +134,8 @@ impl Attempts {
     ) -> Option<Duration> {
         self.made = self.made.saturating_add(1);
         self.may_have_arrived |= match outcome {
-            Ok((status, _)) => status != StatusCode::TOO_MANY_REQUESTS,
+            // Answered is arrived, whatever the answer says was done.
+            Ok(_) => true,
             Err(error) => error.was_sent() != Sent::No,
         };
         let again = self.made < self.retries.0.config.attempts

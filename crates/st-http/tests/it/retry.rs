@@ -108,6 +108,25 @@ async fn a_request_that_may_have_been_seen_once_is_never_called_unsent() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_answered_with_429_is_never_called_unsent() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = st_log::spawn_thread(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        let read = std::io::Read::read(&mut stream, &mut [0; 1000]).unwrap();
+        let slow = b"HTTP/1.1 429 Slow\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        std::io::Write::write_all(&mut stream, slow).unwrap();
+        read
+    });
+
+    let error = client().post(&url).retry(&retries()).send().await.unwrap_err();
+
+    assert_ne!(server.join().unwrap(), 0);
+    assert_eq!((error.kind(), error.was_sent()), (Kind::Connect, Sent::Maybe), "{error:?}");
+}
+
+#[tokio::test]
 async fn faults_that_do_not_pass_are_not_repeated() {
     let retries = retries();
     let client = Client::builder().ca_bundle(tls::file("second-ca.pem")).build().unwrap();

@@ -101,7 +101,7 @@ async fn connect(mut direct: Direct, target: Uri) -> Result<Stream, NoConnection
 
 impl Connector {
     async fn connect_by_proxy(self, proxy: Intercept, target: Uri) -> Result<Stream, NoConnection> {
-        tcp::check_literal(&self.policy, &target).map_err(NoConnection::direct)?;
+        tcp::check_for_proxy(&self.policy, &target).map_err(NoConnection::direct)?;
         phase::entering_proxy();
         let Self { mut to_proxy, tls, .. } = self;
         if target.scheme() == Some(&Scheme::HTTPS) {

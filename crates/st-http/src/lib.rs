@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 //!
-//! Modules, in reading order: `config`, `builder`, `proxy` and `address` (what can be set), `client` (the
+//! Modules, in reading order: `config`, `builder`, `proxy` and `address` with `spelling` (what can be set), `client` (the
 //! one send path), `request` with `body`, and `response` with `gunzip` (what goes out and comes back),
 //! `send` with `retry` and `breaker` (what repeats and holds back a request), `connect` and `tls` (how a
 //! connection is made), `phase`, `metrics`, `error`.
@@ -24,6 +24,7 @@ mod response;
 mod retry;
 mod retry_after;
 mod send;
+mod spelling;
 mod tls;
 #[cfg(feature = "tower")]
 pub mod tower;

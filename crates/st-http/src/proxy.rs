@@ -8,7 +8,7 @@ use http::uri::Scheme;
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
-use crate::Error;
+use crate::{Error, spelling};
 
 /// A proxy: an `http://` or `https://` URL, with credentials or without. `Debug` and `Display` show
 /// scheme, host and port.
@@ -30,6 +30,11 @@ impl Proxy {
         let uri = url.parse::<Uri>().ok().ok_or_else(|| fault("is not a valid URL"))?;
         if ![Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&uri.scheme()) {
             return Err(fault("must begin with http:// or https://"));
+        }
+        // A fragment is not part of the parsed URL. Whatever follows the host would be lost, and may be
+        // the rest of a password.
+        if uri.path() != "/" || uri.query().is_some() || url.contains('#') {
+            return Err(fault("has a path, a query or a fragment"));
         }
         let authority = uri.authority().ok_or_else(|| fault("has no host"))?.as_str();
         let place = match authority.split_once('@') {
@@ -120,16 +125,19 @@ impl Proxies {
             let builder = Matcher::builder().https(url(&self.https)).http(url(&self.http));
             builder.no(no).build()
         };
-        let (mut everywhere, mut by_port) = (Vec::new(), Vec::new());
+        let (mut everywhere, mut by_port, mut ports) = (Vec::new(), Vec::new(), Vec::new());
         let entries = self.no_proxy.split(|char: char| char == ',' || char.is_whitespace());
         for entry in entries.filter(|entry| !entry.is_empty()) {
             let (host, port) = place(entry);
-            match port {
-                Some(port) => by_port.push((port, matcher(host))),
-                None => everywhere.push(host),
+            match (host, port) {
+                // The matcher compares `*` with names alone, and would send addresses to the proxy.
+                ("*", None) => return Routes::default(),
+                ("*", Some(port)) => ports.push(port),
+                (host, Some(port)) => by_port.push((port, matcher(host))),
+                (host, None) => everywhere.push(host),
             }
         }
-        Routes { all: Some(matcher(&everywhere.join(","))), by_port }
+        Routes { all: Some(matcher(&everywhere.join(","))), by_port, ports }
     }
 }
 
@@ -153,6 +161,8 @@ pub(crate) struct Routes {
     all: Option<Matcher>,
     /// What goes through no proxy at one port alone.
     by_port: Vec<(u16, Matcher)>,
+    /// The ports at which nothing goes through a proxy.
+    ports: Vec<u16>,
 }
 
 impl Routes {
@@ -166,7 +176,7 @@ impl Routes {
         let port = target.port_u16().unwrap_or(if https { 443 } else { 80 });
         let excepted =
             |(only, matcher): &(u16, Matcher)| *only == port && matcher.intercept(target).is_none();
-        if self.by_port.iter().any(excepted) {
+        if self.ports.contains(&port) || self.by_port.iter().any(excepted) {
             return None;
         }
         matcher.intercept(target)
@@ -182,11 +192,10 @@ impl Routes {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if let Ok(address) = bare.parse::<IpAddr>() {
+    if let Some(address) = spelling::address(host) {
         return address.to_canonical().is_loopback();
     }
-    let name = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
 }
 
@@ -204,7 +213,13 @@ mod tests {
         let table = [
             ("", "http://a.example/", true),
             ("*", "http://a.example/", false),
-            ("*", "https://10.0.0.1/", true),
+            ("*", "https://10.0.0.1/", false),
+            ("*", "http://[fd00::1]:8/", false),
+            ("x,*", "http://10.0.0.1/", false),
+            ("*:81", "http://10.0.0.1:81/", false),
+            ("*:81", "http://a.example:81/", false),
+            ("*:443", "https://[fd00::1]/", false),
+            ("*:81", "http://10.0.0.1/", true),
             ("a.example", "http://a.example/", false),
             ("a.example", "http://A.EXAMPLE/", false),
             ("a.example", "https://b.a.example:8443/", false),
@@ -235,6 +250,13 @@ mod tests {
             ("", "http://127.0.0.1:9/", false),
             ("", "http://127.9.9.9/", false),
             ("", "https://[::1]/", false),
+            ("", "http://127.1/", false),
+            ("", "http://0x7f.1/", false),
+            ("", "http://2130706433/", false),
+            ("", "http://0177.0.0.1/", false),
+            ("", "http://127.0.0.1./", false),
+            ("", "http://[::1%25lo]/", false),
+            ("", "http://0xa.1/", true),
             ("", "http://localhost:9/", false),
             ("", "http://a.LOCALHOST./", false),
             ("", "http://localhost.example/", true),
@@ -263,6 +285,10 @@ mod tests {
             ("http://me:hun@ter2@p:1", "has credentials that are not percent-encoded"),
             ("http://me:hunter2@p:99999", "has a port that is not a number up to 65535"),
             ("http://me:hunter2@:3128", "has no host"),
+            ("http://p:1/hunter2", "has a path, a query or a fragment"),
+            ("p:1?hunter2", "has a path, a query or a fragment"),
+            ("http://p:1/#hunter2", "has a path, a query or a fragment"),
+            ("http://me:3128#hunter2@p:1", "has a path, a query or a fragment"),
         ] {
             let error = Proxy::parse(text).unwrap_err();
             assert!(error.to_string().starts_with(&format!("the proxy {why};")), "{error}");

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::{AddressPolicy, Config, phase};
+use crate::{AddressPolicy, Config, phase, spelling};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -29,10 +29,16 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 #[error("the name of the host is not known")]
 pub(super) struct NotResolved(#[source] pub(super) Option<BoxError>);
 
-/// An address that the policy does not permit.
+/// Where a connection must not go.
 #[derive(Debug, thiserror::Error)]
-#[error("the address {0} is not permitted")]
-pub(super) struct NotPermitted(IpAddr);
+pub(super) enum NotPermitted {
+    /// The policy does not permit the address.
+    #[error("the address {0} is not permitted")]
+    Address(IpAddr),
+    /// A proxy may read the host as an address that nobody checked.
+    #[error("the address {0} is not in its usual form, as in 192.0.2.1 or [2001:db8::1]")]
+    Spelling(String),
+}
 
 /// The connection to an address failed.
 #[derive(Debug, thiserror::Error)]
@@ -66,12 +72,21 @@ impl Tcp {
     }
 }
 
-/// Checks an address that stands in the URL: it is not looked up, so the resolver does not see it.
-pub(super) fn check_literal(policy: &AddressPolicy, target: &Uri) -> Result<(), BoxError> {
+/// Checks what goes to a proxy, which sees the host as it is written and reads it by its own rules.
+pub(super) fn check_for_proxy(policy: &AddressPolicy, target: &Uri) -> Result<(), BoxError> {
+    let host = target.host().unwrap_or_default();
+    if spelling::is_odd(host) {
+        return Err(Box::new(NotPermitted::Spelling(host.to_owned())));
+    }
+    check_literal(policy, target)
+}
+
+/// Checks an address in the URL itself: it is not looked up, so the resolver does not see it.
+fn check_literal(policy: &AddressPolicy, target: &Uri) -> Result<(), BoxError> {
     let host = target.host().unwrap_or_default();
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match host.parse::<IpAddr>() {
-        Ok(address) if !policy.permits(address) => Err(Box::new(NotPermitted(address))),
+        Ok(address) if !policy.permits(address) => Err(Box::new(NotPermitted::Address(address))),
         Ok(_) | Err(_) => Ok(()),
     }
 }
@@ -150,7 +165,7 @@ impl Service<Name> for Resolver {
                     phase::resolved();
                     Ok(permitted.into_iter())
                 }
-                (true, Some(refused)) => Err(NotPermitted(refused.ip()).into()),
+                (true, Some(refused)) => Err(NotPermitted::Address(refused.ip()).into()),
                 (true, None) => Err(NotResolved(None).into()),
             }
         })

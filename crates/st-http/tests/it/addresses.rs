@@ -96,7 +96,18 @@ async fn a_proxy_does_not_get_to_choose_the_address_unless_it_may() {
     }
     let policy = AddressPolicy::public().through_proxies();
     let client = Client::builder().addresses(policy).proxies(proxies).build().unwrap();
-    for url in ["http://10.0.0.1/", "https://169.254.169.254/", "http://[fc00::1]/"] {
+    for url in [
+        "http://10.0.0.1/",
+        "https://169.254.169.254/",
+        "http://[fc00::1]/",
+        "http://2852039166/",
+        "https://2852039166/",
+        "http://0xa9.0xfe.0xa9fe/",
+        "http://0xa9fe.0xa9fe/",
+        "http://10.1/",
+        "http://10.0.0.1./",
+        "http://[fc00::1%25lo]/",
+    ] {
         let fault = refused(&client, url).await;
         assert_eq!(fault, ConnectFault::AddressNotPermitted, "{url}");
     }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::{Error, Kind};
+use crate::{ConnectFault, Error, Kind};
 
-/// Hosts about which something is remembered. Those beyond are let through.
+/// Hosts about which something is remembered. When there are more, those are forgotten that nothing is
+/// held back from; if there are none such, the new one is let through.
 const MOST_HOSTS: usize = 1024;
 
 /// When a breaker opens and closes.
@@ -20,8 +21,8 @@ pub struct BreakerConfig {
     pub failures: u32,
     /// Probes in succession that must succeed before it closes. 2; 0 counts as 1.
     pub successes: u32,
-    /// How long it stays open before it lets a probe through, and how long a probe counts that reports
-    /// nothing. 30 s.
+    /// How long it stays open before it lets a probe through, and how long it then waits for that probe
+    /// to end before it lets another through. 30 s.
     pub open_for: Duration,
 }
 
@@ -33,15 +34,16 @@ impl Default for BreakerConfig {
 
 /// How a call that was let through ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CallEnd {
     /// The host did what it was asked.
     Success,
-    /// The host answered that the request was wrong (4xx). It counts for nothing, but that a probe was
-    /// answered at all.
+    /// The host answered, but not with what was asked for: that the request was wrong (4xx), or a body
+    /// that is too large or malformed. It counts for nothing, but that a probe was answered at all.
     ClientError,
     /// The host failed: no connection, no answer in time, a broken one, or a status of 500 and above.
     Failure,
-    /// It says nothing about the host: the caller gave up, or the request was never sent.
+    /// It says nothing about the host: the caller gave up, or the request was refused on this side.
     Unknown,
 }
 
@@ -52,20 +54,28 @@ impl CallEnd {
             Ok(status) if status.is_server_error() => Self::Failure,
             Ok(status) if status.is_client_error() => Self::ClientError,
             Ok(_) => Self::Success,
-            Err(error) => match error.kind() {
-                Kind::Connect | Kind::Timeout | Kind::Transport => Self::Failure,
-                Kind::Config
-                | Kind::Request
-                | Kind::BodyTooLarge
-                | Kind::Decode
-                | Kind::Status
-                | Kind::BreakerOpen => Self::Unknown,
+            Err(error) => match (error.kind(), error.connect_fault(), error.status()) {
+                (
+                    Kind::Connect,
+                    Some(ConnectFault::AddressNotPermitted | ConnectFault::ProxyNotPermitted),
+                    _,
+                ) => Self::Unknown,
+                (Kind::Connect | Kind::Timeout | Kind::Transport, ..) => Self::Failure,
+                (Kind::BodyTooLarge | Kind::Decode, ..) => Self::ClientError,
+                (Kind::Status, _, Some(status)) => Self::of(Ok(status)),
+                (Kind::Config | Kind::Request | Kind::Status | Kind::BreakerOpen, ..) => {
+                    Self::Unknown
+                }
             },
         }
     }
 }
 
 /// One breaker for each host. Cloning is cheap and shares them.
+///
+/// A host is named by its origin, such as `https://a.example` or `http://a.example:8080`: letters count in
+/// either case, and the port that is the scheme's own may be left out. Requests and layers of this crate use
+/// that of their URL; any other text is a name too, whose letters count in either case.
 #[derive(Debug, Clone, Default)]
 pub struct Breakers(Arc<Shared>);
 
@@ -85,9 +95,33 @@ struct Hosts {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Closed { failures: u32 },
-    Open { until: Instant },
-    HalfOpen { successes: u32, probe: Option<Probe> },
+    Closed {
+        failures: u32,
+    },
+    Open {
+        until: Instant,
+    },
+    HalfOpen {
+        successes: u32,
+        /// The probe that is out.
+        probe: Option<Probe>,
+        /// The number of the first probe since it was last open.
+        first: u64,
+    },
+}
+
+impl State {
+    /// In which order hosts are forgotten that nothing is held back from: the one with the fewest failures
+    /// first. `None` for one that calls are held back from.
+    fn worth(self, now: Instant) -> Option<u32> {
+        match self {
+            Self::Closed { failures } => Some(failures),
+            Self::Open { until } | Self::HalfOpen { probe: Some(Probe { until, .. }), .. } => {
+                (until <= now).then_some(u32::MAX)
+            }
+            Self::HalfOpen { probe: None, .. } => Some(u32::MAX),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -106,16 +140,16 @@ impl Breakers {
     /// Lets a call to `host` through, or says how long the breaker stays open; while a probe is out, how
     /// long that may take at most.
     pub fn admit(&self, host: &str) -> Result<Permit, Duration> {
-        let now = Instant::now();
+        let (now, host) = (Instant::now(), key(host));
         let mut hosts = self.hosts();
         let probe_until = now.checked_add(self.0.config.open_for).unwrap_or(now);
         let next = hosts.probes.wrapping_add(1);
         let probe = Probe { number: next, until: probe_until };
-        let number = match hosts.by_name.get_mut(host) {
+        let number = match hosts.by_name.get_mut(&host) {
             None | Some(State::Closed { .. }) => None,
             Some(State::Open { until }) if now < *until => return Err(*until - now),
             Some(state @ State::Open { .. }) => {
-                *state = State::HalfOpen { successes: 0, probe: Some(probe) };
+                *state = State::HalfOpen { successes: 0, probe: Some(probe), first: next };
                 Some(next)
             }
             Some(State::HalfOpen { probe: Some(out), .. }) if now < out.until => {
@@ -130,13 +164,13 @@ impl Breakers {
             hosts.probes = next;
         }
         drop(hosts);
-        Ok(Permit { breakers: self.clone(), host: host.to_owned(), probe: number, ended: false })
+        Ok(Permit { breakers: self.clone(), host, probe: number, ended: false })
     }
 
     /// How long no call to `host` is let through: `None` while its breaker is closed or a probe may go.
     pub fn open_for(&self, host: &str) -> Option<Duration> {
         let now = Instant::now();
-        let until = match self.hosts().by_name.get(host)? {
+        let until = match self.hosts().by_name.get(&key(host))? {
             State::Closed { .. } | State::HalfOpen { probe: None, .. } => return None,
             State::Open { until } | State::HalfOpen { probe: Some(Probe { until, .. }), .. } => {
                 *until
@@ -155,19 +189,25 @@ impl Breakers {
         let state = hosts.by_name.get(host).copied().unwrap_or(State::Closed { failures: 0 });
         let next = match (state, probe) {
             (State::Closed { failures }, _) => self.after_call(failures, end, now),
-            (State::HalfOpen { successes, probe: Some(out) }, Some(number))
-                if out.number == number =>
-            {
-                self.after_probe(successes, end, now)
+            (State::HalfOpen { successes, probe, first }, Some(number)) if number >= first => {
+                let out = probe.filter(|out| out.number != number);
+                let late = out.is_some() || probe.is_none();
+                match end {
+                    // However slow it was, the host answered: one that always takes longer than a probe
+                    // is waited for would never be used again otherwise.
+                    CallEnd::Success | CallEnd::ClientError => {
+                        self.after_success(successes, out, first)
+                    }
+                    // A later probe is out, and knows better.
+                    CallEnd::Failure | CallEnd::Unknown if late => return,
+                    CallEnd::Unknown => State::HalfOpen { successes, probe: None, first },
+                    CallEnd::Failure => self.open(now),
+                }
             }
-            // A call from before it opened, or a probe that another has replaced.
+            // A call from before it opened, or a probe from before it opened again.
             (State::Open { .. } | State::HalfOpen { .. }, _) => return,
         };
-        if matches!(next, State::Closed { failures: 0 }) {
-            hosts.by_name.remove(host);
-        } else if hosts.by_name.len() < MOST_HOSTS || hosts.by_name.contains_key(host) {
-            hosts.by_name.insert(host.to_owned(), next);
-        }
+        hosts.remember(host, next, now);
     }
 
     fn after_call(&self, failures: u32, end: CallEnd, now: Instant) -> State {
@@ -185,24 +225,43 @@ impl Breakers {
         }
     }
 
-    fn after_probe(&self, successes: u32, end: CallEnd, now: Instant) -> State {
-        match end {
-            CallEnd::Success | CallEnd::ClientError => {
-                let successes = successes.saturating_add(1);
-                if successes < self.0.config.successes {
-                    State::HalfOpen { successes, probe: None }
-                } else {
-                    State::Closed { failures: 0 }
-                }
-            }
-            CallEnd::Unknown => State::HalfOpen { successes, probe: None },
-            CallEnd::Failure => self.open(now),
+    fn after_success(&self, successes: u32, probe: Option<Probe>, first: u64) -> State {
+        let successes = successes.saturating_add(1);
+        if successes < self.0.config.successes {
+            State::HalfOpen { successes, probe, first }
+        } else {
+            State::Closed { failures: 0 }
         }
     }
 
     fn open(&self, now: Instant) -> State {
         State::Open { until: now.checked_add(self.0.config.open_for).unwrap_or(now) }
     }
+}
+
+impl Hosts {
+    fn remember(&mut self, host: &str, state: State, now: Instant) {
+        if matches!(state, State::Closed { failures: 0 }) {
+            self.by_name.remove(host);
+            return;
+        }
+        if self.by_name.len() >= MOST_HOSTS && !self.by_name.contains_key(host) {
+            let worth = |(name, state): (&String, &State)| Some((state.worth(now)?, name.clone()));
+            let Some((_, least)) = self.by_name.iter().filter_map(worth).min() else { return };
+            self.by_name.remove(&least);
+        }
+        self.by_name.insert(host.to_owned(), state);
+    }
+}
+
+/// The one form of the name of a host.
+fn key(host: &str) -> String {
+    let mut key = host.to_ascii_lowercase();
+    let own = if key.starts_with("https://") { ":443" } else { ":80" };
+    if key.starts_with("http") && key.ends_with(own) {
+        key.truncate(key.len().saturating_sub(own.len()));
+    }
+    key
 }
 
 /// A call that was let through. Dropped without an end it counts for nothing.

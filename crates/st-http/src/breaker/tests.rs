@@ -57,8 +57,10 @@ struct Model {
     /// Since when it has been open or half open.
     opened: Option<u64>,
     successes: u32,
-    /// The probe that counts: which call, and when it went out.
+    /// The latest probe, if it is out: which call, and when it was let through.
     probe: Option<(usize, u64)>,
+    /// All probes since it was last open.
+    probes: Vec<usize>,
 }
 
 impl Model {
@@ -69,6 +71,7 @@ impl Model {
         let free = self.probe.is_none_or(|(_, since)| self.now >= since + OPEN_FOR);
         if waited && free {
             self.probe = Some((call, self.now));
+            self.probes.push(call);
         }
         waited && free
     }
@@ -83,14 +86,17 @@ impl Model {
             if self.failures == 5 {
                 *self = Self { now: self.now, opened: Some(self.now), ..Self::default() };
             }
-        } else if self.probe.is_some_and(|(probe, _)| probe == call) {
-            self.probe = None;
+        } else if self.probes.contains(&call) {
+            let latest = self.probe.is_some_and(|(probe, _)| probe == call);
+            if latest {
+                self.probe = None;
+            }
             match end {
                 CallEnd::Success | CallEnd::ClientError => self.successes += 1,
-                CallEnd::Failure => {
+                CallEnd::Failure if latest => {
                     *self = Self { now: self.now, opened: Some(self.now), ..Self::default() };
                 }
-                CallEnd::Unknown => {}
+                CallEnd::Failure | CallEnd::Unknown => {}
             }
             if self.successes == 2 {
                 *self = Self { now: self.now, ..Self::default() };
@@ -190,7 +196,7 @@ async fn what_the_caller_did_counts_for_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_comes_back_late_changes_nothing() {
+async fn a_probe_that_fails_late_changes_nothing() {
     let breakers = Breakers::default();
     fail(&breakers, 5);
     advance(Duration::from_secs(30)).await;
@@ -201,6 +207,78 @@ async fn a_probe_that_comes_back_late_changes_nothing() {
     probe.end(CallEnd::Success);
     breakers.admit(HOST).unwrap().end(CallEnd::Success);
     assert_eq!(breakers.open_for(HOST), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_answers_slower_than_a_probe_is_waited_for_is_used_again() {
+    let breakers = Breakers::default();
+    fail(&breakers, 5);
+    advance(Duration::from_secs(30)).await;
+    let first = breakers.admit(HOST).unwrap();
+    advance(Duration::from_secs(30)).await;
+    let second = breakers.admit(HOST).unwrap();
+    advance(Duration::from_secs(10)).await;
+    first.end(CallEnd::Success);
+    breakers.admit(HOST).unwrap_err();
+    advance(Duration::from_secs(20)).await;
+    let third = breakers.admit(HOST).unwrap();
+    advance(Duration::from_secs(10)).await;
+    second.end(CallEnd::ClientError);
+    assert_eq!(breakers.open_for(HOST), None);
+    third.end(CallEnd::Success);
+    let (one, two) = (breakers.admit(HOST).unwrap(), breakers.admit(HOST).unwrap());
+    drop((one, two));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_from_before_it_opened_again_counts_for_nothing() {
+    let breakers = Breakers::new(BreakerConfig { successes: 1, ..BreakerConfig::default() });
+    fail(&breakers, 5);
+    advance(Duration::from_secs(30)).await;
+    let old = breakers.admit(HOST).unwrap();
+    advance(Duration::from_secs(30)).await;
+    breakers.admit(HOST).unwrap().end(CallEnd::Failure);
+    advance(Duration::from_secs(30)).await;
+    let probe = breakers.admit(HOST).unwrap();
+    old.end(CallEnd::Success);
+    assert_eq!(breakers.open_for(HOST), Some(Duration::from_secs(30)));
+    probe.end(CallEnd::Success);
+    assert_eq!(breakers.open_for(HOST), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_is_one_host_however_it_is_written() {
+    let breakers = Breakers::default();
+    for host in
+        ["http://a.example", "http://a.example:80", "HTTP://A.example", "http://A.EXAMPLE:80"]
+    {
+        breakers.admit(host).unwrap().end(CallEnd::Failure);
+    }
+    breakers.admit("http://a.example").unwrap().end(CallEnd::Failure);
+    assert!(breakers.open_for("http://A.example:80").is_some());
+    for other in ["https://a.example", "http://a.example:8080", "http://a.example:443", "a.example"]
+    {
+        assert_eq!(breakers.open_for(other), None, "{other}");
+    }
+}
+
+#[test]
+fn an_end_is_read_from_what_came_back() {
+    use http::StatusCode;
+
+    use crate::error::Failure;
+
+    let answered = |failure| CallEnd::of(Err(&Error::answered(HOST, failure)));
+    assert_eq!(answered(Failure::BodyTooLarge(7)), CallEnd::ClientError);
+    assert_eq!(answered(Failure::Decode("json")), CallEnd::ClientError);
+    assert_eq!(answered(Failure::BodyCoding), CallEnd::ClientError);
+    assert_eq!(answered(Failure::BodyBroken), CallEnd::Failure);
+    assert_eq!(answered(Failure::Status(StatusCode::NOT_FOUND)), CallEnd::ClientError);
+    assert_eq!(answered(Failure::Status(StatusCode::BAD_GATEWAY)), CallEnd::Failure);
+    assert_eq!(answered(Failure::Connect(ConnectFault::AddressNotPermitted)), CallEnd::Unknown);
+    assert_eq!(answered(Failure::Connect(ConnectFault::ProxyNotPermitted)), CallEnd::Unknown);
+    assert_eq!(answered(Failure::Connect(ConnectFault::Refused)), CallEnd::Failure);
+    assert_eq!(CallEnd::of(Err(&Error::config("x"))), CallEnd::Unknown);
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,5 +293,27 @@ async fn only_hosts_that_failed_are_remembered_and_not_too_many() {
         let host = format!("http://{number}.example");
         breakers.admit(&host).unwrap().end(CallEnd::Failure);
     }
+    assert_eq!(breakers.hosts().by_name.len(), MOST_HOSTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_table_forgets_what_it_holds_nothing_back_from() {
+    let breakers = Breakers::new(BreakerConfig { failures: 2, ..BreakerConfig::default() });
+    let open = |name: &str| {
+        breakers.admit(name).unwrap().end(CallEnd::Failure);
+        breakers.admit(name).unwrap().end(CallEnd::Failure);
+        breakers.open_for(name).is_some()
+    };
+    for number in 0..MOST_HOSTS {
+        let host = format!("http://{number}.example");
+        breakers.admit(&host).unwrap().end(CallEnd::Failure);
+    }
+    for number in 0..MOST_HOSTS {
+        assert!(open(&format!("http://{number}.test")), "closed ones make room: {number}");
+    }
+    assert!(!open("http://late.test"), "all are held back from, and none of them is forgotten");
+    assert!(breakers.open_for("http://0.test").is_some());
+    advance(Duration::from_secs(30)).await;
+    assert!(open("http://late.test"), "their time has passed");
     assert_eq!(breakers.hosts().by_name.len(), MOST_HOSTS);
 }

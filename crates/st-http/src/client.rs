@@ -44,6 +44,8 @@ struct Inner {
 pub(crate) struct Limits {
     /// Until the end of the body.
     pub(crate) overall: Option<Duration>,
+    /// For one attempt of several, the time that they have together: the one that the caller knows.
+    pub(crate) of_all: Option<Duration>,
     /// In bytes.
     pub(crate) body: Option<usize>,
 }
@@ -54,6 +56,15 @@ struct Time {
     start: Instant,
     /// Until the end of the body.
     overall: Duration,
+    /// What errors call that time: with earlier attempts it was longer.
+    of_all: Duration,
+}
+
+impl Time {
+    /// The time that a step with this limit has, and what errors call it.
+    fn within(self, limit: Duration) -> (Duration, Duration) {
+        if limit <= self.overall { (limit, limit) } else { (self.overall, self.of_all) }
+    }
 }
 
 impl Client {
@@ -155,11 +166,11 @@ impl Client {
         let limits = BodyLimits {
             size: request.limits.body.unwrap_or(config.body_limit),
             deadline: after(start, timeout),
-            timeout,
+            timeout: request.limits.of_all.unwrap_or(timeout),
             idle: config.body_idle_timeout,
         };
         let (url, gunzip) = (request.url.clone(), request.gzip);
-        let time = Time { start, overall: timeout };
+        let time = Time { start, overall: timeout, of_all: limits.timeout };
         let response = self.head_of(request, time, &mut meter).await?;
         Ok(StreamingResponse::new(response, url, limits, meter).decoded(gunzip))
     }
@@ -227,18 +238,19 @@ impl Client {
         let handed_over = || connection.connection_metadata().is_some();
 
         let config = &self.0.config;
-        let Time { start, overall } = time;
-        let attempt = overall.min(config.attempt_timeout);
-        let connect = attempt.min(config.connect_timeout);
+        let (attempt, whole_attempt) = time.within(config.attempt_timeout);
+        let (connect, whole_connect) =
+            time.within(config.connect_timeout.min(config.attempt_timeout));
+        let start = time.start;
         let mut answer = pin!(self.0.pool.request(request));
         let outcome = match timeout_at(after(start, connect), &mut answer).await {
             Ok(outcome) => outcome,
             Err(_) if !handed_over() => {
-                return Err(Error::no_connection_in_time(url, connect, progress));
+                return Err(Error::no_connection_in_time(url, whole_connect, progress));
             }
             Err(_) => timeout_at(after(start, attempt), answer)
                 .await
-                .map_err(|_elapsed| Error::no_head_in_time(url, attempt, progress))?,
+                .map_err(|_elapsed| Error::no_head_in_time(url, whole_attempt, progress))?,
         };
         outcome.map_err(|error| Error::exchange(url, error, handed_over(), progress))
     }

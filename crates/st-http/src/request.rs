@@ -74,8 +74,8 @@ impl Request {
         self
     }
 
-    /// Sets a header whose value is a secret, such as `X-API-Key`: the layers below are told to show
-    /// it nowhere and to keep it out of compression. Otherwise as [`header`](Self::header).
+    /// Sets a header whose value is a secret, such as `X-API-Key`: it is marked as one for the layers
+    /// below, which then neither show it nor compress it. Otherwise as [`header`](Self::header).
     pub fn secret_header<N, V>(self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -87,6 +87,17 @@ impl Request {
         };
         value.set_sensitive(true);
         self.header(name, value)
+    }
+
+    /// Says that the path of the URL is a secret, as those of many webhooks are: errors, `Debug` and the line
+    /// in the log then show scheme, host and port alone.
+    pub fn secret_path(mut self) -> Self {
+        if let Ok(target) = &self.target {
+            self.url = origin_of(target);
+        } else {
+            self.url = None;
+        }
+        self
     }
 
     /// Sets `Authorization: Bearer <token>`. The token is shown nowhere.
@@ -257,9 +268,11 @@ impl Prepared {
     pub(crate) fn checked(
         head: http::request::Parts,
         content: Content,
-        overall: Option<Duration>,
+        limits: Limits,
+        secret_path: bool,
     ) -> Result<Self, Error> {
-        let url = showable(&head.uri);
+        let shown = if secret_path { origin_of } else { showable };
+        let url = shown(&head.uri);
         let refused = |why| Err(Error::refused(url.clone(), why));
         if head.method == Method::CONNECT {
             return refused(Refused::Method);
@@ -273,7 +286,6 @@ impl Prepared {
         headers.remove(CONTENT_LENGTH);
         headers.remove(TRANSFER_ENCODING);
         let Some(url) = url else { return refused(Refused::Host) };
-        let limits = Limits { overall, ..Limits::default() };
         Ok(Self { method: head.method, target, headers, content, url, limits, gzip: false })
     }
 
@@ -329,11 +341,10 @@ fn with_query(target: Uri, added: &str) -> Result<Uri, Refused> {
 }
 
 /// Scheme, host and port.
-#[cfg(feature = "tower")]
-pub(crate) fn origin_of(uri: &Uri) -> String {
-    let mut url = showable(uri).unwrap_or_default();
+pub(crate) fn origin_of(uri: &Uri) -> Option<String> {
+    let mut url = showable(uri)?;
     url.truncate(url.len().saturating_sub(uri.path().len()));
-    url
+    Some(url)
 }
 
 /// Refuses what the layers below would panic on, take for something else or drop in silence.

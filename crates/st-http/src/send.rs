@@ -1,7 +1,6 @@
 //! One request, sent as often as its policies say: the breaker before each attempt, the pause after it.
 
 use http::{HeaderMap, StatusCode};
-use tokio::time::Instant;
 
 use crate::breaker::{Breakers, CallEnd};
 use crate::request::Prepared;
@@ -46,7 +45,7 @@ impl Answer for StreamingResponse {
     }
 }
 
-/// Sends `request` until its policies are content with what comes out, or its time is over.
+/// Sends `request` until its policies want no further attempt, or its time is over.
 pub(crate) async fn send<A: Answer>(
     client: &Client,
     mut request: Prepared,
@@ -55,24 +54,19 @@ pub(crate) async fn send<A: Answer>(
     let Policies { retries, idempotent, breakers } = policies;
     let Some(retries) = retries else { return attempt(client, request, breakers.as_ref()).await };
     let overall = request.limits.overall.unwrap_or_else(|| client.overall_timeout());
-    let start = Instant::now();
-    let mut attempts = retries.begin(&request.method, idempotent);
+    let mut attempts = retries.begin(&request.method, idempotent, Some(overall));
     loop {
         let next = request.again();
         let outcome: Result<A, Error> = attempt(client, request, breakers.as_ref()).await;
-        let Some(pause) = attempts.after(outcome.as_ref().map(Answer::head)) else {
+        let again = attempts.after(outcome.as_ref().map(Answer::head), next.is_some());
+        let (Some(next), Some(again)) = (next, again) else {
             return attempts.result(outcome);
         };
-        let left = overall.checked_sub(start.elapsed()).and_then(|left| left.checked_sub(pause));
-        match (next, left) {
-            (Some(next), Some(left)) if !left.is_zero() => {
-                drop(outcome);
-                tokio::time::sleep(pause).await;
-                request = next;
-                request.limits.overall = Some(left);
-            }
-            _ => return attempts.result(outcome),
-        }
+        drop(outcome);
+        tokio::time::sleep(again.pause).await;
+        request = next;
+        request.limits.overall = again.left;
+        request.limits.of_all = Some(overall);
     }
 }
 

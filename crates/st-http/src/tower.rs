@@ -25,6 +25,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -32,12 +33,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::{Body, Frame};
-use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::body::Content;
 use crate::breaker::CallEnd;
+use crate::client::Limits;
 use crate::request::{Prepared, origin_of};
 use crate::{Breakers, Client, Error, Retries, StreamingResponse};
 
@@ -54,6 +55,15 @@ pub struct Deadline(pub Duration);
 /// is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Idempotent;
+
+/// In the extensions of a request: the path of its URL is a secret, as
+/// [`Request::secret_path`](crate::Request::secret_path) says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretPath;
+
+/// In the extensions of a request that is repeated: the time that all its attempts have together.
+#[derive(Debug, Clone, Copy)]
+struct OfAll(Duration);
 
 impl<B> Service<Request<B>> for Client
 where
@@ -73,7 +83,10 @@ where
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let overall = head.extensions.get().map(|Deadline(overall)| *overall);
-            let prepared = Prepared::checked(head, Content::streamed(body), overall)?;
+            let of_all = head.extensions.get().map(|OfAll(of_all)| *of_all);
+            let limits = Limits { overall, of_all, ..Limits::default() };
+            let secret_path = head.extensions.get::<SecretPath>().is_some();
+            let prepared = Prepared::checked(head, Content::streamed(body), limits, secret_path)?;
             let mut answer = client.open(prepared).await?;
             let mut response = Response::new(());
             *response.status_mut() = answer.status();
@@ -170,8 +183,8 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for DeadlineService<S> {
     }
 }
 
-/// Sets a header on every request that does not have it.
-#[derive(Debug, Clone)]
+/// Sets a header on every request that does not have it. `Debug` shows its name only.
+#[derive(Clone)]
 pub struct HeaderLayer {
     name: HeaderName,
     value: HeaderValue,
@@ -188,6 +201,12 @@ impl HeaderLayer {
         let (name, mut value) = (name.parse().ok()?, HeaderValue::from_str(value).ok()?);
         value.set_sensitive(true);
         Some(Self { name, value })
+    }
+}
+
+impl fmt::Debug for HeaderLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeaderLayer").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -263,7 +282,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let origin = origin_of(request.uri());
+        let origin = origin_of(request.uri()).unwrap_or_default();
         match self.breakers.admit(&origin) {
             Err(wait) => Box::pin(async move { Err(Error::breaker_open(&origin, wait)) }),
             Ok(permit) => {
@@ -324,25 +343,24 @@ where
         let inner = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, inner);
         let idempotent = request.extensions().get::<Idempotent>().is_some();
-        let mut attempts = self.retries.begin(request.method(), idempotent);
+        let overall = request.extensions().get().map(|Deadline(overall)| *overall);
+        let mut attempts = self.retries.begin(request.method(), idempotent, overall);
         Box::pin(async move {
-            let start = Instant::now();
-            let overall = request.extensions().get().map(|Deadline(overall)| *overall);
             loop {
                 let outcome = inner.call(request.clone()).await;
                 let head = outcome.as_ref().map(|answer| (answer.status(), answer.headers()));
-                let Some(pause) = attempts.after(head) else { return attempts.result(outcome) };
-                if let Some(overall) = overall {
-                    let spent = start.elapsed().saturating_add(pause);
-                    let left = overall.saturating_sub(spent);
-                    if left.is_zero() {
-                        return attempts.result(outcome);
-                    }
+                let Some(again) = attempts.after(head, true) else {
+                    return attempts.result(outcome);
+                };
+                if let (Some(overall), Some(left)) = (overall, again.left) {
                     request.extensions_mut().insert(Deadline(left));
+                    request.extensions_mut().insert(OfAll(overall));
                 }
                 drop(outcome);
-                tokio::time::sleep(pause).await;
-                std::future::poll_fn(|context| inner.poll_ready(context)).await?;
+                tokio::time::sleep(again.pause).await;
+                if let Err(error) = poll_fn(|context| inner.poll_ready(context)).await {
+                    return attempts.result(Err(error));
+                }
             }
         })
     }

@@ -1,16 +1,70 @@
 //! The client under tower's own combinators, with the layers of this crate.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
-use st_http::tower::{BreakerLayer, Deadline, DeadlineLayer, HeaderLayer, Idempotent, RetryLayer};
-use st_http::{Breakers, Bytes, Client, Config, Kind, Retries, RetryConfig, Sent};
-use tower::{ServiceBuilder, ServiceExt as _};
+use st_http::tower::{
+    BreakerLayer, Deadline, DeadlineLayer, HeaderLayer, Idempotent, RetryLayer, SecretPath,
+};
+use st_http::{Breakers, Bytes, Client, Config, Error, Kind, Retries, RetryConfig, Sent};
+use tower::{Service, ServiceBuilder, ServiceExt as _};
 
 use crate::server::{Reply, Server, ok};
 
 type Body = Full<Bytes>;
+
+const X_OTHER: http::HeaderName = http::HeaderName::from_static("x-other");
+
+/// Answers as the client does, and is never ready a second time.
+#[derive(Clone)]
+struct ReadyOnce {
+    client: Client,
+    readied: bool,
+}
+
+impl Service<Request<Body>> for ReadyOnce {
+    type Response = http::Response<st_http::tower::ResponseBody>;
+    type Error = Error;
+    type Future = <Client as Service<Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if std::mem::replace(&mut self.readied, true) {
+            return Poll::Ready(Err(Client::builder().body_limit(0).build().unwrap_err()));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.client.call(request)
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_ready_again_does_not_make_a_request_unsent() {
+    let server =
+        Server::start(|_| Reply::Keep("HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n".to_owned()))
+            .await;
+    let once = ReadyOnce { client: client(), readied: false };
+    let service = ServiceBuilder::new().layer(RetryLayer::new(retries())).service(once);
+
+    let error = service.oneshot(post(&server.url("/"))).await.unwrap_err();
+
+    assert_eq!((error.kind(), error.was_sent()), (Kind::Config, Sent::Maybe));
+}
+
+#[tokio::test]
+async fn a_secret_path_is_in_no_error() {
+    let server = Server::start(|_| Reply::Close(String::new())).await;
+    let mut request = post(&server.url("/hunter2"));
+    request.extensions_mut().insert(SecretPath);
+
+    let error = client().oneshot(request).await.unwrap_err();
+
+    assert_eq!(error.url(), Some(server.url("").as_str()));
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+}
 
 fn client() -> Client {
     Client::new(Config::default()).unwrap()
@@ -32,6 +86,7 @@ async fn a_request_goes_through_all_layers_and_its_answer_comes_back() {
         .layer(RetryLayer::new(retries()))
         .layer(BreakerLayer::new(Breakers::default()))
         .layer(HeaderLayer::secret("x-api-key", "hunter2").unwrap())
+        .layer(HeaderLayer::new(X_OTHER, http::HeaderValue::from_static("hunter2")))
         .service(client());
 
     let response = service.clone().oneshot(post(&server.url("/a?b=c"))).await.unwrap();

@@ -198,7 +198,7 @@ impl Breakers {
                     CallEnd::Success | CallEnd::ClientError => {
                         self.after_success(successes, out, first)
                     }
-                    // A later probe is out, and knows better.
+                    // It is out of time, so the latest probe decides.
                     CallEnd::Failure | CallEnd::Unknown if late => return,
                     CallEnd::Unknown => State::HalfOpen { successes, probe: None, first },
                     CallEnd::Failure => self.open(now),

@@ -63,7 +63,7 @@ struct Inner {
 }
 
 /// The failures in the words of the code that finds them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Failure {
     Config(String),
     Request,
@@ -203,6 +203,10 @@ impl Error {
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         Self::answered(url, failure).because(source)
+    }
+
+    pub(crate) fn failure(&self) -> &Failure {
+        &self.0.failure
     }
 
     /// What kind of failure it was.

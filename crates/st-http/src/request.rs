@@ -193,7 +193,7 @@ impl Request {
     }
 
     /// Sends it once more where `retries` says that this is safe and worth it. The overall timeout counts
-    /// for all attempts and the pauses between them.
+    /// for all attempts and the pauses between them; no attempt begins when too little of it is left.
     pub fn retry(mut self, retries: &Retries) -> Self {
         self.policies.retries = Some(retries.clone());
         self

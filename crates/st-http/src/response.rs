@@ -1,5 +1,6 @@
 //! What came back: the head and the body, whole or as it arrives, under a size limit and deadlines.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::Failure;
@@ -15,8 +17,8 @@ use crate::gunzip::{Gunzip, is_gzip};
 use crate::metrics::Meter;
 use crate::{Error, Phase};
 
-/// A whole response.
-#[derive(Debug, Clone)]
+/// A whole response. `Debug` shows the status, the names of the headers and the length of the body.
+#[derive(Clone)]
 pub struct Response {
     status: StatusCode,
     headers: HeaderMap,
@@ -65,30 +67,41 @@ impl Response {
     }
 }
 
-/// What `serde_json` says, cut: it quotes the value that it did not expect, however long that is.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            // Names only: cookies are secrets, and so may be what a body says.
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the JSON is not what was expected. What `serde_json` says itself quotes the value, which may be a
+/// secret and of any length.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Malformed(String);
+#[error("{what} at line {line} column {column}")]
+struct Malformed {
+    what: &'static str,
+    line: usize,
+    column: usize,
+}
 
 impl From<&serde_json::Error> for Malformed {
     fn from(error: &serde_json::Error) -> Self {
-        const SHOWN: usize = 200;
-        let text = error.to_string();
-        match text.char_indices().nth(SHOWN) {
-            Some((end, _)) => Self(format!(
-                "{}... at line {} column {}",
-                text.get(..end).unwrap_or_default(),
-                error.line(),
-                error.column()
-            )),
-            None => Self(text),
-        }
+        let what = match error.classify() {
+            Category::Io => "it cannot be read",
+            Category::Syntax => "it is no JSON",
+            Category::Data => "a value has another type or name than expected",
+            Category::Eof => "it ends too early",
+        };
+        Self { what, line: error.line(), column: error.column() }
     }
 }
 
 /// A response whose body is read while it arrives, so that a large one need not be kept. Dropping
-/// it before the end closes the connection.
-#[derive(Debug)]
+/// it before the end closes the connection. `Debug` shows the status and the names of the headers.
 pub struct StreamingResponse {
     status: StatusCode,
     headers: HeaderMap,
@@ -99,6 +112,20 @@ pub struct StreamingResponse {
     received: usize,
     gunzip: Option<Gunzip>,
     meter: Meter,
+    /// When something must have arrived of what is being waited for, across calls that were given up.
+    quiet_until: Option<Instant>,
+    /// Why the body cannot be read to its end.
+    failed: Option<Failure>,
+}
+
+impl fmt::Debug for StreamingResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamingResponse")
+            .field("status", &self.status)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("received_bytes", &self.received)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What gzip makes of data that it cannot compress, at most.
@@ -127,7 +154,18 @@ impl StreamingResponse {
     ) -> Self {
         let (head, body) = response.into_parts();
         let (status, headers) = (head.status, head.headers);
-        Self { status, headers, body, url, limits, received: 0, gunzip: None, meter }
+        Self {
+            status,
+            headers,
+            body,
+            url,
+            limits,
+            received: 0,
+            gunzip: None,
+            meter,
+            quiet_until: None,
+            failed: None,
+        }
     }
 
     /// The same, its body decompressed where it is gzip and that was `asked` for. The headers that
@@ -159,10 +197,15 @@ impl StreamingResponse {
     /// The next piece of the body, never empty; `None` after the last. Fails when the body is larger
     /// than the limit, when it is not complete by the request's deadline, when nothing of it comes for
     /// as long as [`body_idle_timeout`](crate::Config::body_idle_timeout), and when the connection
-    /// breaks before its end. Cancel safe: a piece that was not returned comes with the next call.
+    /// breaks before its end; and again with the same failure after it failed once. Cancel safe: a piece
+    /// that was not returned comes with the next call, and the time that was waited counts.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        if let Some(failure) = &self.failed {
+            return Err(Error::answered(&self.url, failure.clone()));
+        }
         let outcome = self.next().await;
-        if outcome.is_err() {
+        if let Err(error) = &outcome {
+            self.failed = Some(error.failure().clone());
             self.meter.failed(Some(Phase::Body));
         }
         outcome
@@ -198,7 +241,9 @@ impl StreamingResponse {
         }
         loop {
             let now = Instant::now();
-            let quiet = now.checked_add(idle).filter(|quiet| *quiet < deadline);
+            let quiet = self.quiet_until.or_else(|| now.checked_add(idle));
+            self.quiet_until = quiet;
+            let quiet = quiet.filter(|quiet| *quiet < deadline);
             let late = || {
                 let failure = match quiet {
                     Some(_) => Failure::BodyIdle(idle),
@@ -214,10 +259,11 @@ impl StreamingResponse {
             let Some(frame) = frame.map_err(|_elapsed| late())? else { return Ok(None) };
             let frame = frame
                 .map_err(|error| Error::answered_because(&self.url, Failure::BodyBroken, error))?;
-            // Trailers are the other kind of frame; nobody asked for them.
+            // Trailers are the other kind of frame; they are left out.
             let Ok(data) = frame.into_data() else { continue };
             self.meter.received(data.len());
             self.received = self.received.saturating_add(data.len());
+            self.quiet_until = None;
             if self.received > size {
                 return Err(Error::answered(&self.url, Failure::BodyTooLarge(limit)));
             }
@@ -227,8 +273,17 @@ impl StreamingResponse {
         }
     }
 
-    /// Reads what is left of the body.
-    pub(crate) async fn collect(mut self) -> Result<Response, Error> {
+    /// Makes a status of 400 and above an error with [`Kind::Status`](crate::Kind::Status). The body
+    /// is then lost.
+    pub fn error_for_status(self) -> Result<Self, Error> {
+        if self.status.is_client_error() || self.status.is_server_error() {
+            return Err(Error::answered(&self.url, Failure::Status(self.status)));
+        }
+        Ok(self)
+    }
+
+    /// Reads what is left of the body. Fails as [`chunk`](Self::chunk) does.
+    pub async fn collect(mut self) -> Result<Response, Error> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
             body.extend_from_slice(&chunk);

@@ -297,7 +297,8 @@ where
     }
 }
 
-/// Repeats requests as the policy says. Their bodies are cloned for each attempt.
+/// Repeats requests as the policy says. Their bodies are cloned for each attempt. Where there is
+/// a [`Deadline`], no attempt begins when too little of it is left.
 #[derive(Debug, Clone)]
 pub struct RetryLayer(Retries);
 

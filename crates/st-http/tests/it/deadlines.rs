@@ -135,6 +135,57 @@ async fn a_body_of_which_nothing_more_comes_meets_the_idle_deadline() {
 }
 
 #[tokio::test]
+async fn the_idle_deadline_counts_across_calls_that_were_given_up() {
+    let stalled = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{\"id\"";
+    let server = Server::start(|_| Reply::Keep(stalled.to_owned())).await;
+    let client = Client::new(Config::default()).unwrap();
+    let mut response = client.get(&server.url("/")).open().await.unwrap();
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "{\"id\"");
+    tokio::time::pause();
+    let start = Instant::now();
+
+    let error = loop {
+        let waiting = tokio::time::timeout(Duration::from_secs(8), response.chunk());
+        if let Ok(outcome) = waiting.await {
+            break outcome.unwrap_err();
+        }
+    };
+
+    assert_eq!((error.kind(), start.elapsed().as_secs()), (Kind::Timeout, 30));
+    assert!(error.to_string().ends_with("came for 30s"), "{error}");
+}
+
+#[tokio::test]
+async fn an_error_of_a_later_attempt_names_the_timeout_of_the_caller() {
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    let server = Server::start(move |_| {
+        if number.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+            Reply::Keep("HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n".to_owned())
+        } else {
+            Reply::Keep(String::new())
+        }
+    })
+    .await;
+    let request = patient().get(&server.url("/")).retry(&st_http::Retries::with_seed(
+        st_http::RetryConfig { base: Duration::from_millis(1), ..st_http::RetryConfig::default() },
+        7,
+    ));
+    let pause = async {
+        server.answered(2).await;
+        tokio::time::pause();
+        std::future::pending().await
+    };
+
+    let error = tokio::select! {
+        outcome = request.timeout(Duration::from_secs(20)).send() => outcome.unwrap_err(),
+        never = pause => never,
+    };
+
+    assert_eq!(error.was_sent(), Sent::Maybe);
+    assert!(error.to_string().ends_with("within 20s"), "{error}");
+}
+
+#[tokio::test]
 async fn the_overall_deadline_ends_a_body_before_the_idle_one() {
     let stalled = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{\"id\"";
     let server = Server::start(|_| Reply::Keep(stalled.to_owned())).await;

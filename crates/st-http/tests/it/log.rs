@@ -1,6 +1,7 @@
 //! The line that each request leaves. Logging is set up for the whole process, so this looks only at
 //! lines with its own correlation ID.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -27,7 +28,14 @@ async fn each_request_leaves_one_debug_line_without_secrets() {
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let log = st_log::init(&Settings::from_env(env).unwrap()).unwrap();
     let server = Server::start(|request| {
-        if request.head.starts_with("GET") { ok("{}") } else { Reply::Close(String::new()) }
+        if request.head.starts_with("GET /hunter2 ") {
+            let head = "HTTP/1.1 200 OK\r\nSet-Cookie: hunter2\r\nContent-Length: 9";
+            Reply::Keep(format!("{head}\r\n\r\n\"hunter2\""))
+        } else if request.head.starts_with("GET /v1") || request.head.starts_with("GET http://") {
+            ok("{}")
+        } else {
+            Reply::Close(String::new())
+        }
     })
     .await;
     let client = Client::new(Config::default()).unwrap();
@@ -46,6 +54,17 @@ async fn each_request_leaves_one_debug_line_without_secrets() {
         let shown = format!("{outcome:?} {proxied:?}");
         assert!(!shown.contains("hunter2") && !shown.contains(ENCODED), "{shown}");
     }
+    let answered = client.get(&server.url("/hunter2")).secret_path().send().await.unwrap();
+    let opened = client.get(&server.url("/hunter2")).secret_path().open().await.unwrap();
+    let request = client.post(&server.url("/hunter2/broken")).secret_path();
+    let shown_request = format!("{request:?}");
+    let failed = request.send().await.unwrap_err();
+    let malformed = answered.json::<u32>().unwrap_err();
+    let cause = malformed.source().unwrap().to_string();
+    assert!(cause.ends_with("at line 1 column 9"), "{cause}");
+    let shown = format!("{answered:?} {opened:?} {shown_request} {malformed:?} {malformed}");
+    let shown = format!("{shown} {cause} {failed:?} {failed}");
+    assert!(!shown.contains("hunter2") && shown.contains("set-cookie"), "{shown}");
     assert!(log.flush(Duration::from_secs(10)));
 
     let text = std::fs::read_to_string(&file).unwrap();

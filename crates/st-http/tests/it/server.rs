@@ -1,4 +1,4 @@
-//! A server that is told what to answer and remembers what it was asked. It speaks just enough
+//! A server that answers as the test says and remembers each request. It speaks just enough
 //! HTTP/1.1 for that, written by hand so that it can misbehave.
 
 use std::net::SocketAddr;

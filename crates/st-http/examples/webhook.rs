@@ -20,6 +20,8 @@ async fn main() -> Result<(), Error> {
     let (retries, breakers) = (Retries::default(), Breakers::default());
     let message = client
         .post(&url)
+        // Whoever knows the path of a webhook can send to it.
+        .secret_path()
         .json(&[("event", "job.completed")])
         .secret_header("X-Signature", "sha256=0123")
         // Whoever receives it knows the message by its ID.

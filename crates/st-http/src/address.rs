@@ -23,9 +23,10 @@ impl AddressPolicy {
         Self::default()
     }
 
-    /// Addresses of the public Internet alone. Refused are those of this machine, private and local
-    /// networks, shared address space, the metadata services of clouds, multicast, documentation and
-    /// what is reserved; and IPv6 addresses that contain an IPv4 address.
+    /// Addresses of the public Internet alone. Refused are loopback, private and local networks, shared
+    /// address space, the metadata services of clouds, multicast, documentation and what is reserved; and
+    /// IPv6 addresses that contain an IPv4 address. A public address that this machine has itself is
+    /// permitted: which those are is not known here.
     ///
     /// A host that only a proxy would reach is refused too, because the proxy chooses the address; see
     /// [`through_proxies`](Self::through_proxies).

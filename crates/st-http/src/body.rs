@@ -23,7 +23,7 @@ pub(crate) struct NotProduced(#[source] BoxError);
 /// What a request has as its body.
 pub(crate) enum Content {
     Whole(Bytes),
-    /// The mutex makes it `Sync`, as a request is. Whoever locks it owns it, so nobody waits.
+    /// The mutex makes it `Sync`, as a request is. It has one owner at a time, so locking never waits.
     Streamed(Box<Mutex<UnsyncBoxBody<Bytes, NotProduced>>>),
 }
 

@@ -1,4 +1,4 @@
-//! What a client can be told. Plain data: it reads no environment and no file; `Client::new` checks
+//! The settings of a client. Plain data: it reads no environment and no file; `Client::new` checks
 //! it. Leaves out retries and the breaker, which are not the client's but the request's.
 
 use std::collections::BTreeMap;

@@ -50,7 +50,8 @@ pub use retry_after::{delay_seconds, retry_after};
 /// The logger that every line of this crate is written under.
 pub(crate) const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.http");
 
-/// The process-wide client with the default [`Config`], made at the first call and shared by all.
+/// The process-wide client with the default [`Config`], made at the first call and shared by all. It has no
+/// proxy and no `ca_bundle`; a program that needs them makes its own client and passes that on.
 ///
 /// Fails as [`Client::new`] does; the next call then tries again.
 pub fn get_async_client() -> Result<Client, Error> {

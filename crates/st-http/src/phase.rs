@@ -41,7 +41,7 @@ impl Phase {
 
 tokio::task_local! {
     /// The call in which a connection is being made. A connection that outlives its call, because
-    /// another became idle first, reports to nobody.
+    /// another became idle first, has no call to report to.
     static CALL: Arc<Progress>;
 }
 
@@ -86,7 +86,7 @@ impl Progress {
 }
 
 fn report(report: impl FnOnce(&Progress)) {
-    // Outside of a call nobody asks.
+    // Outside of a call there is nothing to report to.
     if let Ok(progress) = CALL.try_with(Arc::clone) {
         report(&progress);
     }

@@ -70,11 +70,13 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// The proxies of a client, and where they are not used. The default is none.
+/// The proxies of a client, and where they are not used. The default is none. There is no counterpart of
+/// `ALL_PROXY`: a program that reads it passes its value on as both proxies.
 ///
 /// A URL with `https://` goes through a tunnel that the `https` proxy is asked for (CONNECT); one with
 /// `http://` is sent to the `http` proxy whole. Loopback addresses and `localhost` never go through a
-/// proxy, whose own machine they would mean.
+/// proxy, whose own machine they would mean, however they are written. Other addresses that are not in
+/// their usual form (`10.1`, `[fe80::1%25eth0]`) are refused, because a proxy reads them by rules of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     https: Option<Proxy>,

@@ -25,6 +25,7 @@ mod output;
 mod process;
 mod runner;
 mod upkeep;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -383,6 +384,7 @@ impl Provider for Local {
 
     async fn clean_up(&self) -> Vec<JobId> {
         self.end_strays().await;
+        self.free_cards().await;
         self.old_jobs().await
     }
 

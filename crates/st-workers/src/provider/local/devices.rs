@@ -1,14 +1,15 @@
 //! Graphics cards, of which each belongs to at most one job at a time.
 //!
 //! A runner holds a lock for each of its cards, so what it has outlives the server and ends with the
-//! runner. Processes of a job can outlive a runner that was killed: in a card's file stands who had it
-//! last, and until that attempt is over the card is not free.
+//! runner. Processes of a job can outlive a runner that was killed: a card's file names the attempt
+//! that had it last, and until that attempt is over the card is not free.
 //!
-//! Runners that wait stand behind one more lock, and only its holder takes cards, one after the other.
-//! So none is passed over by jobs that need fewer cards, and no two wait for each other.
+//! Runners that wait compete for one more lock, and only its holder takes cards, one after the other.
+//! So a job that needs many cards is not passed over by jobs that need fewer once it holds that lock,
+//! and no two wait for each other. Which of those that wait gets it next is not defined.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::str::FromStr;
@@ -22,6 +23,8 @@ use super::files::Folder;
 /// In the folder of all attempts.
 const FOLDER: &str = "devices";
 const TURN: &str = "turn";
+/// The name of a card's file begins so.
+const CARD: &str = "device-";
 const LONGEST_NAME: usize = 100;
 
 /// A card as `CUDA_VISIBLE_DEVICES` names it: an index such as `0`, or an identifier such as
@@ -32,7 +35,9 @@ pub struct DeviceName(String);
 
 /// A text that names no card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a device as CUDA_VISIBLE_DEVICES names it, such as 0 or GPU-8932f937-d72c")]
+#[error(
+    "expected a device as CUDA_VISIBLE_DEVICES names it, such as 0 (not 00) or GPU-8932f937-d72c"
+)]
 pub struct InvalidDevice;
 
 impl DeviceName {
@@ -40,6 +45,26 @@ impl DeviceName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is an index and no identifier.
+    pub fn is_index(&self) -> bool {
+        is_digits(&self.0)
+    }
+
+    /// Whether both may name the same card: an identifier may be shortened. Whether an index and an
+    /// identifier do, only the driver knows.
+    pub fn may_be(&self, other: &Self) -> bool {
+        if self.is_index() && other.is_index() {
+            return self == other;
+        }
+        self.is_index() != other.is_index()
+            || self.0.starts_with(&other.0)
+            || other.0.starts_with(&self.0)
+    }
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl FromStr for DeviceName {
@@ -48,7 +73,9 @@ impl FromStr for DeviceName {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | ':');
         let is_name = (1..=LONGEST_NAME).contains(&text.len()) && text.chars().all(legal);
-        if is_name { Ok(Self(text.to_owned())) } else { Err(InvalidDevice) }
+        // One card would have two names, and two jobs.
+        let has_other_name = text.len() > 1 && text.starts_with('0') && is_digits(text);
+        if is_name && !has_other_name { Ok(Self(text.to_owned())) } else { Err(InvalidDevice) }
     }
 }
 
@@ -87,7 +114,7 @@ impl Held {
             if has_it || self.cards.len() >= wanted.count {
                 continue;
             }
-            let path = folder.path().join(format!("device-{}", name.as_str()));
+            let path = folder.path().join(format!("{CARD}{}", name.as_str()));
             let Some(mut card) = lock(&path)? else { continue };
             if is_left_over(root, &mut card, attempt.marker())? {
                 continue;
@@ -119,13 +146,37 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether processes of the job that had the card last may still use it.
-fn is_left_over(root: &Path, card: &mut File, own: Marker) -> io::Result<bool> {
+/// The attempts that had the cards last, whether or not they are over.
+pub(super) fn last_holders(root: &Path) -> io::Result<Vec<Attempt>> {
+    let cards = match fs::read_dir(root.join(FOLDER)) {
+        Ok(cards) => cards,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut markers = Vec::new();
+    for card in cards {
+        let card = card?;
+        if card.file_name().to_str().is_some_and(|name| name.starts_with(CARD)) {
+            markers.extend(last_holder(&mut File::open(card.path())?)?);
+        }
+    }
+    markers.sort_unstable();
+    markers.dedup();
+    Ok(markers.into_iter().map(|marker| Attempt::of(root, marker)).collect())
+}
+
+/// The attempt that a card's file names.
+fn last_holder(card: &mut File) -> io::Result<Option<Marker>> {
     let mut text = String::new();
     card.rewind()?;
     card.take(LONGEST_NAME as u64).read_to_string(&mut text)?;
     // A runner that was killed while it wrote its name had not started anything.
-    let Ok(last) = text.trim().parse::<Marker>() else { return Ok(false) };
+    Ok(text.trim().parse().ok())
+}
+
+/// Whether processes of the job that had the card last may still use it.
+fn is_left_over(root: &Path, card: &mut File, own: Marker) -> io::Result<bool> {
+    let Some(last) = last_holder(card)? else { return Ok(false) };
     if last == own {
         return Ok(false);
     }
@@ -208,8 +259,21 @@ mod tests {
         for good in ["0", "15", "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"] {
             assert_eq!(good.parse::<DeviceName>().unwrap().as_str(), good);
         }
-        for bad in ["", "0,1", "../x", "a b", "ä", &"1".repeat(101)] {
+        for bad in ["", "0,1", "../x", "a b", "ä", "00", "01", &"1".repeat(101)] {
             assert_eq!(bad.parse::<DeviceName>(), Err(InvalidDevice), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_that_may_be_of_one_card_are_recognised() {
+        let may_be = |one: &str, other: &str| {
+            one.parse::<DeviceName>().unwrap().may_be(&other.parse().unwrap())
+        };
+        for (one, other) in [("0", "0"), ("0", "GPU-7"), ("GPU-8932f937", "GPU-8932f937-d72c")] {
+            assert!(may_be(one, other) && may_be(other, one), "{one} {other}");
+        }
+        for (one, other) in [("0", "1"), ("1", "10"), ("GPU-7", "GPU-8")] {
+            assert!(!may_be(one, other) && !may_be(other, one), "{one} {other}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Which variables of the server's environment reach a job: those that programs need to find their
-//! way, and those that the configuration names. Everything else may be a secret.
+//! way, and those that the configuration names. Everything else may be a secret: the URL of a proxy
+//! may hold a password.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -8,7 +9,23 @@ use std::str::FromStr;
 use tokio::process::Command;
 
 /// What every job gets.
-const USUAL: [&str; 7] = ["PATH", "HOME", "LANG", "LC_*", "TZ", "TMPDIR", "CUDA_*"];
+const USUAL: [&str; 15] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_*",
+    "TZ",
+    "TMPDIR",
+    "XDG_*",
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "CUDA_*",
+    "HF_HOME",
+    "SSL_CERT_*",
+];
 /// The server's own settings and secrets: given on only under their whole names.
 const OWN: [&str; 2] = ["SIMPLETUNER_", "REPLICATE_"];
 
@@ -90,9 +107,28 @@ mod tests {
 
     #[test]
     fn only_what_is_usual_or_named_is_given_on() {
-        let usual =
-            ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "CUDA_HOME", "CUDA_VISIBLE_DEVICES"];
+        let usual = [
+            "PATH",
+            "HOME",
+            "USER",
+            "LOGNAME",
+            "SHELL",
+            "LANG",
+            "LC_ALL",
+            "TZ",
+            "TMPDIR",
+            "XDG_CACHE_HOME",
+            "LD_LIBRARY_PATH",
+            "VIRTUAL_ENV",
+            "CUDA_HOME",
+            "CUDA_VISIBLE_DEVICES",
+            "HF_HOME",
+            "SSL_CERT_FILE",
+        ];
         assert_eq!(names(&usual, &[]), usual);
+        let proxies = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"];
+        assert_eq!(names(&proxies, &[]), [""; 0], "their URLs may hold passwords");
+        assert_eq!(names(&proxies, &["HTTPS_PROXY"]), ["HTTPS_PROXY"]);
         let others = ["HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "PATHS", "path", "LC", "HOMEPAGE", ""];
         assert_eq!(names(&others, &[]), [""; 0]);
         assert_eq!(names(&others, &["HF_TOKEN", "AWS_*"]), ["HF_TOKEN", "AWS_SECRET_ACCESS_KEY"]);

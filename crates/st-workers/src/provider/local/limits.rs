@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Limits of each process of a job; those that are not set are the server's own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of memory of its own that a process may have: heap, stack and private mappings. Address
-    /// space that is only reserved, as CUDA does, does not count.
+    /// Bytes of memory of its own that a process may have (`RLIMIT_DATA`): its heap and its private
+    /// mappings that can be written, which the stacks of its threads are and that of its first thread
+    /// is not. Address space that is only reserved, as CUDA does, does not count.
     pub memory: Option<u64>,
     /// How many files a process may have open.
     pub open_files: Option<u64>,

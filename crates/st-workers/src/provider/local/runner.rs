@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::attempt::{Attempt, CommandFile, ExitFile, RunnerFile, instance};
 use super::cgroup::Cgroup;
-use super::devices::Held;
+use super::devices::{Held, Wanted};
 use super::process::{Process, ProcessId, descendants};
 use super::{command, members, output};
 
@@ -128,6 +128,22 @@ async fn run(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes cards; `true` when the attempt has all and it is written down that it does not wait.
+fn begin_with_devices(
+    attempt: &Attempt,
+    wanted: &Wanted,
+    runner: &mut RunnerFile,
+    held: &mut Held,
+) -> io::Result<bool> {
+    if !held.take(attempt, wanted)? {
+        return Ok(false);
+    }
+    runner.devices = Some(held.names());
+    (runner.waits, runner.started_at) = (false, SystemClock.wall());
+    // The command reads there what it may use.
+    attempt.write_runner(runner).map(|()| true)
+}
+
 /// Starts the process that becomes the command.
 fn start(attempt: &Attempt, command: &CommandFile, writer: io::PipeWriter) -> io::Result<Child> {
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -201,16 +217,21 @@ impl Supervisor {
         runner: &mut RunnerFile,
         held: &mut Held,
     ) -> io::Result<bool> {
+        let mut has_failed = false;
         loop {
             if attempt.is_cancelled()? {
                 return Ok(false);
             }
             let Some(wanted) = &command.devices else { return Ok(true) };
-            if held.take(attempt, wanted)? {
-                runner.devices = Some(held.names());
-                (runner.waits, runner.started_at) = (false, SystemClock.wall());
-                // The command reads there what it may use.
-                return attempt.write_runner(runner).map(|()| true);
+            match begin_with_devices(attempt, wanted, runner, held) {
+                Ok(true) => return Ok(true),
+                // A full disk is no fault of the job.
+                Err(error) if !has_failed => {
+                    has_failed = true;
+                    let why = format!("it waits, its devices cannot be locked: {error}\n");
+                    drop(output::add(attempt.dir(), &why));
+                }
+                Ok(false) | Err(_) => {}
             }
             tokio::select! {
                 _ = self.signals.terminate.recv() => {

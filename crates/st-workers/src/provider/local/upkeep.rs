@@ -11,7 +11,8 @@ use st_store::{Clock, JobId, Marker, ProviderStatus, SystemClock};
 use tokio::time::{Instant, sleep};
 
 use super::attempt::{self, Attempt, ExitFile, RunnerFile, State};
-use super::{LOG, Local, blocking, members, trouble};
+use super::waits::Waits;
+use super::{LOG, Local, blocking, devices, members, trouble};
 use crate::provider::QueryError;
 
 /// How long the processes of a dead runner may take to end after they were killed.
@@ -43,6 +44,7 @@ struct Due {
     checked_at: Option<Instant>,
     /// The last job of the check before; the next check begins behind it.
     after: Option<JobId>,
+    waits: Waits,
 }
 
 impl Upkeep {
@@ -89,6 +91,7 @@ impl Local {
     ) -> Result<Option<ProviderStatus>, QueryError> {
         let mine = attempt.clone();
         let state = blocking(move || mine.state()).await.map_err(trouble)?;
+        self.report_wait(attempt, &state);
         let exit = match state {
             State::Unbegun => return Ok(None),
             State::Running(runner) => return Ok(Some(attempt.running(&runner))),
@@ -97,6 +100,46 @@ impl Local {
         };
         let mine = attempt.clone();
         blocking(move || mine.ended(&exit)).await.map(Some).map_err(trouble)
+    }
+
+    /// A job that waits for a card for long may wait for one that nothing will free.
+    fn report_wait(&self, attempt: &Attempt, state: &State) {
+        let (marker, now) = (attempt.marker(), Instant::now());
+        let waits = matches!(state, State::Running(runner) if runner.waits);
+        let waited = self.upkeep.with(|due| {
+            if waits {
+                return due.waits.waiting(marker, now);
+            }
+            due.waits.over(marker);
+            None
+        });
+        if let Some(waited) = waited {
+            st_log::warning!(
+                logger: LOG, provider_job_id = marker.to_string(), waited_seconds = waited.as_secs(),
+                "Job has been waiting for graphics cards for long"
+            );
+        }
+    }
+
+    /// Writes down the end of attempts that had a card last and whose runners died, so that their
+    /// cards become free. No one may ask about such an attempt any more, when its job was resolved.
+    pub(super) async fn free_cards(&self) {
+        let root = self.config.dir.clone();
+        let holders = match blocking(move || devices::last_holders(&root)).await {
+            Ok(holders) => holders,
+            Err(error) => {
+                st_log::debug!(logger: LOG, error, "Last holders of graphics cards cannot be read");
+                return;
+            }
+        };
+        for attempt in holders {
+            if let Err(error) = self.status(&attempt).await {
+                st_log::debug!(
+                    logger: LOG, error, provider_job_id = attempt.marker().to_string(),
+                    "Last holder of a graphics card cannot be read or ended"
+                );
+            }
+        }
     }
 
     /// Ends what a dead runner left, and writes down that it died.

@@ -69,13 +69,13 @@ fn config(place: &Place, cards: &[&str], each: usize) -> LocalConfig {
 #[tokio::test]
 async fn jobs_run_side_by_side_on_cards_of_their_own_and_the_next_one_waits() {
     let place = Place::new();
-    let local = Local::new(config(&place, &["0", "GPU-7"], 1));
+    let local = Local::new(config(&place, &["GPU-1", "GPU-7"], 1));
     let (one, status) = Job::submit(&place, &local).await;
     assert!(matches!(status, Some(JobStatus::Queued | JobStatus::Running)), "{status:?}");
     let (two, _) = Job::submit(&place, &local).await;
     let mut cards = [one.cards().await, two.cards().await];
     cards.sort();
-    assert_eq!(cards, ["0", "GPU-7"]);
+    assert_eq!(cards, ["GPU-1", "GPU-7"]);
     for job in [&one, &two] {
         job.until(&local, JobStatus::Running).await;
     }
@@ -115,24 +115,43 @@ async fn a_server_that_starts_again_gives_no_card_away_that_is_in_use() {
     }
 }
 
-#[tokio::test]
-async fn a_card_is_free_only_when_nothing_of_a_killed_job_is_left() {
-    let place = Place::new();
-    let mut config = config(&place, &["0"], 1);
+/// Submits a job whose processes go on when its runner is killed, and kills that runner.
+async fn killed(place: &Place) -> (Local, Job) {
+    let mut config = config(place, &["0"], 1);
     let script = "(echo $CUDA_VISIBLE_DEVICES > cards; exec sleep 600) & wait";
     config.commands.get_mut("job").unwrap().args = vec!["-c".to_owned(), script.to_owned()];
     let local = Local::new(config);
-    let (killed, _) = Job::submit(&place, &local).await;
+    let (killed, _) = Job::submit(place, &local).await;
     assert_eq!(killed.cards().await, "0");
     let record = fs::read(place.root.join(killed.marker.to_string()).join("runner.json")).unwrap();
     let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
     assert_eq!(record["devices"], serde_json::json!(["0"]));
     let runner = i32::try_from(record["process"]["pid"].as_i64().unwrap()).unwrap();
     kill_process(rustix::process::Pid::from_raw(runner).unwrap(), Signal::KILL).unwrap();
-
     gone(runner).await;
+    (local, killed)
+}
 
-    // What it left uses the card until the server looks at the job and ends it.
+#[tokio::test]
+async fn the_card_of_a_killed_job_becomes_free_though_no_one_asks_about_that_job() {
+    let place = Place::new();
+    let (local, _killed) = killed(&place).await;
+    let (next, _) = Job::submit(&place, &local).await;
+    let begun = async || {
+        local.clean_up().await;
+        next.output.join("cards").exists().then_some(())
+    };
+    eventually("the next job gets the card", begun).await;
+    assert_eq!(next.cards().await, "0");
+    local.cancel(&next.known()).await.unwrap();
+    next.until(&local, JobStatus::Cancelled).await;
+}
+
+#[tokio::test]
+async fn a_card_is_free_only_when_nothing_of_a_killed_job_is_left() {
+    let place = Place::new();
+    let (local, killed) = killed(&place).await;
+    // What it left uses the card until the server reads the job and ends it.
     let (next, status) = Job::submit(&place, &local).await;
     assert_eq!(status, Some(JobStatus::Queued));
     let turn = place.root.join("devices/turn");
@@ -161,4 +180,25 @@ async fn a_job_gets_as_many_cards_as_its_command_needs() {
         job.finish();
         job.until(&all, JobStatus::Completed).await;
     }
+}
+
+#[tokio::test]
+async fn a_job_whose_card_cannot_be_locked_waits_and_does_not_fail() {
+    let place = Place::new();
+    let local = Local::new(config(&place, &["0"], 1));
+    // The locks are in a folder of this name.
+    let in_the_way = place.root.join("devices");
+    fs::write(&in_the_way, "").unwrap();
+    let (job, status) = Job::submit(&place, &local).await;
+    assert_eq!(status, Some(JobStatus::Queued));
+    let said = async || {
+        let log = local.logs(&job.known()).await.ok()?;
+        log.contains("its devices cannot be locked").then_some(())
+    };
+    eventually("the job's log says why it waits", said).await;
+    job.until(&local, JobStatus::Queued).await;
+    fs::remove_file(&in_the_way).unwrap();
+    assert_eq!(job.cards().await, "0");
+    job.finish();
+    job.until(&local, JobStatus::Completed).await;
 }

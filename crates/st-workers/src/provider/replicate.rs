@@ -22,6 +22,7 @@ mod status;
 mod statuses;
 mod submit;
 mod version;
+mod webhook;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -53,6 +54,7 @@ pub use price::{PRICES_READ_ON, Priced, Prices, UnknownPriced};
 pub use profile::{Profile, UnknownProfile};
 use row::{JOB, Row, WORD};
 pub use version::{InvalidVersion, ModelName, ModelVersion};
+pub use webhook::{InvalidWebhook, check_webhook};
 
 /// The input field that carries the marker.
 const MARKER: &str = "st_marker";
@@ -264,7 +266,7 @@ impl Provider for Replicate {
     }
 
     fn missing(&self, settings: &ProviderSettings) -> Option<String> {
-        submit::version_fault(settings)
+        submit::fault(settings, &self.address.base())
     }
 
     async fn turn_to_submit(&self) {

@@ -3,20 +3,25 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 use st_http::Request;
-use st_store::{Marker, ProviderSettings};
+use st_store::ProviderSettings;
 
 use super::profile::Profile;
 use super::version::{ModelName, ModelVersion};
-use super::{MARKER, Replicate};
-use crate::provider::{Cause, Submission, SubmitError, Unavailable};
+use super::{MARKER, Replicate, webhook};
+use crate::provider::{Submission, SubmitError};
 
 /// Says how long a job may take from its creation on; then the provider ends it.
 const CANCEL_AFTER: &str = "cancel-after";
 /// What a webhook is sent for: the others come twice a second.
 const EVENTS: [&str; 2] = ["start", "completed"];
 
+/// What is wrong with the settings; fits behind a colon.
+pub(super) fn fault(settings: &ProviderSettings, base_url: &str) -> Option<String> {
+    version_fault(settings).or_else(|| webhook::fault(settings, base_url))
+}
+
 /// What is wrong with the setting that names the version; fits behind a colon.
-pub(super) fn version_fault(settings: &ProviderSettings) -> Option<String> {
+fn version_fault(settings: &ProviderSettings) -> Option<String> {
     let version = version_override(settings)?;
     let fault = version.parse::<ModelVersion>().err()?;
     Some(format!("version_override {version:?} is not legal, {fault}"))
@@ -31,9 +36,12 @@ impl Replicate {
     /// when that fails, nothing of the job was sent.
     pub(super) async fn submission(&self, submission: &Submission) -> Result<Request, SubmitError> {
         let settings = &submission.settings;
+        if let Some(reason) = fault(settings, &self.address.base()) {
+            return Err(SubmitError::MissingSetting { reason });
+        }
         let version = self.version(submission).await?;
         let mut body = json!({"version": version, "input": input(submission)});
-        if let (Some(webhook), Value::Object(body)) = (webhook(submission), &mut body) {
+        if let (Some(webhook), Value::Object(body)) = (webhook::of(submission), &mut body) {
             body.insert("webhook".to_owned(), webhook.into());
             body.insert("webhook_events_filter".to_owned(), json!(EVENTS));
         }
@@ -52,8 +60,10 @@ impl Replicate {
             let model = profile(submission)?.model();
             let version = self.latest.of(self, &model).await?;
             return version.map(|id| exact(&model, &id)).ok_or_else(|| {
-                let none = format!("replicate shows no version of {model}");
-                Unavailable::new(Cause::Trouble, none).into()
+                let reason = format!(
+                    "replicate shows no version of {model}; set version_override to another model"
+                );
+                SubmitError::MissingSetting { reason }
             });
         };
         match version.parse() {
@@ -83,24 +93,6 @@ fn profile(submission: &Submission) -> Result<Profile, SubmitError> {
     })
 }
 
-/// Where the provider is to report the job, with the marker, so that a report says which attempt it
-/// is about.
-fn webhook(submission: &Submission) -> Option<String> {
-    let url = submission.settings.webhook_url.as_deref().filter(|url| !url.is_empty())?;
-    Some(with_marker(url, submission.marker))
-}
-
-fn with_marker(url: &str, marker: Marker) -> String {
-    // A fragment is never sent.
-    let url = url.split_once('#').map_or(url, |(url, _)| url);
-    let mark = match url.split_once('?') {
-        None => "?",
-        Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
-        Some(_) => "&",
-    };
-    format!("{url}{mark}{MARKER}={marker}")
-}
-
 /// What the trainer gets: its configuration as text, and the marker.
 fn input(submission: &Submission) -> Map<String, Value> {
     let mut input = Map::new();
@@ -121,24 +113,4 @@ fn input(submission: &Submission) -> Map<String, Value> {
     }
     input.insert(MARKER.to_owned(), submission.marker.to_string().into());
     input
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_marker_joins_whatever_query_a_webhook_has() {
-        let marker: Marker = "019c0000-0000-7000-8000-000000000000.1".parse().unwrap();
-        for (url, expected) in [
-            ("https://a.example", "https://a.example?st_marker="),
-            ("https://a.example/hook", "https://a.example/hook?st_marker="),
-            ("https://a.example/hook?", "https://a.example/hook?st_marker="),
-            ("https://a.example/hook?k=v", "https://a.example/hook?k=v&st_marker="),
-            ("https://a.example/hook?k=v&", "https://a.example/hook?k=v&st_marker="),
-            ("https://a.example/hook?k=v#part", "https://a.example/hook?k=v&st_marker="),
-        ] {
-            assert_eq!(with_marker(url, marker), format!("{expected}{marker}"));
-        }
-    }
 }

@@ -105,12 +105,8 @@ async fn a_lookup_that_fails_leaves_nothing_sent_and_the_job_waits() {
         (Fault::Garbage, Cause::Trouble),
         (answer("{}"), Cause::Trouble),
         (answer(r#"{"results": 7}"#), Cause::Trouble),
-        (answer(r#"{"results": []}"#), Cause::Trouble),
-        (answer(r#"{"results": [{"id": "../../account"}]}"#), Cause::Trouble),
         (Fault::TooMany { retry_after: Some("7") }, Cause::Throttled),
         (Fault::Refused { status: 401, detail: "no" }, Cause::Credentials),
-        // That alone would count as an attempt of the job.
-        (Fault::Refused { status: 403, detail: "no" }, Cause::Trouble),
     ] {
         let provider = super::provider_at(&fake.base_url());
         let what = format!("{fault:?}");
@@ -126,13 +122,74 @@ async fn a_lookup_that_fails_leaves_nothing_sent_and_the_job_waits() {
         assert_eq!((bodies(world).len(), world.charges().len()), (0, 0), "{what}");
     }
     let provider = super::provider_at(&fake.base_url());
-    let missing = provider.submit(&on(Some("h100"))).await.unwrap_err();
-    assert!(matches!(missing, SubmitError::MissingSetting { .. }), "{missing:?}");
-    let expected = "replicate has no model simpletuner/advanced-trainer-h100; set \
-                    version_override to another";
-    assert_eq!(missing.to_string(), expected);
     provider.submit(&on(Some("l40s"))).await.unwrap();
     assert_eq!(world.charges().len(), 1, "it works as soon as it is answered");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_one_model_holds_up_no_job_of_another_and_is_asked_once() {
+    let (fake, provider) = start().await;
+    let world = fake.world();
+    add_version(world, "l40s", '1');
+    let answer = |body: &str| Fault::Answer { status: 200, headers: vec![], body: body.to_owned() };
+    for (profile, fault, why) in [
+        ("h100", None, "replicate has no model simpletuner/advanced-trainer-h100"),
+        ("h100-x2", Some(answer(r#"{"results": []}"#)), "shows no version of"),
+        ("h100-x4", Some(answer(r#"{"results": [{"id": "../../account"}]}"#)), "no id that can"),
+        ("h100-x8", Some(Fault::Refused { status: 403, detail: "private" }), "account may not"),
+    ] {
+        let before = asked(world).len();
+        if let Some(fault) = fault {
+            world.fault_on(Call::Versions, fault);
+        }
+        for _ in 0..3 {
+            // It is its own failure: it closes the gate for no other job.
+            match provider.submit(&on(Some(profile))).await {
+                Err(SubmitError::MissingSetting { reason }) => {
+                    assert!(
+                        reason.contains(why) && reason.contains("version_override"),
+                        "{reason}"
+                    );
+                }
+                other => panic!("{profile}: {other:?}"),
+            }
+        }
+        assert_eq!(asked(world).len(), before + 1, "{profile}");
+    }
+    assert_eq!(world.charges().len(), 0);
+    add_version(world, "h100", '2');
+    pass(Duration::from_mins(5)).await;
+    provider.submit(&on(Some("h100"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_holds_up_no_job_of_another_model() {
+    let (fake, provider) = start().await;
+    let world = fake.world();
+    add_version(world, "l40s", '1');
+    add_version(world, "h100", '2');
+    world.fault_on(Call::Versions, Fault::Silence);
+    let hanging = on(Some("h100"));
+    let mut hangs = std::pin::pin!(provider.submit(&hanging));
+    let arrived = async {
+        while !asked(world).iter().any(|it| it.contains("h100/versions")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        ended = &mut hangs => panic!("{ended:?}"),
+        () = arrived => {}
+    }
+    let job = on(Some("l40s"));
+    for _ in 0..2 {
+        tokio::select! {
+            biased;
+            done = provider.submit(&job) => drop(done.unwrap()),
+            ended = &mut hangs => panic!("it waited for the other: {ended:?}"),
+        }
+    }
+    assert_eq!(world.charges().len(), 2);
 }
 
 #[tokio::test]
@@ -210,6 +267,23 @@ async fn a_webhook_and_a_time_limit_are_sent_where_they_are_set() {
     assert_eq!(sent.body["input"].get("webhook_config"), None, "that is the job's own");
 }
 
+#[tokio::test]
+async fn a_stored_webhook_that_the_api_does_not_take_is_named_and_nothing_is_sent() {
+    let stored = ProviderSettings {
+        webhook_url: Some("http://hooks.example/replicate".to_owned()),
+        ..settings()
+    };
+    let unencrypted = super::provider_at("https://127.0.0.1:9/v1");
+    let missing = unencrypted.missing(&stored).unwrap();
+    assert!(missing.contains("webhook_url") && missing.contains("https"), "{missing}");
+    match unencrypted.submit(&with(stored.clone())).await {
+        Err(SubmitError::MissingSetting { reason }) => assert_eq!(reason, missing),
+        other => panic!("{other:?}"),
+    }
+    let (_fake, for_tests) = start().await;
+    assert_eq!(for_tests.missing(&stored), None);
+}
+
 /// Submits a job, lets it end, and shows what it cost.
 async fn cost_of(fake: &FakeReplicate, provider: &Replicate, job: &Submission) -> Option<f64> {
     let submitted = provider.submit(job).await.unwrap();
@@ -259,7 +333,7 @@ async fn a_job_that_the_provider_ended_says_so() {
     assert_eq!(why("aborted", Some(60), None).await, aborted);
     assert_eq!(why("aborted", None, None).await, aborted);
     assert_eq!(why("aborted", None, Some("no room")).await, "the provider ended it: no room");
-    assert_eq!(why("canceled", Some(600), None).await, "", "somebody cancelled it");
+    assert_eq!(why("canceled", Some(600), None).await, "", "a person cancelled it");
     assert_eq!(why("canceled", None, None).await, "");
     assert_eq!(why("failed", Some(60), Some("boom")).await, "boom");
     assert_eq!(why("succeeded", Some(60), None).await, "");

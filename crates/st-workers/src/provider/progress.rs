@@ -5,7 +5,7 @@
 pub struct Progress {
     /// The last `step n/m`.
     pub step: Option<Count>,
-    /// The last `epoch n/m`.
+    /// The last `epoch n/m`. It is the one that runs, so it is not done.
     pub epoch: Option<Count>,
     /// The last line that says something.
     pub last_line: String,
@@ -36,9 +36,10 @@ impl Progress {
         Some(Self { step, epoch, last_line })
     }
 
-    /// Per cent, by the steps, else by the epochs.
+    /// Per cent, by the steps, else by the epochs before the one that runs.
     pub fn percent(&self) -> Option<f64> {
-        let Count { done, all } = self.step.or(self.epoch)?;
+        let epochs = || self.epoch.map(|it| Count { done: it.done.saturating_sub(1), ..it });
+        let Count { done, all } = self.step.or_else(epochs)?;
         #[expect(clippy::cast_precision_loss, reason = "no training has 2^53 steps")]
         let share = done as f64 / all as f64;
         Some(100.0 * share)
@@ -50,7 +51,7 @@ fn lines(log: &str) -> impl DoubleEndedIterator<Item = &str> {
     log.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// The last `word n/m` of a line, also `words: n/m`, in capitals or not.
+/// The last `word n/m` of a line, also `words: n/m` and `words: 12%|# | n/m`, in capitals or not.
 fn count_after(line: &str, word: &str) -> Option<Count> {
     let line = line.to_ascii_lowercase();
     let counts = line.match_indices(word).filter_map(|(at, _)| {
@@ -60,9 +61,19 @@ fn count_after(line: &str, word: &str) -> Option<Count> {
         }
         let after = line.get(at + word.len()..)?;
         let after = after.strip_prefix('s').unwrap_or(after);
-        count(after.trim_start_matches([' ', ':', '=']))
+        count(behind_bar(after.trim_start_matches([' ', ':', '='])))
     });
     counts.last()
+}
+
+/// A text without the progress bar that it begins with, such as `12%|#   | `.
+fn behind_bar(text: &str) -> &str {
+    let behind = || {
+        let (_, rest) = number(text)?;
+        let (_, rest) = rest.strip_prefix("%|")?.split_once('|')?;
+        Some(rest.trim_start())
+    };
+    behind().unwrap_or(text)
 }
 
 /// The `n/m` that a text begins with.
@@ -105,7 +116,19 @@ mod tests {
         let both = Progress::in_log("epoch 2/4\nstep 30/120").unwrap();
         assert_eq!(both.epoch, Some(Count { done: 2, all: 4 }));
         assert_eq!(both.percent(), Some(25.0));
-        assert_eq!(Progress::in_log("Epoch 1/4").unwrap().percent(), Some(25.0));
+        assert_eq!(Progress::in_log("Epoch 2/4").unwrap().percent(), Some(25.0));
+    }
+
+    #[test]
+    fn the_epoch_that_runs_is_not_done() {
+        assert_eq!(Progress::in_log("Epoch 1/1").unwrap().percent(), Some(0.0));
+        let bar = "Epoch 1/1, Steps:  12%|█▏        | 12/100 [00:09<01:06, 1.3it/s, loss=0.1]";
+        let progress = Progress::in_log(bar).unwrap();
+        assert_eq!(progress.step, Some(Count { done: 12, all: 100 }));
+        assert_eq!(progress.percent(), Some(12.0));
+        for cut in ["Steps: 12%|", "Steps: 12%|#  ", "Steps: 12%|#  | ", "Steps: 12%|# | 12"] {
+            assert_eq!(step(cut), None, "{cut}");
+        }
     }
 
     #[test]

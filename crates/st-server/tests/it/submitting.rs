@@ -86,6 +86,30 @@ async fn a_saved_configuration_reaches_the_trainer_and_its_names_the_job() {
 }
 
 #[tokio::test]
+async fn a_fault_of_a_configuration_that_was_named_is_one_of_that_field() {
+    let server = Server::start(Setup::default()).await;
+    let folder = server.config_dir();
+    fs::create_dir_all(folder.join("two")).unwrap();
+    fs::write(folder.join("one.json"), r#"{"command": "no-such-command"}"#).unwrap();
+    let refused = async |name: &str| {
+        let body = json!({"config_name_to_load": name});
+        server.post("/api/cloud/jobs/submit?provider=local", body).await
+    };
+    let unknown = refused("one").await;
+    let (pointer, message) = fault(&unknown);
+    assert_eq!(pointer, "/config_name_to_load");
+    assert!(message.contains("no-such-command"), "{message}");
+
+    fs::write(folder.join("two/config.json"), r#"{"command": "example"}"#).unwrap();
+    let datasets = r#"[{"id": "a\u0000b"}]"#;
+    fs::write(folder.join("two/multidatabackend.json"), datasets).unwrap();
+    let nul = refused("two").await;
+    let (pointer, message) = fault(&nul);
+    assert_eq!(pointer, "/config_name_to_load");
+    assert!(message.starts_with("multidatabackend.json: \"/0/id\""), "{message}");
+}
+
+#[tokio::test]
 async fn a_running_job_shows_its_progress_and_cards_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let script = "echo step 3/12; while [ ! -e go ]; do sleep 0.05; done";

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use st_log::{Logger, get_logger};
 use st_store::{
     Approval, Exceeded, Idempotency, InputProblem, InvalidInput, NewJob, OrgId, Owner, Priority,
-    ProviderName, QueueStatus, ScopeLevel, Submitted, TeamId, check_input,
+    ProviderName, ProviderSettings, QueueStatus, ScopeLevel, Submitted, TeamId, check_input,
 };
 use st_workers::provider::Provider;
 
@@ -163,17 +163,19 @@ async fn new_job(
     request: SubmitJob,
 ) -> Result<NewJob, Problem> {
     let mut input = request.rest;
-    let (config, field) = match (request.config, &request.config_name_to_load) {
-        (Some(config), _) => (config, "/config"),
+    let mut origin = Origin::Request;
+    let config = match (request.config, &request.config_name_to_load) {
+        (Some(config), _) => config,
         (None, Some(name)) => {
             let datasets = !input.contains_key(DATASETS);
             let named = named::load(&api.shared.config_dir, name, datasets).await?;
+            origin = Origin::File { with_datasets: named.dataloader.is_some() };
             if let Some(dataloader) = named.dataloader {
                 input.insert(DATASETS.to_owned(), Value::Array(dataloader));
             }
-            (named.config, NAMED)
+            named.config
         }
-        (None, None) => (Map::new(), "/config"),
+        (None, None) => Map::new(),
     };
     let file = request.config_name_to_load.as_deref().map(named::stem);
     let config_name = request.config_name.or_else(|| file.map(str::to_owned));
@@ -184,19 +186,15 @@ async fn new_job(
         input.insert("config_name".to_owned(), name.as_str().into());
     }
     let input = Value::Object(input);
-    check_input(&input).map_err(|invalid| unfit(&invalid, field))?;
+    check_input(&input).map_err(|invalid| unfit(&invalid, origin))?;
     let settings = api.store.provider_settings(provider.name()).await?;
-    let hardware_type = request.hardware_profile.or_else(|| settings.hardware_profile.clone());
-    if let Some(profile) = &hardware_type {
-        check_profile(provider.name(), profile)
-            .map_err(|unknown| Problem::invalid_field("/hardware_profile", unknown.to_string()))?;
-    }
+    let hardware_type = hardware(provider.name(), request.hardware_profile, &settings)?;
     if let Some(missing) = provider.missing(&settings) {
         return Err(Problem::conflict("missing_setting", missing));
     }
     provider
         .check(&input, &settings)
-        .map_err(|message| Problem::invalid_field("/config", message))?;
+        .map_err(|message| Problem::invalid_field(origin.field_of_config(), message))?;
     let place = (provider.job_type(), provider.name().clone());
     let owner = Owner { user: caller.user, team: request.team_id, org: request.org_id };
     let correlation_id = st_log::get_correlation_id();
@@ -213,27 +211,81 @@ async fn new_job(
     })
 }
 
-/// Says of an input that cannot be stored which field of the request to change; `config` is the one
-/// that the configuration came from.
-fn unfit(invalid: &InvalidInput, config: &str) -> Problem {
+/// The hardware that a job asks for, by the request, else by the provider's settings.
+fn hardware(
+    provider: &ProviderName,
+    asked: Option<String>,
+    settings: &ProviderSettings,
+) -> Result<Option<String>, Problem> {
+    if let Some(profile) = &asked {
+        check_profile(provider, profile)
+            .map_err(|unknown| Problem::invalid_field("/hardware_profile", unknown.to_string()))?;
+        return Ok(asked);
+    }
+    if let Some(profile) = &settings.hardware_profile {
+        // An earlier version stored what it did not check.
+        check_profile(provider, profile).map_err(|unknown| {
+            let detail = format!(
+                "the setting hardware_profile of provider {provider} cannot be used: {unknown}; set \
+                 another (PUT /api/cloud/providers/{provider}/config) or submit with one"
+            );
+            Problem::conflict("missing_setting", detail)
+        })?;
+    }
+    Ok(settings.hardware_profile.clone())
+}
+
+/// Where the configuration and the data sets of a job come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Both were in the request.
+    Request,
+    /// The request named a file.
+    File {
+        /// The data sets are in a file beside it.
+        with_datasets: bool,
+    },
+}
+
+impl Origin {
+    /// The field of the request that the configuration came from.
+    fn field_of_config(self) -> &'static str {
+        match self {
+            Self::Request => "/config",
+            Self::File { .. } => NAMED,
+        }
+    }
+
+    /// The file that has a member of the input, where the request only named it.
+    fn file_of(self, member: &str) -> Option<&'static str> {
+        match (self, member) {
+            (Self::File { .. }, "config") => Some("the file"),
+            (Self::File { with_datasets: true }, DATASETS) => Some(named::DATASETS),
+            (Self::Request | Self::File { .. }, _) => None,
+        }
+    }
+}
+
+/// Says of an input that cannot be stored which field of the request to change.
+fn unfit(invalid: &InvalidInput, origin: Origin) -> Problem {
     let InvalidInput { pointer, problem } = invalid;
-    let field = match pointer.split('/').nth(1) {
-        None | Some("config") => config.to_owned(),
-        Some(other) => format!("/{other}"),
-    };
+    let mut parts = pointer.splitn(3, '/').skip(1);
+    let member = parts.next().unwrap_or("config");
+    let below = parts.next().map_or_else(String::new, |below| format!("/{below}"));
+    let file = origin.file_of(member);
     match problem {
         // The path through that many levels would be longer than the rest of the answer.
         InputProblem::TooDeep | InputProblem::TooLarge { .. } => {
             let message = format!("{problem}, counted with what is stored with it");
-            Problem::invalid_field(&field, message)
+            match file {
+                Some(file) => Problem::invalid_field(NAMED, format!("{file}: {message}")),
+                None => Problem::invalid_field(&format!("/{member}"), message),
+            }
         }
-        InputProblem::Nul | InputProblem::Reserved if field == NAMED => {
-            let place = pointer.strip_prefix("/config").unwrap_or(pointer);
-            Problem::invalid_field(NAMED, format!("the file's {place:?} {problem}"))
-        }
-        InputProblem::Nul | InputProblem::Reserved => {
-            Problem::invalid_field(pointer, problem.to_string())
-        }
+        InputProblem::Nul | InputProblem::Reserved => match file {
+            Some(file) => Problem::invalid_field(NAMED, format!("{file}: {below:?} {problem}")),
+            None => Problem::invalid_field(pointer, problem.to_string()),
+        },
     }
 }
 
@@ -321,22 +373,46 @@ mod tests {
 
     #[test]
     fn what_cannot_be_stored_is_said_of_the_field_that_it_came_with() {
-        let said = |pointer: &str, problem, config| {
-            format!("{:?}", unfit(&InvalidInput { pointer: pointer.to_owned(), problem }, config))
+        let said = |pointer: &str, problem, origin| {
+            format!("{:?}", unfit(&InvalidInput { pointer: pointer.to_owned(), problem }, origin))
         };
         let too_large = InputProblem::TooLarge { bytes: 5_000_000 };
-        for (pointer, problem, config, field, message) in [
-            ("", too_large, "/config", "/config", "5000000 bytes"),
-            ("", too_large, NAMED, NAMED, "5000000 bytes"),
-            ("/config/a", InputProblem::TooDeep, NAMED, NAMED, "100 levels"),
-            ("/dataloader_config/0", InputProblem::TooDeep, NAMED, "/dataloader_config", "levels"),
-            ("/config/a", InputProblem::Nul, NAMED, NAMED, "/a"),
-            ("/config/a", InputProblem::Nul, "/config", "/config/a", "U+0000"),
-            ("/config_name", InputProblem::Nul, NAMED, "/config_name", "U+0000"),
+        let request = Origin::Request;
+        let [alone, both] = [false, true].map(|with_datasets| Origin::File { with_datasets });
+        for (pointer, problem, origin, field, message) in [
+            ("", too_large, request, "/config", "5000000 bytes"),
+            ("", too_large, alone, NAMED, "5000000 bytes"),
+            ("/config/a", InputProblem::TooDeep, alone, NAMED, "100 levels"),
+            ("/dataloader_config/0", InputProblem::TooDeep, alone, "/dataloader_config", "levels"),
+            ("/dataloader_config/0", InputProblem::TooDeep, both, NAMED, "multidatabackend.json: "),
+            ("/dataloader_config/0/a", InputProblem::Nul, both, NAMED, "multidatabackend.json: "),
+            ("/dataloader_config/0/a", InputProblem::Nul, both, NAMED, "/0/a"),
+            ("/dataloader_config/0", InputProblem::Nul, alone, "/dataloader_config/0", "U+0000"),
+            ("/config/a", InputProblem::Nul, alone, NAMED, "/a"),
+            ("/config/a", InputProblem::Nul, request, "/config/a", "U+0000"),
+            ("/config_name", InputProblem::Nul, both, "/config_name", "U+0000"),
         ] {
-            let said = said(pointer, problem, config);
+            let said = said(pointer, problem, origin);
             assert!(said.contains(&format!("pointer: {field:?}")), "{pointer}: {said}");
             assert!(said.contains(message), "{pointer}: {said}");
         }
+    }
+
+    #[test]
+    fn a_profile_that_was_stored_is_no_field_of_the_request() {
+        let stored = |profile: &str| ProviderSettings {
+            hardware_profile: Some(profile.to_owned()),
+            ..ProviderSettings::default()
+        };
+        let replicate = ProviderName::new(REPLICATE.id);
+        let of_setting = hardware(&replicate, None, &stored("h900-x99")).unwrap_err();
+        assert_eq!(of_setting.status(), http::StatusCode::CONFLICT);
+        let said = of_setting.detail();
+        assert!(said.contains("setting hardware_profile of provider replicate"), "{said}");
+        assert!(said.contains("h100-x8") && said.contains("\"h900-x99\""), "{said}");
+        let asked = hardware(&replicate, Some("h900-x99".to_owned()), &stored("h100"));
+        assert!(format!("{:?}", asked.unwrap_err()).contains("pointer: \"/hardware_profile\""));
+        let chosen = hardware(&replicate, Some("l40s".to_owned()), &stored("h900-x99")).unwrap();
+        assert_eq!(chosen.as_deref(), Some("l40s"), "what is stored is not used");
     }
 }

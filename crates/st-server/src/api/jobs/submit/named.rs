@@ -15,7 +15,7 @@ use crate::strict;
 /// The largest file that is read, in bytes.
 const MAX_CONFIG: u64 = 1024 * 1024;
 /// The data sets of the configuration that the file is beside.
-const DATASETS: &str = "multidatabackend.json";
+pub(super) const DATASETS: &str = "multidatabackend.json";
 /// More names are counted and not listed.
 const LISTED: usize = 20;
 
@@ -104,7 +104,7 @@ fn read_json(path: &Path) -> Result<Option<Value>, Unusable> {
     parsed.map(Some).map_err(|fault| Unusable::Faulty(format!("cannot be used: {}", fault.message)))
 }
 
-/// Where was looked, and what there is.
+/// The folder that was searched, and the configurations that it has.
 fn missing(folder: &Path, name: &str) -> String {
     let place = format!("{} (SIMPLETUNER_CONFIG_DIR)", folder.display());
     let names = match names(folder) {

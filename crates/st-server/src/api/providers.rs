@@ -11,7 +11,7 @@ use st_store::{
     AccountId, MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, ProviderName, ProviderSettings,
     ProviderSettingsPatch, Role, SettingChange, UnsettledCounts,
 };
-use st_workers::provider::replicate::{ModelVersion, Profile, UnknownProfile};
+use st_workers::provider::replicate::{ModelVersion, Profile, UnknownProfile, check_webhook};
 use st_workers::provider::{Cause, QueryError};
 use st_workers::{ClosedBy, GateStatus, TaskId};
 
@@ -182,7 +182,9 @@ pub(crate) async fn set_config(
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     let provider = find(&api, &name)?;
-    let patch = read_patch(&provider, body.fields())?;
+    let account = api.providers.get(&provider).and_then(|provider| provider.account());
+    let base_url = account.as_ref().map_or("", |account| account.base_url());
+    let patch = read_patch(&provider, base_url, body.fields())?;
     let by = caller.actor();
     let settings = api.store.patch_provider_settings(&provider, patch, &by).await?;
     // Whether it is polled may depend on what changed, and how many may be submitted.
@@ -207,9 +209,11 @@ fn config_view(provider: &ProviderName, settings: &ProviderSettings) -> Json<Val
     Json(json!({"provider": provider.as_str(), "config": config}))
 }
 
-/// The settings of this provider to change. `null` and an empty text clear one.
+/// The settings of this provider to change. `null` and an empty text clear one. `base_url`: that of
+/// its API, empty where the provider is not configured.
 fn read_patch(
     provider: &ProviderName,
+    base_url: &str,
     mut fields: Fields,
 ) -> Result<ProviderSettingsPatch, Problem> {
     let mut patch = ProviderSettingsPatch::default();
@@ -229,13 +233,12 @@ fn read_patch(
     }
     patch.max_concurrent = number(&mut fields, "max_concurrent", MOST_PROVIDER_SLOTS);
     patch.max_runtime_minutes = number(&mut fields, "max_runtime_minutes", MOST_RUNTIME_MINUTES);
-    if let SettingChange::Set(url) = &patch.webhook_url
+    if provider.as_str() == REPLICATE.id {
+        check_replicate(&patch, base_url, &mut fields);
+    } else if let SettingChange::Set(url) = &patch.webhook_url
         && !is_http(url)
     {
         fields.fault("webhook_url", "must be an http or https URL, or empty to clear it");
-    }
-    if provider.as_str() == REPLICATE.id {
-        check_replicate(&patch, &mut fields);
     }
     fields.finish().map_err(Problem::invalid)?;
     Ok(patch)
@@ -253,7 +256,12 @@ fn number(fields: &mut Fields, name: &str, most: u32) -> SettingChange<u32> {
 }
 
 /// What is set must be something that can run there.
-fn check_replicate(patch: &ProviderSettingsPatch, fields: &mut Fields) {
+fn check_replicate(patch: &ProviderSettingsPatch, base_url: &str, fields: &mut Fields) {
+    if let SettingChange::Set(url) = &patch.webhook_url
+        && let Err(invalid) = check_webhook(url, base_url)
+    {
+        fields.fault("webhook_url", invalid.to_string());
+    }
     if let SettingChange::Set(version) = &patch.version_override
         && let Err(invalid) = version.parse::<ModelVersion>()
     {
@@ -314,7 +322,8 @@ mod tests {
     }
 
     fn read_of(provider: &str, body: &Value) -> Result<ProviderSettingsPatch, Problem> {
-        read_patch(&ProviderName::new(provider), Fields::new(body.as_object().unwrap().clone()))
+        let fields = Fields::new(body.as_object().unwrap().clone());
+        read_patch(&ProviderName::new(provider), "https://api.replicate.com/v1", fields)
     }
 
     #[test]
@@ -341,7 +350,8 @@ mod tests {
     #[test]
     fn settings_that_are_not_valid_are_refused_by_name() {
         for (body, named) in [
-            (json!({"webhook_url": "ftp://a.example"}), "webhook_url: must be an http"),
+            (json!({"webhook_url": "ftp://a.example"}), "webhook_url: expected an https URL"),
+            (json!({"webhook_url": "http://a.example"}), "webhook_url: replicate sends webhooks"),
             (json!({"hardware_profile": "x".repeat(MAX_TEXT + 1)}), "hardware_profile: is longer"),
             (json!({"version_override": 7}), "version_override: expected text"),
             (json!({"max_concurrent": 0}), "max_concurrent: expected a whole number from 1 to"),
@@ -359,6 +369,17 @@ mod tests {
             let problem = read(&body).unwrap_err();
             assert!(problem.detail().starts_with(named), "{}", problem.detail());
         }
+    }
+
+    #[test]
+    fn a_webhook_of_another_provider_or_of_an_api_for_tests_may_be_unencrypted() {
+        let body = json!({"webhook_url": "http://a.example/x"});
+        let expected = SettingChange::Set("http://a.example/x".to_owned());
+        assert_eq!(read_of("local", &body).unwrap().webhook_url, expected);
+        read_of("local", &json!({"webhook_url": "ftp://a.example"})).unwrap_err();
+        let fields = Fields::new(body.as_object().unwrap().clone());
+        let patch = read_patch(&ProviderName::new("replicate"), "http://127.0.0.1:9/v1", fields);
+        assert_eq!(patch.unwrap().webhook_url, expected);
     }
 
     #[test]

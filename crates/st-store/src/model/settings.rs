@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::model::text::has_nul;
 use crate::model::{InvalidText, MOST_PROVIDER_SLOTS};
 
-/// The most minutes that a provider can be told to run a job: 30 days.
+/// The most minutes that a provider may be set to let a job run: 30 days.
 pub const MOST_RUNTIME_MINUTES: u32 = 30 * 24 * 60;
 
 /// The names of the settings that are numbers.

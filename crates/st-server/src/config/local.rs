@@ -61,8 +61,17 @@ impl Default for LocalSettings {
 impl LocalSettings {
     pub(super) fn read(fields: &mut Fields) -> Self {
         let devices: Vec<DeviceName> = words(fields, "devices");
-        if let Some(twice) = twice(&devices) {
-            fields.fault("devices", format!("{:?} is there twice", twice.as_str()));
+        if let Some((one, other)) = same(&devices) {
+            let (one, other) = (one.as_str(), other.as_str());
+            let fault = if one == other {
+                format!("{one:?} is there twice")
+            } else {
+                format!(
+                    "{one:?} and {other:?} may be the same card; name all by index or all by whole \
+                     identifiers"
+                )
+            };
+            fields.fault("devices", fault);
         }
         let log_mib = whole(fields, "log_mib", 1, MOST_LOG_MIB);
         let cards = devices.len();
@@ -95,12 +104,11 @@ fn words<T: FromStr<Err: Display>>(fields: &mut Fields, key: &str) -> Vec<T> {
     words
 }
 
-fn twice(devices: &[DeviceName]) -> Option<&DeviceName> {
-    let mut sorted: Vec<&DeviceName> = devices.iter().collect();
-    sorted.sort_unstable();
-    sorted.windows(2).find_map(|pair| match pair {
-        [one, other] if one == other => Some(*one),
-        _ => None,
+/// Two names that may be of one card, on which two jobs would then run.
+fn same(devices: &[DeviceName]) -> Option<(&DeviceName, &DeviceName)> {
+    devices.iter().enumerate().find_map(|(at, one)| {
+        let others = devices.iter().skip(at + 1);
+        others.filter(|other| one.may_be(other)).map(|other| (one, other)).next()
     })
 }
 

@@ -323,12 +323,34 @@ fn prices_of_the_file_go_before_the_published_ones() {
 }
 
 #[test]
+fn one_card_has_one_name() {
+    let said = |devices: &str| {
+        load(&[], Some(&format!("providers:\n  local:\n    devices: {devices}\n"))).unwrap_err()
+    };
+    for (devices, fault) in [
+        ("[0, GPU-8932f937-d72c]", "\"0\" and \"GPU-8932f937-d72c\" may be the same card"),
+        (
+            "[GPU-8932f937-d72c, GPU-8932]",
+            "may be the same card; name all by index or all by whole",
+        ),
+        (
+            "[\"0\", \"00\"]",
+            "item 1: expected a device as CUDA_VISIBLE_DEVICES names it, such as 0",
+        ),
+        ("[1, 1]", "\"1\" is there twice"),
+    ] {
+        assert!(said(devices).contains(fault), "{devices}: {}", said(devices));
+    }
+    load(&[], Some("providers:\n  local:\n    devices: [1, 10, 0]\n")).unwrap();
+}
+
+#[test]
 fn what_local_jobs_get_of_the_machine_comes_from_the_file() {
     let yaml = "\
 providers:
   local:
     pass_env: [HF_TOKEN, NCCL_*]
-    devices: [0, GPU-8932f937-d72c]
+    devices: [GPU-8932f937-d72c, GPU-1]
     limits: { memory_mib: 1024, open_files: 4096, nice: 10 }
     log_mib: 2
     commands:
@@ -340,7 +362,7 @@ providers:
     let passed: Vec<String> = local.pass_env.iter().map(ToString::to_string).collect();
     assert_eq!(passed, ["HF_TOKEN", "NCCL_*"]);
     let devices: Vec<&str> = local.devices.iter().map(DeviceName::as_str).collect();
-    assert_eq!(devices, ["0", "GPU-8932f937-d72c"]);
+    assert_eq!(devices, ["GPU-8932f937-d72c", "GPU-1"]);
     let limits = local.limits;
     let expected = (Some(1024 * 1024 * 1024), Some(4096), Some(10));
     assert_eq!((limits.memory, limits.open_files, limits.nice), expected);

@@ -16,6 +16,7 @@ mod logs;
 mod page;
 mod price;
 mod profile;
+mod recent;
 mod retry_after;
 mod row;
 mod status;
@@ -40,8 +41,8 @@ use st_store::{AccountId, AtMostOnce, JobType, ProviderName, ProviderSettings, P
 use super::excerpt::Shape;
 use super::rate::CallBudget;
 use crate::provider::{
-    Account, Arrivals, JobList, ListPage, ListQuery, PolledJob, Provider, QueryError, RemoteJob,
-    Submission, SubmitError,
+    Account, Arrivals, JobList, ListPage, ListQuery, PolledJob, Progress, Provider, QueryError,
+    RemoteJob, Submission, SubmitError,
 };
 use address::Address;
 pub use address::InvalidBaseUrl;
@@ -52,6 +53,7 @@ use latest::Latest;
 use page::{PAGE, Page};
 pub use price::{PRICES_READ_ON, Priced, Prices, UnknownPriced};
 pub use profile::{Profile, UnknownProfile};
+use recent::Recent;
 use row::{JOB, Row, WORD};
 pub use version::{InvalidVersion, ModelName, ModelVersion};
 pub use webhook::{InvalidWebhook, check_webhook};
@@ -134,6 +136,7 @@ pub struct Replicate {
     client: Client,
     prices: Prices,
     latest: Latest,
+    recent: Recent,
     time: ServerTime,
     creates: CallBudget,
     others: CallBudget,
@@ -151,6 +154,7 @@ impl Replicate {
             client,
             prices: config.prices,
             latest: Latest::default(),
+            recent: Recent::default(),
             time: ServerTime::default(),
             creates: CallBudget::new(config.limits.creates),
             others: CallBudget::shared(config.limits.others),
@@ -307,6 +311,11 @@ impl Provider for Replicate {
         self.others.turn().await;
         let answer = self.ask_job(Method::GET, job, "", &logs::LOGS).await?;
         logs::in_text(answer.text(), &job.provider_job_id)
+    }
+
+    async fn progress(&self, job: &RemoteJob) -> Result<Option<Progress>, QueryError> {
+        let ask = async { Ok(Progress::in_log(&self.logs(job).await?)) };
+        self.recent.or_ask(&job.provider_job_id, ask).await
     }
 
     async fn validate(&self) -> Result<Account, QueryError> {

@@ -311,3 +311,22 @@ async fn a_provider_that_is_silent_for_all_is_not_waited_for_by_all() {
     assert_eq!(common(&answers).0, Cause::Trouble);
     assert!(began.elapsed() <= Duration::from_secs(41), "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn an_open_page_costs_a_call_in_five_seconds_however_often_it_asks() {
+    let (fake, provider) = start().await;
+    let world = fake.world();
+    let [one, other] = add(world, 2).try_into().unwrap();
+    let ask = async |job: &RemoteJob| provider.progress(job).await.unwrap().unwrap().percent();
+    let all = futures_util::future::join_all((0..20).map(|_| ask(&one))).await;
+    assert_eq!(all, [Some(10.0); 20]);
+    assert_eq!(ask(&one).await, Some(10.0));
+    assert_eq!(asked(world).len(), 1);
+    ask(&other).await;
+    assert_eq!(asked(world).len(), 2, "another job is another question");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::time::resume();
+    ask(&one).await;
+    assert_eq!(asked(world).len(), 3);
+}

@@ -14,7 +14,8 @@ use crate::problem::Problem;
 /// Characters of the last line that are shown.
 const LONGEST_LINE: usize = 80;
 
-/// Asks the provider each time; nothing is stored. A job that does not run has no progress.
+/// Asks the provider, which may remember what it said a moment ago; nothing is stored. A job that does
+/// not run has no progress.
 pub(crate) async fn progress(
     State(api): State<Api>,
     Name(name): Name,

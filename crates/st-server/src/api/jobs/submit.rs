@@ -406,7 +406,7 @@ mod tests {
         };
         let replicate = ProviderName::new(REPLICATE.id);
         let of_setting = hardware(&replicate, None, &stored("h900-x99")).unwrap_err();
-        assert_eq!(of_setting.status(), http::StatusCode::CONFLICT);
+        assert_eq!(of_setting.status().as_u16(), 409);
         let said = of_setting.detail();
         assert!(said.contains("setting hardware_profile of provider replicate"), "{said}");
         assert!(said.contains("h100-x8") && said.contains("\"h900-x99\""), "{said}");

@@ -225,6 +225,8 @@ impl Supervisor {
             let Some(wanted) = &command.devices else { return Ok(true) };
             match begin_with_devices(attempt, wanted, runner, held) {
                 Ok(true) => return Ok(true),
+                // Without its folder it can never begin, and no one can cancel it.
+                Err(error) if !attempt.dir().is_dir() => return Err(error),
                 // A full disk is no fault of the job.
                 Err(error) if !has_failed => {
                     has_failed = true;

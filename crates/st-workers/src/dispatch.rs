@@ -308,6 +308,8 @@ impl Dispatcher {
                 Ok((_, record)) => {
                     let entry = record.entry();
                     job.caution = Caution::after(entry.reclaims, entry.panics);
+                    // It may say by now that the provider holds the job, and under which ID.
+                    job.record = record;
                 }
                 Err(error) => return settle::log_unsettled(&error),
             }

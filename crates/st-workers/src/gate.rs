@@ -290,6 +290,19 @@ impl Gate {
         }
     }
 
+    /// Whether it is closed because submissions are refused: then none is repeated either. That it was
+    /// not probed yet, or that outcomes are unknown, is no reason against finding them out.
+    pub(crate) fn is_refused(&self) -> bool {
+        let inner = self.lock();
+        if !matches!(inner.state, State::Closed { .. }) {
+            return false;
+        }
+        match inner.state.closure().map(|closure| closure.by) {
+            Some(ClosedBy::Refusal(_) | ClosedBy::RejectsAll | ClosedBy::MissingSetting) => true,
+            Some(ClosedBy::Start | ClosedBy::Unanswered) | None => false,
+        }
+    }
+
     /// What it shows of itself.
     pub(crate) fn status(&self) -> GateStatus {
         let inner = self.lock();

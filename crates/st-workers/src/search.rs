@@ -293,6 +293,11 @@ fn found(rows: Rows, complete: bool) -> Finding {
     Finding::Found { jobs, complete }
 }
 
+/// The best first; of equals, the order stays.
+pub(crate) fn sort_by_rank(jobs: &mut [FoundJob]) {
+    jobs.sort_by_key(Rank::of);
+}
+
 /// Adds what is wanted to `found`. Returns rows that carry the marker and are copies.
 fn matching(
     wanted: &Wanted,

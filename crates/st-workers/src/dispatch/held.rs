@@ -9,7 +9,7 @@ use st_store::{Caution, ClaimOrigin, JobRef, JobStatus, Outcome, ProviderStatus,
 use super::settle::log_unsettled;
 use super::{Assignment, Dispatcher, LOG, lock};
 use crate::backoff::Backoff;
-use crate::provider::RemoteJob;
+use crate::provider::{QueryError, RemoteJob};
 use crate::reminder::Reminder;
 
 /// The pause after a release that the provider did not confirm.
@@ -68,13 +68,17 @@ impl Dispatcher {
         let mut tries = 0_u32;
         loop {
             let current = self.store.find_job(&JobRef::Id(job.record.id())).await.ok().flatten();
-            // What nobody wants any more is cancelled as it is.
+            // What is not wanted any more is cancelled as it is.
             if current.is_some_and(|record| record.cancel_requested()) {
                 return Some(held);
             }
-            let error = match job.served.release(remote).await {
-                Ok(status) => return Some(status),
-                Err(error) => error,
+            // The same ID may be another job at another account.
+            let error = match job.served.not_of_account(remote.account.as_ref()).await {
+                Some(reason) => QueryError::trouble(reason),
+                None => match job.served.release(remote).await {
+                    Ok(status) => return Some(status),
+                    Err(error) => error,
+                },
             };
             tries = tries.saturating_add(1);
             let reason = Chain(&error).to_string();

@@ -16,6 +16,7 @@ use st_store::{
 };
 use tokio::time::{Instant, sleep};
 
+use super::repeat::Repetitions;
 use super::settle::Notice;
 use super::{Assignment, Dispatcher, LOG, signed};
 use crate::provider::{Arrivals, FoundJob, MAY_ARRIVE_FOR, Undecided};
@@ -49,6 +50,7 @@ impl Dispatcher {
             return self.release_held(job, held).await;
         }
         let certain_at = sent_before + certain_after(job, may_arrive_for);
+        let mut repetitions = Repetitions::new(certain_at);
         let began = Instant::now();
         let mut unresolved = Reminder::default();
         // What another process sent has been on its way for a while.
@@ -58,7 +60,7 @@ impl Dispatcher {
             if self.stops_within(wait).await || !self.is_current(job).await {
                 return;
             }
-            let wanted = self.wanted(job, certain_at);
+            let wanted = self.wanted(job, repetitions.certain_at);
             let searched = wanted.window;
             let remind = |reason: &str, unresolved: &mut Reminder| {
                 if began.elapsed() >= UNRESOLVED_FOR && unresolved.is_due() {
@@ -68,20 +70,23 @@ impl Dispatcher {
                     );
                 }
             };
-            let mut search = pin!(self.ask_about(job, wanted));
-            let finding = loop {
-                tokio::select! {
-                    biased;
-                    () = self.stopping.cancelled() => return,
-                    finding = &mut search => break finding,
-                    () = sleep(SEARCHING) => {
-                        if !self.is_current(job).await {
-                            return;
+            let finding = {
+                let mut search = pin!(self.ask_about(job, wanted, &mut repetitions));
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = self.stopping.cancelled() => return,
+                        finding = &mut search => break finding,
+                        () = sleep(SEARCHING) => {
+                            if !self.is_current(job).await {
+                                return;
+                            }
+                            remind("its list is still being read", &mut unresolved);
                         }
-                        remind("its list is still being read", &mut unresolved);
                     }
                 }
             };
+            let certain_at = repetitions.certain_at;
             let waits_for = match finding {
                 Finding::Found { jobs, .. } => match self.found(job, jobs).await {
                     Ok(()) => return,
@@ -286,14 +291,19 @@ fn later(time: Timestamp, then: Instant) -> Timestamp {
 }
 
 /// How long after the end of a call its absence is certain, or is waited for no longer.
-fn certain_after(job: &Assignment, may_arrive_for: Duration) -> Duration {
+pub(super) fn certain_after(job: &Assignment, may_arrive_for: Duration) -> Duration {
     if let Arrivals::Undecidable(_) = job.served.provider().arrivals() {
         return may_arrive_for;
     }
     match job.attempt.guarantee {
-        AtMostOnce::ListedMarker => may_arrive_for.max(MAY_ARRIVE_FOR),
-        AtMostOnce::IdempotencyKey | AtMostOnce::ChosenName | AtMostOnce::HeldSubmission => {
-            may_arrive_for
+        AtMostOnce::ListedMarker | AtMostOnce::HeldSubmission => may_arrive_for.max(MAY_ARRIVE_FOR),
+        AtMostOnce::IdempotencyKey | AtMostOnce::ChosenName => {
+            match job.served.provider().arrivals() {
+                Arrivals::Repeated { .. } => may_arrive_for.max(MAY_ARRIVE_FOR),
+                Arrivals::Listed(_) | Arrivals::LookedUp(_) | Arrivals::Undecidable(_) => {
+                    may_arrive_for
+                }
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{Dispatcher, LOG};
 use crate::provider::{Arrivals, FoundJob, JobList, JobLookup, ListQuery, QueryError, Trace};
 use crate::reminder::Reminder;
-use crate::search::{DeletedRow, Finding, Wanted, Window};
+use crate::search::{DeletedRow, Finding, Wanted, Window, sort_by_rank};
 use crate::served::ServedProvider;
 
 /// The waits after a page that could not be read; the last one is repeated.
@@ -168,7 +168,13 @@ async fn look_up(served: &ServedProvider, lookup: &dyn JobLookup, wanted: &Wante
     let began = Instant::now();
     match served.look_up(lookup, wanted.job, wanted.attempt).await {
         Ok(found) if found.is_empty() => Finding::Absent { began, deleted: Vec::new() },
-        Ok(jobs) => Finding::Found { jobs, complete: true },
+        Ok(mut jobs) => {
+            // Of one attempt the oldest is the job; of several, one that did not end badly.
+            if wanted.attempt.is_none() {
+                sort_by_rank(&mut jobs);
+            }
+            Finding::Found { jobs, complete: true }
+        }
         Err(error) => Finding::Unknown { reason: Chain(&error).to_string() },
     }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use st_log::CorrelationId;
 use st_store::{
-    Actor, AtMostOnce, Clock, JobId, JobRecord, JobRef, JobStatus, JobType, Marker, MemoryStore,
-    NewJob, Owner, ProviderJobId, ProviderName, ProviderSettings, ProviderStatus, QueueStatus,
-    Role, Store, UserId,
+    AccountId, Actor, AtMostOnce, Clock, JobId, JobRecord, JobRef, JobStatus, JobType, Marker,
+    MemoryStore, NewJob, Owner, ProviderJobId, ProviderName, ProviderSettings, ProviderStatus,
+    QueueStatus, Role, Store, UserId,
 };
 use st_workers::provider::{
     Account, Arrivals, FoundJob, JobLookup, PolledJob, Provider, QueryError, RemoteJob, Submission,
@@ -65,13 +66,16 @@ struct Ledger {
     faults: VecDeque<Fault>,
     release_faults: VecDeque<Fault>,
     hidden: bool,
+    account: Option<AccountId>,
+    /// The provider's time, as it was at an instant.
+    time: Option<(Timestamp, Instant)>,
 }
 
-/// A provider in memory, of one form.
+/// A provider in memory, of one form at a time.
 #[derive(Debug)]
 struct Place {
     name: ProviderName,
-    form: Form,
+    form: Mutex<Form>,
     ledger: Mutex<Ledger>,
     /// Notified of every call.
     called: Notify,
@@ -80,6 +84,10 @@ struct Place {
 impl Place {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap()
+    }
+
+    fn form(&self) -> Form {
+        *self.form.lock().unwrap()
     }
 
     fn plan(&self, faults: impl IntoIterator<Item = Fault>) {
@@ -104,10 +112,10 @@ impl Place {
     fn arrive(&self, marker: Marker) -> usize {
         let mut ledger = self.ledger();
         let known = ledger.runs.iter().position(|run| run.marker == marker);
-        if let Some(known) = known.filter(|_| matches!(self.form, Form::Key | Form::Name)) {
+        if let Some(known) = known.filter(|_| matches!(self.form(), Form::Key | Form::Name)) {
             return known;
         }
-        ledger.runs.push(Run { marker, held: self.form == Form::Hold, cancelled: false });
+        ledger.runs.push(Run { marker, held: self.form() == Form::Hold, cancelled: false });
         ledger.runs.len() - 1
     }
 
@@ -132,7 +140,7 @@ impl Provider for Place {
     }
 
     fn guarantee(&self) -> AtMostOnce {
-        match self.form {
+        match self.form() {
             Form::Key => AtMostOnce::IdempotencyKey,
             Form::Name => AtMostOnce::ChosenName,
             Form::Hold => AtMostOnce::HeldSubmission,
@@ -141,11 +149,20 @@ impl Provider for Place {
     }
 
     fn arrivals(&self) -> Arrivals<'_> {
-        match self.form {
+        match self.form() {
             Form::Key | Form::Name => Arrivals::Repeated { within: WITHIN, lookup: self },
             Form::Hold => Arrivals::LookedUp(self),
             Form::Nothing(undecided) => Arrivals::Undecidable(undecided),
         }
+    }
+
+    fn account(&self) -> Option<AccountId> {
+        self.ledger().account.clone()
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        let (time, at) = self.ledger().time?;
+        Some(time + SignedDuration::try_from(at.elapsed()).unwrap())
     }
 
     fn check(&self, _input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
@@ -248,7 +265,12 @@ impl Workers {
         let memory = MemoryStore::with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
         let store: Arc<dyn Store> = Arc::new(memory);
         let name = ProviderName::new("place");
-        let place = Arc::new(Place { name, form, ledger: Mutex::default(), called: Notify::new() });
+        let place = Arc::new(Place {
+            name,
+            form: Mutex::new(form),
+            ledger: Mutex::default(),
+            called: Notify::new(),
+        });
         let tasks = Self::run(&store, &place, &clock);
         Self { store, clock, place, tasks }
     }
@@ -473,4 +495,107 @@ async fn what_cannot_be_found_out_fails_or_is_repeated_once() {
     let job = workers.submit().await;
     let record = workers.until(job, |record| record.status().is_terminal()).await;
     assert_eq!((record.status(), workers.place.ledger().submits), (JobStatus::Failed, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repetition_that_may_still_arrive_is_waited_for_like_the_first_submission() {
+    let workers = Workers::start(Form::Name);
+    let lost = std::iter::repeat_n(Fault::LostRequest, 8);
+    workers.place.plan(lost.chain(std::iter::repeat_n(Fault::Rejected, 40)));
+    let job = workers.submit().await;
+    workers.until_ledger(|ledger| ledger.submits == 8).await;
+    let latest = Instant::now();
+    let record = workers.until(job, |record| record.status().is_terminal()).await;
+    assert_eq!((record.status(), workers.place.runs()), (JobStatus::Failed, 0));
+    assert!(latest.elapsed() >= Duration::from_mins(2), "{:?}", latest.elapsed());
+}
+
+/// A submission whose reply was lost with the process; the next one begins after `meanwhile`.
+async fn interrupted(form: Form, meanwhile: impl FnOnce(&Workers) + Send) -> (Workers, JobId) {
+    let workers = Workers::start(form);
+    workers.place.ledger().time = Some((workers.clock.wall(), Instant::now()));
+    workers.place.plan([Fault::Silence]);
+    let job = workers.submit().await;
+    workers.until_ledger(|ledger| ledger.submits == 1).await;
+    stop_background_tasks(&workers.tasks, Duration::ZERO).await;
+    workers.place.ledger().hidden = true;
+    meanwhile(&workers);
+    let workers = workers.crash_and_restart().await;
+    Workers::pass(Duration::from_mins(20)).await;
+    (workers, job)
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_description_repeats_nothing_and_proves_no_absence() {
+    for (before, now) in [
+        (Form::Key, Form::Name),
+        (Form::Name, Form::Key),
+        (Form::Name, Form::Hold),
+        (Form::Hold, Form::Name),
+        (Form::Key, Form::Nothing(Undecided::IsRepeated)),
+    ] {
+        let (workers, job) =
+            interrupted(before, |workers| *workers.place.form.lock().unwrap() = now).await;
+        assert_eq!(workers.place.ledger().submits, 1, "{before:?} {now:?}");
+        let record = workers.record(job).await;
+        assert_eq!(record.queue_status(), QueueStatus::Ready, "{before:?} {now:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_clock_that_was_set_makes_an_old_key_a_fresh_one() {
+    type Meanwhile = fn(&Workers);
+    let table: [(&str, Meanwhile); 4] = [
+        ("the store's clock is set back", |workers| {
+            workers.clock.step(-SignedDuration::from_hours(2));
+        }),
+        ("the provider's clock is ahead of the store's", |workers| {
+            let mut ledger = workers.place.ledger();
+            let (time, at) = ledger.time.unwrap();
+            ledger.time = Some((time + SignedDuration::from_hours(2), at));
+        }),
+        ("the provider's clock is set back", |workers| {
+            let mut ledger = workers.place.ledger();
+            let (time, at) = ledger.time.unwrap();
+            ledger.time = Some((time - SignedDuration::from_hours(2), at));
+        }),
+        ("the provider's time is not known", |workers| workers.place.ledger().time = None),
+    ];
+    for (what, meanwhile) in table {
+        let (workers, job) = interrupted(Form::Key, meanwhile).await;
+        assert_eq!(workers.place.ledger().submits, 1, "{what}");
+        let record = workers.record(job).await;
+        assert_eq!(record.queue_status(), QueueStatus::Ready, "{what}: it waits for a person");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_account_holds_is_not_released() {
+    let account = |name| Some(AccountId::new("https://place.example", Some(name), None));
+    let workers = Workers::start(Form::Hold);
+    workers.place.ledger().account = account("ann");
+    workers.place.ledger().release_faults.push_back(Fault::Silence);
+    let job = workers.submit().await;
+    workers.until_ledger(|ledger| ledger.releases == 1).await;
+    workers.place.ledger().account = account("bob");
+    let workers = workers.crash_and_restart().await;
+    Workers::pass(Duration::from_mins(5)).await;
+    assert_eq!((workers.place.runs(), workers.place.ledger().releases), (0, 1));
+    workers.place.ledger().account = account("ann");
+    workers.until_running(job).await;
+    assert_eq!((workers.place.runs(), workers.place.ledger().submits), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cancelled_is_searched_for_and_not_repeated() {
+    for form in [Form::Key, Form::Name] {
+        let workers = Workers::start(form);
+        workers.place.plan([Fault::LostReply]);
+        let job = workers.submit().await;
+        workers.until_ledger(|ledger| ledger.submits == 1).await;
+        workers.tasks.cancel(job, &Actor::User(UserId::new("ann"))).await.unwrap();
+        let record = workers.until(job, |record| record.status().is_terminal()).await;
+        assert_eq!(record.status(), JobStatus::Cancelled, "{form:?}");
+        assert_eq!((workers.place.runs(), workers.place.ledger().submits), (0, 1), "{form:?}");
+    }
 }

@@ -160,7 +160,7 @@ impl CloudWorld {
         self.state().authorizations.clone()
     }
 
-    /// Puts a job of somebody else into the world.
+    /// Puts a job of another owner into the world.
     pub fn add(&self, submitted: Value) -> String {
         self.state().create(submitted, RunState::Running)
     }

@@ -68,7 +68,7 @@ pub(super) fn check_polling(
 ) -> Vec<FieldFault> {
     let too_short = |(name, provider): (&ProviderName, &DescribedProvider)| {
         let keeps = provider.description.keeps()?;
-        (keeps < interval * POLLS).then(|| FieldFault {
+        (keeps < interval.saturating_mul(POLLS)).then(|| FieldFault {
             pointer: format!("/providers/{name}/limits/keeps"),
             message: format!(
                 "results are kept for {keeps:?} and jobs are polled every {interval:?}, expected at \

@@ -44,7 +44,17 @@ pub(super) fn act(state: &mut State, asked: &Asked) -> Reply {
         }
         CloudCall::Cancel if asked.body.pointer("/spec/suspend") == Some(&json!(true)) => {
             let id = named(state, &name);
+            let annotations = asked.body.pointer("/metadata/annotations").cloned();
             let run = id.and_then(|id| state.set(&id, RunState::Cancelled));
+            let run = run.map(|mut run| {
+                let kept = state.runs.iter_mut().find(|it| it.id == run.id);
+                for run in kept.into_iter().chain([&mut run]) {
+                    if let Some(metadata) = run.submitted.get_mut("metadata") {
+                        metadata["annotations"] = annotations.clone().unwrap_or_default();
+                    }
+                }
+                run
+            });
             run.map_or_else(missing, |run| Reply::json(200, &shown(&run)))
         }
         CloudCall::List => {

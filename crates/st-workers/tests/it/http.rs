@@ -15,7 +15,7 @@ use st_store::{
 };
 use st_testkit::http_world::{Cloud, CloudCall, CloudFault, CloudRun, FakeCloud, RunState};
 use st_workers::provider::http::{Credentials, Description, HttpProvider};
-use st_workers::provider::{Provider, QueryError, RemoteJob, Submission, SubmitError};
+use st_workers::provider::{JobLookup, Provider, QueryError, RemoteJob, Submission, SubmitError};
 use st_workers::tasks::poller::PollerConfig;
 use st_workers::{
     BackgroundConfig, BackgroundTasks, Providers, start_background_tasks, stop_background_tasks,
@@ -367,5 +367,88 @@ async fn a_provider_that_repeats_the_secret_does_not_show_it() {
     assert!(matches!(&refused, QueryError::Unavailable(it) if it.reason.contains("***")));
     for shown in [format!("{rejected:?} {rejected}"), format!("{refused:?} {refused}")] {
         assert!(!shown.contains(SECRET), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_whole_list_of_every_job_proves_that_one_is_absent() {
+    let fake = FakeCloud::start(Cloud::OpenAi).await;
+    let job = submission(1).marker.job;
+    let other = Marker { job: JobId::new(Timestamp::UNIX_EPOCH, [8; 10]), attempt: 1 };
+    let row =
+        |marker: &str| json!({"id": "a", "status": "running", "metadata": {"st_marker": marker}});
+    let foreign = json!({"data": [row(&other.to_string())], "has_more": false});
+    let empty = json!({"data": [], "has_more": false});
+    let (keep, active, single): (fn(&mut Value), fn(&mut Value), fn(&mut Value)) = (
+        |_| (),
+        |it| it["find"]["covers"] = "active".into(),
+        |it| drop(it["find"].as_object_mut().unwrap().remove("next")),
+    );
+    for (change, answer, is_proven) in [
+        (keep, empty.clone(), true),
+        (keep, foreign.clone(), true),
+        (single, empty.clone(), true),
+        (active, empty, false),
+        (single, foreign, false),
+        (keep, json!({"data": []}), false),
+        (keep, json!({"data": [row("theirs")], "has_more": false}), false),
+    ] {
+        let mut description = described(Cloud::OpenAi, &fake.base_url());
+        change(&mut description);
+        let provider = provider(&description);
+        fake.world().fault(CloudCall::List, CloudFault::Answer(200, answer.clone()));
+        let found = provider.find(job, Some(1)).await;
+        let is_absent = found.as_ref().is_ok_and(Vec::is_empty);
+        assert_eq!(is_absent, is_proven, "{answer} {found:?}");
+        assert!(is_absent || found.is_err(), "{answer} {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_is_named_by_the_description_and_by_what_addresses_its_requests() {
+    let fake = FakeCloud::start(Cloud::Kubernetes).await;
+    let account = |change: fn(&mut Value)| {
+        let mut description = described(Cloud::Kubernetes, &fake.base_url());
+        change(&mut description);
+        provider(&description).account().unwrap()
+    };
+    let ours = account(|_| ());
+    assert!(ours.is_same(&account(|it| it["vars"]["image"] = "other:2".into())));
+    assert!(!ours.is_same(&account(|it| it["vars"]["ns"] = "other".into())));
+    let named = |it: &mut Value| {
+        it["account"] = "ours".into();
+        it["validate"]["account"] = "/kind".into();
+    };
+    let mut description = described(Cloud::Kubernetes, &fake.base_url());
+    named(&mut description);
+    let provider = provider(&description);
+    let before = provider.account();
+    provider.validate().await.unwrap();
+    assert_eq!(provider.account(), before);
+    assert_eq!(before.unwrap().name(), Some("ours"));
+}
+
+#[tokio::test]
+async fn a_marker_that_cannot_be_read_does_not_make_a_job_anothers() {
+    let fake = FakeCloud::start(Cloud::Slurm).await;
+    let provider = provider(&described(Cloud::Slurm, &fake.base_url()));
+    let job = RemoteJob {
+        id: submission(1).marker.job,
+        provider_job_id: ProviderJobId::new("7"),
+        account: None,
+        correlation_id: CorrelationId::generate(),
+        age: Duration::ZERO,
+        hardware_type: None,
+    };
+    let other = Marker { job: JobId::new(Timestamp::UNIX_EPOCH, [8; 10]), attempt: 1 };
+    for (comment, is_denied) in
+        [(Value::Null, false), ("a note".into(), false), (other.to_string().into(), true)]
+    {
+        let shown =
+            json!({"job_id": 7, "state": {"current": ["RUNNING"]}, "comment": {"job": comment}});
+        let answer = json!({"jobs": [shown], "errors": []});
+        fake.world().fault(CloudCall::Status, CloudFault::Answer(200, answer));
+        let error = crate::replicate::status_of(&provider, &job).await.unwrap_err();
+        assert_eq!(matches!(error, QueryError::NotFound), is_denied, "{comment} {error:?}");
     }
 }

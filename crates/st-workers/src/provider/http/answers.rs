@@ -157,6 +157,11 @@ impl AnswerRule {
         Some(Self { on, when: when?, means: means?, after, why, retry_after })
     }
 
+    /// Whether what the provider says decides, and not the status alone.
+    pub(super) fn reads_the_body(&self) -> bool {
+        self.when.body.is_some()
+    }
+
     /// Whether it is about this answer.
     pub(super) fn matches(&self, operation: Operation, status: u16, body: Option<&Value>) -> bool {
         let concerned = self.on.is_empty() || self.on.contains(&operation);
@@ -219,6 +224,12 @@ impl Answers {
     /// Whether the provider itself speaks.
     pub(super) fn is_own_error(&self, body: Option<&Value>) -> bool {
         self.own_error.as_ref().zip(body).is_some_and(|(own, body)| own.holds(body))
+    }
+
+    /// Whether a gateway could say that a job is gone.
+    pub(super) fn believes_gateways(&self) -> bool {
+        let by_status = |rule: &AnswerRule| rule.means == Means::Gone && !rule.reads_the_body();
+        self.own_error.is_none() && self.rules.iter().any(by_status)
     }
 
     /// Whether some answer to a status means that the job is gone.

@@ -109,6 +109,22 @@ impl Call {
         self.method == Method::GET || self.reads
     }
 
+    /// The references that decide where it goes: those of its path, its query and its headers.
+    pub(super) fn addressing(&self) -> Vec<&Reference> {
+        let query = self.query.iter().flat_map(|(_, tree)| tree.references());
+        let headers = self.headers.iter().flat_map(|(_, template)| template.references());
+        self.path.references().chain(query).chain(headers).collect()
+    }
+
+    /// Whether one of its texts becomes such a text with these values.
+    pub(super) fn has_text(&self, values: &Values<'_>, is_such: impl Fn(&str) -> bool) -> bool {
+        let query = self.query.iter().flat_map(|(_, tree)| tree.templates());
+        let headers = self.headers.iter().map(|(_, template)| template);
+        let body = self.body.iter().flat_map(Tree::templates);
+        let mut all = std::iter::once(&self.path).chain(query).chain(headers).chain(body);
+        all.any(|template| template.plain(values).ok().flatten().is_some_and(|text| is_such(&text)))
+    }
+
     /// Every reference in it.
     pub(super) fn references(&self) -> Vec<&Reference> {
         let query = self.query.iter().flat_map(|(_, tree)| tree.references());

@@ -277,10 +277,11 @@ impl Description {
         let next = list
             .next
             .as_ref()
-            .and_then(|next| next.after(&answer.headers, &rest, rows.last(), position));
+            .map_or(Ok(None), |next| next.after(&answer.headers, &rest, rows.last(), position));
         lines.push(match next {
-            Some(next) => format!("next page: {}", next.to_text()),
-            None => "this is the last page".to_owned(),
+            Ok(Some(next)) => format!("next page: {}", next.to_text()),
+            Ok(None) => "this is the last page".to_owned(),
+            Err(why) => format!("it proves the absence of no job: {why}"),
         });
         lines
     }

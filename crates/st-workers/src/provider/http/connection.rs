@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use st_http::{Client, Request, Sent, StreamingResponse};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::answers::Operation;
 use super::budget::Budget;
@@ -21,6 +22,11 @@ use super::values::Values;
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// The largest page of a list, in bytes.
 const LARGEST_PAGE: usize = 32 * 1024 * 1024;
+
+/// A call that would wait for longer until others have ended is not made.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// When such a call may be tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// A whole answer, of whatever status.
 #[derive(Debug)]
@@ -39,7 +45,7 @@ pub(super) enum Unanswered {
     TooLarge { found: usize, limit: usize },
     #[error("no credential")]
     Credential(#[from] NoCredential),
-    #[error("its rate is used up")]
+    #[error("its rate is used up, or as many calls are under way as it allows")]
     Budget(Duration),
     #[error(transparent)]
     Http(#[from] st_http::Error),
@@ -60,7 +66,7 @@ impl Unanswered {
 pub(super) struct Connection {
     client: Client,
     credential: Option<Arc<Credential>>,
-    /// Calls at the same time; closed by nobody.
+    /// Calls at the same time; never closed.
     in_flight: Semaphore,
     budgets: BTreeMap<&'static str, Budget>,
     pub(super) clock: ServerClock,
@@ -130,7 +136,9 @@ impl Connection {
         if let Some(budget) = self.budgets.get(counted_as.as_str()) {
             budget.take().await.map_err(Unanswered::Budget)?;
         }
-        let permit = self.in_flight.acquire().await.ok();
+        // The wait is no part of the call: what times out here was certainly not sent.
+        let permit = timeout(LONGEST_WAIT, self.in_flight.acquire()).await;
+        let permit = permit.map_err(|_elapsed| Unanswered::Budget(AGAIN))?.ok();
         let is_page = matches!(operation, Operation::List | Operation::Find);
         let largest = if is_page { LARGEST_PAGE } else { LARGEST_ANSWER };
         let request = self.request(description, outgoing).await?.body_limit(largest);

@@ -19,10 +19,11 @@ use super::answers::Operation;
 use super::call::{Call, Outgoing};
 use super::connection::{Answer, Connection, Unanswered};
 use super::description::Description;
-use super::job::JobShape;
+use super::job::{JobShape, Owner};
 use super::judge::{Asked, Judge, Refused, Submitted};
 use super::list::{Covers, List};
 use super::once::{OnUnknown, Once};
+use super::pointer::Pointer;
 use super::secret::Credential;
 use super::section::DescriptionFault;
 use super::sweep::Sweeper;
@@ -154,6 +155,31 @@ impl HttpProvider {
         }
     }
 
+    /// A job as the provider shows it, without the credential.
+    pub(super) fn report(&self, job: &Value, id: &str, hardware: Option<&str>) -> ProviderStatus {
+        let status = self.shape().report(job, id, &self.description.prices, hardware);
+        let mask = |text: Option<String>| text.map(|text| self.connection.mask(&text));
+        ProviderStatus {
+            error_message: mask(status.error_message),
+            output_url: mask(status.output_url),
+            ..status
+        }
+    }
+
+    /// Where IDs are used again, only the marker tells whose job it is. `at`: where it is in a row.
+    pub(super) fn check_owner(
+        &self,
+        shown: &Value,
+        at: Option<&Pointer>,
+        job: &RemoteJob,
+    ) -> Result<(), QueryError> {
+        match self.shape().owner(shown, at, job.id) {
+            Owner::Ours => Ok(()),
+            Owner::Another => Err(QueryError::NotFound),
+            Owner::NotKnown => Err(self.judge().unreadable("it does not show whose job it is")),
+        }
+    }
+
     /// The job in an answer about it alone.
     pub(super) fn job_in(
         &self,
@@ -169,12 +195,8 @@ impl HttpProvider {
         if self.shape().id(shown).is_some_and(|shown| shown != id) {
             return Err(judge.unreadable("it is about another job"));
         }
-        // Where IDs are used again, only the marker tells whose job it is.
-        if !self.shape().belongs_to(shown, job.id) {
-            return Err(QueryError::NotFound);
-        }
-        let hardware = job.hardware_type.as_deref();
-        let status = self.shape().report(shown, id, &self.description.prices, hardware);
+        self.check_owner(shown, None, job)?;
+        let status = self.report(shown, id, job.hardware_type.as_deref());
         self.note_word(shown, &status);
         Ok(status)
     }
@@ -288,7 +310,7 @@ impl Provider for HttpProvider {
                     if self.description.find.is_none()
                         && list.marker.is_some()
                         && list.newest_first
-                        && list.covers != Covers::Unknown
+                        && list.covers == Covers::All
                         && self.shape().has_creation() =>
                 {
                     Arrivals::Listed(self)
@@ -303,13 +325,11 @@ impl Provider for HttpProvider {
     }
 
     fn account(&self) -> Option<AccountId> {
-        let learned = self.account.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let learned = || self.account.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // What the operator calls it is known from the start and stays what it is.
+        let name = self.description.account.clone().or_else(learned);
         let fingerprint = self.connection.fingerprint();
-        // A credential in a file rotates; its path names the account where nothing else does.
-        let of_file = fingerprint.clone().filter(|print| print.starts_with("file:"));
-        let name = learned.or_else(|| self.description.account.clone()).or(of_file);
-        let base = self.description.base.text();
-        Some(AccountId::new(base, name.as_deref(), fingerprint.as_deref()))
+        Some(AccountId::new(self.description.realm(), name.as_deref(), fingerprint.as_deref()))
     }
 
     fn time(&self) -> Option<Timestamp> {
@@ -353,8 +373,7 @@ impl Provider for HttpProvider {
                 let shown = self.description.submit.root.get(&body).unwrap_or(&body);
                 let id = self.shape().id(shown);
                 let id = id.ok_or_else(|| judge.unusable_success("its answer has no usable id"))?;
-                let prices = &self.description.prices;
-                Ok(self.shape().report(shown, &id, prices, wanted))
+                Ok(self.report(shown, &id, wanted))
             }
         }
     }
@@ -378,15 +397,11 @@ impl Provider for HttpProvider {
     }
 
     async fn has_witness(&self) -> Result<bool, QueryError> {
-        if let Some(list) = &self.description.list
-            && self.lists_any(list).await?
-        {
-            return Ok(true);
+        if let Some(list) = &self.description.list {
+            return self.lists_any(list).await;
         }
-        // The description itself says which answer denies a job, so the credential being accepted is
-        // enough where there is no other job to compare with.
-        let denies = self.description.answers.says_gone() && self.description.validate.is_some();
-        if denies { self.validate().await.map(|_| true) } else { Ok(false) }
+        // An accepted credential does not show that the jobs of the account can be read.
+        Ok(false)
     }
 
     async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
@@ -395,8 +410,9 @@ impl Provider for HttpProvider {
         };
         let (asked, body) = self.ask_job(Operation::Cancel, &cancel.call, job).await?;
         let id = job.provider_job_id.clone();
+        // That there is nothing to cancel does not say how the job ended.
         if asked == Asked::Done {
-            return Ok(ProviderStatus::new(id, JobStatus::Cancelled));
+            return self.job_status(job).await;
         }
         let requested =
             ProviderStatus { status: None, ..ProviderStatus::new(id, JobStatus::Cancelled) };

@@ -1,11 +1,12 @@
 //! A provider as the configuration describes it, read and checked as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::HeaderName;
 use serde_json::{Map, Value};
+use st_store::{JobId, Marker};
 
 use super::answers::{AnswerRule, Answers};
 use super::base::BaseUrl;
@@ -18,9 +19,11 @@ use super::pointer::{Pointer, scalar};
 use super::rule::Condition;
 use super::secret::Auth;
 use super::section::{DescriptionFault, Faults, Place, Section};
-use super::template::Template;
+use super::template::{Reference, Template};
 use super::units::{self, Rate};
-use super::values::{ACCOUNT, FIND, JOB, LIST, SUBMIT, Scope};
+use super::values::{ACCOUNT, FIND, JOB, LIST, SUBMIT, Scope, Values, parse_marker};
+use crate::provider::MAY_ARRIVE_FOR;
+use crate::served::LONGEST_CALL;
 
 /// Jobs that the provider deletes are looked for at most so much later.
 pub(super) const MOST_IN_FLIGHT: u64 = 1000;
@@ -180,22 +183,42 @@ impl Description {
         Some(description)
     }
 
+    /// Where its jobs are: the base URL, and the variables that its requests are addressed with.
+    /// Under another of these the provider may well have none of the jobs.
+    pub(super) fn realm(&self) -> String {
+        let lists = [&self.list, &self.find].into_iter().flatten().map(|list| &list.call);
+        let cancel = self.cancel.iter().map(|cancel| &cancel.call);
+        let calls = [&self.submit, &self.status].into_iter().chain(lists).chain(cancel);
+        let mut used: BTreeSet<&str> = BTreeSet::new();
+        let addressing = calls.flat_map(Call::addressing);
+        let common = self.headers.iter().flat_map(|(_, template)| template.references());
+        let name = match &self.once {
+            Once::Name { name, .. } => Some(name),
+            Once::Key { .. } | Once::Hold { .. } | Once::Marker | Once::Unguarded { .. } => None,
+        };
+        let name = name.into_iter().flat_map(Template::references);
+        for reference in addressing.chain(common).chain(name) {
+            if let [root, name, ..] = reference.path.as_slice()
+                && root == "vars"
+            {
+                used.insert(name);
+            }
+        }
+        let mut realm = self.base.text();
+        for (name, mark) in used.iter().zip(std::iter::once('?').chain(std::iter::repeat('&'))) {
+            let value = self.vars.get(*name).map(Value::to_string).unwrap_or_default();
+            realm.extend([mark.to_string().as_str(), name, "=", &value]);
+        }
+        realm
+    }
+
     /// Whether its parts agree with each other.
     fn check(&self, section: &mut Section<'_, '_>) {
-        let carries = self
-            .submit
-            .references()
-            .iter()
-            .any(|it| it.path.first().is_some_and(|it| it == "marker"));
-        let needs_marker = match &self.once {
-            Once::Key { header, .. } => header.is_none(),
-            Once::Name { .. } | Once::Hold { .. } | Once::Marker => true,
-            Once::Unguarded { .. } => false,
-        };
-        if needs_marker && !carries {
-            let message = "must carry the marker, as {{ marker.text }} or {{ marker.dns }}: by it \
-                           a submission is found again";
-            section.fault("submit", message);
+        self.check_once(section);
+        if self.answers.believes_gateways() {
+            let message = "a rule that means gone needs a condition of the body, or own_error: a \
+                           gateway answers 404 as well";
+            section.fault("answers", message);
         }
         let shows = |list: &Option<List>| list.as_ref().is_some_and(|list| list.marker.is_some());
         let is_found = shows(&self.list) || shows(&self.find);
@@ -215,6 +238,56 @@ impl Description {
                 "needs a price {name} with usd_per_unit or usd_per_million: job/cost counts with it"
             );
             section.fault("prices", message);
+        }
+    }
+
+    /// Whether what is submitted can be found again in the way that is described.
+    fn check_once(&self, section: &mut Section<'_, '_>) {
+        let [first, second] = [1, 2].map(|attempt| Marker {
+            job: JobId::new(jiff::Timestamp::UNIX_EPOCH, [0; 10]),
+            attempt,
+        });
+        let values = Values::of_attempt(&self.vars, first);
+        let has_marker = self.submit.has_text(&values, |text| parse_marker(text) == Some(first));
+        let refers = |it: &&Reference| it.path.first().is_some_and(|it| it == "marker");
+        let carries = match &self.once {
+            // The provider compares keys and reads none.
+            Once::Key { header, .. } => {
+                header.is_some() || self.submit.references().iter().any(refers)
+            }
+            Once::Hold { .. } | Once::Marker => has_marker,
+            Once::Name { .. } | Once::Unguarded { .. } => true,
+        };
+        if !carries {
+            let message = "must carry the marker, as {{ marker.text }} or {{ marker.dns }} alone: by \
+                           it a submission is found again";
+            section.fault("submit", message);
+        }
+        if let Once::Name { name, .. } = &self.once {
+            let of = |marker| name.plain(&Values::of_attempt(&self.vars, marker)).ok().flatten();
+            let given = of(first);
+            if given.is_none() || given == of(second) {
+                let message =
+                    "its name must differ from attempt to attempt, as {{ marker.dns }} does";
+                section.fault("at_most_once", message);
+            } else if !self.submit.has_text(&values, |text| given.as_deref() == Some(text)) {
+                let message = "must give the job the name of at_most_once: by it a submission is \
+                               found again";
+                section.fault("submit", message);
+            }
+        }
+        let (Once::Key { keep_for, .. } | Once::Name { keep_for, .. }) = &self.once else { return };
+        let on_its_way = LONGEST_CALL + self.may_arrive_for.unwrap_or(MAY_ARRIVE_FOR);
+        if *keep_for <= on_its_way {
+            let message = format!(
+                "keep_for must be longer than {on_its_way:?}, for which a submission may be under way"
+            );
+            section.fault("at_most_once", message);
+        }
+        if self.sweep.as_ref().is_some_and(|sweep| sweep.after < *keep_for) {
+            let message = "after may not be shorter than keep_for: what is removed can be submitted \
+                           again under its name";
+            section.fault("sweep", message);
         }
     }
 
@@ -245,7 +318,7 @@ impl Description {
     /// What is not described and could be: each a sentence.
     pub fn hints(&self) -> Vec<String> {
         let lists = [&self.list, &self.find].into_iter().flatten();
-        let is_unknown = lists.clone().any(|list| list.covers == super::list::Covers::Unknown);
+        let is_partial = lists.clone().any(|list| list.covers != super::list::Covers::All);
         let priced = !self.job.is_priced_by_time() || !self.prices.is_empty();
         let hints = [
             (self.cancel.is_none(), "no cancel: a job that is cancelled here goes on there"),
@@ -260,9 +333,9 @@ impl Description {
             ),
             (!priced, "no prices: jobs have no cost"),
             (
-                is_unknown,
-                "covers: unknown: a submission that the list does not show is never proven lost, \
-                 so an administrator must resolve it",
+                is_partial,
+                "covers: unknown or active: a submission that the list does not show is never \
+                 proven lost, so an administrator must resolve it",
             ),
             (
                 self.validate.is_none() && self.list.is_none(),
@@ -341,7 +414,11 @@ fn base(section: &mut Section<'_, '_>) -> Option<BaseUrl> {
     let insecure =
         section.read("insecure", |place, faults| place.word(faults, &[("accepted", ())]));
     section.require("base_url", |place, faults| {
-        let base = place.parsed(faults, BaseUrl::parse)?;
+        // It may hold a password, so it is not repeated.
+        let base = match BaseUrl::parse(place.text(faults)?) {
+            Ok(base) => base,
+            Err(legal) => return place.fault(faults, format!("is not legal, {legal}")),
+        };
         if base.is_clear && !base.is_loopback && insecure.is_none() {
             let message = "must be https, or the description says insecure: accepted";
             return place.fault(faults, message);

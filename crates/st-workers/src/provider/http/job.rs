@@ -41,6 +41,16 @@ pub(super) struct JobShape {
     output: Option<Pointer>,
 }
 
+/// Whose job it is that the provider has under an ID of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Ours,
+    /// The ID was used again.
+    Another,
+    /// The marker is absent or cannot be read, which proves nothing.
+    NotKnown,
+}
+
 /// An amount, or a count with its price.
 #[derive(Debug, Clone)]
 struct CostAt {
@@ -123,10 +133,21 @@ impl JobShape {
         self.created_at.is_some()
     }
 
-    /// Whether it is of this job of ours, where that is read with each status.
-    pub(super) fn belongs_to(&self, job: &Value, ours: JobId) -> bool {
-        let marker = |at: &Pointer| at.text(job).as_deref().and_then(parse_marker);
-        self.marker.as_ref().is_none_or(|at| marker(at).is_some_and(|it| it.job == ours))
+    /// Whose job it is, where that is read with each status. `at`: where the marker is in a row of a
+    /// list, which may have another form than the answer about one job.
+    pub(super) fn owner(&self, job: &Value, at: Option<&Pointer>, ours: JobId) -> Owner {
+        let Some(own) = &self.marker else { return Owner::Ours };
+        match at.unwrap_or(own).text(job).as_deref().and_then(parse_marker) {
+            Some(marker) if marker.job == ours => Owner::Ours,
+            Some(_) => Owner::Another,
+            None => Owner::NotKnown,
+        }
+    }
+
+    /// Whether it can be told whose job it is, where that matters.
+    pub(super) fn shows_owner(&self, job: &Value, at: Option<&Pointer>) -> bool {
+        let marker = |own| at.unwrap_or(own).text(job).as_deref().and_then(parse_marker);
+        self.marker.as_ref().is_none_or(|own| marker(own).is_some())
     }
 
     /// All of it, under this ID.

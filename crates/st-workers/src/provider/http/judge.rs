@@ -125,8 +125,13 @@ impl Judge<'_> {
             return match rule.means {
                 Means::Accepted => Ok(Asked::Answered),
                 Means::Done => Ok(Asked::Done),
-                Means::Gone => Err(Refused::Gone(rule.after)),
-                Means::Unavailable | Means::Unknown | Means::Rejected => {
+                // A gateway answers 404 as well.
+                Means::Gone
+                    if rule.reads_the_body() || self.description.answers.is_own_error(body) =>
+                {
+                    Err(Refused::Gone(rule.after))
+                }
+                Means::Gone | Means::Unavailable | Means::Unknown | Means::Rejected => {
                     let cause = cause_of(status).unwrap_or(Cause::Trouble);
                     Err(Refused::Unavailable(unavailable(cause, reason, rule.wait(answer, body))))
                 }

@@ -47,6 +47,12 @@ pub(super) enum Next {
     Url { at: Pointer },
 }
 
+/// Why it is not known whether a page is the last one. Whoever concludes something from the end of a
+/// list must not take that for the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NotKnown(&'static str);
+
 /// What asks for a page after the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cursor {
@@ -116,48 +122,73 @@ impl Next {
         }
     }
 
-    /// The cursor behind a page. `body`: its answer without the rows; `last`: its last row; `before`:
-    /// the cursor that asked for it; `rows`: how many it has.
+    /// The cursor behind a page; `None` where the page says that it is the last one, an error where
+    /// it does not say. `body`: its answer without the rows; `last`: its last row; `before`: the
+    /// cursor that asked for it; `rows`: how many it has.
     pub(super) fn after(
         &self,
         headers: &HeaderMap,
         body: &Value,
         last: Option<&Value>,
         (before, rows): (Option<&Cursor>, usize),
-    ) -> Option<Cursor> {
-        let goes_on = |go_on: &Option<Pointer>| {
-            let flag = |at: &Pointer| at.get(body).is_some_and(is_true);
-            go_on.as_ref().map_or(rows > 0, flag)
-        };
-        match self {
-            Self::Cursor { at, query } => {
-                let value = at.text(body).filter(|value| !value.is_empty())?;
-                Some(Cursor::Query { name: query.clone(), value })
+    ) -> Result<Option<Cursor>, NotKnown> {
+        let goes_on = |go_on: &Option<Pointer>| match go_on {
+            Some(at) => {
+                at.get(body).and_then(flag).ok_or(NotKnown("it does not say if more follows"))
             }
+            None => Ok(rows > 0),
+        };
+        let asks = |query: &String, value| Cursor::Query { name: query.clone(), value };
+        match self {
+            Self::Cursor { at, query } => Ok(cursor(at, body)?.map(|value| asks(query, value))),
             Self::LastRow { at, query, go_on } => {
-                let value = scalar(at.get(last?)?)?;
-                goes_on(go_on).then(|| Cursor::Query { name: query.clone(), value })
+                if !goes_on(go_on)? {
+                    return Ok(None);
+                }
+                let value = last.and_then(|last| scalar(at.get(last)?));
+                let value = value.ok_or(NotKnown("its last row has nothing to go on from"))?;
+                Ok(Some(asks(query, value)))
             }
             Self::Offset { query, go_on } => {
-                let read = match before {
-                    Some(Cursor::Query { value, .. }) => value.parse().unwrap_or(0_usize),
-                    Some(Cursor::Path(_)) | None => 0,
+                if !goes_on(go_on)? {
+                    return Ok(None);
+                }
+                let read: Option<usize> = match before {
+                    Some(Cursor::Query { value, .. }) => value.parse().ok(),
+                    Some(Cursor::Path(_)) | None => Some(0),
                 };
-                let value = read.saturating_add(rows).to_string();
-                goes_on(go_on).then(|| Cursor::Query { name: query.clone(), value })
+                let read = read.ok_or(NotKnown("its offset is no number"))?;
+                Ok(Some(asks(query, read.saturating_add(rows).to_string())))
             }
-            Self::Link => link(headers).map(Cursor::Path),
-            Self::Url { at } => Some(Cursor::Path(at.text(body).filter(|it| !it.is_empty())?)),
+            Self::Link => {
+                if headers.get_all(http::header::LINK).iter().any(|it| it.to_str().is_err()) {
+                    return Err(NotKnown("its Link header cannot be read"));
+                }
+                Ok(link(headers).map(Cursor::Path))
+            }
+            Self::Url { at } => Ok(cursor(at, body)?.map(Cursor::Path)),
         }
     }
 }
 
-fn is_true(value: &Value) -> bool {
+/// The cursor in a body; `None` where there is none any more.
+fn cursor(at: &Pointer, body: &Value) -> Result<Option<String>, NotKnown> {
+    match at.get(body) {
+        None | Some(Value::Null | Value::Bool(false)) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(Value::Bool(true) | Value::Array(_) | Value::Object(_)) => {
+            Err(NotKnown("its cursor is neither text nor a number"))
+        }
+    }
+}
+
+fn flag(value: &Value) -> Option<bool> {
     match value {
-        Value::Bool(flag) => *flag,
-        Value::String(text) => text == "true",
-        Value::Number(number) => number.as_f64().is_some_and(|number| number > 0.0),
-        Value::Null | Value::Array(_) | Value::Object(_) => false,
+        Value::Bool(flag) => Some(*flag),
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.as_f64().map(|number| number > 0.0),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -218,10 +249,35 @@ mod tests {
 
     fn after(how: &Value, body: &Value, last: &Value) -> Option<String> {
         let next = next(how).unwrap();
-        let cursor = next.after(&HeaderMap::new(), body, Some(last), (None, 2))?;
+        let cursor = next.after(&HeaderMap::new(), body, Some(last), (None, 2)).unwrap()?;
         let text = cursor.to_text();
         assert_eq!(Cursor::parse(&text, &next), Some(cursor));
         Some(text)
+    }
+
+    #[test]
+    fn a_page_that_does_not_say_whether_it_is_the_last_one_is_not_taken_for_it() {
+        let cursor = json!({"at": "/next", "query": "c"});
+        let flagged = json!({"last_id": "/id", "query": "after", "while": "/has_more"});
+        let last = json!({"last_id": "/id", "query": "after"});
+        let offset = json!({"offset": "skip", "while": "/has_more"});
+        for (how, body, row) in [
+            (&cursor, json!({"next": {"token": "x"}}), json!({})),
+            (&cursor, json!({"next": true}), json!({})),
+            (&flagged, json!({}), json!({"id": "j1"})),
+            (&flagged, json!({"has_more": "perhaps"}), json!({"id": "j1"})),
+            (&flagged, json!({"has_more": true}), json!({"id": null})),
+            (&last, json!({}), json!({"ID": "j1"})),
+            (&offset, json!({"error": "busy"}), json!({})),
+        ] {
+            let next = next(how).unwrap();
+            let after = next.after(&HeaderMap::new(), &body, Some(&row), (None, 2));
+            assert!(after.is_err(), "{how} {body} {row}: {after:?}");
+        }
+        let mut headers = HeaderMap::new();
+        let broken = http::HeaderValue::from_bytes(b"</n>; rel=\"next\"; title=\xe4").unwrap();
+        headers.insert(http::header::LINK, broken);
+        assert!(Next::Link.after(&headers, &json!({}), None, (None, 2)).is_err());
     }
 
     #[test]

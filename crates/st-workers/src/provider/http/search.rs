@@ -8,7 +8,7 @@ use st_store::{JobId, Marker, ProviderJobId};
 use super::answers::Operation;
 use super::described::HttpProvider;
 use super::json;
-use super::list::{Covers, Cursor, List};
+use super::list::{Covers, Cursor, List, NotKnown};
 use super::once::Once;
 use super::values::{Values, parse_marker};
 use crate::provider::{
@@ -24,7 +24,35 @@ pub(super) struct ReadPage {
     /// The rows that could be read.
     pub(super) rows: Vec<Value>,
     pub(super) unreadable: usize,
-    pub(super) next: Option<Cursor>,
+    pub(super) next: Result<Option<Cursor>, NotKnown>,
+}
+
+/// What the pages of a walk showed so far.
+#[derive(Debug, Default)]
+struct Shown {
+    found: Vec<(Option<Timestamp>, FoundJob)>,
+    /// Rows that could not be read.
+    unreadable: usize,
+    /// Rows without a marker that can be read.
+    unmarked: usize,
+    /// Rows of other attempts.
+    foreign: usize,
+}
+
+impl Shown {
+    /// Why what was not found may be there all the same.
+    fn may_hide(&self, operation: Operation, list: &List) -> Option<&'static str> {
+        let is_filtered = operation == Operation::Find;
+        if self.unreadable > 0 {
+            Some("a row that may be the job is not readable")
+        } else if is_filtered && self.unmarked > 0 {
+            Some("a row that was filtered by the marker shows none")
+        } else if is_filtered && self.foreign > 0 && list.next.is_none() {
+            Some("it is not filtered by the marker, and no paging is described")
+        } else {
+            None
+        }
+    }
 }
 
 impl HttpProvider {
@@ -64,7 +92,7 @@ impl HttpProvider {
         let page = page.ok_or_else(|| judge.unreadable("it is not JSON"))?;
         let raw = page.rows.ok_or_else(|| judge.unreadable("it has no list of rows"))?;
         let rows: Vec<Value> = raw.iter().filter_map(|row| json::value(row.get())).collect();
-        let next = list.next.as_ref().and_then(|next| {
+        let next = list.next.as_ref().map_or(Ok(None), |next| {
             let position = (cursor, raw.len());
             next.after(&answer.headers, &page.rest, rows.last(), position)
         });
@@ -85,32 +113,50 @@ impl HttpProvider {
         is_wanted: impl Fn(Marker) -> bool,
     ) -> Result<Vec<FoundJob>, QueryError> {
         let judge = self.judge();
-        let mut found: Vec<(Option<Timestamp>, FoundJob)> = Vec::new();
         let (mut cursor, mut seen) = (None, std::collections::BTreeSet::new());
-        let mut unreadable = 0;
+        let mut shown = Shown::default();
         for _ in 0..MOST_PAGES {
             let page = self.read_page(operation, list, values, cursor.as_ref()).await?;
-            unreadable += page.unreadable;
-            for row in &page.rows {
-                let Some(marker) = Self::marker_in(list, row).filter(|it| is_wanted(*it)) else {
-                    continue;
-                };
-                let id = self.shape().id(row);
-                let id = id.ok_or_else(|| judge.unreadable("the job in it has no usable id"))?;
-                let status = self.shape().report(row, &id, &self.description.prices, None);
-                let is_new =
-                    found.iter().all(|(_, it)| it.status.provider_job_id != status.provider_job_id);
-                if is_new {
-                    found.push((self.shape().created_at(row), FoundJob { marker, status }));
-                }
-            }
+            self.add(&page, list, &is_wanted, &mut shown)?;
             match page.next {
-                Some(next) if seen.insert(next.to_text()) => cursor = Some(next),
-                Some(_) => return Err(judge.unreadable("its next page was read already")),
-                None => return self.found(operation, list, found, unreadable),
+                Ok(Some(next)) if seen.insert(next.to_text()) => cursor = Some(next),
+                Ok(Some(_)) => return Err(judge.unreadable("its next page was read already")),
+                Ok(None) => return self.found(operation, list, shown),
+                // Whatever the other pages show, this is there.
+                Err(_) if !shown.found.is_empty() => return self.found(operation, list, shown),
+                Err(why) => return Err(judge.unreadable(&why.to_string())),
             }
         }
         Err(judge.unreadable("the list does not end"))
+    }
+
+    fn add(
+        &self,
+        page: &ReadPage,
+        list: &List,
+        is_wanted: impl Fn(Marker) -> bool,
+        shown: &mut Shown,
+    ) -> Result<(), QueryError> {
+        shown.unreadable += page.unreadable;
+        for row in &page.rows {
+            let Some(marker) = Self::marker_in(list, row) else {
+                shown.unmarked += 1;
+                continue;
+            };
+            if !is_wanted(marker) {
+                shown.foreign += 1;
+                continue;
+            }
+            let id = self.shape().id(row);
+            let id = id.ok_or_else(|| self.judge().unreadable("the job in it has no usable id"))?;
+            let status = self.report(row, &id, None);
+            let is_known =
+                |(_, it): &(_, FoundJob)| it.status.provider_job_id == status.provider_job_id;
+            if !shown.found.iter().any(is_known) {
+                shown.found.push((self.shape().created_at(row), FoundJob { marker, status }));
+            }
+        }
+        Ok(())
     }
 
     /// What a list that was read to its end shows, oldest first, or whether that proves anything.
@@ -118,19 +164,18 @@ impl HttpProvider {
         &self,
         operation: Operation,
         list: &List,
-        mut found: Vec<(Option<Timestamp>, FoundJob)>,
-        unreadable: usize,
+        shown: Shown,
     ) -> Result<Vec<FoundJob>, QueryError> {
-        // What was filtered by our marker and cannot be read may be ours.
-        let hidden = operation == Operation::Find && unreadable > 0;
-        if found.is_empty() && hidden {
-            return Err(self.judge().unreadable("a row that may be the job is not readable"));
+        if shown.found.is_empty() {
+            if let Some(why) = shown.may_hide(operation, list) {
+                return Err(self.judge().unreadable(why));
+            }
+            if list.covers != Covers::All {
+                let reason = format!("the list of {} need not show every job", self.name);
+                return Err(QueryError::trouble(reason));
+            }
         }
-        if found.is_empty() && list.covers == Covers::Unknown {
-            let reason =
-                format!("it is not known whether the list of {} shows every job", self.name);
-            return Err(QueryError::trouble(reason));
-        }
+        let mut found = shown.found;
         if list.newest_first {
             found.reverse();
         }
@@ -203,23 +248,25 @@ impl JobList for HttpProvider {
         };
         let values = Values::new(&self.description.vars).with_window(query);
         let page = self.read_page(Operation::List, list, &values, cursor.as_ref()).await?;
+        let next = page.next.map_err(|why| judge.unreadable(&why.to_string()))?;
+        // It may be a job of ours, whose absence would be concluded.
+        if page.unreadable > 0 {
+            return Err(judge.unreadable("a row that may be the job is not readable"));
+        }
         let mut read = ListPage {
-            rows: page.rows.len() + page.unreadable,
-            unreadable: page.unreadable,
-            next: page.next.map(|next| next.to_text()),
+            rows: page.rows.len(),
+            next: next.map(|next| next.to_text()),
             ..ListPage::default()
         };
-        let mut all_dated = page.unreadable == 0;
+        let mut all_dated = true;
         for row in &page.rows {
             let created_at = self.shape().created_at(row);
             all_dated &= created_at.is_some();
             read.newest = read.newest.max(created_at);
             let Some(marker) = Self::marker_in(list, row) else { continue };
-            let Some(id) = self.shape().id(row) else {
-                read.unreadable += 1;
-                continue;
-            };
-            let status = self.shape().report(row, &id, &self.description.prices, None);
+            let id = self.shape().id(row);
+            let id = id.ok_or_else(|| judge.unreadable("the job in it has no usable id"))?;
+            let status = self.report(row, &id, None);
             let trace = Trace::Marker { marker, by_hand: false };
             read.jobs.push(ListedJob { status, created_at, trace });
         }

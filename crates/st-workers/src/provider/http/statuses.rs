@@ -94,16 +94,20 @@ impl<'a> Walk<'a> {
         for row in &page.rows {
             let id = provider.shape().id(row);
             // A row of another form than the answer about one job says nothing about its status.
-            let is_known = provider.shape().status(row).is_some();
+            let is_known = provider.shape().status(row).is_some()
+                && provider.shape().shows_owner(row, self.list.marker.as_ref());
             let Some(jobs) = id.filter(|_| is_known).and_then(|id| self.open.remove(id.as_str()))
             else {
                 continue;
             };
-            answers.extend(jobs.into_iter().map(|job| (job.id, provider.job_in_row(row, job))));
+            answers.extend(
+                jobs.into_iter().map(|job| (job.id, provider.job_in_row(self.list, row, job))),
+            );
         }
         self.fruitless = if answers.is_empty() { self.fruitless + 1 } else { 0 };
         let answers = stream::iter(answers);
-        let next = page.next.filter(|next| Some(next) != self.cursor.as_ref());
+        let next = page.next.ok().flatten();
+        let next = next.filter(|next| Some(next) != self.cursor.as_ref());
         match next {
             _ if self.open.is_empty() => (answers.boxed(), None),
             Some(next) if self.fruitless < FRUITLESS => {
@@ -126,14 +130,12 @@ impl HttpProvider {
     /// The job in a row of the list, which has its ID.
     fn job_in_row(
         &self,
+        list: &List,
         row: &serde_json::Value,
         job: &RemoteJob,
     ) -> Result<st_store::ProviderStatus, QueryError> {
-        if !self.shape().belongs_to(row, job.id) {
-            return Err(QueryError::NotFound);
-        }
-        let (id, hardware) = (job.provider_job_id.as_str(), job.hardware_type.as_deref());
-        Ok(self.shape().report(row, id, &self.description.prices, hardware))
+        self.check_owner(row, list.marker.as_ref(), job)?;
+        Ok(self.report(row, job.provider_job_id.as_str(), job.hardware_type.as_deref()))
     }
 }
 

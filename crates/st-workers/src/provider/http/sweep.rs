@@ -63,7 +63,8 @@ impl Sweeper {
                     seen.insert(ProviderJobId::new(id), marker.job);
                 }
             }
-            match page.next.filter(|next| Some(next) != cursor.as_ref()) {
+            let next = page.next.ok().flatten();
+            match next.filter(|next| Some(next) != cursor.as_ref()) {
                 Some(next) => cursor = Some(next),
                 None => break,
             }

@@ -254,6 +254,18 @@ impl Tree {
         }
     }
 
+    /// Every text in it that has references.
+    pub(super) fn templates(&self) -> Vec<&Template> {
+        match self {
+            Self::Plain(_) => Vec::new(),
+            Self::Text(template) => vec![template],
+            Self::List(items) => items.iter().flat_map(Self::templates).collect(),
+            Self::Object(members) => {
+                members.iter().flat_map(|(_, member)| member.templates()).collect()
+            }
+        }
+    }
+
     /// Every reference in it.
     pub(super) fn references(&self) -> Vec<&Reference> {
         match self {

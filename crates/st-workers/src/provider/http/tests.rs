@@ -83,7 +83,7 @@ fn recorded_answers_get_the_right_judgement() {
             judged += 1;
         }
     }
-    assert_eq!(judged, 25);
+    assert_eq!(judged, 26);
 }
 
 #[test]
@@ -134,7 +134,7 @@ enum Change {
 
 use Change::{Remove, Set};
 
-const FAULTS: [(&str, Change, &str); 22] = [
+const FAULTS: [(&str, Change, &str); 28] = [
     ("runpod", Set("/kind", "\"htp\""), "/kind: \"htp\" is not legal"),
     ("runpod", Set("/statuss", "{}"), "/statuss: unknown key, did you mean \"status\""),
     ("runpod", Remove("/at_most_once"), "/at_most_once: is required: {how: key}"),
@@ -154,6 +154,24 @@ const FAULTS: [(&str, Change, &str); 22] = [
     ("together", Remove("/list"), "/at_most_once: needs a list or find with the pointer"),
     ("together", Remove("/list/marker"), "/at_most_once: needs a list or find with the pointer"),
     ("kubernetes", Remove("/at_most_once/conflict"), "/at_most_once/conflict: is required"),
+    (
+        "kubernetes",
+        Set("/submit/body/metadata/name", "\"a-{{ marker.dns }}\""),
+        "/submit: must give the job the name",
+    ),
+    (
+        "kubernetes",
+        Set("/at_most_once/name", "\"st-{{ job.id }}\""),
+        "/at_most_once: its name must differ from attempt to attempt",
+    ),
+    ("kubernetes", Set("/at_most_once/keep_for", "\"3m\""), "/at_most_once: keep_for must be"),
+    ("kubernetes", Set("/sweep/after", "\"30m\""), "/sweep: after may not be shorter"),
+    ("runpod", Remove("/own_error"), "/answers: a rule that means gone needs a condition"),
+    (
+        "together",
+        Set("/submit/body/suffix", "\"a-{{ marker.dns }}\""),
+        "/submit: must carry the marker",
+    ),
     ("slurm", Remove("/at_most_once/release"), "/at_most_once/release: is required"),
     ("slurm", Set("/submit/headers/Host", "\"x\""), "/submit/headers/Host: \"Host\" cannot be"),
     ("hf_jobs", Set("/list/post", "\"/x\""), "/list: needs one of get"),
@@ -198,7 +216,7 @@ fn warnings_and_hints_say_what_an_operator_should_know() {
     assert_eq!(described("kubernetes").warnings(), Vec::<String>::new());
     let together = described("together").hints().join("\n");
     assert!(
-        together.contains("covers: unknown") && together.contains("no own_error"),
+        together.contains("covers: unknown or active") && together.contains("no own_error"),
         "{together}"
     );
 }
@@ -218,8 +236,9 @@ fn answers_are_judged_by_rule_then_by_status() {
         ("kubernetes", "status", 404, r#"{"reason":"NotFound"}"#, "gone"),
         ("kubernetes", "status", 404, "<html>nginx</html>", "trouble"),
         ("kubernetes", "cancel", 404, r#"{"reason":"NotFound"}"#, "done"),
-        ("runpod", "status", 404, "", "gone"),
-        ("slurm", "submit", 200, r#"{"errors":[{"error":"bad partition"}]}"#, "unavailable"),
+        ("runpod", "status", 404, "", "trouble"),
+        ("runpod", "status", 404, r#"{"error":"no such job"}"#, "gone"),
+        ("slurm", "submit", 200, r#"{"errors":[{"error":"timed out"}]}"#, "unknown"),
         ("slurm", "submit", 200, r#"{"job_id":7,"errors":[]}"#, "accepted"),
         ("openai_ft", "status", 401, r#"{"error":{"message":"who?"}}"#, "credentials"),
         ("openai_ft", "submit", 429, r#"{"error":{"code":"insufficient_quota"}}"#, "unavailable"),

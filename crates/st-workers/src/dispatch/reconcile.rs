@@ -49,14 +49,10 @@ impl Dispatcher {
         if let Some(held) = job.held() {
             return self.release_held(job, held).await;
         }
-        let certain_at = sent_before + certain_after(job, may_arrive_for);
-        let mut repetitions = Repetitions::new(certain_at);
+        let mut repetitions = Repetitions::new(sent_before + certain_after(job, may_arrive_for));
         let began = Instant::now();
         let mut unresolved = Reminder::default();
-        // What another process sent has been on its way for a while.
-        let first = (job.origin != ClaimOrigin::New).then_some(Duration::ZERO);
-        let waits = FIRST_WAITS.into_iter().chain(iter::repeat(LATER_WAIT));
-        for wait in first.into_iter().chain(waits) {
+        for wait in waits(job) {
             if self.stops_within(wait).await || !self.is_current(job).await {
                 return;
             }
@@ -277,6 +273,13 @@ impl Dispatcher {
         );
         self.release(job, AttemptFailure::Final { error }, Notice::Warning).await;
     }
+}
+
+/// The waits before each search.
+fn waits(job: &Assignment) -> impl Iterator<Item = Duration> + use<> {
+    // What another process sent has been on its way for a while.
+    let first = (job.origin != ClaimOrigin::New).then_some(Duration::ZERO);
+    first.into_iter().chain(FIRST_WAITS).chain(iter::repeat(LATER_WAIT))
 }
 
 fn not_compared(error: &Error) -> String {

@@ -370,6 +370,9 @@ async fn a_provider_that_repeats_the_secret_does_not_show_it() {
     }
 }
 
+/// A change of a description.
+type Change = fn(&mut Value);
+
 #[tokio::test]
 async fn only_a_whole_list_of_every_job_proves_that_one_is_absent() {
     let fake = FakeCloud::start(Cloud::OpenAi).await;
@@ -379,11 +382,9 @@ async fn only_a_whole_list_of_every_job_proves_that_one_is_absent() {
         |marker: &str| json!({"id": "a", "status": "running", "metadata": {"st_marker": marker}});
     let foreign = json!({"data": [row(&other.to_string())], "has_more": false});
     let empty = json!({"data": [], "has_more": false});
-    let (keep, active, single): (fn(&mut Value), fn(&mut Value), fn(&mut Value)) = (
-        |_| (),
-        |it| it["find"]["covers"] = "active".into(),
-        |it| drop(it["find"].as_object_mut().unwrap().remove("next")),
-    );
+    let keep: Change = |_| ();
+    let active: Change = |it| it["find"]["covers"] = "active".into();
+    let single: Change = |it| drop(it["find"].as_object_mut().unwrap().remove("next"));
     for (change, answer, is_proven) in [
         (keep, empty.clone(), true),
         (keep, foreign.clone(), true),
@@ -407,7 +408,7 @@ async fn only_a_whole_list_of_every_job_proves_that_one_is_absent() {
 #[tokio::test]
 async fn an_account_is_named_by_the_description_and_by_what_addresses_its_requests() {
     let fake = FakeCloud::start(Cloud::Kubernetes).await;
-    let account = |change: fn(&mut Value)| {
+    let account = |change: Change| {
         let mut description = described(Cloud::Kubernetes, &fake.base_url());
         change(&mut description);
         provider(&description).account().unwrap()

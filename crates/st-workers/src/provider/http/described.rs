@@ -205,7 +205,7 @@ impl HttpProvider {
         if status.status.is_none()
             && let Some(word) = self.shape().word(shown)
         {
-            self.unknown_words.warn(&self.name, &word);
+            self.unknown_words.warn(&self.name, &self.connection.mask(&word));
         }
     }
 

@@ -277,7 +277,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let broken = http::HeaderValue::from_bytes(b"</n>; rel=\"next\"; title=\xe4").unwrap();
         headers.insert(http::header::LINK, broken);
-        assert!(Next::Link.after(&headers, &json!({}), None, (None, 2)).is_err());
+        Next::Link.after(&headers, &json!({}), None, (None, 2)).unwrap_err();
     }
 
     #[test]

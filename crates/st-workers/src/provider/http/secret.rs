@@ -131,14 +131,17 @@ impl Auth {
     fn value(&self, secret: &str) -> Option<HeaderValue> {
         let text = match &self.form {
             AuthForm::Prefix(prefix) => format!("{prefix}{secret}"),
-            AuthForm::Basic(user) => {
-                format!("Basic {}", STANDARD.encode(format!("{user}:{secret}")))
-            }
+            AuthForm::Basic(user) => format!("Basic {}", encoded(user, secret)),
         };
         let mut value = HeaderValue::from_str(&text).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
+}
+
+/// User and password as HTTP Basic sends them.
+fn encoded(user: &str, secret: &str) -> String {
+    STANDARD.encode(format!("{user}:{secret}"))
 }
 
 /// A credential that is there. Nothing prints it.
@@ -225,7 +228,11 @@ impl Credential {
     /// The text without the secret: a provider may repeat what it got.
     pub(super) fn mask(&self, text: &str) -> String {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        text.replace(latest.0.as_str(), MASK)
+        let text = text.replace(latest.0.as_str(), MASK);
+        match &self.auth.form {
+            AuthForm::Prefix(_) => text,
+            AuthForm::Basic(user) => text.replace(&encoded(user, &latest.0), MASK),
+        }
     }
 }
 

@@ -52,8 +52,6 @@ impl Subject {
                 Sender::HyperUtil(builder.pool_max_idle_per_host(at_once).build(tcp), url)
             }
             Self::Reqwest => {
-                // A second time it is there already.
-                drop(rustls::crypto::ring::default_provider().install_default());
                 let client = reqwest::Client::builder()
                     .connect_timeout(Duration::from_secs(5))
                     .timeout(Duration::from_mins(1))

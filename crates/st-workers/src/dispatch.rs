@@ -31,7 +31,7 @@ use st_store::{
     Actor, Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Error, Holder, JobId, JobRecord,
     JobRef, Opening, Outcome, Resolution, Serving, Store,
 };
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,8 +50,6 @@ const LOG: Logger = get_logger("simpletuner.cloud.dispatch");
 /// The pause after a dispatch panicked.
 const AFTER_PANIC: Backoff =
     Backoff { first: Duration::from_secs(10), max: Duration::from_mins(10), jitter: 0.25 };
-/// How many cancellations run at the same time beside the submissions.
-const CANCELLATIONS: usize = 8;
 
 /// Submits claimed jobs, reconciles them, and cancels jobs at their providers.
 #[derive(Debug)]
@@ -78,7 +76,8 @@ pub struct Dispatcher {
     /// Guards when each job may next be cancelled at its provider, so that tries keep their
     /// distance. Locked for one read or change.
     next_cancels: Mutex<BTreeMap<JobId, cancel::NextCancel>>,
-    cancellations: Semaphore,
+    /// The providers whose open cancellations are being repeated.
+    cancelling_jobs: strays::Busy,
     /// The providers whose strays are being cancelled, so that none is cancelled twice at a time.
     cancelling_strays: strays::Busy,
     /// The providers whose lost attempts are being searched for.
@@ -128,7 +127,7 @@ impl Dispatcher {
             in_flight: Mutex::new(InFlight::new()),
             submits: RwLock::new(()),
             next_cancels: Mutex::default(),
-            cancellations: Semaphore::new(CANCELLATIONS),
+            cancelling_jobs: strays::Busy::default(),
             cancelling_strays: strays::Busy::default(),
             rechecking: strays::Busy::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),

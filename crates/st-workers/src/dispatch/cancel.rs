@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use st_log::InScope;
 use st_store::{
     Actor, CancelOutcome, Error, JobId, JobRecord, JobStatus, Outcome, ProviderStatus, Settlement,
@@ -10,11 +11,14 @@ use st_store::{
 use tokio::time::Instant;
 
 use super::settle::log_unsettled;
+use super::strays::Turn;
 use super::{Dispatcher, LOG, lock};
 use crate::provider::RemoteJob;
 use crate::reminder::Reminder;
-use crate::served::{Cancelled, LONGEST_CALL, Witness};
+use crate::served::{Cancelled, LONGEST_CALL, ServedProvider, Witness};
 
+/// How many cancellations of a provider are repeated at the same time.
+const CANCELLATIONS: usize = 8;
 /// How long the time of a try is kept.
 const KEPT: Duration = Duration::from_hours(1);
 
@@ -53,26 +57,32 @@ impl Dispatcher {
         Ok(cancel.in_context(context).with_correlation_id(correlation_id).await)
     }
 
-    /// Repeats an open cancellation in the background, when it is due and not too many run already.
-    pub(crate) fn repeat_cancellation(self: &Arc<Self>, record: &JobRecord) {
-        let next = lock(&self.next_cancels).get(&record.id()).copied();
-        if next.is_some_and(|next| next.at > Instant::now()) {
+    /// Repeats the open cancellations of a provider that are due, in the background, a few at a time.
+    /// While that goes on, those that become due wait for a later cycle: a slow provider piles nothing
+    /// up.
+    pub(crate) fn repeat_cancellations(
+        self: &Arc<Self>,
+        served: &Arc<ServedProvider>,
+        mut open: Vec<JobRecord>,
+    ) {
+        let now = Instant::now();
+        open.retain(|record| {
+            lock(&self.next_cancels).get(&record.id()).is_none_or(|next| next.at <= now)
+        });
+        if open.is_empty() {
             return;
         }
-        // Without a permit it waits for the next cycle, so that a slow provider piles nothing up.
-        let this = Arc::clone(self);
-        let record = record.clone();
-        let correlation_id = record.job().correlation_id.clone();
-        let context = record.log_context();
-        if self.cancellations.available_permits() == 0 {
-            return;
-        }
-        let cancel = async move {
-            if let Ok(_permit) = this.cancellations.try_acquire() {
-                this.cancel_at_provider(record).await;
-            }
-        };
-        self.spawn_helper(cancel.in_context(context).with_correlation_id(correlation_id));
+        let (this, served) = (Arc::clone(self), Arc::clone(served));
+        self.spawn_helper(async move {
+            let Some(_turn) = Turn::begin(&this.cancelling_jobs, served.name()) else { return };
+            let cancel = |record: JobRecord| {
+                let correlation_id = record.job().correlation_id.clone();
+                let context = record.log_context();
+                let cancel = async { drop(this.cancel_at_provider(record).await) };
+                cancel.in_context(context).with_correlation_id(correlation_id)
+            };
+            stream::iter(open).for_each_concurrent(CANCELLATIONS, cancel).await;
+        });
     }
 
     /// Asks the provider to cancel a job and stores its answer. A failure is left to the poller,

@@ -180,13 +180,15 @@ impl Poll {
         let mut after = None;
         let mut unread = Unread::default();
         let mut gathered: Vec<JobRecord> = Vec::new();
-        loop {
-            let page = self.store.list_at_provider(self.served.name(), after, PAGE).await?;
-            let Some(last) = page.last() else { break };
+        let mut to_cancel: Vec<JobRecord> = Vec::new();
+        let read = loop {
+            let page = match self.store.list_at_provider(self.served.name(), after, PAGE).await {
+                Ok(page) => page,
+                Err(error) => break Err(error),
+            };
+            let Some(last) = page.last() else { break Ok(()) };
             after = Some(last.id());
-            page.iter()
-                .filter(|record| record.cancel_requested())
-                .for_each(|record| self.dispatcher.repeat_cancellation(record));
+            to_cancel.extend(page.iter().filter(|record| record.cancel_requested()).cloned());
             if due {
                 gathered.extend(page);
             }
@@ -194,8 +196,10 @@ impl Poll {
                 let jobs = std::mem::take(&mut gathered);
                 self.poll_jobs(jobs, &mut tally, &mut unread).await?;
             }
-        }
+        };
+        self.dispatcher.repeat_cancellations(&self.served, to_cancel);
         if due {
+            // Also what was read before a page could not be.
             self.poll_jobs(gathered, &mut tally, &mut unread).await?;
             self.end_gone(unread.gone);
             self.served.unread.record(unread.jobs);
@@ -204,7 +208,7 @@ impl Poll {
                 self.warn_of_unread(lasting).await;
             }
         }
-        Ok(tally)
+        read.map(|()| tally)
     }
 
     async fn poll_jobs(

@@ -328,3 +328,22 @@ async fn jobs_that_are_read_again_before_they_were_cancelled_go_on() {
     harness.pass(Duration::from_mins(30)).await;
     assert!(harness.provider.live().len() >= 10, "{:?}", harness.cancelled());
 }
+
+#[tokio::test(start_paused = true)]
+async fn all_open_cancellations_are_repeated_in_one_cycle() {
+    let harness = Harness::start_for_hours();
+    harness.allow(30).await;
+    let mut jobs = Vec::new();
+    for user in 0..30 {
+        jobs.push(harness.submit_and_run(&format!("user-{user}")).await.0);
+    }
+    for &job in &jobs {
+        drop(harness.store.cancel_job(job, &Actor::Operator).await.unwrap());
+    }
+    let began = Instant::now();
+    for &job in &jobs {
+        harness.until(job, |it| it.status() == JobStatus::Cancelled).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(35), "{:?}", began.elapsed());
+    assert_eq!(harness.cancelled().len(), 30, "each once");
+}

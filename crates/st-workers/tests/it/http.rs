@@ -324,6 +324,17 @@ async fn what_is_over_for_a_day_is_removed_where_it_is_ours() {
     let provider = provider(&described(Cloud::Kubernetes, &fake.base_url()));
     let first = provider.submit(&submission(1)).await.unwrap();
     fake.world().add(json!({"metadata": {"name": "theirs", "labels": {}}}));
+    // Another installation, which uses the same place.
+    let foreign = crate::replicate::marker(7).to_string();
+    let labels =
+        json!({"st-job": crate::replicate::marker(7).job.to_string(), "st-marker": foreign});
+    fake.world().add(json!({"metadata": {"name": "foreign", "labels": labels}}));
+    crate::replicate::status_of(
+        &provider,
+        &crate::replicate::known(first.provider_job_id.as_str()),
+    )
+    .await
+    .unwrap();
     let pass = async |time| {
         tokio::time::pause();
         tokio::time::advance(time).await;
@@ -335,14 +346,14 @@ async fn what_is_over_for_a_day_is_removed_where_it_is_ours() {
         pass(Duration::from_mins(10)).await;
     }
     provider.submit(&submission(2)).await.unwrap();
-    assert_eq!(fake.world().runs().len(), 3);
+    assert_eq!(fake.world().runs().len(), 4);
     pass(Duration::from_hours(23)).await;
-    assert_eq!(fake.world().runs().len(), 3, "{:?}", fake.world().runs());
+    assert_eq!(fake.world().runs().len(), 4, "{:?}", fake.world().runs());
     pass(Duration::from_hours(1)).await;
     let left = fake.world().runs();
     let names: Vec<&Value> = left.iter().map(|run| &run.submitted["metadata"]["name"]).collect();
     assert!(!names.iter().any(|name| **name == first.provider_job_id.as_str()), "{names:?}");
-    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(names.len(), 3, "{names:?}");
 }
 
 #[tokio::test]

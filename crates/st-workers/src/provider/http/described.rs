@@ -393,6 +393,9 @@ impl Provider for HttpProvider {
     }
 
     fn statuses<'a>(&'a self, jobs: &'a [RemoteJob]) -> BoxStream<'a, PolledJob> {
+        if self.description.sweep.is_some() {
+            self.sweeper.note(jobs.iter().map(|job| &job.provider_job_id));
+        }
         statuses::statuses(self, jobs)
     }
 

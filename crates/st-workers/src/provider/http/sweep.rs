@@ -1,6 +1,10 @@
 //! Removing what is left of finished jobs at a provider that keeps them until they are deleted.
+//!
+//! A marker does not show whose job it is: another installation may use the same place. Removed is only
+//! what this process has submitted or polled; what ended before it began stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use st_log::{Chain, Logger, get_logger};
@@ -27,6 +31,8 @@ const MOST: usize = 20;
 pub(super) struct Sweeper {
     /// Held during a sweep, so that none overlaps another.
     state: Mutex<State>,
+    /// The jobs of this process. Locked for one read or change.
+    ours: std::sync::Mutex<BTreeSet<ProviderJobId>>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +42,20 @@ struct State {
 }
 
 impl Sweeper {
+    fn ours(&self) -> MutexGuard<'_, BTreeSet<ProviderJobId>> {
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These jobs are ours.
+    pub(super) fn note<'j>(&self, jobs: impl IntoIterator<Item = &'j ProviderJobId>) {
+        let mut ours = self.ours();
+        for job in jobs {
+            if !ours.contains(job) {
+                ours.insert(job.clone());
+            }
+        }
+    }
+
     /// Removes some of what was over for long enough, if that is due. What this process did not see
     /// for that time stays: nothing is removed before its end was read.
     pub(super) async fn sweep(&self, provider: &HttpProvider) {
@@ -47,7 +67,7 @@ impl Sweeper {
         }
         state.next_at = Some(Instant::now() + PERIOD);
         let values = Values::new(&description.vars).with_window(&ListQuery::default());
-        let (mut seen, mut cursor) = (BTreeMap::new(), None);
+        let (mut seen, mut listed, mut cursor) = (BTreeMap::new(), BTreeSet::new(), None);
         for _ in 0..MOST_PAGES {
             let page = provider.read_page(Operation::List, list, &values, cursor.as_ref()).await;
             let page = match page {
@@ -58,15 +78,23 @@ impl Sweeper {
                 let marker = list.marker.as_ref().and_then(|at| at.text(row));
                 let marker = marker.as_deref().and_then(parse_marker);
                 let is_over = provider.shape().status(row).is_some_and(JobStatus::is_terminal);
-                if let Some((id, marker)) = provider.shape().id(row).zip(marker).filter(|_| is_over)
-                {
-                    seen.insert(ProviderJobId::new(id), marker.job);
+                let Some(id) = provider.shape().id(row).map(ProviderJobId::new) else { continue };
+                if !self.ours().contains(&id) {
+                    continue;
                 }
+                if let Some(marker) = marker.filter(|_| is_over) {
+                    seen.insert(id.clone(), marker.job);
+                }
+                listed.insert(id);
             }
-            let next = page.next.ok().flatten();
-            match next.filter(|next| Some(next) != cursor.as_ref()) {
-                Some(next) => cursor = Some(next),
-                None => break,
+            match page.next {
+                Ok(Some(next)) if Some(&next) != cursor.as_ref() => cursor = Some(next),
+                Ok(None) => {
+                    // What the list does not have any more needs no removal.
+                    self.ours().retain(|id| listed.contains(id));
+                    break;
+                }
+                Ok(Some(_)) | Err(_) => break,
             }
         }
         state.over.retain(|id, _| seen.contains_key(id));

@@ -466,16 +466,22 @@ async fn no_more_than_two_hundred_submissions_are_under_way_at_a_provider() {
     for number in 0..127 {
         harness.submit_and_run(&format!("first-{number}")).await;
     }
-    harness.store.pause(Scope::All, None, &Actor::Operator).await.unwrap();
-    let mut jobs = Vec::new();
-    for number in 0..250 {
-        jobs.push(harness.submit(&format!("user-{number}")).await);
-    }
     harness.provider.close_gate();
-    harness.store.resume(&Scope::All, &Actor::Operator).await.unwrap();
-    harness.provider.wait_for(|provider| provider.submits() >= 327).await;
+    let mut jobs = Vec::new();
+    // The second part does not fit into what the first leaves of a batch of claims.
+    for part in [0..30, 30..250] {
+        harness.store.pause(Scope::All, None, &Actor::Operator).await.unwrap();
+        for number in part {
+            jobs.push(harness.submit(&format!("user-{number}")).await);
+        }
+        harness.store.resume(&Scope::All, &Actor::Operator).await.unwrap();
+        let under_way = 127 + jobs.len().min(200) as u64;
+        harness.provider.wait_for(|provider| provider.submits() >= under_way).await;
+    }
     harness.pass(Duration::from_secs(30)).await;
     assert_eq!(harness.provider.submits(), 327);
+    let statuses = harness.store.queue_stats().await.unwrap().by_status;
+    assert_eq!(statuses[&QueueStatus::Ready], 200, "no more is claimed than can be submitted");
     harness.provider.open_gate();
     for job in jobs {
         let record = harness.until(job, |it| it.queue_status() == QueueStatus::Running).await;

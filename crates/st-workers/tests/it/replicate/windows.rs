@@ -10,7 +10,7 @@ use st_testkit::replicate::{Call, FakeReplicate, Fault, World};
 use st_workers::provider::replicate::{CallLimits, Replicate};
 use st_workers::provider::{Cause, Provider as _, QueryError, RemoteJob};
 
-use super::{add, asked, limited_to, start};
+use super::{add, asked, limited_to, start, submission};
 use crate::replicate::statuses::{known_statuses, poll};
 
 const JOBS: u32 = 1_600;
@@ -111,6 +111,19 @@ async fn a_window_in_trouble_costs_its_own_jobs_a_call_each() {
     let answers = poll(&provider, &jobs).await;
     assert_eq!(known_statuses(&jobs, &answers), jobs.len());
     assert_eq!(single(), jobs.len());
+}
+
+#[tokio::test]
+async fn a_refusal_leaves_less_of_the_budget_that_it_is_about() {
+    let fake = FakeReplicate::start().await;
+    let ten = NonZeroU32::new(10).unwrap();
+    let provider = limited_to(CallLimits { creates: ten, others: ten }, &fake.base_url());
+    fake.world().fault_on(Call::Account, Fault::TooMany { retry_after: None });
+    provider.validate().await.unwrap_err();
+    assert_eq!(provider.room_to_submit(), 10, "that was no submission");
+    fake.world().fault_on(Call::Create, Fault::TooMany { retry_after: None });
+    provider.submit(&submission()).await.unwrap_err();
+    assert_eq!(provider.room_to_submit(), 5);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ pub mod local;
 mod progress;
 mod rate;
 pub mod replicate;
+mod server_time;
 
 use std::fmt;
 use std::time::Duration;

@@ -9,7 +9,6 @@ mod base;
 mod budget;
 mod call;
 mod check;
-mod clock;
 mod connection;
 mod described;
 mod description;

@@ -7,7 +7,6 @@
 mod address;
 mod answer;
 mod classify;
-mod date;
 mod fields;
 #[cfg(test)]
 mod fuzz;
@@ -40,6 +39,7 @@ use st_store::{AccountId, AtMostOnce, JobType, ProviderName, ProviderSettings, P
 
 use super::excerpt::Shape;
 use super::rate::CallBudget;
+use super::server_time::ServerTime;
 use crate::provider::{
     Account, Arrivals, JobList, ListPage, ListQuery, PolledJob, Progress, Provider, QueryError,
     RemoteJob, Submission, SubmitError,
@@ -48,7 +48,6 @@ use address::Address;
 pub use address::InvalidBaseUrl;
 use answer::{Answer, Unanswered};
 use classify::{Subject, answered, submitted, unreadable, unusable_success};
-use date::ServerTime;
 use latest::Latest;
 use page::{PAGE, Page};
 pub use price::{PRICES_READ_ON, Priced, Prices, UnknownPriced};

@@ -206,7 +206,7 @@ fn gone_after(text: &str) -> Result<Duration, String> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answers {
     pub(super) rules: Vec<AnswerRule>,
-    /// How the provider's own errors are told apart from a gateway's.
+    /// What distinguishes the provider's own errors from those of a gateway.
     pub(super) own_error: Option<Condition>,
 }
 

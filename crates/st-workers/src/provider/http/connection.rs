@@ -12,11 +12,11 @@ use tokio::time::timeout;
 use super::answers::Operation;
 use super::budget::Budget;
 use super::call::{Call, Outgoing};
-use super::clock::ServerClock;
 use super::description::{Description, MOST_IN_FLIGHT};
 use super::secret::{Credential, NoCredential};
 use super::template::RenderError;
 use super::values::Values;
+use crate::provider::server_time::ServerTime;
 
 /// The largest answer about one job, in bytes.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
@@ -69,7 +69,7 @@ pub(super) struct Connection {
     /// Calls at the same time; never closed.
     in_flight: Semaphore,
     budgets: BTreeMap<&'static str, Budget>,
-    pub(super) clock: ServerClock,
+    pub(super) clock: ServerTime,
 }
 
 impl Connection {
@@ -95,7 +95,7 @@ impl Connection {
             credential,
             in_flight: Semaphore::new(limits.in_flight.unwrap_or(most)),
             budgets: rates.into_iter().filter_map(budget).collect(),
-            clock: ServerClock::default(),
+            clock: ServerTime::default(),
         }
     }
 
@@ -166,7 +166,7 @@ impl Connection {
         }
         if let Some(credential) = &self.credential {
             let (name, value) = credential.header().await?;
-            request = request.header(name, value);
+            request = request.secret_header(name, value);
         }
         Ok(request)
     }

@@ -144,7 +144,7 @@ impl JobShape {
         }
     }
 
-    /// Whether it can be told whose job it is, where that matters.
+    /// Whether the answer shows which of our jobs it is about, where the description requires that.
     pub(super) fn shows_owner(&self, job: &Value, at: Option<&Pointer>) -> bool {
         let marker = |own| at.unwrap_or(own).text(job).as_deref().and_then(parse_marker);
         self.marker.as_ref().is_none_or(|own| marker(own).is_some())

@@ -47,8 +47,8 @@ pub(super) enum Next {
     Url { at: Pointer },
 }
 
-/// Why it is not known whether a page is the last one. Whoever concludes something from the end of a
-/// list must not take that for the end.
+/// Why it is not known whether a page is the last one. It must not count as the end of a list where the
+/// end proves something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct NotKnown(&'static str);

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use http::header::DATE;
 use http::{HeaderMap, HeaderName};
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::pointer::Pointer;
 use super::section::{Faults, Place};
 use super::units;
 use crate::provider::LONGEST_RETRY_AFTER;
+use crate::provider::server_time::parse_date;
 
 /// Where the time to wait is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,11 +122,8 @@ fn with_units(text: &str) -> Option<Duration> {
 
 /// A date, relative to the answer's own.
 fn until(text: &str, headers: &HeaderMap) -> Option<Duration> {
-    let parse = |text: &str| -> Option<Timestamp> {
-        httpdate::parse_http_date(text.trim()).ok()?.try_into().ok()
-    };
-    let now = parse(headers.get(DATE)?.to_str().ok()?)?;
-    let wait = Duration::try_from(parse(text)?.duration_since(now)).ok()?;
+    let now = parse_date(headers.get(DATE)?.to_str().ok()?)?;
+    let wait = Duration::try_from(parse_date(text)?.duration_since(now)).ok()?;
     Some(wait).filter(|wait| !wait.is_zero())
 }
 

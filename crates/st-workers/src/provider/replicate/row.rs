@@ -185,7 +185,7 @@ impl<'a> Row<'a> {
         Some(format!("the provider ended it: {why}"))
     }
 
-    /// What the provider ended it for, where nobody cancelled it.
+    /// Why the provider ended it, where that was not a cancellation.
     fn ended_by_provider(&self) -> Option<&'static str> {
         match self.word()?.as_str() {
             "aborted" => Some("its time was over before it began"),

@@ -20,11 +20,11 @@ async fn main() -> Result<(), Error> {
     let (retries, breakers) = (Retries::default(), Breakers::default());
     let message = client
         .post(&url)
-        // Whoever knows the path of a webhook can send to it.
+        // The path of a webhook is its secret.
         .secret_path()
         .json(&[("event", "job.completed")])
         .secret_header("X-Signature", "sha256=0123")
-        // Whoever receives it knows the message by its ID.
+        // The receiver recognizes a repetition by the key.
         .header("Idempotency-Key", "0199-4711")
         .idempotent()
         .retry(&retries)

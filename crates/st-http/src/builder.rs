@@ -108,7 +108,7 @@ impl Builder {
         self
     }
 
-    /// Accepts anybody who answers, and logs a warning.
+    /// Accepts any certificate, and logs a warning.
     pub fn without_tls_verification(mut self) -> Self {
         self.config.tls_verify = false;
         self

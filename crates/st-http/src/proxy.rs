@@ -1,5 +1,5 @@
 //! Through which proxy a request goes, by the values of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
-//! Plain data: whoever makes the client reads the environment. Credentials are in no text.
+//! Plain data: the program that makes the client reads the environment. No text shows credentials.
 
 use std::fmt;
 use std::net::IpAddr;

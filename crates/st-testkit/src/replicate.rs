@@ -99,7 +99,7 @@ pub struct Job {
     pub created_at: Timestamp,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
-    /// When it is to end at the latest.
+    /// The time at which the provider aborts it, if it has not ended before.
     pub deadline: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<String>,

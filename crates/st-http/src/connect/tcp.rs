@@ -35,7 +35,7 @@ pub(super) enum NotPermitted {
     /// The policy does not permit the address.
     #[error("the address {0} is not permitted")]
     Address(IpAddr),
-    /// A proxy may read the host as an address that nobody checked.
+    /// A proxy may read the host as an address that the policy has not checked.
     #[error("the address {0} is not in its usual form, as in 192.0.2.1 or [2001:db8::1]")]
     Spelling(String),
 }

@@ -92,7 +92,7 @@ async fn attempts_end_and_the_last_outcome_is_the_result() {
 
 #[tokio::test]
 async fn a_request_that_may_have_been_seen_once_is_never_called_unsent() {
-    // The first attempt is read and not answered; then nobody is there any more.
+    // The first attempt is read and not answered; then the port is closed.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let server = st_log::spawn_thread(move || {

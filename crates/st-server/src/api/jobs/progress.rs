@@ -26,7 +26,7 @@ pub(crate) async fn progress(
         None => None,
         Some(remote) => match of(&api, &record)?.progress(&remote).await {
             Ok(progress) => progress,
-            // Whoever asks again and again is not helped by an error about a job that just ended.
+            // A client that polls gets no error for a job that has just ended.
             Err(QueryError::NotFound) => None,
             Err(error) => return Err(Problem::provider(st_log::Chain(&error).to_string())),
         },

@@ -307,7 +307,15 @@ impl Fields {
     }
 }
 
-/// The legal name that somebody may have meant.
+/// Whether it is an absolute http or https URL with a host.
+pub(crate) fn is_http_url(text: &str) -> bool {
+    text.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+    })
+}
+
+/// The legal name that was probably meant.
 pub(crate) fn nearest<'a>(word: &str, legal: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = legal.into_iter().map(|it| (strsim::osa_distance(word, it), it));
     let near = near.filter(|(distance, it)| *distance <= NEAR.min(it.len() / 2));

@@ -18,7 +18,7 @@ use st_workers::{ClosedBy, GateStatus, TaskId};
 use super::body::{Body, Name};
 use super::waiting::{closed_since, next_probe};
 use super::{Api, Caller, Time};
-use crate::fields::Fields;
+use crate::fields::{Fields, is_http_url};
 use crate::problem::Problem;
 
 /// The longest text of a setting, in bytes.
@@ -236,7 +236,7 @@ fn read_patch(
     if provider.as_str() == REPLICATE.id {
         check_replicate(&patch, base_url, &mut fields);
     } else if let SettingChange::Set(url) = &patch.webhook_url
-        && !is_http(url)
+        && !is_http_url(url)
     {
         fields.fault("webhook_url", "must be an http or https URL, or empty to clear it");
     }
@@ -281,13 +281,6 @@ pub(super) fn check_profile(provider: &ProviderName, profile: &str) -> Result<()
         return Ok(());
     }
     profile.parse::<Profile>().map(drop)
-}
-
-fn is_http(url: &str) -> bool {
-    url.parse::<http::Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.host().is_some_and(|it| !it.is_empty())
-    })
 }
 
 pub(crate) async fn validate(

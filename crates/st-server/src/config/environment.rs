@@ -9,6 +9,7 @@ use std::time::Duration;
 use st_workers::provider::replicate::ApiToken;
 
 use super::Fault;
+use crate::fields::is_http_url;
 
 pub(super) const LOG_FILE: &str = "SIMPLETUNER_LOG_FILE";
 
@@ -226,9 +227,8 @@ pub(super) fn host(text: &str) -> Result<IpAddr, String> {
 /// Reads the address of an API.
 pub(super) fn base_url(text: &str) -> Result<String, String> {
     let expected = || "expected a URL such as https://api.replicate.com/v1".to_owned();
-    let uri: http::Uri = text.parse().map_err(|_no_uri| expected())?;
-    let http = matches!(uri.scheme_str(), Some("http" | "https"));
-    if http && uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none() {
+    let has_query = text.parse().is_ok_and(|uri: http::Uri| uri.query().is_some());
+    if is_http_url(text) && !has_query {
         Ok(text.trim_end_matches('/').to_owned())
     } else {
         Err(expected())

@@ -130,3 +130,22 @@ fn a_query_is_text_that_may_mean_numbers() {
         assert!(message.contains("percent-encoded"), "{message}");
     }
 }
+
+#[test]
+fn a_url_needs_a_scheme_and_a_host() {
+    for good in ["http://a", "https://a.example/x?y", "HTTP://[::1]:80/"] {
+        assert!(is_http_url(good), "{good}");
+    }
+    for bad in [
+        "",
+        "http://",
+        "https:///x",
+        "//a",
+        "a.example",
+        "ftp://a",
+        "http:// a",
+        "http://a\r\nX: y",
+    ] {
+        assert!(!is_http_url(bad), "{bad:?}");
+    }
+}

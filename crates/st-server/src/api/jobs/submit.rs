@@ -19,7 +19,7 @@ use crate::api::body::{Body, Query};
 use crate::api::providers::{KNOWN, REPLICATE, check_profile};
 use crate::api::waiting::Surroundings;
 use crate::api::{Api, Caller};
-use crate::fields::Fields;
+use crate::fields::{Fields, is_http_url};
 use crate::problem::Problem;
 
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");
@@ -71,10 +71,10 @@ impl SubmitJob {
             rest.insert(DATASETS.to_owned(), Value::Array(dataloader));
         }
         if let Some(url) = fields.optional_string("webhook_url", 2000) {
-            if url.starts_with("https://") || url.starts_with("http://") {
+            if is_http_url(&url) {
                 rest.insert("webhook_url".to_owned(), url.into());
             } else {
-                fields.fault("webhook_url", "must start with http:// or https://");
+                fields.fault("webhook_url", "must be an http or https URL with a host");
             }
         }
         let mut metadata = Map::new();

@@ -1,3 +1,5 @@
+//! Reading objects field by field: faults at their places, and what is legal.
+
 use serde_json::json;
 
 use super::*;

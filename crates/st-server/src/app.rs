@@ -227,6 +227,7 @@ fn providers(config: &Config) -> Result<Providers, StartError> {
             api_token: replicate.api_token.clone(),
             limits: replicate.limits,
             prices: replicate.prices.clone(),
+            retry_on: replicate.retry_on.clone(),
         };
         let replicate = Replicate::new(replicate, client).map_err(|error| fail(error.into()))?;
         providers.push(Arc::new(replicate));

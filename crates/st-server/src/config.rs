@@ -10,7 +10,7 @@ mod local;
 mod position;
 mod providers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,12 +18,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use st_store::ProviderName;
-use st_workers::provider::replicate::{ApiToken, CallLimits, Priced, Prices};
+use st_store::{ProviderEnding, ProviderName};
+use st_workers::provider::replicate::{ApiToken, CallLimits, Prices};
 use st_workers::tasks::{expirer, poller, retention};
 
 use environment::Environment;
-use file::File;
+use file::{File, ReplicateSection};
 pub use local::{Command, LocalSettings};
 pub use providers::DescribedProvider;
 
@@ -86,6 +86,21 @@ pub struct ReplicateSettings {
     pub limits: CallLimits,
     /// What a second of each model costs.
     pub prices: Prices,
+    /// Which of the jobs that it ended by itself run once more.
+    pub retry_on: BTreeSet<ProviderEnding>,
+}
+
+impl ReplicateSettings {
+    /// `base_url`: what goes before that of the file.
+    fn new(api_token: ApiToken, base_url: Option<String>, file: ReplicateSection) -> Self {
+        Self {
+            base_url: base_url.or(file.base_url).unwrap_or_else(|| REPLICATE.to_owned()),
+            api_token,
+            limits: file.limits,
+            prices: Prices::default().with(file.prices),
+            retry_on: file.retry_on,
+        }
+    }
 }
 
 /// How providers are called.
@@ -159,7 +174,9 @@ impl Config {
             return Err(Faults(faults));
         }
         let state_dir = state_dir.unwrap_or_default();
-        let base_url = env.base_url.or(file.base_url).unwrap_or_else(|| REPLICATE.to_owned());
+        let replicate = env
+            .api_token
+            .map(|api_token| ReplicateSettings::new(api_token, env.base_url, file.replicate));
         let usual = st_log::Settings::default();
         let log_file_setting = match &file.path {
             Some(path) if env.log_file.is_none() => format!("{}: logging.file", path.display()),
@@ -195,9 +212,7 @@ impl Config {
                 Some(0) => None,
                 Some(days) => Some(SignedDuration::from_hours(24 * days)),
             },
-            replicate: env
-                .api_token
-                .map(|api_token| replicate((base_url, api_token), file.call_limits, file.prices)),
+            replicate,
             local: file.local,
             described: file.described,
             http: HttpSettings {
@@ -209,14 +224,6 @@ impl Config {
             file: file.path,
         })
     }
-}
-
-fn replicate(
-    (base_url, api_token): (String, ApiToken),
-    limits: CallLimits,
-    prices: Vec<(Priced, f64)>,
-) -> ReplicateSettings {
-    ReplicateSettings { base_url, api_token, limits, prices: Prices::default().with(prices) }
 }
 
 /// The process's variables. A value that is not UTF-8 is left out, except in one of ours, where it has

@@ -30,6 +30,7 @@ mod queue;
 mod reclaim;
 mod record;
 mod refused;
+mod rerun;
 pub(crate) mod rule;
 mod scope;
 mod settings;
@@ -95,7 +96,7 @@ pub use sighting::{
     StrayOutcome,
 };
 pub use stage::{AtProvider, Claimed, Due, End, Finished, Held, Phase, Stage, Waiting};
-pub use status::{ApprovalStatus, JobStatus, QueueStatus};
+pub use status::{ApprovalStatus, JobStatus, ProviderEnding, QueueStatus};
 pub use submission::{AtMostOnce, Attempt, Cancellation, ClaimOrigin, Lease, RemoteId};
 pub use text::UnknownText;
 pub use transition::{

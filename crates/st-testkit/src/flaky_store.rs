@@ -41,6 +41,8 @@ pub struct Faults {
     pub health: Option<StoreHealth>,
     /// So many settlements of the scheduler are refused because the store is busy.
     pub busy_settlements: u32,
+    /// So many settlements of the poller are refused because the store is busy.
+    pub busy_polls: u32,
     /// So many settlements of the scheduler are stored, but the caller cannot know it.
     pub uncertain_settlements: u32,
     /// Delays the answer to the next claim by this after its commit.
@@ -191,6 +193,9 @@ impl QueueRepo for FlakyStore {
     ) -> Result<Vec<Result<(Settled, JobRecord)>>> {
         let dispatch = *actor == Actor::Scheduler;
         if dispatch && self.fails(|faults| &mut faults.busy_settlements) {
+            return Err(Error::Busy);
+        }
+        if *actor == Actor::Poller && self.fails(|faults| &mut faults.busy_polls) {
             return Err(Error::Busy);
         }
         let settled = self.inner.settle(actor, settlements).await;

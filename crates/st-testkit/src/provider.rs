@@ -4,6 +4,7 @@
 mod clock;
 mod fault;
 mod ledger;
+mod rerun;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +15,8 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
 use st_store::{
-    AccountId, AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderJobId, ProviderName,
-    ProviderSettings, ProviderStatus,
+    AccountId, AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderEnding, ProviderJobId,
+    ProviderName, ProviderSettings, ProviderStatus,
 };
 use st_workers::provider::{
     Account, Arrivals, Cause, JobList, ListPage, ListQuery, PolledJob, Provider, QueryError,
@@ -51,6 +52,7 @@ struct State {
     account: Option<AccountId>,
     missing: Option<String>,
     cancel_hangs: bool,
+    retry_on: BTreeSet<ProviderEnding>,
     cancel_failures: u32,
     denied: bool,
     removed: Vec<JobId>,
@@ -416,6 +418,10 @@ impl Provider for FakeProvider {
 
     fn check(&self, _input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
         Ok(())
+    }
+
+    fn reruns(&self, ending: ProviderEnding) -> bool {
+        self.state().retry_on.contains(&ending)
     }
 
     fn missing(&self, _settings: &ProviderSettings) -> Option<String> {

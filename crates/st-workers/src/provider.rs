@@ -24,8 +24,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use st_log::CorrelationId;
 use st_store::{
-    AccountId, AtMostOnce, JobId, JobRecord, JobType, Marker, ProviderJobId, ProviderName,
-    ProviderSettings, ProviderStatus,
+    AccountId, AtMostOnce, JobId, JobRecord, JobType, Marker, ProviderEnding, ProviderJobId,
+    ProviderName, ProviderSettings, ProviderStatus,
 };
 use tokio::sync::watch;
 
@@ -135,6 +135,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Says what is wrong with a job's input before it is queued; the text fits behind a colon.
     /// `settings` are the provider's settings as they are now.
     fn check(&self, input: &Value, settings: &ProviderSettings) -> Result<(), String>;
+
+    /// Whether a job that the provider ended so is to be run once more.
+    fn reruns(&self, _ending: ProviderEnding) -> bool {
+        false
+    }
 
     /// What must be set before any job can be submitted at all; `None` when nothing is missing.
     fn missing(&self, _settings: &ProviderSettings) -> Option<String> {

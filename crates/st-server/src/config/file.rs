@@ -1,6 +1,6 @@
 //! The file's part of the configuration: `simpletuner-enterprise.yaml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use st_store::ProviderName;
+use st_store::{ProviderEnding, ProviderName};
 use st_workers::provider::replicate::{CallLimits, Priced};
 use st_workers::tasks::poller;
 
@@ -44,14 +44,38 @@ pub(super) struct File {
     pub(super) polling_enabled: Option<bool>,
     pub(super) poll_interval: Option<Duration>,
     pub(super) retention_days: Option<i64>,
-    pub(super) base_url: Option<String>,
-    pub(super) call_limits: CallLimits,
-    pub(super) prices: Vec<(Priced, f64)>,
+    pub(super) replicate: ReplicateSection,
     pub(super) http_timeout: Option<Duration>,
     pub(super) tls_verify: Option<bool>,
     pub(super) ca_bundle: Option<PathBuf>,
     pub(super) local: LocalSettings,
     pub(super) described: BTreeMap<ProviderName, DescribedProvider>,
+}
+
+/// What the file says about Replicate.
+#[derive(Debug, Default)]
+pub(super) struct ReplicateSection {
+    pub(super) base_url: Option<String>,
+    pub(super) limits: CallLimits,
+    pub(super) prices: Vec<(Priced, f64)>,
+    pub(super) retry_on: BTreeSet<ProviderEnding>,
+}
+
+impl ReplicateSection {
+    fn read(fields: &mut Fields) -> Self {
+        let base_url = checked(fields, "api_base_url", base_url);
+        let mut limits = CallLimits::default();
+        fields.section("calls_per_minute", |fields| {
+            let CallLimits { creates, others } = &mut limits;
+            for (name, limit) in [("submissions", creates), ("others", others)] {
+                let calls = fields.integer(name, 1..=1_000_000);
+                let calls = calls.and_then(|calls| u32::try_from(calls).ok());
+                *limit = calls.and_then(NonZeroU32::new).unwrap_or(*limit);
+            }
+        });
+        let prices = fields.section("prices", prices).unwrap_or_default();
+        Self { base_url, limits, prices, retry_on: endings(fields) }
+    }
 }
 
 impl File {
@@ -127,18 +151,8 @@ impl File {
         });
         fields.section("http", |fields| file.http(fields));
         fields.section("providers", |fields| {
-            fields.section("replicate", |fields| {
-                file.base_url = checked(fields, "api_base_url", base_url);
-                fields.section("calls_per_minute", |fields| {
-                    let CallLimits { creates, others } = &mut file.call_limits;
-                    for (name, limit) in [("submissions", creates), ("others", others)] {
-                        let calls = fields.integer(name, 1..=1_000_000);
-                        let calls = calls.and_then(|calls| u32::try_from(calls).ok());
-                        *limit = calls.and_then(NonZeroU32::new).unwrap_or(*limit);
-                    }
-                });
-                fields.section("prices", |fields| file.prices = prices(fields));
-            });
+            let replicate = fields.section("replicate", ReplicateSection::read);
+            file.replicate = replicate.unwrap_or_default();
             fields.section("local", |fields| file.local = LocalSettings::read(fields));
             file.described = providers::read(fields, environment);
         });
@@ -325,4 +339,17 @@ fn prices(fields: &mut Fields) -> Vec<(Priced, f64)> {
         }
     }
     prices
+}
+
+/// Which of the jobs that the provider ended by itself run once more.
+fn endings(fields: &mut Fields) -> BTreeSet<ProviderEnding> {
+    let words = fields.strings("retry_on").unwrap_or_default();
+    let mut endings = BTreeSet::new();
+    for word in words {
+        match word.parse::<ProviderEnding>() {
+            Ok(ending) => _ = endings.insert(ending),
+            Err(unknown) => fields.fault("retry_on", unknown.to_string()),
+        }
+    }
+    endings
 }

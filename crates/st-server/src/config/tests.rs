@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use st_store::ProviderEnding;
 use st_workers::provider::local::DeviceName;
 
 use super::{Config, Flags};
@@ -244,6 +245,20 @@ fn how_often_replicate_may_be_called_comes_from_the_file() {
     let none = "providers: {replicate: {calls_per_minute: {others: 0}}}";
     let said = load(&[], Some(none)).unwrap_err();
     assert!(said.contains("a whole number from 1 to 1000000, found 0"), "{said}");
+}
+
+#[test]
+fn the_endings_after_which_a_job_runs_again_come_from_the_file() {
+    let endings = |yaml: Option<&str>| {
+        let config = load(&[("REPLICATE_API_TOKEN", "r8_secret")], yaml)?;
+        Ok::<_, String>(config.replicate.unwrap().retry_on.into_iter().collect::<Vec<_>>())
+    };
+    assert_eq!(endings(None), Ok(vec![]));
+    let yaml = "providers: {replicate: {retry_on: [preempted, aborted]}}";
+    assert_eq!(endings(Some(yaml)), Ok(vec![ProviderEnding::Aborted, ProviderEnding::Preempted]));
+    let said = endings(Some("providers: {replicate: {retry_on: [failed]}}")).unwrap_err();
+    let legal = "unknown provider ending \"failed\", expected one of aborted, preempted";
+    assert!(said.contains(legal), "{said}");
 }
 
 #[test]

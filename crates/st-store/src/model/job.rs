@@ -7,8 +7,8 @@ use st_log::CorrelationId;
 use crate::model::input::{InvalidInput, check_input};
 use crate::model::text::{has_nul, text_enum, without_nul};
 use crate::model::{
-    APPROVAL_TTL, Cost, JobId, JobStatus, OrgId, Owner, Priority, ProviderJobId, ProviderName,
-    Role, TeamId,
+    APPROVAL_TTL, Cost, JobId, JobStatus, OrgId, Owner, Priority, ProviderEnding, ProviderJobId,
+    ProviderName, Role, TeamId,
 };
 
 text_enum! {
@@ -231,6 +231,8 @@ pub struct ProviderStatus {
     pub error_message: Option<String>,
     /// Where its result is.
     pub output_url: Option<String>,
+    /// How the provider ended the run by itself; `None` where it did not.
+    pub ending: Option<ProviderEnding>,
 }
 
 impl ProviderStatus {
@@ -249,6 +251,7 @@ impl ProviderStatus {
             cost_usd: None,
             error_message: None,
             output_url: None,
+            ending: None,
         }
     }
 }

@@ -46,6 +46,16 @@ impl Priority {
         }
     }
 
+    /// The role whose jobs have this priority; in between, the role below.
+    pub const fn role(self) -> Role {
+        match self.0 {
+            0..=9 => Role::Viewer,
+            10..=19 => Role::Researcher,
+            20..=29 => Role::Lead,
+            _ => Role::Admin,
+        }
+    }
+
     /// As a number, 0 to 50.
     pub const fn get(self) -> u8 {
         self.0

@@ -153,6 +153,16 @@ impl ApprovalStatus {
     }
 }
 
+text_enum! {
+    /// How a provider ended a run that neither it nor its submitter brought to an end.
+    ProviderEnding, "provider ending" {
+        /// It was given up before it began or ended, for example because its time was over.
+        Aborted = "aborted",
+        /// Its machine was taken away or lost.
+        Preempted = "preempted",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::{Display, Write};

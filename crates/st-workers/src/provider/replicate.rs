@@ -24,6 +24,7 @@ mod submit;
 mod version;
 mod webhook;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
@@ -35,7 +36,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use st_http::{Client, Request};
-use st_store::{AccountId, AtMostOnce, JobType, ProviderName, ProviderSettings, ProviderStatus};
+use st_store::{
+    AccountId, AtMostOnce, JobType, ProviderEnding, ProviderName, ProviderSettings, ProviderStatus,
+};
 
 use super::excerpt::Shape;
 use super::rate::CallBudget;
@@ -124,6 +127,8 @@ pub struct ReplicateConfig {
     pub limits: CallLimits,
     /// What a second of each model costs.
     pub prices: Prices,
+    /// Which of the jobs that it ended by itself run once more.
+    pub retry_on: BTreeSet<ProviderEnding>,
 }
 
 /// The provider `replicate`.
@@ -134,6 +139,7 @@ pub struct Replicate {
     token: ApiToken,
     client: Client,
     prices: Prices,
+    retry_on: BTreeSet<ProviderEnding>,
     latest: Latest,
     recent: Recent,
     time: ServerTime,
@@ -152,6 +158,7 @@ impl Replicate {
             token: config.api_token,
             client,
             prices: config.prices,
+            retry_on: config.retry_on,
             latest: Latest::default(),
             recent: Recent::default(),
             time: ServerTime::default(),
@@ -266,6 +273,10 @@ impl Provider for Replicate {
 
     fn check(&self, _input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
         Ok(())
+    }
+
+    fn reruns(&self, ending: ProviderEnding) -> bool {
+        self.retry_on.contains(&ending)
     }
 
     fn missing(&self, settings: &ProviderSettings) -> Option<String> {

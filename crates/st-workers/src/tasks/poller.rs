@@ -14,6 +14,7 @@
 mod forget;
 mod gone;
 mod memory;
+mod rerun;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -294,6 +295,7 @@ impl Poll {
         reports: Vec<(JobRecord, ProviderStatus)>,
         tally: &mut Tally,
     ) -> Result<(), Error> {
+        let (reports, reruns) = self.rerun(reports).await;
         let (records, settlements): (Vec<JobRecord>, Vec<Settlement>) = reports
             .into_iter()
             .map(|(record, status)| {
@@ -315,6 +317,7 @@ impl Poll {
                 Err(error) => log_sync_failure(before, &error),
             }
         }
+        self.submit_after_end(reruns).await;
         Ok(())
     }
 }

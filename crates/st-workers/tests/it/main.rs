@@ -19,5 +19,6 @@ mod outages;
 mod poller;
 mod replicate;
 mod replicate_contract;
+mod rerun;
 mod retention;
 mod support;

@@ -6,6 +6,7 @@ mod statuses;
 mod submitting;
 mod windows;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -26,7 +27,13 @@ pub(crate) fn provider_with(base_url: &str, token: &str, patience: Duration) -> 
     let http = Config { attempt_timeout: patience, overall_timeout: patience, ..Config::default() };
     let api_token = ApiToken::parse(token).unwrap();
     let (limits, prices) = (CallLimits::default(), Prices::default());
-    let config = ReplicateConfig { base_url: base_url.to_owned(), api_token, limits, prices };
+    let config = ReplicateConfig {
+        base_url: base_url.to_owned(),
+        api_token,
+        limits,
+        prices,
+        retry_on: BTreeSet::new(),
+    };
     Replicate::new(config, Client::new(http).unwrap()).unwrap()
 }
 
@@ -37,7 +44,13 @@ pub(crate) fn provider_at(base_url: &str) -> Replicate {
 pub(crate) fn limited_to(limits: CallLimits, base_url: &str) -> Replicate {
     let api_token = ApiToken::parse(TOKEN).unwrap();
     let prices = Prices::default();
-    let config = ReplicateConfig { base_url: base_url.to_owned(), api_token, limits, prices };
+    let config = ReplicateConfig {
+        base_url: base_url.to_owned(),
+        api_token,
+        limits,
+        prices,
+        retry_on: BTreeSet::new(),
+    };
     Replicate::new(config, Client::new(Config::default()).unwrap()).unwrap()
 }
 
@@ -305,7 +318,13 @@ async fn only_an_absolute_base_url_is_taken() {
     let make = |base_url: &str| {
         let api_token = ApiToken::parse(TOKEN).unwrap();
         let (limits, prices) = (CallLimits::default(), Prices::default());
-        let config = ReplicateConfig { base_url: base_url.to_owned(), api_token, limits, prices };
+        let config = ReplicateConfig {
+            base_url: base_url.to_owned(),
+            api_token,
+            limits,
+            prices,
+            retry_on: BTreeSet::new(),
+        };
         Replicate::new(config, client.clone())
     };
     for good in ["https://api.replicate.com/v1", "http://127.0.0.1:9/v1/", "http://localhost"] {

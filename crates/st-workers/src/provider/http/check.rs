@@ -296,6 +296,7 @@ impl Description {
             cost_usd,
             error_message,
             output_url,
+            ending,
         } = self.job.report(job, id.as_deref().unwrap_or_default(), &self.prices, None);
         let word = || self.job.word(job).unwrap_or_else(|| "none".to_owned());
         let status = status.map_or_else(
@@ -313,6 +314,7 @@ impl Description {
         add("cost_usd", cost_usd.map(|cost| format!("{cost:.6}")));
         add("error", error_message);
         add("output", output_url);
+        add("ended", ending.map(|ending| ending.to_string()));
         lines
     }
 }

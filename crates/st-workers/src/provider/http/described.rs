@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use st_http::Client;
 use st_store::{
-    AccountId, AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderJobId, ProviderName,
-    ProviderSettings, ProviderStatus,
+    AccountId, AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderEnding, ProviderJobId,
+    ProviderName, ProviderSettings, ProviderStatus,
 };
 use tokio::time::Instant;
 
@@ -334,6 +334,10 @@ impl Provider for HttpProvider {
 
     fn time(&self) -> Option<Timestamp> {
         self.connection.clock.now()
+    }
+
+    fn reruns(&self, ending: ProviderEnding) -> bool {
+        self.description.retry_on.contains(&ending)
     }
 
     fn check(&self, input: &Value, settings: &ProviderSettings) -> Result<(), String> {

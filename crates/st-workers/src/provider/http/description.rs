@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use http::HeaderName;
 use serde_json::{Map, Value};
-use st_store::{JobId, Marker};
+use st_store::{JobId, Marker, ProviderEnding};
 
 use super::answers::{AnswerRule, Answers};
 use super::base::BaseUrl;
 use super::call::{Call, headers};
-use super::job::{JobShape, Price, Prices};
+use super::job::{ENDINGS, JobShape, Price, Prices};
 use super::list::List;
 use super::logs::Logs;
 use super::once::Once;
@@ -53,6 +53,8 @@ pub struct Description {
     pub(super) limits: Limits,
     pub(super) hardware: BTreeMap<String, String>,
     pub(super) prices: Prices,
+    /// Which of the jobs that the provider ended by itself run once more.
+    pub(super) retry_on: BTreeSet<ProviderEnding>,
 }
 
 /// How a job is cancelled.
@@ -155,6 +157,7 @@ impl Description {
         let limits = section.read("limits", Limits::read).unwrap_or_default();
         let hardware = hardware(&mut section);
         let prices = prices(&mut section);
+        let retry_on = section.read_each("retry_on", |place, faults| place.word(faults, &ENDINGS));
         let description = Self {
             base: base?,
             account: account.map(str::to_owned),
@@ -177,6 +180,7 @@ impl Description {
             limits,
             hardware,
             prices,
+            retry_on: retry_on.into_iter().collect(),
         };
         description.check(&mut section);
         section.finish();
@@ -215,6 +219,7 @@ impl Description {
     /// Whether its parts agree with each other.
     fn check(&self, section: &mut Section<'_, '_>) {
         self.check_once(section);
+        self.check_retries(section);
         if self.answers.believes_gateways() {
             let message = "a rule that means gone needs a condition of the body, or own_error: a \
                            gateway answers 404 as well";
@@ -238,6 +243,14 @@ impl Description {
                 "needs a price {name} with usd_per_unit or usd_per_million: job/cost counts with it"
             );
             section.fault("prices", message);
+        }
+    }
+
+    /// Whether the status can say each ending after which a job is to run once more.
+    fn check_retries(&self, section: &mut Section<'_, '_>) {
+        for &ending in self.retry_on.iter().filter(|&&ending| !self.job.has_ending(ending)) {
+            let message = format!("names {ending}, and no rule of job/status says ended: {ending}");
+            section.fault("retry_on", message);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use st_store::{JobId, JobStatus, ProviderJobId, ProviderStatus};
+use st_store::{JobId, JobStatus, ProviderEnding, ProviderJobId, ProviderStatus};
 
 use super::pointer::{Pointer, scalar};
 use super::reading::{IdAt, NumberAt, TimeAt};
@@ -26,12 +26,25 @@ const STATES: [(&str, JobStatus); 5] = [
     ("cancelled", JobStatus::Cancelled),
 ];
 
+/// The words for how the provider ended a job by itself.
+pub(super) const ENDINGS: [(&str, ProviderEnding); 2] =
+    [("aborted", ProviderEnding::Aborted), ("preempted", ProviderEnding::Preempted)];
+
+/// What the provider's word for a status means.
+#[derive(Debug, Clone)]
+struct StatusRule {
+    means: JobStatus,
+    /// How the provider ended it, where it did so by itself.
+    ending: Option<ProviderEnding>,
+    condition: Condition,
+}
+
 /// How a job is read.
 #[derive(Debug, Clone)]
 pub(super) struct JobShape {
     id: IdAt,
     marker: Option<Pointer>,
-    status: Vec<(JobStatus, Condition)>,
+    status: Vec<StatusRule>,
     created_at: Option<TimeAt>,
     started_at: Option<TimeAt>,
     finished_at: Option<TimeAt>,
@@ -113,13 +126,21 @@ impl JobShape {
 
     /// The status in our words; `None` where no rule matches.
     pub(super) fn status(&self, job: &Value) -> Option<JobStatus> {
-        let rule = self.status.iter().find(|(_, condition)| condition.holds(job));
-        rule.map(|(status, _)| *status)
+        self.rule(job).map(|rule| rule.means)
+    }
+
+    fn rule(&self, job: &Value) -> Option<&StatusRule> {
+        self.status.iter().find(|rule| rule.condition.holds(job))
+    }
+
+    /// Whether a status can say that the provider ended the job by itself.
+    pub(super) fn has_ending(&self, ending: ProviderEnding) -> bool {
+        self.status.iter().any(|rule| rule.ending == Some(ending))
     }
 
     /// The provider's own word for its status, where no rule knows it.
     pub(super) fn word(&self, job: &Value) -> Option<String> {
-        let found = self.status.iter().find_map(|(_, condition)| condition.at.get(job))?;
+        let found = self.status.iter().find_map(|rule| rule.condition.at.get(job))?;
         let word = scalar(found).unwrap_or_else(|| found.to_string());
         Some(word.chars().take(LONGEST_WORD).collect())
     }
@@ -167,6 +188,7 @@ impl JobShape {
             cost_usd: self.cost(job, prices, hardware),
             error_message: self.error_text(job),
             output_url: self.output_text(job),
+            ending: self.rule(job).and_then(|rule| rule.ending),
         }
     }
 
@@ -221,7 +243,7 @@ impl CostAt {
     }
 }
 
-fn states(section: &mut Section<'_, '_>) -> Option<Vec<(JobStatus, Condition)>> {
+fn states(section: &mut Section<'_, '_>) -> Option<Vec<StatusRule>> {
     let Some(place) = section.get("status") else {
         section.fault(
             "status",
@@ -230,20 +252,20 @@ fn states(section: &mut Section<'_, '_>) -> Option<Vec<(JobStatus, Condition)>> 
         return None;
     };
     let faults = &mut *section.faults;
-    let mut rules: Vec<(JobStatus, Condition)> = Vec::new();
+    let mut rules: Vec<StatusRule> = Vec::new();
     let mut all_read = true;
     for place in place.one_or_many() {
         let Some(rule) = state(&place, faults) else {
             all_read = false;
             continue;
         };
-        if rules.iter().any(|(_, earlier)| rule.1.is_shadowed_by(earlier)) {
+        if rules.iter().any(|earlier| rule.condition.is_shadowed_by(&earlier.condition)) {
             place.fault::<()>(faults, "never matches: a rule above it matches all of it");
         }
         rules.push(rule);
     }
     for (word, status) in STATES {
-        let is_there = rules.iter().any(|(means, _)| *means == status);
+        let is_there = rules.iter().any(|rule| rule.means == status);
         let needed = matches!(status, JobStatus::Completed | JobStatus::Failed);
         if all_read && needed && !is_there {
             place.fault::<()>(faults, format!("no rule means {word}, so no job could end so"));
@@ -252,7 +274,7 @@ fn states(section: &mut Section<'_, '_>) -> Option<Vec<(JobStatus, Condition)>> 
     all_read.then_some(rules)
 }
 
-fn state(place: &Place<'_>, faults: &mut Faults) -> Option<(JobStatus, Condition)> {
+fn state(place: &Place<'_>, faults: &mut Faults) -> Option<StatusRule> {
     let mut section = place.section(faults)?;
     let means = section.require("means", |place, faults| place.word(faults, &STATES));
     let condition = Condition::from(&mut section);
@@ -261,8 +283,13 @@ fn state(place: &Place<'_>, faults: &mut Faults) -> Option<(JobStatus, Condition
     {
         section.fault("at", "names the list that is searched");
     }
+    let ending = section.read("ended", |place, faults| place.word(faults, &ENDINGS));
+    let is_over = matches!(means, Some(JobStatus::Failed | JobStatus::Cancelled) | None);
+    if ending.is_some() && !is_over {
+        section.fault("ended", "is only for a rule that means failed or cancelled");
+    }
     section.finish();
-    means.zip(condition)
+    Some(StatusRule { means: means?, ending, condition: condition? })
 }
 
 impl Price {

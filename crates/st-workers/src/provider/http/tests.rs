@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use st_store::ProviderName;
+use st_store::{ProviderEnding, ProviderName};
 use st_testkit::fuzz::Fuzz;
 
 use super::*;
@@ -207,6 +207,30 @@ fn rules_that_never_match_and_ends_that_nothing_means_are_refused() {
         value["job"]["status"] = rules[..3].to_vec().into();
     });
     assert_eq!(short, ["/job/status: no rule means completed, so no job could end so"]);
+}
+
+#[test]
+fn a_job_that_the_provider_ended_by_itself_differs_from_one_that_failed() {
+    for (word, ending) in [
+        ("PREEMPTED", Some(ProviderEnding::Preempted)),
+        ("NODE_FAIL", Some(ProviderEnding::Preempted)),
+        ("FAILED", None),
+        ("COMPLETED", None),
+    ] {
+        let job = json!({"job_id": 7, "state": {"current": [word]}});
+        let status = described("slurm").job.report(&job, "7", &BTreeMap::new(), None);
+        assert_eq!(status.ending, ending, "{word}");
+    }
+    let both = json!(["aborted", "preempted"]);
+    assert_eq!(
+        faults("slurm", set("/retry_on", both)),
+        ["/retry_on: names aborted, and no rule of job/status says ended: aborted"]
+    );
+    assert_eq!(faults("slurm", set("/retry_on", json!(["preempted"]))), Vec::<String>::new());
+    assert_eq!(
+        faults("slurm", set("/job/status/0/ended", json!("preempted"))),
+        ["/job/status/0/ended: is only for a rule that means failed or cancelled"]
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use st_store::{Marker, ProviderJobId, ProviderStatus};
+use st_store::{Marker, ProviderEnding, ProviderJobId, ProviderStatus};
 
 use super::fields::{Field, lossy_text, pick, read};
 use super::price::Prices;
@@ -167,6 +167,7 @@ impl<'a> Row<'a> {
             cost_usd: self.cost(prices),
             error_message: self.why(),
             output_url: self.output_url(),
+            ending: self.ending(),
         })
     }
 
@@ -192,6 +193,11 @@ impl<'a> Row<'a> {
             "canceled" if self.is_past_deadline() => Some("it took longer than its time limit"),
             _ => None,
         }
+    }
+
+    /// A job whose time limit ended it is not to be run once more: it would take as long again.
+    fn ending(&self) -> Option<ProviderEnding> {
+        (self.word()? == "aborted").then_some(ProviderEnding::Aborted)
     }
 
     fn is_past_deadline(&self) -> bool {

@@ -46,6 +46,7 @@ fn provider_report() -> impl Strategy<Value = ProviderStatus> {
             cost_usd,
             error_message: error.map(str::to_owned),
             output_url: output.map(str::to_owned),
+            ending: None,
         },
     )
 }

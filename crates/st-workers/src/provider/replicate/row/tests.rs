@@ -93,6 +93,20 @@ fn only_an_address_is_shown_as_one() {
 }
 
 #[test]
+fn only_what_it_gave_up_before_its_time_was_ended_by_the_provider_itself() {
+    let past = r#""deadline": "2026-01-01T00:00:00Z", "completed_at": "2026-01-01T00:00:01Z""#;
+    for (word, more, ending) in [
+        ("aborted", past, Some(ProviderEnding::Aborted)),
+        ("canceled", past, None),
+        ("canceled", r#""a": 1"#, None),
+        ("failed", r#""a": 1"#, None),
+    ] {
+        let status = status(&format!(r#"{{"id": "a", "status": "{word}", {more}}}"#));
+        assert_eq!(status.ending, ending, "{word}, {more}");
+    }
+}
+
+#[test]
 fn an_id_that_could_leave_its_place_is_none() {
     assert!(is_safe_id("abc-12_X"));
     let long = "a".repeat(100_000);

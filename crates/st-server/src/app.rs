@@ -15,8 +15,7 @@ use st_workers::provider::http::HttpProvider;
 use st_workers::provider::local::{
     GRACE, Local, LocalCommand, LocalConfig, RunnerCommand, machine,
 };
-use st_workers::provider::replicate::{Replicate, ReplicateConfig};
-use st_workers::tasks::poller::PollerConfig;
+use st_workers::provider::replicate::Replicate;
 use st_workers::{
     BackgroundConfig, Providers, Unfinished, start_background_tasks, stop_background_tasks,
 };
@@ -141,15 +140,7 @@ impl App {
     pub async fn run(self, shutdown: Shutdown, log: LogHandle) -> Result<(), StartError> {
         let Self { config, store, providers, clock, listener } = self;
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-        let background = BackgroundConfig {
-            polling: PollerConfig {
-                enabled: config.polling.enabled,
-                period: config.polling.interval,
-            },
-            approval_check: config.approval_check,
-            keep_jobs_for: config.keep_jobs_for,
-            seed: fastrand::u64(..),
-        };
+        let background = BackgroundConfig { seed: fastrand::u64(..), ..config.background };
         let background = start_background_tasks(background, &shared, &providers, &clock);
         let background = Arc::new(background);
         let Capacity { connections, streams } = Capacity::of_process();
@@ -220,15 +211,9 @@ fn providers(config: &Config) -> Result<Providers, StartError> {
             provider: REPLICATE.id.to_owned(),
             source,
         };
-        let http = http(config);
-        let client = st_http::Client::new(http).map_err(|error| fail(error.into()))?;
-        let replicate = ReplicateConfig {
-            base_url: replicate.base_url.clone(),
-            api_token: replicate.api_token.clone(),
-            limits: replicate.limits,
-            prices: replicate.prices.clone(),
-            retry_on: replicate.retry_on.clone(),
-        };
+        let client = st_http::Client::new(config.http.clone());
+        let client = client.map_err(|error| fail(error.into()))?;
+        let replicate = replicate.clone();
         let replicate = Replicate::new(replicate, client).map_err(|error| fail(error.into()))?;
         providers.push(Arc::new(replicate));
     }
@@ -236,18 +221,6 @@ fn providers(config: &Config) -> Result<Providers, StartError> {
         providers.push(Arc::new(self::described(config, name, described)?));
     }
     Ok(providers.into_iter().collect())
-}
-
-/// How providers are called.
-fn http(config: &Config) -> st_http::Config {
-    st_http::Config {
-        attempt_timeout: config.http.timeout.min(st_http::Config::default().attempt_timeout),
-        overall_timeout: config.http.timeout,
-        tls_verify: config.http.tls_verify,
-        ca_bundle: config.http.ca_bundle.clone(),
-        proxies: config.http.proxies.clone(),
-        ..st_http::Config::default()
-    }
 }
 
 fn described(
@@ -265,7 +238,7 @@ fn described(
             logger: LOG, provider = name.as_str(), warning, "Provider is described with a risk"
         );
     }
-    let mut http = http(config);
+    let mut http = config.http.clone();
     http.pool_max_idle_per_host = POLLED_AT_ONCE;
     if let Some(ca_file) = description.ca_file() {
         http.ca_bundle = Some(ca_file.to_owned());

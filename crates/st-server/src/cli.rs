@@ -1,5 +1,6 @@
 //! The command line.
 
+mod config;
 mod database;
 mod logs;
 mod provider;
@@ -32,8 +33,8 @@ const EXIT_INSISTED: u8 = 130;
     version,
     about,
     after_help = "\
-The environment (SIMPLETUNER_LOG_LEVEL, SIMPLETUNER_STATE_DIR, REPLICATE_API_TOKEN, ...) and\n\
-simpletuner-enterprise.yaml configure it; the README lists both."
+Flags, the environment (SIMPLETUNER_LOG_LEVEL, SIMPLETUNER_STATE_DIR, REPLICATE_API_TOKEN, ...) and\n\
+simpletuner-enterprise.yaml configure it, in this order: `st-server config table` lists all settings."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -44,6 +45,10 @@ pub struct Cli {
 enum Command {
     /// Start the server and stay in the foreground until SIGTERM or SIGINT
     Serve(Serve),
+    /// Check the configuration as a start does, and start nothing
+    CheckConfig(config::CheckConfig),
+    /// Show the configuration, its schema or the table of all settings
+    Config(config::Config),
     /// Filter the server's JSON log and print it for people
     Logs(logs::Logs),
     /// Copy the database, also while the server runs
@@ -81,7 +86,7 @@ struct Serve {
     host: Option<String>,
     /// Listen on this port instead of 8001
     #[arg(long, value_name = "PORT")]
-    port: Option<u16>,
+    port: Option<String>,
 }
 
 impl Cli {
@@ -106,6 +111,8 @@ impl Cli {
                 Err(error) => fail(1, &format!("cannot start as the first process: {error}")),
             },
             Command::Serve(serve) => serve.run(environment),
+            Command::CheckConfig(check) => check.run(environment),
+            Command::Config(config) => config.run(environment),
             Command::Logs(logs) => logs.run(environment),
             Command::Backup(backup) => backup.run(environment),
             Command::Restore(restore) => restore.run(environment),

@@ -6,12 +6,18 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "JSON will have no new kinds of values")]
 
+mod shape;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use st_store::InputProblem;
+
+pub(crate) use shape::{ANY_NAME, Kind, Shape};
 
 /// How far a name may be from a legal one to be taken for it.
 const NEAR: usize = 3;
@@ -36,8 +42,19 @@ pub(crate) struct Fields {
     given: Map<String, Value>,
     legal: Vec<String>,
     faults: Vec<FieldFault>,
-    /// From a query string: numbers and booleans come as text.
-    textual: bool,
+    texts: Texts,
+    /// What is asked for, where that is all that the reader is run for.
+    shape: Option<Shape>,
+}
+
+/// Which values may be text where a number or a boolean is read.
+#[derive(Debug, Clone, Default)]
+enum Texts {
+    #[default]
+    None,
+    /// Those with these pointers.
+    At(Arc<BTreeSet<String>>),
+    All,
 }
 
 impl Fields {
@@ -50,7 +67,27 @@ impl Fields {
     }
 
     fn at(pointer: String, given: Map<String, Value>) -> Self {
-        Self { pointer, given, legal: Vec::new(), faults: Vec::new(), textual: false }
+        Self {
+            pointer,
+            given,
+            legal: Vec::new(),
+            faults: Vec::new(),
+            texts: Texts::None,
+            shape: None,
+        }
+    }
+
+    /// An object of which some values come from where everything is text: those with the pointers
+    /// `texts` may be text also where a number or a boolean is read.
+    pub(crate) fn with_texts(given: Map<String, Value>, texts: BTreeSet<String>) -> Self {
+        Self { texts: Texts::At(Arc::new(texts)), ..Self::new(given) }
+    }
+
+    /// What a reader takes, by its own account.
+    pub(crate) fn shape_of<T>(read: impl FnOnce(&mut Self) -> T) -> Shape {
+        let mut fields = Self { shape: Some(Shape::default()), ..Self::new(Map::new()) };
+        read(&mut fields);
+        fields.shape.unwrap_or_default()
     }
 
     /// Reads a query string.
@@ -72,20 +109,40 @@ impl Fields {
         }
         let fields = Self::new(given);
         faults.extend_from_slice(&fields.faults);
-        if faults.is_empty() { Ok(Self { textual: true, ..fields }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { texts: Texts::All, ..fields }) } else { Err(faults) }
     }
 
     /// Notes a fault.
     pub(crate) fn fault(&mut self, key: &str, message: impl Into<String>) {
-        let pointer = format!("{}/{}", self.pointer, escape(key));
+        let pointer = self.pointer_of(key);
         self.faults.push(FieldFault { pointer, message: message.into() });
     }
 
     /// A field that a handler asks for is legal, whether or not the handler reads its value as well.
     fn note_legal(&mut self, key: &str) {
+        self.note(key, Kind::Any);
+    }
+
+    /// The same, and what it may be.
+    fn note(&mut self, key: &str, kind: Kind) {
         if !self.legal.iter().any(|legal| legal == key) {
             self.legal.push(key.to_owned());
         }
+        if let Some(shape) = &mut self.shape {
+            shape.note(key, kind);
+        }
+    }
+
+    fn is_textual(&self, key: &str) -> bool {
+        match &self.texts {
+            Texts::None => false,
+            Texts::At(pointers) => pointers.contains(&self.pointer_of(key)),
+            Texts::All => true,
+        }
+    }
+
+    fn pointer_of(&self, key: &str) -> String {
+        format!("{}/{}", self.pointer, escape(key))
     }
 
     /// Notes faults that something else found within a field, each with its pointer there.
@@ -94,7 +151,7 @@ impl Fields {
         key: &str,
         faults: impl IntoIterator<Item = (String, String)>,
     ) {
-        let above = format!("{}/{}", self.pointer, escape(key));
+        let above = self.pointer_of(key);
         let placed =
             |(pointer, message)| FieldFault { pointer: format!("{above}{pointer}"), message };
         self.faults.extend(faults.into_iter().map(placed));
@@ -142,6 +199,7 @@ impl Fields {
     }
 
     pub(crate) fn string(&mut self, key: &str) -> Option<String> {
+        self.note(key, Kind::Text { longest: None });
         match self.value(key)? {
             Value::String(text) => Some(text),
             other => self.wrong(key, "text", &other),
@@ -150,6 +208,7 @@ impl Fields {
 
     /// Text of 1 to `max` bytes.
     pub(crate) fn non_empty_string(&mut self, key: &str, max: usize) -> Option<String> {
+        self.note(key, Kind::Text { longest: Some(max) });
         let text = self.string(key)?;
         if text.is_empty() {
             self.fault(key, "may not be empty");
@@ -163,6 +222,7 @@ impl Fields {
 
     /// Text of up to `max` bytes; one that is empty counts as not given.
     pub(crate) fn optional_string(&mut self, key: &str, max: usize) -> Option<String> {
+        self.note(key, Kind::Text { longest: Some(max) });
         let text = self.string(key).filter(|text| !text.is_empty())?;
         if text.len() > max {
             self.fault(key, format!("is longer than {max} bytes"));
@@ -172,26 +232,30 @@ impl Fields {
     }
 
     pub(crate) fn boolean(&mut self, key: &str) -> Option<bool> {
+        self.note(key, Kind::Boolean);
         match self.value(key)? {
             Value::Bool(value) => Some(value),
-            Value::String(text) if self.textual => match text.as_str() {
-                "true" | "1" => Some(true),
-                "false" | "0" => Some(false),
-                _ => {
-                    self.fault(key, "expected true or false");
-                    None
+            Value::String(text) if self.is_textual(key) => {
+                match text.to_ascii_lowercase().as_str() {
+                    "true" | "1" | "yes" => Some(true),
+                    "false" | "0" | "no" => Some(false),
+                    _ => {
+                        self.fault(key, format!("expected true or false, found {text:?}"));
+                        None
+                    }
                 }
-            },
+            }
             other => self.wrong(key, "true or false", &other),
         }
     }
 
     /// A whole number in a range.
     pub(crate) fn integer(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
+        self.note(key, Kind::Whole { least: *range.start(), most: *range.end() });
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
         let value = self.value(key)?;
         let number = match &value {
-            Value::String(text) if self.textual => text.parse().ok(),
+            Value::String(text) if self.is_textual(key) => text.parse().ok(),
             Value::Number(number) => number.as_i64(),
             other => return self.wrong(key, &expected, other),
         };
@@ -206,10 +270,11 @@ impl Fields {
 
     /// A number in a range.
     pub(crate) fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
+        self.note(key, Kind::Number { least: *range.start(), most: *range.end() });
         let expected = format!("a number from {} to {}", range.start(), range.end());
         let value = self.value(key)?;
         let number = match &value {
-            Value::String(text) if self.textual => text.parse().ok(),
+            Value::String(text) if self.is_textual(key) => text.parse().ok(),
             Value::Number(number) => number.as_f64(),
             other => return self.wrong(key, &expected, other),
         };
@@ -230,6 +295,7 @@ impl Fields {
     }
 
     pub(crate) fn array(&mut self, key: &str) -> Option<Vec<Value>> {
+        self.note(key, Kind::List(Box::new(Kind::Any)));
         match self.value(key)? {
             Value::Array(items) => Some(items),
             other => self.wrong(key, "an array", &other),
@@ -238,6 +304,7 @@ impl Fields {
 
     /// An array of text.
     pub(crate) fn strings(&mut self, key: &str) -> Option<Vec<String>> {
+        self.note(key, Kind::List(Box::new(Kind::Text { longest: None })));
         let mut texts = Vec::new();
         for item in self.array(key)? {
             match item {
@@ -254,7 +321,10 @@ impl Fields {
         match text.parse() {
             Ok(word) => Some(word),
             Err(error) => {
-                self.fault(key, error.to_string());
+                let error = error.to_string();
+                let is_quoted = error.contains(&text);
+                let found = if is_quoted { String::new() } else { format!(", found {text:?}") };
+                self.fault(key, format!("{error}{found}"));
                 None
             }
         }
@@ -262,8 +332,14 @@ impl Fields {
 
     /// An object within: its faults, and what it has that nobody asked for, count as ours.
     pub(crate) fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.shape.is_some() {
+            let shape = Self::shape_of(read);
+            self.note(key, Kind::Object(shape));
+            return None;
+        }
         let given = self.object(key)?;
-        let mut section = Self::at(format!("{}/{}", self.pointer, escape(key)), given);
+        let section = Self::at(self.pointer_of(key), given);
+        let mut section = Self { texts: self.texts.clone(), ..section };
         let result = read(&mut section);
         self.faults.extend(section.all_faults());
         Some(result)
@@ -274,9 +350,32 @@ impl Fields {
         self.given.keys().cloned().collect()
     }
 
+    /// An object whose names are free: what `read` makes of each member that it is called with.
+    pub(crate) fn each<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self, &str) -> Option<T>,
+    ) -> BTreeMap<String, T> {
+        if self.shape.is_some() {
+            read(self, ANY_NAME);
+            return BTreeMap::new();
+        }
+        let names = self.names().into_iter();
+        names.filter_map(|name| read(self, &name).map(|value| (name, value))).collect()
+    }
+
+    /// Notes that members with names of any kind are read elsewhere.
+    pub(crate) fn note_others(&mut self) {
+        if let Some(shape) = &mut self.shape {
+            shape.note(ANY_NAME, Kind::Any);
+        }
+    }
+
     /// Notes that a field is missing, unless something else is wrong with it.
     pub(crate) fn require<T>(&mut self, read: Option<T>, key: &str) -> Option<T> {
-        let pointer = format!("{}/{}", self.pointer, escape(key));
+        if let Some(shape) = &mut self.shape {
+            shape.require(key);
+        }
+        let pointer = self.pointer_of(key);
         if read.is_none() && !self.faults.iter().any(|fault| fault.pointer == pointer) {
             self.fault(key, "is required");
         }
@@ -363,7 +462,7 @@ fn find_nul(pointer: &str, key: &str, value: &Value, faults: &mut Vec<FieldFault
 }
 
 /// A name as it stands in a JSON pointer.
-fn escape(name: &str) -> String {
+pub(crate) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 

@@ -1,11 +1,13 @@
 //! Mutated configuration files: each is read or refused with a place and a reason.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use st_testkit::fuzz::Fuzz;
 
-use super::file::File;
+use super::file::Text;
+use super::sources::Sources;
+use super::{Config, Flags};
 
 const CORPUS: &[&[u8]] = &[
     b"background:\n  job_status_polling:\n    enabled: true\n    interval_seconds: 30\n",
@@ -59,11 +61,14 @@ const WORDS: &[&str] = &[
 #[test]
 fn configuration() {
     let environment = BTreeMap::from([("HOME".to_owned(), "/home/nobody".to_owned())]);
-    let path = Path::new("x.yaml");
+    let path = PathBuf::from("x.yaml");
     Fuzz { corpus: CORPUS, dictionary: WORDS }.run(|bytes| {
         let text = String::from_utf8_lossy(bytes);
         let mut faults = Vec::new();
-        drop(File::parse(path, &text, &environment, &mut faults));
+        let file = Text { path: path.clone(), text: text.clone().into_owned() };
+        let sources = Sources::of(Some(file), &environment, &Flags::default(), &mut faults);
+        let read = Config::of(&sources, &environment, faults);
+        let faults = read.err().map(|faults| faults.0).unwrap_or_default();
         for fault in &faults {
             assert!(fault.place.starts_with("x.yaml") && !fault.message.is_empty(), "{fault:?}");
         }

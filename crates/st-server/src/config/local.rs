@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use st_workers::provider::local::{DeviceName, FILE_BYTES, Limits, PassedVariables};
 
+use super::sections::Surroundings;
 use crate::fields::Fields;
 
 const MIB: u64 = 1024 * 1024;
@@ -59,7 +60,7 @@ impl Default for LocalSettings {
 }
 
 impl LocalSettings {
-    pub(super) fn read(fields: &mut Fields) -> Self {
+    pub(super) fn read(fields: &mut Fields, around: &Surroundings<'_>) -> Self {
         let devices: Vec<DeviceName> = words(fields, "devices");
         if let Some((one, other)) = same(&devices) {
             let (one, other) = (one.as_str(), other.as_str());
@@ -77,7 +78,7 @@ impl LocalSettings {
         let cards = devices.len();
         Self {
             commands: fields
-                .section("commands", |fields| commands(fields, cards))
+                .section("commands", |fields| commands(fields, around, cards))
                 .unwrap_or_default(),
             pass_env: words(fields, "pass_env"),
             devices,
@@ -124,39 +125,39 @@ fn whole(fields: &mut Fields, key: &str, least: i64, most: i64) -> Option<u64> {
     fields.integer(key, least..=most).and_then(|number| u64::try_from(number).ok())
 }
 
-fn commands(fields: &mut Fields, devices: usize) -> BTreeMap<String, Command> {
+fn commands(
+    fields: &mut Fields,
+    around: &Surroundings<'_>,
+    devices: usize,
+) -> BTreeMap<String, Command> {
     let legal = |char: char| {
         char.is_ascii_lowercase() || char.is_ascii_digit() || matches!(char, '_' | '-')
     };
-    let mut commands = BTreeMap::new();
-    for name in fields.names() {
-        let command = fields.section(&name, |fields| command(fields, devices));
+    fields.each(|fields, name| {
+        let command = fields.section(name, |fields| command(fields, around, devices)).flatten();
         if name.is_empty() || name.len() > 64 || !name.chars().all(legal) {
-            fields.fault(&name, "a command's name has 1 to 64 of a-z 0-9 _ -");
-        } else if let Some(Some(command)) = command {
-            commands.insert(name, command);
+            fields.fault(name, "a command's name has 1 to 64 of a-z 0-9 _ -");
+            return None;
         }
-    }
-    commands
+        command
+    })
 }
 
-fn command(fields: &mut Fields, devices: usize) -> Option<Command> {
-    let program = fields.non_empty_string("program", 4096);
-    let program = fields.require(program, "program").map(PathBuf::from);
+fn command(fields: &mut Fields, around: &Surroundings<'_>, devices: usize) -> Option<Command> {
+    let program = around.path(fields, "program");
+    let program = fields.require(program, "program");
     if program.as_ref().is_some_and(|program| !program.is_absolute()) {
         fields.fault("program", "must be an absolute path");
     }
     let args = fields.strings("args").unwrap_or_default();
-    let mut env = BTreeMap::new();
-    fields.section("env", |fields| {
-        for name in fields.names() {
-            if let Some(value) = fields.string(&name) {
-                env.insert(name, value);
-            }
-        }
-    });
+    let env = fields.section("env", |fields| fields.each(Fields::string));
     // More than there are could never begin.
     let most = i64::try_from(devices).unwrap_or(i64::MAX);
     let needed = fields.integer("devices", 0..=most).and_then(|count| usize::try_from(count).ok());
-    Some(Command { program: program?, args, env, devices: needed.unwrap_or(devices.min(1)) })
+    Some(Command {
+        program: program?,
+        args,
+        env: env.unwrap_or_default(),
+        devices: needed.unwrap_or(devices.min(1)),
+    })
 }

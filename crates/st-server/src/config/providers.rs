@@ -29,6 +29,7 @@ pub(super) fn read(
     fields: &mut Fields,
     environment: &BTreeMap<String, String>,
 ) -> BTreeMap<ProviderName, DescribedProvider> {
+    fields.note_others();
     let mut described = BTreeMap::new();
     for name in fields.names() {
         if KNOWN.iter().any(|known| known.id == name) {

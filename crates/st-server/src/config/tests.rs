@@ -29,9 +29,9 @@ fn load_in(cwd: &Path, environment: &[(&str, &str)], flags: &Flags) -> Result<Co
 fn nothing_given_is_the_defaults() {
     let config = load(&[], None).unwrap();
     assert_eq!((config.host.to_string().as_str(), config.port), ("127.0.0.1", 8001));
-    assert_eq!(config.polling.interval, Duration::from_secs(30));
-    assert!(!config.polling.enabled);
-    assert_eq!(config.approval_check, Duration::from_mins(5));
+    assert_eq!(config.background.polling.period, Duration::from_secs(30));
+    assert!(!config.background.polling.enabled);
+    assert_eq!(config.background.approval_check, Duration::from_mins(5));
     assert_eq!(config.state_dir, Path::new("/home/nobody/.simpletuner"));
     assert_eq!(config.config_dir, Path::new("/home/nobody/.simpletuner/configs"));
     assert!(config.replicate.is_none() && config.file.is_none());
@@ -62,9 +62,9 @@ fn every_bad_variable_is_named_at_once() {
     assert_eq!(said.lines().count(), 1 + 13, "{said}");
     for line in [
         "SIMPLETUNER_LOG_LEVLE: unknown variable, did you mean SIMPLETUNER_LOG_LEVEL?",
-        "SIMPLETUNER_LOG_FORMAT: \"xml\" is not legal, ",
-        "SIMPLETUNER_JOB_POLL_INTERVAL: \"5m\" is not legal, expected whole seconds from 1 to 86400",
-        "SIMPLETUNER_HOST: \"0.0.0.0\" is not legal, listening elsewhere than on loopback needs",
+        "SIMPLETUNER_LOG_FORMAT: ",
+        "SIMPLETUNER_JOB_POLL_INTERVAL: expected a whole number from 1 to 86400, found \"5m\"",
+        "SIMPLETUNER_HOST: invalid value \"0.0.0.0\": listening elsewhere than on loopback needs",
         "SIMPLETUNER_ENTERPRISE_CONFIG: /nowhere.yaml cannot be read",
     ] {
         assert!(said.contains(line), "{line}\nis not in\n{said}");
@@ -97,7 +97,7 @@ fn a_value_that_is_no_utf8_is_refused_where_it_would_be_used() {
 fn the_setting_that_names_the_log_file_is_known() {
     let setting = |env: &[_], yaml| load(env, yaml).unwrap().log_file_setting;
     let yaml = Some("logging: { file: /tmp/a.log }\n");
-    assert!(setting(&[], yaml).ends_with("simpletuner-enterprise.yaml: logging.file"));
+    assert!(setting(&[], yaml).ends_with("simpletuner-enterprise.yaml:1:18: logging.file"));
     let env = [("SIMPLETUNER_LOG_FILE", "/tmp/b.log")];
     assert_eq!(setting(&env, yaml), "SIMPLETUNER_LOG_FILE");
     assert_eq!(setting(&env, None), "SIMPLETUNER_LOG_FILE");
@@ -133,7 +133,7 @@ server:
         "providers.local.commands.relative.program: must be an absolute path",
         "providers.local.commands.relative.args: expected an array of text",
         "yaml:14:9: server.port: expected a whole number from 1 to 65535, found 0",
-        "yaml:15:9: server.host: \"10.0.0.1\" is not legal",
+        "yaml:15:9: server.host: invalid value \"10.0.0.1\": listening",
     ] {
         assert!(said.contains(line), "{line}\nis not in\n{said}");
     }
@@ -152,12 +152,12 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
     let yaml = "background: { job_status_polling: { enabled: true, interval_seconds: 60 } }\n\
                 server: { port: 9001 }\n";
     let file = load(&[], Some(yaml)).unwrap();
-    assert_eq!((file.port, file.polling.interval), (9001, Duration::from_mins(1)));
-    assert!(file.polling.enabled);
+    assert_eq!((file.port, file.background.polling.period), (9001, Duration::from_mins(1)));
+    assert!(file.background.polling.enabled);
     let environment = [("SIMPLETUNER_PORT", "9002"), ("SIMPLETUNER_JOB_POLL_INTERVAL", "45")];
     let both = load(&environment, Some(yaml)).unwrap();
-    assert_eq!((both.port, both.polling.interval), (9002, Duration::from_secs(45)));
-    let flags = Flags { port: Some(9003), ..Flags::default() };
+    assert_eq!((both.port, both.background.polling.period), (9002, Duration::from_secs(45)));
+    let flags = Flags { port: Some("9003".to_owned()), ..Flags::default() };
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(load_in(dir.path(), &environment, &flags).unwrap().port, 9003);
 }
@@ -165,7 +165,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
 #[test]
 fn finished_jobs_are_kept_for_90_days_another_time_or_for_ever() {
     let days = |environment: &[(&str, &str)], yaml| {
-        let kept = load(environment, yaml).unwrap().keep_jobs_for;
+        let kept = load(environment, yaml).unwrap().background.keep_jobs_for;
         kept.map(|kept| kept.as_hours() / 24)
     };
     let yaml = Some("background: { job_retention: { days: 7 } }\n");
@@ -176,8 +176,7 @@ fn finished_jobs_are_kept_for_90_days_another_time_or_for_ever() {
     assert_eq!(days(&[(variable, "0")], yaml), None);
     let said = load(&[(variable, "36501")], Some("background: { job_retention: { days: -1 } }\n"));
     let said = said.unwrap_err();
-    assert!(said.contains("expected whole days from 0 to 36500"), "{said}");
-    assert!(said.contains("background.job_retention.days: "), "{said}");
+    assert!(said.contains("JOB_RETENTION_DAYS: expected a whole number from 0 to 36500"), "{said}");
 }
 
 #[test]
@@ -221,6 +220,91 @@ fn variables_are_filled_into_the_file() {
     assert_eq!(config.config_dir, Path::new("a${b}"));
     let missing = load(&[], Some(yaml)).unwrap_err();
     assert!(missing.contains("server.port: the environment has no PORT"), "{missing}");
+}
+
+#[test]
+fn what_is_filled_in_is_what_the_setting_takes_and_not_what_it_looks_like() {
+    let yaml = "providers:\n  local:\n    commands:\n      x:\n        program: /bin/x\n        \
+                args: [\"--seed\", \"${SEED}\"]\n        env: { FLAG: \"${FLAG}\" }\n";
+    for text in ["0", "42", "1e10", "true", "0x1F", "null", "~", ""] {
+        let config = load(&[("SEED", text), ("FLAG", text)], Some(yaml)).unwrap();
+        let command = &config.local.commands["x"];
+        assert_eq!(command.args, ["--seed", text]);
+        assert_eq!(command.env["FLAG"], text);
+    }
+    let said = load(&[("PORT", "many")], Some("server:\n  port: ${PORT}\n")).unwrap_err();
+    let expected = "yaml:2:9: server.port: expected a whole number from 1 to 65535, found \"many\"";
+    assert!(said.contains(expected), "{said}");
+    let yaml = "background: { job_status_polling: { enabled: \"${ON}\" } }";
+    assert!(load(&[("ON", "yes")], Some(yaml)).unwrap().background.polling.enabled);
+    let said = load(&[], Some("server:\n  port: \"${PORT:-1}\"\n")).unwrap_err();
+    assert!(said.contains("no PORT:-1; there is no form with a default"), "{said}");
+}
+
+#[test]
+fn a_leading_tilde_is_the_home_directory() {
+    let yaml = "server: { state_dir: ~/st }\nlogging: { file: ~/st.log }\n";
+    let config = load(&[("HOME", "/home/ann"), ("SIMPLETUNER_CONFIG_DIR", "~/c")], Some(yaml));
+    let config = config.unwrap();
+    assert_eq!(config.state_dir, Path::new("/home/ann/st"));
+    assert_eq!(config.config_dir, Path::new("/home/ann/c"));
+    assert_eq!(config.log.file.as_deref(), Some(Path::new("/home/ann/st.log")));
+    let said = load(&[("HOME", "")], Some(yaml)).unwrap_err();
+    assert!(said.contains("server.state_dir: begins with ~/, and HOME is not set"), "{said}");
+}
+
+#[test]
+fn a_token_may_be_in_a_file_or_be_a_credential() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("REPLICATE_API_TOKEN");
+    std::fs::write(&file, "r8_planted\n").unwrap();
+    let (file, folder) = (file.to_str().unwrap(), dir.path().to_str().unwrap());
+    let is_set = |environment: &[_]| load(environment, None).map(|it| it.replicate.is_some());
+    assert_eq!(is_set(&[("REPLICATE_API_TOKEN_FILE", file)]), Ok(true));
+    assert_eq!(is_set(&[("CREDENTIALS_DIRECTORY", folder)]), Ok(true));
+    assert_eq!(is_set(&[("CREDENTIALS_DIRECTORY", "/nowhere")]), Ok(false));
+    let both = [("REPLICATE_API_TOKEN_FILE", file), ("REPLICATE_API_TOKEN", "r8_other")];
+    let said = is_set(&both).unwrap_err();
+    let expected = "REPLICATE_API_TOKEN_FILE: may not be set together with REPLICATE_API_TOKEN";
+    assert!(said.contains(expected), "{said}");
+    let said = is_set(&[("REPLICATE_API_TOKEN_FILE", "/nowhere")]).unwrap_err();
+    assert!(said.contains("REPLICATE_API_TOKEN_FILE: /nowhere cannot be read"), "{said}");
+}
+
+#[test]
+fn each_value_is_shown_with_what_set_it_and_no_secret_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = "server:\n  port: 9001\n  host: \"${WHERE}\"\nproviders:\n  replicate: { api_token: \
+                r8_planted, retry_on: [aborted] }\n  local:\n    commands:\n      x: { program: \
+                /bin/x, env: { HF_TOKEN: hf_planted } }\n";
+    std::fs::write(dir.path().join("simpletuner-enterprise.yaml"), yaml).unwrap();
+    let variables = [
+        ("HOME", "/home/nobody"),
+        ("WHERE", "127.0.0.2"),
+        ("SIMPLETUNER_JOB_POLL_INTERVAL", "45"),
+        ("HTTPS_PROXY", "http://me:planted@proxy:1"),
+    ];
+    let environment: BTreeMap<String, String> =
+        variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let flags = Flags { port: Some("9002".to_owned()), ..Flags::default() };
+    let shown = Config::show(&environment, &flags, dir.path(), true).unwrap();
+    let shown = shown.replace(&format!("{}/simpletuner-enterprise", dir.path().display()), "x");
+    for line in [
+        "server.port: 9002  # --port",
+        "server.host: 127.0.0.2  # x.yaml:3:9",
+        "server.state_dir: ~/.simpletuner  # default",
+        "background.job_status_polling.interval_seconds: 45  # SIMPLETUNER_JOB_POLL_INTERVAL",
+        "http.https_proxy: ***  # HTTPS_PROXY",
+        "providers.replicate.api_token: ***  # x.yaml:5:27",
+        "providers.replicate.retry_on: [\"aborted\"]  # x.yaml:5:49",
+        "providers.local.commands.x.program: \"/bin/x\"  # x.yaml:8:21",
+        "providers.local.commands.x.env.HF_TOKEN: ***  # x.yaml:8:46",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}\nis not in\n{shown}");
+    }
+    assert!(!shown.contains("planted"), "{shown}");
+    let plain = Config::show(&environment, &flags, dir.path(), false).unwrap();
+    assert!(plain.contains("server.port: 9002\n"), "{plain}");
 }
 
 #[test]

@@ -1,0 +1,291 @@
+//! What each section of the configuration may say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use st_store::{ProviderEnding, ProviderName};
+use st_workers::BackgroundConfig;
+use st_workers::provider::replicate::{ApiToken, CallLimits, Priced, Prices, ReplicateConfig};
+
+use super::local::LocalSettings;
+use super::providers::{self, DescribedProvider};
+use crate::fields::{ANY_NAME, Fields, is_http_url};
+
+/// The provider's public address.
+const REPLICATE: &str = "https://api.replicate.com/v1";
+/// The longest that a call to a provider may take; the lease of a claim counts on it.
+const LONGEST_CALL: Duration = Duration::from_mins(1);
+const DAY_SECONDS: i64 = 86_400;
+/// The queue's interval, which is fixed.
+const QUEUE_SECONDS: i64 = 5;
+/// The longest retention of finished jobs, in days; 0 disables their deletion.
+const MOST_DAYS: i64 = 36_500;
+/// US dollars for a second: more is a slip of the decimal point.
+const MOST_PER_SECOND: f64 = 100.0;
+/// The longest path, in bytes.
+const LONGEST_PATH: usize = 4096;
+
+/// What the values are read beside.
+#[derive(Debug)]
+pub(super) struct Surroundings<'e> {
+    /// The home directory, which a leading `~/` is.
+    pub(super) home: Option<PathBuf>,
+    /// Where described providers have their credentials.
+    pub(super) environment: &'e BTreeMap<String, String>,
+}
+
+impl Surroundings<'_> {
+    /// A path, of which a leading `~/` is the home directory.
+    pub(super) fn path(&self, fields: &mut Fields, key: &str) -> Option<PathBuf> {
+        let text = fields.non_empty_string(key, LONGEST_PATH)?;
+        match (text.strip_prefix("~/"), &self.home) {
+            (Some(below), Some(home)) => Some(home.join(below)),
+            (Some(_), None) => {
+                fields.fault(key, "begins with ~/, and HOME is not set");
+                None
+            }
+            (None, _) => Some(PathBuf::from(text)),
+        }
+    }
+}
+
+/// All sections, read.
+#[derive(Debug)]
+pub(super) struct Sections {
+    pub(super) server: Server,
+    pub(super) log: st_log::Settings,
+    pub(super) background: BackgroundConfig,
+    pub(super) http: st_http::Config,
+    pub(super) replicate: Option<ReplicateConfig>,
+    pub(super) local: LocalSettings,
+    pub(super) described: BTreeMap<ProviderName, DescribedProvider>,
+}
+
+impl Sections {
+    pub(super) fn read(fields: &mut Fields, around: &Surroundings<'_>) -> Self {
+        let mut all = Self {
+            server: Server::default(),
+            log: st_log::Settings { log_panics: true, ..st_log::Settings::default() },
+            background: BackgroundConfig::default(),
+            http: st_http::Config { overall_timeout: LONGEST_CALL, ..st_http::Config::default() },
+            replicate: None,
+            local: LocalSettings::default(),
+            described: BTreeMap::new(),
+        };
+        fields.section("server", |fields| all.server.read(fields, around));
+        fields.section("logging", |fields| logging(&mut all.log, fields, around));
+        fields.section("background", |fields| background(&mut all.background, fields));
+        fields.section("http", |fields| http(&mut all.http, fields, around));
+        fields.section("providers", |fields| {
+            all.replicate = fields.section("replicate", replicate).flatten();
+            let local = fields.section("local", |fields| LocalSettings::read(fields, around));
+            all.local = local.unwrap_or_default();
+            all.described = providers::read(fields, around.environment);
+        });
+        all
+    }
+}
+
+/// Where the server listens and what it reads and writes.
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    pub(super) host: Option<IpAddr>,
+    pub(super) port: Option<u16>,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) config_dir: Option<PathBuf>,
+}
+
+impl Server {
+    fn read(&mut self, fields: &mut Fields, around: &Surroundings<'_>) {
+        self.host = checked(fields, "host", host);
+        let port = fields.integer("port", 1..=65_535);
+        self.port = port.and_then(|port| u16::try_from(port).ok());
+        self.state_dir = around.path(fields, "state_dir");
+        self.config_dir = around.path(fields, "config_dir");
+    }
+}
+
+fn logging(log: &mut st_log::Settings, fields: &mut Fields, around: &Surroundings<'_>) {
+    fn set<T>(setting: &mut T, given: Option<T>) {
+        if let Some(given) = given {
+            *setting = given;
+        }
+    }
+    set(&mut log.level, fields.word("level"));
+    set(&mut log.format, fields.word("format"));
+    log.file = around.path(fields, "file");
+    set(&mut log.trace_context, fields.boolean("trace_context"));
+    set(&mut log.include_stack_info, fields.boolean("include_stack_info"));
+    let named = fields.strings("redact").unwrap_or_default();
+    log.redaction = std::mem::take(&mut log.redaction).with(named);
+}
+
+fn background(background: &mut BackgroundConfig, fields: &mut Fields) {
+    fields.section("job_status_polling", |fields| {
+        let polling = &mut background.polling;
+        polling.enabled = fields.boolean("enabled").unwrap_or(polling.enabled);
+        let period = seconds(fields, "interval_seconds", DAY_SECONDS);
+        polling.period = period.unwrap_or(polling.period);
+    });
+    fields.section("queue_processing", |fields| {
+        if fields.boolean("enabled") == Some(false) {
+            fields.fault("enabled", "the queue cannot be disabled");
+        }
+        if let Some(other) = fields.integer("interval_seconds", 1..=DAY_SECONDS)
+            && other != QUEUE_SECONDS
+        {
+            fields.fault("interval_seconds", "the interval is fixed at 5 seconds");
+        }
+    });
+    fields.section("approval_expiration", |fields| {
+        let period = seconds(fields, "interval_seconds", DAY_SECONDS);
+        background.approval_check = period.unwrap_or(background.approval_check);
+    });
+    fields.section("job_retention", |fields| match fields.integer("days", 0..=MOST_DAYS) {
+        None => {}
+        Some(0) => background.keep_jobs_for = None,
+        Some(days) => background.keep_jobs_for = Some(SignedDuration::from_hours(24 * days)),
+    });
+}
+
+/// How providers are called.
+fn http(http: &mut st_http::Config, fields: &mut Fields, around: &Surroundings<'_>) {
+    let longest = i64::try_from(LONGEST_CALL.as_secs()).unwrap_or(i64::MAX);
+    if let Some(timeout) = seconds(fields, "timeout_seconds", longest) {
+        http.overall_timeout = timeout;
+        http.attempt_timeout = http.attempt_timeout.min(timeout);
+    }
+    http.tls_verify = fields.boolean("ssl_verify").unwrap_or(http.tls_verify);
+    http.ca_bundle = around.path(fields, "ca_bundle").and_then(|path| {
+        let found = existing_file(path);
+        found.map_err(|message| fields.fault("ca_bundle", message)).ok()
+    });
+    let proxy = |text: &str| st_http::Proxy::parse(text).map_err(|error| error.to_string());
+    let https = secret(fields, "https_proxy", proxy);
+    let plain = secret(fields, "http_proxy", proxy);
+    let excepted = fields.string("no_proxy").unwrap_or_default();
+    http.proxies = st_http::Proxies::new(https, plain, &excepted);
+}
+
+fn replicate(fields: &mut Fields) -> Option<ReplicateConfig> {
+    let api_token = secret(fields, "api_token", |text| {
+        ApiToken::parse(text).map_err(|error| error.to_string())
+    });
+    let base_url = checked(fields, "api_base_url", base_url);
+    let mut limits = CallLimits::default();
+    fields.section("calls_per_minute", |fields| {
+        let CallLimits { creates, others } = &mut limits;
+        for (name, limit) in [("submissions", creates), ("others", others)] {
+            let calls = fields.integer(name, 1..=1_000_000);
+            let calls = calls.and_then(|calls| u32::try_from(calls).ok());
+            *limit = calls.and_then(NonZeroU32::new).unwrap_or(*limit);
+        }
+    });
+    let prices = fields.section("prices", prices).unwrap_or_default();
+    let retry_on = endings(fields);
+    Some(ReplicateConfig {
+        base_url: base_url.unwrap_or_else(|| REPLICATE.to_owned()),
+        api_token: api_token?,
+        limits,
+        prices: Prices::default().with(prices),
+        retry_on,
+    })
+}
+
+/// US dollars for a second, by profile or model.
+fn prices(fields: &mut Fields) -> Vec<(Priced, f64)> {
+    let prices = fields.each(|fields, name| {
+        let price = fields.number(name, 0.0..=MOST_PER_SECOND);
+        if name == ANY_NAME {
+            return None;
+        }
+        match name.parse::<Priced>() {
+            Ok(of) => Some((of, price?)),
+            Err(unknown) => {
+                fields.fault(name, unknown.to_string());
+                None
+            }
+        }
+    });
+    prices.into_values().collect()
+}
+
+/// Which of the jobs that the provider ended by itself run once more.
+fn endings(fields: &mut Fields) -> BTreeSet<ProviderEnding> {
+    let words = fields.strings("retry_on").unwrap_or_default();
+    let mut endings = BTreeSet::new();
+    for word in words {
+        match word.parse::<ProviderEnding>() {
+            Ok(ending) => _ = endings.insert(ending),
+            Err(unknown) => fields.fault("retry_on", unknown.to_string()),
+        }
+    }
+    endings
+}
+
+fn seconds(fields: &mut Fields, key: &str, longest: i64) -> Option<Duration> {
+    let seconds = fields.integer(key, 1..=longest)?;
+    u64::try_from(seconds).ok().map(Duration::from_secs)
+}
+
+/// Text that must pass `check`, which says what is legal.
+fn checked<T>(
+    fields: &mut Fields,
+    key: &str,
+    check: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    let text = fields.non_empty_string(key, LONGEST_PATH)?;
+    match check(&text) {
+        Ok(value) => Some(value),
+        Err(legal) => {
+            fields.fault(key, format!("invalid value {text:?}: {legal}"));
+            None
+        }
+    }
+}
+
+/// The same for a secret: the value is in no message.
+fn secret<T>(
+    fields: &mut Fields,
+    key: &str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    let text = fields.non_empty_string(key, 64 * 1024)?;
+    parse(&text).map_err(|legal| fields.fault(key, legal)).ok()
+}
+
+/// Reads an address to listen on.
+fn host(text: &str) -> Result<IpAddr, String> {
+    let address = match text {
+        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        other => other.parse().map_err(|_no_address| "expected an IP address".to_owned())?,
+    };
+    if address.is_loopback() {
+        return Ok(address);
+    }
+    Err("listening elsewhere than on loopback needs authentication, which this version does not \
+         have; put a reverse proxy with a login in front of it"
+        .to_owned())
+}
+
+/// Reads the address of an API.
+fn base_url(text: &str) -> Result<String, String> {
+    let has_query = text.parse().is_ok_and(|uri: http::Uri| uri.query().is_some());
+    if is_http_url(text) && !has_query {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err("expected a URL such as https://api.replicate.com/v1".to_owned())
+    }
+}
+
+fn existing_file(path: PathBuf) -> Result<PathBuf, String> {
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(format!("expected a file that exists, found {}", Path::new(&path).display()))
+    }
+}

@@ -1,0 +1,148 @@
+//! The shape of what a reader takes, as it describes itself: by reading nothing and noting what it
+//! asks for. So that a description and its parser are one text.
+
+use serde_json::{Map, Value, json};
+
+/// In the place of a name: any.
+pub(crate) const ANY_NAME: &str = "*";
+
+/// What a value may be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Kind {
+    /// Anything.
+    Any,
+    /// Text, of at most so many bytes.
+    Text { longest: Option<usize> },
+    /// True or false.
+    Boolean,
+    /// A whole number in a range.
+    Whole { least: i64, most: i64 },
+    /// A number in a range.
+    Number { least: f64, most: f64 },
+    /// A list of such values.
+    List(Box<Self>),
+    /// An object.
+    Object(Shape),
+}
+
+/// The members of an object, in the order in which they are read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Shape {
+    members: Vec<Member>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Member {
+    name: String,
+    kind: Kind,
+    required: bool,
+}
+
+impl Shape {
+    /// Notes a member; what is known of it already stays.
+    pub(super) fn note(&mut self, name: &str, kind: Kind) {
+        match self.members.iter_mut().find(|member| member.name == name) {
+            Some(member) if member.kind == Kind::Any => member.kind = kind,
+            Some(_) => {}
+            None => self.members.push(Member { name: name.to_owned(), kind, required: false }),
+        }
+    }
+
+    pub(super) fn require(&mut self, name: &str) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.name == name) {
+            member.required = true;
+        }
+    }
+
+    /// Everything within that is no object with known members: its path with dots, and what it may be.
+    pub(crate) fn leaves(&self) -> Vec<(String, &Kind)> {
+        let mut leaves = Vec::new();
+        self.collect("", &mut leaves);
+        leaves
+    }
+
+    fn collect<'s>(&'s self, above: &str, leaves: &mut Vec<(String, &'s Kind)>) {
+        for Member { name, kind, .. } in &self.members {
+            let path = format!("{above}{name}");
+            match kind {
+                Kind::Object(shape) => shape.collect(&format!("{path}."), leaves),
+                Kind::Any
+                | Kind::Text { .. }
+                | Kind::Boolean
+                | Kind::Whole { .. }
+                | Kind::Number { .. }
+                | Kind::List(_) => leaves.push((path, kind)),
+            }
+        }
+    }
+
+    /// As JSON Schema, draft 2020-12. `describe`: the description of the member with this path.
+    pub(crate) fn schema(&self, describe: &impl Fn(&str) -> Option<String>) -> Value {
+        self.schema_at("", describe)
+    }
+
+    fn schema_at(&self, above: &str, describe: &impl Fn(&str) -> Option<String>) -> Value {
+        let mut properties = Map::new();
+        let mut others = Value::Bool(false);
+        for Member { name, kind, .. } in &self.members {
+            let path = format!("{above}{name}");
+            let mut schema = kind.schema(&path, describe);
+            if let (Value::Object(schema), Some(text)) = (&mut schema, describe(&path)) {
+                schema.insert("description".to_owned(), text.into());
+            }
+            if name == ANY_NAME {
+                others = schema;
+            } else {
+                properties.insert(name.clone(), schema);
+            }
+        }
+        let required = self.members.iter().filter(|member| member.required);
+        let required: Vec<&str> = required.map(|member| member.name.as_str()).collect();
+        let mut schema = json!({"type": "object", "additionalProperties": others});
+        if let Value::Object(schema) = &mut schema {
+            if !properties.is_empty() {
+                schema.insert("properties".to_owned(), properties.into());
+            }
+            if !required.is_empty() {
+                schema.insert("required".to_owned(), required.into());
+            }
+        }
+        schema
+    }
+}
+
+impl Kind {
+    fn schema(&self, path: &str, describe: &impl Fn(&str) -> Option<String>) -> Value {
+        match self {
+            Self::Any => json!({}),
+            Self::Text { longest: None } => json!({"type": "string"}),
+            Self::Text { longest: Some(longest) } => {
+                json!({"type": "string", "maxLength": longest})
+            }
+            Self::Boolean => json!({"type": "boolean"}),
+            Self::Whole { least, most } => {
+                json!({"type": "integer", "minimum": least, "maximum": most})
+            }
+            Self::Number { least, most } => {
+                json!({"type": "number", "minimum": least, "maximum": most})
+            }
+            Self::List(items) => {
+                json!({"type": "array", "items": items.schema(path, describe)})
+            }
+            Self::Object(shape) => shape.schema_at(&format!("{path}."), describe),
+        }
+    }
+
+    /// In words, for a table.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Any => "anything".to_owned(),
+            Self::Text { .. } => "text".to_owned(),
+            Self::Boolean => "`true` or `false`".to_owned(),
+            Self::Whole { least, most } => format!("whole number, {least} to {most}"),
+            Self::Number { least, most } => format!("number, {least} to {most}"),
+            Self::List(items) => format!("list: {}", items.words()),
+            Self::Object(_) => "section".to_owned(),
+        }
+    }
+}

@@ -5,12 +5,10 @@ mod app;
 pub mod cli;
 pub mod config;
 mod correlation;
-mod fields;
 mod init;
 mod listen;
 mod problem;
 mod shutdown;
-mod strict;
 
 pub use app::{App, StartError};
 pub use config::get_enterprise_config;

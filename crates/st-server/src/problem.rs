@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use st_log::CorrelationId;
 use st_store::{JobId, Role};
 
-use crate::fields::FieldFault;
+use st_api::input::FieldFault;
 
 /// How long a client is asked to wait when the server is busy, in seconds.
 const BUSY_SECONDS: u16 = 1;

@@ -98,7 +98,7 @@ pub use sighting::{
 pub use stage::{AtProvider, Claimed, Due, End, Finished, Held, Phase, Stage, Waiting};
 pub use status::{ApprovalStatus, JobStatus, ProviderEnding, QueueStatus};
 pub use submission::{AtMostOnce, Attempt, Cancellation, ClaimOrigin, Lease, RemoteId};
-pub use text::UnknownText;
+pub use text::{UnknownText, Word};
 pub use transition::{
     AttemptFailure, CancelOutcome, Outcome, Resolution, Settled, TransitionError,
 };

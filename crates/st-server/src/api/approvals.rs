@@ -12,8 +12,8 @@ use st_store::{
 
 use super::body::{Body, Name, Query};
 use super::{Api, Caller, Time, log_damaged};
-use crate::fields::Fields;
 use crate::problem::Problem;
+use st_api::input::Fields;
 
 const LOG: Logger = get_logger("simpletuner.cloud.approvals");
 const MAX_TEXT: usize = 2000;

@@ -11,9 +11,8 @@ use serde_json::{Map, Value};
 use st_store::PageRequest;
 use tokio::time::{Instant, timeout_at};
 
-use crate::fields::{self, Fields};
 use crate::problem::Problem;
-use crate::strict;
+use st_api::input::{Fields, parse_json, text_fault};
 
 /// The largest body that is read, in bytes.
 const LIMIT: usize = 1024 * 1024;
@@ -47,7 +46,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         if bytes.is_empty() {
             return Ok(Self { raw: Map::new() });
         }
-        let value = strict::parse_json(&bytes).map_err(|fault| {
+        let value = parse_json(&bytes).map_err(|fault| {
             let detail = format!("the request body is not JSON: {}", fault.message);
             Problem::bad_request("malformed_json", detail)
         })?;
@@ -135,7 +134,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
                 Problem::bad_request("bad_path", format!("the path cannot be read: {error}"))
             })?;
         let (kind, name) = parameters.iter().next().ok_or_else(Problem::internal)?;
-        match fields::text_fault(kind, name) {
+        match text_fault(kind, name) {
             None => Ok(Self(name.to_owned())),
             Some(fault) => Err(Problem::invalid(vec![fault])),
         }

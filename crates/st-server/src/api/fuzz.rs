@@ -6,8 +6,7 @@ use st_log::{CorrelationId, TraceContext};
 use st_testkit::fuzz::{Fuzz, JSON};
 
 use super::jobs::submit::{SubmitJob, idempotency_key};
-use crate::fields::Fields;
-use crate::strict;
+use st_api::input::{Fields, parse_json};
 
 const BODIES: &[&[u8]] = &[
     br#"{"config": {"command": "example", "steps": 3}, "config_name": "first", "priority": 10}"#,
@@ -34,7 +33,7 @@ fn bodies() {
     let dictionary: Vec<&str> = JSON.iter().chain(WORDS).copied().collect();
     Fuzz { corpus: BODIES, dictionary: &dictionary }.run(|bytes| {
         let plain: Result<Value, _> = serde_json::from_slice(bytes);
-        match (strict::parse_json(bytes), plain) {
+        match (parse_json(bytes), plain) {
             (Ok(strict), Ok(plain)) => {
                 assert_eq!(strict, plain);
                 // What is stored is read again, and must be the same then.

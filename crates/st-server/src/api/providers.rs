@@ -18,8 +18,8 @@ use st_workers::{ClosedBy, GateStatus, TaskId};
 use super::body::{Body, Name};
 use super::waiting::{closed_since, next_probe};
 use super::{Api, Caller, Time};
-use crate::fields::{Fields, is_http_url};
 use crate::problem::Problem;
+use st_api::input::{Fields, is_http_url};
 
 /// The longest text of a setting, in bytes.
 const MAX_TEXT: usize = 2000;

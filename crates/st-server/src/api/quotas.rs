@@ -12,8 +12,8 @@ use st_workers::TaskId;
 
 use super::body::{Body, Name};
 use super::{Api, Caller, Time};
-use crate::fields::Fields;
 use crate::problem::Problem;
+use st_api::input::Fields;
 
 /// The longest name of an owner or a provider, in bytes.
 const MAX_NAME: usize = 1024;

@@ -12,7 +12,7 @@ use st_workers::provider::http::{Description, SavedAnswer};
 
 use super::{EXIT_USAGE, fail, load};
 use crate::config::Flags;
-use crate::strict::parse_json;
+use st_api::input::parse_json;
 
 /// A saved answer or input may be as large.
 const LARGEST: u64 = 64 * 1024 * 1024;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Fault;
 use super::table::FILE_VARIABLE;
-use crate::fields::{FieldFault, escape};
+use st_api::input::{FieldFault, escape};
 
 const NAME: &str = "simpletuner-enterprise.yaml";
 

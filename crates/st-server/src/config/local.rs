@@ -8,7 +8,7 @@ use std::str::FromStr;
 use st_workers::provider::local::{DeviceName, FILE_BYTES, Limits, PassedVariables};
 
 use super::sections::Surroundings;
-use crate::fields::Fields;
+use st_api::input::Fields;
 
 const MIB: u64 = 1024 * 1024;
 /// 1 TiB: more is a slip of the unit.

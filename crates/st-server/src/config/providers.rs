@@ -8,7 +8,7 @@ use st_store::ProviderName;
 use st_workers::provider::http::{Credentials, Description};
 
 use crate::api::KNOWN;
-use crate::fields::{FieldFault, Fields};
+use st_api::input::{FieldFault, Fields};
 
 /// A result must be readable for as many polls.
 const POLLS: u32 = 3;

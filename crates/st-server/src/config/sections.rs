@@ -13,7 +13,7 @@ use st_workers::provider::replicate::{ApiToken, CallLimits, Priced, Prices, Repl
 
 use super::local::LocalSettings;
 use super::providers::{self, DescribedProvider};
-use crate::fields::{ANY_NAME, Fields, is_http_url};
+use st_api::input::{ANY_NAME, Fields, is_http_url};
 
 /// The provider's public address.
 const REPLICATE: &str = "https://api.replicate.com/v1";
@@ -216,15 +216,7 @@ fn prices(fields: &mut Fields) -> Vec<(Priced, f64)> {
 
 /// Which of the jobs that the provider ended by itself run once more.
 fn endings(fields: &mut Fields) -> BTreeSet<ProviderEnding> {
-    let words = fields.strings("retry_on").unwrap_or_default();
-    let mut endings = BTreeSet::new();
-    for word in words {
-        match word.parse::<ProviderEnding>() {
-            Ok(ending) => _ = endings.insert(ending),
-            Err(unknown) => fields.fault("retry_on", unknown.to_string()),
-        }
-    }
-    endings
+    fields.choices("retry_on").unwrap_or_default().into_iter().collect()
 }
 
 fn seconds(fields: &mut Fields, key: &str, longest: i64) -> Option<Duration> {

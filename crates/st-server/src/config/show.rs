@@ -10,7 +10,7 @@ use super::sections::{Sections, Surroundings};
 use super::sources::Sources;
 use super::table::{Setting, TABLE};
 use super::{Config, Fault, Faults, Flags};
-use crate::fields::{ANY_NAME, Fields, Kind, Shape, escape};
+use st_api::input::{ANY_NAME, Fields, Kind, Shape, escape};
 
 /// In the place of a secret.
 const MASK: &str = "***";

@@ -11,8 +11,7 @@ use serde_json::{Map, Value};
 use super::file::{self, Text};
 use super::table::{Setting, TABLE};
 use super::{Fault, Flags, position, variables};
-use crate::fields::{FieldFault, Fields};
-use crate::strict::StrictValue;
+use st_api::input::{FieldFault, Fields, StrictValue};
 
 /// All that is set.
 #[derive(Debug, Default)]

@@ -131,7 +131,7 @@ server:
         "yaml:7:23: background.queue_processing.interval_seconds: the interval is fixed",
         "providers.local.commands.Bad Name: a command's name",
         "providers.local.commands.relative.program: must be an absolute path",
-        "providers.local.commands.relative.args: expected an array of text",
+        "providers.local.commands.relative.args.0: expected text, found a number",
         "yaml:14:9: server.port: expected a whole number from 1 to 65535, found 0",
         "yaml:15:9: server.host: invalid value \"10.0.0.1\": listening",
     ] {

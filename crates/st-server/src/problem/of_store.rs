@@ -6,7 +6,7 @@ use st_store::{
 };
 
 use super::Problem;
-use crate::fields::FieldFault;
+use st_api::input::FieldFault;
 
 const BUSY: &str = "too much waits to be stored, or the database is locked; try again shortly";
 const DETACHED: &str =

@@ -31,6 +31,17 @@ pub(crate) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
+/// An enum that is a word outside of the program.
+pub trait Word:
+    Copy + fmt::Display + std::str::FromStr<Err = UnknownText> + Send + Sync + 'static
+{
+    /// Every variant, in declaration order.
+    fn all() -> &'static [Self];
+
+    /// The word for it.
+    fn word(self) -> &'static str;
+}
+
 /// Gives an enum `ALL`, `as_str`, `FromStr` and `Display` from one table of words.
 macro_rules! text_enum {
     ($(#[$meta:meta])* $name:ident, $what:literal { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -45,6 +56,29 @@ macro_rules! text_enum {
             /// The word for it in the database, in JSON and in the log.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl $crate::model::text::Word for $name {
+            fn all() -> &'static [Self] {
+                Self::ALL
+            }
+
+            fn word(self) -> &'static str {
+                self.as_str()
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let word = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+                word.parse().map_err(serde::de::Error::custom)
             }
         }
 

@@ -12,8 +12,8 @@ use st_workers::TaskId;
 use super::find;
 use crate::api::body::{Body, Name};
 use crate::api::{Api, Caller};
-use crate::fields::Fields;
 use crate::problem::Problem;
+use st_api::input::Fields;
 
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 

@@ -19,8 +19,8 @@ use crate::api::body::{Body, Query};
 use crate::api::providers::{KNOWN, REPLICATE, check_profile};
 use crate::api::waiting::Surroundings;
 use crate::api::{Api, Caller};
-use crate::fields::{Fields, is_http_url};
 use crate::problem::Problem;
+use st_api::input::{Fields, is_http_url};
 
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 
@@ -351,13 +351,13 @@ async fn answer(api: &Api, submitted: Submitted) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strict;
+    use st_api::input::parse_json;
 
     #[test]
     fn the_cost_is_finite_and_not_negative_however_it_is_written() {
         let cost_of = |text: &str| {
             let body = format!("{{\"config\": {{}}, \"estimated_cost\": {text}}}");
-            let body = strict::parse_json(body.as_bytes()).unwrap();
+            let body = parse_json(body.as_bytes()).unwrap();
             let fields = Fields::new(body.as_object().unwrap().clone());
             SubmitJob::read(fields).map(|it| it.estimated_cost)
         };

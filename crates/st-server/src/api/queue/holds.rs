@@ -10,8 +10,8 @@ use st_workers::TaskId;
 
 use crate::api::body::Body;
 use crate::api::{Api, Caller, Time};
-use crate::fields::Fields;
 use crate::problem::Problem;
+use st_api::input::Fields;
 
 const LOG: Logger = get_logger("simpletuner.cloud.queue");
 /// The longest name of an owner or a provider, and the longest reason, in bytes.

@@ -9,8 +9,8 @@ use st_workers::TaskId;
 
 use crate::api::body::Body;
 use crate::api::{Api, Caller};
-use crate::fields::Fields;
 use crate::problem::Problem;
+use st_api::input::Fields;
 
 /// The longest name of an owner, in bytes.
 const MAX_TEXT: usize = 1024;

@@ -59,10 +59,10 @@ fn decimal(number: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strict;
+    use st_api::input::parse_json;
 
     fn digest_of(body: &str) -> String {
-        let body = strict::parse_json(body.as_bytes()).unwrap();
+        let body = parse_json(body.as_bytes()).unwrap();
         of(&ProviderName::new("local"), body.as_object().unwrap())
     }
 

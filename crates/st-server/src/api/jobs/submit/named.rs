@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::NAMED;
 use crate::problem::Problem;
-use crate::strict;
+use st_api::input::parse_json;
 
 /// The largest file that is read, in bytes.
 const MAX_CONFIG: u64 = 1024 * 1024;
@@ -100,7 +100,7 @@ fn read_json(path: &Path) -> Result<Option<Value>, Unusable> {
         }
         Err(error) => return Err(Unusable::Faulty(format!("cannot be read: {error}"))),
     };
-    let parsed = strict::parse_json(&bytes);
+    let parsed = parse_json(&bytes);
     parsed.map(Some).map_err(|fault| Unusable::Faulty(format!("cannot be used: {}", fault.message)))
 }
 

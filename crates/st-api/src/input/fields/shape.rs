@@ -4,21 +4,36 @@
 use serde_json::{Map, Value, json};
 
 /// In the place of a name: any.
-pub(crate) const ANY_NAME: &str = "*";
+pub const ANY_NAME: &str = "*";
 
 /// What a value may be.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Anything.
     Any,
     /// Text, of at most so many bytes.
-    Text { longest: Option<usize> },
+    Text {
+        /// The most bytes that it may have.
+        longest: Option<usize>,
+    },
+    /// One of these words.
+    Word(Vec<&'static str>),
     /// True or false.
     Boolean,
     /// A whole number in a range.
-    Whole { least: i64, most: i64 },
+    Whole {
+        /// The least one.
+        least: i64,
+        /// The greatest one.
+        most: i64,
+    },
     /// A number in a range.
-    Number { least: f64, most: f64 },
+    Number {
+        /// The least one.
+        least: f64,
+        /// The greatest one.
+        most: f64,
+    },
     /// A list of such values.
     List(Box<Self>),
     /// An object.
@@ -27,7 +42,7 @@ pub(crate) enum Kind {
 
 /// The members of an object, in the order in which they are read.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Shape {
+pub struct Shape {
     members: Vec<Member>,
 }
 
@@ -55,7 +70,7 @@ impl Shape {
     }
 
     /// Everything within that is no object with known members: its path with dots, and what it may be.
-    pub(crate) fn leaves(&self) -> Vec<(String, &Kind)> {
+    pub fn leaves(&self) -> Vec<(String, &Kind)> {
         let mut leaves = Vec::new();
         self.collect("", &mut leaves);
         leaves
@@ -68,6 +83,7 @@ impl Shape {
                 Kind::Object(shape) => shape.collect(&format!("{path}."), leaves),
                 Kind::Any
                 | Kind::Text { .. }
+                | Kind::Word(_)
                 | Kind::Boolean
                 | Kind::Whole { .. }
                 | Kind::Number { .. }
@@ -77,7 +93,7 @@ impl Shape {
     }
 
     /// As JSON Schema, draft 2020-12. `describe`: the description of the member with this path.
-    pub(crate) fn schema(&self, describe: &impl Fn(&str) -> Option<String>) -> Value {
+    pub fn schema(&self, describe: &impl Fn(&str) -> Option<String>) -> Value {
         self.schema_at("", describe)
     }
 
@@ -119,6 +135,7 @@ impl Kind {
             Self::Text { longest: Some(longest) } => {
                 json!({"type": "string", "maxLength": longest})
             }
+            Self::Word(words) => json!({"type": "string", "enum": words}),
             Self::Boolean => json!({"type": "boolean"}),
             Self::Whole { least, most } => {
                 json!({"type": "integer", "minimum": least, "maximum": most})
@@ -134,10 +151,14 @@ impl Kind {
     }
 
     /// In words, for a table.
-    pub(crate) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         match self {
             Self::Any => "anything".to_owned(),
             Self::Text { .. } => "text".to_owned(),
+            Self::Word(words) => {
+                let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+                words.join(", ")
+            }
             Self::Boolean => "`true` or `false`".to_owned(),
             Self::Whole { least, most } => format!("whole number, {least} to {most}"),
             Self::Number { least, most } => format!("number, {least} to {most}"),

@@ -15,7 +15,7 @@ const NUMBER: &str = "$serde_json::private::Number";
 
 /// A value in which no object has a key twice.
 #[derive(Debug)]
-pub(crate) struct StrictValue(pub(crate) Value);
+pub struct StrictValue(pub Value);
 
 impl<'de> Deserialize<'de> for StrictValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -132,13 +132,13 @@ impl Visitor<'_> for DigitsVisitor {
 
 /// Why bytes are not JSON.
 #[derive(Debug)]
-pub(crate) struct JsonFault {
+pub struct JsonFault {
     /// What and where.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 /// Reads JSON; the depth is limited.
-pub(crate) fn parse_json(bytes: &[u8]) -> Result<Value, JsonFault> {
+pub fn parse_json(bytes: &[u8]) -> Result<Value, JsonFault> {
     let parsed: Result<StrictValue, _> = serde_json::from_slice(bytes);
     parsed.map(|it| it.0).map_err(|error| JsonFault { message: error.to_string() })
 }

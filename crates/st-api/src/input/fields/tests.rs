@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::strict;
+use super::super::strict;
 
 fn fields(value: Value) -> Fields {
     match value {

@@ -15,9 +15,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use st_store::InputProblem;
+use st_store::{InputProblem, Word};
 
-pub(crate) use shape::{ANY_NAME, Kind, Shape};
+pub use shape::{ANY_NAME, Kind, Shape};
 
 /// How far a name may be from a legal one to be taken for it.
 const NEAR: usize = 3;
@@ -28,16 +28,16 @@ const LISTED: usize = 12;
 
 /// What is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FieldFault {
+pub struct FieldFault {
     /// JSON pointer (RFC 6901).
-    pub(crate) pointer: String,
+    pub pointer: String,
     /// For a person.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 /// An object that is being read.
 #[derive(Debug)]
-pub(crate) struct Fields {
+pub struct Fields {
     pointer: String,
     given: Map<String, Value>,
     legal: Vec<String>,
@@ -58,7 +58,8 @@ enum Texts {
 }
 
 impl Fields {
-    pub(crate) fn new(given: Map<String, Value>) -> Self {
+    /// Reads this object.
+    pub fn new(given: Map<String, Value>) -> Self {
         let mut faults = Vec::new();
         for (key, value) in &given {
             find_nul(&format!("/{}", escape(key)), key, value, &mut faults);
@@ -79,19 +80,19 @@ impl Fields {
 
     /// An object of which some values come from where everything is text: those with the pointers
     /// `texts` may be text also where a number or a boolean is read.
-    pub(crate) fn with_texts(given: Map<String, Value>, texts: BTreeSet<String>) -> Self {
+    pub fn with_texts(given: Map<String, Value>, texts: BTreeSet<String>) -> Self {
         Self { texts: Texts::At(Arc::new(texts)), ..Self::new(given) }
     }
 
     /// What a reader takes, by its own account.
-    pub(crate) fn shape_of<T>(read: impl FnOnce(&mut Self) -> T) -> Shape {
+    pub fn shape_of<T>(read: impl FnOnce(&mut Self) -> T) -> Shape {
         let mut fields = Self { shape: Some(Shape::default()), ..Self::new(Map::new()) };
         read(&mut fields);
         fields.shape.unwrap_or_default()
     }
 
     /// Reads a query string.
-    pub(crate) fn from_query(query: &str) -> Result<Self, Vec<FieldFault>> {
+    pub fn from_query(query: &str) -> Result<Self, Vec<FieldFault>> {
         let mut given = Map::new();
         let mut faults = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -113,7 +114,7 @@ impl Fields {
     }
 
     /// Notes a fault.
-    pub(crate) fn fault(&mut self, key: &str, message: impl Into<String>) {
+    pub fn fault(&mut self, key: &str, message: impl Into<String>) {
         let pointer = self.pointer_of(key);
         self.faults.push(FieldFault { pointer, message: message.into() });
     }
@@ -146,11 +147,7 @@ impl Fields {
     }
 
     /// Notes faults that something else found within a field, each with its pointer there.
-    pub(crate) fn faults_in(
-        &mut self,
-        key: &str,
-        faults: impl IntoIterator<Item = (String, String)>,
-    ) {
+    pub fn faults_in(&mut self, key: &str, faults: impl IntoIterator<Item = (String, String)>) {
         let above = self.pointer_of(key);
         let placed =
             |(pointer, message)| FieldFault { pointer: format!("{above}{pointer}"), message };
@@ -158,47 +155,40 @@ impl Fields {
     }
 
     /// A value that this does not make legal.
-    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
+    pub fn peek(&self, key: &str) -> Option<&Value> {
         self.given.get(key)
     }
 
     /// Whether the field is there and not null.
-    pub(crate) fn has(&mut self, key: &str) -> bool {
+    pub fn has(&mut self, key: &str) -> bool {
         self.note_legal(key);
         self.given.get(key).is_some_and(|value| !value.is_null())
     }
 
     /// Whether the field is there and null.
-    pub(crate) fn is_null(&mut self, key: &str) -> bool {
+    pub fn is_null(&mut self, key: &str) -> bool {
         self.note_legal(key);
         self.given.get(key).is_some_and(Value::is_null)
     }
 
     /// Whether the field is an empty text, which counts as not given where text is optional.
-    pub(crate) fn is_empty_text(&self, key: &str) -> bool {
+    pub fn is_empty_text(&self, key: &str) -> bool {
         self.given.get(key).and_then(Value::as_str).is_some_and(str::is_empty)
     }
 
     /// Any value.
-    pub(crate) fn value(&mut self, key: &str) -> Option<Value> {
+    pub fn value(&mut self, key: &str) -> Option<Value> {
         self.note_legal(key);
         self.given.get(key).filter(|value| !value.is_null()).cloned()
     }
 
     fn wrong<T>(&mut self, key: &str, expected: &str, found: &Value) -> Option<T> {
-        let found = match found {
-            Value::Null => "null",
-            Value::Bool(_) => "a boolean",
-            Value::Number(_) => "a number",
-            Value::String(_) => "text",
-            Value::Array(_) => "an array",
-            Value::Object(_) => "an object",
-        };
-        self.fault(key, format!("expected {expected}, found {found}"));
+        self.fault(key, format!("expected {expected}, found {}", kind_of(found)));
         None
     }
 
-    pub(crate) fn string(&mut self, key: &str) -> Option<String> {
+    /// Text.
+    pub fn string(&mut self, key: &str) -> Option<String> {
         self.note(key, Kind::Text { longest: None });
         match self.value(key)? {
             Value::String(text) => Some(text),
@@ -207,7 +197,7 @@ impl Fields {
     }
 
     /// Text of 1 to `max` bytes.
-    pub(crate) fn non_empty_string(&mut self, key: &str, max: usize) -> Option<String> {
+    pub fn non_empty_string(&mut self, key: &str, max: usize) -> Option<String> {
         self.note(key, Kind::Text { longest: Some(max) });
         let text = self.string(key)?;
         if text.is_empty() {
@@ -221,7 +211,7 @@ impl Fields {
     }
 
     /// Text of up to `max` bytes; one that is empty counts as not given.
-    pub(crate) fn optional_string(&mut self, key: &str, max: usize) -> Option<String> {
+    pub fn optional_string(&mut self, key: &str, max: usize) -> Option<String> {
         self.note(key, Kind::Text { longest: Some(max) });
         let text = self.string(key).filter(|text| !text.is_empty())?;
         if text.len() > max {
@@ -231,7 +221,8 @@ impl Fields {
         Some(text)
     }
 
-    pub(crate) fn boolean(&mut self, key: &str) -> Option<bool> {
+    /// True or false.
+    pub fn boolean(&mut self, key: &str) -> Option<bool> {
         self.note(key, Kind::Boolean);
         match self.value(key)? {
             Value::Bool(value) => Some(value),
@@ -250,7 +241,7 @@ impl Fields {
     }
 
     /// A whole number in a range.
-    pub(crate) fn integer(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
+    pub fn integer(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
         self.note(key, Kind::Whole { least: *range.start(), most: *range.end() });
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
         let value = self.value(key)?;
@@ -269,7 +260,7 @@ impl Fields {
     }
 
     /// A number in a range.
-    pub(crate) fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
+    pub fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
         self.note(key, Kind::Number { least: *range.start(), most: *range.end() });
         let expected = format!("a number from {} to {}", range.start(), range.end());
         let value = self.value(key)?;
@@ -287,14 +278,16 @@ impl Fields {
         }
     }
 
-    pub(crate) fn object(&mut self, key: &str) -> Option<Map<String, Value>> {
+    /// An object.
+    pub fn object(&mut self, key: &str) -> Option<Map<String, Value>> {
         match self.value(key)? {
             Value::Object(object) => Some(object),
             other => self.wrong(key, "an object", &other),
         }
     }
 
-    pub(crate) fn array(&mut self, key: &str) -> Option<Vec<Value>> {
+    /// A list.
+    pub fn array(&mut self, key: &str) -> Option<Vec<Value>> {
         self.note(key, Kind::List(Box::new(Kind::Any)));
         match self.value(key)? {
             Value::Array(items) => Some(items),
@@ -303,20 +296,23 @@ impl Fields {
     }
 
     /// An array of text.
-    pub(crate) fn strings(&mut self, key: &str) -> Option<Vec<String>> {
+    pub fn strings(&mut self, key: &str) -> Option<Vec<String>> {
         self.note(key, Kind::List(Box::new(Kind::Text { longest: None })));
         let mut texts = Vec::new();
-        for item in self.array(key)? {
+        for (index, item) in self.array(key)?.into_iter().enumerate() {
             match item {
                 Value::String(text) => texts.push(text),
-                other => return self.wrong(key, "an array of text", &Value::Array(vec![other])),
+                other => {
+                    let found = kind_of(&other);
+                    self.item_fault(key, index, format!("expected text, found {found}"));
+                }
             }
         }
         Some(texts)
     }
 
     /// Text with a meaning; what it should have been is in the error of its type.
-    pub(crate) fn word<T: FromStr<Err: Display>>(&mut self, key: &str) -> Option<T> {
+    pub fn word<T: FromStr<Err: Display>>(&mut self, key: &str) -> Option<T> {
         let text = self.string(key)?;
         match text.parse() {
             Ok(word) => Some(word),
@@ -330,8 +326,34 @@ impl Fields {
         }
     }
 
+    /// One of the words of an enum.
+    pub fn choice<T: Word>(&mut self, key: &str) -> Option<T> {
+        self.note(key, Kind::Word(T::all().iter().map(|word| word.word()).collect()));
+        self.word(key)
+    }
+
+    /// A list of words of an enum; each that is none is named with its place.
+    pub fn choices<T: Word>(&mut self, key: &str) -> Option<Vec<T>> {
+        let words = T::all().iter().map(|word| word.word()).collect();
+        self.note(key, Kind::List(Box::new(Kind::Word(words))));
+        let mut choices = Vec::new();
+        for (index, item) in self.array(key)?.into_iter().enumerate() {
+            match item.as_str().map(str::parse::<T>) {
+                Some(Ok(choice)) => choices.push(choice),
+                Some(Err(unknown)) => self.item_fault(key, index, unknown.to_string()),
+                None => self.item_fault(key, index, format!("expected text, found {item}")),
+            }
+        }
+        Some(choices)
+    }
+
+    fn item_fault(&mut self, key: &str, index: usize, message: String) {
+        let pointer = format!("{}/{index}", self.pointer_of(key));
+        self.faults.push(FieldFault { pointer, message });
+    }
+
     /// An object within: its faults, and what it has that nobody asked for, count as ours.
-    pub(crate) fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    pub fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         if self.shape.is_some() {
             let shape = Self::shape_of(read);
             self.note(key, Kind::Object(shape));
@@ -346,12 +368,12 @@ impl Fields {
     }
 
     /// The names of the fields that were given.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         self.given.keys().cloned().collect()
     }
 
     /// An object whose names are free: what `read` makes of each member that it is called with.
-    pub(crate) fn each<T>(
+    pub fn each<T>(
         &mut self,
         mut read: impl FnMut(&mut Self, &str) -> Option<T>,
     ) -> BTreeMap<String, T> {
@@ -364,14 +386,14 @@ impl Fields {
     }
 
     /// Notes that members with names of any kind are read elsewhere.
-    pub(crate) fn note_others(&mut self) {
+    pub fn note_others(&mut self) {
         if let Some(shape) = &mut self.shape {
             shape.note(ANY_NAME, Kind::Any);
         }
     }
 
     /// Notes that a field is missing, unless something else is wrong with it.
-    pub(crate) fn require<T>(&mut self, read: Option<T>, key: &str) -> Option<T> {
+    pub fn require<T>(&mut self, read: Option<T>, key: &str) -> Option<T> {
         if let Some(shape) = &mut self.shape {
             shape.require(key);
         }
@@ -383,7 +405,7 @@ impl Fields {
     }
 
     /// Ends reading: every fault, by place.
-    pub(crate) fn finish(self) -> Result<(), Vec<FieldFault>> {
+    pub fn finish(self) -> Result<(), Vec<FieldFault>> {
         let faults = self.all_faults();
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
@@ -407,7 +429,7 @@ impl Fields {
 }
 
 /// Whether it is an absolute http or https URL with a host.
-pub(crate) fn is_http_url(text: &str) -> bool {
+pub fn is_http_url(text: &str) -> bool {
     text.parse::<http::Uri>().is_ok_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
@@ -415,10 +437,21 @@ pub(crate) fn is_http_url(text: &str) -> bool {
 }
 
 /// The legal name that was probably meant.
-pub(crate) fn nearest<'a>(word: &str, legal: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, legal: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = legal.into_iter().map(|it| (strsim::osa_distance(word, it), it));
     let near = near.filter(|(distance, it)| *distance <= NEAR.min(it.len() / 2));
     near.min().map(|(_, it)| it)
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
 }
 
 fn shown(value: &Value) -> String {
@@ -432,7 +465,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// What is wrong with a text that was given outside of an object.
-pub(crate) fn text_fault(name: &str, text: &str) -> Option<FieldFault> {
+pub fn text_fault(name: &str, text: &str) -> Option<FieldFault> {
     text.contains('\0').then(|| nul(format!("/{}", escape(name))))
 }
 
@@ -462,7 +495,7 @@ fn find_nul(pointer: &str, key: &str, value: &Value, faults: &mut Vec<FieldFault
 }
 
 /// A name as it stands in a JSON pointer.
-pub(crate) fn escape(name: &str) -> String {
+pub fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 

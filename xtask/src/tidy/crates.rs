@@ -14,7 +14,8 @@ const EDGES: [(&str, &[&str]); 7] = [
     ("st-http", &["st-log"]),
     ("st-store", &["st-log"]),
     ("st-workers", &["st-log", "st-http", "st-store"]),
-    ("st-server", &["st-log", "st-http", "st-store", "st-workers"]),
+    ("st-api", &["st-store"]),
+    ("st-server", &["st-api", "st-log", "st-http", "st-store", "st-workers"]),
     ("st-testkit", &["st-log", "st-store", "st-workers"]),
     ("xtask", &[]),
 ];

@@ -179,7 +179,8 @@ impl HttpProvider {
         if list.newest_first {
             found.reverse();
         }
-        found.sort_by_key(|(created_at, _)| *created_at);
+        // Where nothing shows when they were created: attempts follow one another.
+        found.sort_by_key(|(created_at, it)| (*created_at, it.marker.attempt));
         Ok(found.into_iter().map(|(_, found)| found).collect())
     }
 

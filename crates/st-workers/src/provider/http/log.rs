@@ -34,9 +34,9 @@ impl HttpProvider {
                 let answer = answer.map_err(|why| judge.unanswered(why))?;
                 let body = json::value(&answer.body);
                 judge.answered(Operation::Logs, &answer, body.as_ref())?;
-                // A job that has not begun has printed nothing.
                 let Some(taken) = body.as_ref().and_then(|body| take.text(body)) else {
-                    return Ok(String::new());
+                    // A job that has not begun has printed nothing; one that is not there has no log.
+                    return self.job_status(job).await.map(|_| String::new());
                 };
                 let values = values.with("taken", taken.into());
                 self.log_of(Operation::Logs, call, &values, &logs.form).await

@@ -29,6 +29,7 @@ mod waits;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -104,7 +105,7 @@ pub struct LocalConfig {
 }
 
 /// A command that a job may name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LocalCommand {
     /// The program.
     pub program: PathBuf,
@@ -116,6 +117,20 @@ pub struct LocalCommand {
     pub devices: usize,
     /// It is the [`example`], whose input is checked before it is queued.
     pub is_example: bool,
+}
+
+/// Commands get keys and tokens in their environment: its values are not shown.
+impl fmt::Debug for LocalCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, args, env, devices, is_example } = self;
+        f.debug_struct("LocalCommand")
+            .field("program", program)
+            .field("args", args)
+            .field("env", &env.keys())
+            .field("devices", devices)
+            .field("is_example", is_example)
+            .finish()
+    }
 }
 
 /// A program that calls [`run_attempt`].

@@ -87,6 +87,8 @@ pub enum RunState {
     Running,
     /// Over.
     Completed,
+    /// Failed.
+    Failed,
     /// Cancelled.
     Cancelled,
 }
@@ -95,6 +97,10 @@ pub enum RunState {
 struct State {
     runs: Vec<CloudRun>,
     faults: VecDeque<(CloudCall, CloudFault)>,
+    /// Of every request of a kind, while they last.
+    lasting: Vec<(CloudCall, CloudFault)>,
+    /// The only credential that is accepted, where not every one is.
+    accepted: Option<String>,
     calls: Vec<CloudCall>,
     authorizations: Vec<String>,
     stays: bool,
@@ -143,6 +149,31 @@ impl CloudWorld {
     /// The next request of this kind fails like this.
     pub fn fault(&self, call: CloudCall, fault: CloudFault) {
         self.state().faults.push_back((call, fault));
+    }
+
+    /// Every request of this kind fails like this until [`Self::recover`].
+    pub fn always(&self, call: CloudCall, fault: CloudFault) {
+        self.state().lasting.push((call, fault));
+    }
+
+    /// No request fails any more.
+    pub fn recover(&self) {
+        let mut state = self.state();
+        state.faults.clear();
+        state.lasting.clear();
+    }
+
+    /// Only requests with this credential, as it is sent, are served from now on.
+    pub fn accept_only(&self, credential: &str) {
+        self.state().accepted = Some(credential.to_owned());
+    }
+
+    /// Moves a job, which is found by what is part of its submission or by its ID.
+    pub fn set(&self, is_it: impl Fn(&CloudRun) -> bool, to: RunState) {
+        let mut state = self.state();
+        if let Some(run) = state.runs.iter_mut().find(|run| is_it(run)) {
+            run.state = to;
+        }
     }
 
     /// Jobs stay where they are.
@@ -196,7 +227,7 @@ impl State {
 
     fn set(&mut self, id: &str, to: RunState) -> Option<CloudRun> {
         let run = self.runs.iter_mut().find(|run| run.id == id)?;
-        if !matches!(run.state, RunState::Completed | RunState::Cancelled) {
+        if !matches!(run.state, RunState::Completed | RunState::Failed | RunState::Cancelled) {
             run.state = to;
         }
         Some(run.clone())

@@ -1,5 +1,5 @@
 //! Test doubles that several crates share: a provider in memory and several on the wire, a clock on
-//! tokio's time, a store whose calls fail, the store's conformance suite. Never published, and a dependency of tests only.
+//! tokio's time, a store whose calls fail, the conformance suites of stores and of providers. Never published, and a dependency of tests only.
 
 pub mod clock;
 pub mod dump;
@@ -7,5 +7,6 @@ pub mod flaky_store;
 pub mod fuzz;
 pub mod http_world;
 pub mod provider;
+pub mod provider_suite;
 pub mod replicate;
 pub mod suite;

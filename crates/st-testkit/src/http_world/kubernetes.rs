@@ -66,18 +66,21 @@ pub(super) fn act(state: &mut State, asked: &Asked) -> Reply {
             state.runs.retain(|run| name_of(run) != name);
             Reply::json(200, &json!({"kind": "Status", "status": "Success"}))
         }
-        CloudCall::Cancel | CloudCall::Release | CloudCall::Other => other(asked),
+        CloudCall::Cancel | CloudCall::Release | CloudCall::Other => {
+            other(asked, |name| named(state, name).is_some())
+        }
     }
 }
 
 /// The pods of a job and their logs.
-fn other(asked: &Asked) -> Reply {
+fn other(asked: &Asked, is_there: impl Fn(&str) -> bool) -> Reply {
     let (_, path) = asked.line();
     match path.as_slice() {
         [.., "pods"] => {
             let job = asked.query.get("labelSelector").and_then(|it| it.split_once('='));
-            let pod = job.map(|(_, job)| format!("{job}-pod"));
-            Reply::json(200, &json!({"items": [{"metadata": {"name": pod}}]}))
+            let job = job.map(|(_, job)| job).filter(|job| is_there(job));
+            let pods = job.map(|job| json!({"metadata": {"name": format!("{job}-pod")}}));
+            Reply::json(200, &json!({"items": pods.into_iter().collect::<Vec<Value>>()}))
         }
         [.., "log"] => Reply::text("step 1/2\nstep 2/2\n"),
         _ => missing(),
@@ -96,6 +99,7 @@ fn shown(run: &CloudRun) -> Value {
         RunState::Completed => json!({
             "conditions": condition("Complete"), "completionTime": "2026-11-26T09:10:00Z",
         }),
+        RunState::Failed => json!({"conditions": condition("Failed")}),
         RunState::Cancelled => json!({"conditions": condition("Suspended")}),
     };
     let mut metadata = run.submitted.get("metadata").cloned().unwrap_or_default();

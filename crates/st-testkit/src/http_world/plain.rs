@@ -68,7 +68,7 @@ pub(super) fn act(state: &mut State, cloud: Cloud, asked: &Asked) -> Reply {
             }
             list(state, cloud, asked, &shown)
         }
-        CloudCall::Release | CloudCall::Other => other(cloud, &path),
+        CloudCall::Release | CloudCall::Other => other(state, cloud, &path),
     }
 }
 
@@ -109,13 +109,14 @@ fn list(state: &State, cloud: Cloud, asked: &Asked, shown: &dyn Fn(&CloudRun) ->
     Reply { link, ..Reply::json(200, &Value::Array(page)) }
 }
 
-fn other(cloud: Cloud, path: &[&str]) -> Reply {
+fn other(state: &State, cloud: Cloud, path: &[&str]) -> Reply {
+    let is_there = |id: &str| state.runs.iter().any(|run| run.id == id);
     match (cloud, path) {
-        (Cloud::HuggingFace, [.., "logs"]) => Reply::text(
+        (Cloud::HuggingFace, [.., id, "logs"]) if is_there(id) => Reply::text(
             ": keep-alive\n\ndata: {\"data\":\"step 1/2\",\"timestamp\":\"2026-11-26T09:00:00Z\"}\n\n\
              data: {\"data\":\"step 2/2\",\"timestamp\":\"2026-11-26T09:00:01Z\"}\n\n",
         ),
-        (Cloud::OpenAi, [.., "events"]) => Reply::json(
+        (Cloud::OpenAi, [.., id, "events"]) if is_there(id) => Reply::json(
             200,
             &json!({"data": [
                 {"created_at": CREATED + 1, "message": "step 2/2"},
@@ -123,7 +124,7 @@ fn other(cloud: Cloud, path: &[&str]) -> Reply {
             ]}),
         ),
         (Cloud::RunPod, [.., "health"]) => Reply::json(200, &json!({"workers": {"idle": 1}})),
-        _ => Reply::json(404, &json!({"error": "no such path"})),
+        _ => Reply::json(404, &json!({"error": {"message": "not found"}})),
     }
 }
 
@@ -132,13 +133,16 @@ fn word(cloud: Cloud, run: &CloudRun) -> &'static str {
         (Cloud::RunPod, RunState::Held | RunState::Queued) => "IN_QUEUE",
         (Cloud::RunPod, RunState::Running) => "IN_PROGRESS",
         (Cloud::RunPod | Cloud::HuggingFace, RunState::Completed) => "COMPLETED",
+        (Cloud::RunPod, RunState::Failed) => "FAILED",
         (Cloud::RunPod, RunState::Cancelled) => "CANCELLED",
         (Cloud::HuggingFace, RunState::Held | RunState::Queued) => "SCHEDULING",
         (Cloud::HuggingFace, RunState::Running) => "RUNNING",
+        (Cloud::HuggingFace, RunState::Failed) => "ERROR",
         (Cloud::HuggingFace, RunState::Cancelled) => "CANCELED",
         (_, RunState::Held | RunState::Queued) => "queued",
         (_, RunState::Running) => "running",
         (_, RunState::Completed) => "succeeded",
+        (_, RunState::Failed) => "failed",
         (_, RunState::Cancelled) => "cancelled",
     }
 }

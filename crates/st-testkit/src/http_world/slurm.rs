@@ -28,8 +28,9 @@ pub(super) fn act(state: &mut State, asked: &Asked) -> Reply {
             Reply::json(200, &json!({"job_id": number, "errors": [], "warnings": []}))
         }
         CloudCall::Release => {
-            let is_held = state.runs.iter().any(|run| run.id == id && run.state == RunState::Held);
-            if !is_held {
+            let is_pending =
+                |run: &CloudRun| matches!(run.state, RunState::Held | RunState::Queued);
+            if !state.runs.iter().any(|run| run.id == id && is_pending(run)) {
                 // As slurmctld does for a job that is not pending any more.
                 let error =
                     json!({"error": "Job is no longer pending execution", "error_number": 2017});
@@ -39,8 +40,10 @@ pub(super) fn act(state: &mut State, asked: &Asked) -> Reply {
             Reply::json(200, &json!({"results": [], "errors": []}))
         }
         CloudCall::Cancel => {
-            state.set(&id, RunState::Cancelled);
-            Reply::json(200, &json!({"errors": []}))
+            let is_there = state.set(&id, RunState::Cancelled).is_some();
+            let invalid = json!({"error": "Invalid job id specified", "error_number": 2017});
+            let errors: Vec<Value> = (!is_there).then_some(invalid).into_iter().collect();
+            Reply::json(200, &json!({"errors": errors}))
         }
         CloudCall::Status => {
             let jobs: Vec<Value> = state.read(&id).iter().map(in_history).collect();
@@ -65,6 +68,7 @@ fn word(run: &CloudRun) -> &'static str {
         RunState::Held | RunState::Queued => "PENDING",
         RunState::Running => "RUNNING",
         RunState::Completed => "COMPLETED",
+        RunState::Failed => "FAILED",
         RunState::Cancelled => "CANCELLED",
     }
 }

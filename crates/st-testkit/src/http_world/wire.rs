@@ -70,13 +70,19 @@ async fn answer(State((cloud, world)): State<(Cloud, CloudWorld)>, request: Requ
     };
     let sent = ["authorization", "x-slurm-user-token"].iter();
     let sent = sent.filter_map(|name| parts.headers.get(*name)?.to_str().ok());
+    let sent: Vec<String> = sent.map(str::to_owned).collect();
     let call = call(cloud, &asked);
     let fault = {
         let mut state = world.state();
         state.calls.push(call);
-        state.authorizations.extend(sent.map(str::to_owned));
+        if state.accepted.as_ref().is_some_and(|accepted| !sent.contains(accepted)) {
+            return respond(Reply::json(401, &json!({"message": "no such credential"})));
+        }
+        state.authorizations.extend(sent);
         let next = state.faults.iter().position(|(of, _)| *of == call);
-        next.and_then(|next| state.faults.remove(next)).map(|(_, fault)| fault)
+        let next = next.and_then(|next| state.faults.remove(next)).map(|(_, fault)| fault);
+        let lasting = || state.lasting.iter().find(|(of, _)| *of == call);
+        next.or_else(|| lasting().map(|(_, fault)| fault.clone()))
     };
     match fault {
         None => respond(act(cloud, &asked, &world)),

@@ -22,7 +22,7 @@ use st_workers::{
 };
 
 const SHIPPED: &str = include_str!("../../../../providers/providers.yaml");
-const SECRET: &str = "planted-s3cr3t";
+pub(crate) const SECRET: &str = "planted-s3cr3t";
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 const CLOUDS: [Cloud; 5] =
@@ -39,7 +39,7 @@ fn key(cloud: Cloud) -> &'static str {
 }
 
 /// The shipped description, at this address and with a secret that a test can plant.
-fn described(cloud: Cloud, base_url: &str) -> Value {
+pub(crate) fn described(cloud: Cloud, base_url: &str) -> Value {
     let mut shipped: BTreeMap<String, Value> = serde_yaml::from_str(SHIPPED).unwrap();
     let mut description = shipped.remove(key(cloud)).unwrap();
     description["base_url"] = base_url.into();
@@ -54,10 +54,13 @@ fn described(cloud: Cloud, base_url: &str) -> Value {
 }
 
 fn provider(description: &Value) -> HttpProvider {
+    provider_with(description, SECRET, Duration::from_secs(2))
+}
+
+pub(crate) fn provider_with(description: &Value, secret: &str, patience: Duration) -> HttpProvider {
     let description = Description::read(description).unwrap();
-    let environment = BTreeMap::from([("PLANTED".to_owned(), SECRET.to_owned())]);
+    let environment = BTreeMap::from([("PLANTED".to_owned(), secret.to_owned())]);
     let credentials = Credentials::load(&description, &environment).unwrap();
-    let patience = Duration::from_secs(2);
     let http = Config { attempt_timeout: patience, overall_timeout: patience, ..Config::default() };
     let client = Client::new(http).unwrap();
     HttpProvider::new(ProviderName::new("cloud"), description, credentials, client)
@@ -196,8 +199,6 @@ async fn a_job_runs_from_submission_to_its_end_at_each_of_them() {
         let expected =
             if cloud == Cloud::Slurm { SECRET.to_owned() } else { format!("Bearer {SECRET}") };
         assert!(!sent.is_empty() && sent.iter().all(|it| *it == expected), "{cloud:?} {sent:?}");
-        let shown = format!("{:?}", workers.provider);
-        assert!(!shown.contains(SECRET), "{cloud:?}");
     }
 }
 

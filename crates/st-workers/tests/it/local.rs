@@ -9,7 +9,7 @@ mod devices;
 mod groups;
 mod machine_use;
 mod machines;
-mod place;
+pub(crate) mod place;
 mod processes;
 
 use std::fs::{self, File};
@@ -177,13 +177,6 @@ async fn a_relative_folder_works_as_an_absolute_one() {
     local.submit(&place.submission()).await.unwrap();
     let ended = place.end(&local).await;
     assert_eq!((ended.status, ended.error_message), (Some(JobStatus::Completed), None));
-}
-
-#[tokio::test]
-async fn cancelling_a_job_that_is_over_changes_nothing() {
-    let place = Place::new();
-    let ended = place.run("exit 0").await;
-    assert_eq!(place.running("").cancel(&place.known()).await.unwrap(), ended);
 }
 
 #[tokio::test]

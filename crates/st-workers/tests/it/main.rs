@@ -17,6 +17,7 @@ mod http;
 mod local;
 mod outages;
 mod poller;
+mod provider_suite;
 mod replicate;
 mod replicate_contract;
 mod rerun;

@@ -196,21 +196,6 @@ async fn an_aborted_job_is_cancelled_and_a_strange_word_says_nothing() {
 }
 
 #[tokio::test]
-async fn a_cancelled_job_is_over_and_what_was_over_stays() {
-    let (fake, provider) = start().await;
-    let job = add(fake.world(), 1).remove(0);
-    for _ in 0..2 {
-        let report = provider.cancel(&job).await.unwrap();
-        assert_eq!(report.status, Some(JobStatus::Cancelled));
-    }
-    assert_eq!(fake.world().jobs()[0].status, "canceled");
-    let done = known(&fake.world().add(json!({})));
-    fake.world().change(done.provider_job_id.as_str(), |job| job.status = "succeeded".to_owned());
-    let report = provider.cancel(&done).await.unwrap();
-    assert_eq!(report.status, Some(JobStatus::Completed));
-}
-
-#[tokio::test]
 async fn an_answer_about_another_job_says_nothing_about_ours() {
     let (fake, provider) = start().await;
     let job = add(fake.world(), 1).remove(0);

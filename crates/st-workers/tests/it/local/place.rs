@@ -23,17 +23,17 @@ use tokio::process::Command;
 const RUNNER: [&str; 3] = ["--exact", "local::runner_process", "--nocapture"];
 
 /// Folders for attempts, and one job.
-pub(super) struct Place {
+pub(crate) struct Place {
     /// For the provider's files.
-    pub(super) root: PathBuf,
+    pub(crate) root: PathBuf,
     /// For the commands.
-    pub(super) work: PathBuf,
+    pub(crate) work: PathBuf,
     pub(super) marker: Marker,
     _root: TempDir,
 }
 
 impl Place {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let random = fastrand::u128(..).to_le_bytes()[..10].try_into().unwrap();
         let job = JobId::new(Timestamp::UNIX_EPOCH, random);
         let root = tempfile::tempdir().unwrap();
@@ -48,7 +48,7 @@ impl Place {
         Local::new(self.config(script))
     }
 
-    pub(super) fn config(&self, script: &str) -> LocalConfig {
+    pub(crate) fn config(&self, script: &str) -> LocalConfig {
         let args = vec!["-c".to_owned(), script.to_owned()];
         let command = LocalCommand {
             program: "/bin/sh".into(),

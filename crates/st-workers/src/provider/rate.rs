@@ -242,6 +242,46 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_hour_of_refusals_leaves_a_sixteenth_and_room_for_each_kind() {
+        let budget = Arc::new(shared(160));
+        let (mut polls, mut others) = (Vec::new(), Vec::new());
+        let began = Instant::now();
+        let hour = began + Duration::from_hours(1);
+        let (poll, other) = (Arc::clone(&budget), Arc::clone(&budget));
+        tokio::join!(
+            async {
+                while Instant::now() < hour {
+                    poll.turn_to_poll().await;
+                    poll.note_refusal();
+                    polls.push(Instant::now());
+                }
+            },
+            async {
+                while Instant::now() < hour {
+                    other.turn().await;
+                    other.note_refusal();
+                    others.push(Instant::now());
+                }
+            },
+        );
+        let in_minute = |calls: &[Instant], minute: u32| {
+            let from = began + MINUTE * minute;
+            calls.iter().filter(|at| (from..from + MINUTE).contains(at)).count()
+        };
+        // The first minutes are those in which it learns of the storm.
+        for minute in 5..59 {
+            let (polls, others) = (in_minute(&polls, minute), in_minute(&others, minute));
+            assert!(polls + others <= 20, "{polls} and {others} in minute {minute}");
+        }
+        let of_all = |calls: &[Instant]| (5..59).map(|it| in_minute(calls, it)).sum::<usize>();
+        let (polls, others) = (of_all(&polls), of_all(&others));
+        let least = (polls + others) * 2 / 10;
+        assert!(polls >= least && others >= least, "neither starves: {polls} and {others}");
+        tokio::time::advance(4 * MINUTE).await;
+        assert_eq!(budget.room(), 160 * SHARE / 10, "all of it is back");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_caller_who_gives_up_takes_nothing() {
         let budget = Arc::new(budget(1));
         budget.turn().await;

@@ -98,6 +98,12 @@ pub(crate) struct Phase {
 pub(crate) enum Trouble {
     /// It cannot be reached.
     Outage,
+    /// The same, for about a day.
+    LastingOutage,
+    /// Its name is not resolved, nearly always.
+    Unresolved,
+    /// It refuses every call because there are too many, and perhaps says for how long.
+    Throttling { wish: Option<Duration> },
     /// It refuses submissions, questions or both.
     Refusal { cause: Cause, submissions: bool, questions: bool },
     /// The credentials are those of another account, which may not submit.

@@ -48,6 +48,21 @@ impl World {
                     self.count("call during an outage");
                     return Some(Unavailable::new(Cause::Unreachable, "connection refused"));
                 }
+                Trouble::LastingOutage => {
+                    self.count("call during an outage of a day");
+                    return Some(Unavailable::new(Cause::Unreachable, "connection refused"));
+                }
+                Trouble::Unresolved => {
+                    if self.draw(|random| random.chance(0.95)) {
+                        self.count("call to a name that is not resolved");
+                        return Some(Unavailable::new(Cause::Unreachable, "no such host"));
+                    }
+                }
+                Trouble::Throttling { wish } => {
+                    self.count("call during a storm of 429");
+                    let refused = Unavailable::new(Cause::Throttled, "429");
+                    return Some(Unavailable { retry_after: wish, ..refused });
+                }
                 Trouble::Refusal { cause, submissions, questions } => {
                     if if submission { submissions } else { questions } {
                         self.count("refused call");

@@ -9,6 +9,7 @@ use fastrand::Rng;
 
 use crate::clients::{self, Clients};
 use crate::clocks::elapse;
+use crate::lasting;
 use crate::life::{self, Endpoint, Life};
 use crate::plan::Plan;
 use crate::storage::{Backend, Storage};
@@ -61,7 +62,10 @@ pub(crate) fn run(seed: u64, backend: Backend) -> Result<Summary, String> {
 
 async fn world_of(seed: u64, backend: Backend) -> (Summary, Vec<String>, String) {
     let mut random = Rng::with_seed(seed);
-    let plan = Plan::draw(&mut random.fork());
+    let mut plan = Plan::draw(&mut random.fork());
+    if lasting::is_met_by(seed) {
+        lasting::draw(&mut Rng::with_seed(seed), &mut plan);
+    }
     let plans = users::draw(&mut random.fork(), &plan);
     let limits = users::limits(&mut random.fork(), &plan);
     let world = World::new(plan, random.fork());

@@ -19,8 +19,8 @@ pub use memory::{MemorySnapshot, MemoryStore};
 pub use model::*;
 pub use repo::{
     ApprovalRepo, BudgetRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry,
-    HistoryRepo, JobRef, JobRepo, Pruned, QueueRepo, RecheckOutcome, Serving, SettingsRepo,
-    Settlement, Store, StoreStatus, StrayRepo, Submitted, Unsettled, UnsettledCounts,
+    HistoryRepo, JobRef, JobRepo, Pruned, QueueRepo, RecheckOutcome, ResultRepo, Serving,
+    SettingsRepo, Settlement, Store, StoreStatus, StrayRepo, Submitted, Unsettled, UnsettledCounts,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{EventGap, Life, MigrationPlan, SqliteConfig, SqliteStore, offline};

@@ -12,6 +12,7 @@ mod events;
 mod history;
 mod jobs;
 mod queue;
+mod results;
 mod settings;
 mod settling;
 mod shares;
@@ -66,6 +67,8 @@ struct State {
     /// When strays that are still known as ours ended.
     ended_strays: BTreeMap<(ProviderName, ProviderJobId), Timestamp>,
     rechecks: BTreeMap<RecheckId, Recheck>,
+    /// Jobs whose results are to be fetched.
+    results_due: BTreeMap<JobId, results::NextAttempt>,
     acceptances: BTreeMap<ProviderName, Acceptances>,
     grants: BTreeMap<UserId, LastGrant>,
     limits: Limits,
@@ -194,6 +197,7 @@ impl State {
             strays: BTreeMap::new(),
             ended_strays: BTreeMap::new(),
             rechecks: BTreeMap::new(),
+            results_due: BTreeMap::new(),
             acceptances: BTreeMap::new(),
             grants: BTreeMap::new(),
             limits: Limits::default(),
@@ -242,6 +246,7 @@ impl State {
         // What is reserved is counted from the records.
         let spent = record.take_postings().into_iter().filter(|it| it.kind == PostingKind::Spend);
         self.spent.extend(spent.map(|posting| (posting.at, group.clone(), posting.cost)));
+        self.note_results(&record);
         self.records.insert(record.id(), record.clone());
         record
     }

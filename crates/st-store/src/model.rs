@@ -31,6 +31,7 @@ mod reclaim;
 mod record;
 mod refused;
 mod rerun;
+pub(crate) mod results;
 pub(crate) mod rule;
 mod scope;
 mod settings;
@@ -83,6 +84,9 @@ pub use queue::{QueueEntry, QueueStats, Standing};
 pub use reclaim::{ALONE_FROM, Caution, MAX_PANICS, MAX_RECLAIMS};
 pub use record::{Grant, Inconsistency, JobRecord, Settling};
 pub use refused::{MAX_REFUSED_GROUPS, Position, Refused};
+pub use results::{
+    DueResults, MAX_RESULTS_PAUSE, RESULTS_MARGIN, Results, ResultsOutcome, ResultsState,
+};
 pub use rule::{Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput};
 pub use scope::{Scope, ScopeLevel};
 pub use settings::{

@@ -12,6 +12,7 @@ mod events;
 mod history;
 mod jobs;
 mod queue;
+mod results;
 mod settings;
 mod status;
 mod strays;
@@ -22,6 +23,7 @@ pub use events::{EventLog, EventPage};
 pub use history::{HistoryRepo, Pruned};
 pub use jobs::{JobRef, JobRepo, Submitted};
 pub use queue::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement};
+pub use results::ResultRepo;
 pub use settings::SettingsRepo;
 pub use status::StoreStatus;
 pub(crate) use status::until;
@@ -36,6 +38,7 @@ pub trait Store:
     + StrayRepo
     + EventLog
     + HistoryRepo
+    + ResultRepo
     + SettingsRepo
     + StoreStatus
     + std::fmt::Debug
@@ -50,6 +53,7 @@ impl<T> Store for T where
         + StrayRepo
         + EventLog
         + HistoryRepo
+        + ResultRepo
         + SettingsRepo
         + StoreStatus
         + std::fmt::Debug

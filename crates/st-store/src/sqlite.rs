@@ -24,6 +24,7 @@ mod query;
 mod queue;
 mod readers;
 mod records;
+mod results;
 mod settings;
 mod shares;
 mod status;

@@ -67,8 +67,12 @@ pub async fn dump(store: &dyn Store) -> String {
         for recheck in store.due_rechecks(&provider, 1000).await.unwrap() {
             writeln!(text, "{recheck:?}").unwrap();
         }
+        for due in store.due_results(&provider, 1000).await.unwrap() {
+            writeln!(text, "{due:?}").unwrap();
+        }
     }
     writeln!(text, "{:?}", store.unsettled().await.unwrap()).unwrap();
+    writeln!(text, "results {:?}", store.results_waiting().await.unwrap()).unwrap();
     writeln!(text, "totals {:?}", store.daily_totals().await.unwrap()).unwrap();
     let position = store.events_after(EventId(0), 1).await.unwrap();
     writeln!(text, "all events are there: {}", !position.resync).unwrap();
@@ -181,6 +185,7 @@ pub async fn check_records(store: &dyn Store) {
         }
     }
     let mut at_providers = BTreeSet::new();
+    let mut due = BTreeSet::new();
     for record in all_jobs(store).await {
         assert_eq!(record.check(), Ok(()), "{record:?}");
         let stored = Replayed {
@@ -190,6 +195,9 @@ pub async fn check_records(store: &dyn Store) {
         };
         let events = replayed.remove(&record.id()).unwrap_or_default();
         assert_eq!(events, stored, "the events of {} add up", record.id());
+        if record.job().has_due_results() {
+            due.insert(record.job().provider.clone());
+        }
         if let Some(id) = record.provider_job_id() {
             let provider = record.job().provider.clone();
             assert!(at_providers.insert((provider.clone(), id.clone())), "{id} has two jobs");
@@ -198,4 +206,7 @@ pub async fn check_records(store: &dyn Store) {
         }
     }
     assert!(replayed.is_empty(), "every event has its job");
+    let waiting = store.results_waiting().await.unwrap();
+    let waiting: BTreeSet<ProviderName> = waiting.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(waiting, due, "what is due is fetched, and nothing else");
 }

@@ -1,6 +1,8 @@
 //! A store in memory whose calls fail when a test wants them to: the faults that the callers of a
 //! store must survive and that no healthy store shows.
 
+mod results;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

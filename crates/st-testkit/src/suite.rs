@@ -18,6 +18,7 @@ pub mod leases;
 pub mod lists;
 pub mod queue;
 pub mod resolving;
+pub mod results;
 pub mod settings;
 pub mod settling;
 pub mod shares;
@@ -354,6 +355,13 @@ macro_rules! conformance {
             a_job_that_is_resolved_as_absent_is_submitted_again, an_abandoned_job_frees_its_slot,
             a_job_at_its_provider_is_ended_by_a_resolution,
             where_nothing_is_unknown_nothing_is_resolved);
+        $crate::conformance!(@topic $store, results:
+            results_that_stay_are_never_due, results_are_due_with_the_end_of_their_job,
+            what_is_deleted_first_is_fetched_first, results_are_settled_once,
+            what_cannot_be_fetched_is_due_again_until_it_is_given_up,
+            what_was_deleted_before_the_end_was_known_is_lost,
+            results_that_are_due_move_with_the_clock,
+            a_job_is_not_deleted_before_its_results_are_settled);
         $crate::conformance!(@topic $store, approvals:
             a_rule_blocks_what_it_matches, the_first_matching_rule_decides,
             approval_admits_the_job_and_rejection_ends_it, a_request_is_not_decided_after_its_deadline,

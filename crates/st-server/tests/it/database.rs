@@ -89,25 +89,23 @@ async fn what_would_be_migrated_is_told_and_not_done() {
     let mut server = Server::start(Setup::default()).await;
     let state_dir = server.state_dir();
     let plan = run(&state_dir, &["migrate", "--check"]).await;
-    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 2: up to date\n"), "{plan:?}");
+    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 3: up to date\n"), "{plan:?}");
     assert!(server.stop().await.success());
     let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
-    let made = "SELECT group_concat('DROP ' || type || ' ' || name, '; ') FROM (SELECT * \
-                FROM sqlite_schema WHERE type = 'trigger' OR type = 'table' \
-                AND name IN ('job_counts', 'user_job_counts', 'user_submissions', \
-                'approval_counts', 'queue_counts', 'queue_users', 'queue_depth') \
-                ORDER BY type DESC)";
-    let drop_it: String = raw.query_row(made, [], |row| row.get(0)).unwrap();
-    raw.execute_batch(&drop_it).unwrap();
-    raw.execute("DELETE FROM schema_migrations WHERE version = 2", []).unwrap();
+    let undo = "DROP TABLE results_due; ALTER TABLE jobs DROP COLUMN results; \
+                ALTER TABLE jobs DROP COLUMN output_expires_at; \
+                ALTER TABLE jobs DROP COLUMN output_path; \
+                ALTER TABLE jobs DROP COLUMN results_lost";
+    raw.execute_batch(undo).unwrap();
+    raw.execute("DELETE FROM schema_migrations WHERE version = 3", []).unwrap();
     raw.close().unwrap();
     for _ in 0..2 {
         let plan = run(&state_dir, &["migrate", "--check"]).await;
-        let says = "schema 1\n2 counters would be applied, after a copy is made\n";
+        let says = "schema 2\n3 results would be applied, after a copy is made\n";
         assert_eq!((plan.code, plan.stdout.as_str()), (Some(2), says), "{plan:?}");
     }
     let done = run(&state_dir, &["migrate"]).await;
-    let says = "schema 1\n2 counters was applied\n";
+    let says = "schema 2\n3 results was applied\n";
     assert_eq!((done.code, done.stdout.as_str()), (Some(0), says), "{done:?}");
     let plan = run(&state_dir, &["migrate", "--check"]).await;
     assert_eq!(plan.code, Some(0), "{plan:?}");

@@ -35,6 +35,7 @@ impl State {
             recheck.ended_at = longest(after(recheck.ended_at, by), SignedDuration::ZERO);
             recheck.due_at = longest(after(recheck.due_at, by), MAX_RECHECK);
         }
+        self.move_results(by, now);
         self.move_shares(by, now);
         for grant in self.grants.values_mut() {
             grant.at = longest(after(grant.at, by), SignedDuration::ZERO);

@@ -53,7 +53,8 @@ impl State {
     /// Whether something of a job that is over may still happen.
     fn is_open(&self, record: &JobRecord) -> bool {
         let job = record.id();
-        self.strays.values().any(|stray| stray.marker.job == job)
+        record.job().has_due_results()
+            || self.strays.values().any(|stray| stray.marker.job == job)
             || self.rechecks.keys().any(|recheck| recheck.job == job)
             || self.keys.values().any(|key| key.job == job)
     }

@@ -1,5 +1,7 @@
 //! A job: what was asked for, who it is counted for, and what the provider reports about it.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use st_log::CorrelationId;
@@ -8,7 +10,7 @@ use crate::model::input::{InvalidInput, check_input};
 use crate::model::text::{has_nul, text_enum, without_nul};
 use crate::model::{
     APPROVAL_TTL, Cost, JobId, JobStatus, OrgId, Owner, Priority, ProviderEnding, ProviderJobId,
-    ProviderName, Role, TeamId,
+    ProviderName, Results, Role, TeamId,
 };
 
 text_enum! {
@@ -51,6 +53,9 @@ pub struct Job {
     pub error_message: Option<String>,
     /// Where its result is.
     pub output_url: Option<String>,
+    /// What becomes of its output and its log, where its provider deletes them after its end; `None`
+    /// where they stay, and before its end.
+    pub results: Option<Results>,
     /// Kept with it for the submitter.
     pub metadata: Map<String, Value>,
 }
@@ -233,6 +238,9 @@ pub struct ProviderStatus {
     pub output_url: Option<String>,
     /// How the provider ended the run by itself; `None` where it did not.
     pub ending: Option<ProviderEnding>,
+    /// Of a job that is over: how long from now its output and its log can be read. A duration by the
+    /// provider's clock, zero when they are deleted. `None` where they stay.
+    pub results_kept_for: Option<Duration>,
 }
 
 impl ProviderStatus {
@@ -252,6 +260,7 @@ impl ProviderStatus {
             error_message: None,
             output_url: None,
             ending: None,
+            results_kept_for: None,
         }
     }
 }

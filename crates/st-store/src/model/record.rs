@@ -7,6 +7,7 @@
 mod approving;
 mod checking;
 mod claiming;
+mod fetching;
 mod reporting;
 mod resolving;
 mod settling;
@@ -322,6 +323,7 @@ fn new_job(new: &NewJob, now: Timestamp) -> Job {
         hardware_type: new.hardware_type.clone(),
         error_message: None,
         output_url: None,
+        results: None,
         metadata: new.metadata.clone(),
     }
 }

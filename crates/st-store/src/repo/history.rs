@@ -27,8 +27,8 @@ pub trait HistoryRepo: Send + Sync {
     /// Forgets at most `max` idempotency keys that have expired, and deletes at most `max` jobs that
     /// ended `keep_for` ago or earlier, the oldest first, each with its queue entry, input, approval
     /// and events; `None` keeps all jobs. What a job cost is added to the daily totals in the same
-    /// transaction. A job stays while a stray, a late search or an idempotency key of it is open,
-    /// and when it is set aside as damaged.
+    /// transaction. A job stays while a stray, a late search, an idempotency key or the fetching of
+    /// its results is open, and when it is set aside as damaged.
     async fn prune(&self, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned>;
 
     /// The sums over all deleted jobs.

@@ -14,8 +14,8 @@ use super::writer::Tx;
 use crate::clock::Step;
 use crate::error::Result;
 use crate::model::{
-    ApprovalId, GRANT_MEMORY, IDEMPOTENCY_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK, MAX_RUN_AFTER,
-    after,
+    ApprovalId, GRANT_MEMORY, IDEMPOTENCY_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK,
+    MAX_RESULTS_PAUSE, MAX_RUN_AFTER, after,
 };
 
 /// The operation, for errors.
@@ -91,6 +91,12 @@ fn shift_waits(connection: &Connection, by: i64) -> Result<()> {
         "UPDATE ended_strays SET ended_at = ended_at + ?1 WHERE ended_at BETWEEN ?2 AND ?3",
         "UPDATE rechecks SET ended_at = ended_at + ?1 WHERE ended_at BETWEEN ?2 AND ?3",
         "UPDATE rechecks SET due_at = due_at + ?1 WHERE due_at BETWEEN ?2 AND ?3",
+        // First those of the jobs, which are found by the rows below.
+        "UPDATE jobs SET output_expires_at = output_expires_at + ?1 \
+         WHERE entry_id IN (SELECT entry_id FROM results_due) \
+         AND output_expires_at BETWEEN ?2 AND ?3",
+        "UPDATE results_due SET expires_at = expires_at + ?1 WHERE expires_at BETWEEN ?2 AND ?3",
+        "UPDATE results_due SET next_at = next_at + ?1 WHERE next_at BETWEEN ?2 AND ?3",
         "UPDATE user_grants SET granted_at = granted_at + ?1 WHERE granted_at BETWEEN ?2 AND ?3",
         "UPDATE user_grants SET check_at = check_at + ?1 WHERE check_at BETWEEN ?2 AND ?3",
         "UPDATE share_usage SET used_at = used_at + ?1, check_at = check_at + ?1 \
@@ -121,6 +127,7 @@ pub(super) fn cut_waits(connection: &Connection, now: Timestamp) -> Result<()> {
         // The next one is due so long after the end of the attempt.
         ("UPDATE rechecks SET ended_at = ?1 WHERE ended_at > ?1", SignedDuration::ZERO),
         ("UPDATE rechecks SET due_at = ?1 WHERE due_at > ?1", MAX_RECHECK),
+        ("UPDATE results_due SET next_at = ?1 WHERE next_at > ?1", MAX_RESULTS_PAUSE),
         ("UPDATE user_grants SET granted_at = ?1 WHERE granted_at > ?1", SignedDuration::ZERO),
         ("UPDATE user_grants SET check_at = ?1 WHERE check_at > ?1", GRANT_MEMORY),
         // A damaged time must not overflow.

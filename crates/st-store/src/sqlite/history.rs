@@ -89,6 +89,7 @@ fn old_jobs(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<V
          AND NOT EXISTS (SELECT 1 FROM strays s WHERE s.job_id = j.job_id) \
          AND NOT EXISTS (SELECT 1 FROM rechecks r WHERE r.job_id = j.job_id) \
          AND NOT EXISTS (SELECT 1 FROM idempotency_keys k WHERE k.job_id = j.job_id) \
+         AND NOT EXISTS (SELECT 1 FROM results_due r WHERE r.entry_id = q.entry_id) \
          ORDER BY q.completed_at, q.entry_id LIMIT ?2",
         params![deleted_up_to(tx.now, keep_for).as_millisecond(), i64::from(max) + 1],
         |row| Ok(QueueEntryId(Columns::new(row, "queue_entries").plain("entry_id")?)),

@@ -20,8 +20,8 @@ use crate::health::{Integrity, StoreHealth};
 use crate::sqlite::LOG;
 
 /// Those without which nothing goes on.
-const LIVING: [&str; 6] =
-    ["queue_entries", "jobs", "approvals", "settings", "idempotency_keys", "events"];
+const LIVING: [&str; 7] =
+    ["queue_entries", "jobs", "approvals", "settings", "idempotency_keys", "events", "results_due"];
 const WHOLE: &str = "PRAGMA quick_check";
 /// How many steps of a check run between two questions whether it may go on.
 const STEPS: i32 = 500;

@@ -28,6 +28,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "counters",
         sql: include_str!("../../migrations/sqlite/0002_counters.sql"),
     },
+    Migration {
+        version: 3,
+        name: "results",
+        sql: include_str!("../../migrations/sqlite/0003_results.sql"),
+    },
 ];
 
 /// What is remembered of each migration.

@@ -21,7 +21,8 @@ macro_rules! select_records {
             "SELECT j.job_id, j.job_type, j.provider, j.status, j.config_name, j.user_id, \
              j.team_id, j.org_id, j.correlation_id, j.created_at, j.started_at, j.completed_at, \
              j.cost_usd, j.hardware_type, j.error_message, j.output_url, j.provider_job_id, \
-             j.provider_account, j.metadata, \
+             j.provider_account, j.metadata, j.results, j.output_expires_at, j.output_path, \
+             j.results_lost, \
              q.entry_id, q.status, q.priority, q.priority_override, q.queued_at, q.run_after, \
              q.waits_since, q.epoch, q.started_at, q.completed_at, q.estimated_cost, q.attempt, \
              q.failed_attempts, q.max_attempts, q.reclaims, q.panics, q.suspect_since, \

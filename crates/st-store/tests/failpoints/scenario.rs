@@ -9,8 +9,9 @@ use jiff::SignedDuration;
 use st_store::{
     Actor, ApprovalRepo, AttemptFailure, Cost, Decision, Error, Idempotency, JobRecord, JobRef,
     JobRepo, JobStatus, LimitsPatch, Marker, Outcome, ProviderJobId, ProviderName,
-    ProviderSettingsPatch, ProviderStatus, QueueRepo, Resolution, SettingChange, SettingsRepo,
-    Settlement, Sighting, SqliteStore, StrayOutcome, StrayRepo, UserId, Verdict,
+    ProviderSettingsPatch, ProviderStatus, QueueRepo, Resolution, ResultRepo, ResultsOutcome,
+    SettingChange, SettingsRepo, Settlement, Sighting, SqliteStore, StrayOutcome, StrayRepo,
+    UserId, Verdict,
 };
 use st_testkit::suite::{claiming, costs_more_than, id, job};
 
@@ -137,6 +138,10 @@ pub(crate) async fn run(store: &SqliteStore, report: &mut (dyn FnMut(Entry) + Se
         report(Entry::Reached(number, record.status()));
     }
     attempts(store, &records, report).await;
+    let failed = ResultsOutcome::Failed { reason: "no answer".to_owned() };
+    for outcome in [failed, ResultsOutcome::Kept { output_path: None }] {
+        drop(store.settle_results(id(1), &outcome).await);
+    }
     strays(store).await;
     if let Ok((_, record)) = store.cancel_job(id(3), &Actor::User(UserId::new("ann"))).await {
         report(Entry::Reached(3, record.status()));
@@ -174,12 +179,14 @@ async fn attempts(
     let accepted = |status| ProviderStatus::new(ProviderJobId::new("p-1"), status);
     let failed =
         AttemptFailure::Failed { error: "down".to_owned(), retry_in: SignedDuration::ZERO };
+    let mut completed = accepted(JobStatus::Completed);
+    completed.results_kept_for = Some(Duration::from_hours(1));
     let rounds = [
         (1, Outcome::Submitted(accepted(JobStatus::Queued))),
         (2, Outcome::NotArrived(failed)),
         (3, Outcome::Unresolved { error: "silence".to_owned(), panics: None }),
         (1, Outcome::Reported(accepted(JobStatus::Running))),
-        (1, Outcome::Reported(accepted(JobStatus::Completed))),
+        (1, Outcome::Reported(completed)),
     ];
     for (number, outcome) in rounds {
         let Some(record) = records.get(&number) else { continue };

@@ -53,6 +53,8 @@ async fn filled() -> Bench {
     let ended = bench.at_provider(6).await;
     let mut report = st_testkit::suite::status(6, JobStatus::Completed);
     report.cost_usd = Some(1.25);
+    // Its results are due, in the versions that know of results.
+    report.results_kept_for = Some(std::time::Duration::from_hours(1));
     bench.settle(&ended, st_store::Outcome::Reported(report)).await.unwrap();
     store.pause(Scope::User(UserId::new("ann")), Some("audit"), &user("lea")).await.unwrap();
     let mut keyed = job(5, "ann");
@@ -81,6 +83,8 @@ async fn each_version_of_the_schema_is_taken_up() {
         check_invariants(bench.store.as_ref()).await;
         let audit = offline::audit(&bench.path()).unwrap();
         assert_eq!(audit.findings, [], "of version {version}");
+        let due = bench.store.results_waiting().await.unwrap().len();
+        assert_eq!(due, usize::from(version >= 3), "of version {version}");
         let mut statuses = Vec::new();
         for number in 1..=6 {
             statuses.push(bench.found(number).await.status().as_str());

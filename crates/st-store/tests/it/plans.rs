@@ -15,7 +15,8 @@ use super::bench::Bench;
 /// The migrations, one after the other.
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
-    include_str!("../../migrations/sqlite/0002_counters.sql")
+    include_str!("../../migrations/sqlite/0002_counters.sql"),
+    include_str!("../../migrations/sqlite/0003_results.sql")
 );
 
 /// The string literals of a source text, with line continuations joined.
@@ -111,7 +112,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 68] = [
+const USES: [(&str, &str); 73] = [
     // lists
     (
         "FROM jobs WHERE job_id < ?1",
@@ -275,6 +276,12 @@ const USES: [(&str, &str); 68] = [
     ),
     ("COUNT(*) FROM strays GROUP BY", "SCAN strays USING COVERING INDEX"),
     ("COUNT(*) FROM rechecks GROUP BY", "SCAN rechecks USING COVERING INDEX rechecks_due"),
+    // results
+    ("SELECT provider, MIN(next_at)", "SCAN results_due USING COVERING INDEX results_due_next"),
+    ("+r.next_at <= ?2 ORDER BY", "SEARCH r USING INDEX results_due_deadline (provider=?)"),
+    ("+r.next_at <= ?2 ORDER BY", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"),
+    ("WHERE r.entry_id = ?1", "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"),
+    ("q.completed_at <= ?1", "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"),
 ];
 
 #[tokio::test]

@@ -19,7 +19,8 @@ use super::bench::{Bench, folder, text_of};
 /// The migrations, one after the other.
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
-    include_str!("../../migrations/sqlite/0002_counters.sql")
+    include_str!("../../migrations/sqlite/0002_counters.sql"),
+    include_str!("../../migrations/sqlite/0003_results.sql")
 );
 
 /// The words that a `CHECK` allows, by table and column: `column IN (..)`, or `column = .. OR ..`.
@@ -154,7 +155,7 @@ async fn what_belongs_to_a_job_goes_with_it_and_nothing_else() {
          table_name=approvals of=rule_id to_table=approval_rules on_delete=NO ACTION\n\
          table_name=budget_periods of=budget_id to_table=budgets on_delete=CASCADE\n\
          table_name=events {cascade}\ntable_name=job_inputs {cascade}\n\
-         table_name=queue_entries {cascade}"
+         table_name=queue_entries {cascade}\ntable_name=results_due {cascade}"
     );
     assert_eq!(bench.rows(references), expected);
 
@@ -234,7 +235,8 @@ async fn a_second_start_changes_nothing() {
     let bench = Bench::open_in(folder, at(5000)).await;
     let migrations = bench.rows("SELECT version, name, applied_at FROM schema_migrations");
     let expected = "version=1 name=initial applied_at=1767225600000\n\
-                    version=2 name=counters applied_at=1767225600000";
+                    version=2 name=counters applied_at=1767225600000\n\
+                    version=3 name=results applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -258,12 +260,12 @@ async fn refused(sql: &str) -> Error {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let sql = "INSERT INTO schema_migrations VALUES (3, 'later', 'abc', 0, '9.9')";
+    let sql = "INSERT INTO schema_migrations VALUES (4, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 3, known: 2, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 4, known: 3, .. }), "{error:?}");
     let said = error.to_string();
-    assert!(said.contains("cloud.db is from a newer version: its schema is 3"), "{said}");
-    assert!(said.ends_with("this program knows up to 2"), "{said}");
+    assert!(said.contains("cloud.db is from a newer version: its schema is 4"), "{said}");
+    assert!(said.ends_with("this program knows up to 3"), "{said}");
 }
 
 #[tokio::test]
@@ -292,7 +294,7 @@ async fn a_migration_that_fails_leaves_nothing_of_itself() {
     assert_eq!(text_of(&foreign, "SELECT * FROM schema_migrations"), "");
 }
 
-/// Drops what the migration of this text made: a whole table, index or trigger each time.
+/// Drops what the migration of this text made: a whole table, index, trigger or column each time.
 fn undo(connection: &Connection, migration: &str) {
     for kind in ["TRIGGER", "INDEX", "TABLE"] {
         for made in migration.split(&format!("CREATE {kind} ")).skip(1) {
@@ -300,11 +302,17 @@ fn undo(connection: &Connection, migration: &str) {
             connection.execute_batch(&format!("DROP {kind} {name}")).unwrap();
         }
     }
+    for made in migration.split("ALTER TABLE ").skip(1) {
+        let (table, rest) = made.split_once(" ADD COLUMN ").unwrap();
+        let name = rest.split_whitespace().next().unwrap();
+        connection.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN {name}")).unwrap();
+    }
 }
 
 /// Makes a closed database of the present schema one of schema 1.
 pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
+    undo(&old, include_str!("../../migrations/sqlite/0003_results.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0002_counters.sql"));
     old.execute_batch("DELETE FROM schema_migrations WHERE version > 1").unwrap();
     let schema = "SELECT COUNT(*) AS n FROM sqlite_schema WHERE sql IS NOT NULL";
@@ -341,7 +349,10 @@ async fn a_database_of_schema_1_keeps_its_rows() {
     let bench = Bench::open_in(kept, now).await;
     assert_eq!(rows(dump(bench.store.as_ref()).await), before);
     let migrations = bench.rows("SELECT version, name FROM schema_migrations");
-    assert_eq!(migrations, "version=1 name=initial\nversion=2 name=counters");
+    assert_eq!(
+        migrations,
+        "version=1 name=initial\nversion=2 name=counters\nversion=3 name=results"
+    );
     let audit = st_store::offline::audit(&bench.path()).unwrap();
     assert_eq!(audit.findings, [], "the numbers are those of its rows");
     let statuses = "SELECT status, entries FROM queue_counts ORDER BY status";

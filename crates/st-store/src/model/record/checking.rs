@@ -57,7 +57,12 @@ impl JobRecord {
         }
         let over = matches!(self.stage, Stage::Finished(_));
         require(!over || self.job.completed_at.is_some(), "over without a time of its end")?;
-        require(!over || self.entry.suspect_since.is_none(), "suspect after its end")
+        require(!over || self.entry.suspect_since.is_none(), "suspect after its end")?;
+        let remote = self.stage.remote().is_some();
+        require(
+            self.job.results.is_none() || over && remote,
+            "results of a job that is not over at a provider",
+        )
     }
 
     fn check_approval(

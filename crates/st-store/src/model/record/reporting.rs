@@ -41,6 +41,7 @@ impl JobRecord {
         self.job.merge(report);
         let step = Step::new(actor, now);
         if let Some(end) = End::of_status(reported) {
+            self.job.expect_results(report, now);
             self.finish_at_provider(end, remote, cancellation, step);
             return Ok(Settled::Changed);
         }

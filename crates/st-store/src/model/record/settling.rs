@@ -106,6 +106,7 @@ impl JobRecord {
         self.job.merge(status);
         let reported = status.status.unwrap_or(JobStatus::Queued);
         if let Some(end) = End::of_status(reported) {
+            self.job.expect_results(status, step.now);
             return self.finish_at_provider(end, remote, cancellation, step);
         }
         let before = self.statuses();

@@ -74,6 +74,7 @@ pub fn audit(database: &Path) -> Result<Audit> {
     audit.counts(&transaction)?;
     audit.held(&transaction)?;
     audit.entries(&transaction)?;
+    audit.results(&transaction)?;
     audit.records(&transaction)?;
     Ok(audit)
 }
@@ -175,6 +176,27 @@ impl Audit {
              OR q.provider <> j.provider",
         )?;
         for (job, problem) in alone {
+            self.add("job", job, problem);
+        }
+        Ok(())
+    }
+
+    /// What is due to be fetched has one row that says so, with the job's own deadline.
+    fn results(&mut self, connection: &Connection) -> Result<()> {
+        let wrong = text_pairs(
+            connection,
+            "SELECT job_id, 'its results are due, and nothing fetches them' FROM jobs \
+             WHERE results = 'due' AND entry_id NOT IN (SELECT entry_id FROM results_due) \
+             UNION ALL \
+             SELECT j.job_id, 'its results are fetched although they are not due' \
+             FROM results_due r JOIN jobs j ON j.entry_id = r.entry_id \
+             WHERE j.results IS NOT 'due' \
+             UNION ALL \
+             SELECT j.job_id, 'its results are fetched from another provider or until another time' \
+             FROM results_due r JOIN jobs j ON j.entry_id = r.entry_id \
+             WHERE j.provider <> r.provider OR j.output_expires_at IS NOT r.expires_at",
+        )?;
+        for (job, problem) in wrong {
             self.add("job", job, problem);
         }
         Ok(())

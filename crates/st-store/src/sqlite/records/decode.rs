@@ -11,7 +11,8 @@ use crate::model::{
     AtMostOnce, AtProvider, Attempt, AttemptToken, BudgetId, Cancellation, ClaimOrigin, Claimed,
     Due, End, Epoch, Finished, Held, Holder, Job, JobRecord, JobStatus, Lease, OrgId, Owner, Phase,
     Priority, ProviderJobId, ProviderName, QueueEntry, QueueEntryId, QueueStatus, RemoteId,
-    RequiredBy, Review, RuleId, SettledApproval, Stage, TeamId, UserId, Waiting,
+    RequiredBy, Results, ResultsState, Review, RuleId, SettledApproval, Stage, TeamId, UserId,
+    Waiting,
 };
 use crate::sqlite::query::Columns;
 
@@ -61,6 +62,7 @@ fn job(columns: &mut Columns<'_>) -> Result<(Job, JobStatus, Option<RemoteId>)> 
     let remote_id = columns.text_or_null("provider_job_id", ProviderJobId::new)?;
     let account = columns.word_or_null("provider_account")?;
     let metadata = columns.json("metadata")?;
+    let results = results(columns)?;
     let remote = remote_id.map(|id| RemoteId { id, account });
     let job = Job {
         id,
@@ -76,9 +78,26 @@ fn job(columns: &mut Columns<'_>) -> Result<(Job, JobStatus, Option<RemoteId>)> 
         hardware_type,
         error_message,
         output_url,
+        results,
         metadata,
     };
     Ok((job, status, remote))
+}
+
+/// What becomes of the job's results, where its provider deletes them: whether there is a word decides.
+fn results(columns: &mut Columns<'_>) -> Result<Option<Results>> {
+    let word: Option<String> = columns.plain("results")?;
+    let expires_at = columns.time_or_null("output_expires_at")?;
+    let output_path = columns.plain("output_path")?;
+    let lost: Option<String> = columns.plain("results_lost")?;
+    let state = match word.as_deref() {
+        None => return Ok(None),
+        Some("due") => ResultsState::Due,
+        Some("kept") => ResultsState::Kept { output_path },
+        Some("lost") => ResultsState::Lost { reason: columns.require("results_lost", lost)? },
+        Some(other) => return Err(columns.damaged(format!("results: {other:?}"))),
+    };
+    Ok(Some(Results { expires_at: columns.require("output_expires_at", expires_at)?, state }))
 }
 
 /// The columns of a queue entry that belong to its stage.

@@ -11,11 +11,11 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::model::{
     AccountId, Actor, Approval, Due, Group, JobRecord, OrgId, Priority, ProviderJobId,
-    QueueEntryId, RequiredBy, Stage, TeamId, UserId,
+    QueueEntryId, RequiredBy, ResultsState, Stage, TeamId, UserId,
 };
 use crate::sqlite::query::{change_one, duration_millis, integer, millis, owned, real, text};
 use crate::sqlite::shares::settle_charge;
-use crate::sqlite::{budgets, events};
+use crate::sqlite::{budgets, events, results};
 
 /// Writes a new job with its input, and its events.
 pub(in crate::sqlite) fn insert(
@@ -170,6 +170,7 @@ pub(in crate::sqlite) fn save(
     {
         settle_charge(connection, record, at)?;
     }
+    results::note(connection, before, record)?;
     budgets::post(connection, &Group::of(record), &record.take_postings())?;
     events::append_of(connection, record)
 }
@@ -203,9 +204,16 @@ fn update(
     change_one(connection, operation, &sql, &*bound)
 }
 
-fn job_columns(record: &JobRecord) -> [Column<'_>; 8] {
+fn job_columns(record: &JobRecord) -> [Column<'_>; 12] {
     let (job, remote) = (record.job(), record.stage().remote());
     let account = remote.and_then(|remote| remote.account.as_ref()).map(AccountId::to_string);
+    let results = job.results.as_ref();
+    let (state, path, lost) = match results.map(|results| &results.state) {
+        None => (None, None, None),
+        Some(ResultsState::Due) => (Some("due"), None, None),
+        Some(ResultsState::Kept { output_path }) => (Some("kept"), output_path.as_deref(), None),
+        Some(ResultsState::Lost { reason }) => (Some("lost"), None, Some(reason.as_str())),
+    };
     [
         ("status", text(record.status().as_str())),
         ("started_at", integer(millis(job.started_at))),
@@ -215,6 +223,10 @@ fn job_columns(record: &JobRecord) -> [Column<'_>; 8] {
         ("output_url", text(job.output_url.as_deref())),
         ("provider_job_id", text(remote.map(|remote| ProviderJobId::as_str(&remote.id)))),
         ("provider_account", owned(account)),
+        ("results", text(state)),
+        ("output_expires_at", integer(millis(results.map(|results| results.expires_at)))),
+        ("output_path", text(path)),
+        ("results_lost", text(lost)),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! The arguments of the calls that the random steps make.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use st_store::{
@@ -8,8 +9,8 @@ use st_store::{
     Cost, Group, Idempotency, JobId, JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker,
     NewBudget, NewJob, Opening, OrgId, Outcome, Period, Position, Priority, ProviderName,
     ProviderSettingsPatch, ProviderStatus, Pruned, QueueFilter, QueueStatus, Refused, Resolution,
-    Result, Scope, Searched, SettingChange, Settlement, ShareScope, ShareTime, Sighting,
-    StrayOutcome, TeamId, UserId, Weight,
+    Result, ResultsOutcome, Scope, Searched, SettingChange, Settlement, ShareScope, ShareTime,
+    Sighting, StrayOutcome, TeamId, UserId, Weight,
 };
 use st_testkit::suite::{
     Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -234,6 +235,7 @@ fn status(report: &Report, number: u8) -> ProviderStatus {
     // One more than there are: a word that is not known.
     status.status = JobStatus::ALL.get(usize::from(report.status)).copied();
     status.cost_usd = report.cost.then_some(2.5);
+    status.results_kept_for = report.kept.map(|minutes| Duration::from_mins(u64::from(minutes)));
     status
 }
 
@@ -261,6 +263,17 @@ fn outcome(settle: &Settle, number: u8) -> Outcome {
             Outcome::Unresolved { error: error(), panics: settle.report.cost.then_some(2) }
         }
         OutcomeKind::Reported => Outcome::Reported(status(&settle.report, number)),
+    }
+}
+
+pub(crate) fn results(number: u8) -> ResultsOutcome {
+    let reason = || "x".to_owned();
+    match number {
+        0 => ResultsOutcome::Kept { output_path: None },
+        1 => ResultsOutcome::Kept { output_path: Some("/o".to_owned()) },
+        2 => ResultsOutcome::Lost { reason: reason() },
+        3 | 4 => ResultsOutcome::Gone { reason: reason() },
+        _ => ResultsOutcome::Failed { reason: reason() },
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Report {
     pub(crate) provider_job: Option<u8>,
     pub(crate) status: u8,
     pub(crate) cost: bool,
+    /// For how many minutes results can be read after the end.
+    pub(crate) kept: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -147,6 +149,11 @@ pub(crate) enum Step {
         attempt: u8,
         searched: u8,
     },
+    /// An attempt to fetch the results of a job, by the number of its outcome.
+    Results {
+        job: u8,
+        outcome: u8,
+    },
     Cancel(u8),
     Resolve {
         job: Pick,
@@ -203,8 +210,9 @@ fn pick() -> impl Strategy<Value = Pick> {
 }
 
 fn report() -> impl Strategy<Value = Report> {
-    (prop::option::weighted(0.15, 0..JOBS + 4), 0..9_u8, flag())
-        .prop_map(|(provider_job, status, cost)| Report { provider_job, status, cost })
+    let kept = prop::option::weighted(0.6, 0..90_u8);
+    (prop::option::weighted(0.15, 0..JOBS + 4), 0..9_u8, flag(), kept)
+        .prop_map(|(provider_job, status, cost, kept)| Report { provider_job, status, cost, kept })
 }
 
 fn outcome_kind() -> impl Strategy<Value = OutcomeKind> {
@@ -273,6 +281,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         ),
         1 => (0..JOBS, 0..3_u8, 0..3_u8)
             .prop_map(|(job, attempt, searched)| Step::Recheck { job, attempt, searched }),
+        3 => (0..JOBS, 0..8_u8).prop_map(|(job, outcome)| Step::Results { job, outcome }),
         1 => (0..JOBS).prop_map(Step::Cancel),
         2 => (pick(), report()).prop_map(|(job, to)| Step::Resolve { job, to }),
         2 => (1..6_u8, flag()).prop_map(|(approval, approve)| Step::Decide { approval, approve }),

@@ -297,6 +297,7 @@ impl Description {
             error_message,
             output_url,
             ending,
+            results_kept_for: _,
         } = self.job.report(job, id.as_deref().unwrap_or_default(), &self.prices, None);
         let word = || self.job.word(job).unwrap_or_else(|| "none".to_owned());
         let status = status.map_or_else(

@@ -189,6 +189,7 @@ impl JobShape {
             error_message: self.error_text(job),
             output_url: self.output_text(job),
             ending: self.rule(job).and_then(|rule| rule.ending),
+            results_kept_for: None,
         }
     }
 

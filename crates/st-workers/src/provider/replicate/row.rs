@@ -168,6 +168,7 @@ impl<'a> Row<'a> {
             error_message: self.why(),
             output_url: self.output_url(),
             ending: self.ending(),
+            results_kept_for: None,
         })
     }
 

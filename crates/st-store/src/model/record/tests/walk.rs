@@ -1,6 +1,8 @@
 //! Random walks over all steps of a job, at any time and with any token, beside an oracle that knows
 //! nothing but the events.
 
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -36,17 +38,21 @@ fn provider_report() -> impl Strategy<Value = ProviderStatus> {
     let cost = prop::sample::select(vec![0.0, 1.5, -1.0, f64::NAN, f64::INFINITY]);
     let text = || prop::option::of(prop::sample::select(vec!["", "why", "a\0b"]));
     let times = (prop::option::of(time()), prop::option::of(time()));
-    let said = (times, prop::option::of(cost), text(), text());
+    let kept = prop::option::of(prop::sample::select(vec![Duration::ZERO, Duration::MAX]));
+    let said = (times, prop::option::of(cost), text(), text(), kept);
     (1..3_u8, prop::option::weighted(0.9, status()), said).prop_map(
-        |(id, status, ((started_at, completed_at), cost_usd, error, output))| ProviderStatus {
-            provider_job_id: provider_job(&format!("p-{id}")),
-            status,
-            started_at,
-            completed_at,
-            cost_usd,
-            error_message: error.map(str::to_owned),
-            output_url: output.map(str::to_owned),
-            ending: None,
+        |(id, status, ((started_at, completed_at), cost_usd, error, output, kept))| {
+            ProviderStatus {
+                provider_job_id: provider_job(&format!("p-{id}")),
+                status,
+                started_at,
+                completed_at,
+                cost_usd,
+                error_message: error.map(str::to_owned),
+                output_url: output.map(str::to_owned),
+                ending: None,
+                results_kept_for: kept,
+            }
         },
     )
 }

@@ -4,6 +4,7 @@
 //! Tests change the world and read it. They write the provider's JSON only where it is odd: a row of
 //! a stranger, an error page.
 
+mod files;
 mod wire;
 mod world;
 
@@ -30,6 +31,8 @@ pub enum Call {
     Account,
     /// `GET /models/<owner>/<name>/versions`
     Versions,
+    /// `GET /files/<name>`, beside the API: what jobs made.
+    File,
 }
 
 /// What goes wrong with a request.
@@ -59,6 +62,8 @@ pub enum Fault {
     Silence,
     /// The request is done and the reply begins, but its body never ends.
     SlowBody,
+    /// The request is done and the body of the reply breaks off after so many bytes.
+    CutAfter(usize),
     /// The next page is said to be at this address.
     NextAt(String),
     /// A redirect to this address.
@@ -103,7 +108,9 @@ pub struct Job {
     pub deadline: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<String>,
-    /// Whether its data is gone.
+    /// What it made, where that is not the usual.
+    pub output: Option<Value>,
+    /// Whether its data is gone, as it is one hour after its end.
     pub data_removed: bool,
     /// How it was made: `api`, or `web` by hand.
     pub source: &'static str,
@@ -155,6 +162,11 @@ impl FakeReplicate {
     /// The address of its API.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
+    }
+
+    /// The address of a file that [`World::add_file`] added.
+    pub fn file_url(&self, name: &str) -> String {
+        format!("http://{}/files/{name}", self.address)
     }
 
     /// What it shows.

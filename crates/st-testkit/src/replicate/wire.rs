@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::world::{ACCOUNT, State as Jobs, is_over};
-use super::{Call, Fault, Job, RecordedRequest, World};
+use super::{Call, Fault, Job, RecordedRequest, World, files};
 
 const PAGE: usize = 100;
 
@@ -45,7 +45,8 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
         tokio::time::sleep(delay).await;
     }
     let mut response = match fault {
-        _ if !authorized => reply(
+        // What jobs made is open to all who know the address.
+        _ if !authorized && call(&asked) != Some(Call::File) => reply(
             401,
             &json!({"title": "Unauthenticated", "status": 401,
                     "detail": "You did not pass a valid authentication token"}),
@@ -65,18 +66,12 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
             std::future::pending().await
         }
         Some(Fault::SlowBody) => endless(act(&world, &asked, None)),
+        Some(Fault::CutAfter(bytes)) => cut(act(&world, &asked, None), bytes).await,
         Some(Fault::Refused { status, detail }) => {
             reply(status, &json!({"detail": detail, "status": status}))
         }
         Some(Fault::ServerError) => reply(500, &json!({"detail": "Internal server error"})),
-        Some(Fault::TooMany { retry_after }) => {
-            let detail = "Request was throttled. Expected available in 1 second.";
-            let mut response = reply(429, &json!({"detail": detail, "status": 429}));
-            if let Some(Ok(value)) = retry_after.map(str::parse) {
-                response.headers_mut().insert("retry-after", value);
-            }
-            response
-        }
+        Some(Fault::TooMany { retry_after }) => throttled(retry_after),
         Some(Fault::Answer { status, headers, body }) => with_headers(plain(status, body), headers),
         Some(Fault::NextAt(next)) => act(&world, &asked, Some(next)),
         Some(Fault::Redirect(to)) => {
@@ -92,6 +87,15 @@ async fn answer(State(world): State<World>, request: Request) -> Response {
         response.headers_mut().entry("date").or_insert(date);
     }
     world.answered();
+    response
+}
+
+fn throttled(retry_after: Option<&'static str>) -> Response {
+    let detail = "Request was throttled. Expected available in 1 second.";
+    let mut response = reply(429, &json!({"detail": detail, "status": 429}));
+    if let Some(Ok(value)) = retry_after.map(str::parse) {
+        response.headers_mut().insert("retry-after", value);
+    }
     response
 }
 
@@ -113,6 +117,7 @@ fn call(asked: &RecordedRequest) -> Option<Call> {
         ("GET", ["predictions"]) => Some(Call::List),
         ("GET", ["predictions", _]) => Some(Call::Get),
         ("POST", ["predictions", _, "cancel"]) => Some(Call::Cancel),
+        ("GET", ["files", _]) => Some(Call::File),
         _ => None,
     }
 }
@@ -131,6 +136,21 @@ fn endless(response: Response) -> Response {
     let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
     let (parts, _) = response.into_parts();
     Response::from_parts(parts, Body::from_stream(first.chain(stream::pending())))
+}
+
+/// The same reply with a body that breaks off.
+async fn cut(response: Response, after: usize) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let whole = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    parts.headers.insert("content-length", HeaderValue::from(whole.len()));
+    let first = whole.slice(..after.min(whole.len()));
+    let broken = async {
+        // The connection writes what it has while it waits for more.
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("as planned"))
+    };
+    let body = stream::iter([Ok(first)]).chain(stream::once(broken));
+    Response::from_parts(parts, Body::from_stream(body))
 }
 
 fn act(world: &World, asked: &RecordedRequest, next: Option<String>) -> Response {
@@ -163,6 +183,10 @@ fn act(world: &World, asked: &RecordedRequest, next: Option<String>) -> Response
             }
         }
         (Some(Call::Get), [_, id]) => found(state.show(id, &account, true)),
+        (Some(Call::File), [_, name]) => match state.files.get(*name) {
+            Some(file) => files::answer(file, asked),
+            None => missing(),
+        },
         (Some(Call::Cancel), [_, id, _]) => {
             state.cancel(id, &account);
             found(state.show(id, &account, false))
@@ -249,8 +273,9 @@ fn shown(job: &Job) -> Value {
     {
         let removed = job.data_removed;
         let over = is_over(&job.status);
-        let output =
-            (job.status == "succeeded" && !removed).then_some("https://replicate.delivery/x.tar");
+        let usual = || json!("https://replicate.delivery/x.tar");
+        let output = (job.status == "succeeded" && !removed)
+            .then(|| job.output.clone().unwrap_or_else(usual));
         fields.insert("started_at".into(), format!("{:.3}", job.created_at).into());
         let ended = job.completed_at.map(|at| format!("{at:.6}"));
         fields.insert("completed_at".into(), ended.into());

@@ -9,10 +9,14 @@ use serde_json::Value;
 use st_store::{Clock, SystemClock};
 use tokio::sync::watch;
 
+use super::files::ServedFile;
 use super::{Call, Fault, Job, RecordedRequest};
 
 /// The account of every token that has no other.
 pub(super) const ACCOUNT: &str = "tester";
+
+/// How long the data of a job stays after its end.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// The model of every job whose version no model has.
 const TRAINER: &str = "simpletuner/advanced-trainer";
@@ -38,6 +42,8 @@ pub(super) struct State {
     lasting: Vec<(Call, Fault)>,
     /// The versions of each model, oldest first.
     pub(super) versions: BTreeMap<String, Vec<String>>,
+    /// What jobs made, by name.
+    pub(super) files: BTreeMap<String, ServedFile>,
     /// Names of accounts by token.
     accounts: BTreeMap<String, String>,
     skew: SignedDuration,
@@ -190,6 +196,11 @@ impl World {
         self.state().versions.entry(model.to_owned()).or_default().push(version.to_owned());
     }
 
+    /// Puts a file beside the API, in the place of an earlier one of the name. `etag`: with its quotes.
+    pub fn add_file(&self, name: &str, bytes: Vec<u8>, etag: Option<&'static str>) {
+        self.state().files.insert(name.to_owned(), ServedFile { bytes, etag });
+    }
+
     /// Changes a job.
     pub fn change(&self, id: &str, change: impl FnOnce(&mut Job)) {
         let mut state = self.state();
@@ -235,7 +246,7 @@ impl Traffic {
         match call {
             Some(Call::Create) => self.creates += 1,
             Some(Call::List) => self.lists += 1,
-            Some(Call::Get | Call::Cancel | Call::Account | Call::Versions) | None => {
+            Some(Call::Get | Call::Cancel | Call::Account | Call::Versions | Call::File) | None => {
                 self.others += 1;
             }
         }
@@ -303,6 +314,7 @@ impl State {
             completed_at: None,
             deadline: None,
             error: None,
+            output: None,
             data_removed: false,
             source: "api",
             reads: 0,
@@ -330,6 +342,7 @@ impl State {
         if is_over(&job.status) && job.completed_at.is_none() {
             job.completed_at = Some(now);
         }
+        job.data_removed |= job.completed_at.is_some_and(|at| now.duration_since(at) >= KEPT_FOR);
         Some(job.clone())
     }
 

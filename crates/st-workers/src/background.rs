@@ -17,11 +17,12 @@ use crate::status::TaskStatus;
 use crate::task::TaskId;
 use crate::tasks::expirer::{self, Expirer};
 use crate::tasks::poller::{self, Poller, PollerConfig};
+use crate::tasks::results::{ResultFetching, ResultsConfig};
 use crate::tasks::retention::{self, Retention};
 use crate::tasks::scheduler::Scheduler;
 
 /// How the tasks run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct BackgroundConfig {
     /// The settings of the poller.
     pub polling: PollerConfig,
@@ -29,6 +30,8 @@ pub struct BackgroundConfig {
     pub approval_check: Duration,
     /// The retention of finished jobs; `None` disables their deletion.
     pub keep_jobs_for: Option<SignedDuration>,
+    /// Where results go whose providers delete them; `None` leaves them to be deleted.
+    pub results: Option<ResultsConfig>,
     /// The seed of all jitter.
     pub seed: u64,
 }
@@ -39,6 +42,7 @@ impl Default for BackgroundConfig {
             polling: PollerConfig { enabled: false, period: poller::PERIOD },
             approval_check: expirer::PERIOD,
             keep_jobs_for: Some(retention::KEEP_FOR),
+            results: None,
             seed: 0,
         }
     }
@@ -60,7 +64,8 @@ pub struct Unfinished {
     pub submissions: usize,
 }
 
-/// Starts the poller, the scheduler, the expirer and the retention, as a new holder of claims. The store must be
+/// Starts the poller, the scheduler, the expirer, the retention and the fetching of results, as a new
+/// holder of claims. The store must be
 /// this process's alone: what other holders left claimed is reclaimed immediately.
 pub fn start_background_tasks(
     config: BackgroundConfig,
@@ -78,14 +83,16 @@ pub fn start_background_tasks(
         providers.clone(),
         config.approval_check,
     )));
-    driver.register(Arc::new(Retention::new(
-        Arc::clone(store),
-        providers.clone(),
-        config.keep_jobs_for,
-    )));
+    let mut retention = Retention::new(Arc::clone(store), providers.clone(), config.keep_jobs_for);
+    if let Some(results) = config.results {
+        retention = retention.with_logs(results.logs.clone());
+        driver.register(Arc::new(ResultFetching::new(store, &dispatcher, results)));
+    }
+    driver.register(Arc::new(retention));
     let events = store.last_event();
     let running = driver.start();
     running.wake_on(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);
+    running.wake_on(dispatcher.results(), &[TaskId::ResultFetching]);
     for served in dispatcher.providers().iter() {
         running.wake_on(served.gate.changes(), &[TaskId::QueueProcessing]);
     }

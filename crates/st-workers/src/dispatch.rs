@@ -31,7 +31,7 @@ use st_store::{
     Actor, Attempt, Caution, Claim, ClaimOptions, ClaimOrigin, Error, Holder, JobId, JobRecord,
     JobRef, Opening, Outcome, Resolution, Serving, Store,
 };
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -82,6 +82,8 @@ pub struct Dispatcher {
     cancelling_strays: strays::Busy,
     /// The providers whose lost attempts are being searched for.
     rechecking: strays::Busy,
+    /// Changes when results may be due to be fetched.
+    results: watch::Sender<()>,
     /// Guards the generator of the jitter. Locked for one number.
     random: Mutex<fastrand::Rng>,
 }
@@ -130,6 +132,7 @@ impl Dispatcher {
             cancelling_jobs: strays::Busy::default(),
             cancelling_strays: strays::Busy::default(),
             rechecking: strays::Busy::default(),
+            results: watch::Sender::new(()),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
         }
     }
@@ -273,6 +276,22 @@ impl Dispatcher {
         self.dispatches.wait().await;
         self.helpers.wait().await;
         left
+    }
+
+    /// Changes when results may be due to be fetched, and when an attempt to fetch some was settled.
+    pub fn results(&self) -> watch::Receiver<()> {
+        self.results.subscribe()
+    }
+
+    /// Makes it known that the results of a job that was settled are due, where they are.
+    pub(crate) fn note_results(&self, record: &JobRecord) {
+        if record.job().has_due_results() {
+            self.wake_results();
+        }
+    }
+
+    pub(crate) fn wake_results(&self) {
+        self.results.send_replace(());
     }
 
     /// Runs `help` in the background until it is done or the program stops.

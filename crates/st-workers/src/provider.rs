@@ -10,6 +10,7 @@ mod excerpt;
 pub mod http;
 mod listing;
 pub mod local;
+mod origin;
 mod progress;
 mod rate;
 pub mod replicate;
@@ -18,10 +19,12 @@ mod server_time;
 use std::fmt;
 use std::time::Duration;
 
+use ::http::{HeaderName, HeaderValue, Uri};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use serde_json::Value;
+use st_http::Client;
 use st_log::CorrelationId;
 use st_store::{
     AccountId, AtMostOnce, JobId, JobRecord, JobType, Marker, ProviderEnding, ProviderJobId,
@@ -94,6 +97,37 @@ impl RemoteJob {
 pub struct Account {
     /// The account's name at the provider.
     pub username: String,
+}
+
+/// Something that a finished job made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputFile {
+    /// What its URL calls it. It comes from a stranger: it may be anything, also empty, and may be that
+    /// of another file too.
+    pub name: String,
+    /// Where it is: an http or https URL. Its query may be a secret.
+    pub url: String,
+}
+
+impl OutputFile {
+    /// The file at this URL; `None` where that is no http or https URL with a host.
+    pub fn at(url: &str) -> Option<Self> {
+        let parsed: Uri = url.parse().ok()?;
+        let is_http = matches!(parsed.scheme_str(), Some("http" | "https"));
+        let has_host = parsed.host().is_some_and(|host| !host.is_empty());
+        let name = parsed.path().rsplit('/').next().unwrap_or_default();
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
+        (is_http && has_host).then(|| Self { name, url: url.to_owned() })
+    }
+}
+
+/// How a provider is called at its own origin.
+#[derive(Debug, Clone)]
+pub struct OwnAccess {
+    /// The client, which may connect to whatever the operator configured as the provider's address.
+    pub client: Client,
+    /// The credential; `None` where calls have none.
+    pub credential: Option<(HeaderName, HeaderValue)>,
 }
 
 /// The answer about one of several jobs.
@@ -182,12 +216,34 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Cancels a job; one that is over already stays as it is.
     async fn cancel(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError>;
 
+    /// Whether what a job prints can be read at all.
+    fn has_logs(&self) -> bool {
+        true
+    }
+
     /// What the job printed so far.
     async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError>;
 
     /// How far the job has come, by the end of what it printed; `None` where it printed nothing.
     async fn progress(&self, job: &RemoteJob) -> Result<Option<Progress>, QueryError> {
         Ok(Progress::in_log(&self.logs(job).await?))
+    }
+
+    /// What a finished job made, as far as that is files at URLs. [`QueryError::NotFound`] means that the
+    /// provider has deleted it.
+    async fn outputs(&self, _job: &RemoteJob) -> Result<Vec<OutputFile>, QueryError> {
+        Ok(Vec::new())
+    }
+
+    /// How this URL is called, where it is at the provider's own origin. `None` for every other: the
+    /// credential is not for it, and neither is the trust in the provider's address.
+    async fn own_access(&self, _url: &Uri) -> Option<OwnAccess> {
+        None
+    }
+
+    /// Whether the provider itself is called in clear text. Only then may its outputs be.
+    fn is_clear_text(&self) -> bool {
+        false
     }
 
     /// Changes whenever the provider learns by itself that one of its jobs may have changed; `None`

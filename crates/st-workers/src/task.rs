@@ -22,6 +22,8 @@ pub enum TaskId {
     ApprovalExpiration,
     /// The retention.
     JobRetention,
+    /// The fetching of results before their providers delete them.
+    ResultFetching,
 }
 
 impl TaskId {
@@ -31,6 +33,7 @@ impl TaskId {
         Self::QueueProcessing,
         Self::ApprovalExpiration,
         Self::JobRetention,
+        Self::ResultFetching,
     ];
 
     /// The name.
@@ -40,6 +43,7 @@ impl TaskId {
             Self::QueueProcessing => "queue_processing",
             Self::ApprovalExpiration => "approval_expiration",
             Self::JobRetention => "job_retention",
+            Self::ResultFetching => "result_fetching",
         }
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod expirer;
 pub mod poller;
+pub mod results;
 pub mod retention;
 pub mod scheduler;

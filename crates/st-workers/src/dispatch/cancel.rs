@@ -127,7 +127,10 @@ impl Dispatcher {
         let settlement = report(&record, status);
         let settled = self.store.settle(&Actor::Poller, vec![settlement]).await;
         match settled.and_then(|results| results.into_iter().next().transpose()) {
-            Ok(Some((_, settled))) => settled,
+            Ok(Some((_, settled))) => {
+                self.note_results(&settled);
+                settled
+            }
             Ok(None) => record,
             Err(error) => {
                 log_unsettled(&error);

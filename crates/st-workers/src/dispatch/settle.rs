@@ -34,7 +34,9 @@ impl Dispatcher {
         self.retry_until_stored(|| async {
             let settlements = vec![settlement.clone()];
             let settled = self.store.settle(&Actor::Scheduler, settlements).await?;
-            settled.into_iter().next().unwrap_or_else(|| Err(no_result()))
+            let settled = settled.into_iter().next().unwrap_or_else(|| Err(no_result()))?;
+            self.note_results(&settled.1);
+            Ok(settled)
         })
         .await
     }

@@ -38,6 +38,7 @@ pub use check::{NotJudged, SavedAnswer, ShownRequest};
 pub use described::{Credentials, HttpProvider};
 pub use description::Description;
 pub use section::DescriptionFault;
+pub use units::parse_size;
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,6 @@ mod command;
 mod devices;
 mod environment;
 pub mod example;
-mod files;
 mod limits;
 mod machine;
 mod members;
@@ -47,6 +46,7 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::files::blocking;
 use crate::provider::{
     Account, Arrivals, Cause, FoundJob, JobLookup, PolledJob, Provider, QueryError, RemoteJob,
     Submission, SubmitError, Unavailable,
@@ -255,13 +255,6 @@ enum UnusableCommand {
     Named(String),
     /// The configuration lacks it.
     NotConfigured(String),
-}
-
-/// Does file work where it may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    st_log::spawn_blocking(work).await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
 }
 
 /// A question about an attempt that its folder does not answer.

@@ -12,6 +12,7 @@ mod fields;
 mod fuzz;
 mod latest;
 mod logs;
+mod outputs;
 mod page;
 mod price;
 mod profile;
@@ -31,7 +32,8 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use http::{Method, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Method, StatusCode, Uri};
 use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -44,8 +46,8 @@ use super::excerpt::Shape;
 use super::rate::CallBudget;
 use super::server_time::ServerTime;
 use crate::provider::{
-    Account, Arrivals, JobList, ListPage, ListQuery, PolledJob, Progress, Provider, QueryError,
-    RemoteJob, Submission, SubmitError,
+    Account, Arrivals, JobList, ListPage, ListQuery, OutputFile, OwnAccess, PolledJob, Progress,
+    Provider, QueryError, RemoteJob, Submission, SubmitError,
 };
 use address::Address;
 pub use address::InvalidBaseUrl;
@@ -224,7 +226,7 @@ impl Replicate {
     /// The status of the job in an answer about it alone.
     fn status_in(&self, answer: &Answer, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
         let row = Row::read(answer.text()).filter(|row| row.word().is_some());
-        let status = row.and_then(|row| row.to_status(&self.prices));
+        let status = row.and_then(|row| row.to_status(&self.prices, self.time.now()));
         let status = status.ok_or_else(|| unreadable("it is no job with an id and a status"))?;
         if status.provider_job_id != job.provider_job_id {
             return Err(unreadable("it is about another job"));
@@ -300,7 +302,7 @@ impl Provider for Replicate {
         let answer = submitted(self.send(request, &self.creates, &JOB).await)?;
         let row = Row::read(answer.text())
             .ok_or_else(|| unusable_success("its answer cannot be read"))?;
-        row.to_status(&self.prices)
+        row.to_status(&self.prices, self.time.now())
             .ok_or_else(|| unusable_success("gave it an id that cannot be used"))
     }
 
@@ -328,6 +330,26 @@ impl Provider for Replicate {
         self.recent.or_ask(&job.provider_job_id, ask).await
     }
 
+    async fn outputs(&self, job: &RemoteJob) -> Result<Vec<OutputFile>, QueryError> {
+        self.others.turn().await;
+        let answer = self.ask_job(Method::GET, job, "", &outputs::OUTPUTS).await?;
+        outputs::in_text(answer.text(), &job.provider_job_id)
+    }
+
+    async fn own_access(&self, url: &Uri) -> Option<OwnAccess> {
+        if !self.address.is_own(url) {
+            return None;
+        }
+        let mut credential: HeaderValue = format!("Bearer {}", self.token.0).parse().ok()?;
+        credential.set_sensitive(true);
+        let credential = Some((AUTHORIZATION, credential));
+        Some(OwnAccess { client: self.client.clone(), credential })
+    }
+
+    fn is_clear_text(&self) -> bool {
+        self.address.is_clear_text()
+    }
+
     async fn validate(&self) -> Result<Account, QueryError> {
         let url = self.address.url("/account");
         let answer = self.ask(Method::GET, &url, Subject::Account, &ACCOUNT).await?;
@@ -352,6 +374,6 @@ impl JobList for Replicate {
             .next
             .as_deref()
             .map(|next| self.address.cursor(next).unwrap_or_else(|| LEADS_ELSEWHERE.to_owned()));
-        Ok(ListPage { next, ..page.sorted(&self.prices) })
+        Ok(ListPage { next, ..page.sorted(&self.prices, self.time.now()) })
     }
 }

@@ -313,6 +313,7 @@ impl Poll {
                 Ok((_, record)) => {
                     tally.changed += 1;
                     log_status_change(&record);
+                    self.dispatcher.note_results(&record);
                 }
                 Err(error) => log_sync_failure(before, &error),
             }

@@ -15,6 +15,7 @@ use st_log::{Logger, get_logger};
 use st_store::{ClockEvidence, DeletedJob, Pruned, Store};
 
 use crate::providers::Providers;
+use crate::results::KeptLogs;
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
 
 const LOG: Logger = get_logger("simpletuner.cloud.retention");
@@ -37,6 +38,8 @@ const AGAIN: Duration = Duration::from_hours(1);
 pub struct Retention {
     store: Arc<dyn Store>,
     providers: Providers,
+    /// `None` where no logs are kept here.
+    logs: Option<KeptLogs>,
     keep_for: Option<SignedDuration>,
     /// Whether the clock was not confirmed in the last run, so that each change is logged once.
     unconfirmed: AtomicBool,
@@ -49,7 +52,13 @@ impl Retention {
         providers: Providers,
         keep_for: Option<SignedDuration>,
     ) -> Self {
-        Self { store, providers, keep_for, unconfirmed: AtomicBool::new(false) }
+        Self { store, providers, logs: None, keep_for, unconfirmed: AtomicBool::new(false) }
+    }
+
+    /// Removes the kept log of a job with it.
+    #[must_use]
+    pub fn with_logs(self, logs: KeptLogs) -> Self {
+        Self { logs: Some(logs), ..self }
     }
 
     /// One chunk. What the providers say of the time may confirm the clock.
@@ -64,8 +73,17 @@ impl Retention {
         self.store.prune(self.keep_for, CHUNK).await
     }
 
-    /// Removes what the job's provider keeps of it on this machine.
+    /// Removes the job's log, and what its provider keeps of it on this machine. Downloaded outputs are
+    /// their user's and stay.
     async fn forget(&self, DeletedJob { id, provider: name }: &DeletedJob) {
+        if let Some(logs) = &self.logs
+            && let Err(error) = logs.forget(*id).await
+        {
+            st_log::warning!(
+                logger: LOG, provider = name.as_str(), job_id = id.to_string(), error,
+                "Kept log of a deleted job could not be removed"
+            );
+        }
         let Some(provider) = self.providers.get(name) else { return };
         if let Err(error) = provider.forget(*id).await {
             st_log::warning!(

@@ -21,5 +21,6 @@ mod provider_suite;
 mod replicate;
 mod replicate_contract;
 mod rerun;
+mod results;
 mod retention;
 mod support;

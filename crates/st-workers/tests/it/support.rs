@@ -87,14 +87,14 @@ impl Harness {
             polling: PollerConfig { enabled: false, period },
             ..BackgroundConfig::default()
         };
-        let tasks = run(config, &store, &[&provider, &other], &clock);
+        let tasks = run(config.clone(), &store, &[&provider, &other], &clock);
         Self { memory, store, provider, other, clock, tasks, config }
     }
 
     /// The same store under new workers that serve only one of the providers, `fake`.
     pub(crate) async fn restart_without_other(self) -> Self {
         stop_background_tasks(&self.tasks, Duration::ZERO).await;
-        let tasks = run(self.config, &self.store, &[&self.provider], &self.clock);
+        let tasks = run(self.config.clone(), &self.store, &[&self.provider], &self.clock);
         Self { tasks, ..self }
     }
 
@@ -102,7 +102,8 @@ impl Harness {
     /// doing is cut off in the middle.
     pub(crate) async fn crash_and_restart(self) -> Self {
         stop_background_tasks(&self.tasks, Duration::ZERO).await;
-        let tasks = run(self.config, &self.store, &[&self.provider, &self.other], &self.clock);
+        let tasks =
+            run(self.config.clone(), &self.store, &[&self.provider, &self.other], &self.clock);
         Self { tasks, ..self }
     }
 

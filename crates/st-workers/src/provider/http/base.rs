@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use http::Uri;
 
+use crate::provider::origin::is_of_origin;
+
 /// An origin and a path below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BaseUrl {
@@ -40,6 +42,11 @@ impl BaseUrl {
     /// The whole of it.
     pub(super) fn text(&self) -> String {
         format!("{}{}", self.origin, self.path)
+    }
+
+    /// Whether a URL is at its origin.
+    pub(super) fn is_own(&self, url: &Uri) -> bool {
+        is_of_origin(url, &self.origin)
     }
 
     /// The URL of a path below it.

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use st_http::{Client, Request, Sent, StreamingResponse};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::answers::Operation;
+use super::base::BaseUrl;
 use super::budget::Budget;
 use super::call::{Call, Outgoing};
 use super::description::{Description, MOST_IN_FLIGHT};
 use super::secret::{Credential, NoCredential};
 use super::template::RenderError;
 use super::values::Values;
+use crate::provider::OwnAccess;
 use crate::provider::server_time::ServerTime;
 
 /// The largest answer about one job, in bytes.
@@ -106,6 +108,19 @@ impl Connection {
     /// The text without the credential.
     pub(super) fn mask(&self, text: &str) -> String {
         self.credential.as_ref().map_or_else(|| text.to_owned(), |it| it.mask(text))
+    }
+
+    /// How a URL is called, where it is at the origin of the base.
+    pub(super) async fn own_access(&self, base: &BaseUrl, url: &Uri) -> Option<OwnAccess> {
+        if !base.is_own(url) {
+            return None;
+        }
+        let credential = match &self.credential {
+            // A credential that cannot be read now is missing at the other side, which refuses then.
+            Some(credential) => credential.header().await.ok(),
+            None => None,
+        };
+        Some(OwnAccess { client: self.client.clone(), credential })
     }
 
     /// Sends a call and reads its whole answer.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use http::Uri;
 use jiff::Timestamp;
 use serde_json::Value;
 use st_http::Client;
@@ -32,8 +33,8 @@ use super::unknown_words::UnknownWords;
 use super::values::Values;
 use super::{json, statuses};
 use crate::provider::{
-    Account, Arrivals, JobLookup, ListQuery, MAY_ARRIVE_FOR, PolledJob, Provider, QueryError,
-    RemoteJob, Submission, SubmitError, Undecided,
+    Account, Arrivals, JobLookup, ListQuery, MAY_ARRIVE_FOR, OutputFile, OwnAccess, PolledJob,
+    Provider, QueryError, RemoteJob, Submission, SubmitError, Undecided,
 };
 
 /// A provider that the configuration describes.
@@ -159,11 +160,25 @@ impl HttpProvider {
     pub(super) fn report(&self, job: &Value, id: &str, hardware: Option<&str>) -> ProviderStatus {
         let status = self.shape().report(job, id, &self.description.prices, hardware);
         let mask = |text: Option<String>| text.map(|text| self.connection.mask(&text));
+        let results_kept_for = self.kept_for(&status);
         ProviderStatus {
             error_message: mask(status.error_message),
             output_url: mask(status.output_url),
+            results_kept_for,
             ..status
         }
+    }
+
+    /// How long the results of a job that is over can still be read, by the provider's own times; where
+    /// they do not say when it ended, that was just now.
+    fn kept_for(&self, status: &ProviderStatus) -> Option<Duration> {
+        let keeps = self.description.keeps()?;
+        status.status.filter(|status| status.is_terminal())?;
+        let times = status.completed_at.zip(self.connection.clock.now());
+        let since = times.map_or(Duration::ZERO, |(ended, now)| {
+            now.duration_since(ended).try_into().unwrap_or_default()
+        });
+        Some(keeps.saturating_sub(since))
     }
 
     /// Where IDs are used again, only the marker tells whose job it is. `at`: where it is in a row.
@@ -430,8 +445,29 @@ impl Provider for HttpProvider {
         Ok(self.job_in(&cancel.call, body.as_ref(), job).unwrap_or(requested))
     }
 
+    fn has_logs(&self) -> bool {
+        self.description.logs.is_some()
+    }
+
     async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError> {
         self.read_log(job).await
+    }
+
+    async fn outputs(&self, job: &RemoteJob) -> Result<Vec<OutputFile>, QueryError> {
+        let (_, body) = self.ask_job(Operation::Status, &self.description.status, job).await?;
+        // It is about this job, and not of another one under the same ID.
+        self.job_in(&self.description.status, body.as_ref(), job)?;
+        let shown = body.as_ref().and_then(|body| self.description.status.root.get(body));
+        let output = shown.and_then(|shown| self.shape().output_text(shown));
+        Ok(output.and_then(|url| OutputFile::at(&url)).into_iter().collect())
+    }
+
+    async fn own_access(&self, url: &Uri) -> Option<OwnAccess> {
+        self.connection.own_access(&self.description.base, url).await
+    }
+
+    fn is_clear_text(&self) -> bool {
+        self.description.base.is_clear
     }
 
     async fn clean_up(&self) -> Vec<JobId> {

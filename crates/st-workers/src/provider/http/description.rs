@@ -416,7 +416,7 @@ impl Limits {
             let expected = format!("a whole number from 1 to {MOST_IN_FLIGHT}");
             number.or_else(|| place.expected(faults, &expected))
         });
-        let body = section.read("body", |place, faults| place.parsed(faults, units::size));
+        let body = section.read("body", |place, faults| place.parsed(faults, units::parse_size));
         let keeps = section.read("keeps", |place, faults| place.parsed(faults, units::duration));
         section.finish();
         Some(Self { submit, status, list, cancel, logs, in_flight, body, keeps })

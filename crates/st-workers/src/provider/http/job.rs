@@ -218,7 +218,7 @@ impl JobShape {
     }
 
     /// A result that is text. Anything else is data, which is not kept.
-    fn output_text(&self, job: &Value) -> Option<String> {
+    pub(super) fn output_text(&self, job: &Value) -> Option<String> {
         let text = self.output.as_ref()?.get(job)?.as_str()?;
         let is_short = (1..=LONGEST_OUTPUT).contains(&text.len());
         (is_short && !text.contains(char::is_control)).then(|| text.to_owned())

@@ -39,8 +39,8 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
     if calls == 0 { Err(legal()) } else { Ok(Rate { calls, per }) }
 }
 
-/// Such as `10MiB`, `10MB` or `512KiB`, in bytes.
-pub(super) fn size(text: &str) -> Result<usize, String> {
+/// Reads a size such as `10MiB`, `10MB` or `512KiB`, in bytes. The error says what is legal.
+pub fn parse_size(text: &str) -> Result<usize, String> {
     let legal = || "expected a size such as 512KiB, 10MiB or 10MB".to_owned();
     let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -48,8 +48,12 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
         "B" => 1,
         "KB" => 1000,
         "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
         "KiB" => 1024,
         "MiB" => 1024 * 1024,
+        "GiB" => 1024 * 1024 * 1024,
+        "TiB" => 1024 * 1024 * 1024 * 1024,
         _ => return Err(legal()),
     };
     let number: usize = number.parse().map_err(|_no_number| legal())?;
@@ -72,9 +76,14 @@ mod tests {
         for bad in ["", "10", "0/1s", "-1/1s", "10/0s", "10/x", "99999999999/1s"] {
             assert!(rate(bad).unwrap_err().contains("1000/10s"), "{bad}");
         }
-        assert_eq!((size("10MiB"), size("10MB")), (Ok(10 << 20), Ok(10_000_000)));
+        assert_eq!((parse_size("10MiB"), parse_size("10MB")), (Ok(10 << 20), Ok(10_000_000)));
+        assert_eq!((parse_size("50GiB"), parse_size("1TiB")), (Ok(50 << 30), Ok(1 << 40)));
+        assert_eq!(
+            (parse_size("2GB"), parse_size("1TB")),
+            (Ok(2_000_000_000), Ok(10_usize.pow(12)))
+        );
         for bad in ["", "10", "MB", "0MB", "99999999999999999999B", "99999999999999MiB", "1.5MB"] {
-            assert!(size(bad).unwrap_err().contains("10MiB"), "{bad}");
+            assert!(parse_size(bad).unwrap_err().contains("10MiB"), "{bad}");
         }
     }
 }

@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use st_store::{JobId, JobStatus, Marker, ProviderStatus};
 
 use super::devices::{DeviceName, Wanted};
-use super::files::Folder;
 use super::limits::Limits;
 use super::process::ProcessId;
 use super::{output, status_of};
+use crate::files::Folder;
 
 const INPUT: &str = "input.json";
 const OUTPUT: &str = "output";

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use st_store::Marker;
 
 use super::attempt::{Attempt, State};
-use super::files::Folder;
+use crate::files::Folder;
 
 /// In the folder of all attempts.
 const FOLDER: &str = "devices";

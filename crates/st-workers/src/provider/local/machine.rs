@@ -8,7 +8,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use st_store::AccountId;
 
-use super::files::Folder;
+use crate::files::Folder;
 
 const SYSTEM: &str = "/etc/machine-id";
 const KEPT: &str = "machine-id";

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::files::Folder;
+use crate::files::Folder;
 
 const CURRENT: &str = "output.log";
 const PREVIOUS: &str = "output.log.1";

@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use super::attempt::{self, Attempt, ExitFile, RunnerFile, State};
 use super::waits::Waits;
-use super::{LOG, Local, blocking, devices, members, trouble};
+use super::{LOG, Local, devices, members, trouble};
+use crate::files::blocking;
 use crate::provider::QueryError;
 
 /// How long the processes of a dead runner may take to end after they were killed.

@@ -5,6 +5,7 @@ use http::Uri;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::provider::ListQuery;
+use crate::provider::origin::is_of_origin;
 
 /// A base URL that cannot be used. It is not repeated where it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +30,16 @@ impl Address {
     /// The whole base URL, in lower case up to the path.
     pub(super) fn base(&self) -> String {
         format!("{}{}", self.origin, self.path)
+    }
+
+    /// Whether a URL is at the origin of the base.
+    pub(super) fn is_own(&self, url: &Uri) -> bool {
+        is_of_origin(url, &self.origin)
+    }
+
+    /// Whether what is sent can be read on the way.
+    pub(super) fn is_clear_text(&self) -> bool {
+        self.origin.starts_with("http://")
     }
 
     /// Such as `/predictions` below the base.

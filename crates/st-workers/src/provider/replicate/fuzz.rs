@@ -81,7 +81,12 @@ fn answers_about_one_job() {
     let prices = Prices::default();
     let read = |text: &str| {
         let row = Row::read(text)?;
-        Some((row.sorted(&prices), row.to_status(&prices), row.word(), row.created_at()))
+        Some((
+            row.sorted(&prices, None),
+            row.to_status(&prices, None),
+            row.word(),
+            row.created_at(),
+        ))
     };
     fuzz(JOBS, |bytes| {
         let (whole, excerpt) = both(bytes, &JOB);
@@ -106,7 +111,7 @@ fn pages_of_the_list() {
     let prices = Prices::default();
     let read = |text: &str| {
         let page = Page::read(text).ok()?;
-        Some((page.sorted(&prices), page.next))
+        Some((page.sorted(&prices, None), page.next))
     };
     fuzz(&corpus, |bytes| {
         let (whole, excerpt) = both(bytes, &PAGE);

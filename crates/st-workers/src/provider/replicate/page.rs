@@ -1,5 +1,6 @@
 //! A page of the list, read row by row.
 
+use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::fields::{pick, read};
@@ -47,8 +48,9 @@ impl<'a> Page<'a> {
         Ok(Self { rows: rows.ok_or(UnreadablePage::NoResults)?, next })
     }
 
-    /// What a search for markers needs of it; its `next` is left out.
-    pub(super) fn sorted(&self, prices: &Prices) -> ListPage {
+    /// What a search for markers needs of it; its `next` is left out. `now`: the provider's time, where
+    /// it is known.
+    pub(super) fn sorted(&self, prices: &Prices, now: Option<Timestamp>) -> ListPage {
         let mut page = ListPage { rows: self.rows.len(), ..ListPage::default() };
         let mut all_dated = true;
         for json in &self.rows {
@@ -56,8 +58,8 @@ impl<'a> Page<'a> {
             let created_at = row.and_then(|row| row.created_at());
             all_dated &= created_at.is_some();
             page.newest = page.newest.max(created_at);
-            match row.map_or(Sorted::Unreadable, |row| row.sorted(prices)) {
-                Sorted::Candidate(job) => page.jobs.push(job),
+            match row.map_or(Sorted::Unreadable, |row| row.sorted(prices, now)) {
+                Sorted::Candidate(job) => page.jobs.push(*job),
                 Sorted::Foreign => {}
                 Sorted::Unreadable => page.unreadable += 1,
             }

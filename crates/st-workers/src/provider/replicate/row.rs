@@ -2,6 +2,8 @@
 //! of another type says nothing and spoils nothing else. Only what is asked for is read, because
 //! most rows of a list are data from strangers.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,6 +15,9 @@ use super::{MARKER, status};
 use crate::provider::excerpt::{Keep, Shape};
 use crate::provider::{ListedJob, Trace};
 
+/// Replicate deletes the input, the output, the files and the log of a prediction one hour after its end
+/// (its documentation, "Data retention").
+const KEPT_FOR: Duration = Duration::from_hours(1);
 /// Longer results are data and not addresses.
 const LONGEST_URL: usize = 2048;
 const LONGEST_ERROR: usize = 2000;
@@ -75,7 +80,7 @@ pub(super) struct Row<'a> {
 #[derive(Debug)]
 pub(super) enum Sorted {
     /// It carries our marker or has lost whatever it carried.
-    Candidate(ListedJob),
+    Candidate(Box<ListedJob>),
     /// It is certainly not ours.
     Foreign,
     /// It cannot be used.
@@ -146,30 +151,50 @@ impl<'a> Row<'a> {
 
     /// What the list says about it, for one who searches for markers. A marker and an ID are enough:
     /// that a submission arrived must not be missed because of an odd field beside them.
-    pub(super) fn sorted(&self, prices: &Prices) -> Sorted {
-        let Some(status) = self.to_status(prices) else { return Sorted::Unreadable };
+    pub(super) fn sorted(&self, prices: &Prices, now: Option<Timestamp>) -> Sorted {
+        let Some(status) = self.to_status(prices, now) else { return Sorted::Unreadable };
         let trace = match self.marker() {
             Some(marker) => Trace::Marker { marker, by_hand: self.is_by_hand() },
             None if self.is_deleted() => Trace::Deleted,
             None if self.word().is_none() => return Sorted::Unreadable,
             None => return Sorted::Foreign,
         };
-        Sorted::Candidate(ListedJob { status, created_at: self.created_at(), trace })
+        let created_at = self.created_at();
+        Sorted::Candidate(Box::new(ListedJob { status, created_at, trace }))
     }
 
-    /// `None` without an ID that can be used. A model whose price is not known has no cost.
-    pub(super) fn to_status(self, prices: &Prices) -> Option<ProviderStatus> {
+    /// `None` without an ID that can be used. A model whose price is not known has no cost. `now`: the
+    /// provider's time, where it is known.
+    pub(super) fn to_status(
+        self,
+        prices: &Prices,
+        now: Option<Timestamp>,
+    ) -> Option<ProviderStatus> {
+        let status = self.word().and_then(|word| status::parse_status(&word));
         Some(ProviderStatus {
             provider_job_id: ProviderJobId::new(self.id()?),
-            status: self.word().and_then(|word| status::parse_status(&word)),
+            status,
             started_at: time(self.started_at),
             completed_at: time(self.completed_at),
             cost_usd: self.cost(prices),
             error_message: self.why(),
             output_url: self.output_url(),
             ending: self.ending(),
-            results_kept_for: None,
+            results_kept_for: status
+                .filter(|status| status.is_terminal())
+                .map(|_| self.kept_for(now)),
         })
+    }
+
+    /// How long its log and its output can still be read, by the provider's own times alone. Where they
+    /// do not say when it ended, that was just now.
+    fn kept_for(&self, now: Option<Timestamp>) -> Duration {
+        if self.is_deleted() {
+            return Duration::ZERO;
+        }
+        let Some((ended, now)) = time(self.completed_at).zip(now) else { return KEPT_FOR };
+        let since = Duration::try_from(now.duration_since(ended)).unwrap_or(Duration::ZERO);
+        KEPT_FOR.saturating_sub(since)
     }
 
     /// What it cost, by the model that ran: what was asked for may be something else.

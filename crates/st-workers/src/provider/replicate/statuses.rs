@@ -101,7 +101,7 @@ impl<'a> Open<'a> {
     }
 
     /// The answers in the rows of a page. A row of ours that cannot be read leaves its job open.
-    fn read(&self, page: &Page<'_>, prices: &Prices) -> Vec<PolledJob> {
+    fn read(&self, page: &Page<'_>, prices: &Prices, now: Option<Timestamp>) -> Vec<PolledJob> {
         let mut open = self.jobs();
         let mut answers = Vec::new();
         for json in &page.rows {
@@ -109,7 +109,7 @@ impl<'a> Open<'a> {
             let known = row.id().and_then(|id| open.remove_entry(id.as_str()));
             let Some((id, jobs)) = known else { continue };
             for job in jobs {
-                match status(row, prices) {
+                match status(row, prices, now) {
                     Some(status) => answers.push((job.id, Ok(status))),
                     None => open.entry(id).or_default().push(job),
                 }
@@ -205,7 +205,7 @@ impl Walk<'_> {
     /// The answers in a page, and where the next one is.
     fn read(&self, answer: &Answer) -> Result<(Vec<PolledJob>, Option<String>), QueryError> {
         let page = Page::read(answer.text()).map_err(unreadable)?;
-        let answers = self.open.read(&page, &self.provider.prices);
+        let answers = self.open.read(&page, &self.provider.prices, self.provider.time.now());
         // A link that cannot be followed ends the list; the jobs beyond it are asked about singly.
         let next = page.next.and_then(|next| self.provider.address.cursor(&next));
         Ok((answers, next))
@@ -213,9 +213,9 @@ impl Walk<'_> {
 }
 
 /// `None` when the row has no status in words.
-fn status(row: Row<'_>, prices: &Prices) -> Option<ProviderStatus> {
+fn status(row: Row<'_>, prices: &Prices, now: Option<Timestamp>) -> Option<ProviderStatus> {
     row.word()?;
-    row.to_status(prices)
+    row.to_status(prices, now)
 }
 
 /// After such an answer every other call would get the same one, or make it worse.

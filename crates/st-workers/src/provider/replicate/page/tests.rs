@@ -21,11 +21,12 @@ fn page_of(rows: &[&str]) -> String {
 /// What is read of the whole text, and of its excerpt as well.
 fn sorted(json: impl AsRef<[u8]>) -> ListPage {
     let json = json.as_ref();
-    let whole = Page::read(&String::from_utf8_lossy(json)).unwrap().sorted(&Prices::default());
+    let whole =
+        Page::read(&String::from_utf8_lossy(json)).unwrap().sorted(&Prices::default(), None);
     let mut excerpt = Excerpt::new(&PAGE, 1_000_000);
     excerpt.feed(json).unwrap();
     let excerpt = excerpt.finish();
-    assert_eq!(Page::read(&excerpt).unwrap().sorted(&Prices::default()), whole, "{excerpt}");
+    assert_eq!(Page::read(&excerpt).unwrap().sorted(&Prices::default(), None), whole, "{excerpt}");
     whole
 }
 

@@ -7,15 +7,16 @@ use super::*;
 const OURS: &str = "019c0000-0000-7000-8000-000000000000.3";
 
 fn status(json: &str) -> ProviderStatus {
-    Row::read(json).unwrap().to_status(&Prices::default()).unwrap()
+    Row::read(json).unwrap().to_status(&Prices::default(), None).unwrap()
 }
 
 /// What a row is to us, in one line.
 fn sorted(json: &str) -> String {
-    match Row::read(json).map_or(Sorted::Unreadable, |row| row.sorted(&Prices::default())) {
+    match Row::read(json).map_or(Sorted::Unreadable, |row| row.sorted(&Prices::default(), None)) {
         Sorted::Unreadable => "unreadable".to_owned(),
         Sorted::Foreign => "foreign".to_owned(),
-        Sorted::Candidate(ListedJob { status, trace, .. }) => {
+        Sorted::Candidate(job) => {
+            let ListedJob { status, trace, .. } = *job;
             let word = status.status.map_or("unknown", JobStatus::as_str);
             match trace {
                 Trace::Deleted => format!("deleted {word}"),
@@ -113,7 +114,7 @@ fn an_id_that_could_leave_its_place_is_none() {
     for bad in ["", "../x", "a/b", "a?b", "ä", "a.b", "dp:abc", "a b", &long] {
         assert!(!is_safe_id(bad), "{bad}");
         let json = serde_json::json!({"id": bad, "status": "starting"}).to_string();
-        assert_eq!(Row::read(&json).unwrap().to_status(&Prices::default()), None, "{bad}");
+        assert_eq!(Row::read(&json).unwrap().to_status(&Prices::default(), None), None, "{bad}");
     }
     let escaped = r#"{"id": "\u0061\u0062", "status": "starting"}"#;
     assert_eq!(Row::read(escaped).unwrap().id().as_deref(), Some("ab"));
@@ -176,4 +177,29 @@ fn a_row_of_a_stranger_is_foreign_deleted_or_unreadable() {
     for (json, expected) in table {
         assert_eq!(sorted(&json), expected, "{}", json.chars().take(100).collect::<String>());
     }
+}
+
+#[test]
+fn results_are_kept_for_an_hour_from_the_end_by_the_providers_own_times() {
+    let now: Timestamp = "2026-11-25T22:00:00Z".parse().unwrap();
+    let kept = |fields: &str, now| {
+        let json = format!(r#"{{"id": "a1", {fields}}}"#);
+        let status = Row::read(&json).unwrap().to_status(&Prices::default(), now).unwrap();
+        status.results_kept_for.map(|kept| kept.as_secs())
+    };
+    let ended = |at: &str| format!(r#""status": "failed", "completed_at": "2026-11-25T{at}Z""#);
+    for (fields, seconds) in [
+        (ended("21:59:30.5"), Some(3570)),
+        (ended("21:00:00"), Some(0)),
+        (ended("12:00:00"), Some(0)),
+        // Two clocks of the provider's: not more than there is.
+        (ended("22:00:07"), Some(3600)),
+        (r#""status": "canceled""#.to_owned(), Some(3600)),
+        (r#""status": "succeeded", "data_removed": true"#.to_owned(), Some(0)),
+        (r#""status": "processing", "completed_at": "2026-11-25T21:00:00Z""#.to_owned(), None),
+        (r#""status": "new word""#.to_owned(), None),
+    ] {
+        assert_eq!(kept(&fields, Some(now)), seconds, "{fields}");
+    }
+    assert_eq!(kept(&ended("12:00:00"), None), Some(3600), "no time of the provider is known");
 }

@@ -14,38 +14,60 @@ static WRITES: AtomicU64 = AtomicU64::new(0);
 
 /// A folder.
 #[derive(Debug, Clone)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
 }
 
 impl Folder {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Makes it and what is above it.
-    pub(super) fn create(&self) -> io::Result<()> {
+    pub(crate) fn create(&self) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
     }
 
-    pub(super) fn exists(&self) -> io::Result<bool> {
+    pub(crate) fn exists(&self) -> io::Result<bool> {
         self.path.try_exists()
     }
 
-    pub(super) fn has(&self, name: &str) -> io::Result<bool> {
+    pub(crate) fn has(&self, name: &str) -> io::Result<bool> {
         self.path.join(name).try_exists()
     }
 
+    /// Bytes of a file; `None` where there is none.
+    pub(crate) fn size(&self, name: &str) -> io::Result<Option<u64>> {
+        match fs::metadata(self.path.join(name)) {
+            Ok(file) => Ok(Some(file.len())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a file, if it is there.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.path.join(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Waits until the names in it are on the disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
     /// A file to append to.
-    pub(super) fn append(&self, name: &str) -> io::Result<File> {
+    pub(crate) fn append(&self, name: &str) -> io::Result<File> {
         OpenOptions::new().append(true).create(true).mode(0o600).open(self.path.join(name))
     }
 
-    pub(super) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         match fs::read(self.path.join(name)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -53,19 +75,19 @@ impl Folder {
         }
     }
 
-    pub(super) fn read_json<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+    pub(crate) fn read_json<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
         let Some(bytes) = self.read(name)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| {
             io::Error::new(ErrorKind::InvalidData, format!("{name} is damaged: {error}"))
         })
     }
 
-    pub(super) fn write_json(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
+    pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
         self.write(name, &serde_json::to_vec(value)?)
     }
 
     /// Whole or not at all, also when the machine stops in between.
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         // Two concurrent writers must not remove each other's file.
         let nonce = WRITES.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.path.join(format!(".{name}.{}.{nonce}", std::process::id()));
@@ -79,6 +101,13 @@ impl Folder {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&unfinished, self.path.join(name))?;
-        File::open(&self.path)?.sync_all()
+        self.sync()
     }
+}
+
+/// Work with files, on a thread that may wait for them.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    st_log::spawn_blocking(work).await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
 }

@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use st_log::{LogHandle, Logger, get_logger};
 use st_store::{Actor, DamagedRow, JobId, Role, Store, UserId};
-use st_workers::{BackgroundTasks, Providers};
+use st_workers::{BackgroundTasks, KeptLogs, Providers};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +51,7 @@ struct Shared {
     config_dir: PathBuf,
     /// How many graphics cards jobs on this machine share.
     local_devices: usize,
+    kept_logs: KeptLogs,
     started: Instant,
     feed: Arc<Feed>,
     stopping: CancellationToken,
@@ -97,6 +98,7 @@ impl Api {
         let shared = Shared {
             config_dir: setup.config_dir,
             local_devices: setup.local_devices,
+            kept_logs: setup.kept_logs,
             started: Instant::now(),
             feed: Feed::start(Arc::clone(&store), setup.streams, setup.stopping.clone()),
             stopping: setup.stopping,
@@ -166,6 +168,8 @@ pub(crate) struct Setup {
     pub(crate) config_dir: PathBuf,
     /// How many graphics cards jobs on this machine share.
     pub(crate) local_devices: usize,
+    /// The logs of jobs whose providers delete them.
+    pub(crate) kept_logs: KeptLogs,
     /// How many event streams may be open.
     pub(crate) streams: usize,
     pub(crate) stopping: CancellationToken,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use st_http::AddressPolicy;
 use st_log::{LogHandle, Logger, get_logger};
 use st_store::{Clock, JobRepo, ProviderName, SqliteConfig, SqliteStore, Store, StoreStatus};
 use st_workers::provider::Provider;
@@ -16,8 +17,10 @@ use st_workers::provider::local::{
     GRACE, Local, LocalCommand, LocalConfig, RunnerCommand, machine,
 };
 use st_workers::provider::replicate::Replicate;
+use st_workers::tasks::results::{DownloadConfig, ResultsConfig};
 use st_workers::{
-    BackgroundConfig, Providers, Unfinished, start_background_tasks, stop_background_tasks,
+    BackgroundConfig, KeptLogs, Providers, Unfinished, start_background_tasks,
+    stop_background_tasks,
 };
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
@@ -34,6 +37,8 @@ const DRAIN_REQUESTS: Duration = Duration::from_secs(5);
 /// How long background work may take when the server stops.
 const DRAIN_WORK: Duration = Duration::from_secs(10);
 
+/// The folder of kept logs in the state directory.
+const RESULTS: &str = "results";
 /// The database's name in the state directory.
 pub(crate) const DATABASE: &str = "cloud.db";
 
@@ -78,6 +83,9 @@ pub enum StartError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The client that downloads outputs cannot be set up.
+    #[error("cannot set up the download of outputs")]
+    Downloads(#[source] st_http::Error),
     /// Which machine this is cannot be found out, nor written down.
     #[error("cannot tell which machine this is")]
     Machine(#[source] io::Error),
@@ -92,6 +100,7 @@ pub struct App {
     config: Config,
     store: Arc<SqliteStore>,
     providers: Providers,
+    results: ResultsConfig,
     clock: Arc<dyn Clock>,
     listener: TcpListener,
 }
@@ -126,8 +135,8 @@ impl App {
         let database = SqliteConfig::new(config.state_dir.join(DATABASE));
         let clock = Arc::clone(&database.clock);
         let store = SqliteStore::open(database).await.map_err(StartError::Store)?;
-        let providers = providers(&config)?;
-        Ok(Self { config, store: Arc::new(store), providers, clock, listener })
+        let (providers, results) = (providers(&config)?, results(&config)?);
+        Ok(Self { config, store: Arc::new(store), providers, results, clock, listener })
     }
 
     /// Where it listens.
@@ -138,15 +147,21 @@ impl App {
     /// Serves until `shutdown`, then stops in order: no new requests, no new work, what runs
     /// finishes, the store is closed.
     pub async fn run(self, shutdown: Shutdown, log: LogHandle) -> Result<(), StartError> {
-        let Self { config, store, providers, clock, listener } = self;
+        let Self { config, store, providers, results, clock, listener } = self;
+        let kept_logs = results.logs.clone();
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-        let background = BackgroundConfig { seed: fastrand::u64(..), ..config.background };
+        let background = BackgroundConfig {
+            results: Some(results),
+            seed: fastrand::u64(..),
+            ..config.background
+        };
         let background = start_background_tasks(background, &shared, &providers, &clock);
         let background = Arc::new(background);
         let Capacity { connections, streams } = Capacity::of_process();
         let setup = Setup {
             config_dir: config.config_dir,
             local_devices: config.local.devices.len(),
+            kept_logs,
             streams,
             stopping: shutdown.soft.clone(),
             log,
@@ -221,6 +236,22 @@ fn providers(config: &Config) -> Result<Providers, StartError> {
         providers.push(Arc::new(self::described(config, name, described)?));
     }
     Ok(providers.into_iter().collect())
+}
+
+/// Where results go whose providers delete them.
+fn results(config: &Config) -> Result<ResultsConfig, StartError> {
+    let outputs = &config.outputs;
+    let downloads = if outputs.download {
+        // The addresses are those that providers name.
+        let public = AddressPolicy::public().through_proxies();
+        let addresses = outputs.allowed_networks.iter().fold(public, |it, net| it.allow(*net));
+        let http = st_http::Config { addresses, ..config.http.clone() };
+        let client = st_http::Client::new(http).map_err(StartError::Downloads)?;
+        Some(DownloadConfig { dir: outputs.dir.clone(), max_bytes: outputs.max_bytes, client })
+    } else {
+        None
+    };
+    Ok(ResultsConfig { logs: KeptLogs::new(config.state_dir.join(RESULTS)), downloads })
 }
 
 fn described(

@@ -7,6 +7,7 @@ mod file;
 #[cfg(test)]
 mod fuzz;
 mod local;
+mod outputs;
 mod position;
 mod providers;
 mod sections;
@@ -27,6 +28,7 @@ use st_workers::BackgroundConfig;
 use st_workers::provider::replicate::ReplicateConfig;
 
 pub use local::{Command, LocalSettings};
+pub use outputs::OutputsSettings;
 pub use providers::DescribedProvider;
 use sections::{Sections, Surroundings};
 pub use show::{schema, table, variables_table};
@@ -53,6 +55,8 @@ pub struct Config {
     pub config_dir: PathBuf,
     /// The background tasks; their seed is chosen at the start.
     pub background: BackgroundConfig,
+    /// What becomes of the outputs of jobs whose providers delete them.
+    pub outputs: OutputsSettings,
     /// The account at Replicate, if there is one.
     pub replicate: Option<ReplicateConfig>,
     /// What jobs on this machine may run and use.
@@ -146,6 +150,7 @@ impl Config {
             host: read.server.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             port: read.server.port.unwrap_or(PORT),
             config_dir: read.server.config_dir.unwrap_or_else(|| state_dir.join("configs")),
+            outputs: read.outputs.settings(&state_dir),
             state_dir,
             background: read.background,
             replicate: read.replicate,

@@ -56,7 +56,7 @@ impl Problem {
     }
 
     /// Keeps the cause for the log.
-    fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+    pub(crate) fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
     }

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod explain;
+mod logs;
 mod progress;
 mod resolve;
 pub(crate) mod submit;
@@ -14,9 +15,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use st_store::{
     EventId, JobFilter, JobId, JobRecord, JobRef, JobStatus, JobType, ProviderJobId, ProviderName,
-    UserId,
+    ResultsState, UserId,
 };
-use st_workers::provider::{Provider, QueryError, RemoteJob};
+use st_workers::provider::Provider;
 
 use super::body::{Name, Query};
 use super::waiting::{Surroundings, WaitingFor};
@@ -25,6 +26,7 @@ use crate::problem::Problem;
 
 pub(crate) use cancel::cancel;
 pub(crate) use explain::explain;
+pub(crate) use logs::logs;
 pub(crate) use progress::progress;
 pub(crate) use resolve::resolve;
 
@@ -48,6 +50,8 @@ struct JobView {
     hardware_type: Option<String>,
     error_message: Option<String>,
     output_url: Option<String>,
+    output_path: Option<String>,
+    output_expires_at: Option<Time>,
     user_id: String,
     metadata: Map<String, Value>,
     is_terminal: bool,
@@ -78,6 +82,8 @@ impl JobView {
             hardware_type: job.hardware_type.clone(),
             error_message: job.error_message.clone(),
             output_url: job.output_url.clone(),
+            output_path: output_path(record),
+            output_expires_at: job.results.as_ref().map(|results| Time(results.expires_at)),
             user_id: job.owner.user.to_string(),
             metadata: job.metadata.clone(),
             is_terminal: status.is_terminal(),
@@ -90,6 +96,14 @@ impl JobView {
             cancel_requested: record.cancel_requested(),
             waiting_for: surroundings.waiting_for(record),
         }
+    }
+}
+
+/// The folder on this machine with what the job made, where that was downloaded.
+fn output_path(record: &JobRecord) -> Option<String> {
+    match &record.job().results.as_ref()?.state {
+        ResultsState::Kept { output_path } => output_path.clone(),
+        ResultsState::Due | ResultsState::Lost { .. } => None,
     }
 }
 
@@ -182,21 +196,6 @@ pub(crate) async fn history(
         "events": events,
         "next": next.map(|id| id.0),
     })))
-}
-
-pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Json<Value>, Problem> {
-    let record = find(&api, &name).await?;
-    let logs = match RemoteJob::of(&record, api.store.now()) {
-        None => String::new(),
-        Some(remote) => match of(&api, &record)?.logs(&remote).await {
-            Ok(logs) => logs,
-            Err(QueryError::NotFound) => {
-                return Err(Problem::not_found("the provider no longer has the job's logs"));
-            }
-            Err(error) => return Err(Problem::provider(st_log::Chain(&error).to_string())),
-        },
-    };
-    Ok(Json(json!({"job_id": record.id().to_string(), "logs": logs})))
 }
 
 /// The provider that a job is at.

@@ -23,7 +23,7 @@ use st_store::{
 use st_testkit::flaky_store::FlakyStore;
 use st_testkit::provider::FakeProvider;
 use st_workers::provider::Provider;
-use st_workers::{BackgroundConfig, Providers, start_background_tasks};
+use st_workers::{BackgroundConfig, KeptLogs, Providers, start_background_tasks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,8 @@ struct Harness {
     alpha: Arc<FakeProvider>,
     url: String,
     client: reqwest::Client,
+    /// Where logs are kept.
+    _kept: tempfile::TempDir,
     stop: CancellationToken,
     _log: LogGuard,
 }
@@ -76,9 +78,11 @@ impl Harness {
         let settings = Settings { stdout: false, log_panics: false, ..Settings::default() };
         let (_layer, log) = st_log::open(&settings).unwrap();
         let stop = CancellationToken::new();
+        let kept = tempfile::tempdir().unwrap();
         let setup = Setup {
             config_dir: std::env::temp_dir(),
             local_devices: 2,
+            kept_logs: KeptLogs::new(kept.path().to_owned()),
             streams: STREAMS,
             stopping: stop.clone(),
             log: log.handle(),
@@ -88,7 +92,7 @@ impl Harness {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(st_log::spawn(listen::serve(listener, router, stop.clone(), Duration::ZERO, 1000)));
-        Self { store, alpha, url, client: reqwest::Client::new(), stop, _log: log }
+        Self { store, alpha, url, client: reqwest::Client::new(), _kept: kept, stop, _log: log }
     }
 
     async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {

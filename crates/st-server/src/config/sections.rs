@@ -12,6 +12,7 @@ use st_workers::BackgroundConfig;
 use st_workers::provider::replicate::{ApiToken, CallLimits, Priced, Prices, ReplicateConfig};
 
 use super::local::LocalSettings;
+use super::outputs::OutputsSection;
 use super::providers::{self, DescribedProvider};
 use st_api::input::{ANY_NAME, Fields, is_http_url};
 
@@ -60,6 +61,7 @@ pub(super) struct Sections {
     pub(super) log: st_log::Settings,
     pub(super) background: BackgroundConfig,
     pub(super) http: st_http::Config,
+    pub(super) outputs: OutputsSection,
     pub(super) replicate: Option<ReplicateConfig>,
     pub(super) local: LocalSettings,
     pub(super) described: BTreeMap<ProviderName, DescribedProvider>,
@@ -72,6 +74,7 @@ impl Sections {
             log: st_log::Settings { log_panics: true, ..st_log::Settings::default() },
             background: BackgroundConfig::default(),
             http: st_http::Config { overall_timeout: LONGEST_CALL, ..st_http::Config::default() },
+            outputs: OutputsSection::default(),
             replicate: None,
             local: LocalSettings::default(),
             described: BTreeMap::new(),
@@ -80,6 +83,8 @@ impl Sections {
         fields.section("logging", |fields| logging(&mut all.log, fields, around));
         fields.section("background", |fields| background(&mut all.background, fields));
         fields.section("http", |fields| http(&mut all.http, fields, around));
+        let outputs = fields.section("outputs", |fields| OutputsSection::read(fields, around));
+        all.outputs = outputs.unwrap_or_default();
         fields.section("providers", |fields| {
             all.replicate = fields.section("replicate", replicate).flatten();
             let local = fields.section("local", |fields| LocalSettings::read(fields, around));

@@ -503,3 +503,45 @@ providers:
         assert!(said.contains(line), "{line}\nis not in\n{said}");
     }
 }
+
+#[test]
+fn outputs_have_their_defaults_and_every_fault_is_named() {
+    let outputs = load(&[], None).unwrap().outputs;
+    assert!(!outputs.download && outputs.allowed_networks.is_empty());
+    assert_eq!(outputs.dir, Path::new("/home/nobody/.simpletuner/outputs"));
+    assert_eq!(outputs.max_bytes, 50 << 30);
+    let yaml = "\
+outputs:
+  download: true
+  dir: /srv/outputs
+  max_bytes: 2GiB
+  allowed_networks: [10.0.0.0/8]
+";
+    let outputs = load(&[], Some(yaml)).unwrap().outputs;
+    assert!(outputs.download);
+    assert_eq!((outputs.dir.as_path(), outputs.max_bytes), (Path::new("/srv/outputs"), 2 << 30));
+    assert_eq!(outputs.allowed_networks, ["10.0.0.0/8".parse().unwrap()]);
+    assert_eq!(load(&[], Some("outputs: { max_bytes: 1000 }")).unwrap().outputs.max_bytes, 1000);
+    let yaml = "\
+outputs:
+  downlod: true
+  dir: outputs
+  max_bytes: 50 gigabytes
+  allowed_networks: [intranet]
+";
+    let said = load(&[], Some(yaml)).unwrap_err();
+    for line in [
+        "yaml:2:12: outputs.downlod: unknown field, did you mean \"download\"?",
+        "yaml:3:8: outputs.dir: must be an absolute path",
+        "yaml:4:14: outputs.max_bytes: expected a number of bytes of at least 1, or a size such as \
+         500MiB or 50GiB, found \"50 gigabytes\"",
+        "outputs.allowed_networks: item 0: expected a network such as 10.0.0.0/8 or fd00::/8, \
+         found \"intranet\"",
+    ] {
+        assert!(said.contains(line), "{line}\nis not in\n{said}");
+    }
+    for bad in ["0", "-1", "0MiB", "1.5", "true"] {
+        let said = load(&[], Some(&format!("outputs: {{ max_bytes: {bad} }}"))).unwrap_err();
+        assert!(said.contains("expected a number of bytes"), "{said}");
+    }
+}

@@ -18,6 +18,7 @@ mod logging_docs;
 mod logs;
 mod main_job;
 mod provider;
+mod results;
 mod start;
 mod stored;
 mod submitting;

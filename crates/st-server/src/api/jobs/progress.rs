@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use st_store::JobStatus;
 use st_workers::provider::{Progress, QueryError, RemoteJob};
 
-use super::{find, of};
+use super::{find, logs, of};
 use crate::api::Api;
 use crate::api::body::Name;
 use crate::problem::Problem;
@@ -14,8 +14,8 @@ use crate::problem::Problem;
 /// Characters of the last line that are shown.
 const LONGEST_LINE: usize = 80;
 
-/// Asks the provider, which may remember what it said a moment ago; nothing is stored. A job that does
-/// not run has no progress.
+/// Asks the provider, which may remember what it said a moment ago; nothing is stored. Of a job that is
+/// over it is that of the log that was kept; any other that does not run has none.
 pub(crate) async fn progress(
     State(api): State<Api>,
     Name(name): Name,
@@ -23,7 +23,7 @@ pub(crate) async fn progress(
     let record = find(&api, &name).await?;
     let running = record.status() == JobStatus::Running;
     let progress = match RemoteJob::of(&record, api.store.now()).filter(|_| running) {
-        None => None,
+        None => logs::kept(&api, &record).await?.as_deref().and_then(Progress::in_log),
         Some(remote) => match of(&api, &record)?.progress(&remote).await {
             Ok(progress) => progress,
             // A client that polls gets no error for a job that has just ended.

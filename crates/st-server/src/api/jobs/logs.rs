@@ -1,0 +1,59 @@
+//! What a job printed: from its provider, or as it was kept before the provider deleted it.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use st_store::{JobRecord, ResultsState};
+use st_workers::provider::{QueryError, RemoteJob};
+
+use super::{find, of};
+use crate::api::Api;
+use crate::api::body::Name;
+use crate::problem::Problem;
+
+pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Json<Value>, Problem> {
+    let record = find(&api, &name).await?;
+    let logs = match kept(&api, &record).await? {
+        Some(logs) => logs,
+        None => match RemoteJob::of(&record, api.store.now()) {
+            None => String::new(),
+            Some(remote) => at_provider(&api, &record, &remote).await?,
+        },
+    };
+    Ok(Json(json!({"job_id": record.id().to_string(), "logs": logs})))
+}
+
+/// The log that was kept of a job that is over; `None` where there is none.
+pub(super) async fn kept(api: &Api, record: &JobRecord) -> Result<Option<String>, Problem> {
+    // Only a provider that deletes results makes a log be kept.
+    if record.job().results.is_none() {
+        return Ok(None);
+    }
+    let read = api.shared.kept_logs.read(record.id()).await;
+    read.map_err(|error| Problem::internal().caused_by(error))
+}
+
+async fn at_provider(api: &Api, record: &JobRecord, remote: &RemoteJob) -> Result<String, Problem> {
+    if let Some(gone) = gone(record) {
+        return Err(gone);
+    }
+    match of(api, record)?.logs(remote).await {
+        Ok(logs) => Ok(logs),
+        Err(QueryError::NotFound) => {
+            Err(Problem::not_found("the provider no longer has the job's logs"))
+        }
+        Err(error) => Err(Problem::provider(st_log::Chain(&error).to_string())),
+    }
+}
+
+/// Says that the log is lost, where that is known.
+fn gone(record: &JobRecord) -> Option<Problem> {
+    let (results, provider) = (record.job().results.as_ref()?, &record.job().provider);
+    let ResultsState::Lost { reason } = &results.state else { return None };
+    let at = format!("{:.3}", results.expires_at);
+    let detail = format!(
+        "{provider} deleted what the job printed, at {at} or before, and it was not fetched in time: \
+         {reason}"
+    );
+    Some(Problem::not_found(detail))
+}

@@ -139,10 +139,26 @@ pub(super) const TABLE: &[Setting] = &[
         "hosts, domains and networks that are reached without a proxy",
     )
     .variables(&["NO_PROXY", "no_proxy"]),
-    Setting::new("outputs.download", "false", "whether the outputs of jobs are downloaded before their provider deletes them"),
-    Setting::new("outputs.dir", "outputs in the state directory", "where each job gets a folder for them"),
-    Setting::new("outputs.max_bytes", "50GiB", "how much all outputs of a job may have together: bytes, or a size such as 500MiB"),
-    Setting::new("outputs.allowed_networks", "none", "networks that are not public and from which outputs may come"),
+    Setting::new(
+        "outputs.download",
+        "false",
+        "whether the outputs of jobs are downloaded before their provider deletes them",
+    ),
+    Setting::new(
+        "outputs.dir",
+        "outputs in the state directory",
+        "where each job gets a folder for them",
+    ),
+    Setting::new(
+        "outputs.max_bytes",
+        "50GiB",
+        "how much all outputs of a job may have together: bytes, or a size such as 500MiB",
+    ),
+    Setting::new(
+        "outputs.allowed_networks",
+        "none",
+        "networks that are not public and from which outputs may come",
+    ),
     Setting::new(
         "providers.replicate.api_token",
         "none",

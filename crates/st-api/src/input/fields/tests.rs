@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::*;
 use super::super::strict;
+use super::*;
 
 fn fields(value: Value) -> Fields {
     match value {

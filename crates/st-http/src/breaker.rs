@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
+use crate::spelling::origin;
 use crate::{ConnectFault, Error, Kind};
 
 /// Hosts about which something is remembered. When there are more, those are forgotten that nothing is
@@ -140,7 +141,7 @@ impl Breakers {
     /// Lets a call to `host` through, or says how long the breaker stays open; while a probe is out, how
     /// long that may take at most.
     pub fn admit(&self, host: &str) -> Result<Permit, Duration> {
-        let (now, host) = (Instant::now(), key(host));
+        let (now, host) = (Instant::now(), origin(host));
         let mut hosts = self.hosts();
         let probe_until = now.checked_add(self.0.config.open_for).unwrap_or(now);
         let next = hosts.probes.wrapping_add(1);
@@ -170,7 +171,7 @@ impl Breakers {
     /// How long no call to `host` is let through: `None` while its breaker is closed or a probe may go.
     pub fn open_for(&self, host: &str) -> Option<Duration> {
         let now = Instant::now();
-        let until = match self.hosts().by_name.get(&key(host))? {
+        let until = match self.hosts().by_name.get(&origin(host))? {
             State::Closed { .. } | State::HalfOpen { probe: None, .. } => return None,
             State::Open { until } | State::HalfOpen { probe: Some(Probe { until, .. }), .. } => {
                 *until
@@ -252,16 +253,6 @@ impl Hosts {
         }
         self.by_name.insert(host.to_owned(), state);
     }
-}
-
-/// The one form of the name of a host.
-fn key(host: &str) -> String {
-    let mut key = host.to_ascii_lowercase();
-    let own = if key.starts_with("https://") { ":443" } else { ":80" };
-    if key.starts_with("http") && key.ends_with(own) {
-        key.truncate(key.len().saturating_sub(own.len()));
-    }
-    key
 }
 
 /// A call that was let through. Dropped without an end it counts for nothing.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::Phase;
+use crate::{Phase, spelling};
 
 /// Hosts that have numbers of their own. A program that is given URLs by its users meets any number.
 const MOST_HOSTS: usize = 256;
@@ -21,7 +21,7 @@ pub const OTHER_HOSTS: &str = "other";
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostMetrics {
-    /// Scheme, host and port as in the URLs, or [`OTHER_HOSTS`].
+    /// Scheme, host and port in lower case, without the port that is the scheme's own; or [`OTHER_HOSTS`].
     pub host: String,
     /// Attempts that have begun.
     pub attempts: u64,
@@ -91,7 +91,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Counts an attempt at `origin` that begins now.
     pub(crate) fn begin(&self, origin: &str) -> Meter {
-        let counters = self.counters(origin);
+        let counters = self.counters(&spelling::origin(origin));
         add(&counters.attempts, 1);
         add(&counters.in_flight, 1);
         Meter { counters, start: Instant::now(), settled: false }
@@ -158,6 +158,20 @@ impl Drop for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_has_one_entry_however_it_is_written() {
+        let metrics = Metrics::default();
+        for origin in
+            ["http://host", "http://HOST:80", "http://Host", "https://host", "https://host:443"]
+        {
+            drop(metrics.begin(origin));
+        }
+
+        let read: Vec<_> = metrics.read().into_iter().map(|it| (it.host, it.attempts)).collect();
+
+        assert_eq!(read, [("http://host".to_owned(), 3), ("https://host".to_owned(), 2)]);
+    }
 
     #[test]
     fn hosts_beyond_the_bound_share_their_numbers() {

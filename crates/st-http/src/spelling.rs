@@ -1,7 +1,19 @@
-//! Addresses in a URL that are not written as an address is: `127.1`, `0x7f000001`, `[::1%25lo]`. The system
-//! and most proxies understand them, and a check of the usual form alone would not see them.
+//! How the host of a URL is written: the one form of an origin, and addresses that are not written as an address
+//! is: `127.1`, `0x7f000001`, `[::1%25lo]`. The system and most proxies understand those, and a check of the
+//! usual form alone would not see them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The one form of an origin, such as `https://a.example` or `http://a.example:8080`: in lower case, without
+/// the port that is the scheme's own. Any other text is only put in lower case.
+pub(crate) fn origin(text: &str) -> String {
+    let mut origin = text.to_ascii_lowercase();
+    let own = if origin.starts_with("https://") { ":443" } else { ":80" };
+    if origin.starts_with("http") && origin.ends_with(own) {
+        origin.truncate(origin.len().saturating_sub(own.len()));
+    }
+    origin
+}
 
 /// The address that `host` means to those who understand every spelling of one.
 pub(crate) fn address(host: &str) -> Option<IpAddr> {

@@ -87,6 +87,7 @@ impl hyper::body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, NotProduced>>> {
         let this = self.get_mut();
+        this.progress.asking_for_body();
         let frame = match &mut this.content {
             Content::Whole(bytes) if bytes.is_empty() => None,
             Content::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::{AddressPolicy, Client, Config, Error, Proxies};
+use crate::{AddressPolicy, Client, Config, Error, HttpVersions, Proxies};
 
 /// The settings of a client that is being made; see [`Config`] for what each means. Faults are kept
 /// until [`build`](Self::build).
@@ -57,6 +57,20 @@ impl Builder {
     pub fn pool(mut self, max_idle_per_host: usize, idle_timeout: Duration) -> Self {
         self.config.pool_max_idle_per_host = max_idle_per_host;
         self.config.pool_idle_timeout = idle_timeout;
+        self
+    }
+
+    /// The versions of HTTP that are offered to servers with TLS.
+    pub fn http_versions(mut self, versions: HttpVersions) -> Self {
+        self.config.http_versions = versions;
+        self
+    }
+
+    /// How long nothing may arrive on an HTTP/2 connection before it is sent a ping, and how long the
+    /// answer may take.
+    pub fn http2_ping(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.config.http2_ping_interval = interval;
+        self.config.http2_ping_timeout = timeout;
         self
     }
 

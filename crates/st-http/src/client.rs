@@ -24,7 +24,7 @@ use crate::{Builder, Config, Error, HostMetrics, LOG, Request, Response, Streami
 
 type Outgoing = http::Request<Body>;
 
-/// A pooled HTTP/1.1 client. Cloning is cheap and shares the pool.
+/// A pooled client for HTTP/1.1 and HTTP/2. Cloning is cheap and shares the pool.
 ///
 /// The connections live in the runtime that made them; a client that outlives its runtime makes
 /// others.

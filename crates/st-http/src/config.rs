@@ -11,6 +11,16 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::{AddressPolicy, Proxies};
 
+/// The versions of HTTP that a server with TLS is offered; without TLS it is HTTP/1.1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HttpVersions {
+    /// HTTP/1.1 alone: one request at a time on each connection.
+    Http1,
+    /// HTTP/2, and HTTP/1.1 for servers that do not choose it.
+    #[default]
+    Http1And2,
+}
+
 /// The settings of one [`Client`](crate::Client).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -24,10 +34,18 @@ pub struct Config {
     pub body_idle_timeout: Duration,
     /// The largest response body that is accepted, in bytes. 16 MiB.
     pub body_limit: usize,
-    /// How many idle connections are kept to one host. 8; with 0 none is used twice.
+    /// How many idle connections are kept to one host. 8; with 0 none is used twice. One HTTP/2
+    /// connection serves all requests to its host, whatever this is otherwise.
     pub pool_max_idle_per_host: usize,
     /// How long an idle connection is kept. 30 s.
     pub pool_idle_timeout: Duration,
+    /// The versions of HTTP that are offered. 1.1 and 2.
+    pub http_versions: HttpVersions,
+    /// How long nothing may arrive on an HTTP/2 connection before the other side is sent a ping. 10 s.
+    pub http2_ping_interval: Duration,
+    /// How long the answer to a ping may take. Then the connection is given up, and it is not known
+    /// what became of the requests on it. 5 s.
+    pub http2_ping_timeout: Duration,
     /// The `User-Agent` of requests that do not set their own. `st-http/<version>`.
     pub user_agent: String,
     /// Headers of all requests that do not set them themselves. They go to every host.
@@ -65,6 +83,9 @@ impl Default for Config {
             body_limit: 16 * 1024 * 1024,
             pool_max_idle_per_host: 8,
             pool_idle_timeout: Duration::from_secs(30),
+            http_versions: HttpVersions::default(),
+            http2_ping_interval: Duration::from_secs(10),
+            http2_ping_timeout: Duration::from_secs(5),
             user_agent: concat!("st-http/", env!("CARGO_PKG_VERSION")).to_owned(),
             headers: DefaultHeaders::default(),
             proxies: Proxies::default(),
@@ -90,6 +111,8 @@ impl Config {
             zero(self.overall_timeout, "overall_timeout"),
             zero(self.body_idle_timeout, "body_idle_timeout"),
             zero(self.pool_idle_timeout, "pool_idle_timeout"),
+            zero(self.http2_ping_interval, "http2_ping_interval"),
+            zero(self.http2_ping_timeout, "http2_ping_timeout"),
             (self.body_limit == 0).then(|| "body_limit must be more than 0".to_owned()),
             reserved,
         ]

@@ -1,7 +1,7 @@
 //! How a connection is made and kept: the way to the host, TCP options, TLS, the pool.
 //!
-//! HTTP/1.1 only: a dead peer holds an HTTP/2 connection and every request on it until a ping times
-//! out, and the traffic here gains nothing from multiplexing.
+//! A server chooses the version of HTTP during the TLS handshake, so HTTP/2 is never spoken in plain
+//! text. A proxy is asked for its tunnel in HTTP/1.1; inside of the tunnel the host chooses.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use http::Uri;
 use http::uri::Scheme;
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
@@ -21,7 +21,7 @@ use tower_service::Service;
 use crate::body::Body;
 use crate::phase;
 use crate::proxy::Routes;
-use crate::{AddressPolicy, Config, Error, tls};
+use crate::{AddressPolicy, Config, Error, HttpVersions, tls};
 
 mod fault;
 mod stream;
@@ -36,24 +36,75 @@ use tcp::Tcp;
 pub(crate) type Pool = Client<Connector, Body>;
 
 pub(crate) fn pool(config: &Config, routes: Arc<Routes>) -> Result<Pool, Error> {
-    let tls = Arc::new(tls::client_config(config)?);
+    let to_proxy = tls::client_config(config)?;
+    let mut to_host = to_proxy.clone();
+    to_host.alpn_protocols = match config.http_versions {
+        HttpVersions::Http1 => Vec::new(),
+        HttpVersions::Http1And2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+    };
+    let (tls, to_proxy) = (Arc::new(to_host), Arc::new(to_proxy));
     let policy = Arc::new(config.addresses.clone());
     let direct = HttpsConnector::from((Tcp::new(config, Arc::clone(&policy)), Arc::clone(&tls)));
     // Where the proxies are is for the operator to say, not for the user who gives a URL.
-    let to_proxy = Tcp::new(config, Arc::new(AddressPolicy::any()));
-    let to_proxy = HttpsConnector::from((to_proxy, Arc::clone(&tls)));
+    let to_proxy = (Tcp::new(config, Arc::new(AddressPolicy::any())), to_proxy);
+    let to_proxy = HttpsConnector::from(to_proxy);
     let connector = Connector { direct, to_proxy, tls, routes, policy };
 
     // `retry_canceled_requests` stays on: it sends again only what a reused connection gave back
     // unwritten, so it is safe for POST and hides that the server closed an idle connection.
-    Ok(Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
         // Without it idle connections are never closed.
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(config.pool_idle_timeout)
-        .pool_max_idle_per_host(config.pool_max_idle_per_host)
-        .build(connector))
+        .pool_max_idle_per_host(config.pool_max_idle_per_host);
+    http2(&mut builder, config);
+    Ok(builder.build(connector))
 }
+
+/// What one HTTP/2 connection may take of memory and time, whatever the other side does. The limits
+/// that are not here are those of h2: the table of headers that were sent, the frames of one header, the
+/// settings and pings to be acknowledged.
+fn http2(builder: &mut Builder, config: &Config) {
+    builder
+        // For the pings, without which a dead peer would hold all requests of its connection. An idle one is
+        // asked as well: the next request goes out on it.
+        .timer(TokioTimer::new())
+        .http2_keep_alive_interval(config.http2_ping_interval)
+        .http2_keep_alive_timeout(config.http2_ping_timeout)
+        .http2_keep_alive_while_idle(true)
+        // What the other side may send before it is read. The connection has room for many streams, so
+        // that some whose bodies nobody reads do not hold up the others.
+        .http2_adaptive_window(false)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_frame_size(FRAME)
+        .http2_max_send_buf_size(SEND_BUFFER)
+        .http2_max_header_list_size(HEADERS)
+        .http2_header_table_size(HEADER_TABLE)
+        // Until the other side has said how many requests it wants at once, so that few are refused.
+        .http2_initial_max_send_streams(FIRST_STREAMS)
+        // Streams that were reset here, about which frames may still arrive.
+        .http2_max_concurrent_reset_streams(RESET_STREAMS)
+        // Resets that the other side brings about by errors, after which the connection is given up.
+        .http2_max_local_error_reset_streams(ERROR_RESETS);
+}
+
+/// In bytes.
+const STREAM_WINDOW: u32 = 512 * 1024;
+/// In bytes.
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// In bytes.
+const FRAME: u32 = 16 * 1024;
+/// For each stream, in bytes.
+const SEND_BUFFER: usize = 512 * 1024;
+/// Of one response, in bytes.
+const HEADERS: u32 = 64 * 1024;
+/// Of the headers that are referred to, in bytes.
+const HEADER_TABLE: u32 = 4096;
+const FIRST_STREAMS: usize = 16;
+const RESET_STREAMS: usize = 64;
+const ERROR_RESETS: usize = 256;
 
 /// TCP, and TLS where the URL has it, to a host or to a proxy.
 type Direct = HttpsConnector<Tcp>;

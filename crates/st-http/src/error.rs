@@ -18,7 +18,8 @@ use crate::phase::{Phase, Progress};
 /// Whether the other side may have seen the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sent {
-    /// Provably not one byte of it was written: sending it again cannot do anything twice.
+    /// Provably nothing was done with it: not one byte of it was written, or the other side of an HTTP/2
+    /// connection turned it away and said so. Sending it again cannot do anything twice.
     No,
     /// It cannot be known.
     Maybe,
@@ -73,6 +74,8 @@ pub(crate) enum Failure {
     BodyDeadline(Duration),
     BodyIdle(Duration),
     Exchange(Phase),
+    /// The other side said that it did not begin with the request.
+    Unprocessed(Phase),
     NotProduced(Phase),
     BodyTooLarge(usize),
     BodyBroken,
@@ -166,7 +169,8 @@ impl Error {
         let canceled = cause
             .and_then(|cause| cause.downcast_ref::<hyper::Error>())
             .is_some_and(hyper::Error::is_canceled);
-        let sent = if handed_over && !canceled { Sent::Maybe } else { Sent::No };
+        let unprocessed = is_unprocessed(&error, progress);
+        let sent = if handed_over && !canceled && !unprocessed { Sent::Maybe } else { Sent::No };
         let no_connection = cause.and_then(|cause| cause.downcast_ref::<NoConnection>());
         let (failure, sent) = match (error.is_connect(), no_connection) {
             (true, Some(no)) => (Failure::Connect(no.fault), Sent::No),
@@ -174,6 +178,7 @@ impl Error {
             (false, _) if causes(&error).any(<dyn StdError>::is::<NotProduced>) => {
                 (Failure::NotProduced(progress.on_connection()), sent)
             }
+            (false, _) if unprocessed => (Failure::Unprocessed(progress.on_connection()), sent),
             (false, _) => (Failure::Exchange(progress.on_connection()), sent),
         };
         Self::new(failure, Some(url.to_owned()), sent).because(error)
@@ -218,7 +223,7 @@ impl Error {
             Failure::HeadDeadline(..) | Failure::BodyDeadline(_) | Failure::BodyIdle(_) => {
                 Kind::Timeout
             }
-            Failure::Exchange(_) | Failure::BodyBroken => Kind::Transport,
+            Failure::Exchange(_) | Failure::Unprocessed(_) | Failure::BodyBroken => Kind::Transport,
             Failure::BodyTooLarge(_) => Kind::BodyTooLarge,
             Failure::BodyCoding | Failure::Decode(_) => Kind::Decode,
             Failure::Status(_) => Kind::Status,
@@ -235,6 +240,7 @@ impl Error {
             Failure::ConnectDeadline(_, phase)
             | Failure::HeadDeadline(_, phase)
             | Failure::Exchange(phase)
+            | Failure::Unprocessed(phase)
             | Failure::NotProduced(phase) => Some(phase),
             Failure::BodyDeadline(_)
             | Failure::BodyIdle(_)
@@ -279,6 +285,7 @@ impl Error {
             Failure::Config(_)
             | Failure::Request
             | Failure::Exchange(_)
+            | Failure::Unprocessed(_)
             | Failure::NotProduced(_)
             | Failure::BodyTooLarge(_)
             | Failure::BodyBroken
@@ -313,6 +320,20 @@ impl Error {
     }
 }
 
+/// Whether the other side of an HTTP/2 connection promised that it did not process the request: it
+/// refused the stream, or closed the connection to streams from an earlier one on (RFC 9113, 8.7).
+///
+/// The same GOAWAY is also the error of a request that hyper was about to follow on its way, whatever
+/// the stream it had got. Of that request hyper has not begun with the body yet; where it has, the error
+/// is that of the stream, and only streams that were not processed get it.
+fn is_unprocessed(error: &(dyn StdError + 'static), progress: &Progress) -> bool {
+    let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<h2::Error>()) else {
+        return false;
+    };
+    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (refused || (error.is_go_away() && progress.body_asked_for()))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = self.0.url.as_deref().unwrap_or("an unreadable url");
@@ -340,6 +361,7 @@ impl fmt::Display for Error {
                 write!(f, "the connection broke while the request to {url} was written")
             }
             Failure::Exchange(_) => write!(f, "the connection broke before {url} answered"),
+            Failure::Unprocessed(_) => write!(f, "{url} turned the request away unprocessed"),
             Failure::NotProduced(_) => {
                 write!(f, "the body of the request to {url} was not produced to its end")
             }

@@ -34,7 +34,7 @@ pub use breaker::{BreakerConfig, Breakers, CallEnd, Permit};
 pub use builder::Builder;
 pub use bytes::Bytes;
 pub use client::Client;
-pub use config::{Config, DefaultHeaders};
+pub use config::{Config, DefaultHeaders, HttpVersions};
 pub use connect::ConnectFault;
 pub use error::{Error, Kind, Sent};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};

@@ -52,6 +52,8 @@ pub(crate) struct Progress {
     connecting: AtomicU8,
     /// Whether what is being reached is the proxy.
     proxy: AtomicBool,
+    /// Whether the connection asked the body for something.
+    body_asked_for: AtomicBool,
     /// Whether the whole body was handed to the connection.
     body_taken: AtomicBool,
 }
@@ -78,6 +80,15 @@ impl Progress {
     /// Where a call is that has a connection and no response head.
     pub(crate) fn on_connection(&self) -> Phase {
         if self.body_taken.load(Ordering::Relaxed) { Phase::Head } else { Phase::Write }
+    }
+
+    /// The connection asks the body for a piece.
+    pub(crate) fn asking_for_body(&self) {
+        self.body_asked_for.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn body_asked_for(&self) -> bool {
+        self.body_asked_for.load(Ordering::Relaxed)
     }
 
     pub(crate) fn body_taken(&self) {

@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST,
+    PROXY_AUTHORIZATION, TRANSFER_ENCODING,
 };
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -54,7 +54,7 @@ impl Request {
 
     /// Sets a header, in the place of an earlier one of the name. `X-Correlation-ID` is always that
     /// of the scope; `traceparent` is that of the scope where none is set here; `Content-Length` and
-    /// `Transfer-Encoding` are refused, they follow the body.
+    /// `Transfer-Encoding` are refused, they follow the body, and so is `Host`, which follows the URL.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -282,9 +282,10 @@ impl Prepared {
             Err(why) => return refused(why),
         };
         let mut headers = head.headers;
-        // They follow the body.
+        // They follow the body, and the host follows the URL.
         headers.remove(CONTENT_LENGTH);
         headers.remove(TRANSFER_ENCODING);
+        headers.remove(HOST);
         let Some(url) = url else { return refused(Refused::Host) };
         Ok(Self { method: head.method, target, headers, content, url, limits, gzip: false })
     }
@@ -323,9 +324,9 @@ fn showable(uri: &Uri) -> Option<String> {
     })
 }
 
-/// What the client alone decides, by the body.
+/// What the client alone decides, by the body and the URL.
 pub(crate) fn is_reserved(name: &HeaderName) -> bool {
-    *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING
+    [CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(name)
 }
 
 fn with_query(target: Uri, added: &str) -> Result<Uri, Refused> {

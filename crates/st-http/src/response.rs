@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use serde::de::DeserializeOwned;
@@ -101,11 +101,14 @@ impl From<&serde_json::Error> for Malformed {
 }
 
 /// A response whose body is read while it arrives, so that a large one need not be kept. Dropping
-/// it before the end closes the connection. `Debug` shows the status and the names of the headers.
+/// it before the end closes the connection, or of HTTP/2 the stream. `Debug` shows the status and the names of the headers.
 pub struct StreamingResponse {
     status: StatusCode,
     headers: HeaderMap,
     body: Incoming,
+    /// Whether the body says only at its end that it is whole: one of HTTP/2, which hyper also takes for
+    /// ended where the other side gives the stream up without an error.
+    ends_by_flag: bool,
     url: String,
     limits: BodyLimits,
     /// Bytes of the body so far, as they were received.
@@ -154,10 +157,12 @@ impl StreamingResponse {
     ) -> Self {
         let (head, body) = response.into_parts();
         let (status, headers) = (head.status, head.headers);
+        let ends_by_flag = head.version == Version::HTTP_2;
         Self {
             status,
             headers,
             body,
+            ends_by_flag,
             url,
             limits,
             received: 0,
@@ -236,7 +241,7 @@ impl StreamingResponse {
         let size = if self.gunzip.is_some() { with_overhead(limit) } else { limit };
         // Of a body with a known length nothing is read that would be thrown away.
         let rest = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
-        if rest > size.saturating_sub(self.received) {
+        if rest > size.saturating_sub(self.received) && !self.body.is_end_stream() {
             return Err(Error::answered(&self.url, Failure::BodyTooLarge(limit)));
         }
         loop {
@@ -256,7 +261,12 @@ impl StreamingResponse {
                 return Err(late());
             }
             let frame = timeout_at(quiet.unwrap_or(deadline), self.body.frame()).await;
-            let Some(frame) = frame.map_err(|_elapsed| late())? else { return Ok(None) };
+            let Some(frame) = frame.map_err(|_elapsed| late())? else {
+                if self.ends_by_flag && !self.body.is_end_stream() {
+                    return Err(Error::answered(&self.url, Failure::BodyBroken));
+                }
+                return Ok(None);
+            };
             let frame = frame
                 .map_err(|error| Error::answered_because(&self.url, Failure::BodyBroken, error))?;
             // Trailers are the other kind of frame; they are left out.

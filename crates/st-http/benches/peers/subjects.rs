@@ -49,7 +49,7 @@ impl Subject {
                 tcp.set_nodelay(true);
                 let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
                 builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
-                Sender::HyperUtil(builder.pool_max_idle_per_host(at_once).build(tcp), url)
+                Sender::HyperUtil(Box::new(builder.pool_max_idle_per_host(at_once).build(tcp)), url)
             }
             Self::Reqwest => {
                 let client = reqwest::Client::builder()
@@ -70,7 +70,7 @@ type Bare = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
 #[derive(Clone)]
 pub(crate) enum Sender {
     StHttp(Client, Breakers, Arc<str>),
-    HyperUtil(Bare, Arc<str>),
+    HyperUtil(Box<Bare>, Arc<str>),
     Reqwest(reqwest::Client, Arc<str>),
 }
 

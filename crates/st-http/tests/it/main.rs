@@ -7,6 +7,7 @@ mod breaker;
 mod correlation;
 mod deadlines;
 mod fault;
+mod http2;
 mod log;
 mod metrics;
 mod proxy;

@@ -48,6 +48,12 @@ impl Tunnels {
     }
 }
 
+/// The address of a proxy whose tunnels lead to `to`, and what keeps it up.
+pub(crate) async fn tunnels(to: std::net::SocketAddr) -> (String, impl Sized) {
+    let tunnels = Tunnels::start(to).await;
+    (tunnels.url.clone(), tunnels)
+}
+
 async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

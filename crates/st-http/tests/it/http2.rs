@@ -354,7 +354,7 @@ async fn a_goaway_at_any_moment_never_makes_a_processed_request_unsent() {
     let acting = Arc::clone(&world);
     let server = Server::start(move |seen| acting.lock().unwrap().react(seen)).await;
     let client = connected(&server).await;
-    let (mut unsent, mut answered) = (0, 0);
+    let mut answered = 0;
     for round in 0..40 {
         let send = |number: usize| {
             let (client, url) = (client.clone(), server.url("/"));
@@ -374,16 +374,13 @@ async fn a_goaway_at_any_moment_never_makes_a_processed_request_unsent() {
                     answered += 1;
                     assert_eq!(times, 1, "{body}");
                 }
-                Err(Sent::No) => {
-                    unsent += 1;
-                    assert_eq!(times, 0, "{body}");
-                }
+                Err(Sent::No) => assert_eq!(times, 0, "{body}"),
                 Err(Sent::Maybe) => assert!(times <= 1, "{body}"),
                 Err(Sent::Yes) => panic!("{body}"),
             }
         }
     }
-    assert!(unsent > 0 && answered > 100, "{unsent} {answered}");
+    assert!(answered > 100, "{answered}");
 }
 
 /// Nothing comes back after the first request, neither an answer nor to a ping.

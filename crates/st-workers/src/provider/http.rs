@@ -6,7 +6,6 @@
 
 mod answers;
 mod base;
-mod budget;
 mod call;
 mod check;
 mod connection;

@@ -1,7 +1,7 @@
-//! How many calls a credential may make in a minute, so that a provider need not refuse any.
+//! How many calls a provider may be sent in some time, so that it need not refuse any.
 //!
-//! All callers share one budget, and get their turns in the order in which they asked. Neither polls nor
-//! all else use up more than a part of it, so that each leaves room to the other: no number of jobs
+//! All callers of one budget get their turns in the order in which they asked. Where it is shared, neither polls
+//! nor all else use up more than a part of it, so that each leaves room to the other: no number of jobs
 //! keeps one from being cancelled, and no number of people who read logs keeps jobs from being
 //! polled. When the provider refuses a call all the same, something else uses the account too: then the
 //! budget is halved, and doubled again with each minute without a refusal.
@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// What the limits are about.
 const MINUTE: Duration = Duration::from_mins(1);
 /// Of ten calls, so many may be of one kind where there are two.
 const SHARE: usize = 7;
@@ -22,20 +21,37 @@ const HALVINGS: u32 = 4;
 /// Refusals within this time after it was halved are of calls that were under way before.
 const UNDER_WAY: Duration = Duration::from_secs(10);
 
+/// So many calls in any stretch of so much time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rate {
+    pub(super) calls: NonZeroU32,
+    pub(super) per: Duration,
+}
+
+impl Rate {
+    pub(super) fn per_minute(calls: NonZeroU32) -> Self {
+        Self { calls, per: MINUTE }
+    }
+
+    fn limit(self) -> usize {
+        self.calls.get().try_into().unwrap_or(usize::MAX)
+    }
+}
+
 /// What a call is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Purpose {
     Poll,
     Other,
 }
 
-/// A number of calls in any minute.
+/// The calls that one rate is about.
 #[derive(Debug)]
 pub(super) struct CallBudget {
-    limit: usize,
+    rate: Rate,
     /// How much of ten parts one kind may use up.
     share: usize,
-    /// Guards the calls of the last minute.
+    /// Guards the latest calls, and who waits.
     calls: Mutex<Calls>,
     /// Held by the caller who is next, one for each kind.
     next: tokio::sync::Mutex<()>,
@@ -44,9 +60,12 @@ pub(super) struct CallBudget {
 
 #[derive(Debug, Default)]
 struct Calls {
-    /// The oldest first.
-    made: VecDeque<(Instant, Kind)>,
+    /// Those that count still, the oldest first.
+    made: VecDeque<(Instant, Purpose)>,
     polls: usize,
+    /// Callers without a turn yet.
+    waiting_polls: usize,
+    waiting_others: usize,
     halvings: u32,
     /// When it was halved last.
     halved_at: Option<Instant>,
@@ -54,16 +73,28 @@ struct Calls {
     changed_at: Option<Instant>,
 }
 
+/// A caller who waits, until it is dropped.
+struct Waiting<'b> {
+    budget: &'b CallBudget,
+    purpose: Purpose,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        *self.budget.calls().waiting(self.purpose) -= 1;
+    }
+}
+
 impl CallBudget {
     /// A budget of polls and other calls.
-    pub(super) fn shared(limit: NonZeroU32) -> Self {
-        Self { share: SHARE, ..Self::new(limit) }
+    pub(super) fn shared(rate: Rate) -> Self {
+        Self { share: SHARE, ..Self::new(rate) }
     }
 
     /// A budget of one kind of calls.
-    pub(super) fn new(limit: NonZeroU32) -> Self {
+    pub(super) fn new(rate: Rate) -> Self {
         Self {
-            limit: limit.get().try_into().unwrap_or(usize::MAX),
+            rate,
             share: 10,
             calls: Mutex::default(),
             next: tokio::sync::Mutex::default(),
@@ -76,47 +107,66 @@ impl CallBudget {
     }
 
     /// Waits until a call may be made now. A caller that does not wait to the end takes nothing.
-    pub(super) async fn turn(&self) {
-        let _first = self.next.lock().await;
-        self.wait(Kind::Other).await;
+    pub(super) async fn turn(&self, purpose: Purpose) {
+        *self.calls().waiting(purpose) += 1;
+        self.wait(Waiting { budget: self, purpose }).await;
     }
 
-    /// The same for a poll.
-    pub(super) async fn turn_to_poll(&self) {
-        let _first = self.next_poll.lock().await;
-        self.wait(Kind::Poll).await;
+    /// The same, unless the turn would come later than in `longest`: then it is the time after which it would.
+    pub(super) async fn turn_within(
+        &self,
+        purpose: Purpose,
+        longest: Duration,
+    ) -> Result<(), Duration> {
+        {
+            let now = Instant::now();
+            let mut calls = self.calls();
+            let limits = self.limits(&mut calls, now);
+            let wait = calls.turn_at(purpose, limits, self.rate.per, now) - now;
+            if wait > longest {
+                return Err(wait);
+            }
+            *calls.waiting(purpose) += 1;
+        }
+        self.wait(Waiting { budget: self, purpose }).await;
+        Ok(())
     }
 
     /// How many calls that are no polls may be made now.
     pub(super) fn room(&self) -> usize {
-        let now = Instant::now();
         let mut calls = self.calls();
-        calls.forget(now);
-        let limit = calls.limit(self.limit, now);
-        let others = calls.made.len() - calls.polls;
-        let of_kind = (limit.saturating_mul(self.share) / 10).saturating_sub(others);
-        of_kind.min(limit.saturating_sub(calls.made.len()))
+        let (limit, of_kind) = self.limits(&mut calls, Instant::now());
+        let others = calls.of_kind(Purpose::Other);
+        of_kind.saturating_sub(others).min(limit.saturating_sub(calls.made.len()))
     }
 
-    async fn wait(&self, kind: Kind) {
+    /// How many calls there may be in all and of each kind, as of now.
+    fn limits(&self, calls: &mut Calls, now: Instant) -> (usize, usize) {
+        calls.forget(self.rate.per, now);
+        let limit = calls.limit(self.rate.limit(), now);
+        (limit, (limit.saturating_mul(self.share) / 10).max(1))
+    }
+
+    async fn wait(&self, waiting: Waiting<'_>) {
+        let purpose = waiting.purpose;
+        let next = match purpose {
+            Purpose::Poll => &self.next_poll,
+            Purpose::Other => &self.next,
+        };
+        let _first = next.lock().await;
         loop {
             let now = Instant::now();
             let free_at = {
                 let mut calls = self.calls();
-                calls.forget(now);
-                let limit = calls.limit(self.limit, now);
-                let of_kind = (limit.saturating_mul(self.share) / 10).max(1);
-                let made = match kind {
-                    Kind::Poll => calls.polls,
-                    Kind::Other => calls.made.len() - calls.polls,
-                };
+                let (limit, of_kind) = self.limits(&mut calls, now);
+                let made = calls.of_kind(purpose);
                 match calls.made.front() {
                     Some((oldest, _)) if calls.made.len() >= limit || made >= of_kind => {
-                        *oldest + MINUTE
+                        *oldest + self.rate.per
                     }
                     Some(_) | None => {
-                        calls.polls += usize::from(kind == Kind::Poll);
-                        calls.made.push_back((now, kind));
+                        calls.polls += usize::from(purpose == Purpose::Poll);
+                        calls.made.push_back((now, purpose));
                         return;
                     }
                 }
@@ -129,7 +179,7 @@ impl CallBudget {
     pub(super) fn note_refusal(&self) {
         let now = Instant::now();
         let mut calls = self.calls();
-        calls.limit(self.limit, now);
+        calls.limit(self.rate.limit(), now);
         if calls.halved_at.is_none_or(|at| now - at >= UNDER_WAY) {
             calls.halvings = HALVINGS.min(calls.halvings + 1);
             calls.halved_at = Some(now);
@@ -139,16 +189,46 @@ impl CallBudget {
 }
 
 impl Calls {
-    fn forget(&mut self, now: Instant) {
-        while let Some((at, kind)) = self.made.front()
-            && now - *at >= MINUTE
+    fn forget(&mut self, per: Duration, now: Instant) {
+        while let Some((at, purpose)) = self.made.front()
+            && now - *at >= per
         {
-            self.polls -= usize::from(*kind == Kind::Poll);
+            self.polls -= usize::from(*purpose == Purpose::Poll);
             self.made.pop_front();
         }
     }
 
-    /// How many calls there may be in a minute as of now.
+    fn of_kind(&self, purpose: Purpose) -> usize {
+        match purpose {
+            Purpose::Poll => self.polls,
+            Purpose::Other => self.made.len() - self.polls,
+        }
+    }
+
+    fn waiting(&mut self, purpose: Purpose) -> &mut usize {
+        match purpose {
+            Purpose::Poll => &mut self.waiting_polls,
+            Purpose::Other => &mut self.waiting_others,
+        }
+    }
+
+    /// When one more caller would have a turn, behind those who wait, if none of them gives up.
+    fn turn_at(
+        &mut self,
+        purpose: Purpose,
+        (limit, of_kind): (usize, usize),
+        per: Duration,
+        now: Instant,
+    ) -> Instant {
+        let all: Vec<Instant> = self.made.iter().map(|(at, _)| *at).collect();
+        let same = self.made.iter().filter(|(_, kind)| *kind == purpose);
+        let same: Vec<Instant> = same.map(|(at, _)| *at).collect();
+        let waiting = self.waiting_polls + self.waiting_others;
+        let of_all = free_at(&all, waiting, limit, per, now);
+        of_all.max(free_at(&same, *self.waiting(purpose), of_kind, per, now))
+    }
+
+    /// How many calls there may be as of now.
     fn limit(&mut self, limit: usize, now: Instant) -> usize {
         while self.halvings > 0
             && let Some(at) = self.changed_at
@@ -161,6 +241,17 @@ impl Calls {
     }
 }
 
+/// When there is room for a call behind `waiting` others: each takes the place of the oldest call, which
+/// is free once that is old enough.
+fn free_at(made: &[Instant], waiting: usize, limit: usize, per: Duration, now: Instant) -> Instant {
+    let Some(taken) = (made.len() + waiting).checked_sub(limit) else { return now };
+    // Beyond the calls that were made are those of the callers who wait.
+    let rounds = u32::try_from(taken / limit).unwrap_or(u32::MAX);
+    let oldest = made.get(taken % limit).copied().unwrap_or(now);
+    let longest = per.saturating_mul(rounds.saturating_add(1));
+    oldest.checked_add(longest).unwrap_or(now + MINUTE).max(now)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -169,12 +260,18 @@ mod tests {
 
     use super::*;
 
+    const LONGEST: Duration = Duration::from_secs(15);
+
+    fn rate(calls: u32, per: Duration) -> Rate {
+        Rate { calls: NonZeroU32::new(calls).unwrap(), per }
+    }
+
     fn budget(limit: u32) -> CallBudget {
-        CallBudget::new(NonZeroU32::new(limit).unwrap())
+        CallBudget::new(rate(limit, MINUTE))
     }
 
     fn shared(limit: u32) -> CallBudget {
-        CallBudget::shared(NonZeroU32::new(limit).unwrap())
+        CallBudget::shared(rate(limit, MINUTE))
     }
 
     async fn seconds_for(turns: usize, turn: impl AsyncFn()) -> u64 {
@@ -188,21 +285,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn calls_beyond_the_limit_wait_until_the_oldest_is_a_minute_old() {
         let budget = budget(600);
-        assert_eq!(seconds_for(600, async || budget.turn().await).await, 0);
-        assert_eq!(seconds_for(1, async || budget.turn().await).await, 60);
-        assert_eq!(seconds_for(599, async || budget.turn().await).await, 0);
+        assert_eq!(seconds_for(600, async || budget.turn(Purpose::Other).await).await, 0);
+        assert_eq!(seconds_for(1, async || budget.turn(Purpose::Other).await).await, 60);
+        assert_eq!(seconds_for(599, async || budget.turn(Purpose::Other).await).await, 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn polls_leave_three_tenths_to_the_others() {
         let budget = shared(100);
-        assert_eq!(seconds_for(70, async || budget.turn_to_poll().await).await, 0);
-        let waits = budget.turn_to_poll();
+        assert_eq!(seconds_for(70, async || budget.turn(Purpose::Poll).await).await, 0);
+        let waits = budget.turn(Purpose::Poll);
         let mut waits = std::pin::pin!(waits);
         tokio::select! {
             biased;
             () = &mut waits => panic!("there is no room for it"),
-            others = seconds_for(30, async || budget.turn().await) => assert_eq!(others, 0),
+            others = seconds_for(30, async || budget.turn(Purpose::Other).await) => assert_eq!(others, 0),
         }
         let began = Instant::now();
         waits.await;
@@ -213,11 +310,12 @@ mod tests {
     async fn others_leave_three_tenths_to_polls() {
         let budget = shared(100);
         assert_eq!(budget.room(), 70);
-        assert_eq!(seconds_for(70, async || budget.turn().await).await, 0);
+        assert_eq!(seconds_for(70, async || budget.turn(Purpose::Other).await).await, 0);
         assert_eq!(budget.room(), 0);
-        let waits = tokio::time::timeout(Duration::from_secs(59), budget.turn()).await;
+        let waits =
+            tokio::time::timeout(Duration::from_secs(59), budget.turn(Purpose::Other)).await;
         assert!(waits.is_err(), "there is no room for it");
-        assert_eq!(seconds_for(30, async || budget.turn_to_poll().await).await, 0);
+        assert_eq!(seconds_for(30, async || budget.turn(Purpose::Poll).await).await, 0);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(budget.room(), 70);
     }
@@ -284,10 +382,71 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_caller_who_gives_up_takes_nothing() {
         let budget = Arc::new(budget(1));
-        budget.turn().await;
-        let gave_up = tokio::time::timeout(Duration::from_secs(30), budget.turn()).await;
+        budget.turn(Purpose::Other).await;
+        let gave_up =
+            tokio::time::timeout(Duration::from_secs(30), budget.turn(Purpose::Other)).await;
         assert!(gave_up.is_err());
-        assert_eq!(seconds_for(1, async || budget.turn().await).await, 30);
+        assert_eq!(seconds_for(1, async || budget.turn(Purpose::Other).await).await, 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_window_has_more_calls_than_the_rate_and_no_time_is_lost() {
+        let rate = rate(10, Duration::from_secs(1));
+        let budget = CallBudget::new(rate);
+        let (began, mut calls) = (Instant::now(), Vec::new());
+        for pause in 0..100_u64 {
+            tokio::time::advance(Duration::from_millis(pause % 7)).await;
+            budget.turn_within(Purpose::Other, LONGEST).await.unwrap();
+            calls.push(Instant::now());
+        }
+        for window in calls.windows(11) {
+            assert!(window[10] - window[0] >= rate.per, "eleven calls in a window");
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_would_wait_for_long_is_not_made_and_costs_nothing() {
+        let budget = budget(1);
+        budget.turn_within(Purpose::Other, LONGEST).await.unwrap();
+        for _ in 0..5 {
+            assert_eq!(budget.turn_within(Purpose::Other, LONGEST).await, Err(MINUTE));
+        }
+        tokio::time::advance(MINUTE).await;
+        assert_eq!(budget.turn_within(Purpose::Other, LONGEST).await, Ok(()));
+    }
+
+    /// Two calls in ten seconds: of ten callers at once three rounds fit into the time that they would wait.
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_already_count() {
+        let budget = Arc::new(CallBudget::new(rate(2, Duration::from_secs(10))));
+        let mut callers = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            let budget = Arc::clone(&budget);
+            callers.spawn(async move { budget.turn_within(Purpose::Other, LONGEST).await });
+        }
+        let began = Instant::now();
+        let mut outcomes = Vec::new();
+        while let Some(outcome) = callers.join_next().await {
+            outcomes.push((outcome.unwrap(), began.elapsed().as_secs()));
+        }
+        let later = Duration::from_secs(20);
+        let refused = (Err(later), 0);
+        assert_eq!(outcomes.iter().filter(|it| **it == refused).count(), 2, "{outcomes:?}");
+        assert_eq!(outcomes.iter().filter(|it| **it == (Ok(()), 0)).count(), 2, "{outcomes:?}");
+        assert_eq!(outcomes.iter().filter(|it| **it == (Ok(()), 10)).count(), 2, "{outcomes:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_that_is_used_up_is_waited_for_although_there_is_room() {
+        let budget = shared(10);
+        for _ in 0..7 {
+            budget.turn(Purpose::Poll).await;
+        }
+        tokio::time::advance(Duration::from_secs(20)).await;
+        let left = Duration::from_secs(40);
+        assert_eq!(budget.turn_within(Purpose::Poll, LONGEST).await, Err(left));
+        assert_eq!(budget.turn_within(Purpose::Other, LONGEST).await, Ok(()));
     }
 
     proptest! {
@@ -306,7 +465,7 @@ mod tests {
                 let mut made = Vec::new();
                 for (poll, pause) in calls {
                     tokio::time::advance(Duration::from_millis(pause)).await;
-                    if poll { budget.turn_to_poll().await } else { budget.turn().await }
+                    if poll { budget.turn(Purpose::Poll).await } else { budget.turn(Purpose::Other).await }
                     made.push(Instant::now());
                 }
                 made

@@ -43,7 +43,7 @@ use st_store::{
 };
 
 use super::excerpt::Shape;
-use super::rate::CallBudget;
+use super::rate::{CallBudget, Purpose, Rate};
 use super::server_time::ServerTime;
 use crate::provider::{
     Account, Arrivals, JobList, ListPage, ListQuery, OutputFile, OwnAccess, PolledJob, Progress,
@@ -164,8 +164,8 @@ impl Replicate {
             latest: Latest::default(),
             recent: Recent::default(),
             time: ServerTime::default(),
-            creates: CallBudget::new(config.limits.creates),
-            others: CallBudget::shared(config.limits.others),
+            creates: CallBudget::new(Rate::per_minute(config.limits.creates)),
+            others: CallBudget::shared(Rate::per_minute(config.limits.others)),
             username: Mutex::new(None),
         })
     }
@@ -286,7 +286,7 @@ impl Provider for Replicate {
     }
 
     async fn turn_to_submit(&self) {
-        self.creates.turn().await;
+        self.creates.turn(Purpose::Other).await;
     }
 
     fn room_to_submit(&self) -> usize {
@@ -294,7 +294,7 @@ impl Provider for Replicate {
     }
 
     async fn turn_to_ask(&self) {
-        self.others.turn().await;
+        self.others.turn(Purpose::Other).await;
     }
 
     async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError> {
@@ -320,7 +320,7 @@ impl Provider for Replicate {
     }
 
     async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError> {
-        self.others.turn().await;
+        self.others.turn(Purpose::Other).await;
         let answer = self.ask_job(Method::GET, job, "", &logs::LOGS).await?;
         logs::in_text(answer.text(), &job.provider_job_id)
     }

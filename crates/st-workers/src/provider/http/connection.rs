@@ -11,13 +11,13 @@ use tokio::time::timeout;
 
 use super::answers::Operation;
 use super::base::BaseUrl;
-use super::budget::Budget;
 use super::call::{Call, Outgoing};
 use super::description::{Description, MOST_IN_FLIGHT};
 use super::secret::{Credential, NoCredential};
 use super::template::RenderError;
 use super::values::Values;
 use crate::provider::OwnAccess;
+use crate::provider::rate::{CallBudget, Purpose};
 use crate::provider::server_time::ServerTime;
 
 /// The largest answer about one job, in bytes.
@@ -25,7 +25,7 @@ const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// The largest page of a list, in bytes.
 const LARGEST_PAGE: usize = 32 * 1024 * 1024;
 
-/// A call that would wait for longer until others have ended is not made.
+/// A call that would wait for longer until its rate allows it, or until others have ended, is not made.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// When such a call may be tried again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ pub(super) struct Connection {
     credential: Option<Arc<Credential>>,
     /// Calls at the same time; never closed.
     in_flight: Semaphore,
-    budgets: BTreeMap<&'static str, Budget>,
+    budgets: BTreeMap<&'static str, CallBudget>,
     pub(super) clock: ServerTime,
 }
 
@@ -89,7 +89,10 @@ impl Connection {
             (Operation::Logs, limits.logs),
         ];
         let budget = |(operation, rate): (Operation, Option<_>)| {
-            Some((operation.as_str(), Budget::new(rate?)))
+            // What polls has a part of these two, and whatever else asks has the other.
+            let is_shared = matches!(operation, Operation::Status | Operation::List);
+            let budget = if is_shared { CallBudget::shared } else { CallBudget::new };
+            Some((operation.as_str(), budget(rate?)))
         };
         let most = usize::try_from(MOST_IN_FLIGHT).unwrap_or(usize::MAX);
         Self {
@@ -128,9 +131,10 @@ impl Connection {
         &self,
         description: &Description,
         operation: Operation,
+        purpose: Purpose,
         outgoing: Outgoing,
     ) -> Result<Answer, Unanswered> {
-        let (mut response, _permit) = self.open(description, operation, outgoing).await?;
+        let (mut response, _permit) = self.open(description, operation, purpose, outgoing).await?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             body.extend_from_slice(&chunk);
@@ -145,11 +149,13 @@ impl Connection {
         &self,
         description: &Description,
         operation: Operation,
+        purpose: Purpose,
         outgoing: Outgoing,
     ) -> Result<(StreamingResponse, Option<SemaphorePermit<'_>>), Unanswered> {
         let counted_as = if operation == Operation::Find { Operation::List } else { operation };
-        if let Some(budget) = self.budgets.get(counted_as.as_str()) {
-            budget.take().await.map_err(Unanswered::Budget)?;
+        let budget = self.budgets.get(counted_as.as_str());
+        if let Some(budget) = budget {
+            budget.turn_within(purpose, LONGEST_WAIT).await.map_err(Unanswered::Budget)?;
         }
         // The wait is no part of the call: what times out here was certainly not sent.
         let permit = timeout(LONGEST_WAIT, self.in_flight.acquire()).await;
@@ -159,6 +165,10 @@ impl Connection {
         let request = self.request(description, outgoing).await?.body_limit(largest);
         let response = request.open().await?;
         self.clock.observe(response.headers());
+        if let Some(budget) = budget.filter(|_| response.status() == StatusCode::TOO_MANY_REQUESTS)
+        {
+            budget.note_refusal();
+        }
         Ok((response, permit))
     }
 

@@ -32,6 +32,7 @@ use super::template::RenderError;
 use super::unknown_words::UnknownWords;
 use super::values::Values;
 use super::{json, statuses};
+use crate::provider::rate::Purpose;
 use crate::provider::{
     Account, Arrivals, JobLookup, ListQuery, MAY_ARRIVE_FOR, OutputFile, OwnAccess, PolledJob,
     Provider, QueryError, RemoteJob, Submission, SubmitError, Undecided,
@@ -100,24 +101,26 @@ impl HttpProvider {
     pub(super) async fn send(
         &self,
         operation: Operation,
+        purpose: Purpose,
         call: &Call,
         values: &Values<'_>,
         more: &[(&str, &str)],
     ) -> Result<Answer, Unanswered> {
         let outgoing = self.description.render(call, values, more)?;
-        self.connection.ask(&self.description, operation, outgoing).await
+        self.connection.ask(&self.description, operation, purpose, outgoing).await
     }
 
     /// Asks about one job.
     async fn ask_job(
         &self,
         operation: Operation,
+        purpose: Purpose,
         call: &Call,
         job: &RemoteJob,
     ) -> Result<(Asked, Option<Value>), QueryError> {
         let values = Values::of_job(&self.description.vars, job);
         let judge = self.judge();
-        let answer = self.send(operation, call, &values, &[]).await;
+        let answer = self.send(operation, purpose, call, &values, &[]).await;
         let answer = answer.map_err(|why| judge.unanswered(why))?;
         let body = json::value(&answer.body);
         match judge.answered(operation, &answer, body.as_ref()) {
@@ -131,7 +134,7 @@ impl HttpProvider {
 
     /// Removes what is left of a finished job.
     pub(super) async fn remove(&self, call: &Call, job: &RemoteJob) -> Result<(), QueryError> {
-        match self.ask_job(Operation::Sweep, call, job).await {
+        match self.ask_job(Operation::Sweep, Purpose::Other, call, job).await {
             Ok(_) | Err(QueryError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }
@@ -224,9 +227,13 @@ impl HttpProvider {
         }
     }
 
-    pub(super) async fn job_status(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
+    pub(super) async fn job_status(
+        &self,
+        job: &RemoteJob,
+        purpose: Purpose,
+    ) -> Result<ProviderStatus, QueryError> {
         let call = &self.description.status;
-        let (_, body) = self.ask_job(Operation::Status, call, job).await?;
+        let (_, body) = self.ask_job(Operation::Status, purpose, call, job).await?;
         self.job_in(call, body.as_ref(), job)
     }
 
@@ -271,7 +278,7 @@ impl HttpProvider {
     /// The first page of the list has a row.
     async fn lists_any(&self, list: &List) -> Result<bool, QueryError> {
         let values = Values::new(&self.description.vars).with_window(&ListQuery::default());
-        let page = self.read_page(Operation::List, list, &values, None).await?;
+        let page = self.read_page(Operation::List, Purpose::Other, list, &values, None).await?;
         Ok(!page.rows.is_empty())
     }
 }
@@ -381,7 +388,10 @@ impl Provider for HttpProvider {
         }
         let outgoing =
             self.submission(submission).map_err(|error| judge.unsubmitted(error.into()))?;
-        let answer = self.connection.ask(&self.description, Operation::Submit, outgoing).await;
+        let answer = self
+            .connection
+            .ask(&self.description, Operation::Submit, Purpose::Other, outgoing)
+            .await;
         let answer = answer.map_err(|why| judge.unsubmitted(why))?;
         let body = json::value(&answer.body);
         match judge.submitted(&answer, body.as_ref())? {
@@ -401,10 +411,10 @@ impl Provider for HttpProvider {
         let Once::Hold { release } = &self.description.once else {
             return Err(QueryError::trouble(format!("{} holds no submissions", self.name)));
         };
-        match self.ask_job(Operation::Release, release, job).await {
+        match self.ask_job(Operation::Release, Purpose::Other, release, job).await {
             Ok(_) => Ok(ProviderStatus::new(job.provider_job_id.clone(), JobStatus::Queued)),
             // It may be refused because an earlier request was carried out and its answer lost.
-            Err(refused) => match self.job_status(job).await {
+            Err(refused) => match self.job_status(job, Purpose::Other).await {
                 Ok(status) if status.status.is_some_and(has_begun) => Ok(status),
                 Ok(_) | Err(_) => Err(refused),
             },
@@ -430,11 +440,12 @@ impl Provider for HttpProvider {
         let Some(cancel) = &self.description.cancel else {
             return Err(QueryError::trouble(format!("no cancel is described for {}", self.name)));
         };
-        let (asked, body) = self.ask_job(Operation::Cancel, &cancel.call, job).await?;
+        let (asked, body) =
+            self.ask_job(Operation::Cancel, Purpose::Other, &cancel.call, job).await?;
         let id = job.provider_job_id.clone();
         // That there is nothing to cancel does not say how the job ended.
         if asked == Asked::Done {
-            return self.job_status(job).await;
+            return self.job_status(job, Purpose::Other).await;
         }
         let requested =
             ProviderStatus { status: None, ..ProviderStatus::new(id, JobStatus::Cancelled) };
@@ -485,7 +496,8 @@ impl Provider for HttpProvider {
         };
         let judge = self.judge();
         let values = Values::new(&self.description.vars);
-        let answer = self.send(Operation::Validate, &validate.call, &values, &[]).await;
+        let answer =
+            self.send(Operation::Validate, Purpose::Other, &validate.call, &values, &[]).await;
         let answer = answer.map_err(|why| judge.unanswered(why))?;
         let body = json::value(&answer.body);
         judge.answered(Operation::Validate, &answer, body.as_ref())?;

@@ -20,9 +20,10 @@ use super::rule::Condition;
 use super::secret::Auth;
 use super::section::{DescriptionFault, Faults, Place, Section};
 use super::template::{Reference, Template};
-use super::units::{self, Rate};
+use super::units;
 use super::values::{ACCOUNT, FIND, JOB, LIST, SUBMIT, Scope, Values, parse_marker};
 use crate::provider::MAY_ARRIVE_FOR;
+use crate::provider::rate::Rate;
 use crate::served::LONGEST_CALL;
 
 /// Jobs that the provider deletes are looked for at most so much later.

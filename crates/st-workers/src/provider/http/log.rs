@@ -10,6 +10,7 @@ use super::described::HttpProvider;
 use super::json;
 use super::logs::{Events, Form, Found, From, LONGEST_LOG, end_of};
 use super::values::Values;
+use crate::provider::rate::Purpose;
 use crate::provider::{QueryError, RemoteJob};
 
 /// A stream of events that never falls silent is read for as long.
@@ -30,7 +31,7 @@ impl HttpProvider {
             From::Found(found) => {
                 let Found { first, take, call } = found.as_ref();
                 let judge = self.judge();
-                let answer = self.send(Operation::Logs, first, &values, &[]).await;
+                let answer = self.send(Operation::Logs, Purpose::Other, first, &values, &[]).await;
                 let answer = answer.map_err(|why| judge.unanswered(why))?;
                 let body = json::value(&answer.body);
                 judge.answered(Operation::Logs, &answer, body.as_ref())?;
@@ -56,7 +57,10 @@ impl HttpProvider {
         let outgoing = outgoing.map_err(|why| judge.unanswered(why.into()))?;
         let log = match form {
             Form::Rows { .. } => {
-                let answer = self.connection.ask(&self.description, operation, outgoing).await;
+                let answer = self
+                    .connection
+                    .ask(&self.description, operation, Purpose::Other, outgoing)
+                    .await;
                 let answer = answer.map_err(|why| judge.unanswered(why))?;
                 let body = json::value(&answer.body);
                 judge.answered(operation, &answer, body.as_ref())?;
@@ -76,7 +80,8 @@ impl HttpProvider {
         form: &Form,
     ) -> Result<String, QueryError> {
         let judge = self.judge();
-        let opened = self.connection.open(&self.description, operation, outgoing).await;
+        let opened =
+            self.connection.open(&self.description, operation, Purpose::Other, outgoing).await;
         let (mut response, _permit) = opened.map_err(|why| judge.unanswered(why))?;
         if !response.status().is_success() {
             let answer = whole(response).await.map_err(|why| judge.unanswered(why.into()))?;

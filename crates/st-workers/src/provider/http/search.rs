@@ -11,6 +11,7 @@ use super::json;
 use super::list::{Covers, Cursor, List, NotKnown};
 use super::once::Once;
 use super::values::{Values, parse_marker};
+use crate::provider::rate::Purpose;
 use crate::provider::{
     FoundJob, JobList, JobLookup, ListPage, ListQuery, ListedJob, QueryError, RemoteJob, Trace,
 };
@@ -60,15 +61,16 @@ impl HttpProvider {
     pub(super) async fn read_page(
         &self,
         operation: Operation,
+        purpose: Purpose,
         list: &List,
         values: &Values<'_>,
         cursor: Option<&Cursor>,
     ) -> Result<ReadPage, QueryError> {
         let judge = self.judge();
         let answer = match cursor {
-            None => self.send(operation, &list.call, values, &[]).await,
+            None => self.send(operation, purpose, &list.call, values, &[]).await,
             Some(Cursor::Query { name, value }) => {
-                self.send(operation, &list.call, values, &[(name, value)]).await
+                self.send(operation, purpose, &list.call, values, &[(name, value)]).await
             }
             Some(Cursor::Path(path)) => {
                 let outgoing = self.description.render(&list.call, values, &[]);
@@ -79,7 +81,7 @@ impl HttpProvider {
                 match outgoing {
                     Ok(outgoing) => {
                         let outgoing = super::call::Outgoing { path: below, ..outgoing };
-                        self.connection.ask(&self.description, operation, outgoing).await
+                        self.connection.ask(&self.description, operation, purpose, outgoing).await
                     }
                     Err(error) => Err(error.into()),
                 }
@@ -116,7 +118,8 @@ impl HttpProvider {
         let (mut cursor, mut seen) = (None, std::collections::BTreeSet::new());
         let mut shown = Shown::default();
         for _ in 0..MOST_PAGES {
-            let page = self.read_page(operation, list, values, cursor.as_ref()).await?;
+            let page =
+                self.read_page(operation, Purpose::Other, list, values, cursor.as_ref()).await?;
             self.add(&page, list, &is_wanted, &mut shown)?;
             match page.next {
                 Ok(Some(next)) if seen.insert(next.to_text()) => cursor = Some(next),
@@ -198,7 +201,7 @@ impl HttpProvider {
             age: std::time::Duration::ZERO,
             hardware_type: None,
         };
-        match self.job_status(&job).await {
+        match self.job_status(&job, Purpose::Other).await {
             Ok(status) => Ok(vec![FoundJob { marker, status }]),
             Err(QueryError::NotFound) => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -248,7 +251,8 @@ impl JobList for HttpProvider {
             (Some(_), None) | (None, _) => None,
         };
         let values = Values::new(&self.description.vars).with_window(query);
-        let page = self.read_page(Operation::List, list, &values, cursor.as_ref()).await?;
+        let page =
+            self.read_page(Operation::List, Purpose::Other, list, &values, cursor.as_ref()).await?;
         let next = page.next.map_err(|why| judge.unreadable(&why.to_string()))?;
         // It may be a job of ours, whose absence would be concluded.
         if page.unreadable > 0 {

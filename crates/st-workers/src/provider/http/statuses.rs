@@ -12,6 +12,7 @@ use super::answers::Operation;
 use super::described::HttpProvider;
 use super::list::{Cursor, List};
 use super::values::Values;
+use crate::provider::rate::Purpose;
 use crate::provider::{Cause, ListQuery, PolledJob, QueryError, RemoteJob, Unavailable};
 
 /// Up to this many jobs are asked about singly.
@@ -53,7 +54,7 @@ fn one_by_one<'a>(
     // What submits shares the limit with what polls, and must not wait behind it.
     let parallel = in_flight.map_or(PARALLEL, |most| (most * 3 / 4).max(1));
     let ask = move |job: &'a RemoteJob| async move {
-        let asked = timeout(DEADLINE, provider.job_status(job));
+        let asked = timeout(DEADLINE, provider.job_status(job, Purpose::Poll));
         let answer = asked.with_correlation_id(job.correlation_id.clone()).await;
         (job.id, answer.unwrap_or_else(|_elapsed| Err(no_answer(provider))))
     };
@@ -79,7 +80,13 @@ impl<'a> Walk<'a> {
     async fn step(mut self) -> (BoxStream<'a, PolledJob>, Option<Self>) {
         let provider = self.provider;
         let values = Values::new(&provider.description.vars).with_window(&ListQuery::default());
-        let asked = provider.read_page(Operation::List, self.list, &values, self.cursor.as_ref());
+        let asked = provider.read_page(
+            Operation::List,
+            Purpose::Poll,
+            self.list,
+            &values,
+            self.cursor.as_ref(),
+        );
         let page = match timeout(DEADLINE, asked).await {
             Ok(Ok(page)) => page,
             // After such an answer every other call would get the same one.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::answers::Operation;
 use super::described::HttpProvider;
 use super::values::{Values, parse_marker};
+use crate::provider::rate::Purpose;
 use crate::provider::{ListQuery, RemoteJob};
 
 const LOG: Logger = get_logger("simpletuner.cloud.http_provider");
@@ -69,7 +70,9 @@ impl Sweeper {
         let values = Values::new(&description.vars).with_window(&ListQuery::default());
         let (mut seen, mut listed, mut cursor) = (BTreeMap::new(), BTreeSet::new(), None);
         for _ in 0..MOST_PAGES {
-            let page = provider.read_page(Operation::List, list, &values, cursor.as_ref()).await;
+            let page = provider
+                .read_page(Operation::List, Purpose::Other, list, &values, cursor.as_ref())
+                .await;
             let page = match page {
                 Ok(page) => page,
                 Err(error) => return log_failure(provider, &Chain(&error).to_string()),

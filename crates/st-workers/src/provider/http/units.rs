@@ -1,16 +1,12 @@
 //! Durations, rates and sizes as people write them.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
+
+use crate::provider::rate::Rate;
 
 /// The longest duration that is taken.
 const LONGEST: Duration = Duration::from_hours(24 * 366);
-
-/// So many calls in so much time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rate {
-    pub(super) calls: u32,
-    pub(super) per: Duration,
-}
 
 /// Such as `10m`, `500ms` or `1.5s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -34,9 +30,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn rate(text: &str) -> Result<Rate, String> {
     let legal = || "expected a rate such as 1000/10s or 60/1m".to_owned();
     let (calls, per) = text.split_once('/').ok_or_else(legal)?;
-    let calls: u32 = calls.trim().parse().map_err(|_no_number| legal())?;
+    let calls: NonZeroU32 = calls.trim().parse().map_err(|_no_number| legal())?;
     let per = duration(per.trim()).map_err(|_no_duration| legal())?;
-    if calls == 0 { Err(legal()) } else { Ok(Rate { calls, per }) }
+    Ok(Rate { calls, per })
 }
 
 /// Reads a size such as `10MiB`, `10MB` or `512KiB`, in bytes. The error says what is legal.
@@ -72,7 +68,10 @@ mod tests {
         for bad in ["", "10", "m", "10 m", "-1s", "0s", "1e9s", "99999d", "1.2.3s", "10min"] {
             assert!(duration(bad).unwrap_err().contains("10m"), "{bad}");
         }
-        assert_eq!(rate("1000/10s"), Ok(Rate { calls: 1000, per: Duration::from_secs(10) }));
+        assert_eq!(
+            rate("1000/10s"),
+            Ok(Rate { calls: NonZeroU32::new(1000).unwrap(), per: Duration::from_secs(10) })
+        );
         for bad in ["", "10", "0/1s", "-1/1s", "10/0s", "10/x", "99999999999/1s"] {
             assert!(rate(bad).unwrap_err().contains("1000/10s"), "{bad}");
         }

@@ -18,6 +18,7 @@ use super::classify::{repeated, unreadable};
 use super::page::Page;
 use super::price::Prices;
 use super::row::Row;
+use crate::provider::rate::Purpose;
 use crate::provider::{Cause, ListQuery, PolledJob, QueryError, RemoteJob, Unavailable};
 
 /// Up to this many jobs are queried singly; more of them through the list.
@@ -195,7 +196,7 @@ impl Walk<'_> {
     }
 
     async fn page(&self) -> Result<(Vec<PolledJob>, Option<String>), QueryError> {
-        self.provider.others.turn_to_poll().await;
+        self.provider.others.turn(Purpose::Poll).await;
         match timeout(DEADLINE, self.provider.list(&self.query)).await {
             Ok(answer) => self.read(&answer?),
             Err(_elapsed) => Err(no_answer()),
@@ -244,7 +245,7 @@ fn one_by_one<'a>(provider: &'a Replicate, jobs: Vec<&'a RemoteJob>) -> BoxStrea
             if let Some(error) = outage.error() {
                 return (job.id, Err(error));
             }
-            provider.others.turn_to_poll().await;
+            provider.others.turn(Purpose::Poll).await;
             if let Some(error) = outage.error() {
                 return (job.id, Err(error));
             }

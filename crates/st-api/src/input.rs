@@ -5,6 +5,6 @@ mod fields;
 mod strict;
 
 pub use fields::{
-    ANY_NAME, FieldFault, Fields, Kind, Shape, escape, is_http_url, nearest, text_fault,
+    ANY_NAME, FieldFault, Fields, Kind, Shape, escape, is_http_url, nearest, quoted, text_fault,
 };
 pub use strict::{JsonFault, StrictValue, parse_json};

@@ -276,7 +276,8 @@ fn described(
     }
     let client = st_http::Client::new(http).map_err(|error| fail(error.into()))?;
     let credentials = provider.credentials.clone();
-    Ok(HttpProvider::new(name.clone(), description, credentials, client))
+    let provider = HttpProvider::new(name.clone(), description, credentials, client);
+    Ok(provider.hiding(config.filled.values()))
 }
 
 fn local(config: &Config) -> Result<Local, StartError> {

@@ -4,6 +4,7 @@
 //! every fault is named at once. What is read are the components' own configurations.
 
 mod file;
+mod filled;
 #[cfg(test)]
 mod fuzz;
 mod local;
@@ -27,6 +28,7 @@ use st_store::ProviderName;
 use st_workers::BackgroundConfig;
 use st_workers::provider::replicate::ReplicateConfig;
 
+pub use filled::Filled;
 pub use local::{Command, LocalSettings};
 pub use outputs::OutputsSettings;
 pub use providers::DescribedProvider;
@@ -63,6 +65,8 @@ pub struct Config {
     pub local: LocalSettings,
     /// The providers that the file describes, by name.
     pub described: BTreeMap<ProviderName, DescribedProvider>,
+    /// What the environment put into the file.
+    pub filled: Filled,
     /// Calls to providers.
     pub http: st_http::Config,
     /// The file that was read, if any.
@@ -156,6 +160,7 @@ impl Config {
             replicate: read.replicate,
             local: read.local,
             described: read.described,
+            filled: sources.filled().clone(),
             http: read.http,
             file: sources.file().cloned(),
         })

@@ -319,7 +319,7 @@ impl Fields {
             Err(error) => {
                 let error = error.to_string();
                 let is_quoted = error.contains(&text);
-                let found = if is_quoted { String::new() } else { format!(", found {text:?}") };
+                let found = if is_quoted { String::new() } else { format!(", found {}", quoted(&text)) };
                 self.fault(key, format!("{error}{found}"));
                 None
             }
@@ -434,6 +434,12 @@ pub fn is_http_url(text: &str) -> bool {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
     })
+}
+
+/// A text as an error may show it: not where there may be a password or a token in it, as there may be
+/// in a URL.
+pub fn quoted(text: &str) -> String {
+    if text.contains(['@', '?']) { "(not shown)".to_owned() } else { format!("{text:?}") }
 }
 
 /// The legal name that was probably meant.

@@ -18,7 +18,7 @@ use st_api::input::parse_json;
 const LARGEST: u64 = 64 * 1024 * 1024;
 
 const ABOUT_CHECK: &str = "\
-Nothing is sent. Secrets are shown as ***. The description is checked as a whole, as at every start of
+Nothing is sent. Secrets are shown as ***, and what the environment puts into the file as ${NAME}. The description is checked as a whole, as at every start of
 the server; what is wrong is named with file, line and column.
 
 Examples:
@@ -93,11 +93,11 @@ impl Check {
             None => self.requests(description),
         };
         match shown {
-            Ok(text) => match io::stdout().write_all(text.as_bytes()) {
+            Ok(text) => match io::stdout().write_all(config.filled.hide(&text).as_bytes()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(1, &format!("stdout cannot be written: {error}")),
             },
-            Err(message) => fail(EXIT_USAGE, &message),
+            Err(message) => fail(EXIT_USAGE, &config.filled.hide(&message)),
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Fault;
+use super::filled::Filled;
 use super::table::FILE_VARIABLE;
 use st_api::input::{FieldFault, escape};
 
@@ -67,10 +68,10 @@ pub(super) fn fill(
     value: &mut Value,
     environment: &BTreeMap<String, String>,
     pointer: &str,
-    (texts, faults): (&mut BTreeSet<String>, &mut Vec<FieldFault>),
+    (texts, used, faults): (&mut BTreeSet<String>, &mut Filled, &mut Vec<FieldFault>),
 ) {
     match value {
-        Value::String(text) if text.contains("${") => match filled(text, environment) {
+        Value::String(text) if text.contains("${") => match filled(text, environment, used) {
             Ok(filled) => {
                 *value = Value::String(filled);
                 texts.insert(pointer.to_owned());
@@ -82,20 +83,24 @@ pub(super) fn fill(
         },
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                fill(item, environment, &format!("{pointer}/{index}"), (texts, faults));
+                fill(item, environment, &format!("{pointer}/{index}"), (texts, used, faults));
             }
         }
         Value::Object(fields) => {
             for (key, item) in fields.iter_mut() {
                 let pointer = format!("{pointer}/{}", escape(key));
-                fill(item, environment, &pointer, (texts, faults));
+                fill(item, environment, &pointer, (texts, used, faults));
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-fn filled(text: &str, environment: &BTreeMap<String, String>) -> Result<String, String> {
+fn filled(
+    text: &str,
+    environment: &BTreeMap<String, String>,
+    used: &mut Filled,
+) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -114,6 +119,7 @@ fn filled(text: &str, environment: &BTreeMap<String, String>) -> Result<String, 
                 if name.contains(':') { "; there is no form with a default" } else { "" };
             return Err(format!("the environment has no {name}{no_defaults}"));
         };
+        used.add(name, value);
         out.push_str(value);
         rest = after;
     }

@@ -1,6 +1,7 @@
 //! Jobs on this machine: the commands that they may run, and what they get of the machine.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -35,7 +36,7 @@ pub struct LocalSettings {
 }
 
 /// A command that jobs on this machine may run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     /// The program, by its absolute path.
     pub program: PathBuf,
@@ -45,6 +46,18 @@ pub struct Command {
     pub env: BTreeMap<String, String>,
     /// How many of the devices it gets.
     pub devices: usize,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("program", &self.program)
+            // Arguments and values of variables may be secrets.
+            .field("args", &self.args.len())
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("devices", &self.devices)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for LocalSettings {

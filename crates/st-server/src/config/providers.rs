@@ -2,6 +2,7 @@
 //! own.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use st_store::ProviderName;
@@ -16,12 +17,19 @@ const POLLS: u32 = 3;
 const LONGEST_NAME: usize = 64;
 
 /// A provider that the file describes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DescribedProvider {
     /// What the file says about it.
     pub description: Description,
     /// The credential that it names.
     pub credentials: Credentials,
+}
+
+impl fmt::Debug for DescribedProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What the environment put into a description may be a secret.
+        f.debug_struct("DescribedProvider").finish_non_exhaustive()
+    }
 }
 
 /// Reads them; what is wrong in one is named with its place.

@@ -14,7 +14,7 @@ use st_workers::provider::replicate::{ApiToken, CallLimits, Priced, Prices, Repl
 use super::local::LocalSettings;
 use super::outputs::OutputsSection;
 use super::providers::{self, DescribedProvider};
-use st_api::input::{ANY_NAME, Fields, is_http_url};
+use st_api::input::{ANY_NAME, Fields, is_http_url, quoted};
 
 /// The provider's public address.
 const REPLICATE: &str = "https://api.replicate.com/v1";
@@ -239,7 +239,7 @@ fn checked<T>(
     match check(&text) {
         Ok(value) => Some(value),
         Err(legal) => {
-            fields.fault(key, format!("invalid value {text:?}: {legal}"));
+            fields.fault(key, format!("invalid value {}: {legal}", quoted(&text)));
             None
         }
     }
@@ -271,12 +271,15 @@ fn host(text: &str) -> Result<IpAddr, String> {
 
 /// Reads the address of an API.
 fn base_url(text: &str) -> Result<String, String> {
-    let has_query = text.parse().is_ok_and(|uri: http::Uri| uri.query().is_some());
-    if is_http_url(text) && !has_query {
-        Ok(text.trim_end_matches('/').to_owned())
-    } else {
-        Err("expected a URL such as https://api.replicate.com/v1".to_owned())
+    let has_more = text.parse().is_ok_and(|uri: http::Uri| {
+        let authority = uri.authority().map(http::uri::Authority::as_str);
+        uri.query().is_some() || authority.is_some_and(|authority| authority.contains('@'))
+    });
+    if is_http_url(text) && !has_more {
+        return Ok(text.trim_end_matches('/').to_owned());
     }
+    let legal = "expected a URL such as https://api.replicate.com/v1, without user name and query";
+    Err(legal.to_owned())
 }
 
 fn existing_file(path: PathBuf) -> Result<PathBuf, String> {

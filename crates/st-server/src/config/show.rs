@@ -52,6 +52,7 @@ impl Config {
                 None if origin => "  # default".to_owned(),
                 Some(_) | None => String::new(),
             };
+            let value = sources.filled().hide(&value);
             text.extend([&*path, ": ", &*value, &*origin, "\n"]);
         }
         Ok(text)

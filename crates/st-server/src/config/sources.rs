@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::file::{self, Text};
+use super::filled::Filled;
 use super::table::{Setting, TABLE};
 use super::{Fault, Flags, position, variables};
 use st_api::input::{FieldFault, Fields, StrictValue};
@@ -21,6 +22,7 @@ pub(super) struct Sources {
     places: BTreeMap<String, String>,
     /// The values that are text although another kind may be meant, by pointer.
     texts: BTreeSet<String>,
+    filled: Filled,
     file: Option<Text>,
 }
 
@@ -70,7 +72,7 @@ impl Sources {
         let mut found = Vec::new();
         match serde_yaml::from_str::<StrictValue>(&file.text) {
             Ok(StrictValue(mut value)) => {
-                file::fill(&mut value, environment, "", (&mut self.texts, &mut found));
+                file::fill(&mut value, environment, "", (&mut self.texts, &mut self.filled, &mut found));
                 match value {
                     Value::Object(tree) => self.tree = tree,
                     Value::Null => {}
@@ -120,6 +122,11 @@ impl Sources {
         &self.tree
     }
 
+    /// What the environment put into the file.
+    pub(super) fn filled(&self) -> &Filled {
+        &self.filled
+    }
+
     /// The file that was read.
     pub(super) fn file(&self) -> Option<&PathBuf> {
         self.file.as_ref().map(|file| &file.path)
@@ -150,6 +157,6 @@ impl Sources {
     /// A fault with the place of what set the value.
     pub(super) fn placed(&self, fault: FieldFault) -> Fault {
         let FieldFault { pointer, message } = fault;
-        Fault { place: self.setting(&pointer), message }
+        Fault { place: self.setting(&pointer), message: self.filled.hide(&message) }
     }
 }

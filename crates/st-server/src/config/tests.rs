@@ -291,7 +291,7 @@ fn each_value_is_shown_with_what_set_it_and_no_secret_is() {
     let shown = shown.replace(&format!("{}/simpletuner-enterprise", dir.path().display()), "x");
     for line in [
         "server.port: 9002  # --port",
-        "server.host: 127.0.0.2  # x.yaml:3:9",
+        "server.host: ${WHERE}  # x.yaml:3:9",
         "server.state_dir: ~/.simpletuner  # default",
         "background.job_status_polling.interval_seconds: 45  # SIMPLETUNER_JOB_POLL_INTERVAL",
         "http.https_proxy: ***  # HTTPS_PROXY",

@@ -19,6 +19,7 @@ mod logs;
 mod main_job;
 mod provider;
 mod results;
+mod secrets;
 mod start;
 mod stored;
 mod submitting;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -43,6 +44,8 @@ pub(crate) struct Server {
     setup: Setup,
     url: String,
     client: reqwest::Client,
+    /// What it has written to stderr.
+    said: Arc<Mutex<String>>,
 }
 
 /// An answer: status, headers, body.
@@ -66,9 +69,15 @@ impl Server {
         let first = timeout(PATIENCE, stderr.next_line()).await.unwrap().unwrap();
         assert!(first.as_deref().is_some_and(|line| line.contains("listens on")), "{first:?}");
         // Kept open and read, so that the server never writes into a closed or full pipe.
-        drop(st_log::spawn(async move { while let Ok(Some(_)) = stderr.next_line().await {} }));
+        let said = Arc::new(Mutex::new(first.unwrap_or_default()));
+        let saying = Arc::clone(&said);
+        drop(st_log::spawn(async move {
+            while let Ok(Some(line)) = stderr.next_line().await {
+                saying.lock().unwrap().push_str(&line);
+            }
+        }));
         let url = format!("http://127.0.0.1:{port}");
-        let server = Self { child, dir, setup, url, client: reqwest::Client::new() };
+        let server = Self { child, dir, setup, url, client: reqwest::Client::new(), said };
         eventually("the server is ready", async || {
             server.get("/api/cloud/health/ready").await.status == 200
         })
@@ -181,6 +190,11 @@ impl Server {
 
     pub(crate) fn log_file(&self) -> PathBuf {
         self.dir.path().join("cloud.log")
+    }
+
+    /// What it has written to stderr so far.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     /// Where `config_name_to_load` is looked for.

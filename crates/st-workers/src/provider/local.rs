@@ -119,17 +119,15 @@ pub struct LocalCommand {
     pub is_example: bool,
 }
 
-/// Commands get keys and tokens in their environment: its values are not shown.
 impl fmt::Debug for LocalCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { program, args, env, devices, is_example } = self;
         f.debug_struct("LocalCommand")
-            .field("program", program)
-            .field("args", args)
-            .field("env", &env.keys())
-            .field("devices", devices)
-            .field("is_example", is_example)
-            .finish()
+            .field("program", &self.program)
+            // Arguments and values of variables may be secrets.
+            .field("args", &self.args.len())
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("devices", &self.devices)
+            .finish_non_exhaustive()
     }
 }
 

@@ -13,7 +13,7 @@ use super::answers::Operation;
 use super::base::BaseUrl;
 use super::call::{Call, Outgoing};
 use super::description::{Description, MOST_IN_FLIGHT};
-use super::secret::{Credential, NoCredential};
+use super::secret::{Credential, MASK, NoCredential, fingerprint_of};
 use super::template::RenderError;
 use super::values::Values;
 use crate::provider::OwnAccess;
@@ -68,6 +68,8 @@ impl Unanswered {
 pub(super) struct Connection {
     client: Client,
     credential: Option<Arc<Credential>>,
+    /// What else no text may show.
+    pub(super) hidden: Vec<String>,
     /// Calls at the same time; never closed.
     in_flight: Semaphore,
     budgets: BTreeMap<&'static str, CallBudget>,
@@ -98,6 +100,7 @@ impl Connection {
         Self {
             client,
             credential,
+            hidden: Vec::new(),
             in_flight: Semaphore::new(limits.in_flight.unwrap_or(most)),
             budgets: rates.into_iter().filter_map(budget).collect(),
             clock: ServerTime::default(),
@@ -108,9 +111,17 @@ impl Connection {
         self.credential.as_ref().map(|credential| credential.fingerprint())
     }
 
-    /// The text without the credential.
+    /// The text without the credential, and what else is hidden.
     pub(super) fn mask(&self, text: &str) -> String {
-        self.credential.as_ref().map_or_else(|| text.to_owned(), |it| it.mask(text))
+        let masked = self.credential.as_ref().map_or_else(|| text.to_owned(), |it| it.mask(text));
+        self.hidden.iter().fold(masked, |text, hidden| text.replace(hidden, MASK))
+    }
+
+    /// The text with a fingerprint in the place of each hidden value: two that differ in one still do.
+    pub(super) fn with_fingerprints(&self, text: &str) -> String {
+        let replaced =
+            |text: String, hidden: &String| text.replace(hidden, &fingerprint_of(hidden));
+        self.hidden.iter().fold(text.to_owned(), replaced)
     }
 
     /// How a URL is called, where it is at the origin of the base.
@@ -208,6 +219,13 @@ impl Description {
         let mut outgoing = call.render(values, more)?;
         self.add_common_headers(&mut outgoing)?;
         Ok(outgoing)
+    }
+
+    /// What the headers hold that every call has.
+    pub(super) fn header_texts(&self) -> Vec<String> {
+        let values = Values::new(&self.vars);
+        let texts = self.headers.iter().map(|(_, template)| template.plain(&values));
+        texts.filter_map(|text| text.ok().flatten()).collect()
     }
 
     /// The headers that every call has; one of the call's own stays.

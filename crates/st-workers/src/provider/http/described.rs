@@ -88,6 +88,16 @@ impl HttpProvider {
         }
     }
 
+    /// Shows those of these values nowhere that its headers have: they came from the environment, and a provider
+    /// may repeat what it got.
+    #[must_use]
+    pub fn hiding<'v>(mut self, values: impl IntoIterator<Item = &'v str>) -> Self {
+        let headers = self.description.header_texts();
+        let sent = values.into_iter().filter(|value| headers.iter().any(|it| it.contains(value)));
+        self.connection.hidden = sent.map(str::to_owned).collect();
+        self
+    }
+
     pub(super) fn judge(&self) -> Judge<'_> {
         let connection = Some(&self.connection);
         Judge { name: &self.name, description: &self.description, connection }
@@ -351,7 +361,8 @@ impl Provider for HttpProvider {
         // What the operator calls it is known from the start and stays what it is.
         let name = self.description.account.clone().or_else(learned);
         let fingerprint = self.connection.fingerprint();
-        Some(AccountId::new(self.description.realm(), name.as_deref(), fingerprint.as_deref()))
+        let realm = self.connection.with_fingerprints(&self.description.realm());
+        Some(AccountId::new(&realm, name.as_deref(), fingerprint.as_deref()))
     }
 
     fn time(&self) -> Option<Timestamp> {

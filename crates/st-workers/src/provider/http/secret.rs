@@ -21,7 +21,7 @@ const READ_AGAIN: Duration = Duration::from_secs(10);
 /// Larger files are no credentials.
 const LARGEST: usize = 64 * 1024;
 /// In the place of a secret.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// Where a secret is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,9 +218,7 @@ impl Credential {
             SecretAt::File { path, .. } => format!("file:{}", path.display()),
             SecretAt::Env { .. } => {
                 let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-                let digest = Sha256::digest(latest.0.as_bytes());
-                let first = digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
-                format!("{first:016x}")
+                fingerprint_of(&latest.0)
             }
         }
     }
@@ -234,6 +232,13 @@ impl Credential {
             AuthForm::Basic(user) => text.replace(&encoded(user, &latest.0), MASK),
         }
     }
+}
+
+/// Tells secrets apart without saying what they are.
+pub(super) fn fingerprint_of(secret: &str) -> String {
+    let digest = Sha256::digest(secret.as_bytes());
+    let first = digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+    format!("{first:016x}")
 }
 
 impl fmt::Debug for Credential {

@@ -110,8 +110,7 @@ impl HttpProvider {
     /// Sends a call; its answer is not judged yet.
     pub(super) async fn send(
         &self,
-        operation: Operation,
-        purpose: Purpose,
+        (operation, purpose): (Operation, Purpose),
         call: &Call,
         values: &Values<'_>,
         more: &[(&str, &str)],
@@ -130,7 +129,7 @@ impl HttpProvider {
     ) -> Result<(Asked, Option<Value>), QueryError> {
         let values = Values::of_job(&self.description.vars, job);
         let judge = self.judge();
-        let answer = self.send(operation, purpose, call, &values, &[]).await;
+        let answer = self.send((operation, purpose), call, &values, &[]).await;
         let answer = answer.map_err(|why| judge.unanswered(why))?;
         let body = json::value(&answer.body);
         match judge.answered(operation, &answer, body.as_ref()) {
@@ -288,7 +287,7 @@ impl HttpProvider {
     /// The first page of the list has a row.
     async fn lists_any(&self, list: &List) -> Result<bool, QueryError> {
         let values = Values::new(&self.description.vars).with_window(&ListQuery::default());
-        let page = self.read_page(Operation::List, Purpose::Other, list, &values, None).await?;
+        let page = self.read_page((Operation::List, Purpose::Other), list, &values, None).await?;
         Ok(!page.rows.is_empty())
     }
 }
@@ -508,7 +507,7 @@ impl Provider for HttpProvider {
         let judge = self.judge();
         let values = Values::new(&self.description.vars);
         let answer =
-            self.send(Operation::Validate, Purpose::Other, &validate.call, &values, &[]).await;
+            self.send((Operation::Validate, Purpose::Other), &validate.call, &values, &[]).await;
         let answer = answer.map_err(|why| judge.unanswered(why))?;
         let body = json::value(&answer.body);
         judge.answered(Operation::Validate, &answer, body.as_ref())?;

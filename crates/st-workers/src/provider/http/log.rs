@@ -31,7 +31,8 @@ impl HttpProvider {
             From::Found(found) => {
                 let Found { first, take, call } = found.as_ref();
                 let judge = self.judge();
-                let answer = self.send(Operation::Logs, Purpose::Other, first, &values, &[]).await;
+                let answer =
+                    self.send((Operation::Logs, Purpose::Other), first, &values, &[]).await;
                 let answer = answer.map_err(|why| judge.unanswered(why))?;
                 let body = json::value(&answer.body);
                 judge.answered(Operation::Logs, &answer, body.as_ref())?;

@@ -60,17 +60,16 @@ impl HttpProvider {
     /// Reads a page.
     pub(super) async fn read_page(
         &self,
-        operation: Operation,
-        purpose: Purpose,
+        (operation, purpose): (Operation, Purpose),
         list: &List,
         values: &Values<'_>,
         cursor: Option<&Cursor>,
     ) -> Result<ReadPage, QueryError> {
         let judge = self.judge();
         let answer = match cursor {
-            None => self.send(operation, purpose, &list.call, values, &[]).await,
+            None => self.send((operation, purpose), &list.call, values, &[]).await,
             Some(Cursor::Query { name, value }) => {
-                self.send(operation, purpose, &list.call, values, &[(name, value)]).await
+                self.send((operation, purpose), &list.call, values, &[(name, value)]).await
             }
             Some(Cursor::Path(path)) => {
                 let outgoing = self.description.render(&list.call, values, &[]);
@@ -119,7 +118,7 @@ impl HttpProvider {
         let mut shown = Shown::default();
         for _ in 0..MOST_PAGES {
             let page =
-                self.read_page(operation, Purpose::Other, list, values, cursor.as_ref()).await?;
+                self.read_page((operation, Purpose::Other), list, values, cursor.as_ref()).await?;
             self.add(&page, list, &is_wanted, &mut shown)?;
             match page.next {
                 Ok(Some(next)) if seen.insert(next.to_text()) => cursor = Some(next),
@@ -251,8 +250,9 @@ impl JobList for HttpProvider {
             (Some(_), None) | (None, _) => None,
         };
         let values = Values::new(&self.description.vars).with_window(query);
-        let page =
-            self.read_page(Operation::List, Purpose::Other, list, &values, cursor.as_ref()).await?;
+        let page = self
+            .read_page((Operation::List, Purpose::Other), list, &values, cursor.as_ref())
+            .await?;
         let next = page.next.map_err(|why| judge.unreadable(&why.to_string()))?;
         // It may be a job of ours, whose absence would be concluded.
         if page.unreadable > 0 {

@@ -81,8 +81,7 @@ impl<'a> Walk<'a> {
         let provider = self.provider;
         let values = Values::new(&provider.description.vars).with_window(&ListQuery::default());
         let asked = provider.read_page(
-            Operation::List,
-            Purpose::Poll,
+            (Operation::List, Purpose::Poll),
             self.list,
             &values,
             self.cursor.as_ref(),

@@ -71,7 +71,7 @@ impl Sweeper {
         let (mut seen, mut listed, mut cursor) = (BTreeMap::new(), BTreeSet::new(), None);
         for _ in 0..MOST_PAGES {
             let page = provider
-                .read_page(Operation::List, Purpose::Other, list, &values, cursor.as_ref())
+                .read_page((Operation::List, Purpose::Other), list, &values, cursor.as_ref())
                 .await;
             let page = match page {
                 Ok(page) => page,

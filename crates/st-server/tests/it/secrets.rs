@@ -180,7 +180,7 @@ async fn answers(server: &Server, jobs: &[String]) -> String {
     let mut text = String::new();
     for path in paths {
         let answer = server.get(&path).await;
-        text.push_str(&format!("{path} {:?} {}\n", answer.headers, answer.body));
+        text.extend([format!("{path} {:?} {}\n", answer.headers, answer.body)]);
     }
     text
 }
@@ -249,7 +249,7 @@ async fn refusals(server: &Server) -> String {
         ("/api/cloud/providers/replicate/retry", json!({"token": TOKEN})),
     ] {
         let answer = server.post(path, body).await;
-        text.push_str(&format!("{path} {} {}\n", answer.status, answer.body));
+        text.extend([format!("{path} {} {}\n", answer.status, answer.body)]);
     }
     let answer =
         server.put("/api/cloud/providers/replicate/config", json!({"webhook_url": bad_url})).await;

@@ -43,7 +43,7 @@ const RESULTS: &str = "results";
 pub(crate) const DATABASE: &str = "cloud.db";
 
 /// So many connections to a described provider are kept: its jobs are polled by single calls.
-const POLLED_AT_ONCE: usize = 128;
+const POLLED_AT_ONCE: usize = 320;
 
 /// The provider of jobs on this machine.
 const LOCAL: &str = "local";

@@ -2,8 +2,9 @@
 //!
 //! Starts the built server beside a Replicate of the test kit, in a process of its own, and measures from
 //! there: when a submission arrives after its request, how fast a thousand claimed jobs are
-//! submitted, and what a cycle of polls costs for ten thousand jobs at the provider. All three
-//! processes share the processors of the machine.
+//! submitted, and what a cycle of polls costs for ten thousand jobs at the provider. Then the cycle once more
+//! at a provider without a list, where each job is asked about by itself. All three
+//! processes share the processors of the machine. With `replicate` or `single` only that one is measured.
 
 #![expect(clippy::print_stdout, reason = "it talks to the person who ran it")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
@@ -14,6 +15,7 @@ mod provider;
 #[path = "../streams/server.rs"]
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod server;
+mod single;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
@@ -36,12 +38,38 @@ const ACTIVE: usize = 10_000;
 const QUIET: Duration = Duration::from_secs(3);
 
 fn main() {
-    if std::env::args().nth(1).is_some_and(|verb| verb == provider::VERB) {
-        provider::serve();
-        return;
+    let args: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
+    let which = args.first().map_or("", String::as_str);
+    match which {
+        provider::VERB => return provider::serve(),
+        single::VERB if args.len() > 1 => return single::serve(),
+        _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let provider = Provider::start();
+    if which != "single" {
+        runtime.block_on(at_replicate().run());
+    }
+    if which != "replicate" {
+        runtime.block_on(at_single().run_single());
+    }
+}
+
+fn at_single() -> Bench {
+    let provider = Provider::start(&[single::VERB, "serve"]);
+    let variables = vec![("SIMPLETUNER_JOB_POLL_INTERVAL", "15".to_owned())];
+    let server = Server::start(variables, &single::description(&provider.base_url));
+    Bench {
+        client: Client::new(),
+        provider,
+        server,
+        name: "single",
+        must: "must 8000, aim 4000",
+        calls: "one for each job",
+    }
+}
+
+fn at_replicate() -> Bench {
+    let provider = Provider::start(&[provider::VERB]);
     let variables = vec![
         ("REPLICATE_API_TOKEN", "r8_bench".to_owned()),
         ("REPLICATE_API_BASE_URL", provider.base_url.clone()),
@@ -49,20 +77,36 @@ fn main() {
     // How fast the server submits is not how fast it may; it polls within Replicate's limit.
     let file = "providers: {replicate: {calls_per_minute: {submissions: 1000000}}}";
     let server = Server::start(variables, file);
-    let bench = Bench { client: Client::new(), provider, server };
-    runtime.block_on(bench.run());
+    let (name, must, calls) = ("replicate", "must 5000, aim 2000", "must 150, aim 110");
+    Bench { client: Client::new(), provider, server, name, must, calls }
 }
 
 struct Bench {
     client: Client,
     provider: Provider,
     server: Server,
+    /// The provider's name.
+    name: &'static str,
+    /// How long a cycle may take, in milliseconds.
+    must: &'static str,
+    /// How many calls it may take.
+    calls: &'static str,
 }
 
 impl Bench {
-    async fn run(mut self) {
+    async fn run_single(mut self) {
+        self.unlimited().await;
+        self.fill(ACTIVE).await;
+        self.cycles().await;
+    }
+
+    async fn unlimited(&self) {
         let limits = json!({"max_concurrent": 20_000, "user_max_concurrent": 20_000});
         self.post("/api/queue/concurrency", &limits).await;
+    }
+
+    async fn run(mut self) {
+        self.unlimited().await;
         let version = format!("simpletuner/advanced-trainer-h100:{}", "0".repeat(64));
         let url = self.url("/api/cloud/providers/replicate/config");
         let configured = self.client.put(url).json(&json!({"version_override": version}));
@@ -70,7 +114,7 @@ impl Bench {
         println!("idle, the memory of the server: {:.1} MB (must 15)", self.server.memory());
         self.single().await;
         self.burst().await;
-        self.fill().await;
+        self.fill(ACTIVE - BURST - SINGLE as usize).await;
         self.cycles().await;
     }
 
@@ -87,7 +131,7 @@ impl Bench {
 
     async fn submit(&self) {
         let body = json!({"config": {"model_family": "flux"}});
-        self.post("/api/cloud/jobs/submit?provider=replicate", &body).await;
+        self.post(&format!("/api/cloud/jobs/submit?provider={}", self.name), &body).await;
     }
 
     async fn submit_many(&self, jobs: usize) {
@@ -132,9 +176,9 @@ impl Bench {
         line("1,000 jobs are submitted, 50 ms a call", took, "must 2000, aim 500");
     }
 
-    async fn fill(&mut self) {
+    async fn fill(&mut self, more: usize) {
         self.provider.delay(Duration::ZERO);
-        let more = ACTIVE - BURST - SINGLE as usize;
+        self.provider.take_calls();
         self.submit_many(more).await;
         self.wait_for_creates(more).await;
         self.provider.delay(Duration::from_millis(100));
@@ -165,9 +209,9 @@ impl Bench {
             let calls = self.cycle().await;
             let (first, last) = calls.times.unwrap();
             let took = millis(last.duration_since(first)) + 100.0;
-            println!("\ncycle {number} of {ACTIVE} jobs, 100 ms a call");
-            line("  takes", took, "must 5000, aim 2000");
-            println!("  calls: {} pages, {} others (must 150, aim 110)", calls.lists, calls.others);
+            println!("\n{}: cycle {number} of {ACTIVE} jobs, 100 ms a call", self.name);
+            line("  takes", took, self.must);
+            println!("  calls: {} pages, {} others ({})", calls.lists, calls.others, self.calls);
             let busy = self.server.cpu().saturating_sub(busy).as_secs_f64() * 1000.0;
             line("  processor time of the server", busy, "");
             println!("  memory of the server: {:.1} MB (must 150, aim 80)", self.server.memory());

@@ -1,4 +1,4 @@
-//! Replicate, as the test kit plays it, in a process of its own: it obeys lines on its standard input and
+//! A provider in a process of its own, such as Replicate as the test kit plays it: it obeys lines on its standard input and
 //! answers each with a line.
 
 use std::io::{BufRead, BufReader, Write, stdin};
@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use st_testkit::replicate::{FakeReplicate, Traffic, World};
+use st_testkit::replicate::{FakeReplicate, Traffic};
 
 pub(crate) const VERB: &str = "provider";
 
@@ -36,9 +36,10 @@ pub(crate) struct Calls {
 }
 
 impl Provider {
-    pub(crate) fn start() -> Self {
+    /// Starts this program again with these arguments.
+    pub(crate) fn start(args: &[&str]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .arg(VERB)
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -89,19 +90,24 @@ pub(crate) fn serve() {
     fake.world().hold("processing");
     println!("{}", fake.base_url());
     let world = fake.world().clone();
-    std::thread::spawn(move || obey(&world));
+    std::thread::spawn(move || {
+        obey(
+            |by| world.delay(by),
+            |take| if take { world.take_traffic() } else { world.traffic() },
+        );
+    });
     runtime.block_on(std::future::pending::<()>());
 }
 
-fn obey(world: &World) {
+/// Does what the lines of the standard input say. `calls`: whether they are taken.
+pub(crate) fn obey(delay: impl Fn(Duration), calls: impl Fn(bool) -> Traffic) {
     for line in stdin().lines() {
         match line.unwrap().split_once(' ').unwrap_or_default() {
             ("delay", millis) => {
-                world.delay(Duration::from_millis(millis.parse().unwrap()));
+                delay(Duration::from_millis(millis.parse().unwrap()));
                 println!();
             }
-            ("calls", "take") => println!("{}", shown(world.take_traffic())),
-            ("calls", _) => println!("{}", shown(world.traffic())),
+            ("calls", which) => println!("{}", shown(calls(which == "take"))),
             (other, _) => panic!("{other}"),
         }
     }

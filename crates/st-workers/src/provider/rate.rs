@@ -257,6 +257,7 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
+    use st_log::SpawnInScope as _;
 
     use super::*;
 
@@ -423,7 +424,8 @@ mod tests {
         let mut callers = tokio::task::JoinSet::new();
         for _ in 0..6 {
             let budget = Arc::clone(&budget);
-            callers.spawn(async move { budget.turn_within(Purpose::Other, LONGEST).await });
+            callers
+                .spawn_in_scope(async move { budget.turn_within(Purpose::Other, LONGEST).await });
         }
         let began = Instant::now();
         let mut outcomes = Vec::new();

@@ -319,7 +319,8 @@ impl Fields {
             Err(error) => {
                 let error = error.to_string();
                 let is_quoted = error.contains(&text);
-                let found = if is_quoted { String::new() } else { format!(", found {}", quoted(&text)) };
+                let found =
+                    if is_quoted { String::new() } else { format!(", found {}", quoted(&text)) };
                 self.fault(key, format!("{error}{found}"));
                 None
             }

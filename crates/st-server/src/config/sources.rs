@@ -72,7 +72,12 @@ impl Sources {
         let mut found = Vec::new();
         match serde_yaml::from_str::<StrictValue>(&file.text) {
             Ok(StrictValue(mut value)) => {
-                file::fill(&mut value, environment, "", (&mut self.texts, &mut self.filled, &mut found));
+                file::fill(
+                    &mut value,
+                    environment,
+                    "",
+                    (&mut self.texts, &mut self.filled, &mut found),
+                );
                 match value {
                     Value::Object(tree) => self.tree = tree,
                     Value::Null => {}

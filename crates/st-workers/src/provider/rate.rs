@@ -350,14 +350,14 @@ mod tests {
         tokio::join!(
             async {
                 while Instant::now() < hour {
-                    poll.turn_to_poll().await;
+                    poll.turn(Purpose::Poll).await;
                     poll.note_refusal();
                     polls.push(Instant::now());
                 }
             },
             async {
                 while Instant::now() < hour {
-                    other.turn().await;
+                    other.turn(Purpose::Other).await;
                     other.note_refusal();
                     others.push(Instant::now());
                 }

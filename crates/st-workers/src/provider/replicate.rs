@@ -331,7 +331,7 @@ impl Provider for Replicate {
     }
 
     async fn outputs(&self, job: &RemoteJob) -> Result<Vec<OutputFile>, QueryError> {
-        self.others.turn().await;
+        self.others.turn(Purpose::Other).await;
         let answer = self.ask_job(Method::GET, job, "", &outputs::OUTPUTS).await?;
         outputs::in_text(answer.text(), &job.provider_job_id)
     }

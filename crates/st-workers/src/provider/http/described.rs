@@ -475,7 +475,8 @@ impl Provider for HttpProvider {
     }
 
     async fn outputs(&self, job: &RemoteJob) -> Result<Vec<OutputFile>, QueryError> {
-        let (_, body) = self.ask_job(Operation::Status, &self.description.status, job).await?;
+        let call = &self.description.status;
+        let (_, body) = self.ask_job(Operation::Status, Purpose::Other, call, job).await?;
         // It is about this job, and not of another one under the same ID.
         self.job_in(&self.description.status, body.as_ref(), job)?;
         let shown = body.as_ref().and_then(|body| self.description.status.root.get(body));

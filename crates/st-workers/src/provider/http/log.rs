@@ -38,7 +38,7 @@ impl HttpProvider {
                 judge.answered(Operation::Logs, &answer, body.as_ref())?;
                 let Some(taken) = body.as_ref().and_then(|body| take.text(body)) else {
                     // A job that has not begun has printed nothing; one that is not there has no log.
-                    return self.job_status(job).await.map(|_| String::new());
+                    return self.job_status(job, Purpose::Other).await.map(|_| String::new());
                 };
                 let values = values.with("taken", taken.into());
                 self.log_of(Operation::Logs, call, &values, &logs.form).await

@@ -73,8 +73,8 @@ fn http2(builder: &mut Builder, config: &Config) {
         .http2_keep_alive_interval(config.http2_ping_interval)
         .http2_keep_alive_timeout(config.http2_ping_timeout)
         .http2_keep_alive_while_idle(true)
-        // What the other side may send before it is read. The connection has room for many streams, so
-        // that some whose bodies nobody reads do not hold up the others.
+        // What the other side may send before it is read. The connection has room for sixteen streams
+        // whose bodies nobody reads; more of them hold up the others until their deadlines.
         .http2_adaptive_window(false)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
@@ -103,8 +103,8 @@ const HEADERS: u32 = 64 * 1024;
 /// Of the headers that are referred to, in bytes.
 const HEADER_TABLE: u32 = 4096;
 const FIRST_STREAMS: usize = 16;
-const RESET_STREAMS: usize = 64;
-const ERROR_RESETS: usize = 256;
+const RESET_STREAMS: usize = 1024;
+const ERROR_RESETS: usize = 1024;
 
 /// TCP, and TLS where the URL has it, to a host or to a proxy.
 type Direct = HttpsConnector<Tcp>;

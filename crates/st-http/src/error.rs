@@ -327,7 +327,9 @@ impl Error {
 /// the stream it had got. Of that request hyper has not begun with the body yet; where it has, the error
 /// is that of the stream, and only streams that were not processed get it.
 fn is_unprocessed(error: &(dyn StdError + 'static), progress: &Progress) -> bool {
-    let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<h2::Error>()) else {
+    // What is below the failure of our own body is of some other connection.
+    let mut ours = causes(error).take_while(|cause| !cause.is::<NotProduced>());
+    let Some(error) = ours.find_map(|cause| cause.downcast_ref::<h2::Error>()) else {
         return false;
     };
     let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);

@@ -43,7 +43,7 @@ const RESULTS: &str = "results";
 pub(crate) const DATABASE: &str = "cloud.db";
 
 /// So many connections to a described provider are kept: its jobs are polled by single calls.
-const POLLED_AT_ONCE: usize = 320;
+const POLLED_AT_ONCE: usize = 192;
 
 /// The provider of jobs on this machine.
 const LOCAL: &str = "local";
@@ -277,7 +277,7 @@ fn described(
     let client = st_http::Client::new(http).map_err(|error| fail(error.into()))?;
     let credentials = provider.credentials.clone();
     let provider = HttpProvider::new(name.clone(), description, credentials, client);
-    Ok(provider.hiding(config.filled.values()))
+    Ok(provider.hiding(config.filled.secrets(&config.log.redaction)))
 }
 
 fn local(config: &Config) -> Result<Local, StartError> {

@@ -91,7 +91,9 @@ impl GateView {
 
 /// The account of a provider, without its credential.
 fn account_view(account: &AccountId) -> Value {
-    json!({"base_url": account.base_url(), "name": account.name()})
+    // Behind it are fingerprints of what else the requests are addressed with.
+    let base_url = account.base_url().split('?').next();
+    json!({"base_url": base_url, "name": account.name()})
 }
 
 /// The configured and the known providers, and those that only their jobs still name: an operator

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use st_log::Redaction;
+
 /// What is shorter is a number or a word, and part of too many texts.
 const SHORTEST: usize = 6;
 /// Where a text was cut off.
@@ -23,9 +25,10 @@ impl Filled {
         self.0.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Those that may be secrets.
-    pub fn values(&self) -> impl Iterator<Item = &str> {
-        self.0.values().map(|value| value.trim()).filter(|value| value.len() >= SHORTEST)
+    /// Those that are secrets by their names.
+    pub fn secrets(&self, redaction: &Redaction) -> impl Iterator<Item = &str> {
+        let secrets = self.0.iter().filter(|(name, _)| redaction.covers(name));
+        secrets.map(|(_, value)| value.trim()).filter(|value| value.len() >= SHORTEST)
     }
 
     /// The text with `${NAME}` where the value of a variable is, or the beginning of one that was cut off.
@@ -39,7 +42,8 @@ impl Filled {
         for (name, value) in values {
             let shown = format!("${{{name}}}");
             let escaped = value.escape_debug().to_string();
-            for form in [value, escaped.as_str()] {
+            let encoded = percent_encoded(value);
+            for form in [value, escaped.as_str(), encoded.as_str()] {
                 text = text.replace(form, &shown);
                 for (end, _) in form.char_indices().rev().filter(|(end, _)| *end >= SHORTEST) {
                     let Some((begin, _)) = form.split_at_checked(end) else { continue };
@@ -49,6 +53,16 @@ impl Filled {
         }
         text
     }
+}
+
+/// As it is in a URL.
+fn percent_encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encoded = text.bytes().map(|byte| match byte {
+        byte if is_plain(byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    encoded.collect()
 }
 
 #[cfg(test)]
@@ -66,6 +80,7 @@ mod tests {
             ("found \"s3cr3t-\\\"quoted\\\"-token\"", "found \"${TOKEN}\""),
             ("found \"s3cr3t-\\\"qu...", "found \"${TOKEN}..."),
             ("a s3cr3t-\"quoted\"-token-and-more", "a ${LONGER}"),
+            ("?key=s3cr3t-%22quoted%22-token", "?key=${TOKEN}"),
             ("found 9004", "found 9004"),
         ] {
             let shown = filled.hide(text);

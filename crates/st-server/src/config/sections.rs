@@ -15,6 +15,7 @@ use super::local::LocalSettings;
 use super::outputs::OutputsSection;
 use super::providers::{self, DescribedProvider};
 use st_api::input::{ANY_NAME, Fields, is_http_url, quoted};
+use st_http::HttpVersions;
 
 /// The provider's public address.
 const REPLICATE: &str = "https://api.replicate.com/v1";
@@ -73,7 +74,12 @@ impl Sections {
             server: Server::default(),
             log: st_log::Settings { log_panics: true, ..st_log::Settings::default() },
             background: BackgroundConfig::default(),
-            http: st_http::Config { overall_timeout: LONGEST_CALL, ..st_http::Config::default() },
+            http: st_http::Config {
+                overall_timeout: LONGEST_CALL,
+                // How late a submission can arrive after its call is what proves that one did not.
+                http_versions: HttpVersions::Http1,
+                ..st_http::Config::default()
+            },
             outputs: OutputsSection::default(),
             replicate: None,
             local: LocalSettings::default(),

@@ -4,14 +4,15 @@
 //! nor all else use up more than a part of it, so that each leaves room to the other: no number of jobs
 //! keeps one from being cancelled, and no number of people who read logs keeps jobs from being
 //! polled. When the provider refuses a call all the same, something else uses the account too: then the
-//! budget is halved, and doubled again with each minute without a refusal.
+//! budget is halved, and doubled again with each stretch of time in which calls were made and none was
+//! refused.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 const MINUTE: Duration = Duration::from_mins(1);
 /// Of ten calls, so many may be of one kind where there are two.
@@ -60,9 +61,10 @@ pub(super) struct CallBudget {
 
 #[derive(Debug, Default)]
 struct Calls {
-    /// Those that count still, the oldest first.
-    made: VecDeque<(Instant, Purpose)>,
-    polls: usize,
+    /// Those that count still, the oldest first: all of them, and those of each kind.
+    made: VecDeque<Instant>,
+    polls: VecDeque<Instant>,
+    others: VecDeque<Instant>,
     /// Callers without a turn yet.
     waiting_polls: usize,
     waiting_others: usize,
@@ -128,22 +130,22 @@ impl CallBudget {
             }
             *calls.waiting(purpose) += 1;
         }
-        self.wait(Waiting { budget: self, purpose }).await;
-        Ok(())
+        // A refusal of another call may make the wait longer than it was to be.
+        let waited = timeout(longest, self.wait(Waiting { budget: self, purpose })).await;
+        waited.map_err(|_elapsed| longest)
     }
 
     /// How many calls that are no polls may be made now.
     pub(super) fn room(&self) -> usize {
         let mut calls = self.calls();
         let (limit, of_kind) = self.limits(&mut calls, Instant::now());
-        let others = calls.of_kind(Purpose::Other);
-        of_kind.saturating_sub(others).min(limit.saturating_sub(calls.made.len()))
+        of_kind.saturating_sub(calls.others.len()).min(limit.saturating_sub(calls.made.len()))
     }
 
     /// How many calls there may be in all and of each kind, as of now.
     fn limits(&self, calls: &mut Calls, now: Instant) -> (usize, usize) {
         calls.forget(self.rate.per, now);
-        let limit = calls.limit(self.rate.limit(), now);
+        let limit = calls.limit(self.rate, now);
         (limit, (limit.saturating_mul(self.share) / 10).max(1))
     }
 
@@ -159,14 +161,14 @@ impl CallBudget {
             let free_at = {
                 let mut calls = self.calls();
                 let (limit, of_kind) = self.limits(&mut calls, now);
-                let made = calls.of_kind(purpose);
+                let made = calls.of_kind(purpose).len();
                 match calls.made.front() {
-                    Some((oldest, _)) if calls.made.len() >= limit || made >= of_kind => {
+                    Some(oldest) if calls.made.len() >= limit || made >= of_kind => {
                         *oldest + self.rate.per
                     }
                     Some(_) | None => {
-                        calls.polls += usize::from(purpose == Purpose::Poll);
-                        calls.made.push_back((now, purpose));
+                        calls.made.push_back(now);
+                        calls.of_kind(purpose).push_back(now);
                         return;
                     }
                 }
@@ -179,7 +181,7 @@ impl CallBudget {
     pub(super) fn note_refusal(&self) {
         let now = Instant::now();
         let mut calls = self.calls();
-        calls.limit(self.rate.limit(), now);
+        calls.limit(self.rate, now);
         if calls.halved_at.is_none_or(|at| now - at >= UNDER_WAY) {
             calls.halvings = HALVINGS.min(calls.halvings + 1);
             calls.halved_at = Some(now);
@@ -190,18 +192,17 @@ impl CallBudget {
 
 impl Calls {
     fn forget(&mut self, per: Duration, now: Instant) {
-        while let Some((at, purpose)) = self.made.front()
-            && now - *at >= per
-        {
-            self.polls -= usize::from(*purpose == Purpose::Poll);
-            self.made.pop_front();
+        for calls in [&mut self.made, &mut self.polls, &mut self.others] {
+            while calls.front().is_some_and(|at| now - *at >= per) {
+                calls.pop_front();
+            }
         }
     }
 
-    fn of_kind(&self, purpose: Purpose) -> usize {
+    fn of_kind(&mut self, purpose: Purpose) -> &mut VecDeque<Instant> {
         match purpose {
-            Purpose::Poll => self.polls,
-            Purpose::Other => self.made.len() - self.polls,
+            Purpose::Poll => &mut self.polls,
+            Purpose::Other => &mut self.others,
         }
     }
 
@@ -220,36 +221,47 @@ impl Calls {
         per: Duration,
         now: Instant,
     ) -> Instant {
-        let all: Vec<Instant> = self.made.iter().map(|(at, _)| *at).collect();
-        let same = self.made.iter().filter(|(_, kind)| *kind == purpose);
-        let same: Vec<Instant> = same.map(|(at, _)| *at).collect();
         let waiting = self.waiting_polls + self.waiting_others;
-        let of_all = free_at(&all, waiting, limit, per, now);
-        of_all.max(free_at(&same, *self.waiting(purpose), of_kind, per, now))
+        let of_all = free_at(&self.made, waiting, limit, per, now);
+        let same = *self.waiting(purpose);
+        of_all.max(free_at(self.of_kind(purpose), same, of_kind, per, now))
     }
 
     /// How many calls there may be as of now.
-    fn limit(&mut self, limit: usize, now: Instant) -> usize {
+    fn limit(&mut self, rate: Rate, now: Instant) -> usize {
+        // Longer than the pause until the next calls may be made: a pause shows no forbearance.
+        let doubled_after = rate.per.max(MINUTE) + UNDER_WAY;
         while self.halvings > 0
             && let Some(at) = self.changed_at
-            && now - at >= MINUTE
+            && now - at >= doubled_after
         {
             self.halvings -= 1;
-            self.changed_at = Some(at + MINUTE);
+            self.changed_at = Some(at + doubled_after);
         }
-        (limit >> self.halvings).max(1)
+        (rate.limit() >> self.halvings).max(1)
     }
 }
 
 /// When there is room for a call behind `waiting` others: each takes the place of the oldest call, which
 /// is free once that is old enough.
-fn free_at(made: &[Instant], waiting: usize, limit: usize, per: Duration, now: Instant) -> Instant {
-    let Some(taken) = (made.len() + waiting).checked_sub(limit) else { return now };
-    // Beyond the calls that were made are those of the callers who wait.
-    let rounds = u32::try_from(taken / limit).unwrap_or(u32::MAX);
-    let oldest = made.get(taken % limit).copied().unwrap_or(now);
-    let longest = per.saturating_mul(rounds.saturating_add(1));
-    oldest.checked_add(longest).unwrap_or(now + MINUTE).max(now)
+fn free_at(
+    made: &VecDeque<Instant>,
+    waiting: usize,
+    limit: usize,
+    per: Duration,
+    now: Instant,
+) -> Instant {
+    let Some(place) = (made.len() + waiting).checked_sub(limit) else { return now };
+    // Beyond the calls that were made are those of the callers who wait, one round after the other.
+    let (oldest, rounds) = if let Some(oldest) = made.get(place) {
+        (*oldest, 1)
+    } else {
+        let behind = place - made.len();
+        let first = made.len().saturating_sub(limit);
+        let oldest = made.get(first + behind % limit).copied().unwrap_or(now);
+        (oldest, u32::try_from(behind / limit).unwrap_or(u32::MAX).saturating_add(2))
+    };
+    oldest.checked_add(per.saturating_mul(rounds)).unwrap_or(now + MINUTE).max(now)
 }
 
 #[cfg(test)]
@@ -313,8 +325,7 @@ mod tests {
         assert_eq!(budget.room(), 70);
         assert_eq!(seconds_for(70, async || budget.turn(Purpose::Other).await).await, 0);
         assert_eq!(budget.room(), 0);
-        let waits =
-            tokio::time::timeout(Duration::from_secs(59), budget.turn(Purpose::Other)).await;
+        let waits = timeout(Duration::from_secs(59), budget.turn(Purpose::Other)).await;
         assert!(waits.is_err(), "there is no room for it");
         assert_eq!(seconds_for(30, async || budget.turn(Purpose::Poll).await).await, 0);
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -324,7 +335,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refusal_halves_it_and_minutes_without_one_double_it_again() {
         let budget = budget(80);
-        let left = |budget: &CallBudget| budget.calls().limit(80, Instant::now());
+        let left = |budget: &CallBudget| budget.calls().limit(rate(80, MINUTE), Instant::now());
         budget.note_refusal();
         budget.note_refusal();
         assert_eq!(left(&budget), 40, "calls under way together are refused together");
@@ -334,7 +345,7 @@ mod tests {
             budget.note_refusal();
         }
         assert_eq!(left(&budget), 20);
-        tokio::time::advance(MINUTE).await;
+        tokio::time::advance(MINUTE + UNDER_WAY).await;
         assert_eq!(left(&budget), 40);
         tokio::time::advance(Duration::from_hours(24)).await;
         assert_eq!(left(&budget), 80);
@@ -376,16 +387,40 @@ mod tests {
         let (polls, others) = (of_all(&polls), of_all(&others));
         let least = (polls + others) * 2 / 10;
         assert!(polls >= least && others >= least, "neither starves: {polls} and {others}");
-        tokio::time::advance(4 * MINUTE).await;
+        tokio::time::advance(4 * (MINUTE + UNDER_WAY)).await;
         assert_eq!(budget.room(), 160 * SHARE / 10, "all of it is back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_after_refusals_is_that_until_a_call_can_be_made() {
+        let budget = budget(60);
+        seconds_for(60, async || budget.turn(Purpose::Other).await).await;
+        for halvings in 1..=4_u32 {
+            tokio::time::advance(UNDER_WAY).await;
+            budget.note_refusal();
+            let wait = Duration::from_secs(60 - 10 * u64::from(halvings));
+            assert_eq!(budget.turn_within(Purpose::Other, Duration::ZERO).await, Err(wait));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_does_not_wait_for_longer_than_it_would_because_of_a_refusal() {
+        let budget = Arc::new(CallBudget::new(rate(2, Duration::from_secs(100))));
+        budget.turn(Purpose::Other).await;
+        tokio::time::advance(Duration::from_secs(89)).await;
+        budget.turn(Purpose::Other).await;
+        let began = Instant::now();
+        let (waited, ()) = tokio::join!(budget.turn_within(Purpose::Other, LONGEST), async {
+            budget.note_refusal();
+        });
+        assert_eq!((waited, began.elapsed()), (Err(LONGEST), LONGEST));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_who_gives_up_takes_nothing() {
         let budget = Arc::new(budget(1));
         budget.turn(Purpose::Other).await;
-        let gave_up =
-            tokio::time::timeout(Duration::from_secs(30), budget.turn(Purpose::Other)).await;
+        let gave_up = timeout(Duration::from_secs(30), budget.turn(Purpose::Other)).await;
         assert!(gave_up.is_err());
         assert_eq!(seconds_for(1, async || budget.turn(Purpose::Other).await).await, 30);
     }

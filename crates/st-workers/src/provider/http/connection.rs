@@ -13,7 +13,7 @@ use super::answers::Operation;
 use super::base::BaseUrl;
 use super::call::{Call, Outgoing};
 use super::description::{Description, MOST_IN_FLIGHT};
-use super::secret::{Credential, MASK, NoCredential, fingerprint_of};
+use super::secret::{Credential, MASK, NoCredential};
 use super::template::RenderError;
 use super::values::Values;
 use crate::provider::OwnAccess;
@@ -117,11 +117,10 @@ impl Connection {
         self.hidden.iter().fold(masked, |text, hidden| text.replace(hidden, MASK))
     }
 
-    /// The text with a fingerprint in the place of each hidden value: two that differ in one still do.
-    pub(super) fn with_fingerprints(&self, text: &str) -> String {
-        let replaced =
-            |text: String, hidden: &String| text.replace(hidden, &fingerprint_of(hidden));
-        self.hidden.iter().fold(text.to_owned(), replaced)
+    /// The budget of these calls, where the description limits them.
+    pub(super) fn budget(&self, operation: Operation) -> Option<&CallBudget> {
+        let counted_as = if operation == Operation::Find { Operation::List } else { operation };
+        self.budgets.get(counted_as.as_str())
     }
 
     /// How a URL is called, where it is at the origin of the base.
@@ -163,9 +162,9 @@ impl Connection {
         purpose: Purpose,
         outgoing: Outgoing,
     ) -> Result<(StreamingResponse, Option<SemaphorePermit<'_>>), Unanswered> {
-        let counted_as = if operation == Operation::Find { Operation::List } else { operation };
-        let budget = self.budgets.get(counted_as.as_str());
-        if let Some(budget) = budget {
+        let budget = self.budget(operation);
+        // Who submits has waited for the turn before.
+        if let Some(budget) = budget.filter(|_| operation != Operation::Submit) {
             budget.turn_within(purpose, LONGEST_WAIT).await.map_err(Unanswered::Budget)?;
         }
         // The wait is no part of the call: what times out here was certainly not sent.
@@ -219,13 +218,6 @@ impl Description {
         let mut outgoing = call.render(values, more)?;
         self.add_common_headers(&mut outgoing)?;
         Ok(outgoing)
-    }
-
-    /// What the headers hold that every call has.
-    pub(super) fn header_texts(&self) -> Vec<String> {
-        let values = Values::new(&self.vars);
-        let texts = self.headers.iter().map(|(_, template)| template.plain(&values));
-        texts.filter_map(|text| text.ok().flatten()).collect()
     }
 
     /// The headers that every call has; one of the call's own stays.

@@ -32,7 +32,7 @@ use super::template::RenderError;
 use super::unknown_words::UnknownWords;
 use super::values::Values;
 use super::{json, statuses};
-use crate::provider::rate::Purpose;
+use crate::provider::rate::{CallBudget, Purpose};
 use crate::provider::{
     Account, Arrivals, JobLookup, ListQuery, MAY_ARRIVE_FOR, OutputFile, OwnAccess, PolledJob,
     Provider, QueryError, RemoteJob, Submission, SubmitError, Undecided,
@@ -88,13 +88,14 @@ impl HttpProvider {
         }
     }
 
-    /// Shows those of these values nowhere that its headers have: they came from the environment, and a provider
-    /// may repeat what it got.
+    /// Shows these values nowhere: they are secrets that the description has from the environment, and a
+    /// provider may repeat what it got.
     #[must_use]
     pub fn hiding<'v>(mut self, values: impl IntoIterator<Item = &'v str>) -> Self {
-        let headers = self.description.header_texts();
-        let sent = values.into_iter().filter(|value| headers.iter().any(|it| it.contains(value)));
-        self.connection.hidden = sent.map(str::to_owned).collect();
+        let mut hidden: Vec<String> = values.into_iter().map(str::to_owned).collect();
+        // One that is part of another must not take it apart.
+        hidden.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        self.connection.hidden = hidden;
         self
     }
 
@@ -351,6 +352,16 @@ impl Provider for HttpProvider {
         }
     }
 
+    async fn turn_to_submit(&self) {
+        if let Some(budget) = self.connection.budget(Operation::Submit) {
+            budget.turn(Purpose::Other).await;
+        }
+    }
+
+    fn room_to_submit(&self) -> usize {
+        self.connection.budget(Operation::Submit).map_or(usize::MAX, CallBudget::room)
+    }
+
     fn may_arrive_for(&self) -> Duration {
         self.description.may_arrive_for.unwrap_or(MAY_ARRIVE_FOR)
     }
@@ -360,8 +371,7 @@ impl Provider for HttpProvider {
         // What the operator calls it is known from the start and stays what it is.
         let name = self.description.account.clone().or_else(learned);
         let fingerprint = self.connection.fingerprint();
-        let realm = self.connection.with_fingerprints(&self.description.realm());
-        Some(AccountId::new(&realm, name.as_deref(), fingerprint.as_deref()))
+        Some(AccountId::new(self.description.realm(), name.as_deref(), fingerprint.as_deref()))
     }
 
     fn time(&self) -> Option<Timestamp> {

@@ -17,7 +17,7 @@ use super::logs::Logs;
 use super::once::Once;
 use super::pointer::{Pointer, scalar};
 use super::rule::Condition;
-use super::secret::Auth;
+use super::secret::{Auth, fingerprint_of};
 use super::section::{DescriptionFault, Faults, Place, Section};
 use super::template::{Reference, Template};
 use super::units;
@@ -211,8 +211,9 @@ impl Description {
         }
         let mut realm = self.base.text();
         for (name, mark) in used.iter().zip(std::iter::once('?').chain(std::iter::repeat('&'))) {
+            // One of them may be a secret, and the account is stored.
             let value = self.vars.get(*name).map(Value::to_string).unwrap_or_default();
-            realm.extend([mark.to_string().as_str(), name, "=", &value]);
+            realm.extend([mark.to_string().as_str(), name, "=", &fingerprint_of(&value)]);
         }
         realm
     }

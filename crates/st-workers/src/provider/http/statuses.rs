@@ -17,8 +17,9 @@ use crate::provider::{Cause, ListQuery, PolledJob, QueryError, RemoteJob, Unavai
 
 /// Up to this many jobs are asked about singly.
 const FEW: usize = 2;
-/// How many single calls are made at the same time, where the description allows no other number.
-const PARALLEL: usize = 320;
+/// How many single calls are made at the same time, where the description allows no other number. Each
+/// takes a connection: a process with the usual 1,024 files has 256 for calls.
+const PARALLEL: usize = 192;
 /// Pages without an answer of ours after which the rest is asked about singly.
 const FRUITLESS: usize = 5;
 /// The timeout of one call; one that hangs delays only its own answer.

@@ -277,7 +277,8 @@ fn described(
     let client = st_http::Client::new(http).map_err(|error| fail(error.into()))?;
     let credentials = provider.credentials.clone();
     let provider = HttpProvider::new(name.clone(), description, credentials, client);
-    Ok(provider.hiding(config.filled.secrets(&config.log.redaction)))
+    let secrets = config.filled.secrets(&config.log.redaction);
+    Ok(provider.hiding(config.filled.values(), secrets))
 }
 
 fn local(config: &Config) -> Result<Local, StartError> {

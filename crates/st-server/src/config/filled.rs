@@ -25,6 +25,11 @@ impl Filled {
         self.0.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Those that may be secrets.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(|value| value.trim()).filter(|value| value.len() >= SHORTEST)
+    }
+
     /// Those that are secrets by their names.
     pub fn secrets(&self, redaction: &Redaction) -> impl Iterator<Item = &str> {
         let secrets = self.0.iter().filter(|(name, _)| redaction.covers(name));

@@ -68,8 +68,10 @@ impl Unanswered {
 pub(super) struct Connection {
     client: Client,
     credential: Option<Arc<Credential>>,
-    /// What else no text may show.
+    /// What else no error may show: a provider may repeat what it got.
     pub(super) hidden: Vec<String>,
+    /// What of it is a secret for certain, and so is in no log and no address either.
+    pub(super) secrets: Vec<String>,
     /// Calls at the same time; never closed.
     in_flight: Semaphore,
     budgets: BTreeMap<&'static str, CallBudget>,
@@ -101,6 +103,7 @@ impl Connection {
             client,
             credential,
             hidden: Vec::new(),
+            secrets: Vec::new(),
             in_flight: Semaphore::new(limits.in_flight.unwrap_or(most)),
             budgets: rates.into_iter().filter_map(budget).collect(),
             clock: ServerTime::default(),
@@ -111,10 +114,19 @@ impl Connection {
         self.credential.as_ref().map(|credential| credential.fingerprint())
     }
 
-    /// The text without the credential, and what else is hidden.
+    /// A provider's words about a call, without the credential and what else is hidden.
     pub(super) fn mask(&self, text: &str) -> String {
+        self.without(&self.hidden, text)
+    }
+
+    /// What a job made or printed, without secrets. What is only hidden may be an ordinary word there.
+    pub(super) fn mask_result(&self, text: &str) -> String {
+        self.without(&self.secrets, text)
+    }
+
+    fn without(&self, hidden: &[String], text: &str) -> String {
         let masked = self.credential.as_ref().map_or_else(|| text.to_owned(), |it| it.mask(text));
-        self.hidden.iter().fold(masked, |text, hidden| text.replace(hidden, MASK))
+        hidden.iter().fold(masked, |text, hidden| text.replace(hidden, MASK))
     }
 
     /// The budget of these calls, where the description limits them.

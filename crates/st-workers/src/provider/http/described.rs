@@ -68,6 +68,13 @@ impl Credentials {
     }
 }
 
+/// One that is part of another must not take it apart.
+fn longest_first<'v>(values: impl IntoIterator<Item = &'v str>) -> Vec<String> {
+    let mut values: Vec<String> = values.into_iter().map(str::to_owned).collect();
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    values
+}
+
 impl HttpProvider {
     /// The provider, calling through `client`.
     pub fn new(
@@ -88,14 +95,16 @@ impl HttpProvider {
         }
     }
 
-    /// Shows these values nowhere: they are secrets that the description has from the environment, and a
-    /// provider may repeat what it got.
+    /// Shows these values in no error: the description has them from the environment, and a provider may
+    /// repeat what it got. `secrets`, a part of them, are shown in no log of a job either.
     #[must_use]
-    pub fn hiding<'v>(mut self, values: impl IntoIterator<Item = &'v str>) -> Self {
-        let mut hidden: Vec<String> = values.into_iter().map(str::to_owned).collect();
-        // One that is part of another must not take it apart.
-        hidden.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        self.connection.hidden = hidden;
+    pub fn hiding<'v>(
+        mut self,
+        values: impl IntoIterator<Item = &'v str>,
+        secrets: impl IntoIterator<Item = &'v str>,
+    ) -> Self {
+        self.connection.hidden = longest_first(values);
+        self.connection.secrets = longest_first(secrets);
         self
     }
 
@@ -176,7 +185,7 @@ impl HttpProvider {
         let results_kept_for = self.kept_for(&status);
         ProviderStatus {
             error_message: mask(status.error_message),
-            output_url: mask(status.output_url),
+            output_url: status.output_url.map(|url| self.connection.mask_result(&url)),
             results_kept_for,
             ..status
         }

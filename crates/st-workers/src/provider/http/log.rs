@@ -70,7 +70,7 @@ impl HttpProvider {
             }
             Form::Text | Form::Events { .. } => self.stream(operation, outgoing, form).await?,
         };
-        Ok(self.connection.mask(&log))
+        Ok(self.connection.mask_result(&log))
     }
 
     /// Reads a log as it arrives and keeps its end.

@@ -27,9 +27,16 @@ impl Folder {
         &self.path
     }
 
-    /// Makes it and what is above it.
+    /// Makes it and what is above it, so that they outlast a power cut.
     pub(crate) fn create(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
+        // From the folder up to the first that is there.
+        let missing: Vec<&Path> = self.path.ancestors().take_while(|it| !it.is_dir()).collect();
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
+        missing.into_iter().filter_map(Path::parent).try_for_each(|parent| {
+            // What is above a relative path of one name is the working directory.
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            sync(parent)
+        })
     }
 
     pub(crate) fn exists(&self) -> io::Result<bool> {
@@ -59,7 +66,7 @@ impl Folder {
 
     /// Waits until the names in it are on the disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        sync(&self.path)
     }
 
     /// A file to append to.
@@ -103,6 +110,11 @@ impl Folder {
         fs::rename(&unfinished, self.path.join(name))?;
         self.sync()
     }
+}
+
+/// Waits until the names in a folder are on the disk.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Work with files, on a thread that may wait for them.

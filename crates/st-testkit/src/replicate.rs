@@ -164,8 +164,13 @@ impl FakeReplicate {
         format!("http://{}/v1", self.address)
     }
 
-    /// The address of a file that [`World::add_file`] added.
+    /// The address of a file that [`World::add_file`] added, among the files of the API.
     pub fn file_url(&self, name: &str) -> String {
+        format!("{}/files/{name}", self.base_url())
+    }
+
+    /// Another address of the same file, at the same origin and outside of the API.
+    pub fn outside_url(&self, name: &str) -> String {
         format!("http://{}/files/{name}", self.address)
     }
 

@@ -121,12 +121,21 @@ impl OutputFile {
     }
 }
 
+/// Everything that a finished job made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutputList {
+    /// The files that can be fetched.
+    pub files: Vec<OutputFile>,
+    /// How many more there are that cannot: at addresses that are not whole or not http, or too many.
+    pub left_out: usize,
+}
+
 /// How a provider is called at its own origin.
 #[derive(Debug, Clone)]
 pub struct OwnAccess {
     /// The client, which may connect to whatever the operator configured as the provider's address.
     pub client: Client,
-    /// The credential; `None` where calls have none.
+    /// The credential; `None` where calls of this URL have none.
     pub credential: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -231,12 +240,13 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// What a finished job made, as far as that is files at URLs. [`QueryError::NotFound`] means that the
     /// provider has deleted it.
-    async fn outputs(&self, _job: &RemoteJob) -> Result<Vec<OutputFile>, QueryError> {
-        Ok(Vec::new())
+    async fn outputs(&self, _job: &RemoteJob) -> Result<OutputList, QueryError> {
+        Ok(OutputList::default())
     }
 
-    /// How this URL is called, where it is at the provider's own origin. `None` for every other: the
-    /// credential is not for it, and neither is the trust in the provider's address.
+    /// How this URL of an output is called, where it is at the provider's own origin. `None` for every
+    /// other: the trust in the provider's address is not for it. The credential is for known places of
+    /// files alone: whoever wrote an output chose its address.
     async fn own_access(&self, _url: &Uri) -> Option<OwnAccess> {
         None
     }

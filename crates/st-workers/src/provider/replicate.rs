@@ -46,7 +46,7 @@ use super::excerpt::Shape;
 use super::rate::{CallBudget, Purpose, Rate};
 use super::server_time::ServerTime;
 use crate::provider::{
-    Account, Arrivals, JobList, ListPage, ListQuery, OutputFile, OwnAccess, PolledJob, Progress,
+    Account, Arrivals, JobList, ListPage, ListQuery, OutputList, OwnAccess, PolledJob, Progress,
     Provider, QueryError, RemoteJob, Submission, SubmitError,
 };
 use address::Address;
@@ -330,7 +330,7 @@ impl Provider for Replicate {
         self.recent.or_ask(&job.provider_job_id, ask).await
     }
 
-    async fn outputs(&self, job: &RemoteJob) -> Result<Vec<OutputFile>, QueryError> {
+    async fn outputs(&self, job: &RemoteJob) -> Result<OutputList, QueryError> {
         self.others.turn(Purpose::Other).await;
         let answer = self.ask_job(Method::GET, job, "", &outputs::OUTPUTS).await?;
         outputs::in_text(answer.text(), &job.provider_job_id)
@@ -340,9 +340,12 @@ impl Provider for Replicate {
         if !self.address.is_own(url) {
             return None;
         }
-        let mut credential: HeaderValue = format!("Bearer {}", self.token.0).parse().ok()?;
-        credential.set_sensitive(true);
-        let credential = Some((AUTHORIZATION, credential));
+        let mut credential = None;
+        if self.address.is_file(url) {
+            let mut token: HeaderValue = format!("Bearer {}", self.token.0).parse().ok()?;
+            token.set_sensitive(true);
+            credential = Some((AUTHORIZATION, token));
+        }
         Some(OwnAccess { client: self.client.clone(), credential })
     }
 

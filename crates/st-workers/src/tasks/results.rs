@@ -200,7 +200,8 @@ impl Work {
             Some(downloads) if record.status() == JobStatus::Completed => {
                 let _turn = lanes.downloads.acquire().await;
                 let now = || self.store.now();
-                outputs::keep(served, &remote, downloads, now).await
+                let outputs = outputs::keep(served, (&remote, record), downloads, now).await;
+                outputs.missing.map_or(Ok(outputs.kept), Err)
             }
             Some(_) | None => Ok(Kept::default()),
         };

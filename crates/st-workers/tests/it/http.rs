@@ -465,3 +465,17 @@ async fn a_marker_that_cannot_be_read_does_not_make_a_job_anothers() {
         assert_eq!(matches!(error, QueryError::NotFound), is_denied, "{comment} {error:?}");
     }
 }
+
+#[tokio::test]
+async fn no_output_gets_the_credential() {
+    let provider = provider(&described(Cloud::RunPod, "https://api.example.com/v2"));
+    for (url, own) in [
+        ("https://api.example.com/v2/files/a", true),
+        ("https://api.example.com/a", true),
+        ("https://other.example/v2/files/a", false),
+    ] {
+        let access = provider.own_access(&url.parse().unwrap()).await;
+        assert_eq!(access.is_some(), own, "{url}");
+        assert!(access.is_none_or(|access| access.credential.is_none()), "{url}");
+    }
+}

@@ -135,17 +135,10 @@ impl Connection {
         self.budgets.get(counted_as.as_str())
     }
 
-    /// How a URL is called, where it is at the origin of the base.
-    pub(super) async fn own_access(&self, base: &BaseUrl, url: &Uri) -> Option<OwnAccess> {
-        if !base.is_own(url) {
-            return None;
-        }
-        let credential = match &self.credential {
-            // A credential that cannot be read now is missing at the other side, which refuses then.
-            Some(credential) => credential.header().await.ok(),
-            None => None,
-        };
-        Some(OwnAccess { client: self.client.clone(), credential })
+    /// How the URL of an output is called, where it is at the origin of the base: without the credential,
+    /// because no description says which places there are for files.
+    pub(super) fn own_access(&self, base: &BaseUrl, url: &Uri) -> Option<OwnAccess> {
+        base.is_own(url).then(|| OwnAccess { client: self.client.clone(), credential: None })
     }
 
     /// Sends a call and reads its whole answer.

@@ -34,7 +34,7 @@ use super::values::Values;
 use super::{json, statuses};
 use crate::provider::rate::{CallBudget, Purpose};
 use crate::provider::{
-    Account, Arrivals, JobLookup, ListQuery, MAY_ARRIVE_FOR, OutputFile, OwnAccess, PolledJob,
+    Account, Arrivals, JobLookup, ListQuery, MAY_ARRIVE_FOR, OutputList, OwnAccess, PolledJob,
     Provider, QueryError, RemoteJob, Submission, SubmitError, Undecided,
 };
 
@@ -493,18 +493,17 @@ impl Provider for HttpProvider {
         self.read_log(job).await
     }
 
-    async fn outputs(&self, job: &RemoteJob) -> Result<Vec<OutputFile>, QueryError> {
+    async fn outputs(&self, job: &RemoteJob) -> Result<OutputList, QueryError> {
         let call = &self.description.status;
         let (_, body) = self.ask_job(Operation::Status, Purpose::Other, call, job).await?;
         // It is about this job, and not of another one under the same ID.
         self.job_in(&self.description.status, body.as_ref(), job)?;
         let shown = body.as_ref().and_then(|body| self.description.status.root.get(body));
-        let output = shown.and_then(|shown| self.shape().output_text(shown));
-        Ok(output.and_then(|url| OutputFile::at(&url)).into_iter().collect())
+        Ok(shown.map(|shown| self.shape().outputs(shown)).unwrap_or_default())
     }
 
     async fn own_access(&self, url: &Uri) -> Option<OwnAccess> {
-        self.connection.own_access(&self.description.base, url).await
+        self.connection.own_access(&self.description.base, url)
     }
 
     fn is_clear_text(&self) -> bool {

@@ -11,6 +11,7 @@ use super::reading::{IdAt, NumberAt, TimeAt};
 use super::rule::{Condition, Test};
 use super::section::{Faults, Place, Section};
 use super::values::parse_marker;
+use crate::provider::{OutputFile, OutputList};
 
 /// Longer texts of errors are cut.
 const LONGEST_ERROR: usize = 2000;
@@ -218,10 +219,18 @@ impl JobShape {
     }
 
     /// A result that is text. Anything else is data, which is not kept.
-    pub(super) fn output_text(&self, job: &Value) -> Option<String> {
+    fn output_text(&self, job: &Value) -> Option<String> {
         let text = self.output.as_ref()?.get(job)?.as_str()?;
         let is_short = (1..=LONGEST_OUTPUT).contains(&text.len());
         (is_short && !text.contains(char::is_control)).then(|| text.to_owned())
+    }
+
+    /// The file that it made. What the description names as the output is always meant to be its address.
+    pub(super) fn outputs(&self, job: &Value) -> OutputList {
+        let Some(text) = self.output_text(job) else { return OutputList::default() };
+        let files: Vec<OutputFile> = OutputFile::at(&text).into_iter().collect();
+        let left_out = usize::from(files.is_empty());
+        OutputList { files, left_out }
     }
 }
 

@@ -37,6 +37,13 @@ impl Address {
         is_of_origin(url, &self.origin)
     }
 
+    /// Whether a URL is that of a file which the API itself serves.
+    pub(super) fn is_file(&self, url: &Uri) -> bool {
+        let below = url.path().strip_prefix(&self.path);
+        let stays = |below: &str| !below.split('/').any(leaves);
+        self.is_own(url) && below.is_some_and(|it| it.starts_with("/files/") && stays(it))
+    }
+
     /// Whether what is sent can be read on the way.
     pub(super) fn is_clear_text(&self) -> bool {
         self.origin.starts_with("http://")
@@ -66,10 +73,15 @@ impl Address {
         let uri: Uri = next.parse().ok()?;
         let target = uri.path_and_query()?;
         let below = target.path().strip_prefix(&self.path)?;
-        let leaves = |part: &str| matches!(part, "." | "..") || part.contains("%2");
-        let stays = below.starts_with('/') && !below.to_ascii_lowercase().split('/').any(leaves);
+        let stays = below.starts_with('/') && !below.split('/').any(leaves);
         stays.then(|| target.as_str().to_owned())
     }
+}
+
+/// Whether a part of a path may be read as another place by somebody: `.`, `..`, or either in another
+/// spelling.
+fn leaves(part: &str) -> bool {
+    matches!(part, "." | "..") || part.contains("%2")
 }
 
 fn split(base: &str) -> Option<Address> {
@@ -139,6 +151,26 @@ mod tests {
         let query =
             ListQuery { cursor: Some("//thief.example/x".to_owned()), ..Default::default() };
         assert_eq!(bare.page(&query).unwrap(), "https://api.example.com//thief.example/x");
+    }
+
+    #[test]
+    fn only_below_the_files_of_the_api_is_a_file_of_it() {
+        let ours = address("https://api.example.com/v1");
+        for (url, is_file) in [
+            ("https://api.example.com/v1/files/a?b=c", true),
+            ("https://API.example.com:443/v1/files/a/download", true),
+            ("https://api.example.com/v1/account", false),
+            ("https://api.example.com/v1/files", false),
+            ("https://api.example.com/v1/filesystem/a", false),
+            ("https://api.example.com/files/a", false),
+            ("https://api.example.com/v1/files/../account", false),
+            ("https://api.example.com/v1/files/%2e%2E/account", false),
+            ("https://api.example.com:8443/v1/files/a", false),
+            ("http://api.example.com/v1/files/a", false),
+            ("https://thief.example/v1/files/a", false),
+        ] {
+            assert_eq!(ours.is_file(&url.parse().unwrap()), is_file, "{url}");
+        }
     }
 
     #[test]

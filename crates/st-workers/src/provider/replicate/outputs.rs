@@ -8,7 +8,7 @@ use super::classify::unreadable;
 use super::fields::{pick, read};
 use super::row::{FLAG, WORD};
 use crate::provider::excerpt::{Keep, Shape};
-use crate::provider::{OutputFile, QueryError};
+use crate::provider::{OutputFile, OutputList, QueryError};
 
 const LOG: Logger = get_logger("simpletuner.cloud.replicate");
 
@@ -18,12 +18,14 @@ const MOST: usize = 1000;
 const LARGEST: usize = 4 * 1024 * 1024;
 /// Bytes of an address. A longer text is data.
 const LONGEST_URL: usize = 16 * 1024;
+/// Bytes of an address that begins with no host. A longer text is data.
+const LONGEST_RELATIVE: usize = 2048;
 /// How deep lists and objects are searched.
 const DEEPEST: usize = 4;
 
 const URL: Shape = Shape::text(Keep::Whole(LONGEST_URL));
 const ITEM: Shape = URL.or_container(4 * LONGEST_URL);
-const OUTPUT: Shape = URL.or_container(LARGEST).or_items(&ITEM, MOST);
+const OUTPUT: Shape = URL.or_container(LARGEST).or_items(&ITEM, MOST + 1);
 
 const FIELDS: [(&str, Shape); 3] = [("id", WORD), ("output", OUTPUT), ("data_removed", FLAG)];
 
@@ -31,7 +33,7 @@ const FIELDS: [(&str, Shape); 3] = [("id", WORD), ("output", OUTPUT), ("data_rem
 pub(super) const OUTPUTS: Shape = WORD.or_members(&FIELDS);
 
 /// The files in an answer about the job with this ID.
-pub(super) fn in_text(text: &str, id: &ProviderJobId) -> Result<Vec<OutputFile>, QueryError> {
+pub(super) fn in_text(text: &str, id: &ProviderJobId) -> Result<OutputList, QueryError> {
     let names = FIELDS.map(|(name, _)| name);
     let [of, output, data_removed] = pick(text, names).map_err(unreadable)?;
     if read::<String>(of).as_deref() != Some(id.as_str()) {
@@ -42,29 +44,32 @@ pub(super) fn in_text(text: &str, id: &ProviderJobId) -> Result<Vec<OutputFile>,
     }
     let mut found = Found::default();
     found.search(&read(output).unwrap_or(Value::Null), DEEPEST);
-    if found.left_out > 0 {
+    let ignored = found.ignored + found.list.left_out;
+    if ignored > 0 {
         st_log::debug!(
-            logger: LOG, left_out = found.left_out,
+            logger: LOG, left_out = ignored,
             "Output of the job is in part no address, that part is not downloaded"
         );
     }
-    Ok(found.files)
+    Ok(found.list)
 }
 
 #[derive(Debug, Default)]
 struct Found {
-    files: Vec<OutputFile>,
-    /// Texts that are data, words or too many.
-    left_out: usize,
+    list: OutputList,
+    /// Texts that are data or words, and what is too deep.
+    ignored: usize,
 }
 
 impl Found {
     fn search(&mut self, value: &Value, deeper: usize) {
         match value {
             Value::String(text) => match OutputFile::at(text) {
-                Some(file) if self.files.contains(&file) => {}
-                Some(file) if self.files.len() < MOST => self.files.push(file),
-                Some(_) | None => self.left_out += 1,
+                Some(file) if self.list.files.contains(&file) => {}
+                Some(file) if self.list.files.len() < MOST => self.list.files.push(file),
+                Some(_) => self.list.left_out += 1,
+                None if is_address(text) => self.list.left_out += 1,
+                None => self.ignored += 1,
             },
             Value::Array(items) if deeper > 0 => {
                 for item in items {
@@ -76,20 +81,37 @@ impl Found {
                     self.search(member, deeper - 1);
                 }
             }
-            Value::Array(_) | Value::Object(_) => self.left_out += 1,
+            Value::Array(_) | Value::Object(_) => self.ignored += 1,
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
+}
+
+/// Whether a text that is no URL is meant to be one: malformed, relative or of another scheme. Versions
+/// such as `owner/model:hash` are not.
+fn is_address(text: &str) -> bool {
+    let is_scheme = |scheme: &str| {
+        !scheme.is_empty()
+            && scheme.chars().all(|it| it.is_ascii_alphanumeric() || "+-.".contains(it))
+    };
+    if text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) {
+        return true;
+    }
+    let is_relative = ["/", "./", "../"].iter().any(|start| text.starts_with(start));
+    is_relative && text.len() <= LONGEST_RELATIVE && !text.contains(char::is_whitespace)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn urls(output: &str) -> Vec<String> {
+    fn list(output: &str) -> OutputList {
         let text = format!(r#"{{"id": "a1", "status": "succeeded", "output": {output}}}"#);
-        let files = in_text(&text, &ProviderJobId::new("a1")).unwrap();
-        files.into_iter().map(|file| file.url).collect()
+        in_text(&text, &ProviderJobId::new("a1")).unwrap()
+    }
+
+    fn urls(output: &str) -> Vec<String> {
+        list(output).files.into_iter().map(|file| file.url).collect()
     }
 
     #[test]
@@ -116,6 +138,20 @@ mod tests {
         }
         let many: Vec<String> = (0..2000).map(|it| format!("https://x.example/{it}")).collect();
         assert_eq!(urls(&serde_json::to_string(&many).unwrap()).len(), MOST);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_fetched_is_counted_and_words_are_not() {
+        for (output, left_out) in [
+            (r#""https://""#, 1),
+            (r#"["https://x.example/a b", "/files/a.tar", "../a.tar", "s3://bucket/a"]"#, 4),
+            (r#"{"version": "owner/model:5f1c", "text": "Yes, / no", "weights": null}"#, 0),
+            (r#"["data:image/png;base64,AAAA", "done", "Look: https://x.example/a"]"#, 0),
+        ] {
+            assert_eq!(list(output).left_out, left_out, "{output}");
+        }
+        let many: Vec<String> = (0..=MOST).map(|it| format!("https://x.example/{it}")).collect();
+        assert_eq!(list(&serde_json::to_string(&many).unwrap()).left_out, 1);
     }
 
     #[test]

@@ -2,27 +2,44 @@
 //! as the other side says that it is still of the same file.
 //!
 //! The URL comes from a provider and may lead anywhere. Only at the provider's own origin it is called with
-//! the provider's client and credential, everywhere else with a client that connects to public addresses
-//! alone; that is decided anew after each redirect.
+//! the provider's client, and with its credential where the provider wants one for that URL; everywhere
+//! else with a client that connects to public addresses alone. That is decided anew after each redirect,
+//! and what another origin redirects to is called as if it were not the provider's own.
 
-use std::io;
+mod answer;
+mod disk;
+mod location;
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE};
-use http::{HeaderMap, StatusCode, Uri};
+use http::header::{ACCEPT_ENCODING, IF_RANGE, LOCATION, RANGE};
+use http::{StatusCode, Uri};
 use sha2::Digest;
 use st_http::{Client, StreamingResponse};
 use tokio::io::AsyncWriteExt;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::place::{Part, PartRecord, Place, hex};
-use crate::provider::{OutputFile, OwnAccess, Provider};
+use crate::provider::{OwnAccess, Provider};
+use answer::{Answer, Opened};
+pub(super) use disk::Disk;
+use location::joined;
+pub(super) use location::without_query;
+use pace::{Pace, TooSlow};
 
 /// More redirects are a loop.
 const REDIRECTS: usize = 5;
-/// How long receiving a file may take, as long as something arrives.
-const LONGEST: Duration = Duration::from_hours(24 * 7);
-/// After so many new bytes, an attempt that breaks is followed by another one without delay.
+/// How long one answer may take, as long as it is fast enough. The largest outputs that are received
+/// unless that is configured come within it at 5 Mbit/s.
+const LONGEST: Duration = Duration::from_hours(24);
+/// So many requests for parts follow each other without delay at most.
+const ROUNDS: usize = 100;
+/// After so many bytes more than ever, an answer that breaks off is followed by another request without
+/// delay.
 const PROGRESS: u64 = 1024 * 1024;
 const AGAIN: Duration = Duration::from_secs(1);
 /// So much is written between two times at which it is certainly on the disk.
@@ -41,6 +58,14 @@ pub(super) enum DownloadError {
     Address(&'static str),
     #[error("{received} bytes came, {expected} were announced")]
     Length { received: u64, expected: u64 },
+    #[error("only its first {0} bytes can be received at once")]
+    Partial(u64),
+    #[error("it is sent compressed, which was not asked for")]
+    Coding,
+    #[error("it is sent without its length, so that its end is not known from a broken connection")]
+    NoEnd,
+    #[error("it is sent too slowly")]
+    TooSlow,
     #[error("all outputs together are larger than outputs.max_bytes")]
     TooLarge,
 }
@@ -58,122 +83,181 @@ pub(super) struct Downloader<'a> {
     pub(super) provider: &'a dyn Provider,
     /// For every origin but the provider's own.
     pub(super) client: &'a Client,
+    /// From then on no request follows another one without delay.
+    pub(super) until: Instant,
+    pub(super) disk: Disk,
+}
+
+/// A file that is to be received.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) url: &'a str,
+    pub(super) place: &'a Place,
+    /// Its name there.
+    pub(super) name: &'a str,
+    /// Bytes that it may have.
+    pub(super) allowed: u64,
+}
+
+/// How one request ended.
+#[derive(Debug)]
+enum Round {
+    Whole(Received),
+    /// So many bytes are stored. `anew`: they were not added to those that were stored before.
+    Stopped {
+        stored: u64,
+        anew: bool,
+        why: DownloadError,
+    },
 }
 
 impl Downloader<'_> {
-    /// Receives a file of at most `allowed` bytes, and gives it its name.
-    pub(super) async fn receive(
-        &self,
-        file: &OutputFile,
-        (place, name): (&Place, &str),
-        allowed: u64,
-    ) -> Result<Received, DownloadError> {
+    /// Receives a file, all of which is then in its part.
+    pub(super) async fn receive(&self, wanted: &Wanted<'_>) -> Result<Received, DownloadError> {
+        let received = self.rounds(wanted).await;
+        if let Err(error) = &received {
+            wanted.give_back(error).await?;
+        }
+        received
+    }
+
+    async fn rounds(&self, wanted: &Wanted<'_>) -> Result<Received, DownloadError> {
+        let mut pace = Pace::new();
+        let mut most = wanted.record().await?.map_or(0, |record| record.stored);
+        let mut rounds = 1;
         loop {
-            let mut progress = 0;
-            match self.attempt(file, (place, name), allowed, &mut progress).await {
-                Err(DownloadError::Http(error)) if progress >= PROGRESS => {
-                    let received = progress;
-                    st_log::debug!(
-                        logger: super::LOG, error, received,
-                        "Download of an output broke off, going on with it"
-                    );
-                    sleep(AGAIN).await;
-                }
-                ended => return ended,
+            let (received, anew, why) = match self.round(wanted, &mut pace).await? {
+                Round::Whole(received) => return Ok(received),
+                Round::Stopped { stored, anew, why } => (stored, anew, why),
+            };
+            let least = if matches!(why, DownloadError::Partial(_)) { 1 } else { PROGRESS };
+            let progressed = received.saturating_sub(most) >= least && !anew;
+            if !progressed || rounds >= ROUNDS || Instant::now() >= self.until {
+                return Err(why);
             }
+            most = received;
+            rounds += 1;
+            st_log::debug!(
+                logger: super::LOG, error = why, received,
+                "Download of an output broke off, going on with it"
+            );
+            sleep(AGAIN).await;
         }
     }
 
-    async fn attempt(
-        &self,
-        file: &OutputFile,
-        (place, name): (&Place, &str),
-        allowed: u64,
-        progress: &mut u64,
-    ) -> Result<Received, DownloadError> {
-        let url = without_query(&file.url);
-        let record = place.part_record(name, url).await?;
-        let (response, start) = self.begin(&file.url, record.as_ref(), allowed).await?;
-        let expected = announced(response.headers(), start);
-        if start.max(expected.unwrap_or(0)) > allowed {
+    /// One request for a file, or for the rest of it.
+    async fn round(&self, wanted: &Wanted<'_>, pace: &mut Pace) -> Result<Round, DownloadError> {
+        let Wanted { place, name, allowed, .. } = *wanted;
+        self.disk.room_for(place.path(), 0).await?;
+        let record = wanted.record().await?;
+        let stored = record.as_ref().map_or(0, |record| record.stored);
+        if stored > allowed {
             return Err(DownloadError::TooLarge);
         }
-        let validator = validator(response.headers());
-        let mut part = place.part(name, start).await?;
+        // Read before the request: no answer waits for it.
+        let part = if stored > 0 { Some(place.part(name, stored).await?) } else { None };
+        let answer = self.begin(wanted, record.as_ref()).await?;
+        let (answer, part) = match (answer, part) {
+            (None, Some(part)) => return wanted.finished(part).await,
+            (None, None) => return Err(DownloadError::Address("an empty part")),
+            (Some(answer), Some(part)) if part.length == answer.start => (answer, part),
+            (Some(answer), _) => {
+                let part = place.part(name, answer.start).await?;
+                (answer, part)
+            }
+        };
+        if answer.least() > allowed {
+            return Err(DownloadError::TooLarge);
+        }
+        self.disk.room_for(place.path(), answer.least() - answer.start).await?;
+        self.store(wanted, (answer, part), pace, record.is_some()).await
+    }
+
+    /// Adds what an answer brings to a part. `resumed`: there were bytes, and the rest was asked for.
+    async fn store(
+        &self,
+        wanted: &Wanted<'_>,
+        (answer, mut part): (Answer, Part),
+        pace: &mut Pace,
+        resumed: bool,
+    ) -> Result<Round, DownloadError> {
+        let (start, end, whole) = (answer.start, answer.end, answer.whole);
+        let (is_part, validator) = (answer.is_part(), answer.validator);
+        // Without a version, what is there can be the rest of nothing.
+        let usable = |stored| if validator.is_some() { stored } else { 0 };
         let record = |stored| {
-            // Without a version, what is there can be the rest of nothing.
-            let stored = if validator.is_some() { stored } else { 0 };
-            let (url, validator) = (url.to_owned(), validator.clone().unwrap_or_default());
-            place.record_part(name, PartRecord { url, validator, stored })
+            let validator = validator.clone().unwrap_or_default();
+            wanted.write_record(validator, usable(stored), whole)
         };
         if start == 0 {
             // What an earlier record says is about bytes that are cut off.
             record(0).await?;
         }
-        let received = copy(response, &mut part, allowed, &record).await;
-        part.file.flush().await?;
-        part.file.sync_data().await?;
-        *progress = part.length - start;
-        if received.is_err() {
-            record(part.length).await?;
+        let received = self.copy((answer.response, &mut part), wanted, pace, &record).await;
+        part.sync().await?;
+        let stored = part.length;
+        if let Some(expected) = end
+            && (stored > expected || received.is_ok() && stored != expected)
+        {
+            record(0).await?;
+            return Err(DownloadError::Length { received: stored, expected });
         }
-        received?;
-        match expected {
-            Some(expected) if expected != part.length => {
-                record(0).await?;
-                Err(DownloadError::Length { received: part.length, expected })
-            }
-            Some(_) | None => {
-                drop(part.file);
-                place.finish(name).await?;
-                Ok(Received { bytes: part.length, sha256: hex(&part.digest.finalize()) })
-            }
+        let why = match received {
+            Ok(()) if !is_part || whole == Some(stored) => return wanted.finished(part).await,
+            Ok(()) => DownloadError::Partial(stored),
+            Err(why) => why,
+        };
+        record(stored).await?;
+        if !matches!(why, DownloadError::Http(_) | DownloadError::Partial(_)) {
+            return Err(why);
         }
+        Ok(Round::Stopped { stored: usable(stored), anew: resumed && start == 0, why })
     }
 
-    /// The answer with the rest of a file, and the byte that it begins with.
+    /// The answer with a file, or with the rest of it; `None` where the part that is here is all of it.
     async fn begin(
         &self,
-        url: &str,
+        wanted: &Wanted<'_>,
         record: Option<&PartRecord>,
-        allowed: u64,
-    ) -> Result<(StreamingResponse, u64), DownloadError> {
+    ) -> Result<Option<Answer>, DownloadError> {
         if let Some(record) = record {
-            let response = self.open(url, Some(record), allowed).await?;
-            if response.status() == StatusCode::OK {
-                return Ok((response, 0));
+            if record.whole == Some(record.stored) {
+                return Ok(None);
             }
-            if response.status() == StatusCode::PARTIAL_CONTENT
-                && continues(response.headers(), record)
-            {
-                return Ok((response, record.stored));
-            }
-            let is_other = [StatusCode::PARTIAL_CONTENT, StatusCode::RANGE_NOT_SATISFIABLE]
-                .contains(&response.status());
-            if !is_other {
-                return Err(refused(url, response.status()));
+            let opened = self.open(wanted, Some(record)).await?;
+            match opened.status() {
+                StatusCode::OK => return opened.whole().map(Some),
+                StatusCode::PARTIAL_CONTENT => {
+                    if let Some(rest) = opened.rest_of(record)? {
+                        return Ok(Some(rest));
+                    }
+                }
+                StatusCode::RANGE_NOT_SATISFIABLE if opened.ends_with(record) => return Ok(None),
+                StatusCode::RANGE_NOT_SATISFIABLE => {}
+                _ => return Err(opened.refused()),
             }
         }
-        let response = self.open(url, None, allowed).await?;
-        match response.status() {
-            StatusCode::OK => Ok((response, 0)),
-            other => Err(refused(url, other)),
+        let opened = self.open(wanted, None).await?;
+        match opened.status() {
+            StatusCode::OK => opened.whole().map(Some),
+            _ => Err(opened.refused()),
         }
     }
 
     /// Calls a URL and follows its redirects.
     async fn open(
         &self,
-        url: &str,
+        wanted: &Wanted<'_>,
         record: Option<&PartRecord>,
-        allowed: u64,
-    ) -> Result<StreamingResponse, DownloadError> {
-        let mut url = url.to_owned();
+    ) -> Result<Opened, DownloadError> {
+        let mut url = wanted.url.to_owned();
+        let mut left_origin = false;
         for _ in 0..=REDIRECTS {
             let Ok(target) = url.parse::<Uri>() else {
                 return Err(DownloadError::Address("what is no URL"));
             };
-            let own = self.provider.own_access(&target).await;
+            let own = if left_origin { None } else { self.provider.own_access(&target).await };
+            left_origin = own.is_none();
             let is_clear_text = target.scheme_str() != Some("https");
             if own.is_none() && is_clear_text && !self.provider.is_clear_text() {
                 return Err(DownloadError::Address("http, where the provider has https"));
@@ -182,8 +266,9 @@ impl Downloader<'_> {
                 Some(OwnAccess { client, credential }) => (client, credential),
                 None => (self.client.clone(), None),
             };
-            let limit = usize::try_from(allowed).unwrap_or(usize::MAX).max(1);
+            let limit = usize::try_from(wanted.allowed).unwrap_or(usize::MAX).max(1);
             let mut request = client.get(&url).timeout(LONGEST).body_limit(limit);
+            request = request.header(ACCEPT_ENCODING, "identity");
             if let Some((name, value)) = credential {
                 request = request.secret_header(name, value);
             }
@@ -193,7 +278,7 @@ impl Downloader<'_> {
             }
             let response = request.open().await?;
             if !is_redirect(response.status()) {
-                return Ok(response);
+                return Ok(Opened { response, target });
             }
             let location = response.headers().get(LOCATION).and_then(|it| it.to_str().ok());
             let next = location.and_then(|location| joined(&target, location));
@@ -201,144 +286,86 @@ impl Downloader<'_> {
         }
         Err(DownloadError::Address("a loop of redirects"))
     }
-}
 
-/// Writes what arrives; now and then it is written down how much is on the disk.
-async fn copy<R>(
-    mut response: StreamingResponse,
-    part: &mut Part,
-    allowed: u64,
-    record: impl Fn(u64) -> R,
-) -> Result<(), DownloadError>
-where
-    R: Future<Output = io::Result<()>>,
-{
-    let mut unsynced = 0;
-    while let Some(chunk) = response.chunk().await.map_err(too_large_or_http)? {
-        let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        if part.length.saturating_add(bytes) > allowed {
-            return Err(DownloadError::TooLarge);
-        }
-        part.file.write_all(&chunk).await?;
-        part.digest.update(&chunk);
-        part.length += bytes;
-        unsynced += bytes;
-        if unsynced >= BETWEEN_SYNCS {
-            part.file.flush().await?;
-            part.file.sync_data().await?;
-            record(part.length).await?;
-            unsynced = 0;
+    /// Writes what arrives; now and then it is written down how much is on the disk.
+    async fn copy<R>(
+        &self,
+        (mut response, part): (StreamingResponse, &mut Part),
+        wanted: &Wanted<'_>,
+        pace: &mut Pace,
+        record: impl Fn(u64) -> R,
+    ) -> Result<(), DownloadError>
+    where
+        R: Future<Output = io::Result<()>>,
+    {
+        let mut unsynced = 0;
+        loop {
+            let next =
+                pace.keep(response.chunk()).await.map_err(|TooSlow| DownloadError::TooSlow)?;
+            let Some(chunk) = next.map_err(too_large_or_http)? else { return Ok(()) };
+            let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+            if part.length.saturating_add(bytes) > wanted.allowed {
+                return Err(DownloadError::TooLarge);
+            }
+            pace.note(bytes);
+            part.file.write_all(&chunk).await?;
+            part.digest.update(&chunk);
+            part.length += bytes;
+            unsynced += bytes;
+            if unsynced >= BETWEEN_SYNCS {
+                part.sync().await?;
+                record(part.length).await?;
+                self.disk.room_for(wanted.place.path(), 0).await?;
+                unsynced = 0;
+            }
         }
     }
-    Ok(())
+}
+
+impl Wanted<'_> {
+    async fn record(&self) -> io::Result<Option<PartRecord>> {
+        self.place.part_record(self.name, without_query(self.url)).await
+    }
+
+    async fn write_record(
+        &self,
+        validator: String,
+        stored: u64,
+        whole: Option<u64>,
+    ) -> io::Result<()> {
+        let url = without_query(self.url).to_owned();
+        let record = PartRecord { url, validator, stored, whole };
+        self.place.record_part(self.name, record).await
+    }
+
+    /// A part that is all of the file. Its record says so, so that nothing is lost before it has its name.
+    async fn finished(&self, part: Part) -> Result<Round, DownloadError> {
+        self.write_record(String::new(), part.length, Some(part.length)).await?;
+        Ok(Round::Whole(Received { bytes: part.length, sha256: hex(&part.digest.finalize()) }))
+    }
+
+    /// Removes a part that no later attempt can go on with, or for which there is no room.
+    async fn give_back(&self, error: &DownloadError) -> io::Result<()> {
+        let is_useless = match error {
+            DownloadError::TooLarge => true,
+            DownloadError::Storage(error) => error.kind() == ErrorKind::StorageFull,
+            DownloadError::Http(_)
+            | DownloadError::Status { .. }
+            | DownloadError::Address(_)
+            | DownloadError::Length { .. }
+            | DownloadError::Partial(_)
+            | DownloadError::Coding
+            | DownloadError::NoEnd
+            | DownloadError::TooSlow => false,
+        };
+        if is_useless { self.place.discard_part(self.name).await } else { Ok(()) }
+    }
 }
 
 fn too_large_or_http(error: st_http::Error) -> DownloadError {
     if error.is_body_too_large() { DownloadError::TooLarge } else { error.into() }
 }
 
-fn refused(url: &str, status: StatusCode) -> DownloadError {
-    let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
-    DownloadError::Status { host: host.unwrap_or_default(), status }
-}
-
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-/// What identifies this version of the file for a later request for the rest of it.
-fn validator(headers: &HeaderMap) -> Option<String> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    // A weak one does not promise that the bytes are the same.
-    text(ETAG).filter(|etag| etag.starts_with('"')).or_else(|| text(LAST_MODIFIED))
-}
-
-/// Whether an answer is the rest of what is there.
-fn continues(headers: &HeaderMap, record: &PartRecord) -> bool {
-    let same = validator(headers).is_none_or(|validator| validator == record.validator);
-    same && range(headers).is_some_and(|(first, _)| first == record.stored)
-}
-
-/// The first byte of a part, and the length of the whole, where that is known.
-fn range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
-    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    let (range, whole) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
-    let (first, _) = range.split_once('-')?;
-    Some((first.trim().parse().ok()?, whole.trim().parse().ok()))
-}
-
-/// The length of the whole file, where the answer says it.
-fn announced(headers: &HeaderMap, start: u64) -> Option<u64> {
-    if start > 0
-        && let Some((_, whole)) = range(headers)
-    {
-        return whole;
-    }
-    let length: u64 = headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()?;
-    start.checked_add(length)
-}
-
-/// The URL that a `Location` means.
-fn joined(base: &Uri, location: &str) -> Option<String> {
-    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
-    let location = location.split('#').next().unwrap_or_default();
-    if location.contains("://") {
-        return Some(location.to_owned());
-    }
-    if location.starts_with("//") {
-        return Some(format!("{scheme}:{location}"));
-    }
-    if location.starts_with('/') {
-        return Some(format!("{scheme}://{authority}{location}"));
-    }
-    let (folder, _) = base.path().rsplit_once('/')?;
-    (!location.is_empty()).then(|| format!("{scheme}://{authority}{folder}/{location}"))
-}
-
-pub(super) fn without_query(url: &str) -> &str {
-    url.split(['?', '#']).next().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_location_is_joined_to_its_url() {
-        let base: Uri = "https://a.example/files/x?s=1".parse().unwrap();
-        for (location, url) in [
-            ("https://b.example/y#z", Some("https://b.example/y")),
-            ("//b.example/y", Some("https://b.example/y")),
-            ("/y?t=2", Some("https://a.example/y?t=2")),
-            ("y", Some("https://a.example/files/y")),
-            ("", None),
-        ] {
-            assert_eq!(joined(&base, location).as_deref(), url, "{location}");
-        }
-    }
-
-    #[test]
-    fn only_a_strong_etag_identifies_a_version() {
-        let headers = |pairs: &[(http::HeaderName, &str)]| -> HeaderMap {
-            pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
-        };
-        let date = "Wed, 25 Nov 2026 21:57:00 GMT";
-        assert_eq!(validator(&headers(&[(ETAG, "\"a\"")])).as_deref(), Some("\"a\""));
-        let weak = headers(&[(ETAG, "W/\"a\""), (LAST_MODIFIED, date)]);
-        assert_eq!(validator(&weak).as_deref(), Some(date));
-        assert_eq!(validator(&headers(&[(ETAG, "W/\"a\"")])), None);
-    }
-
-    #[test]
-    fn a_part_says_where_it_begins_and_how_long_the_whole_is() {
-        for (text, expected) in [
-            ("bytes 5-9/10", Some((5, Some(10)))),
-            ("bytes 5-9/*", Some((5, None))),
-            ("bytes */10", None),
-            ("items 5-9/10", None),
-        ] {
-            let headers = HeaderMap::from_iter([(CONTENT_RANGE, text.parse().unwrap())]);
-            assert_eq!(range(&headers), expected, "{text}");
-        }
-    }
 }

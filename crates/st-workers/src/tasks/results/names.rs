@@ -12,9 +12,13 @@ const LONGEST_ENDING: usize = 16;
 const NAMELESS: &str = "output";
 
 /// One name for each, in the same order: a plain file name without control characters, which is that of
-/// no other file here, also where case does not count.
-pub(super) fn file_names<'a>(given: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut taken = BTreeSet::from([MANIFEST.to_owned()]);
+/// no other file here, also where case does not count, and none of those that are `taken`.
+pub(super) fn file_names<'a>(
+    given: impl Iterator<Item = &'a str>,
+    taken: impl Iterator<Item = &'a str>,
+) -> Vec<String> {
+    let mut taken: BTreeSet<String> = taken.map(str::to_lowercase).collect();
+    taken.insert(MANIFEST.to_owned());
     given
         .map(|name| {
             let name = plain(name);
@@ -69,7 +73,7 @@ mod tests {
     use super::*;
 
     fn names(given: &[&str]) -> Vec<String> {
-        file_names(given.iter().copied())
+        file_names(given.iter().copied(), std::iter::empty())
     }
 
     #[test]
@@ -103,6 +107,12 @@ mod tests {
         let expected =
             ["a.tar", "A-2.tar", "a-3.tar", "a-2-2.tar", "manifest-2.json", "output", "output-2"];
         assert_eq!(names(&given), expected);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_given_to_no_other() {
+        let names = file_names(["a.tar", "b"].into_iter(), ["A.tar"].into_iter());
+        assert_eq!(names, ["a-2.tar", "b"]);
     }
 
     #[test]

@@ -2,17 +2,18 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use st_log::Chain;
-use st_store::{ProviderName, ResultsOutcome};
-use tokio::time::timeout;
+use st_store::{JobRecord, ProviderName, RESULTS_MARGIN, ResultsOutcome};
+use tokio::time::{Instant, timeout};
 
 use super::DownloadConfig;
-use super::download::{DownloadError, Downloader, Received, without_query};
+use super::download::{Disk, DownloadError, Downloader, Received, Wanted, without_query};
 use super::names::file_names;
 use super::place::{Manifest, ManifestFile, Place};
-use crate::provider::{OutputFile, QueryError, RemoteJob};
+use crate::provider::{OutputFile, OutputList, QueryError, RemoteJob};
 use crate::served::{LONGEST_CALL, ServedProvider};
 
 /// What is kept of a job.
@@ -57,7 +58,11 @@ impl NotKept {
             error @ (DownloadError::Http(_)
             | DownloadError::Status { .. }
             | DownloadError::Address(_)
-            | DownloadError::Length { .. }) => Self::Failed(format!("{name}: {}", Chain(&error))),
+            | DownloadError::Length { .. }
+            | DownloadError::Partial(_)
+            | DownloadError::Coding
+            | DownloadError::NoEnd
+            | DownloadError::TooSlow) => Self::Failed(format!("{name}: {}", Chain(&error))),
         }
     }
 
@@ -82,57 +87,167 @@ impl NotKept {
     }
 }
 
+/// What is here of the outputs of a job, and why not all of it.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    /// It has a path when a file is whole.
+    pub(super) kept: Kept,
+    /// Of several reasons the one that allows the most attempts.
+    pub(super) missing: Option<NotKept>,
+}
+
 /// Downloads the outputs of a job that completed, as far as they are not here. `now`: the store's time.
 pub(super) async fn keep(
     served: &ServedProvider,
-    job: &RemoteJob,
+    (job, record): (&RemoteJob, &JobRecord),
     config: &DownloadConfig,
-    now: impl Fn() -> Timestamp,
-) -> Result<Kept, NotKept> {
+    now: impl Fn() -> Timestamp + Send + Sync,
+) -> Outputs {
     let place = Place::of(&config.dir, job.id);
-    if let Some(manifest) = place.manifest().await? {
-        return Ok(kept(&place, &manifest.files));
-    }
-    let files = match timeout(LONGEST_CALL, served.provider().outputs(job)).await {
-        Ok(Ok(files)) => files,
-        Ok(Err(error)) => return Err(NotKept::of_query(served.name(), "output", &error)),
-        Err(_elapsed) => return Err(NotKept::Failed(served.no_status().to_string())),
+    let missing = match place.manifest().await {
+        Ok(Some(manifest)) => {
+            return Outputs { kept: kept(&place, &manifest.files), missing: None };
+        }
+        Ok(None) => match listed(served, job).await {
+            Ok(list) if list.files.is_empty() => match without_files(&list, record) {
+                Some(missing) => missing,
+                None => return Outputs::default(),
+            },
+            Ok(list) => {
+                let downloader = Downloader {
+                    provider: served.provider(),
+                    client: &config.client,
+                    until: no_further(record, now()),
+                    disk: Disk::default(),
+                };
+                match fetch(&downloader, &place, &list, config.max_bytes, &now).await {
+                    Ok(outputs) => return outputs,
+                    Err(error) => NotKept::Storage(error),
+                }
+            }
+            Err(missing) => missing,
+        },
+        Err(error) => NotKept::Storage(error),
     };
-    if files.is_empty() {
-        return Ok(Kept::default());
+    // What earlier attempts received is still here.
+    match place.received().await {
+        Ok(files) => Outputs { kept: kept(&place, &files), missing: Some(missing) },
+        Err(error) => {
+            let missing = Some(missing.rather(NotKept::Storage(error)));
+            Outputs { kept: Kept::default(), missing }
+        }
     }
-    place.create().await?;
-    let downloader = Downloader { provider: served.provider(), client: &config.client };
-    let names = file_names(files.iter().map(|file| file.name.as_str()));
-    let mut listed = Vec::with_capacity(files.len());
-    let mut left = config.max_bytes;
-    for (file, name) in files.iter().zip(names) {
-        let Received { bytes, sha256 } = one(&downloader, file, (&place, &name), left)
-            .await
-            .map_err(|error| NotKept::of_file(&name, error))?;
-        left = left.saturating_sub(bytes);
-        let (url, fetched_at) = (without_query(&file.url).to_owned(), format!("{:.3}", now()));
-        listed.push(ManifestFile { name, url, bytes, sha256, fetched_at });
-    }
-    let kept = kept(&place, &listed);
-    place.complete(Manifest { job_id: job.id.to_string(), files: listed }).await?;
-    Ok(kept)
 }
 
-/// One file, unless an earlier attempt has received it whole.
+async fn listed(served: &ServedProvider, job: &RemoteJob) -> Result<OutputList, NotKept> {
+    match timeout(LONGEST_CALL, served.provider().outputs(job)).await {
+        Ok(list) => list.map_err(|error| NotKept::of_query(served.name(), "output", &error)),
+        Err(_elapsed) => Err(NotKept::Failed(served.no_status().to_string())),
+    }
+}
+
+/// Why no file is listed; `None` where the job made none.
+fn without_files(list: &OutputList, record: &JobRecord) -> Option<NotKept> {
+    if list.left_out > 0 {
+        return Some(left_out(list.left_out));
+    }
+    // The status said where it is.
+    let has_output = record.job().output_url.is_some();
+    has_output.then(|| NotKept::Failed("the output is not in the provider's answer".to_owned()))
+}
+
+fn left_out(count: usize) -> NotKept {
+    NotKept::Lost(format!(
+        "{count} outputs cannot be downloaded: their addresses are not http URLs, or there are too many"
+    ))
+}
+
+/// When no more requests follow each other without delay: nothing is expected of the provider any more.
+fn no_further(record: &JobRecord, now: Timestamp) -> Instant {
+    let deadline = record.job().results.as_ref().map_or(now, |results| results.expires_at);
+    let left = deadline.duration_since(now).saturating_add(RESULTS_MARGIN);
+    let left = Duration::try_from(left).unwrap_or_default();
+    let start = Instant::now();
+    start.checked_add(left).unwrap_or(start)
+}
+
+/// Receives every file that is not here, whatever becomes of the others.
+async fn fetch(
+    downloader: &Downloader<'_>,
+    place: &Place,
+    list: &OutputList,
+    max_bytes: u64,
+    now: &(impl Fn() -> Timestamp + Sync),
+) -> io::Result<Outputs> {
+    place.create().await?;
+    let received = place.received().await?;
+    let known: Vec<Option<&ManifestFile>> =
+        list.files.iter().map(|file| known(file, &list.files, &received)).collect();
+    let taken: Vec<&str> = known.iter().flatten().map(|file| file.name.as_str()).collect();
+    let unknown = list.files.iter().zip(&known).filter(|(_, known)| known.is_none());
+    let unknown = unknown.map(|(file, _)| file.name.as_str());
+    let mut names = file_names(unknown, taken.into_iter()).into_iter();
+    let here = known.iter().flatten().map(|file| file.bytes).fold(0, u64::saturating_add);
+    let mut left = max_bytes.saturating_sub(here);
+    let mut missing = (list.left_out > 0).then(|| left_out(list.left_out));
+    let mut whole = Vec::with_capacity(list.files.len());
+    for (file, known) in list.files.iter().zip(known) {
+        if let Some(known) = known {
+            whole.push(known.clone());
+            continue;
+        }
+        let name = names.next().unwrap_or_default();
+        let wanted = Wanted { url: &file.url, place, name: &name, allowed: left };
+        match one(downloader, &wanted, now).await {
+            Ok(file) => {
+                left = left.saturating_sub(file.bytes);
+                whole.push(file);
+            }
+            Err(error) => {
+                let reason = NotKept::of_file(&name, error);
+                missing = Some(match missing {
+                    Some(other) => other.rather(reason),
+                    None => reason,
+                });
+            }
+        }
+    }
+    let kept = kept(place, &whole);
+    match &missing {
+        None => place.complete(Manifest { job_id: place.job().to_string(), files: whole }).await?,
+        // No later attempt goes on with what is not whole.
+        Some(NotKept::Lost(_)) => place.discard_parts().await?,
+        Some(_) => {}
+    }
+    Ok(Outputs { kept, missing })
+}
+
+/// The file that an earlier attempt has received from this address. Where only the query tells two
+/// addresses apart, which is not kept, either may be it.
+fn known<'r>(
+    file: &OutputFile,
+    all: &[OutputFile],
+    received: &'r [ManifestFile],
+) -> Option<&'r ManifestFile> {
+    let url = without_query(&file.url);
+    let alike = all.iter().filter(|other| without_query(&other.url) == url).count();
+    received.iter().find(|known| alike == 1 && known.url == url)
+}
+
 async fn one(
     downloader: &Downloader<'_>,
-    file: &OutputFile,
-    (place, name): (&Place, &str),
-    left: u64,
-) -> Result<Received, DownloadError> {
-    match place.whole(name).await? {
-        Some((bytes, sha256)) => Ok(Received { bytes, sha256 }),
-        None => downloader.receive(file, (place, name), left).await,
-    }
+    wanted: &Wanted<'_>,
+    now: &(impl Fn() -> Timestamp + Sync),
+) -> Result<ManifestFile, DownloadError> {
+    let Received { bytes, sha256 } = downloader.receive(wanted).await?;
+    let (name, url) = (wanted.name.to_owned(), without_query(wanted.url).to_owned());
+    let file = ManifestFile { name, url, bytes, sha256, fetched_at: format!("{:.3}", now()) };
+    wanted.place.keep_whole(file.clone()).await?;
+    Ok(file)
 }
 
 fn kept(place: &Place, files: &[ManifestFile]) -> Kept {
     let bytes = files.iter().map(|file| file.bytes).fold(0, u64::saturating_add);
-    Kept { bytes, files: files.len(), path: Some(place.path().to_owned()) }
+    let path = (!files.is_empty()).then(|| place.path().to_owned());
+    Kept { bytes, files: files.len(), path }
 }

@@ -3,9 +3,10 @@
 //!
 //! A file is whole under its own name. Until then it is `<name>.part`, and `<name>.part.json` says how much
 //! of it is certainly on the disk, and of which version of the file: what a machine that lost its power
-//! wrote last may be nothing but zeros.
+//! wrote last may be nothing but zeros. `.received.json` says of which URL each whole file is: names follow
+//! the order of a provider's list, which may change.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -13,10 +14,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use st_store::JobId;
+use tokio::io::AsyncWriteExt;
 
 use crate::files::{Folder, blocking};
 
 pub(super) const MANIFEST: &str = "manifest.json";
+/// No file gets such a name: none begins with a dot.
+const RECEIVED: &str = ".received.json";
 pub(super) const PART: &str = ".part";
 pub(super) const PART_RECORD: &str = ".part.json";
 
@@ -47,10 +51,13 @@ pub(super) struct ManifestFile {
 pub(super) struct PartRecord {
     /// Without its query.
     pub(super) url: String,
-    /// A strong `ETag`, or a `Last-Modified`.
+    /// A strong `ETag`, or a `Last-Modified`; nothing says that there is none.
     pub(super) validator: String,
     /// Bytes that are on the disk.
     pub(super) stored: u64,
+    /// Bytes of the whole file, where they are known.
+    #[serde(default)]
+    pub(super) whole: Option<u64>,
 }
 
 /// A file that is being received.
@@ -61,15 +68,28 @@ pub(super) struct Part {
     pub(super) length: u64,
 }
 
+impl Part {
+    /// Waits until all of it is on the disk.
+    pub(super) async fn sync(&mut self) -> io::Result<()> {
+        self.file.flush().await?;
+        self.file.sync_data().await
+    }
+}
+
 /// The folder.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
+    job: JobId,
     folder: Folder,
 }
 
 impl Place {
     pub(super) fn of(dir: &Path, job: JobId) -> Self {
-        Self { folder: Folder::new(dir.join(job.to_string())) }
+        Self { job, folder: Folder::new(dir.join(job.to_string())) }
+    }
+
+    pub(super) fn job(&self) -> JobId {
+        self.job
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -94,20 +114,72 @@ impl Place {
     /// Says that all of it is there.
     pub(super) async fn complete(&self, manifest: Manifest) -> io::Result<()> {
         let folder = self.folder.clone();
-        blocking(move || folder.write_json(MANIFEST, &manifest)).await
+        blocking(move || {
+            folder.write_json(MANIFEST, &manifest)?;
+            folder.remove(RECEIVED)
+        })
+        .await
     }
 
-    /// Bytes and SHA-256 of a file that is whole; `None` where there is none.
-    pub(super) async fn whole(&self, name: &str) -> io::Result<Option<(u64, String)>> {
-        let path = self.file(name);
-        blocking(move || match File::open(&path) {
-            Ok(file) => {
-                let bytes = file.metadata()?.len();
-                let digest = digest_of(file, bytes)?;
-                Ok(Some((bytes, hex(&digest.finalize()))))
+    /// The files that are whole, as far as they still have the size that they were received with.
+    pub(super) async fn received(&self) -> io::Result<Vec<ManifestFile>> {
+        let folder = self.folder.clone();
+        blocking(move || {
+            let mut files = read_received(&folder)?;
+            let mut sizes = Vec::with_capacity(files.len());
+            for file in &files {
+                sizes.push(folder.size(&file.name)? == Some(file.bytes));
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            let mut is_here = sizes.into_iter();
+            files.retain(|_| is_here.next().unwrap_or_default());
+            Ok(files)
+        })
+        .await
+    }
+
+    /// Gives a file its name, whose part is all of it.
+    pub(super) async fn keep_whole(&self, file: ManifestFile) -> io::Result<()> {
+        let folder = self.folder.clone();
+        let (part, whole) = (self.file(&format!("{}{PART}", file.name)), self.file(&file.name));
+        let record = format!("{}{PART_RECORD}", file.name);
+        blocking(move || {
+            let mut files = read_received(&folder)?;
+            files.retain(|other| other.name != file.name);
+            files.push(file);
+            // Before the name: what has one is always of a known URL.
+            folder.write_json(RECEIVED, &files)?;
+            std::fs::rename(&part, &whole)?;
+            folder.remove(&record)?;
+            folder.sync()
+        })
+        .await
+    }
+
+    /// Removes what there is of a file that is not whole.
+    pub(super) async fn discard_part(&self, name: &str) -> io::Result<()> {
+        let folder = self.folder.clone();
+        let names = [PART, PART_RECORD].map(|ending| format!("{name}{ending}"));
+        blocking(move || names.iter().try_for_each(|name| folder.remove(name))).await
+    }
+
+    /// Removes what there is of all files that are not whole: nothing will go on with them.
+    pub(super) async fn discard_parts(&self) -> io::Result<()> {
+        let folder = self.folder.clone();
+        blocking(move || {
+            let entries = match folder.path().read_dir() {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                read => read?,
+            };
+            for entry in entries {
+                let name = entry?.file_name();
+                let Some(name) = name.to_str() else { continue };
+                // What a crash left of the writing of a record has a dot before and numbers behind its name.
+                let is_unwritten = name.starts_with('.') && name.contains(PART_RECORD);
+                if name.ends_with(PART) || name.ends_with(PART_RECORD) || is_unwritten {
+                    folder.remove(name)?;
+                }
+            }
+            Ok(())
         })
         .await
     }
@@ -153,18 +225,13 @@ impl Place {
         })
         .await
     }
+}
 
-    /// Gives a file that is whole its name. All of it is on the disk.
-    pub(super) async fn finish(&self, name: &str) -> io::Result<()> {
-        let folder = self.folder.clone();
-        let (part, record) = (self.file(&format!("{name}{PART}")), format!("{name}{PART_RECORD}"));
-        let whole = self.file(name);
-        blocking(move || {
-            std::fs::rename(&part, &whole)?;
-            folder.remove(&record)?;
-            folder.sync()
-        })
-        .await
+/// What is said of the files that are whole. A list that is damaged is as good as none.
+fn read_received(folder: &Folder) -> io::Result<Vec<ManifestFile>> {
+    match folder.read_json(RECEIVED) {
+        Err(error) if error.kind() == ErrorKind::InvalidData => Ok(Vec::new()),
+        read => Ok(read?.unwrap_or_default()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Receiving outputs: across cuts and crashes, from hosts that are not the provider's, under names that
-//! are not plain, and within a limit.
+//! are not plain, and within a limit. Other sides that do what they should not are in `trouble`.
+
+mod trouble;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -120,7 +122,7 @@ async fn what_is_here_whole_is_not_received_again() {
     bench.fake.world().fault_on(Call::File, Fault::CutAfter(2000));
     bench.fake.world().fault_on(Call::File, Fault::ServerError);
     bench.fetch().await;
-    assert_eq!(bench.names(1), ["a"]);
+    assert_eq!(bench.names(1), [".received.json", "a"]);
     let questions = bench.questions();
     let bench = bench.crash().await;
     bench.wait().await;
@@ -157,8 +159,12 @@ async fn a_part_of_another_version_is_not_added() {
     bench.made(1, &["a"]).await;
     bench.fake.world().fault_on(Call::File, Fault::CutAfter(1000));
     bench.fetch().await;
-    // A server that does not heed If-Range, and one that begins at another byte.
-    for (etag, place) in [("\"v2\"", "bytes 1000-1004/1005"), ("\"v1\"", "bytes 900-904/905")] {
+    // A server that does not heed If-Range, one that begins at another byte, and a file of another length.
+    for (etag, place) in [
+        ("\"v2\"", "bytes 1000-1004/3000"),
+        ("\"v1\"", "bytes 900-904/3000"),
+        ("\"v1\"", "bytes 1000-1004/1005"),
+    ] {
         let headers = vec![("etag", etag), ("content-range", place)];
         let answer = Fault::Answer { status: 206, headers, body: "xxxxx".to_owned() };
         bench.fake.world().fault_on(Call::File, answer);
@@ -180,7 +186,7 @@ async fn a_file_of_another_length_than_announced_is_received_anew() {
     bench.made(1, &["a"]).await;
     bench.fake.world().fault_on(Call::File, Fault::CutAfter(1000));
     bench.fetch().await;
-    let headers = vec![("etag", "\"v1\""), ("content-range", "bytes 1000-1004/3000")];
+    let headers = vec![("etag", "\"v1\""), ("content-range", "bytes 1000-1009/3000")];
     let answer = Fault::Answer { status: 206, headers, body: "xxxxx".to_owned() };
     bench.fake.world().fault_on(Call::File, answer);
     bench.wait().await;
@@ -217,7 +223,7 @@ async fn outputs_beyond_the_limit_are_lost_and_the_log_is_kept() {
     let state = bench.results(1).await.state;
     let ResultsState::Lost { reason } = &state else { panic!("{state:?}") };
     assert_eq!(reason, "all outputs together are larger than outputs.max_bytes");
-    assert_eq!(bench.names(1), ["a"]);
+    assert_eq!(bench.names(1), [".received.json", "a"]);
     assert!(bench.log(1).await.is_some());
     // As many as are allowed, and not one more.
     bench.fake.world().add_file("c", bytes(500, 12), None);
@@ -254,13 +260,19 @@ async fn hostile_names_stay_in_the_folder_of_their_job() {
 }
 
 #[tokio::test]
-async fn no_host_but_the_providers_own_gets_the_token() {
+async fn only_files_of_the_providers_own_get_the_token() {
     let bench = Bench::downloading(PLENTY).await;
     let other = FakeReplicate::start().await;
     bench.fake.world().add_file("own", b"own".to_vec(), None);
+    bench.fake.world().add_file("outside", b"outside".to_vec(), None);
     other.world().add_file("direct", b"direct".to_vec(), None);
     other.world().add_file("behind", b"behind".to_vec(), None);
-    let urls = [bench.fake.file_url("own"), other.file_url("direct"), bench.fake.file_url("sent")];
+    let urls = [
+        bench.fake.file_url("own"),
+        other.file_url("direct"),
+        bench.fake.file_url("sent"),
+        bench.fake.outside_url("outside"),
+    ];
     bench.fake.world().fault_on(Call::File, Fault::CutAfter(3));
     bench.fake.world().fault_on(Call::File, Fault::Redirect(other.file_url("behind")));
     bench.ended(1, "succeeded", json!(urls)).await;
@@ -268,16 +280,37 @@ async fn no_host_but_the_providers_own_gets_the_token() {
     assert!(is_kept(&bench.results(1).await.state), "{:?}", bench.results(1).await);
     assert_eq!(bench.output(1, "sent").unwrap(), b"behind");
     let bearer = format!("Bearer {TOKEN}");
-    for request in asked(&bench.fake) {
+    let own = asked(&bench.fake);
+    let [_own, _sent, outside] = &own[..] else { panic!("{own:#?}") };
+    for request in &own[..2] {
         assert_eq!(request.header("authorization"), Some(bearer.as_str()), "{}", request.path);
     }
+    assert_eq!(outside.header("authorization"), None, "it is no file of the API");
     let foreign = asked(&other);
     assert_eq!(foreign.len(), 2);
-    for RecordedRequest { path, headers, .. } in foreign {
-        let secret = headers.iter().find(|(_, value)| value.contains(TOKEN));
-        assert_eq!(secret, None, "{path}");
-        assert!(!headers.iter().any(|(name, _)| name == "authorization"), "{path}");
+    for request in foreign {
+        no_token(&request);
     }
+}
+
+fn no_token(request: &RecordedRequest) {
+    let secret = request.headers.iter().find(|(_, value)| value.contains(TOKEN));
+    assert_eq!(secret, None, "{}", request.path);
+    assert_eq!(request.header("authorization"), None, "{}", request.path);
+}
+
+#[tokio::test]
+async fn what_another_host_redirects_to_gets_no_token() {
+    let bench = Bench::downloading(PLENTY).await;
+    let other = FakeReplicate::start().await;
+    bench.fake.world().add_file("a", b"made".to_vec(), None);
+    other.world().fault_on(Call::File, Fault::Redirect(bench.fake.file_url("a")));
+    bench.ended(1, "succeeded", json!(other.file_url("away"))).await;
+    bench.fetch().await;
+    assert_eq!(bench.output(1, "away").unwrap(), b"made");
+    let requests = asked(&bench.fake);
+    assert_eq!(requests.len(), 1);
+    no_token(&requests[0]);
 }
 
 #[tokio::test]

@@ -67,12 +67,12 @@ pub async fn dump(store: &dyn Store) -> String {
         for recheck in store.due_rechecks(&provider, 1000).await.unwrap() {
             writeln!(text, "{recheck:?}").unwrap();
         }
-        for due in store.due_results(&provider, 1000).await.unwrap() {
+        for due in store.due_results(&provider, &BTreeSet::new(), 1000).await.unwrap() {
             writeln!(text, "{due:?}").unwrap();
         }
     }
     writeln!(text, "{:?}", store.unsettled().await.unwrap()).unwrap();
-    writeln!(text, "results {:?}", store.results_waiting().await.unwrap()).unwrap();
+    writeln!(text, "results {:?}", store.results_waiting(&BTreeSet::new()).await.unwrap()).unwrap();
     writeln!(text, "totals {:?}", store.daily_totals().await.unwrap()).unwrap();
     let position = store.events_after(EventId(0), 1).await.unwrap();
     writeln!(text, "all events are there: {}", !position.resync).unwrap();
@@ -206,7 +206,7 @@ pub async fn check_records(store: &dyn Store) {
         }
     }
     assert!(replayed.is_empty(), "every event has its job");
-    let waiting = store.results_waiting().await.unwrap();
+    let waiting = store.results_waiting(&BTreeSet::new()).await.unwrap();
     let waiting: BTreeSet<ProviderName> = waiting.into_iter().map(|(name, _)| name).collect();
     assert_eq!(waiting, due, "what is due is fetched, and nothing else");
 }

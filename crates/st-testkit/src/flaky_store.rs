@@ -31,6 +31,10 @@ pub struct Faults {
     pub submit: Option<Error>,
     /// Every list of jobs is answered with this.
     pub list: Option<fn() -> Error>,
+    /// Every question for one job is answered with this, or panics in it.
+    pub find: Option<fn() -> Error>,
+    /// Every settlement of results is answered with this.
+    pub settle_results: Option<fn() -> Error>,
     /// Every question for positions in the queue is answered with this.
     pub standings: Option<fn() -> Error>,
     /// Every question for what is unsettled is answered with this.
@@ -118,6 +122,10 @@ impl JobRepo for FlakyStore {
     }
 
     async fn find_job(&self, job: &JobRef) -> Result<Option<JobRecord>> {
+        let fault = self.faults().find;
+        if let Some(error) = fault {
+            return Err(error());
+        }
         self.inner.find_job(job).await
     }
 

@@ -358,6 +358,9 @@ macro_rules! conformance {
         $crate::conformance!(@topic $store, results:
             results_that_stay_are_never_due, results_are_due_with_the_end_of_their_job,
             what_is_deleted_first_is_fetched_first, results_are_settled_once,
+            jobs_that_are_left_out_take_no_place_of_others,
+            outputs_that_are_here_stay_known_when_something_else_is_lost,
+            results_can_be_given_up_without_their_job,
             what_cannot_be_fetched_is_due_again_until_it_is_given_up,
             what_was_deleted_before_the_end_was_known_is_lost,
             results_that_are_due_move_with_the_clock,

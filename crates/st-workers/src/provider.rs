@@ -102,7 +102,7 @@ pub struct Account {
 /// Something that a finished job made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputFile {
-    /// What its URL calls it. It comes from a stranger: it may be anything, also empty, and may be that
+    /// What its URL calls it. It is not to be trusted: it may be anything, also empty, and may be that
     /// of another file too.
     pub name: String,
     /// Where it is: an http or https URL. Its query may be a secret.
@@ -201,6 +201,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// The same as [`Provider::turn_to_submit`] before a question or a cancellation; polls and logs wait
     /// by themselves.
     async fn turn_to_ask(&self) {}
+
+    /// Waits until something of a finished job may be fetched, so that the results of many jobs keep no
+    /// other call from being made. It is called before each call of [`Provider::logs`] and
+    /// [`Provider::outputs`] that no person waits for.
+    async fn turn_to_fetch(&self) {}
 
     /// Submits a job. At most one call is made per marker, except where the provider says that it
     /// recognizes repetitions ([`Arrivals::Repeated`]); the caller sees to that.

@@ -1,6 +1,6 @@
 //! Results that are to be fetched, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +10,8 @@ use super::{MemoryStore, Moment, State};
 use crate::error::Result;
 use crate::model::results::Next;
 use crate::model::{
-    DueResults, JobId, JobRecord, MAX_RESULTS_PAUSE, ProviderName, ResultsOutcome, after,
+    DueResults, JobId, JobRecord, MAX_RESULTS_PAUSE, ProviderName, ResultsOutcome, ResultsState,
+    after,
 };
 use crate::repo::{ResultRepo, until};
 
@@ -67,6 +68,14 @@ impl State {
         }
     }
 
+    fn give_up_results(&mut self, job: JobId, reason: &str) -> bool {
+        let was_due = self.results_due.remove(&job).is_some();
+        if was_due && let Some(record) = self.records.get_mut(&job) {
+            record.set_results_state(ResultsState::lost(reason, None));
+        }
+        was_due
+    }
+
     /// Adapts results that are due to a clock that was set.
     pub(super) fn move_results(&mut self, by: SignedDuration, now: Timestamp) {
         for (job, next) in &mut self.results_due {
@@ -80,21 +89,33 @@ impl State {
 
 #[async_trait]
 impl ResultRepo for MemoryStore {
-    async fn results_waiting(&self) -> Result<Vec<(ProviderName, Duration)>> {
+    async fn results_waiting(
+        &self,
+        except: &BTreeSet<JobId>,
+    ) -> Result<Vec<(ProviderName, Duration)>> {
         let now = self.clock.now();
         let mut waiting = BTreeMap::<ProviderName, Timestamp>::new();
         for (at, _, due) in self.read()?.due_results() {
+            if except.contains(&due.job) {
+                continue;
+            }
             let first = waiting.entry(due.provider).or_insert(at);
             *first = at.min(*first);
         }
         Ok(waiting.into_iter().map(|(provider, at)| (provider, until(now, at))).collect())
     }
 
-    async fn due_results(&self, provider: &ProviderName, max: u32) -> Result<Vec<DueResults>> {
+    async fn due_results(
+        &self,
+        provider: &ProviderName,
+        except: &BTreeSet<JobId>,
+        max: u32,
+    ) -> Result<Vec<DueResults>> {
         let now = self.clock.now();
         let state = self.read()?;
-        let due =
-            state.due_results().filter(|(at, _, due)| due.provider == *provider && *at <= now);
+        let due = state.due_results().filter(|(at, _, due)| {
+            due.provider == *provider && *at <= now && !except.contains(&due.job)
+        });
         let mut due: Vec<_> = due.map(|(_, entry, due)| (due.expires_at, entry, due)).collect();
         due.sort_unstable_by_key(|(expires_at, entry, _)| (*expires_at, *entry));
         Ok(due.into_iter().take(max as usize).map(|(.., due)| due).collect())
@@ -102,5 +123,9 @@ impl ResultRepo for MemoryStore {
 
     async fn settle_results(&self, job: JobId, outcome: &ResultsOutcome) -> Result<JobRecord> {
         self.write(|state, Moment { now, .. }| state.settle_results(job, outcome, now))
+    }
+
+    async fn give_up_results(&self, job: JobId, reason: &str) -> Result<bool> {
+        self.write(|state, _moment| Ok(state.give_up_results(job, reason)))
     }
 }

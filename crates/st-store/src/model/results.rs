@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::text::without_nul;
 use crate::model::{Job, JobId, ProviderName, ProviderStatus, after};
 
 /// How long after the deadline they are still asked for: a provider deletes them about then, and its
@@ -12,6 +13,8 @@ use crate::model::{Job, JobId, ProviderName, ProviderStatus, after};
 pub const RESULTS_MARGIN: SignedDuration = SignedDuration::from_mins(15);
 /// The pause after the first attempt to fetch them; it doubles.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
+/// A longer reason is cut.
+const LONGEST_REASON: usize = 1000;
 /// The longest pause between two attempts.
 pub const MAX_RESULTS_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 
@@ -38,6 +41,8 @@ pub enum ResultsState {
     Lost {
         /// Which, and why.
         reason: String,
+        /// The folder with those outputs that are here all the same; `None` where there are none.
+        output_path: Option<String>,
     },
 }
 
@@ -64,19 +69,25 @@ pub enum ResultsOutcome {
     },
     /// It failed for now.
     Failed {
-        /// Why.
+        /// What, and why.
         reason: String,
+        /// The folder with the outputs that are here already.
+        output_path: Option<String>,
     },
     /// The provider says that it has them no more. That is believed once they are past their deadline:
     /// before it, the answer may be a passing one.
     Gone {
-        /// Its words.
+        /// What the provider has deleted.
         reason: String,
+        /// The folder with the outputs that are here.
+        output_path: Option<String>,
     },
     /// No further attempt would fetch them.
     Lost {
-        /// Why.
+        /// What, and why.
         reason: String,
+        /// The folder with the outputs that are here.
+        output_path: Option<String>,
     },
 }
 
@@ -94,7 +105,23 @@ pub(crate) enum Next {
     },
 }
 
+/// The reason for a loss as it is stored.
+pub(crate) fn lost_reason(reason: &str) -> String {
+    without_nul(&reason.chars().take(LONGEST_REASON).collect::<String>())
+}
+
+impl ResultsState {
+    pub(crate) fn lost(reason: &str, output_path: Option<String>) -> Self {
+        Self::Lost { reason: lost_reason(reason), output_path }
+    }
+}
+
 impl DueResults {
+    /// Whether they are past their deadline so far that no further attempt would fetch them.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now >= after(self.expires_at, RESULTS_MARGIN)
+    }
+
     /// When they are due again after an attempt failed; `None` when they are given up.
     pub(crate) fn again(&self, outcome: &ResultsOutcome, now: Timestamp) -> Option<Timestamp> {
         let last = match outcome {

@@ -72,7 +72,7 @@ impl QueueRepo for SqliteStore {
         lease: Duration,
         in_flight: &BTreeSet<JobId>,
     ) -> Result<u64> {
-        let jobs = id_list(in_flight.iter().copied());
+        let jobs = id_list(in_flight);
         self.writer
             .write(Lane::Worker, "renew leases", move |tx| {
                 let until = after(tx.now, lease_duration(lease));
@@ -196,8 +196,7 @@ impl QueueRepo for SqliteStore {
     ) -> Result<Option<Duration>> {
         let served: Vec<Value> =
             options.serving.iter().map(|serving| Value::from(serving.provider.as_str())).collect();
-        let (served, in_flight) =
-            (Value::Array(served).to_string(), id_list(in_flight.iter().copied()));
+        let (served, in_flight) = (Value::Array(served).to_string(), id_list(in_flight));
         let due = self
             .readers
             .point("read when the queue is due", move |connection| {
@@ -209,7 +208,7 @@ impl QueueRepo for SqliteStore {
 }
 
 /// Jobs as a JSON array, for `json_each`.
-fn id_list(jobs: impl IntoIterator<Item = JobId>) -> String {
+pub(super) fn id_list<'j>(jobs: impl IntoIterator<Item = &'j JobId>) -> String {
     Value::Array(jobs.into_iter().map(|job| Value::from(job.to_string())).collect()).to_string()
 }
 

@@ -1,6 +1,7 @@
 //! Results that are to be fetched, in SQLite: an outbox that is written in the transaction that ends a
 //! job.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,11 +9,12 @@ use rusqlite::{Connection, Row, params};
 
 use super::SqliteStore;
 use super::damage::log_damaged;
-use super::query::{Columns, change_one, first_readable, readable};
+use super::query::{Columns, change, change_one, first_readable, readable};
+use super::queue::id_list;
 use super::records::{load, save};
 use super::writer::{Lane, Tx};
 use crate::error::Result;
-use crate::model::results::Next;
+use crate::model::results::{Next, lost_reason};
 use crate::model::{DueResults, JobId, JobRecord, ProviderName, ResultsOutcome};
 use crate::repo::ResultRepo;
 
@@ -21,12 +23,19 @@ const SETTLE: &str = "settle the results of a job";
 
 #[async_trait]
 impl ResultRepo for SqliteStore {
-    async fn results_waiting(&self) -> Result<Vec<(ProviderName, Duration)>> {
+    async fn results_waiting(
+        &self,
+        except: &BTreeSet<JobId>,
+    ) -> Result<Vec<(ProviderName, Duration)>> {
+        let except = id_list(except);
         let waiting = self
             .readers
-            .point("list the providers with due results", |connection| {
-                let sql = "SELECT provider, MIN(next_at) FROM results_due GROUP BY provider";
-                let (waiting, damaged) = readable(connection, sql, [], |row| {
+            .point("list the providers with due results", move |connection| {
+                let sql = "SELECT provider, MIN(next_at) FROM results_due \
+                     WHERE entry_id NOT IN \
+                     (SELECT entry_id FROM json_each(?1) JOIN jobs ON job_id = value) \
+                     GROUP BY provider";
+                let (waiting, damaged) = readable(connection, sql, [except], |row| {
                     let mut columns = Columns::new(row, "results_due");
                     Ok((columns.text("provider", ProviderName::new)?, columns.time("next_at")?))
                 })?;
@@ -37,8 +46,13 @@ impl ResultRepo for SqliteStore {
         Ok(waiting.into_iter().map(|(provider, at)| (provider, self.until(at))).collect())
     }
 
-    async fn due_results(&self, provider: &ProviderName, max: u32) -> Result<Vec<DueResults>> {
-        let (provider, now) = (provider.clone(), self.clock.now());
+    async fn due_results(
+        &self,
+        provider: &ProviderName,
+        except: &BTreeSet<JobId>,
+        max: u32,
+    ) -> Result<Vec<DueResults>> {
+        let (provider, now, except) = (provider.clone(), self.clock.now(), id_list(except));
         self.readers
             .point("list due results", move |connection| {
                 // In the order of the deadlines, whatever is due when: there are few of them.
@@ -46,8 +60,10 @@ impl ResultRepo for SqliteStore {
                     connection,
                     "SELECT j.job_id, r.provider, r.expires_at, r.attempts FROM results_due r \
                      JOIN jobs j ON j.entry_id = r.entry_id \
-                     WHERE r.provider = ?1 AND +r.next_at <= ?2 ORDER BY r.expires_at, r.entry_id",
-                    params![provider.as_str(), now.as_millisecond()],
+                     WHERE r.provider = ?1 AND +r.next_at <= ?2 AND r.entry_id NOT IN \
+                     (SELECT entry_id FROM json_each(?3) JOIN jobs ON job_id = value) \
+                     ORDER BY r.expires_at, r.entry_id",
+                    params![provider.as_str(), now.as_millisecond(), except],
                     max,
                     due,
                 )?;
@@ -60,6 +76,11 @@ impl ResultRepo for SqliteStore {
     async fn settle_results(&self, job: JobId, outcome: &ResultsOutcome) -> Result<JobRecord> {
         let outcome = outcome.clone();
         self.writer.write(Lane::Worker, SETTLE, move |tx| settle(tx, job, &outcome)).await
+    }
+
+    async fn give_up_results(&self, job: JobId, reason: &str) -> Result<bool> {
+        let reason = lost_reason(reason);
+        self.writer.write(Lane::Worker, SETTLE, move |tx| give_up(tx, job, &reason)).await
     }
 }
 
@@ -89,6 +110,22 @@ fn settle(tx: &Tx<'_>, job: JobId, outcome: &ResultsOutcome) -> Result<JobRecord
         }
     }
     Ok(record)
+}
+
+fn give_up(tx: &Tx<'_>, job: JobId, reason: &str) -> Result<bool> {
+    let of_job = "DELETE FROM results_due WHERE entry_id = \
+                  (SELECT entry_id FROM jobs WHERE job_id = ?1)";
+    let was_due = change(tx.connection, SETTLE, of_job, [job.to_string()])? > 0;
+    if was_due {
+        change_one(
+            tx.connection,
+            SETTLE,
+            "UPDATE jobs SET results = 'lost', results_lost = ?2, output_path = NULL \
+             WHERE job_id = ?1",
+            params![job.to_string(), reason],
+        )?;
+    }
+    Ok(was_due)
 }
 
 fn due(row: &Row<'_>) -> Result<DueResults> {

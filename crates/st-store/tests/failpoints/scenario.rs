@@ -138,7 +138,7 @@ pub(crate) async fn run(store: &SqliteStore, report: &mut (dyn FnMut(Entry) + Se
         report(Entry::Reached(number, record.status()));
     }
     attempts(store, &records, report).await;
-    let failed = ResultsOutcome::Failed { reason: "no answer".to_owned() };
+    let failed = ResultsOutcome::Failed { reason: "no answer".to_owned(), output_path: None };
     for outcome in [failed, ResultsOutcome::Kept { output_path: None }] {
         drop(store.settle_results(id(1), &outcome).await);
     }

@@ -3,15 +3,17 @@
 //!
 //! One world and one list of calls; a case damages one row and names the calls that may fail.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_store::{
     Actor, ApprovalId, Error, EventId, Idempotency, JobFilter, JobRef, JobStatus, Limits,
-    LimitsPatch, Marker, NewJob, Outcome, ProviderSettings, ProviderSettingsPatch, QueueFilter,
-    QueueStatus, Recheck, RecheckOutcome, RequestFilter, Resolution, RuleId, Searched,
-    SettingChange, ShareScope, StrayOutcome, UserId, Verdict, Weight,
+    LimitsPatch, Marker, NewJob, Outcome, ProviderSettings, ProviderSettingsPatch, ProviderStatus,
+    QueueFilter, QueueStatus, Recheck, RecheckOutcome, RequestFilter, Resolution, ResultsOutcome,
+    ResultsState, RuleId, Searched, SettingChange, ShareScope, StrayOutcome, UserId, Verdict,
+    Weight,
 };
 use st_testkit::suite::strays::sighting;
 use st_testkit::suite::{
@@ -449,4 +451,26 @@ async fn a_rule_that_cannot_be_read_is_left_out_of_the_list_and_found_damaged() 
     bench.damage("UPDATE approval_rules SET is_active = 0 WHERE rule_id = 2");
     let cheap = bench.submit(job(20, "zoe")).await;
     assert_eq!(cheap.queue_status(), QueueStatus::Pending, "a rule that is off stops nothing");
+}
+
+#[tokio::test]
+async fn results_of_a_damaged_job_are_given_up_in_the_end() {
+    let bench = Bench::new().await;
+    let record = bench.at_provider(1).await;
+    let results_kept_for = Some(Duration::from_hours(1));
+    let ended = ProviderStatus { results_kept_for, ..status(1, JobStatus::Completed) };
+    bench.settle(&record, Outcome::Reported(ended)).await.unwrap();
+    bench.damage(&format!("UPDATE jobs SET metadata = '[' WHERE job_id = '{}'", id(1)));
+    let due = || async { bench.store.due_results(&fake(), &BTreeSet::new(), 9).await.unwrap() };
+    assert_eq!(due().await.len(), 1, "what is due is known without the job");
+    let kept = ResultsOutcome::Kept { output_path: None };
+    let settled = bench.store.settle_results(id(1), &kept).await;
+    assert!(matches!(settled, Err(Error::Damaged(_))), "{settled:?}");
+    assert!(bench.store.give_up_results(id(1), "no record").await.unwrap());
+    assert_eq!(due().await, []);
+    bench.damage(&format!("UPDATE jobs SET metadata = '{{}}' WHERE job_id = '{}'", id(1)));
+    let state = bench.found(1).await.job().results.clone().map(|results| results.state);
+    let (reason, output_path) = ("no record".to_owned(), None);
+    assert_eq!(state, Some(ResultsState::Lost { reason, output_path }));
+    st_testkit::dump::check_invariants(bench.store.as_ref()).await;
 }

@@ -152,9 +152,10 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
             let outcome = RecheckOutcome { recheck, searched: calls::searched(*searched) };
             text(store.settle_rechecks(vec![outcome]).await)
         }
-        Step::Results { job, outcome } => {
-            text(store.settle_results(id(*job), &calls::results(*outcome)).await)
-        }
+        Step::Results { job, outcome } => match calls::results(*outcome) {
+            Some(outcome) => text(store.settle_results(id(*job), &outcome).await),
+            None => text(store.give_up_results(id(*job), "x").await),
+        },
         Step::Cancel(job) => {
             text(store.cancel_job(id(*job), &Actor::User(UserId::new("ann"))).await)
         }

@@ -1,5 +1,6 @@
 //! Results that a provider deletes: when they are due, and what becomes of them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -25,12 +26,12 @@ async fn end(harness: &Harness, number: u8, report: ProviderStatus) -> JobRecord
 }
 
 async fn due(harness: &Harness) -> Vec<DueResults> {
-    harness.store.due_results(&fake(), 100).await.unwrap()
+    harness.store.due_results(&fake(), &BTreeSet::new(), 100).await.unwrap()
 }
 
 /// How long until the first results are due.
 async fn next(harness: &Harness) -> Option<u64> {
-    let waiting = harness.store.results_waiting().await.unwrap();
+    let waiting = harness.store.results_waiting(&BTreeSet::new()).await.unwrap();
     waiting.first().map(|(_, wait)| wait.as_secs())
 }
 
@@ -39,11 +40,11 @@ fn kept() -> ResultsOutcome {
 }
 
 fn failed() -> ResultsOutcome {
-    ResultsOutcome::Failed { reason: "no answer".to_owned() }
+    ResultsOutcome::Failed { reason: "no answer".to_owned(), output_path: None }
 }
 
 fn lost(reason: &str, expires_at: i64) -> Results {
-    let state = ResultsState::Lost { reason: reason.to_owned() };
+    let state = ResultsState::Lost { reason: reason.to_owned(), output_path: None };
     Results { expires_at: at(expires_at), state }
 }
 
@@ -99,10 +100,59 @@ pub async fn what_is_deleted_first_is_fetched_first(harness: &Harness) {
     harness.settle(&record, report).await.unwrap();
     let jobs = |due: Vec<DueResults>| due.into_iter().map(|due| due.job).collect::<Vec<_>>();
     assert_eq!(jobs(due(harness).await), [2, 3, 1].map(id));
-    assert_eq!(jobs(harness.store.due_results(&fake(), 2).await.unwrap()), [2, 3].map(id));
-    let waiting = harness.store.results_waiting().await.unwrap();
+    assert_eq!(
+        jobs(harness.store.due_results(&fake(), &BTreeSet::new(), 2).await.unwrap()),
+        [2, 3].map(id)
+    );
+    let waiting = harness.store.results_waiting(&BTreeSet::new()).await.unwrap();
     let waiting: Vec<&str> = waiting.iter().map(|(provider, _)| provider.as_str()).collect();
     assert_eq!(waiting, ["fake", "other"]);
+}
+
+pub async fn jobs_that_are_left_out_take_no_place_of_others(harness: &Harness) {
+    for (number, seconds) in [(1, 100), (2, 200), (3, 300)] {
+        end(harness, number, ended(number, JobStatus::Completed, seconds)).await;
+    }
+    let first = async |except: &[u8]| {
+        let except: BTreeSet<_> = except.iter().map(|number| id(*number)).collect();
+        let due = harness.store.due_results(&fake(), &except, 1).await.unwrap();
+        let waiting = harness.store.results_waiting(&except).await.unwrap();
+        (due.first().map(|due| due.job), waiting.first().map(|(_, wait)| wait.as_secs()))
+    };
+    assert_eq!(first(&[]).await, (Some(id(1)), Some(0)));
+    assert_eq!(first(&[1, 9]).await, (Some(id(2)), Some(0)));
+    harness.store.settle_results(id(3), &failed()).await.unwrap();
+    assert_eq!(first(&[1, 2]).await, (None, Some(5)), "the others are in flight");
+    assert_eq!(first(&[1, 2, 3]).await, (None, None));
+}
+
+pub async fn outputs_that_are_here_stay_known_when_something_else_is_lost(harness: &Harness) {
+    end(harness, 1, ended(1, JobStatus::Completed, HOUR)).await;
+    end(harness, 2, ended(2, JobStatus::Completed, HOUR)).await;
+    let (reason, output_path) = ("no answer".to_owned(), Some("/outputs/1".to_owned()));
+    let lost = ResultsOutcome::Lost { reason: reason.clone(), output_path: output_path.clone() };
+    let failed =
+        ResultsOutcome::Failed { reason: reason.clone(), output_path: output_path.clone() };
+    harness.store.settle_results(id(1), &lost).await.unwrap();
+    harness.go_to(2 * HOUR);
+    harness.store.settle_results(id(2), &failed).await.unwrap();
+    let state = ResultsState::Lost { reason, output_path };
+    for number in [1, 2] {
+        let results = harness.found(number).await.job().results.clone();
+        assert_eq!(results.map(|results| results.state), Some(state.clone()), "{number}");
+    }
+}
+
+pub async fn results_can_be_given_up_without_their_job(harness: &Harness) {
+    end(harness, 1, ended(1, JobStatus::Completed, HOUR)).await;
+    assert!(harness.store.give_up_results(id(1), "no\0answer").await.unwrap());
+    let results = harness.found(1).await.job().results.clone();
+    assert_eq!(results, Some(lost("no\u{fffd}answer", 3600)));
+    assert_eq!((due(harness).await, next(harness).await), (Vec::new(), None));
+    for number in [1, 9] {
+        assert!(!harness.store.give_up_results(id(number), "late").await.unwrap(), "{number}");
+    }
+    assert_eq!(harness.found(1).await.job().results, results);
 }
 
 pub async fn results_are_settled_once(harness: &Harness) {
@@ -112,7 +162,7 @@ pub async fn results_are_settled_once(harness: &Harness) {
     let results = Some(Results { expires_at: at(3600), state });
     assert_eq!(record.job().results, results);
     assert_eq!((due(harness).await, next(harness).await), (Vec::new(), None));
-    let late = ResultsOutcome::Lost { reason: "late".to_owned() };
+    let late = ResultsOutcome::Lost { reason: "late".to_owned(), output_path: None };
     for outcome in [&late, &failed(), &kept()] {
         let again = harness.store.settle_results(id(1), outcome).await.unwrap();
         assert_eq!(again.job().results, results, "{outcome:?}");
@@ -146,7 +196,8 @@ pub async fn what_cannot_be_fetched_is_due_again_until_it_is_given_up(harness: &
 pub async fn what_was_deleted_before_the_end_was_known_is_lost(harness: &Harness) {
     end(harness, 1, ended(1, JobStatus::Completed, 0)).await;
     assert_eq!(due(harness).await.first().map(|due| due.expires_at), Some(at(0)));
-    let gone = ResultsOutcome::Gone { reason: "fake has deleted the log".to_owned() };
+    let gone =
+        ResultsOutcome::Gone { reason: "fake has deleted the log".to_owned(), output_path: None };
     let record = harness.store.settle_results(id(1), &gone).await.unwrap();
     assert_eq!(record.job().results, Some(lost("fake has deleted the log", 0)));
     // Before the deadline the same answer may be a passing one.

@@ -3,7 +3,7 @@
 use http::Uri;
 
 /// Whether `url` has this origin, such as `https://api.example.com`, which is in lower case. The usual
-/// port of a scheme is the same as none; a URL with a user name or a password is nobody's.
+/// port of a scheme is the same as none; a URL with a user name or a password has no origin here.
 pub(super) fn is_of_origin(url: &Uri, origin: &str) -> bool {
     let Ok(origin) = origin.parse::<Uri>() else { return false };
     let parts = |uri: &Uri| {

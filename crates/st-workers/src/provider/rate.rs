@@ -3,9 +3,9 @@
 //! All callers of one budget get their turns in the order in which they asked. Where it is shared, neither polls
 //! nor all else use up more than a part of it, so that each leaves room to the other: no number of jobs
 //! keeps one from being cancelled, and no number of people who read logs keeps jobs from being
-//! polled. When the provider refuses a call all the same, something else uses the account too: then the
-//! budget is halved, and doubled again with each stretch of time in which calls were made and none was
-//! refused.
+//! polled. Of all that is no poll, what is fetched of finished jobs takes a third at most. When the
+//! provider refuses a call all the same, something else uses the account too: then the budget is halved,
+//! and doubled again with each stretch of time in which calls were made and none was refused.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 const MINUTE: Duration = Duration::from_mins(1);
 /// Of ten calls, so many may be of one kind where there are two.
 const SHARE: usize = 7;
+/// Of so many calls that are no polls, one may fetch results of a finished job.
+const FETCHES: usize = 3;
 /// How often it is halved at most.
 const HALVINGS: u32 = 4;
 /// Refusals within this time after it was halved are of calls that were under way before.
@@ -57,6 +59,8 @@ pub(super) struct CallBudget {
     /// Held by the caller who is next, one for each kind.
     next: tokio::sync::Mutex<()>,
     next_poll: tokio::sync::Mutex<()>,
+    /// When the latest turns to fetch results were given, the oldest first. Held by the caller who is next.
+    fetches: tokio::sync::Mutex<VecDeque<Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +105,7 @@ impl CallBudget {
             calls: Mutex::default(),
             next: tokio::sync::Mutex::default(),
             next_poll: tokio::sync::Mutex::default(),
+            fetches: tokio::sync::Mutex::default(),
         }
     }
 
@@ -133,6 +138,27 @@ impl CallBudget {
         // A refusal of another call may make the wait longer than it was to be.
         let waited = timeout(longest, self.wait(Waiting { budget: self, purpose })).await;
         waited.map_err(|_elapsed| longest)
+    }
+
+    /// Waits until results of a finished job may be fetched. The call itself needs a turn as well.
+    pub(super) async fn turn_to_fetch(&self) {
+        let mut fetches = self.fetches.lock().await;
+        loop {
+            let now = Instant::now();
+            let (_, of_kind) = self.limits(&mut self.calls(), now);
+            while fetches.front().is_some_and(|at| now - *at >= self.rate.per) {
+                fetches.pop_front();
+            }
+            match fetches.front() {
+                Some(oldest) if fetches.len() >= (of_kind / FETCHES).max(1) => {
+                    sleep_until(*oldest + self.rate.per).await;
+                }
+                Some(_) | None => {
+                    fetches.push_back(now);
+                    return;
+                }
+            }
+        }
     }
 
     /// How many calls that are no polls may be made now.
@@ -330,6 +356,23 @@ mod tests {
         assert_eq!(seconds_for(30, async || budget.turn(Purpose::Poll).await).await, 0);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(budget.room(), 70);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fetched_results_leave_two_thirds_to_the_other_calls() {
+        let budget = shared(100);
+        let fetch = async || {
+            budget.turn_to_fetch().await;
+            budget.turn(Purpose::Other).await;
+        };
+        assert_eq!(seconds_for(23, fetch).await, 0);
+        let waits = tokio::time::timeout(Duration::from_secs(59), budget.turn_to_fetch()).await;
+        assert!(waits.is_err(), "there is no room for it");
+        assert_eq!(budget.room(), 47);
+        budget.note_refusal();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(seconds_for(11, fetch).await, 0, "of the half");
+        assert_eq!(seconds_for(1, fetch).await, 60);
     }
 
     #[tokio::test(start_paused = true)]

@@ -293,6 +293,10 @@ impl Provider for Replicate {
         self.creates.room()
     }
 
+    async fn turn_to_fetch(&self) {
+        self.others.turn_to_fetch().await;
+    }
+
     async fn turn_to_ask(&self) {
         self.others.turn(Purpose::Other).await;
     }

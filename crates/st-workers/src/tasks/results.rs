@@ -2,43 +2,48 @@
 //! where that is configured the outputs of those that completed.
 //!
 //! Which results are due is in the store, written in the transaction that ended the job, so nothing is
-//! forgotten by a crash. The task is woken when a job ends, and runs at the start and every minute. Each
-//! job is fetched beside the runs, so one that is slow holds up no other; a failure is repeated later each
-//! time, until the results are past their deadline. Fetching again what is here already is harmless.
+//! forgotten by a crash. The task is woken when a job ends, and runs at the start and every minute. A run
+//! begins with every job that is due and not in flight. Each job is fetched beside the runs, first its log
+//! and then its outputs, and waits for a turn for each: however many downloads are slow, every log is read.
+//! A failure is repeated later each time, until the results are past their deadline. Fetching what is kept
+//! already once more is harmless.
 
 mod download;
+mod fetch;
+mod jobs;
 mod names;
 mod outputs;
 mod place;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use st_http::Client;
-use st_log::{Chain, InScope, Logger, get_logger};
-use st_store::{
-    DueResults, Error, JobId, JobRecord, JobRef, JobStatus, ProviderName, ResultsOutcome,
-    ResultsState, Store,
-};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use st_log::{Chain, Logger, get_logger};
+use st_store::{DueResults, Error, ProviderName, Store};
+use tokio::sync::{Semaphore, watch};
 
 use crate::dispatch::Dispatcher;
-use crate::provider::RemoteJob;
+use crate::driver::panic_message;
 use crate::reminder::Reminder;
 pub use crate::results::KeptLogs;
-use crate::served::{LONGEST_CALL, ServedProvider};
+use crate::served::ServedProvider;
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
-use outputs::{Kept, NotKept};
+use fetch::Fetched;
+use jobs::Jobs;
 
 const LOG: Logger = get_logger("simpletuner.cloud.results");
 
 const PERIOD: Duration = Duration::from_mins(1);
-/// How many jobs of a provider are begun in one run at most; the others follow when one of them ends.
+/// How many jobs of a provider are listed at a time.
 const LISTED: u32 = 1000;
+/// With more jobs in flight than this, one that is due again does not wake the task by itself.
+const CROWD: usize = 500;
 /// How many logs are read from a provider at the same time.
 const LOGS: usize = 8;
 /// How many jobs of a provider download their outputs at the same time.
@@ -77,8 +82,9 @@ struct Work {
     dispatcher: Arc<Dispatcher>,
     config: ResultsConfig,
     lanes: BTreeMap<ProviderName, Arc<Lanes>>,
-    /// Guards the jobs that are being fetched. Locked for one change.
-    in_flight: Mutex<BTreeSet<JobId>>,
+    jobs: Jobs,
+    /// Changes with each attempt that ended.
+    attempted: watch::Sender<()>,
     /// Guards when it was last logged that nothing can be stored here. Locked for one question.
     unwritable: Mutex<Reminder>,
 }
@@ -88,19 +94,6 @@ struct Work {
 struct Lanes {
     logs: Semaphore,
     downloads: Semaphore,
-}
-
-/// A job that is being fetched; it is not any more when this is dropped.
-struct InFlight<'w>(&'w Work, JobId);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.in_flight).remove(&self.1);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ResultFetching {
@@ -116,179 +109,95 @@ impl ResultFetching {
         };
         let lanes = dispatcher.providers().iter().map(lanes).collect();
         let (store, dispatcher) = (Arc::clone(store), Arc::clone(dispatcher));
-        let (in_flight, unwritable) = (Mutex::default(), Mutex::default());
-        Self { work: Arc::new(Work { store, dispatcher, config, lanes, in_flight, unwritable }) }
+        let (jobs, attempted, unwritable) =
+            (Jobs::default(), watch::Sender::new(()), Mutex::default());
+        let work = Work { store, dispatcher, config, lanes, jobs, attempted, unwritable };
+        Self { work: Arc::new(work) }
+    }
+
+    /// Changes with each attempt that ended, whatever came of it.
+    pub fn attempted(&self) -> watch::Receiver<()> {
+        self.work.attempted.subscribe()
     }
 }
 
 impl Work {
     /// Begins with everything that is due at a provider; returns how many jobs that were.
-    async fn begin(self: &Arc<Self>, provider: &ProviderName) -> Result<u64, Error> {
+    async fn begin(self: &Arc<Self>, provider: &ProviderName, cycle: &Cycle) -> Result<u64, Error> {
         let mut begun = 0;
-        for due in self.store.due_results(provider, LISTED).await? {
-            if !lock(&self.in_flight).insert(due.job) {
-                continue;
-            }
-            begun += 1;
-            let this = Arc::clone(self);
-            self.dispatcher.spawn_helper(async move {
-                let in_flight = InFlight(&this, due.job);
-                let settled = this.fetch(&due).await;
-                drop(in_flight);
-                // What is due next may have been waiting for this one, or is this one again.
-                if settled {
-                    this.dispatcher.wake_results();
+        while !cycle.stopping.is_cancelled() {
+            let left_out = self.jobs.left_out();
+            let due = self.store.due_results(provider, &left_out, LISTED).await?;
+            let all = due.len() < LISTED as usize;
+            for due in due {
+                if self.jobs.insert(due.job) {
+                    begun += 1;
+                    let this = Arc::clone(self);
+                    self.dispatcher.spawn_helper(async move { this.attempt(&due).await });
                 }
-            });
+            }
+            if all {
+                break;
+            }
         }
         Ok(begun)
     }
 
-    /// Fetches the results of one job. Returns whether the store knows what came of it.
-    async fn fetch(&self, due: &DueResults) -> bool {
-        let record = match self.store.find_job(&JobRef::Id(due.job)).await {
-            Ok(Some(record)) => record,
-            Ok(None) => return false,
-            Err(error) => {
-                log_unsettled(due.job, &error);
-                return false;
-            }
-        };
-        let correlation_id = record.job().correlation_id.clone();
-        let context = record.log_context();
-        let fetch = async {
-            if due.attempts == 0 {
-                self.warn_of_deletion(&record);
-            }
-            let (outcome, kept) = match self.keep(&record, due).await {
-                Ok(kept) => {
-                    let output_path = kept.path.as_ref().map(|it| it.display().to_string());
-                    (ResultsOutcome::Kept { output_path }, kept)
-                }
-                Err(not_kept) => {
-                    self.log_failure(&not_kept, due);
-                    (not_kept.outcome(), Kept::default())
-                }
-            };
-            match self.store.settle_results(due.job, &outcome).await {
-                Ok(record) => {
-                    log_settled(&record, &kept);
-                    true
+    /// One attempt, whatever becomes of it.
+    async fn attempt(&self, due: &DueResults) {
+        let in_flight = self.jobs.in_flight(due.job);
+        let fetched = AssertUnwindSafe(self.fetch(due)).catch_unwind().await;
+        let fetched = fetched.unwrap_or_else(|panic| {
+            let panic = panic_message(panic.as_ref());
+            st_log::error!(
+                logger: LOG, job_id = due.job.to_string(), panic, "Fetching of results panicked"
+            );
+            Err(format!("fetching panicked: {panic}"))
+        });
+        match &fetched {
+            Ok(_) => self.jobs.resume(due.job),
+            Err(reason) => self.note_unsettled(due, reason).await,
+        }
+        drop(in_flight);
+        // One that is due again has a time that the task does not know yet. Where many are in flight the
+        // task finds it in its next run.
+        if matches!(fetched, Ok(Fetched::Again)) && self.jobs.count() <= CROWD {
+            self.dispatcher.wake_results();
+        }
+        self.attempted.send_replace(());
+    }
+
+    /// The results stay due until no further attempt would fetch them: whatever is wrong with the job or
+    /// the store, they are then given up.
+    async fn note_unsettled(&self, due: &DueResults, reason: &str) {
+        let job_id = due.job.to_string();
+        st_log::debug!(logger: LOG, job_id, reason, "Fetching of results could not be stored");
+        if due.is_over(self.store.now()) {
+            match self.store.give_up_results(due.job, reason).await {
+                Ok(_) => {
+                    self.jobs.resume(due.job);
+                    st_log::warning!(
+                        logger: LOG, job_id = due.job.to_string(), reason,
+                        "Results of the job are given up"
+                    );
+                    return;
                 }
                 Err(error) => {
-                    log_unsettled(due.job, &error);
-                    false
+                    let reason = Chain(&error).to_string();
+                    st_log::debug!(
+                        logger: LOG, job_id = due.job.to_string(), reason,
+                        "Fetching of results could not be stored"
+                    );
                 }
             }
-        };
-        fetch.in_context(context).with_correlation_id(correlation_id).await
+        }
+        self.jobs.pause(due.job);
     }
 
-    async fn keep(&self, record: &JobRecord, due: &DueResults) -> Result<Kept, NotKept> {
-        let name = &due.provider;
-        let served = self.dispatcher.providers().get(name).zip(self.lanes.get(name));
-        let (served, lanes) =
-            served.ok_or_else(|| NotKept::Failed(format!("provider {name} is not configured")))?;
-        let remote = RemoteJob::of(record, self.store.now())
-            .ok_or_else(|| NotKept::Lost("the job was never at its provider".to_owned()))?;
-        if let Some(reason) = served.not_of_account(remote.account.as_ref()).await {
-            return Err(NotKept::Failed(reason));
-        }
-        // Each is tried whatever becomes of the other: they may be in different places.
-        let log = self.keep_log(served, lanes, &remote).await;
-        let outputs = match &self.config.downloads {
-            Some(downloads) if record.status() == JobStatus::Completed => {
-                let _turn = lanes.downloads.acquire().await;
-                let now = || self.store.now();
-                let outputs = outputs::keep(served, (&remote, record), downloads, now).await;
-                outputs.missing.map_or(Ok(outputs.kept), Err)
-            }
-            Some(_) | None => Ok(Kept::default()),
-        };
-        match (log, outputs) {
-            (Ok(bytes), Ok(kept)) => Ok(Kept { bytes: kept.bytes.saturating_add(bytes), ..kept }),
-            (Ok(_), Err(not_kept)) | (Err(not_kept), Ok(_)) => Err(not_kept),
-            // What can be tried again counts: the other is then tried again as well.
-            (Err(one), Err(other)) => Err(one.rather(other)),
-        }
+    /// Whether it is to be logged that nothing can be stored here.
+    fn unwritable_is_due(&self) -> bool {
+        self.unwritable.lock().unwrap_or_else(PoisonError::into_inner).is_due()
     }
-
-    /// Keeps the log, unless it is here already; its size in bytes.
-    async fn keep_log(
-        &self,
-        served: &ServedProvider,
-        lanes: &Lanes,
-        remote: &RemoteJob,
-    ) -> Result<u64, NotKept> {
-        let logs = &self.config.logs;
-        if let Some(bytes) = logs.size(remote.id).await? {
-            return Ok(bytes);
-        }
-        if !served.provider().has_logs() {
-            return Ok(0);
-        }
-        let _turn = lanes.logs.acquire().await;
-        let log = match timeout(LONGEST_CALL, served.provider().logs(remote)).await {
-            Ok(Ok(log)) => log,
-            Ok(Err(error)) => return Err(NotKept::of_query(served.name(), "log", &error)),
-            Err(_elapsed) => return Err(NotKept::Failed(served.no_status().to_string())),
-        };
-        let bytes = u64::try_from(log.len()).unwrap_or(u64::MAX);
-        logs.keep(remote.id, log).await?;
-        Ok(bytes)
-    }
-
-    /// The output of a job that completed is deleted soon where nothing downloads it.
-    fn warn_of_deletion(&self, record: &JobRecord) {
-        let job = record.job();
-        let has_output = record.status() == JobStatus::Completed && job.output_url.is_some();
-        if self.config.downloads.is_none() && has_output {
-            st_log::warning!(
-                logger: LOG, output_expires_at = expires_at(record), setting = "outputs.download",
-                "Output of the job will be deleted by its provider, and outputs.download is off"
-            );
-        }
-    }
-
-    fn log_failure(&self, not_kept: &NotKept, due: &DueResults) {
-        let (reason, attempts) = (not_kept.to_string(), due.attempts);
-        if matches!(not_kept, NotKept::Storage(_)) && lock(&self.unwritable).is_due() {
-            st_log::warning!(
-                logger: LOG, reason, "Results of jobs cannot be stored here, trying again"
-            );
-        } else {
-            st_log::debug!(
-                logger: LOG, reason, attempts, "Results of the job could not be fetched"
-            );
-        }
-    }
-}
-
-fn expires_at(record: &JobRecord) -> Option<String> {
-    record.job().results.as_ref().map(|results| format!("{:.3}", results.expires_at))
-}
-
-fn log_settled(record: &JobRecord, kept: &Kept) {
-    let Some(results) = &record.job().results else { return };
-    match &results.state {
-        ResultsState::Kept { output_path } => st_log::info!(
-            logger: LOG, bytes = kept.bytes, files = kept.files, output_path = output_path.as_deref(),
-            "Results of the job were kept"
-        ),
-        ResultsState::Lost { reason } => st_log::warning!(
-            logger: LOG, reason = reason.as_str(), output_expires_at = expires_at(record),
-            "Results of the job are lost"
-        ),
-        ResultsState::Due => {}
-    }
-}
-
-/// The results stay due: the next run finds them.
-fn log_unsettled(job: JobId, error: &Error) {
-    st_log::debug!(
-        logger: LOG, job_id = job.to_string(), reason = Chain(error).to_string(),
-        "Fetching of results could not be stored"
-    );
 }
 
 #[async_trait]
@@ -303,16 +212,19 @@ impl Task for ResultFetching {
 
     async fn run(&self, cycle: &Cycle) -> Result<RunSummary, TaskError> {
         const FAILED: &str = "Error in result fetching";
-        let mut begun = 0;
-        let waiting = self.work.store.results_waiting().await;
-        let waiting = waiting.map_err(TaskError::because(FAILED))?;
-        for (provider, wait) in &waiting {
-            if wait.is_zero() && !cycle.stopping.is_cancelled() {
-                let of_provider = self.work.begin(provider).await;
-                begun += of_provider.map_err(TaskError::because(FAILED))?;
-            }
+        let work = &self.work;
+        let waiting = async || {
+            let waiting = work.store.results_waiting(&work.jobs.left_out()).await;
+            waiting.map_err(TaskError::because(FAILED))
+        };
+        let (mut begun, mut left) = (0, waiting().await?);
+        for (provider, _) in left.iter().filter(|(_, wait)| wait.is_zero()) {
+            begun += work.begin(provider, cycle).await.map_err(TaskError::because(FAILED))?;
         }
-        let later = waiting.iter().map(|(_, wait)| *wait).filter(|wait| !wait.is_zero()).min();
+        if begun > 0 {
+            left = waiting().await?;
+        }
+        let later = left.iter().map(|(_, wait)| *wait).filter(|wait| !wait.is_zero()).min();
         Ok(RunSummary { counts: vec![("begun", begun)], wake_in: later })
     }
 }

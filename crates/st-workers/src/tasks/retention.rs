@@ -3,16 +3,17 @@
 //! Runs at the start and once a day. A job goes with its queue entry, its input, its approval and its
 //! events, and then with what its provider keeps of it on this machine; the sums of its day stay.
 //! It goes in chunks, so that no other write waits for long, and never by a clock that is not confirmed.
-//! Folders that are not removed now are found by the poller later.
+//! Folders that are not removed now are found by the poller later, and kept logs whose job does not exist by
+//! a search in each run that has nothing more to delete.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use st_log::{Logger, get_logger};
-use st_store::{ClockEvidence, DeletedJob, Pruned, Store};
+use st_store::{ClockEvidence, DeletedJob, JobId, JobRef, Pruned, Store};
 
 use crate::providers::Providers;
 use crate::results::KeptLogs;
@@ -28,6 +29,11 @@ const PERIOD: Duration = Duration::from_hours(24);
 const CHUNK: u32 = 10;
 /// How many transactions one run makes at most. The next run goes on where it ended.
 const CHUNKS: u32 = 1000;
+/// How many folders of kept logs one run looks for their jobs at most. The next run goes on where it ended.
+const FOLDERS: usize = 10_000;
+/// A folder that has changed within this time is kept even if its job does not exist: the database may be
+/// one that was restored for a moment.
+const STRAY_AFTER: SignedDuration = SignedDuration::from_hours(24);
 /// How long until the next run when there is more.
 const GO_ON: Duration = Duration::from_secs(1);
 /// How long until the next run when the clock was not confirmed.
@@ -41,6 +47,8 @@ pub struct Retention {
     /// `None` where no logs are kept here.
     logs: Option<KeptLogs>,
     keep_for: Option<SignedDuration>,
+    /// Guards up to which job the folders of kept logs have been searched. Locked for one change.
+    searched: Mutex<Option<JobId>>,
     /// Whether the clock was not confirmed in the last run, so that each change is logged once.
     unconfirmed: AtomicBool,
 }
@@ -52,7 +60,8 @@ impl Retention {
         providers: Providers,
         keep_for: Option<SignedDuration>,
     ) -> Self {
-        Self { store, providers, logs: None, keep_for, unconfirmed: AtomicBool::new(false) }
+        let (searched, unconfirmed) = (Mutex::default(), AtomicBool::new(false));
+        Self { store, providers, logs: None, keep_for, searched, unconfirmed }
     }
 
     /// Removes the kept log of a job with it.
@@ -91,6 +100,42 @@ impl Retention {
                 "Folders of a deleted job could not be removed yet"
             );
         }
+    }
+
+    /// Removes kept logs whose job does not exist, as after a crash or where a backup was restored; returns
+    /// how many.
+    async fn sweep_logs(&self, cycle: &Cycle) -> u64 {
+        let Some(logs) = &self.logs else { return 0 };
+        let beyond = *self.searched.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(before) = self.store.now().checked_sub(STRAY_AFTER) else { return 0 };
+        let jobs = match logs.jobs_beyond(beyond, before, FOLDERS).await {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                st_log::warning!(logger: LOG, error, "Folder of kept logs cannot be searched");
+                return 0;
+            }
+        };
+        let mut searched = if jobs.len() < FOLDERS { None } else { jobs.last().copied() };
+        let mut removed = 0;
+        for job in jobs {
+            if cycle.stopping.is_cancelled() {
+                searched = Some(job);
+                break;
+            }
+            // A job that cannot be read exists.
+            if !matches!(self.store.find_job(&JobRef::Id(job)).await, Ok(None)) {
+                continue;
+            }
+            match logs.forget(job).await {
+                Ok(()) => removed += 1,
+                Err(error) => st_log::warning!(
+                    logger: LOG, job_id = job.to_string(), error,
+                    "Kept log of a deleted job could not be removed"
+                ),
+            }
+        }
+        *self.searched.lock().unwrap_or_else(PoisonError::into_inner) = searched;
+        removed
     }
 
     fn log_clock(&self, unconfirmed: bool) {
@@ -149,6 +194,14 @@ impl Task for Retention {
         if jobs > 0 {
             st_log::info!(logger: LOG, keys, "Deleted {jobs} old jobs");
         }
-        Ok(RunSummary { counts: vec![("deleted", jobs), ("keys", keys)], wake_in })
+        let mut counts = vec![("deleted", jobs), ("keys", keys)];
+        if wake_in.is_none() {
+            let logs = self.sweep_logs(cycle).await;
+            if logs > 0 {
+                st_log::info!(logger: LOG, "Removed {logs} kept logs without a job");
+                counts.push(("logs", logs));
+            }
+        }
+        Ok(RunSummary { counts, wake_in })
     }
 }

@@ -2,7 +2,10 @@
 //! it. How single files are received is in `results/downloads`.
 
 mod downloads;
+mod losses;
 
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,8 +17,10 @@ use st_store::{
     ClaimOptions, Clock, JobId, JobRecord, JobStatus, MemoryStore, NewJob, Outcome, ProviderJobId,
     ProviderName, ProviderStatus, Results, ResultsState, Serving,
 };
+use st_testkit::flaky_store::FlakyStore;
 use st_testkit::replicate::{Call, FakeReplicate, Fault};
 use st_testkit::suite::{Harness, claiming, id, job, serving};
+use st_workers::provider::replicate::CallLimits;
 use st_workers::provider::{Provider, RemoteJob};
 use st_workers::tasks::results::{DownloadConfig, KeptLogs, ResultFetching, ResultsConfig};
 use st_workers::tasks::retention::Retention;
@@ -25,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use super::replicate::{provider_at, status_of};
+use super::replicate::{limited_to, status_of};
 
 const HOUR: u64 = 3600;
 
@@ -53,8 +58,22 @@ impl Bench {
     }
 
     pub(super) async fn with(downloads: Option<(u64, AddressPolicy)>) -> Self {
+        Self::on(Harness::new(|clock| Arc::new(MemoryStore::with_clock(clock))), downloads).await
+    }
+
+    /// Only the logs, in a store whose calls fail when they are to.
+    async fn flaky() -> (Self, Arc<FlakyStore>) {
+        let mut flaky = None;
+        let harness = Harness::new(|clock| {
+            let store = Arc::new(FlakyStore::new(Arc::new(MemoryStore::with_clock(clock))));
+            flaky = Some(Arc::clone(&store));
+            store
+        });
+        (Self::on(harness, None).await, flaky.unwrap())
+    }
+
+    async fn on(harness: Harness, downloads: Option<(u64, AddressPolicy)>) -> Self {
         let fake = FakeReplicate::start().await;
-        let harness = Harness::new(|clock| Arc::new(MemoryStore::with_clock(clock)));
         let dir = tempfile::tempdir().unwrap();
         let downloads = downloads.map(|(max_bytes, addresses)| DownloadConfig {
             dir: dir.path().join("outputs"),
@@ -62,7 +81,9 @@ impl Bench {
             client: Client::new(Config { addresses, ..Config::default() }).unwrap(),
         });
         let logs = KeptLogs::new(dir.path().join("results"));
-        let provider: Arc<dyn Provider> = Arc::new(provider_at(&fake.base_url()));
+        let many = NonZeroU32::new(100_000).unwrap();
+        let limits = CallLimits { creates: many, others: many };
+        let provider: Arc<dyn Provider> = Arc::new(limited_to(limits, &fake.base_url()));
         let config = ResultsConfig { logs, downloads };
         let (dispatcher, task) = task(&harness, &provider, &config);
         Self { fake, harness, provider, dispatcher, task, config, dir }
@@ -77,13 +98,17 @@ impl Bench {
 
     /// A job that has just ended with this status, in the provider's words, and this output.
     pub(super) async fn ended(&self, number: u8, status: &str, output: Value) -> JobId {
+        let new = NewJob { provider: ProviderName::new("replicate"), ..job(number, "ann") };
+        self.submit_ended(new, status, output).await
+    }
+
+    async fn submit_ended(&self, new: NewJob, status: &str, output: Value) -> JobId {
         let world = self.fake.world();
         let remote = world.add(json!({}));
         world.change(&remote, |job| {
             status.clone_into(&mut job.status);
             job.output = Some(output);
         });
-        let new = NewJob { provider: ProviderName::new("replicate"), ..job(number, "ann") };
         self.harness.submit(new).await;
         let serving = vec![Serving { account: None, ..serving("replicate") }];
         let options = ClaimOptions { serving, ..claiming(1) };
@@ -101,13 +126,12 @@ impl Bench {
     }
 
     pub(super) async fn run(&self) -> RunSummary {
-        let cycle = Cycle { reason: Reason::Timer, stopping: CancellationToken::new() };
-        self.task.run(&cycle).await.unwrap()
+        self.task.run(&cycle()).await.unwrap()
     }
 
     /// Runs once, and waits until the one job that is due then is settled.
     pub(super) async fn fetch(&self) {
-        let mut settled = self.dispatcher.results();
+        let mut settled = self.task.attempted();
         let summary = self.run().await;
         assert_eq!(summary.counts, [("begun", 1)]);
         settled.changed().await.unwrap();
@@ -115,7 +139,7 @@ impl Bench {
 
     /// Waits until the results of a job are settled in this way.
     async fn until(&self, number: u8, done: fn(&ResultsState) -> bool) {
-        let mut settled = self.dispatcher.results();
+        let mut settled = self.task.attempted();
         while !done(&self.results(number).await.state) {
             settled.changed().await.unwrap();
         }
@@ -141,7 +165,7 @@ impl Bench {
 
     /// How long until something is due again, in seconds.
     async fn due_in(&self) -> Option<u64> {
-        let waiting = self.harness.store.results_waiting().await.unwrap();
+        let waiting = self.harness.store.results_waiting(&BTreeSet::new()).await.unwrap();
         waiting.first().map(|(_, wait)| wait.as_secs())
     }
 
@@ -161,6 +185,10 @@ fn task(
     let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&harness.store), &providers, 7));
     let task = ResultFetching::new(&harness.store, &dispatcher, config.clone());
     (dispatcher, task)
+}
+
+fn cycle() -> Cycle {
+    Cycle { reason: Reason::Timer, stopping: CancellationToken::new() }
 }
 
 fn is_kept(state: &ResultsState) -> bool {
@@ -257,7 +285,7 @@ async fn results_that_were_deleted_before_the_end_was_known_are_lost() {
     let (_guard, lines) = logged();
     bench.fetch().await;
     let state = bench.results(1).await.state;
-    let ResultsState::Lost { reason } = &state else { panic!("{state:?}") };
+    let ResultsState::Lost { reason, output_path: None } = &state else { panic!("{state:?}") };
     assert_eq!(reason, "replicate has deleted the log");
     assert_eq!(bench.log(1).await, None);
     let lines = lines();
@@ -339,7 +367,7 @@ async fn results_of_a_provider_that_is_not_configured_are_lost_in_the_end() {
     bench.harness.go_to(2 * HOUR);
     bench.fetch().await;
     let state = bench.results(1).await.state;
-    let ResultsState::Lost { reason } = &state else { panic!("{state:?}") };
+    let ResultsState::Lost { reason, output_path: None } = &state else { panic!("{state:?}") };
     assert_eq!(reason, "provider fake is not configured");
 }
 
@@ -354,9 +382,50 @@ async fn the_log_goes_with_its_job_and_the_outputs_stay() {
         Retention::new(Arc::clone(&bench.harness.store), Providers::default(), keep_for);
     let retention = retention.with_logs(bench.config.logs.clone());
     bench.harness.go_to(25 * HOUR);
-    let cycle = Cycle { reason: Reason::Timer, stopping: CancellationToken::new() };
-    let summary = retention.run(&cycle).await.unwrap();
+    let summary = retention.run(&cycle()).await.unwrap();
     assert_eq!(summary.counts[0], ("deleted", 1));
     assert!(!bench.dir.path().join(format!("results/{job}")).exists());
     assert_eq!(std::fs::read(bench.outputs(1).join("a")).unwrap(), b"made");
+}
+
+#[tokio::test]
+async fn kept_logs_without_a_job_are_removed_after_a_day() {
+    let bench = Bench::keeping_logs().await;
+    bench.ended(1, "succeeded", json!(null)).await;
+    bench.fetch().await;
+    let folder = |name: &str| bench.dir.path().join("results").join(name);
+    let (job, old, new) = (id(1).to_string(), id(2).to_string(), id(3).to_string());
+    let now = bench.harness.store.now();
+    let (yesterday, lately) =
+        (now - SignedDuration::from_hours(25), now - SignedDuration::from_hours(23));
+    for name in [&job, &old, &new, "notes"] {
+        std::fs::create_dir_all(folder(name)).unwrap();
+        let changed_at = if name == new { lately } else { yesterday };
+        let age = Duration::from_secs(changed_at.as_second().unsigned_abs());
+        let changed_at = std::time::UNIX_EPOCH + age;
+        std::fs::File::open(folder(name)).unwrap().set_modified(changed_at).unwrap();
+    }
+    let retention = Retention::new(Arc::clone(&bench.harness.store), Providers::default(), None);
+    let retention = retention.with_logs(bench.config.logs.clone());
+    let summary = retention.run(&cycle()).await.unwrap();
+    assert_eq!(summary.counts.last(), Some(&("logs", 1)));
+    let left = [&job, &old, &new, "notes"].map(|name| folder(name).exists());
+    assert_eq!(left, [true, false, true, true]);
+    assert!(bench.log(1).await.is_some());
+}
+
+#[tokio::test]
+async fn the_end_of_a_log_begins_with_a_whole_line() {
+    let bench = Bench::keeping_logs().await;
+    let logs = &bench.config.logs;
+    assert_eq!(logs.read_end(id(1)).await.unwrap(), None);
+    bench.ended(1, "succeeded", json!(null)).await;
+    bench.fetch().await;
+    assert_eq!(logs.read_end(id(1)).await.unwrap().as_deref(), Some("step 1/10\n"));
+    let lines = "step 17/20000\n".repeat(20_000);
+    let file = bench.dir.path().join("results").join(id(1).to_string()).join("log");
+    std::fs::write(file, &lines).unwrap();
+    let end = logs.read_end(id(1)).await.unwrap().unwrap();
+    assert!((60 * 1024..=64 * 1024).contains(&end.len()), "{}", end.len());
+    assert!(lines.ends_with(&end) && end.starts_with("step "), "{:?}", end.get(..20));
 }

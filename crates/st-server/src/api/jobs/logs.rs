@@ -24,7 +24,7 @@ pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Jso
 }
 
 /// The log that was kept of a job that is over; `None` where there is none.
-pub(super) async fn kept(api: &Api, record: &JobRecord) -> Result<Option<String>, Problem> {
+async fn kept(api: &Api, record: &JobRecord) -> Result<Option<String>, Problem> {
     // Only a provider that deletes results makes a log be kept.
     if record.job().results.is_none() {
         return Ok(None);
@@ -34,10 +34,14 @@ pub(super) async fn kept(api: &Api, record: &JobRecord) -> Result<Option<String>
 }
 
 async fn at_provider(api: &Api, record: &JobRecord, remote: &RemoteJob) -> Result<String, Problem> {
-    if let Some(gone) = gone(record) {
+    let provider = of(api, record);
+    // Where a provider has no logs, none was lost.
+    if provider.as_ref().map_or(true, |provider| provider.has_logs())
+        && let Some(gone) = gone(record)
+    {
         return Err(gone);
     }
-    match of(api, record)?.logs(remote).await {
+    match provider?.logs(remote).await {
         Ok(logs) => Ok(logs),
         Err(QueryError::NotFound) => {
             Err(Problem::not_found("the provider no longer has the job's logs"))
@@ -46,10 +50,10 @@ async fn at_provider(api: &Api, record: &JobRecord, remote: &RemoteJob) -> Resul
     }
 }
 
-/// Says that the log is lost, where that is known.
+/// Says that the log, which is not kept, is lost, where that is known.
 fn gone(record: &JobRecord) -> Option<Problem> {
     let (results, provider) = (record.job().results.as_ref()?, &record.job().provider);
-    let ResultsState::Lost { reason } = &results.state else { return None };
+    let ResultsState::Lost { reason, .. } = &results.state else { return None };
     let at = format!("{:.3}", results.expires_at);
     let detail = format!(
         "{provider} deleted what the job printed, at {at} or before, and it was not fetched in time: \

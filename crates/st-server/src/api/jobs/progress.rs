@@ -3,13 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
-use st_store::JobStatus;
+use st_log::{Logger, get_logger};
+use st_store::{JobRecord, JobStatus};
 use st_workers::provider::{Progress, QueryError, RemoteJob};
 
-use super::{find, logs, of};
+use super::{find, of};
 use crate::api::Api;
 use crate::api::body::Name;
 use crate::problem::Problem;
+
+const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 
 /// Characters of the last line that are shown.
 const LONGEST_LINE: usize = 80;
@@ -23,7 +26,7 @@ pub(crate) async fn progress(
     let record = find(&api, &name).await?;
     let running = record.status() == JobStatus::Running;
     let progress = match RemoteJob::of(&record, api.store.now()).filter(|_| running) {
-        None => logs::kept(&api, &record).await?.as_deref().and_then(Progress::in_log),
+        None => kept(&api, &record).await,
         Some(remote) => match of(&api, &record)?.progress(&remote).await {
             Ok(progress) => progress,
             // A client that polls gets no error for a job that has just ended.
@@ -32,6 +35,22 @@ pub(crate) async fn progress(
         },
     };
     Ok(Json(view(&record.id().to_string(), progress.as_ref())))
+}
+
+/// The progress at the end of the kept log. A client that polls gets no error for a log that cannot be
+/// read; a request for the log itself does.
+async fn kept(api: &Api, record: &JobRecord) -> Option<Progress> {
+    record.job().results.as_ref()?;
+    match api.shared.kept_logs.read_end(record.id()).await {
+        Ok(log) => Progress::in_log(&log?),
+        Err(error) => {
+            st_log::debug!(
+                logger: LOG, job_id = record.id().to_string(), error,
+                "Kept log of the job cannot be read"
+            );
+            None
+        }
+    }
 }
 
 fn view(job_id: &str, progress: Option<&Progress>) -> Value {

@@ -4,11 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::JobRecord;
 use crate::model::results::Next;
-use crate::model::text::without_nul;
 use crate::model::{DueResults, Results, ResultsOutcome, ResultsState, after};
-
-/// A longer reason is cut.
-const LONGEST_REASON: usize = 1000;
 
 impl JobRecord {
     /// Settles an attempt to fetch the results, which are due.
@@ -23,15 +19,21 @@ impl JobRecord {
         }
         let state = match outcome {
             ResultsOutcome::Kept { output_path } => ResultsState::Kept { output_path },
-            ResultsOutcome::Failed { reason }
-            | ResultsOutcome::Gone { reason }
-            | ResultsOutcome::Lost { reason } => {
-                let reason = reason.chars().take(LONGEST_REASON).collect::<String>();
-                ResultsState::Lost { reason: without_nul(&reason) }
+            ResultsOutcome::Failed { reason, output_path }
+            | ResultsOutcome::Gone { reason, output_path }
+            | ResultsOutcome::Lost { reason, output_path } => {
+                ResultsState::lost(&reason, output_path)
             }
         };
         self.job.results = Some(Results { expires_at: due.expires_at, state });
         Next::Settled
+    }
+
+    /// Says where the results are, where the provider deletes them.
+    pub(crate) fn set_results_state(&mut self, state: ResultsState) {
+        if let Some(results) = &mut self.job.results {
+            results.state = state;
+        }
     }
 
     /// Moves the deadline of results that are due, with a clock that was set.

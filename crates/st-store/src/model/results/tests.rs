@@ -18,11 +18,11 @@ fn due(attempts: u32) -> DueResults {
 }
 
 fn failed() -> ResultsOutcome {
-    ResultsOutcome::Failed { reason: "no answer".to_owned() }
+    ResultsOutcome::Failed { reason: "no answer".to_owned(), output_path: None }
 }
 
 fn gone() -> ResultsOutcome {
-    ResultsOutcome::Gone { reason: "deleted".to_owned() }
+    ResultsOutcome::Gone { reason: "deleted".to_owned(), output_path: None }
 }
 
 #[test]
@@ -51,6 +51,6 @@ fn that_they_are_gone_is_believed_at_the_deadline() {
 #[test]
 fn what_is_kept_or_lost_for_certain_is_not_due_again() {
     let kept = ResultsOutcome::Kept { output_path: None };
-    let lost = ResultsOutcome::Lost { reason: "too large".to_owned() };
+    let lost = ResultsOutcome::Lost { reason: "too large".to_owned(), output_path: None };
     assert_eq!([kept, lost].map(|outcome| due(0).again(&outcome, at(0))), [None, None]);
 }

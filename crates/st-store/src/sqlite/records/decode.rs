@@ -84,7 +84,7 @@ fn job(columns: &mut Columns<'_>) -> Result<(Job, JobStatus, Option<RemoteId>)> 
     Ok((job, status, remote))
 }
 
-/// What becomes of the job's results, where its provider deletes them: whether there is a word decides.
+/// What becomes of the job's results, where its provider deletes them. The column `results` decides.
 fn results(columns: &mut Columns<'_>) -> Result<Option<Results>> {
     let word: Option<String> = columns.plain("results")?;
     let expires_at = columns.time_or_null("output_expires_at")?;
@@ -94,7 +94,9 @@ fn results(columns: &mut Columns<'_>) -> Result<Option<Results>> {
         None => return Ok(None),
         Some("due") => ResultsState::Due,
         Some("kept") => ResultsState::Kept { output_path },
-        Some("lost") => ResultsState::Lost { reason: columns.require("results_lost", lost)? },
+        Some("lost") => {
+            ResultsState::Lost { reason: columns.require("results_lost", lost)?, output_path }
+        }
         Some(other) => return Err(columns.damaged(format!("results: {other:?}"))),
     };
     Ok(Some(Results { expires_at: columns.require("output_expires_at", expires_at)?, state }))

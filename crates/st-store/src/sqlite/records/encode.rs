@@ -212,7 +212,9 @@ fn job_columns(record: &JobRecord) -> [Column<'_>; 12] {
         None => (None, None, None),
         Some(ResultsState::Due) => (Some("due"), None, None),
         Some(ResultsState::Kept { output_path }) => (Some("kept"), output_path.as_deref(), None),
-        Some(ResultsState::Lost { reason }) => (Some("lost"), None, Some(reason.as_str())),
+        Some(ResultsState::Lost { reason, output_path }) => {
+            (Some("lost"), output_path.as_deref(), Some(reason.as_str()))
+        }
     };
     [
         ("status", text(record.status().as_str())),

@@ -266,15 +266,17 @@ fn outcome(settle: &Settle, number: u8) -> Outcome {
     }
 }
 
-pub(crate) fn results(number: u8) -> ResultsOutcome {
+/// `None` gives the results up.
+pub(crate) fn results(number: u8) -> Option<ResultsOutcome> {
     let reason = || "x".to_owned();
-    match number {
+    Some(match number {
         0 => ResultsOutcome::Kept { output_path: None },
         1 => ResultsOutcome::Kept { output_path: Some("/o".to_owned()) },
-        2 => ResultsOutcome::Lost { reason: reason() },
-        3 | 4 => ResultsOutcome::Gone { reason: reason() },
-        _ => ResultsOutcome::Failed { reason: reason() },
-    }
+        2 => ResultsOutcome::Lost { reason: reason(), output_path: Some("/o".to_owned()) },
+        3 | 4 => ResultsOutcome::Gone { reason: reason(), output_path: None },
+        5 | 6 => ResultsOutcome::Failed { reason: reason(), output_path: Some("/f".to_owned()) },
+        _ => return None,
+    })
 }
 
 pub(crate) fn searched(number: u8) -> Searched {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use st_log::Chain;
-use st_store::{JobRecord, ProviderName, RESULTS_MARGIN, ResultsOutcome};
+use st_store::{JobRecord, ProviderName, RESULTS_MARGIN};
 use tokio::time::{Instant, timeout};
 
 use super::DownloadConfig;
@@ -24,6 +24,14 @@ pub(super) struct Kept {
     pub(super) files: usize,
     /// The folder of the outputs, where there is one.
     pub(super) path: Option<PathBuf>,
+}
+
+/// What came of the outputs of a job.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    /// What is here, also when something else is missing.
+    pub(super) kept: Kept,
+    pub(super) missing: Option<NotKept>,
 }
 
 /// Why something of a job is not kept.
@@ -75,15 +83,6 @@ impl NotKept {
             Self::Lost(_) => 0,
         };
         if hope(&other) > hope(&self) { other } else { self }
-    }
-
-    pub(super) fn outcome(&self) -> ResultsOutcome {
-        let reason = self.to_string();
-        match self {
-            Self::Failed(_) | Self::Storage(_) => ResultsOutcome::Failed { reason },
-            Self::Gone(_) => ResultsOutcome::Gone { reason },
-            Self::Lost(_) => ResultsOutcome::Lost { reason },
-        }
     }
 }
 

@@ -159,7 +159,7 @@ async fn a_part_of_another_version_is_not_added() {
     bench.made(1, &["a"]).await;
     bench.fake.world().fault_on(Call::File, Fault::CutAfter(1000));
     bench.fetch().await;
-    // A server that does not heed If-Range, one that begins at another byte, and a file of another length.
+    // A server that ignores If-Range, one that begins at another byte, and a file of another length.
     for (etag, place) in [
         ("\"v2\"", "bytes 1000-1004/3000"),
         ("\"v1\"", "bytes 900-904/3000"),
@@ -221,9 +221,10 @@ async fn outputs_beyond_the_limit_are_lost_and_the_log_is_kept() {
     bench.made(1, &["a", "b"]).await;
     bench.fetch().await;
     let state = bench.results(1).await.state;
-    let ResultsState::Lost { reason } = &state else { panic!("{state:?}") };
+    let ResultsState::Lost { reason, output_path } = &state else { panic!("{state:?}") };
     assert_eq!(reason, "all outputs together are larger than outputs.max_bytes");
     assert_eq!(bench.names(1), [".received.json", "a"]);
+    assert_eq!(output_path.as_deref(), bench.outputs(1).to_str(), "one of them is here");
     assert!(bench.log(1).await.is_some());
     // As many as are allowed, and not one more.
     bench.fake.world().add_file("c", bytes(500, 12), None);

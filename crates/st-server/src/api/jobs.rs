@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use st_store::{
     EventId, JobFilter, JobId, JobRecord, JobRef, JobStatus, JobType, ProviderJobId, ProviderName,
-    ResultsState, UserId,
+    Results, ResultsState, UserId,
 };
 use st_workers::provider::Provider;
 
@@ -52,6 +52,7 @@ struct JobView {
     output_url: Option<String>,
     output_path: Option<String>,
     output_expires_at: Option<Time>,
+    results: Option<ResultsView>,
     user_id: String,
     metadata: Map<String, Value>,
     is_terminal: bool,
@@ -63,6 +64,24 @@ struct JobView {
     correlation_id: String,
     cancel_requested: bool,
     waiting_for: Option<WaitingFor>,
+}
+
+/// Where the log and the outputs of a job are that its provider deletes.
+#[derive(Debug, Serialize)]
+struct ResultsView {
+    state: &'static str,
+    reason: Option<String>,
+}
+
+impl ResultsView {
+    fn of(results: &Results) -> Self {
+        let (state, reason) = match &results.state {
+            ResultsState::Due => ("due", None),
+            ResultsState::Kept { .. } => ("kept", None),
+            ResultsState::Lost { reason, .. } => ("lost", Some(reason.clone())),
+        };
+        Self { state, reason }
+    }
 }
 
 impl JobView {
@@ -84,6 +103,7 @@ impl JobView {
             output_url: job.output_url.clone(),
             output_path: output_path(record),
             output_expires_at: job.results.as_ref().map(|results| Time(results.expires_at)),
+            results: job.results.as_ref().map(ResultsView::of),
             user_id: job.owner.user.to_string(),
             metadata: job.metadata.clone(),
             is_terminal: status.is_terminal(),
@@ -102,8 +122,10 @@ impl JobView {
 /// The folder on this machine with what the job made, where that was downloaded.
 fn output_path(record: &JobRecord) -> Option<String> {
     match &record.job().results.as_ref()?.state {
-        ResultsState::Kept { output_path } => output_path.clone(),
-        ResultsState::Due | ResultsState::Lost { .. } => None,
+        ResultsState::Kept { output_path } | ResultsState::Lost { output_path, .. } => {
+            output_path.clone()
+        }
+        ResultsState::Due => None,
     }
 }
 

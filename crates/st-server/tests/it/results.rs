@@ -61,7 +61,19 @@ async fn a_log_is_read_after_its_provider_has_deleted_it() {
     let progress = server.get(&format!("/api/cloud/jobs/{job}/inline-progress")).await.body;
     assert_eq!((&progress["last_log"], &progress["progress"]), (&json!("step 1/10"), &json!(10.0)));
     assert_eq!(questions(&replicate), asked, "nobody asked the provider");
-    assert_eq!(server.job(&job).await["output_path"], Value::Null);
+    let view = server.job(&job).await;
+    assert_eq!(view["output_path"], Value::Null);
+    assert_eq!(view["results"], json!({"state": "kept", "reason": null}));
+    // What cannot be read is an error of the log, and none of the progress.
+    let log = server.state_dir().join("results").join(&job).join("log");
+    let kept = std::fs::read(&log).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    assert_eq!(logs(&server, &job).await.status, 500);
+    let progress = server.get(&format!("/api/cloud/jobs/{job}/inline-progress")).await;
+    assert_eq!((progress.status, &progress.body["last_log"]), (200, &Value::Null));
+    std::fs::remove_dir(&log).unwrap();
+    std::fs::write(&log, kept).unwrap();
 
     let server = server.kill_and_restart().await;
     assert_eq!(logs(&server, &job).await.body["logs"], "step 1/10\n");
@@ -113,6 +125,8 @@ async fn what_was_deleted_while_the_server_was_away_is_said_to_be_lost() {
     server.until(&job, "completed").await;
     let lost = line(&server, &job, "Results of the job are lost").await;
     assert_eq!(lost["level"], "WARNING");
+    let results = json!({"state": "lost", "reason": lost["extra"]["reason"]});
+    assert_eq!(server.job(&job).await["results"], results);
     let answer = logs(&server, &job).await;
     assert_eq!((answer.status, &answer.body["code"]), (404, &json!("not_found")));
     let detail = answer.body["detail"].as_str().unwrap();

@@ -206,7 +206,7 @@ impl Work {
         } else if has_log {
             served.provider().turn_to_fetch().await;
             let outputs = timeout(LONGEST_CALL, served.provider().outputs(remote)).await;
-            matches!(outputs, Ok(Ok(files)) if !files.is_empty())
+            matches!(outputs, Ok(Ok(list)) if !list.files.is_empty() || list.left_out > 0)
         } else {
             false
         };

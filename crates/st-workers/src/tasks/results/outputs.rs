@@ -26,14 +26,6 @@ pub(super) struct Kept {
     pub(super) path: Option<PathBuf>,
 }
 
-/// What came of the outputs of a job.
-#[derive(Debug, Default)]
-pub(super) struct Outputs {
-    /// What is here, also when something else is missing.
-    pub(super) kept: Kept,
-    pub(super) missing: Option<NotKept>,
-}
-
 /// Why something of a job is not kept.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotKept {

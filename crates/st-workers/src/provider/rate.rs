@@ -366,7 +366,7 @@ mod tests {
             budget.turn(Purpose::Other).await;
         };
         assert_eq!(seconds_for(23, fetch).await, 0);
-        let waits = tokio::time::timeout(Duration::from_secs(59), budget.turn_to_fetch()).await;
+        let waits = timeout(Duration::from_secs(59), budget.turn_to_fetch()).await;
         assert!(waits.is_err(), "there is no room for it");
         assert_eq!(budget.room(), 47);
         budget.note_refusal();

@@ -278,8 +278,8 @@ const USES: [(&str, &str); 73] = [
     ("COUNT(*) FROM rechecks GROUP BY", "SCAN rechecks USING COVERING INDEX rechecks_due"),
     // results
     ("SELECT provider, MIN(next_at)", "SCAN results_due USING COVERING INDEX results_due_next"),
-    ("+r.next_at <= ?2 ORDER BY", "SEARCH r USING INDEX results_due_deadline (provider=?)"),
-    ("+r.next_at <= ?2 ORDER BY", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"),
+    ("+r.next_at <= ?2 AND", "SEARCH r USING INDEX results_due_deadline (provider=?)"),
+    ("+r.next_at <= ?2 AND", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"),
     ("WHERE r.entry_id = ?1", "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"),
     ("q.completed_at <= ?1", "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"),
 ];

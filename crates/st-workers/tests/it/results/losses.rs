@@ -160,12 +160,12 @@ async fn parts_of_lost_outputs_are_removed() {
         names.sort_unstable();
         names
     };
-    assert_eq!(names(), ["a", "b.part", "b.part.json"]);
+    assert_eq!(names(), [".received.json", "a", "b.part", "b.part.json"]);
     bench.fake.world().always(Call::File, Fault::ServerError);
     bench.harness.go_to(2 * HOUR);
     bench.fetch().await;
     let state = bench.results(1).await.state;
     let ResultsState::Lost { output_path, .. } = &state else { panic!("{state:?}") };
     assert_eq!(output_path.as_deref(), bench.outputs(1).to_str());
-    assert_eq!(names(), ["a"]);
+    assert_eq!(names(), [".received.json", "a"]);
 }

@@ -18,8 +18,8 @@ pub enum HttpVersions {
     Http1,
     /// HTTP/2, and HTTP/1.1 for servers that do not choose it. All requests of a host share one
     /// connection, so one that is given up while it waits for its turn there may still be sent later,
-    /// whole: over HTTP/1.1 its connection is closed and nothing of it is sent any more. Where it matters
-    /// when a request can have arrived at the latest, offer HTTP/1.1 alone.
+    /// whole: over HTTP/1.1 its connection is closed and nothing of it is sent any more. Where a request
+    /// must not arrive long after its call ended, offer HTTP/1.1 alone.
     #[default]
     Http1And2,
 }

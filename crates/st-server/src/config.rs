@@ -1,6 +1,6 @@
 //! Configuration. Precedence: flags, environment, file, defaults.
 //!
-//! Each setting stands once in a table; all of them are read and checked before anything starts, and
+//! Each setting is defined once, in a table; all of them are read and checked before anything starts, and
 //! every fault is named at once. What is read are the components' own configurations.
 
 mod file;

@@ -251,7 +251,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// How this URL of an output is called, where it is at the provider's own origin. `None` for every
     /// other: the trust in the provider's address is not for it. The credential is for known places of
-    /// files alone: whoever wrote an output chose its address.
+    /// files alone: the model that wrote an output chose its address.
     async fn own_access(&self, _url: &Uri) -> Option<OwnAccess> {
         None
     }

@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
+use futures_util::stream;
+use http_body_util::StreamBody;
 use st_http::{Client, Config, Error, HttpVersions, Kind, Phase, Proxies, Sent};
 use st_log::{CorrelationId, InScope as _, SpawnInScope as _};
 use tokio::net::TcpListener;
@@ -17,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::server::{Reply as PlainReply, Server as PlainServer};
 use crate::{proxy, tls};
 
 mod cut;
@@ -97,7 +101,7 @@ async fn a_server_that_offers_it_is_spoken_to_in_http2() {
     }
 }
 
-/// A secret that is kept in the table of the connection could be guessed by whoever chooses other headers on it
+/// A secret that is kept in the table of the connection could be guessed by a caller who chooses other headers on it
 /// (RFC 7541, 7.1).
 #[tokio::test]
 async fn secrets_are_in_no_table() {
@@ -215,6 +219,25 @@ async fn a_refused_stream_was_not_processed() {
     // Not repeated here, and the connection is still good.
     assert_eq!(post(&client, &server).await.unwrap(), 200);
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_on_another_connection_proves_nothing_of_a_request_whose_body_it_ended() {
+    let refusing = Server::start(|seen| match (seen.stream, seen.ends_request()) {
+        (3, true) => vec![Reply::Write(reset(3, REFUSED_STREAM))],
+        _ => answer(seen),
+    })
+    .await;
+    let refused = post(&connected(&refusing).await, &refusing).await.unwrap_err();
+    assert_eq!(refused.was_sent(), Sent::No);
+    let upload = PlainServer::start(|_| PlainReply::Close(String::new())).await;
+    let part = Ok(hyper::body::Frame::data(Bytes::from_static(b"part")));
+    let body = StreamBody::new(stream::iter([part, Err(refused)]));
+
+    let request = client().post(&upload.url("/")).streaming_body(body);
+    let error = request.send().await.unwrap_err();
+
+    assert_eq!((error.kind(), error.was_sent()), (Kind::Request, Sent::Maybe), "{error:?}");
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ pub(super) const TABLE: &[Setting] = &[
     Setting::new(
         "background.job_retention.days",
         "90",
-        "how long finished jobs are kept; 0 keeps them for ever",
+        "how long finished jobs are kept; 0 keeps them indefinitely",
     )
     .variables(&["SIMPLETUNER_JOB_RETENTION_DAYS"]),
     Setting::new("http.timeout_seconds", "60", "how long one call to a provider may take")

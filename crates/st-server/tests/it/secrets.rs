@@ -3,7 +3,7 @@
 //!
 //! By design the database has what a job asks for and the webhook URL of a provider's settings, tokens in them
 //! included, because both are sent again; and `commands` of this machine are in the folders of their attempts,
-//! which a restarted server reads. Answers show the webhook URL to whoever may set it. No line of the log has any
+//! which a restarted server reads. Answers show the webhook URL to those who may set it. No line of the log has any
 //! of them.
 
 use std::path::Path;

@@ -47,7 +47,7 @@ pub enum Turn {
     Completes,
     /// It fails.
     Fails,
-    /// The provider, or somebody there, cancels it.
+    /// The provider, or one of its administrators, cancels it.
     IsCancelled,
 }
 

@@ -189,6 +189,22 @@ fn assert_once(workers: &Workers, records: &[JobRecord]) {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn submissions_wait_for_the_rate_of_the_description_before_they_begin() {
+    let mut description = described(Cloud::RunPod, "http://127.0.0.1:9");
+    assert_eq!(provider(&description).room_to_submit(), 1000, "as it is shipped");
+    description["limits"]["submit"] = "2/1m".into();
+    let provider = provider(&description);
+    assert_eq!(provider.room_to_submit(), 2);
+    let began = tokio::time::Instant::now();
+    for _ in 0..2 {
+        provider.turn_to_submit().await;
+    }
+    assert_eq!((provider.room_to_submit(), began.elapsed()), (0, Duration::ZERO));
+    provider.turn_to_submit().await;
+    assert_eq!(began.elapsed(), Duration::from_mins(1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_runs_from_submission_to_its_end_at_each_of_them() {
     for cloud in CLOUDS {

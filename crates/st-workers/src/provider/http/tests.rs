@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use st_store::{ProviderEnding, ProviderName};
 use st_testkit::fuzz::Fuzz;
 
+use crate::provider::Provider as _;
+
 use super::*;
 
 const SHIPPED: &str = include_str!("../../../../../providers/providers.yaml");
@@ -231,6 +233,26 @@ fn a_job_that_the_provider_ended_by_itself_differs_from_one_that_failed() {
         faults("slurm", set("/job/status/0/ended", json!("preempted"))),
         ["/job/status/0/ended: is only for a rule that means failed or cancelled"]
     );
+}
+
+#[test]
+fn what_comes_from_the_environment_is_in_no_error_and_a_secret_nowhere() {
+    let mut value = shipped().remove("slurm").unwrap();
+    value["vars"]["key"] = json!("s3cr3t-token");
+    value["headers"] = json!({"x-key": "{{ vars.key }}"});
+    value.as_object_mut().unwrap().remove("auth");
+    let description = Description::read(&value).unwrap();
+    let credentials = Credentials::load(&description, &BTreeMap::new()).unwrap();
+    let client = st_http::Client::new(st_http::Config::default()).unwrap();
+    let name = ProviderName::new("slurm");
+    let provider = HttpProvider::new(name, description, credentials, client)
+        .hiding(["token", "research", "s3cr3t-token"], ["s3cr3t-token"]);
+    let text = "research with s3cr3t-token";
+    assert_eq!(provider.connection.mask(text), "*** with ***");
+    // An ordinary word of a log or an address stays.
+    assert_eq!(provider.connection.mask_result(text), "research with ***");
+    let account = format!("{:?}", provider.account().unwrap());
+    assert!(account.contains("?key=") && !account.contains("s3cr3t"), "{account}");
 }
 
 #[test]

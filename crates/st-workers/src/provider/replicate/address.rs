@@ -78,7 +78,7 @@ impl Address {
     }
 }
 
-/// Whether a part of a path may be read as another place by somebody: `.`, `..`, or either in another
+/// Whether a server on the way may read a part of a path as another place: `.`, `..`, or either in another
 /// spelling.
 fn leaves(part: &str) -> bool {
     matches!(part, "." | "..") || part.contains("%2")

@@ -1,5 +1,4 @@
-//! Fetching the results of one job: its log, then what it made, and what the store and the log are told
-//! of both.
+//! Fetching the results of one job: its log, then its outputs, and recording the outcome of both.
 
 use st_log::{Chain, InScope};
 use st_store::{DueResults, JobRecord, JobRef, JobStatus, ResultsOutcome, ResultsState};

@@ -58,7 +58,7 @@ impl Opened {
         let headers = self.response.headers();
         check_coding(headers)?;
         let length = number(headers, CONTENT_LENGTH);
-        // Over TLS, an end that somebody else made would be an error.
+        // Over TLS, an end that an attacker forged would be an error.
         let ends_by_closing = length.is_none() && !headers.contains_key(TRANSFER_ENCODING);
         if ends_by_closing && self.target.scheme_str() != Some("https") {
             return Err(DownloadError::NoEnd);

@@ -2,7 +2,6 @@
 
 mod approvals;
 mod background;
-mod body;
 mod events;
 #[cfg(test)]
 mod fuzz;
@@ -31,8 +30,8 @@ use st_workers::{BackgroundTasks, KeptLogs, Providers};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::correlation;
-use crate::problem::Problem;
+use crate::http::middleware;
+use crate::http::problem::Problem;
 use events::Feed;
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
@@ -158,7 +157,7 @@ impl Api {
             .route("/api/cloud/health", get(health::full))
             .route("/api/cloud/health/live", get(health::live))
             .route("/api/cloud/health/ready", get(health::ready));
-        correlation::around(router, trace_context).with_state(self)
+        middleware::around(router, trace_context).with_state(self)
     }
 }
 

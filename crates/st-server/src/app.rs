@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::api::{Api, REPLICATE, Setup};
 use crate::config::{Config, DescribedProvider};
-use crate::listen::{self, Capacity};
+use crate::http::listen::{self, Capacity};
 use crate::shutdown::Shutdown;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");

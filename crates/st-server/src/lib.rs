@@ -4,10 +4,8 @@ mod api;
 mod app;
 pub mod cli;
 pub mod config;
-mod correlation;
+mod http;
 mod init;
-mod listen;
-mod problem;
 mod shutdown;
 
 pub use app::{App, StartError};

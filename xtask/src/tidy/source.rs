@@ -137,7 +137,7 @@ fn stray_sql(tree: &Tree) -> Vec<Fault> {
 fn stray_hyper(tree: &Tree) -> Vec<Fault> {
     tree.rust()
         .filter(|file| !file.path.starts_with("crates/st-http/"))
-        .filter(|file| file.path != "crates/st-server/src/listen.rs")
+        .filter(|file| file.path != "crates/st-server/src/http/listen.rs")
         .flat_map(|file| {
             each_line(file, &blank(&file.text, Keep::Code), |line| {
                 HYPER.into_iter().find(|name| names_crate(line, name)).map(|name| {
@@ -151,7 +151,7 @@ fn stray_hyper(tree: &Tree) -> Vec<Fault> {
 fn stray_status_codes(tree: &Tree) -> Vec<Fault> {
     tree.rust()
         .filter(|file| file.path.starts_with("crates/st-server/src/"))
-        .filter(|file| file.path != "crates/st-server/src/problem.rs")
+        .filter(|file| file.path != "crates/st-server/src/http/problem.rs")
         .flat_map(|file| {
             each_line(file, &product_code(file), |line| {
                 has_word(line, "StatusCode::")
@@ -300,7 +300,7 @@ mod on_bad_samples {
         let text = "use hyper_util::rt;\n/// hyper::Body\nfn x(b: hyper::Body) {}";
         let path = "crates/st-server/src/app.rs";
         assert_eq!(found(stray_hyper, path, text), [format!("{path}:1"), format!("{path}:3")]);
-        accepts(stray_hyper, "crates/st-server/src/listen.rs", text);
+        accepts(stray_hyper, "crates/st-server/src/http/listen.rs", text);
         accepts(stray_hyper, "crates/st-http/src/tls.rs", text);
     }
 
@@ -309,7 +309,7 @@ mod on_bad_samples {
         let text = "let a = StatusCode::OK;\n#[cfg(test)]\nmod tests {\n    StatusCode::OK\n}";
         let path = "crates/st-server/src/api/jobs.rs";
         assert_eq!(found(stray_status_codes, path, text), [format!("{path}:1")]);
-        accepts(stray_status_codes, "crates/st-server/src/problem.rs", text);
+        accepts(stray_status_codes, "crates/st-server/src/http/problem.rs", text);
     }
 
     #[test]

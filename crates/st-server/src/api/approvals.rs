@@ -10,9 +10,9 @@ use st_store::{
     RequestFilter, RequiredBy, Role, Rule, RuleId, UserId, Verdict,
 };
 
-use super::body::{Body, Name, Query};
 use super::{Api, Caller, Time, log_damaged};
-use crate::problem::Problem;
+use crate::http::extract::{Body, Name, Query};
+use crate::http::problem::Problem;
 use st_api::input::Fields;
 
 const LOG: Logger = get_logger("simpletuner.cloud.approvals");

@@ -25,9 +25,9 @@ use http::{HeaderMap, HeaderName};
 use st_store::EventId;
 
 use super::Api;
-use super::body::Query;
 use super::jobs::find;
-use crate::problem::Problem;
+use crate::http::extract::Query;
+use crate::http::problem::Problem;
 use follower::Follower;
 use frame::Format;
 

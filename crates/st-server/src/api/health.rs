@@ -8,7 +8,7 @@ use st_workers::{Outcome, TaskId, TaskStatus};
 use tokio::time::Instant;
 
 use super::{Api, Time};
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// Beyond this the scheduler counts as stuck: several of its periods.
 const STALE_SECONDS: i64 = 60;

@@ -19,10 +19,10 @@ use st_store::{
 };
 use st_workers::provider::Provider;
 
-use super::body::{Name, Query};
 use super::waiting::{Surroundings, WaitingFor};
 use super::{Api, Time, events, log_damaged, providers};
-use crate::problem::Problem;
+use crate::http::extract::{Name, Query};
+use crate::http::problem::Problem;
 
 pub(crate) use cancel::cancel;
 pub(crate) use explain::explain;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use st_log::{Filter, Level, Logger, get_logger};
 
 use super::Api;
-use super::body::Body;
-use crate::problem::Problem;
+use crate::http::extract::Body;
+use crate::http::problem::Problem;
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
 

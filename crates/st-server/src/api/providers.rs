@@ -15,10 +15,10 @@ use st_workers::provider::replicate::{ModelVersion, Profile, UnknownProfile, che
 use st_workers::provider::{Cause, QueryError};
 use st_workers::{ClosedBy, GateStatus, TaskId};
 
-use super::body::{Body, Name};
 use super::waiting::{closed_since, next_probe};
 use super::{Api, Caller, Time};
-use crate::problem::Problem;
+use crate::http::extract::{Body, Name};
+use crate::http::problem::Problem;
 use st_api::input::{Fields, is_http_url};
 
 /// The longest text of a setting, in bytes.

@@ -14,11 +14,11 @@ use st_store::{
 };
 use st_workers::TaskId;
 
-use super::body::{Body, Name, Query};
 use super::jobs::{find, shown_attempt};
 use super::waiting::{Surroundings, WaitingFor};
 use super::{Api, Caller, Time, log_damaged};
-use crate::problem::Problem;
+use crate::http::extract::{Body, Name, Query};
+use crate::http::problem::Problem;
 
 /// A queue entry as clients see it.
 #[derive(Debug, Serialize)]

@@ -10,9 +10,9 @@ use st_store::{
 };
 use st_workers::TaskId;
 
-use super::body::{Body, Name};
 use super::{Api, Caller, Time};
-use crate::problem::Problem;
+use crate::http::extract::{Body, Name};
+use crate::http::problem::Problem;
 use st_api::input::Fields;
 
 /// The longest name of an owner or a provider, in bytes.

@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Api, Setup};
-use crate::listen;
+use crate::http::listen;
 
 /// How long a submission may arrive after its call, in these tests.
 const MAY_ARRIVE_FOR: SignedDuration = SignedDuration::from_mins(2);

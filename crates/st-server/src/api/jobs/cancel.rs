@@ -7,10 +7,10 @@ use serde::Serialize;
 use st_store::{Claimed, End, Finished, Held, JobRecord, Stage};
 
 use super::find;
-use crate::api::body::Name;
 use crate::api::waiting::{Reach, certain_at, may_resolve, obstacle, until_reached};
 use crate::api::{Api, Caller};
-use crate::problem::Problem;
+use crate::http::extract::Name;
+use crate::http::problem::Problem;
 
 /// The answer to a request to cancel a job.
 #[derive(Debug, Serialize)]

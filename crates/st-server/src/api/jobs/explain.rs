@@ -7,12 +7,12 @@ use serde::Serialize;
 use st_store::{BudgetUse, Group, JobRecord, LimitUse, QueueStats, QueueStatus, Stage};
 
 use super::find;
-use crate::api::body::Name;
 use crate::api::queue::estimate;
 use crate::api::quotas::QuotaView;
 use crate::api::waiting::{Surroundings, WaitingFor};
 use crate::api::{Api, Time};
-use crate::problem::Problem;
+use crate::http::extract::Name;
+use crate::http::problem::Problem;
 
 /// The answer.
 #[derive(Debug, PartialEq, Serialize)]

@@ -8,8 +8,8 @@ use st_workers::provider::{QueryError, RemoteJob};
 
 use super::{find, of};
 use crate::api::Api;
-use crate::api::body::Name;
-use crate::problem::Problem;
+use crate::http::extract::Name;
+use crate::http::problem::Problem;
 
 pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Json<Value>, Problem> {
     let record = find(&api, &name).await?;

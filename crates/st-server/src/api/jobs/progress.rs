@@ -9,8 +9,8 @@ use st_workers::provider::{Progress, QueryError, RemoteJob};
 
 use super::{find, of};
 use crate::api::Api;
-use crate::api::body::Name;
-use crate::problem::Problem;
+use crate::http::extract::Name;
+use crate::http::problem::Problem;
 
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 

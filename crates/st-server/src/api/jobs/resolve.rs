@@ -10,9 +10,9 @@ use st_store::{JobRecord, ProviderJobId, Resolution, Role, UserId};
 use st_workers::TaskId;
 
 use super::find;
-use crate::api::body::{Body, Name};
 use crate::api::{Api, Caller};
-use crate::problem::Problem;
+use crate::http::extract::{Body, Name};
+use crate::http::problem::Problem;
 use st_api::input::Fields;
 
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");

@@ -15,11 +15,11 @@ use st_store::{
 };
 use st_workers::provider::Provider;
 
-use crate::api::body::{Body, Query};
 use crate::api::providers::{KNOWN, REPLICATE, check_profile};
 use crate::api::waiting::Surroundings;
 use crate::api::{Api, Caller};
-use crate::problem::Problem;
+use crate::http::extract::{Body, Query};
+use crate::http::problem::Problem;
 use st_api::input::{Fields, is_http_url};
 
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");

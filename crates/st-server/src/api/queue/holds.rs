@@ -8,9 +8,9 @@ use st_log::{Logger, get_logger};
 use st_store::{Hold, Role, Scope, ScopeLevel};
 use st_workers::TaskId;
 
-use crate::api::body::Body;
 use crate::api::{Api, Caller, Time};
-use crate::problem::Problem;
+use crate::http::extract::Body;
+use crate::http::problem::Problem;
 use st_api::input::Fields;
 
 const LOG: Logger = get_logger("simpletuner.cloud.queue");

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use st_store::{Role, ShareLevel, ShareScope, Weight};
 use st_workers::TaskId;
 
-use crate::api::body::Body;
 use crate::api::{Api, Caller};
-use crate::problem::Problem;
+use crate::http::extract::Body;
+use crate::http::problem::Problem;
 use st_api::input::Fields;
 
 /// The longest name of an owner, in bytes.

@@ -11,7 +11,7 @@ use st_workers::{GateStatus, UnreadJob};
 
 use super::{Facts, Reach, WaitingFor, waiting_for};
 use crate::api::Api;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// The state of the queue and the providers around some jobs.
 #[derive(Debug)]

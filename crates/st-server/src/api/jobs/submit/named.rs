@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 use serde_json::{Map, Value};
 
 use super::NAMED;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 use st_api::input::parse_json;
 
 /// The largest file that is read, in bytes.

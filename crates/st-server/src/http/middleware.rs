@@ -18,7 +18,7 @@ use st_log::tower::CorrelationLayer;
 use st_log::{LogContext, Logger, get_correlation_id, get_logger};
 use tokio::time::Instant;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
 
@@ -96,7 +96,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::listen;
+    use crate::http::listen;
 
     async fn fails() -> Response {
         st_log::set_correlation_id(CorrelationId::generate());

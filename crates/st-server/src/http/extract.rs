@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use st_store::PageRequest;
 use tokio::time::{Instant, timeout_at};
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 use st_api::input::{Fields, parse_json, text_fault};
 
 /// The largest body that is read, in bytes.

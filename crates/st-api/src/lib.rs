@@ -1,3 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+pub mod approvals;
+pub mod events;
 pub mod input;
+pub mod jobs;
+pub mod names;
+mod openapi;
+pub mod operation;
+mod page;
+pub mod problem;
+pub mod providers;
+pub mod queue;
+pub mod quotas;
+pub mod schema;
+pub mod system;
+
+pub use openapi::{document, reference};

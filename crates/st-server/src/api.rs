@@ -11,19 +11,18 @@ mod logging;
 mod providers;
 mod queue;
 mod quotas;
+mod routes;
 mod waiting;
 
 pub(crate) use providers::{KNOWN, REPLICATE};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
-use axum::routing::{get, post, put};
 use http::request::Parts;
-use jiff::Timestamp;
-use serde::Serialize;
 use st_log::{LogHandle, Logger, get_logger};
 use st_store::{Actor, DamagedRow, JobId, Role, Store, UserId};
 use st_workers::{BackgroundTasks, KeptLogs, Providers};
@@ -33,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 use crate::http::middleware;
 use crate::http::problem::Problem;
 use events::Feed;
+use routes::routes;
+pub(crate) use routes::{openapi, reference};
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
 
@@ -70,6 +71,11 @@ impl Caller {
     /// The caller as the store records who made a change.
     pub(crate) fn actor(&self) -> Actor {
         Actor::User(self.user.clone())
+    }
+
+    /// Someone who is not known: only what is open to everyone may be asked for.
+    pub(crate) fn nobody() -> Self {
+        Self { user: UserId::new("nobody"), role: Role::Viewer }
     }
 
     /// Refuses callers whose role is below this one.
@@ -115,49 +121,34 @@ impl Api {
 
     /// All paths. `trace_context`: whether a caller's W3C trace context is kept.
     pub(crate) fn router(self, trace_context: bool) -> Router {
-        let router = Router::new()
-            .route("/api/cloud/jobs/submit", post(jobs::submit::submit))
-            .route("/api/cloud/jobs", get(jobs::list))
-            .route("/api/cloud/jobs/{job}", get(jobs::show))
-            .route("/api/cloud/jobs/{job}/cancel", post(jobs::cancel))
-            .route("/api/cloud/jobs/{job}/resolve", post(jobs::resolve))
-            .route("/api/cloud/jobs/{job}/explain", get(jobs::explain))
-            .route("/api/cloud/jobs/{job}/events", get(jobs::history))
-            .route("/api/cloud/jobs/{job}/logs", get(jobs::logs))
-            .route("/api/cloud/jobs/{job}/inline-progress", get(jobs::progress))
-            .route("/api/queue", get(queue::list))
-            .route("/api/queue/stats", get(queue::stats))
-            .route("/api/queue/position/{job}", get(queue::position))
-            .route("/api/queue/{job}/cancel", post(jobs::cancel))
-            .route("/api/queue/concurrency", get(queue::limits).post(queue::set_limits))
-            .route("/api/queue/pause", post(queue::holds::pause))
-            .route("/api/queue/resume", post(queue::holds::resume))
-            .route("/api/queue/holds", get(queue::holds::list))
-            .route("/api/quotas", get(quotas::list).post(quotas::add))
-            .route("/api/quotas/{id}", put(quotas::change).delete(quotas::remove))
-            .route("/api/queue/weights", get(queue::weights::list).put(queue::weights::set))
-            .route("/api/approvals/rules", get(approvals::rules).post(approvals::add_rule))
-            .route("/api/approvals/rules/{id}", get(approvals::rule))
-            .route("/api/approvals/conditions", get(approvals::conditions))
-            .route("/api/approvals/requests", get(approvals::requests))
-            .route("/api/approvals/requests/{id}", get(approvals::request))
-            .route("/api/approvals/requests/{id}/approve", post(approvals::approve))
-            .route("/api/approvals/requests/{id}/reject", post(approvals::reject))
-            .route("/api/cloud/providers", get(providers::list))
-            .route(
-                "/api/cloud/providers/{provider}/config",
-                get(providers::config).put(providers::set_config),
-            )
-            .route("/api/cloud/providers/{provider}/validate", get(providers::validate))
-            .route("/api/cloud/providers/{provider}/retry", post(providers::retry))
-            .route("/api/events", get(events::stream))
-            .route("/api/background/tasks", get(background::list))
-            .route("/api/logging/level", get(logging::level).put(logging::set_level))
-            .route("/health", get(health::plain))
-            .route("/api/cloud/health", get(health::full))
-            .route("/api/cloud/health/live", get(health::live))
-            .route("/api/cloud/health/ready", get(health::ready));
+        let router = routes().into_router();
         middleware::around(router, trace_context).with_state(self)
+    }
+
+    fn config_dir(&self) -> &Path {
+        &self.shared.config_dir
+    }
+
+    /// How many graphics cards jobs on this machine share.
+    fn local_devices(&self) -> usize {
+        self.shared.local_devices
+    }
+
+    fn kept_logs(&self) -> &KeptLogs {
+        &self.shared.kept_logs
+    }
+
+    fn uptime(&self) -> Duration {
+        self.shared.started.elapsed()
+    }
+
+    fn feed(&self) -> &Arc<Feed> {
+        &self.shared.feed
+    }
+
+    /// Whose level can be changed.
+    pub(crate) fn log(&self) -> LogHandle {
+        self.shared.log.clone()
     }
 }
 
@@ -186,16 +177,6 @@ fn log_damaged(damaged: &[DamagedRow]) {
         logger: LOG, count = damaged.len(), rows = rows.join("; "),
         "Damaged rows are left out of the answer"
     );
-}
-
-/// A time as the API writes it: RFC 3339, UTC, milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Time(pub(crate) Timestamp);
-
-impl Serialize for Time {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:.3}", self.0))
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod api;
 mod config;
 mod database;
 mod logs;
@@ -49,6 +50,8 @@ enum Command {
     CheckConfig(config::CheckConfig),
     /// Show the configuration, its schema or the table of all settings
     Config(config::Config),
+    /// Print the reference of the HTTP interface, or its OpenAPI document
+    Api(api::Api),
     /// Filter the server's JSON log and print it for people
     Logs(logs::Logs),
     /// Copy the database, also while the server runs
@@ -113,6 +116,7 @@ impl Cli {
             Command::Serve(serve) => serve.run(environment),
             Command::CheckConfig(check) => check.run(environment),
             Command::Config(config) => config.run(environment),
+            Command::Api(api) => api.run(),
             Command::Logs(logs) => logs.run(environment),
             Command::Backup(backup) => backup.run(environment),
             Command::Restore(restore) => restore.run(environment),
@@ -217,9 +221,16 @@ fn print_banner(address: SocketAddr) {
          curl -s 'http://{address}/api/cloud/jobs/submit?provider=local' \
          -H 'Content-Type: application/json' \
          -d '{{\"config\": {{\"command\": \"example\"}}, \"config_name\": \"first\"}}'\n\
-         and watch it go:\n  curl -sN http://{address}/api/events\n"
+         and watch it go:\n  curl -sN 'http://{address}/api/events?last_event_id=0'\n"
     );
     print(&hello);
+}
+
+fn print_out(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &format!("stdout cannot be written: {error}")),
+    }
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {

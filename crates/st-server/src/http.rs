@@ -5,3 +5,4 @@ pub(crate) mod extract;
 pub(crate) mod listen;
 pub(crate) mod middleware;
 pub(crate) mod problem;
+pub(crate) mod route;

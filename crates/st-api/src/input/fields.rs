@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use st_store::{InputProblem, Word};
+use st_store::{InputProblem, UnknownText, Word};
 
 pub use shape::{ANY_NAME, Kind, Shape};
 
@@ -41,6 +41,8 @@ pub struct Fields {
     pointer: String,
     given: Map<String, Value>,
     legal: Vec<String>,
+    /// Whether other names are legal, too.
+    open: bool,
     faults: Vec<FieldFault>,
     texts: Texts,
     /// What is asked for, where that is all that the reader is run for.
@@ -72,6 +74,7 @@ impl Fields {
             pointer,
             given,
             legal: Vec::new(),
+            open: false,
             faults: Vec::new(),
             texts: Texts::None,
             shape: None,
@@ -157,6 +160,11 @@ impl Fields {
     /// A value that this does not make legal.
     pub fn peek(&self, key: &str) -> Option<&Value> {
         self.given.get(key)
+    }
+
+    /// All of the object, as it came.
+    pub fn given(&self) -> &Map<String, Value> {
+        &self.given
     }
 
     /// Whether the field is there and not null.
@@ -278,8 +286,9 @@ impl Fields {
         }
     }
 
-    /// An object.
+    /// An object with members of any names.
     pub fn object(&mut self, key: &str) -> Option<Map<String, Value>> {
+        self.note(key, Kind::Free);
         match self.value(key)? {
             Value::Object(object) => Some(object),
             other => self.wrong(key, "an object", &other),
@@ -331,6 +340,48 @@ impl Fields {
     pub fn choice<T: Word>(&mut self, key: &str) -> Option<T> {
         self.note(key, Kind::Word(T::all().iter().map(|word| word.word()).collect()));
         self.word(key)
+    }
+
+    /// One of the words of an enum, where a caller decides what another word means.
+    pub fn attempt<T: Word>(&mut self, key: &str) -> Option<Result<T, UnknownText>> {
+        self.note(key, Kind::Word(T::all().iter().map(|word| word.word()).collect()));
+        self.string(key).map(|text| text.parse())
+    }
+
+    /// One of these words.
+    pub fn one_of(&mut self, key: &str, words: &[&'static str]) -> Option<&'static str> {
+        self.note(key, Kind::Word(words.to_vec()));
+        let text = self.string(key)?;
+        let found = words.iter().copied().find(|word| *word == text);
+        if found.is_none() {
+            let expected = words.join(", ");
+            self.fault(key, format!("expected one of {expected}, found {}", quoted(&text)));
+        }
+        found
+    }
+
+    /// One of these words, which must be given.
+    pub fn required_one_of(&mut self, key: &str, words: &[&'static str]) -> Option<&'static str> {
+        let found = self.one_of(key, words);
+        self.require_word(key, words);
+        found
+    }
+
+    /// One of the words of an enum, which must be given.
+    pub fn required_choice<T: Word>(&mut self, key: &str) -> Option<T> {
+        let found = self.choice(key);
+        let words: Vec<&str> = T::all().iter().map(|word| word.word()).collect();
+        self.require_word(key, &words);
+        found
+    }
+
+    fn require_word(&mut self, key: &str, words: &[&str]) {
+        if let Some(shape) = &mut self.shape {
+            shape.require(key);
+        }
+        if !self.has(key) {
+            self.fault(key, format!("is required: one of {}", words.join(", ")));
+        }
     }
 
     /// A list of words of an enum; each that is none is named with its place.
@@ -393,6 +444,12 @@ impl Fields {
         }
     }
 
+    /// Makes every other name legal, and its value nothing to anyone.
+    pub fn ignore_others(&mut self) {
+        self.open = true;
+        self.note_others();
+    }
+
     /// Notes that a field is missing, unless something else is wrong with it.
     pub fn require<T>(&mut self, read: Option<T>, key: &str) -> Option<T> {
         if let Some(shape) = &mut self.shape {
@@ -412,8 +469,8 @@ impl Fields {
     }
 
     fn all_faults(mut self) -> Vec<FieldFault> {
-        let unknown: Vec<String> =
-            self.given.keys().filter(|key| !self.legal.contains(key)).cloned().collect();
+        let unknown = self.given.keys().filter(|key| !self.open && !self.legal.contains(key));
+        let unknown: Vec<String> = unknown.cloned().collect();
         for key in unknown {
             let message = match nearest(&key, self.legal.iter().map(String::as_str)) {
                 Some(near) => format!("unknown field, did you mean {near:?}?"),

@@ -17,27 +17,29 @@ mod view;
 use std::convert::Infallible;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName};
+use st_api::events::Follow;
+use st_api::input::Fields;
+use st_api::operation::Input;
+use st_api::problem::Code;
 use st_store::EventId;
 
 use super::Api;
 use super::jobs::find;
-use crate::http::extract::Query;
 use crate::http::problem::Problem;
 use follower::Follower;
 use frame::Format;
 
 pub(super) use feed::Feed;
-pub(super) use view::EventView;
+pub(super) use view::owned;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// What a client asks for. Other names in the query are ignored: pages add some to get around
-/// caches.
+/// What a client asks for.
 #[derive(Debug)]
 struct Wanted {
     format: Format,
@@ -48,16 +50,19 @@ struct Wanted {
 pub(crate) async fn stream(
     State(api): State<Api>,
     headers: HeaderMap,
-    query: Query,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
+    let query = Fields::from_query(query.as_deref().unwrap_or_default());
+    let query = query.and_then(Follow::from_fields).map_err(Problem::invalid_query)?;
     let wanted = Wanted::read(&headers, query)?;
     let job = match &wanted.job {
         Some(name) => Some(find(&api, name).await?.id()),
         None => None,
     };
-    let ticket = api.shared.feed.join().ok_or_else(|| {
-        Problem::unavailable("too_many_streams", "too many event streams are open")
-    })?;
+    let ticket = api
+        .feed()
+        .join()
+        .ok_or_else(|| Problem::new(Code::TooManyStreams, "too many event streams are open"))?;
     let follower = Follower::new(ticket, wanted.after, job, wanted.format);
     let frames = stream::unfold(follower, |mut follower| async {
         let frame = follower.next().await?;
@@ -72,29 +77,27 @@ pub(crate) async fn stream(
 }
 
 impl Wanted {
-    fn read(headers: &HeaderMap, Query(mut query): Query) -> Result<Self, Problem> {
-        let format = match query.string("format").as_deref() {
-            None | Some("" | "message") => Format::Message,
+    fn read(headers: &HeaderMap, query: Follow) -> Result<Self, Problem> {
+        let format = match query.format.as_deref() {
+            None | Some("message") => Format::Message,
             Some("named") => Format::Named,
             Some(other) => {
                 let detail = format!("unknown format {other:?}, expected message or named");
-                return Err(Problem::bad_request("unknown_format", detail));
+                return Err(Problem::new(Code::UnknownFormat, detail));
             }
         };
         // A browser that comes back sends the header, with the query of its first request.
         let header = headers.get(LAST_EVENT_ID);
         let header = header.map(|value| value.to_str().unwrap_or("?").to_owned());
-        let given = [header, query.string("last_event_id"), query.string("lastEventId")];
-        let after = given.into_iter().flatten().find(|text| !text.is_empty());
+        let after = header.filter(|text| !text.is_empty()).or(query.last_event_id);
         let after = after.map(|text| event_id(&text)).transpose()?;
-        let job = query.string("job_id").filter(|name| !name.is_empty());
-        Ok(Self { format, after, job })
+        Ok(Self { format, after, job: query.job_id })
     }
 }
 
 /// A position in the log.
 fn event_id(text: &str) -> Result<EventId, Problem> {
     text.parse::<EventId>().ok().filter(|id| id.0 >= 0).ok_or_else(|| {
-        Problem::bad_request("bad_event_id", "the last event ID must be a number of at least 0")
+        Problem::new(Code::BadEventId, "the last event ID must be a number of at least 0")
     })
 }

@@ -5,8 +5,10 @@ use serde_json::Value;
 use st_log::{CorrelationId, TraceContext};
 use st_testkit::fuzz::{Fuzz, JSON};
 
-use super::jobs::submit::{SubmitJob, idempotency_key};
+use super::jobs::submit::idempotency_key;
 use st_api::input::{Fields, parse_json};
+use st_api::jobs::SubmitJob;
+use st_api::operation::Input;
 
 const BODIES: &[&[u8]] = &[
     br#"{"config": {"command": "example", "steps": 3}, "config_name": "first", "priority": 10}"#,
@@ -40,7 +42,7 @@ fn bodies() {
                 let stored = strict.to_string();
                 assert_eq!(serde_json::from_str::<Value>(&stored).unwrap(), strict, "{stored}");
                 if let Value::Object(given) = strict {
-                    drop(SubmitJob::read(Fields::new(given)));
+                    drop(SubmitJob::from_fields(Fields::new(given)));
                 }
             }
             (Ok(strict), Err(plain)) => panic!("{strict} was read; {plain}"),

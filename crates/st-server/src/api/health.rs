@@ -1,37 +1,34 @@
 //! Health: whether the process lives, and whether it can do its work now.
 
-use axum::Json;
-use axum::extract::State;
-use serde_json::{Value, json};
+use st_api::problem::Code;
+use st_api::schema::Time;
+use st_api::system::{Alive, Component, Condition, Health, StatusWord};
 use st_store::{Integrity, StoreHealth};
 use st_workers::{Outcome, TaskId, TaskStatus};
 use tokio::time::Instant;
 
-use super::{Api, Time};
+use super::Api;
 use crate::http::problem::Problem;
+use crate::http::route::Call;
 
 /// Beyond this the scheduler counts as stuck: several of its periods.
 const STALE_SECONDS: i64 = 60;
 
-const HEALTHY: &str = "healthy";
-const DEGRADED: &str = "degraded";
-const UNHEALTHY: &str = "unhealthy";
-
-pub(crate) async fn plain() -> Json<Value> {
-    Json(json!({"status": HEALTHY, "mode": "single-user"}))
+pub(crate) async fn plain((): (), _call: Call) -> Result<Alive, Problem> {
+    Ok(Alive { status: Condition::Healthy, mode: "single-user".to_owned() })
 }
 
 /// Asks nothing, so that a broken disk does not get the process restarted in vain.
-pub(crate) async fn live() -> Json<Value> {
-    Json(json!({"status": "ok"}))
+pub(crate) async fn live((): (), _call: Call) -> Result<StatusWord, Problem> {
+    Ok(StatusWord { status: "ok".to_owned() })
 }
 
 /// Ready means: the store can be written and is not damaged, the queue was processed a moment ago,
 /// and the server is not stopping.
-pub(crate) async fn ready(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn ready(api: Api, _call: Call) -> Result<StatusWord, Problem> {
     match unready(&api) {
-        None => Ok(Json(json!({"status": "ready"}))),
-        Some(reason) => Err(Problem::unavailable("not_ready", reason)),
+        None => Ok(StatusWord { status: "ready".to_owned() }),
+        Some(reason) => Err(Problem::new(Code::NotReady, reason)),
     }
 }
 
@@ -64,73 +61,69 @@ fn unusable(health: &StoreHealth) -> Option<String> {
     }
 }
 
-pub(crate) async fn full(State(api): State<Api>) -> Json<Value> {
+pub(crate) async fn full(api: Api, _call: Call) -> Result<Health, Problem> {
     let mut components = vec![store(&api).await, integrity(&api.store.health().integrity)];
     components.extend(api.background.statuses().iter().map(task));
-    let any = |word: &str| components.iter().any(|it| it["status"] == word);
-    let status = if any(UNHEALTHY) {
-        UNHEALTHY
-    } else if any(DEGRADED) {
-        DEGRADED
-    } else {
-        HEALTHY
-    };
-    Json(json!({
-        "status": status,
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptime_seconds": api.shared.started.elapsed().as_secs_f64(),
-        "components": components,
-        "timestamp": Time(api.store.now()),
-    }))
+    let worst = components.iter().map(|it| it.status).max();
+    Ok(Health {
+        status: worst.unwrap_or(Condition::Healthy),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_seconds: api.uptime().as_secs_f64(),
+        components,
+        timestamp: Time(api.store.now()),
+    })
 }
 
 /// Whether the store answers a read, and accepts writes.
-async fn store(api: &Api) -> Value {
+async fn store(api: &Api) -> Component {
     let began = Instant::now();
     let read = api.store.queue_stats().await;
     let latency_ms = began.elapsed().as_secs_f64() * 1000.0;
     let (status, message) = match read {
         Ok(_stats) => condition(api.store.health()),
-        Err(error) => (UNHEALTHY, st_log::Chain(&error).to_string()),
+        Err(error) => (Condition::Unhealthy, st_log::Chain(&error).to_string()),
     };
     component("store", status, Some(latency_ms), &message)
 }
 
-fn condition(health: StoreHealth) -> (&'static str, String) {
+fn condition(health: StoreHealth) -> (Condition, String) {
     match (health.writable, health.checkpoint) {
-        (Err(reason), _) => (UNHEALTHY, reason),
+        (Err(reason), _) => (Condition::Unhealthy, reason),
         // Nothing is lost while it fails, but the disk fills.
-        (Ok(()), Err(reason)) => {
-            (DEGRADED, format!("the write-ahead log grows, because its checkpoint fails: {reason}"))
-        }
-        (Ok(()), Ok(())) => (HEALTHY, String::new()),
+        (Ok(()), Err(reason)) => (
+            Condition::Degraded,
+            format!("the write-ahead log grows, because its checkpoint fails: {reason}"),
+        ),
+        (Ok(()), Ok(())) => (Condition::Healthy, String::new()),
     }
 }
 
 /// What the check of the stored data has found so far.
-fn integrity(integrity: &Integrity) -> Value {
+fn integrity(integrity: &Integrity) -> Component {
     let (status, message) = match integrity {
-        Integrity::Checking => (HEALTHY, "the check is running".to_owned()),
-        Integrity::Sound => (HEALTHY, String::new()),
-        Integrity::Damaged(finding) => (UNHEALTHY, finding.clone()),
+        Integrity::Checking => (Condition::Healthy, "the check is running".to_owned()),
+        Integrity::Sound => (Condition::Healthy, String::new()),
+        Integrity::Damaged(finding) => (Condition::Unhealthy, finding.clone()),
     };
     component("integrity", status, None, &message)
 }
 
-fn task(task: &TaskStatus) -> Value {
+fn task(task: &TaskStatus) -> Component {
     let (status, message) = match task.last.as_ref().map(|last| &last.outcome) {
-        None | Some(Outcome::Done { .. }) => (HEALTHY, String::new()),
-        Some(Outcome::Failed { error }) => (DEGRADED, error.clone()),
-        Some(Outcome::Panicked { message }) => (DEGRADED, format!("panicked: {message}")),
-        Some(Outcome::TimedOut) => (DEGRADED, "its last run timed out".to_owned()),
+        None | Some(Outcome::Done { .. }) => (Condition::Healthy, String::new()),
+        Some(Outcome::Failed { error }) => (Condition::Degraded, error.clone()),
+        Some(Outcome::Panicked { message }) => {
+            (Condition::Degraded, format!("panicked: {message}"))
+        }
+        Some(Outcome::TimedOut) => (Condition::Degraded, "its last run timed out".to_owned()),
     };
     let elapsed = task.last.as_ref().map(|last| last.elapsed.as_secs_f64() * 1000.0);
     component(task.id.as_str(), status, elapsed, &message)
 }
 
 /// `message` is text in every case, because clients print it.
-fn component(name: &str, status: &str, latency_ms: Option<f64>, message: &str) -> Value {
-    json!({"name": name, "status": status, "latency_ms": latency_ms, "message": message})
+fn component(name: &str, status: Condition, latency_ms: Option<f64>, message: &str) -> Component {
+    Component { name: name.to_owned(), status, latency_ms, message: message.to_owned() }
 }
 
 #[cfg(test)]
@@ -162,21 +155,21 @@ mod tests {
     #[test]
     fn a_failing_checkpoint_degrades_a_store_that_can_be_written() {
         let sound = || StoreHealth::new(Integrity::Sound);
-        assert_eq!(condition(sound()), (HEALTHY, String::new()));
+        assert_eq!(condition(sound()), (Condition::Healthy, String::new()));
         let failing = StoreHealth { checkpoint: Err("disk full".to_owned()), ..sound() };
         let (status, message) = condition(failing.clone());
-        assert!(status == DEGRADED && message.ends_with(": disk full"), "{status} {message}");
+        assert!(
+            status == Condition::Degraded && message.ends_with(": disk full"),
+            "{status:?} {message}"
+        );
         let unwritable = StoreHealth { writable: Err("I/O error".to_owned()), ..failing };
-        assert_eq!(condition(unwritable), (UNHEALTHY, "I/O error".to_owned()));
+        assert_eq!(condition(unwritable), (Condition::Unhealthy, "I/O error".to_owned()));
     }
 
     #[test]
     fn damage_makes_its_component_unhealthy_and_messages_are_text() {
         let damaged = integrity(&Integrity::Damaged("page 3".to_owned()));
-        assert_eq!(
-            (&damaged["status"], &damaged["message"]),
-            (&json!(UNHEALTHY), &json!("page 3"))
-        );
-        assert_eq!(integrity(&Integrity::Sound)["message"], "");
+        assert_eq!((damaged.status, damaged.message.as_str()), (Condition::Unhealthy, "page 3"));
+        assert_eq!(integrity(&Integrity::Sound).message, "");
     }
 }

@@ -1,43 +1,41 @@
 //! The level of the log, while the server runs.
 
-use axum::Json;
-use axum::extract::State;
-use serde_json::{Value, json};
-use st_log::{Filter, Level, Logger, get_logger};
+use st_api::system::{LogLevel, SetLogLevel};
+use st_log::{Filter, Level, LogHandle, Logger, get_logger};
 
-use super::Api;
-use crate::http::extract::Body;
 use crate::http::problem::Problem;
+use crate::http::route::Call;
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
 
-/// `GET /api/logging/level`
-pub(crate) async fn level(State(api): State<Api>) -> Json<Value> {
-    view(&api)
+pub(crate) async fn level(log: LogHandle, _call: Call) -> Result<LogLevel, Problem> {
+    Ok(view(&log))
 }
 
-/// `PUT /api/logging/level`: from now on, until the next start.
-pub(crate) async fn set_level(State(api): State<Api>, body: Body) -> Result<Json<Value>, Problem> {
-    let mut fields = body.fields();
-    let level = fields.word::<Filter>("level");
-    let level = fields.require(level, "level");
-    fields.finish().map_err(Problem::invalid)?;
-    if let Some(level) = level {
-        let text = level.to_string();
-        let log_change =
-            || st_log::warning!(logger: LOG, log_level = text.as_str(), "Log level changed");
-        // Under whichever of the two levels it can be seen.
-        if level.level_of(LOG.name()) <= Level::Warning {
-            api.shared.log.set_level(level);
-            log_change();
-        } else {
-            log_change();
-            api.shared.log.set_level(level);
-        }
+/// From now on, until the next start.
+pub(crate) async fn set_level(
+    log: LogHandle,
+    call: Call<(), (), SetLogLevel>,
+) -> Result<LogLevel, Problem> {
+    let level: Filter = call
+        .body
+        .level
+        .parse()
+        .map_err(|illegal| Problem::invalid_field("/level", format!("{illegal}")))?;
+    let text = level.to_string();
+    let log_change =
+        || st_log::warning!(logger: LOG, log_level = text.as_str(), "Log level changed");
+    // Under whichever of the two levels it can be seen.
+    if level.level_of(LOG.name()) <= Level::Warning {
+        log.set_level(level);
+        log_change();
+    } else {
+        log_change();
+        log.set_level(level);
     }
-    Ok(view(&api))
+    Ok(view(&log))
 }
 
-fn view(api: &Api) -> Json<Value> {
-    Json(json!({ "level": api.shared.log.level().to_string() }))
+fn view(log: &LogHandle) -> LogLevel {
+    LogLevel { level: log.level().to_string() }
 }

@@ -2,27 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::Json;
-use axum::extract::State;
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use st_api::input::{FieldFault, is_http_url};
+use st_api::names::ProviderArg;
+use st_api::problem::Code;
+use st_api::providers::{
+    Account, Gate as GateView, Provider as ProviderView, ProviderConfig,
+    Providers as ProvidersView, SetProviderConfig, Tried, UserInfo, Validation,
+};
+use st_api::schema::Time;
 use st_store::{
-    AccountId, MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, ProviderName, ProviderSettings,
-    ProviderSettingsPatch, Role, SettingChange, UnsettledCounts,
+    AccountId, ProviderName, ProviderSettings, ProviderSettingsPatch, SettingChange,
+    UnsettledCounts,
 };
 use st_workers::provider::replicate::{ModelVersion, Profile, UnknownProfile, check_webhook};
 use st_workers::provider::{Cause, QueryError};
-use st_workers::{ClosedBy, GateStatus, TaskId};
+use st_workers::{GateStatus, TaskId};
 
+use super::Api;
 use super::waiting::{closed_since, next_probe};
-use super::{Api, Caller, Time};
-use crate::http::extract::{Body, Name};
 use crate::http::problem::Problem;
-use st_api::input::{Fields, is_http_url};
-
-/// The longest text of a setting, in bytes.
-const MAX_TEXT: usize = 2000;
+use crate::http::route::Call;
 
 /// A provider that this program can run jobs at, configured or not.
 #[derive(Debug)]
@@ -62,43 +63,27 @@ pub(super) fn names(api: &Api) -> BTreeSet<ProviderName> {
 }
 
 /// Whether a provider accepts submissions, as clients see it.
-#[derive(Debug, PartialEq, Serialize)]
-struct GateView {
-    open: bool,
-    /// The same as `open`, as a word.
-    state: &'static str,
-    /// Why it is closed; `None` while it is open.
-    cause: Option<&'static str>,
-    /// The same in words.
-    reason: Option<String>,
-    since: Option<Time>,
-    /// When it is tried next; `None` while it is open or being tried.
-    next_probe: Option<Time>,
-}
-
-impl GateView {
-    fn of(gate: &GateStatus, now: Timestamp) -> Self {
-        Self {
-            open: gate.open,
-            state: if gate.open { "open" } else { "closed" },
-            cause: gate.cause.map(ClosedBy::as_str),
-            reason: gate.reason.clone(),
-            since: closed_since(gate, now).map(Time),
-            next_probe: next_probe(gate, now).map(Time),
-        }
+fn gate_view(gate: &GateStatus, now: Timestamp) -> GateView {
+    GateView {
+        open: gate.open,
+        state: if gate.open { "open" } else { "closed" }.to_owned(),
+        cause: gate.cause.map(|cause| cause.as_str().to_owned()),
+        reason: gate.reason.clone(),
+        since: closed_since(gate, now).map(Time),
+        next_probe: next_probe(gate, now).map(Time),
     }
 }
 
 /// The account of a provider, without its credential.
-fn account_view(account: &AccountId) -> Value {
+fn account_view(account: &AccountId) -> Account {
     // Behind it are fingerprints of what else the requests are addressed with.
-    let base_url = account.base_url().split('?').next();
-    json!({"base_url": base_url, "name": account.name()})
+    let base_url = account.base_url().split('?').next().unwrap_or_default();
+    Account { base_url: base_url.to_owned(), name: account.name().map(str::to_owned) }
 }
 
 /// The configured and the known providers, and those that only their jobs still name: an operator
 /// must see that these wait.
-pub(crate) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(api: Api, _call: Call) -> Result<ProvidersView, Problem> {
     let unsettled = api.store.unsettled().await?.providers;
     let mut all = names(&api);
     all.extend(api.store.providers_in_use().await?);
@@ -106,88 +91,86 @@ pub(crate) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem>
     let gates = api.background.gates();
     // The known ones first, in their order.
     let known: Vec<ProviderName> = KNOWN.iter().map(|it| ProviderName::new(it.id)).collect();
-    let others = all.iter().filter(|name| !known.contains(name));
-    let providers = known.iter().chain(others);
-    let providers = providers.map(|name| view(&api, name, &gates, unsettled.get(name)));
-    Ok(Json(json!({"providers": providers.collect::<Vec<Value>>()})))
+    let others: Vec<ProviderName> = all.into_iter().filter(|name| !known.contains(name)).collect();
+    let mut providers = Vec::new();
+    for name in known.into_iter().chain(others) {
+        let settings = api.store.provider_settings(&name).await?;
+        let counts = unsettled.get(&name);
+        providers.push(view(&api, &name, &settings, &gates, counts));
+    }
+    Ok(ProvidersView { providers })
 }
 
 fn view(
     api: &Api,
     name: &ProviderName,
+    settings: &ProviderSettings,
     gates: &BTreeMap<ProviderName, GateStatus>,
     unsettled: Option<&UnsettledCounts>,
-) -> Value {
+) -> ProviderView {
     let known = KNOWN.iter().find(|known| known.id == name.as_str());
     let configured = api.providers.get(name);
     let account = configured.as_ref().and_then(|provider| provider.account());
     let counted = |count: fn(&UnsettledCounts) -> u64| unsettled.map_or(0, count);
-    json!({
-        "id": name.as_str(),
-        "name": known.map_or(name.as_str(), |known| known.name),
-        "description": known.map_or_else(
-            || if configured.is_some() { DESCRIBED } else { "" },
-            |known| known.description,
-        ),
-        "configured": configured.is_some(),
-        "account": account.as_ref().map(account_view),
-        "gate": gates.get(name).map(|gate| GateView::of(gate, api.store.now())),
-        "strays": counted(|it| it.strays),
-        "unsettled": counted(|it| it.unresolved),
-        "rechecks": counted(|it| it.rechecks),
-    })
+    let described = if configured.is_some() { DESCRIBED } else { "" };
+    ProviderView {
+        id: name.to_string(),
+        name: known.map_or(name.as_str(), |known| known.name).to_owned(),
+        description: known.map_or(described, |known| known.description).to_owned(),
+        configured: configured.is_some(),
+        coming_soon: false,
+        max_concurrent: settings.max_concurrent,
+        account: account.as_ref().map(account_view),
+        gate: gates.get(name).map(|gate| gate_view(gate, api.store.now())),
+        strays: counted(|it| it.strays),
+        unsettled: counted(|it| it.unresolved),
+        rechecks: counted(|it| it.rechecks),
+    }
 }
 
 /// Tries a provider that is given no submissions now, without waiting for its next try.
-pub(crate) async fn retry(
-    State(api): State<Api>,
-    caller: Caller,
-    Name(name): Name,
-) -> Result<Json<Value>, Problem> {
-    caller.require(Role::Admin)?;
-    let provider = ProviderName::new(name.as_str());
+pub(crate) async fn retry(api: Api, call: Call<ProviderArg>) -> Result<Tried, Problem> {
+    let ProviderArg(provider) = call.named;
     if !api.background.probe_provider(&provider) {
         let in_use = api.store.providers_in_use().await?.contains(&provider);
         if !in_use {
-            find(&api, &name)?;
+            find(&api, &provider)?;
         }
-        let hint = KNOWN.iter().find(|it| it.id == name).map_or("", |it| it.hint);
-        let detail = format!("provider {name} is not configured; {hint}there is nothing to try");
-        return Err(Problem::conflict("provider_not_configured", detail));
+        let hint = KNOWN.iter().find(|it| it.id == provider.as_str()).map_or("", |it| it.hint);
+        let detail =
+            format!("provider {provider} is not configured; {hint}there is nothing to try");
+        return Err(Problem::new(Code::ProviderNotConfigured, detail));
     }
-    let gate = api.background.gates().get(&provider).map(|it| GateView::of(it, api.store.now()));
-    Ok(Json(json!({"success": true, "gate": gate})))
+    let gates = api.background.gates();
+    let gate = gates.get(&provider).map(|it| gate_view(it, api.store.now()));
+    Ok(Tried { success: true, gate })
 }
 
-fn find(api: &Api, name: &str) -> Result<ProviderName, Problem> {
+fn find(api: &Api, name: &ProviderName) -> Result<ProviderName, Problem> {
     let names = names(api);
-    names.get(&ProviderName::new(name)).cloned().ok_or_else(|| {
+    names.get(name).cloned().ok_or_else(|| {
         let names: Vec<&str> = names.iter().map(ProviderName::as_str).collect();
-        let names = names.join(", ");
+        let (name, names) = (name.as_str(), names.join(", "));
         Problem::not_found(format!("there is no provider {name:?}; there are {names}"))
     })
 }
 
-pub(crate) async fn config(
-    State(api): State<Api>,
-    Name(name): Name,
-) -> Result<Json<Value>, Problem> {
-    let provider = find(&api, &name)?;
+pub(crate) async fn config(api: Api, call: Call<ProviderArg>) -> Result<ProviderConfig, Problem> {
+    let provider = find(&api, &call.named.0)?;
     let settings = api.store.provider_settings(&provider).await?;
     Ok(config_view(&provider, &settings))
 }
 
 pub(crate) async fn set_config(
-    State(api): State<Api>,
-    caller: Caller,
-    Name(name): Name,
-    body: Body,
-) -> Result<Json<Value>, Problem> {
-    let provider = find(&api, &name)?;
+    api: Api,
+    call: Call<ProviderArg, (), SetProviderConfig>,
+) -> Result<ProviderConfig, Problem> {
+    let provider = find(&api, &call.named.0)?;
     let account = api.providers.get(&provider).and_then(|provider| provider.account());
     let base_url = account.as_ref().map_or("", |account| account.base_url());
-    let patch = read_patch(&provider, base_url, body.fields())?;
-    let by = caller.actor();
+    let SetProviderConfig(patch) = call.body;
+    check(&provider, base_url, &patch)?;
+    let by = call.caller.actor();
     let settings = api.store.patch_provider_settings(&provider, patch, &by).await?;
     // Whether it is polled may depend on what changed, and how many may be submitted.
     api.background.activate(TaskId::JobStatusPolling);
@@ -196,7 +179,7 @@ pub(crate) async fn set_config(
 }
 
 /// Only settings that are set: clients format the values, and some fail on `null`.
-fn config_view(provider: &ProviderName, settings: &ProviderSettings) -> Json<Value> {
+fn config_view(provider: &ProviderName, settings: &ProviderSettings) -> ProviderConfig {
     let set = settings.entries().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
     let mut config: Map<String, Value> = set.collect();
     let numbers = [
@@ -208,72 +191,45 @@ fn config_view(provider: &ProviderName, settings: &ProviderSettings) -> Json<Val
             config.insert(name.to_owned(), number.into());
         }
     }
-    Json(json!({"provider": provider.as_str(), "config": config}))
+    ProviderConfig { provider: provider.to_string(), config }
 }
 
-/// The settings of this provider to change. `null` and an empty text clear one. `base_url`: that of
-/// its API, empty where the provider is not configured.
-fn read_patch(
+/// What is set must be something that can run there. `base_url`: that of the provider's API, empty
+/// where the provider is not configured.
+fn check(
     provider: &ProviderName,
     base_url: &str,
-    mut fields: Fields,
-) -> Result<ProviderSettingsPatch, Problem> {
-    let mut patch = ProviderSettingsPatch::default();
-    for name in ProviderSettings::TEXTS {
-        let cleared = fields.is_null(name);
-        let change = match fields.string(name) {
-            Some(text) if text.is_empty() => SettingChange::Clear,
-            Some(text) if text.len() > MAX_TEXT => {
-                fields.fault(name, format!("is longer than {MAX_TEXT} bytes"));
-                SettingChange::Keep
-            }
-            Some(text) => SettingChange::Set(text),
-            None if cleared => SettingChange::Clear,
-            None => SettingChange::Keep,
-        };
-        patch.change(name, change);
+    patch: &ProviderSettingsPatch,
+) -> Result<(), Problem> {
+    let mut faults = Vec::new();
+    let mut fault = |name: &str, message: String| {
+        faults.push(FieldFault { pointer: format!("/{name}"), message });
+    };
+    if provider.as_str() != REPLICATE.id {
+        if let SettingChange::Set(url) = &patch.webhook_url
+            && !is_http_url(url)
+        {
+            let message = "must be an http or https URL, or empty to clear it";
+            fault("webhook_url", message.to_owned());
+        }
+    } else {
+        if let SettingChange::Set(url) = &patch.webhook_url
+            && let Err(invalid) = check_webhook(url, base_url)
+        {
+            fault("webhook_url", invalid.to_string());
+        }
+        if let SettingChange::Set(version) = &patch.version_override
+            && let Err(invalid) = version.parse::<ModelVersion>()
+        {
+            fault("version_override", format!("{invalid}, found {version:?}"));
+        }
+        if let SettingChange::Set(profile) = &patch.hardware_profile
+            && let Err(unknown) = check_profile(provider, profile)
+        {
+            fault("hardware_profile", unknown.to_string());
+        }
     }
-    patch.max_concurrent = number(&mut fields, "max_concurrent", MOST_PROVIDER_SLOTS);
-    patch.max_runtime_minutes = number(&mut fields, "max_runtime_minutes", MOST_RUNTIME_MINUTES);
-    if provider.as_str() == REPLICATE.id {
-        check_replicate(&patch, base_url, &mut fields);
-    } else if let SettingChange::Set(url) = &patch.webhook_url
-        && !is_http_url(url)
-    {
-        fields.fault("webhook_url", "must be an http or https URL, or empty to clear it");
-    }
-    fields.finish().map_err(Problem::invalid)?;
-    Ok(patch)
-}
-
-/// A number from 1 to `most`; `null` clears it.
-fn number(fields: &mut Fields, name: &str, most: u32) -> SettingChange<u32> {
-    let cleared = fields.is_null(name);
-    let number = fields.integer(name, 1..=i64::from(most));
-    match number.and_then(|number| u32::try_from(number).ok()) {
-        Some(number) => SettingChange::Set(number),
-        None if cleared => SettingChange::Clear,
-        None => SettingChange::Keep,
-    }
-}
-
-/// What is set must be something that can run there.
-fn check_replicate(patch: &ProviderSettingsPatch, base_url: &str, fields: &mut Fields) {
-    if let SettingChange::Set(url) = &patch.webhook_url
-        && let Err(invalid) = check_webhook(url, base_url)
-    {
-        fields.fault("webhook_url", invalid.to_string());
-    }
-    if let SettingChange::Set(version) = &patch.version_override
-        && let Err(invalid) = version.parse::<ModelVersion>()
-    {
-        fields.fault("version_override", format!("{invalid}, found {version:?}"));
-    }
-    if let SettingChange::Set(profile) = &patch.hardware_profile
-        && let Err(unknown) = check_profile(&ProviderName::new(REPLICATE.id), profile)
-    {
-        fields.fault("hardware_profile", unknown.to_string());
-    }
+    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
 }
 
 /// Whether a job of this provider can ask for this hardware. Where the hardware decides nothing, it
@@ -285,31 +241,33 @@ pub(super) fn check_profile(provider: &ProviderName, profile: &str) -> Result<()
     profile.parse::<Profile>().map(drop)
 }
 
-pub(crate) async fn validate(
-    State(api): State<Api>,
-    Name(name): Name,
-) -> Result<Json<Value>, Problem> {
-    let provider = find(&api, &name)?;
-    let Some(provider) = api.providers.get(&provider) else {
-        let error = format!("provider {name} is not configured");
-        return Ok(Json(json!({"valid": false, "user_info": null, "error": error})));
+pub(crate) async fn validate(api: Api, call: Call<ProviderArg>) -> Result<Validation, Problem> {
+    let name = find(&api, &call.named.0)?;
+    let refused = |error: String| Validation { valid: false, user_info: None, error: Some(error) };
+    let Some(provider) = api.providers.get(&name) else {
+        return Ok(refused(format!("provider {name} is not configured")));
     };
-    Ok(Json(match provider.validate().await {
+    match provider.validate().await {
         Ok(account) => {
-            let user_info = json!({"valid": true, "username": account.username});
-            json!({"valid": true, "user_info": user_info, "error": null})
+            let user_info = UserInfo { valid: true, username: account.username };
+            Ok(Validation { valid: true, user_info: Some(user_info), error: None })
         }
         Err(QueryError::Unavailable(refusal)) if refusal.cause == Cause::Credentials => {
-            json!({"valid": false, "user_info": null, "error": refusal.chain()})
+            Ok(refused(refusal.chain()))
         }
         Err(error @ (QueryError::Unavailable(_) | QueryError::NotFound)) => {
-            return Err(Problem::provider(st_log::Chain(&error).to_string()));
+            Err(Problem::provider(st_log::Chain(&error).to_string()))
         }
-    }))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use st_api::input::Fields;
+    use st_api::operation::Input;
+    use st_api::providers::MAX_TEXT;
+
     use super::*;
 
     fn read(body: &Value) -> Result<ProviderSettingsPatch, Problem> {
@@ -318,7 +276,10 @@ mod tests {
 
     fn read_of(provider: &str, body: &Value) -> Result<ProviderSettingsPatch, Problem> {
         let fields = Fields::new(body.as_object().unwrap().clone());
-        read_patch(&ProviderName::new(provider), "https://api.replicate.com/v1", fields)
+        let SetProviderConfig(patch) =
+            SetProviderConfig::from_fields(fields).map_err(Problem::invalid)?;
+        check(&ProviderName::new(provider), "https://api.replicate.com/v1", &patch)?;
+        Ok(patch)
     }
 
     #[test]
@@ -373,8 +334,9 @@ mod tests {
         assert_eq!(read_of("local", &body).unwrap().webhook_url, expected);
         read_of("local", &json!({"webhook_url": "ftp://a.example"})).unwrap_err();
         let fields = Fields::new(body.as_object().unwrap().clone());
-        let patch = read_patch(&ProviderName::new("replicate"), "http://127.0.0.1:9/v1", fields);
-        assert_eq!(patch.unwrap().webhook_url, expected);
+        let SetProviderConfig(patch) = SetProviderConfig::from_fields(fields).unwrap();
+        check(&ProviderName::new("replicate"), "http://127.0.0.1:9/v1", &patch).unwrap();
+        assert_eq!(patch.webhook_url, expected);
     }
 
     #[test]
@@ -389,7 +351,7 @@ mod tests {
         read_of("local", &elsewhere).unwrap();
         let refused = format!("{:?}", read(&elsewhere).unwrap_err());
         for pointer in ["/hardware_profile", "/version_override"] {
-            assert!(refused.contains(&format!("pointer: {pointer:?}")), "{refused}");
+            assert!(refused.contains(&format!("pointer: Some({pointer:?})")), "{refused}");
         }
     }
 }

@@ -10,7 +10,6 @@ mod tests;
 mod words;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use st_store::{
     AccountId, ApprovalRequest, AtProvider, BudgetId, BudgetUse, Cancellation, Claimed, Due,
     Exceeded, Group, Held, HeldBy, Hold, JobRecord, Limit, LimitUse, Scope, ScopeLevel, SlotLimit,
@@ -19,70 +18,11 @@ use st_store::{
 use st_workers::provider::Cause;
 use st_workers::{ClosedBy, GateStatus, UnreadJob};
 
-use super::Time;
+pub(super) use st_api::jobs::{WaitKind as Kind, WaitingFor};
+use st_api::schema::Time;
+
 pub(super) use surroundings::Surroundings;
 pub(super) use words::{certain_at, may_resolve, obstacle, until_reached};
-
-/// The kinds of waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
-    /// The decision of a reviewer.
-    Approval,
-    /// The date that the submitter chose.
-    Date,
-    /// The end of the pause after an attempt.
-    Pause,
-    /// A slot under a limit.
-    Limit,
-    /// The release of a person's hold.
-    Hold,
-    /// Room in a budget.
-    Budget,
-    /// The provider, which does not accept submissions.
-    Gate,
-    /// The configuration of its provider.
-    Provider,
-    /// The outcome of its submission, which is unknown.
-    Outcome,
-    /// The credentials of the account that it belongs to.
-    Account,
-    /// The provider's confirmation that it is cancelled.
-    Cancellation,
-    /// A report of the provider about its status.
-    Status,
-    /// The repair of its row.
-    Damaged,
-}
-
-/// What a job waits for.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct WaitingFor {
-    kind: Kind,
-    reason: String,
-    /// Since when; `None` where that is not recorded.
-    since: Option<Time>,
-    /// When it ends, or is tried again, by itself; `None` where no time is known.
-    until: Option<Time>,
-    next_step: String,
-}
-
-impl WaitingFor {
-    /// Why, in words.
-    pub(super) fn reason(&self) -> &str {
-        &self.reason
-    }
-
-    /// What ends the wait, in words.
-    pub(super) fn next_step(&self) -> &str {
-        &self.next_step
-    }
-
-    /// Whether the job waits for nothing but its turn.
-    pub(super) fn is_for_a_slot(&self) -> bool {
-        self.kind == Kind::Limit
-    }
-}
 
 /// Whether a job's provider can be asked about it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,13 +1,12 @@
 //! The configuration for people: whether it is good, what it is and where it comes from.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{EXIT_USAGE, fail, load};
+use super::{EXIT_USAGE, fail, load, print_out};
 use crate::config::{self, Flags};
 
 /// Checks the configuration as a start of the server does, and starts nothing.
@@ -94,12 +93,5 @@ impl Show {
             Ok(text) => print_out(&text),
             Err(faults) => fail(EXIT_USAGE, &faults.to_string()),
         }
-    }
-}
-
-fn print_out(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &format!("stdout cannot be written: {error}")),
     }
 }

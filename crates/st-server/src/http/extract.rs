@@ -1,62 +1,46 @@
-//! What a request says: its body, its query and the name in its path, read strictly.
+//! What a request says: its body and the name in its path, read within limits.
 
 use std::time::Duration;
 
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequestParts, RawPathParams};
 use bytes::BytesMut;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
-use st_store::PageRequest;
 use tokio::time::{Instant, timeout_at};
 
+use crate::api::Api;
 use crate::http::problem::Problem;
-use st_api::input::{Fields, parse_json, text_fault};
+use st_api::input::{parse_json, text_fault};
+use st_api::problem::Code;
 
 /// The largest body that is read, in bytes.
 const LIMIT: usize = 1024 * 1024;
 /// How long its client may take to send it.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A JSON object.
-#[derive(Debug)]
-pub(crate) struct Body {
-    /// As it came.
-    pub(crate) raw: Map<String, Value>,
-}
-
-impl Body {
-    pub(crate) fn fields(&self) -> Fields {
-        Fields::new(self.raw.clone())
+/// A JSON object. A missing body is an empty object, whatever its type is said to be. Anything else must
+/// be declared as `application/json`, which a page of another origin cannot send without asking first.
+pub(crate) async fn body_of(
+    parts: &Parts,
+    body: axum::body::Body,
+) -> Result<Map<String, Value>, Problem> {
+    let bytes = read(body).await?;
+    if bytes.is_empty() {
+        return Ok(Map::new());
     }
-}
-
-impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = Problem;
-
-    /// A missing body is an empty object. Only `application/json` is taken, which a page of another
-    /// origin cannot send without asking first.
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        let bytes = read(body).await?;
-        if !is_json(&parts) {
-            return Err(Problem::not_json());
-        }
-        if bytes.is_empty() {
-            return Ok(Self { raw: Map::new() });
-        }
-        let value = parse_json(&bytes).map_err(|fault| {
-            let detail = format!("the request body is not JSON: {}", fault.message);
-            Problem::bad_request("malformed_json", detail)
-        })?;
-        match value {
-            Value::Object(raw) => Ok(Self { raw }),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => Err(Problem::invalid_field("", "expected an object")),
+    if !is_json(parts) {
+        return Err(Problem::not_json());
+    }
+    let value = parse_json(&bytes).map_err(|fault| {
+        let detail = format!("the request body is not JSON: {}", fault.message);
+        Problem::new(Code::MalformedJson, detail)
+    })?;
+    match value {
+        Value::Object(object) => Ok(object),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(Problem::invalid_field("", "expected an object"))
         }
     }
 }
@@ -71,7 +55,7 @@ async fn read(mut body: axum::body::Body) -> Result<BytesMut, Problem> {
         let Some(frame) = frame else { return Ok(bytes) };
         let frame = frame.map_err(|error| {
             let detail = format!("the request body could not be read: {error}");
-            Problem::bad_request("unreadable_body", detail)
+            Problem::new(Code::UnreadableBody, detail)
         })?;
         // Trailers are the other kind of frame; nobody asked for them.
         let Ok(data) = frame.into_data() else { continue };
@@ -88,56 +72,18 @@ fn is_json(parts: &Parts) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// The query string.
-#[derive(Debug)]
-pub(crate) struct Query(pub(crate) Fields);
-
-impl<S: Send + Sync> FromRequestParts<S> for Query {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        Fields::from_query(parts.uri.query().unwrap_or_default())
-            .map(Self)
-            .map_err(Problem::invalid)
-    }
-}
-
-impl Query {
-    /// Reads `limit` and `offset`.
-    pub(crate) fn page(&mut self) -> PageRequest {
-        let usual = PageRequest::default();
-        let number = |number: Option<i64>, usual| {
-            number.and_then(|number| u32::try_from(number).ok()).unwrap_or(usual)
-        };
-        PageRequest {
-            limit: number(self.0.integer("limit", 1..=500), usual.limit),
-            offset: number(self.0.integer("offset", 0..=i64::from(u32::MAX)), usual.offset),
-        }
-    }
-
-    /// Ends reading: whatever was not legal or not asked for is refused.
-    pub(crate) fn finish(self) -> Result<(), Problem> {
-        self.0.finish().map_err(Problem::invalid)
-    }
-}
-
 /// What the path names; each of ours names one thing.
-#[derive(Debug)]
-pub(crate) struct Name(pub(crate) String);
-
-impl<S: Send + Sync> FromRequestParts<S> for Name {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let parameters =
-            RawPathParams::from_request_parts(parts, state).await.map_err(|error| {
-                Problem::bad_request("bad_path", format!("the path cannot be read: {error}"))
-            })?;
-        let (kind, name) = parameters.iter().next().ok_or_else(Problem::internal)?;
-        match text_fault(kind, name) {
-            None => Ok(Self(name.to_owned())),
-            Some(fault) => Err(Problem::invalid(vec![fault])),
-        }
+pub(crate) async fn name_of(parts: &mut Parts, state: &Api) -> Result<String, Problem> {
+    let parameters = RawPathParams::from_request_parts(parts, state).await.map_err(|error| {
+        Problem::new(Code::BadPath, format!("the path cannot be read: {error}"))
+    })?;
+    let (kind, name) = parameters.iter().next().ok_or_else(Problem::internal)?;
+    match text_fault(kind, name) {
+        None => Ok(name.to_owned()),
+        Some(_nul) => Err(Problem::new(
+            Code::BadPath,
+            format!("the {kind} in the path contains NUL (U+0000), which no name has"),
+        )),
     }
 }
 

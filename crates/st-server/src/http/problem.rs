@@ -13,11 +13,14 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use st_log::CorrelationId;
 use st_store::{JobId, Role};
 
 use st_api::input::FieldFault;
+use st_api::problem::{Code, Fault};
+
+use super::route::json;
 
 /// How long a client is asked to wait when the server is busy, in seconds.
 const BUSY_SECONDS: u16 = 1;
@@ -25,10 +28,9 @@ const BUSY_SECONDS: u16 = 1;
 /// An error on its way to a client.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
-    status: StatusCode,
-    code: &'static str,
+    code: Code,
     detail: String,
-    faults: Vec<FieldFault>,
+    faults: Vec<Fault>,
     /// Members of the body that only this kind of problem has.
     members: Map<String, Value>,
     retry_after: Option<u16>,
@@ -37,14 +39,14 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    /// A problem of this kind.
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
-            status,
             code,
             detail: detail.into(),
             faults: Vec::new(),
             members: Map::new(),
-            retry_after: None,
+            retry_after: (code.status() == 503).then_some(BUSY_SECONDS),
             source: None,
         }
     }
@@ -61,72 +63,83 @@ impl Problem {
         self
     }
 
-    /// 400: the request cannot be read.
-    pub(crate) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, detail)
-    }
-
     /// 403: the caller's role does not allow the operation.
     pub(crate) fn forbidden(required: Role, found: Role) -> Self {
         let detail = format!("this needs the role {required} or a higher one; yours is {found}");
-        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+        Self::new(Code::Forbidden, detail)
     }
 
     /// 404: the resource does not exist.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
-    }
-
-    /// 409: the resource's current state does not allow the operation.
-    pub(crate) fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, code, detail)
+        Self::new(Code::NotFound, detail)
     }
 
     /// 402: a budget leaves no room for the job.
     pub(crate) fn over_budget(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::PAYMENT_REQUIRED, "over_budget", detail)
+        Self::new(Code::OverBudget, detail)
     }
 
     /// 409: a name that several jobs have. `jobs` are the candidates.
     pub(crate) fn ambiguous_job(name: &str, jobs: &[JobId]) -> Self {
         let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
         let detail = format!("{name:?} names several jobs: {}", jobs.join(", "));
-        Self::conflict("ambiguous_job", detail).with("jobs", jobs)
+        Self::new(Code::AmbiguousJob, detail).with("jobs", jobs)
     }
 
     /// 413: the body is too large.
     pub(crate) fn too_large(limit: usize) -> Self {
         let detail = format!("the request body is larger than {limit} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+        Self::new(Code::BodyTooLarge, detail)
     }
 
     /// 408: the body did not arrive in time.
     pub(crate) fn slow_body(deadline: Duration) -> Self {
         let detail =
             format!("the request body did not arrive within {} seconds", deadline.as_secs());
-        Self::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail)
+        Self::new(Code::BodyTooSlow, detail)
     }
 
     /// 415: the body is not JSON.
     pub(crate) fn not_json() -> Self {
         let detail = "the request body must be sent with Content-Type: application/json";
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail)
+        Self::new(Code::NotJson, detail)
     }
 
-    /// 422: fields of the request are not valid; names every fault.
+    /// 422: fields of the body are not valid; names every fault.
     pub(crate) fn invalid(faults: Vec<FieldFault>) -> Self {
-        let messages: Vec<String> = faults
-            .iter()
-            .map(|fault| {
-                let name = fault.pointer.trim_start_matches('/');
-                let name = if name.is_empty() { "request" } else { name };
-                format!("{name}: {}", fault.message)
-            })
-            .collect();
-        let mut problem =
-            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", messages.join("; "));
-        problem.faults = faults;
-        problem
+        let faults = faults.into_iter().map(|FieldFault { pointer, message }| Fault {
+            pointer: Some(pointer),
+            parameter: None,
+            message,
+        });
+        Self::with_faults(faults.collect())
+    }
+
+    /// 422: parameters of the query are not valid; names every fault.
+    pub(crate) fn invalid_query(faults: Vec<FieldFault>) -> Self {
+        let faults = faults.into_iter().map(|FieldFault { pointer, message }| Fault {
+            pointer: None,
+            parameter: Some(pointer.trim_start_matches('/').to_owned()),
+            message,
+        });
+        Self::with_faults(faults.collect())
+    }
+
+    fn with_faults(faults: Vec<Fault>) -> Self {
+        let messages = faults.iter().map(|fault| {
+            let pointer = fault.pointer.as_deref().map(|it| it.trim_start_matches('/'));
+            let name = pointer.or(fault.parameter.as_deref()).unwrap_or_default();
+            let name = if name.is_empty() { "request" } else { name };
+            format!("{name}: {}", fault.message)
+        });
+        let messages: Vec<String> = messages.collect();
+        Self { faults, ..Self::new(Code::InvalidRequest, messages.join("; ")) }
+    }
+
+    /// 422: one parameter of the query is not valid.
+    pub(crate) fn invalid_parameter(name: &str, message: impl Into<String>) -> Self {
+        let fault = FieldFault { pointer: name.to_owned(), message: message.into() };
+        Self::invalid_query(vec![fault])
     }
 
     /// 422: one field is not valid.
@@ -136,25 +149,18 @@ impl Problem {
 
     /// 502: the provider did not answer as it should.
     pub(crate) fn provider(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_GATEWAY, "provider_error", detail)
-    }
-
-    /// 503: the server cannot do it now; the client may try again after `Retry-After`.
-    pub(crate) fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
-        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
-        problem.retry_after = Some(BUSY_SECONDS);
-        problem
+        Self::new(Code::ProviderError, detail)
     }
 
     /// 500: a fault of ours. Its cause is in the log.
     pub(crate) fn internal() -> Self {
         let detail = "the server failed; its log has the reason under this correlation ID";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail)
+        Self::new(Code::InternalError, detail)
     }
 
     /// 500: stored data that cannot be read. `detail` names it, so that it can be repaired.
     fn damaged(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged", detail)
+        Self::new(Code::Damaged, detail)
     }
 
     /// The problem that a plain error answer of the router means.
@@ -163,20 +169,20 @@ impl Problem {
             StatusCode::NOT_FOUND => Self::not_found(format!("there is no {path}")),
             StatusCode::METHOD_NOT_ALLOWED => {
                 let detail = format!("{path} does not take {method}");
-                Self::new(status, "method_not_allowed", detail)
+                Self::new(Code::MethodNotAllowed, detail)
             }
-            _ => Self::new(status, "bad_request", status.canonical_reason().unwrap_or("error")),
+            _ => Self::new(Code::BadRequest, status.canonical_reason().unwrap_or("error")),
         }
     }
 
     /// The status code of the answer.
     pub(crate) fn status(&self) -> StatusCode {
-        self.status
+        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The stable word for this kind of problem.
     pub(crate) fn code(&self) -> &'static str {
-        self.code
+        self.code.as_str()
     }
 
     /// What the client is to know.
@@ -191,30 +197,27 @@ impl Problem {
 
     /// The answer, for the request at `path`. Headers that the router set, such as `Allow`, stay.
     pub(crate) fn render(self, path: &str, id: &CorrelationId, router: &Response) -> Response {
-        let mut body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "instance": path,
-            "code": self.code,
-            "correlation_id": id.as_str(),
-        });
-        if let Value::Object(body) = &mut body {
-            if !self.faults.is_empty() {
-                let faults = self.faults.into_iter();
-                let faults = faults.map(|it| json!({"pointer": it.pointer, "message": it.message}));
-                body.insert("errors".to_owned(), faults.collect());
-            }
-            body.extend(self.members);
-        }
-        let mut response = (self.status, body.to_string()).into_response();
+        let status = self.status();
+        let retry_after = self.retry_after;
+        let body = st_api::problem::Problem {
+            r#type: "about:blank".to_owned(),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail: self.detail,
+            instance: path.to_owned(),
+            code: self.code,
+            correlation_id: id.as_str().to_owned(),
+            errors: self.faults,
+            members: self.members,
+        };
+        let mut response = json(&body);
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(allow) = router.headers().get(ALLOW) {
             headers.insert(ALLOW, allow.clone());
         }
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
@@ -225,7 +228,7 @@ impl IntoResponse for Problem {
     /// Carried as an extension: the middleware knows the path and the correlation ID, and renders
     /// it.
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
         response
     }

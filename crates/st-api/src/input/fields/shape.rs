@@ -36,6 +36,8 @@ pub enum Kind {
     },
     /// A list of such values.
     List(Box<Self>),
+    /// An object with members of any names.
+    Free,
     /// An object.
     Object(Shape),
 }
@@ -69,6 +71,21 @@ impl Shape {
         }
     }
 
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The names of the members that must be there.
+    pub fn required(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().filter(|member| member.required).map(|member| member.name.as_str())
+    }
+
+    /// The members: the name of each, and what it may be.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &Kind)> {
+        self.members.iter().map(|member| (member.name.as_str(), &member.kind))
+    }
+
     /// Everything within that is no object with known members: its path with dots, and what it may be.
     pub fn leaves(&self) -> Vec<(String, &Kind)> {
         let mut leaves = Vec::new();
@@ -87,6 +104,7 @@ impl Shape {
                 | Kind::Boolean
                 | Kind::Whole { .. }
                 | Kind::Number { .. }
+                | Kind::Free
                 | Kind::List(_) => leaves.push((path, kind)),
             }
         }
@@ -112,8 +130,7 @@ impl Shape {
                 properties.insert(name.clone(), schema);
             }
         }
-        let required = self.members.iter().filter(|member| member.required);
-        let required: Vec<&str> = required.map(|member| member.name.as_str()).collect();
+        let required: Vec<&str> = self.required().collect();
         let mut schema = json!({"type": "object", "additionalProperties": others});
         if let Value::Object(schema) = &mut schema {
             if !properties.is_empty() {
@@ -128,7 +145,7 @@ impl Shape {
 }
 
 impl Kind {
-    fn schema(&self, path: &str, describe: &impl Fn(&str) -> Option<String>) -> Value {
+    pub(crate) fn schema(&self, path: &str, describe: &impl Fn(&str) -> Option<String>) -> Value {
         match self {
             Self::Any => json!({}),
             Self::Text { longest: None } => json!({"type": "string"}),
@@ -146,6 +163,7 @@ impl Kind {
             Self::List(items) => {
                 json!({"type": "array", "items": items.schema(path, describe)})
             }
+            Self::Free => json!({"type": "object"}),
             Self::Object(shape) => shape.schema_at(&format!("{path}."), describe),
         }
     }
@@ -163,7 +181,7 @@ impl Kind {
             Self::Whole { least, most } => format!("whole number, {least} to {most}"),
             Self::Number { least, most } => format!("number, {least} to {most}"),
             Self::List(items) => format!("list: {}", items.words()),
-            Self::Object(_) => "section".to_owned(),
+            Self::Free | Self::Object(_) => "section".to_owned(),
         }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 use st_store::{Event, EventId, JobId};
 
-use super::EventView;
+use super::view::view;
 
 /// How a stream names its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Frame {
     fn of(event: &Event) -> Self {
         let name = format!("event: {}\n", event.event.change.event_type());
         // JSON text has no line breaks.
-        let named = format!("{name}id: {}\ndata: {}\n\n", event.id, json!(EventView::of(event)));
+        let named = format!("{name}id: {}\ndata: {}\n\n", event.id, json!(view(event)));
         Self { named: named.into(), name_len: name.len() }
     }
 

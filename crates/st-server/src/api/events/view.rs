@@ -1,69 +1,58 @@
 //! An event as clients see it: the same in the stream and in a job's history.
 
-use serde::Serialize;
-use st_store::{Actor, Change, Event};
+use std::borrow::Cow;
 
-use crate::api::Time;
+use st_api::jobs::{Actor as ActorView, Event as EventView};
+use st_api::schema::Time;
+use st_store::{Change, Event};
 
-/// An event. `subject`, `from`, `to` and `actor` are the history's; `status`, `previous_status` and
-/// `source` say the same for clients of the stream that are older than those.
-#[derive(Debug, Serialize)]
-pub(crate) struct EventView<'a> {
-    r#type: &'static str,
-    /// Left out where the change is not about a job.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    job_id: Option<String>,
-    id: i64,
-    timestamp: Time,
-    subject: &'static str,
-    /// `None` where the object came into being, or has no status.
-    from: Option<&'static str>,
-    to: Option<&'static str>,
-    actor: ActorView<'a>,
-    source: &'static str,
-    /// Empty where the change says all there is to say.
-    message: &'a str,
-    correlation_id: &'a str,
-    status: Option<&'static str>,
-    previous_status: Option<&'static str>,
-    /// Left out where the change is not about an approval request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    approval_id: Option<i64>,
-}
-
-#[derive(Debug, Serialize)]
-struct ActorView<'a> {
-    kind: &'static str,
-    /// The user's or the provider's; `None` for actors of which there is only one.
-    name: Option<&'a str>,
-}
-
-impl<'a> EventView<'a> {
-    pub(crate) fn of(Event { id, event }: &'a Event) -> Self {
-        let change = &event.change;
-        let (from, to) = change.statuses();
-        Self {
-            r#type: change.event_type(),
-            job_id: change.job().map(|job| job.to_string()),
-            id: id.0,
-            timestamp: Time(event.at),
-            subject: change.subject(),
-            from,
-            to,
-            actor: ActorView::of(&event.actor),
-            source: event.actor.source(),
-            message: change.message().unwrap_or_default(),
-            correlation_id: event.correlation_id.as_str(),
-            status: to,
-            previous_status: from,
-            approval_id: approval_id(change),
-        }
+/// The event, with what it can borrow borrowed.
+pub(crate) fn view(Event { id, event }: &Event) -> EventView<'_> {
+    let change = &event.change;
+    let (from, to) = change.statuses();
+    EventView {
+        r#type: change.event_type().into(),
+        job_id: change.job().map(|job| job.to_string()),
+        id: id.0,
+        timestamp: Time(event.at),
+        subject: change.subject().into(),
+        from: from.map(Cow::Borrowed),
+        to: to.map(Cow::Borrowed),
+        actor: ActorView {
+            kind: event.actor.kind().as_str().into(),
+            name: event.actor.name().map(Cow::Borrowed),
+        },
+        source: event.actor.source().into(),
+        message: change.message().unwrap_or_default().into(),
+        correlation_id: event.correlation_id.as_str().into(),
+        status: to.map(Cow::Borrowed),
+        previous_status: from.map(Cow::Borrowed),
+        approval_id: approval_id(change),
     }
 }
 
-impl<'a> ActorView<'a> {
-    fn of(actor: &'a Actor) -> Self {
-        Self { kind: actor.kind().as_str(), name: actor.name() }
+fn own(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
+}
+
+/// The event, for an answer that outlives it.
+pub(crate) fn owned(event: &Event) -> EventView<'static> {
+    let view = view(event);
+    EventView {
+        r#type: own(view.r#type),
+        job_id: view.job_id,
+        id: view.id,
+        timestamp: view.timestamp,
+        subject: own(view.subject),
+        from: view.from.map(own),
+        to: view.to.map(own),
+        actor: ActorView { kind: own(view.actor.kind), name: view.actor.name.map(own) },
+        source: own(view.source),
+        message: own(view.message),
+        correlation_id: own(view.correlation_id),
+        status: view.status.map(own),
+        previous_status: view.previous_status.map(own),
+        approval_id: view.approval_id,
     }
 }
 
@@ -83,7 +72,8 @@ mod tests {
     use serde_json::{Value, json};
     use st_log::CorrelationId;
     use st_store::{
-        ApprovalId, ApprovalStatus, EventId, JobId, JobStatus, NewEvent, ProviderName, UserId,
+        Actor, ApprovalId, ApprovalStatus, EventId, JobId, JobStatus, NewEvent, ProviderName,
+        UserId,
     };
 
     use super::*;
@@ -92,7 +82,7 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let correlation_id: CorrelationId = "abc123".parse().unwrap();
         let event = NewEvent { at, actor, correlation_id, change };
-        json!(EventView::of(&Event { id: EventId(7), event }))
+        json!(view(&Event { id: EventId(7), event }))
     }
 
     fn job() -> JobId {

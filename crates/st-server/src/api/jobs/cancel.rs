@@ -1,41 +1,25 @@
 //! Cancelling a job, and what the answer says about when that takes effect.
 
-use axum::Json;
-use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use st_api::jobs::Cancelled;
+use st_api::names::JobName;
 use st_store::{Claimed, End, Finished, Held, JobRecord, Stage};
 
 use super::find;
+use crate::api::Api;
 use crate::api::waiting::{Reach, certain_at, may_resolve, obstacle, until_reached};
-use crate::api::{Api, Caller};
-use crate::http::extract::Name;
 use crate::http::problem::Problem;
+use crate::http::route::Call;
 
-/// The answer to a request to cancel a job.
-#[derive(Debug, Serialize)]
-pub(crate) struct Cancelled {
-    /// Whether the request is recorded: the job is cancelled, or will be. `false` when it ended in
-    /// another way meanwhile.
-    success: bool,
-    job_id: String,
-    status: &'static str,
-    message: String,
-}
-
-pub(crate) async fn cancel(
-    State(api): State<Api>,
-    caller: Caller,
-    Name(name): Name,
-) -> Result<Json<Cancelled>, Problem> {
-    let record = find(&api, &name).await?;
-    let record = api.background.cancel(record.id(), &caller.actor()).await?;
-    Ok(Json(Cancelled {
+pub(crate) async fn cancel(api: Api, call: Call<JobName>) -> Result<Cancelled, Problem> {
+    let record = find(&api, &call.named.0).await?;
+    let record = api.background.cancel(record.id(), &call.caller.actor()).await?;
+    Ok(Cancelled {
         success: is_or_will_be_cancelled(record.stage()),
         job_id: record.id().to_string(),
-        status: record.status().as_str(),
+        status: record.status(),
         message: message(&record, &Reach::of(&api, &record), api.store.now()),
-    }))
+    })
 }
 
 fn is_or_will_be_cancelled(stage: &Stage) -> bool {

@@ -1,103 +1,56 @@
 //! Why a job is where it is, and what comes next.
 
-use axum::Json;
-use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use st_api::jobs::{ExpectedStart, Explanation, LimitUsed, WaitKind};
+use st_api::names::JobName;
+use st_api::schema::Time;
 use st_store::{BudgetUse, Group, JobRecord, LimitUse, QueueStats, QueueStatus, Stage};
 
 use super::find;
 use crate::api::queue::estimate;
-use crate::api::quotas::QuotaView;
-use crate::api::waiting::{Surroundings, WaitingFor};
-use crate::api::{Api, Time};
-use crate::http::extract::Name;
+use crate::api::waiting::Surroundings;
+use crate::api::{Api, quotas};
 use crate::http::problem::Problem;
+use crate::http::route::Call;
 
-/// The answer.
-#[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Explanation {
-    job_id: String,
-    status: &'static str,
-    queue_status: &'static str,
-    /// In one sentence.
-    summary: String,
-    /// What must happen next, by itself or by a person; `null` when the job is over.
-    next_step: Option<String>,
-    waiting_for: Option<WaitingFor>,
-    /// Its place among the jobs that may be claimed now, from 1; `null` for others.
-    position: Option<u64>,
-    /// How many jobs wait in all.
-    waiting: u64,
-    /// The limits that count for it.
-    limits: Vec<LimitView>,
-    /// The budgets that it counts for.
-    budgets: Vec<QuotaView>,
-    expected_start: Option<ExpectedStart>,
-}
-
-#[derive(Debug, PartialEq, Serialize)]
-struct LimitView {
-    limit: &'static str,
-    used: u32,
-    max: u32,
-    reached: bool,
-}
-
-#[derive(Debug, PartialEq, Serialize)]
-struct ExpectedStart {
-    at: Time,
-    in_seconds: f64,
-    /// What the estimate rests on.
-    basis: String,
-}
-
-pub(crate) async fn explain(
-    State(api): State<Api>,
-    Name(name): Name,
-) -> Result<Json<Explanation>, Problem> {
-    let record = find(&api, &name).await?;
+pub(crate) async fn explain(api: Api, call: Call<JobName>) -> Result<Explanation, Problem> {
+    let record = find(&api, &call.named.0).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
     let stats = api.store.queue_stats().await?;
     let group = Group::of(&record);
     let limits = api.store.limit_uses(&group).await?;
     let budgets = api.store.budgets_of(&group).await?;
-    Ok(Json(Explanation::of(&record, &surroundings, &stats, (&limits, &budgets))))
+    Ok(explanation(&record, &surroundings, &stats, (&limits, &budgets)))
 }
 
-impl Explanation {
-    fn of(
-        record: &JobRecord,
-        surroundings: &Surroundings,
-        stats: &QueueStats,
-        (limits, budgets): (&[LimitUse], &[BudgetUse]),
-    ) -> Self {
-        let waiting_for = surroundings.waiting_for(record);
-        let position = surroundings.position(record);
-        let (summary, next_step) = match &waiting_for {
-            Some(wait) => {
-                (format!("It waits: {}.", wait.reason()), Some(wait.next_step().to_owned()))
-            }
-            None => undisturbed(record, position),
-        };
-        let is_in_line = waiting_for.as_ref().is_none_or(WaitingFor::is_for_a_slot);
-        let expected = position.filter(|_| is_in_line);
-        let waits_since = record.entry().waits_since;
-        Self {
-            job_id: record.id().to_string(),
-            status: record.status().as_str(),
-            queue_status: record.queue_status().as_str(),
-            summary,
-            next_step,
-            waiting_for,
-            position,
-            waiting: stats.count(QueueStatus::Pending),
-            limits: limits.iter().map(LimitView::of).collect(),
-            budgets: budgets.iter().map(QuotaView::of).collect(),
-            expected_start: expected.and_then(|position| {
-                ExpectedStart::of(position, waits_since, stats, surroundings.now())
-            }),
-        }
+fn explanation(
+    record: &JobRecord,
+    surroundings: &Surroundings,
+    stats: &QueueStats,
+    (limits, budgets): (&[LimitUse], &[BudgetUse]),
+) -> Explanation {
+    let waiting_for = surroundings.waiting_for(record);
+    let position = surroundings.position(record);
+    let (summary, next_step) = match &waiting_for {
+        Some(wait) => (format!("It waits: {}.", wait.reason), Some(wait.next_step.clone())),
+        None => undisturbed(record, position),
+    };
+    let is_in_line = waiting_for.as_ref().is_none_or(|wait| wait.kind == WaitKind::Limit);
+    let expected = position.filter(|_| is_in_line);
+    let waits_since = record.entry().waits_since;
+    Explanation {
+        job_id: record.id().to_string(),
+        status: record.status(),
+        queue_status: record.queue_status(),
+        summary,
+        next_step,
+        waiting_for,
+        position,
+        waiting: stats.count(QueueStatus::Pending),
+        limits: limits.iter().map(limit).collect(),
+        budgets: budgets.iter().map(quotas::view).collect(),
+        expected_start: expected
+            .and_then(|position| expected_start(position, waits_since, stats, surroundings.now())),
     }
 }
 
@@ -126,34 +79,30 @@ fn undisturbed(record: &JobRecord, position: Option<u64>) -> (String, Option<Str
     }
 }
 
-impl LimitView {
-    fn of(one: &LimitUse) -> Self {
-        let LimitUse { limit, used, max } = *one;
-        Self { limit: limit.as_str(), used, max, reached: one.is_reached() }
-    }
+fn limit(one: &LimitUse) -> LimitUsed {
+    let LimitUse { limit, used, max } = *one;
+    LimitUsed { limit: limit.as_str().to_owned(), used, max, reached: one.is_reached() }
 }
 
-impl ExpectedStart {
-    /// `None` while nothing was claimed lately, and for a job that has waited longer than those did.
-    fn of(
-        position: u64,
-        waits_since: Timestamp,
-        stats: &QueueStats,
-        now: Timestamp,
-    ) -> Option<Self> {
-        let mean = stats.avg_wait_seconds?;
-        let whole = SignedDuration::try_from_secs_f64(estimate(position, stats)?).ok()?;
-        let at = waits_since.checked_add(whole).ok().filter(|&at| at > now)?;
-        let waiting = stats.count(QueueStatus::Pending);
-        Some(Self {
-            at: Time(at),
-            in_seconds: at.duration_since(now).as_secs_f64(),
-            basis: format!(
-                "jobs that were submitted lately had waited {mean:.0} s on average, and it is number \
-                 {position} of {waiting}"
-            ),
-        })
-    }
+/// `None` while nothing was claimed lately, and for a job that has waited longer than those did.
+fn expected_start(
+    position: u64,
+    waits_since: Timestamp,
+    stats: &QueueStats,
+    now: Timestamp,
+) -> Option<ExpectedStart> {
+    let mean = stats.avg_wait_seconds?;
+    let whole = SignedDuration::try_from_secs_f64(estimate(position, stats)?).ok()?;
+    let at = waits_since.checked_add(whole).ok().filter(|&at| at > now)?;
+    let waiting = stats.count(QueueStatus::Pending);
+    Some(ExpectedStart {
+        at: Time(at),
+        in_seconds: at.duration_since(now).as_secs_f64(),
+        basis: format!(
+            "jobs that were submitted lately had waited {mean:.0} s on average, and it is number \
+             {position} of {waiting}"
+        ),
+    })
 }
 
 #[cfg(test)]
@@ -174,11 +123,11 @@ mod tests {
             oldest_claimable_at: None,
             limits: Limits::default(),
         };
-        let soon = ExpectedStart::of(2, at(1000), &stats, at(1030)).unwrap();
+        let soon = expected_start(2, at(1000), &stats, at(1030)).unwrap();
         assert_eq!((soon.at, soon.in_seconds), (Time(at(1100)), 70.0), "half of 200 s after 1000");
         assert!(soon.basis.contains("200 s") && soon.basis.ends_with("number 2 of 4"));
-        assert_eq!(ExpectedStart::of(2, at(1000), &stats, at(1100)), None, "it waited longer");
+        assert_eq!(expected_start(2, at(1000), &stats, at(1100)), None, "it waited longer");
         stats.avg_wait_seconds = None;
-        assert_eq!(ExpectedStart::of(2, at(1000), &stats, at(1030)), None, "nothing is known");
+        assert_eq!(expected_start(2, at(1000), &stats, at(1030)), None, "nothing is known");
     }
 }

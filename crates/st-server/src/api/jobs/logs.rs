@@ -1,18 +1,17 @@
 //! What a job printed: from its provider, or as it was kept before the provider deleted it.
 
-use axum::Json;
-use axum::extract::State;
-use serde_json::{Value, json};
+use st_api::jobs::Logs;
+use st_api::names::JobName;
 use st_store::{JobRecord, ResultsState};
 use st_workers::provider::{QueryError, RemoteJob};
 
 use super::{find, of};
 use crate::api::Api;
-use crate::http::extract::Name;
 use crate::http::problem::Problem;
+use crate::http::route::Call;
 
-pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Json<Value>, Problem> {
-    let record = find(&api, &name).await?;
+pub(crate) async fn logs(api: Api, call: Call<JobName>) -> Result<Logs, Problem> {
+    let record = find(&api, &call.named.0).await?;
     let logs = match kept(&api, &record).await? {
         Some(logs) => logs,
         None => match RemoteJob::of(&record, api.store.now()) {
@@ -20,7 +19,7 @@ pub(crate) async fn logs(State(api): State<Api>, Name(name): Name) -> Result<Jso
             Some(remote) => at_provider(&api, &record, &remote).await?,
         },
     };
-    Ok(Json(json!({"job_id": record.id().to_string(), "logs": logs})))
+    Ok(Logs { job_id: record.id().to_string(), logs })
 }
 
 /// The log that was kept of a job that is over; `None` where there is none.
@@ -29,7 +28,7 @@ async fn kept(api: &Api, record: &JobRecord) -> Result<Option<String>, Problem> 
     if record.job().results.is_none() {
         return Ok(None);
     }
-    let read = api.shared.kept_logs.read(record.id()).await;
+    let read = api.kept_logs().read(record.id()).await;
     read.map_err(|error| Problem::internal().caused_by(error))
 }
 

@@ -1,16 +1,15 @@
 //! How far a running job has come, by what it prints.
 
-use axum::Json;
-use axum::extract::State;
-use serde_json::{Value, json};
+use st_api::jobs::InlineProgress;
+use st_api::names::JobName;
 use st_log::{Logger, get_logger};
 use st_store::{JobRecord, JobStatus};
 use st_workers::provider::{Progress, QueryError, RemoteJob};
 
 use super::{find, of};
 use crate::api::Api;
-use crate::http::extract::Name;
 use crate::http::problem::Problem;
+use crate::http::route::Call;
 
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 
@@ -19,11 +18,8 @@ const LONGEST_LINE: usize = 80;
 
 /// Asks the provider, which may remember what it said a moment ago; nothing is stored. Of a job that is
 /// over it is that of the log that was kept; any other that does not run has none.
-pub(crate) async fn progress(
-    State(api): State<Api>,
-    Name(name): Name,
-) -> Result<Json<Value>, Problem> {
-    let record = find(&api, &name).await?;
+pub(crate) async fn progress(api: Api, call: Call<JobName>) -> Result<InlineProgress, Problem> {
+    let record = find(&api, &call.named.0).await?;
     let running = record.status() == JobStatus::Running;
     let progress = match RemoteJob::of(&record, api.store.now()).filter(|_| running) {
         None => kept(&api, &record).await,
@@ -34,14 +30,14 @@ pub(crate) async fn progress(
             Err(error) => return Err(Problem::provider(st_log::Chain(&error).to_string())),
         },
     };
-    Ok(Json(view(&record.id().to_string(), progress.as_ref())))
+    Ok(view(&record.id().to_string(), progress.as_ref()))
 }
 
 /// The progress at the end of the kept log. A client that polls gets no error for a log that cannot be
 /// read; a request for the log itself does.
 async fn kept(api: &Api, record: &JobRecord) -> Option<Progress> {
     record.job().results.as_ref()?;
-    match api.shared.kept_logs.read_end(record.id()).await {
+    match api.kept_logs().read_end(record.id()).await {
         Ok(log) => Progress::in_log(&log?),
         Err(error) => {
             st_log::debug!(
@@ -53,23 +49,25 @@ async fn kept(api: &Api, record: &JobRecord) -> Option<Progress> {
     }
 }
 
-fn view(job_id: &str, progress: Option<&Progress>) -> Value {
+fn view(job_id: &str, progress: Option<&Progress>) -> InlineProgress {
     let counts = progress.filter(|it| it.step.is_some() || it.epoch.is_some());
-    json!({
-        "job_id": job_id,
-        "stage": counts.map(|_| "Training"),
-        "last_log": progress.map(|it| it.last_line.chars().take(LONGEST_LINE).collect::<String>()),
-        "progress": progress.and_then(Progress::percent),
-    })
+    InlineProgress {
+        job_id: job_id.to_owned(),
+        stage: counts.map(|_| "Training".to_owned()),
+        last_log: progress.map(|it| it.last_line.chars().take(LONGEST_LINE).collect()),
+        progress: progress.and_then(Progress::percent),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn what_a_log_does_not_say_is_null() {
-        let view = |log: &str| view("j", Progress::in_log(log).as_ref());
+        let view = |log: &str| json!(view("j", Progress::in_log(log).as_ref()));
         let all = json!({
             "job_id": "j", "stage": "Training", "last_log": "step 3/10 - loss: 0.1", "progress": 30.0
         });

@@ -3,134 +3,52 @@
 mod digest;
 mod named;
 
-use axum::Json;
-use axum::extract::State;
 use http::HeaderMap;
-use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use st_api::jobs::{SubmitJob, SubmitQuery, Submitted as SubmittedView};
+use st_api::problem::Code;
 use st_log::{Logger, get_logger};
 use st_store::{
-    Approval, Exceeded, Idempotency, InputProblem, InvalidInput, NewJob, OrgId, Owner, Priority,
-    ProviderName, ProviderSettings, QueueStatus, ScopeLevel, Submitted, TeamId, check_input,
+    Approval, Exceeded, Idempotency, InputProblem, InvalidInput, NewJob, Owner, ProviderName,
+    ProviderSettings, QueueStatus, ScopeLevel, Submitted, check_input,
 };
 use st_workers::provider::Provider;
 
 use crate::api::providers::{KNOWN, REPLICATE, check_profile};
 use crate::api::waiting::Surroundings;
 use crate::api::{Api, Caller};
-use crate::http::extract::{Body, Query};
 use crate::http::problem::Problem;
-use st_api::input::{Fields, is_http_url};
+use crate::http::route::Call;
 
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 
-const MAX_NAME: usize = 200;
+/// The longest idempotency key, in bytes.
 const MAX_KEY: usize = 200;
-/// What people call the job and its run: shown with it.
-const LABELS: [&str; 5] =
-    ["tracker_run_name", "run_name", "snapshot_name", "snapshot_message", "upload_id"];
-
 /// The field with the data sets.
 const DATASETS: &str = "dataloader_config";
 /// The field that names a configuration.
 const NAMED: &str = "/config_name_to_load";
 
-/// The request, read.
-#[derive(Debug)]
-pub(in crate::api) struct SubmitJob {
-    config: Option<Map<String, Value>>,
-    config_name_to_load: Option<String>,
-    config_name: Option<String>,
-    /// What goes to the provider with the configuration.
-    rest: Map<String, Value>,
-    /// What is shown with the job.
-    metadata: Map<String, Value>,
-    hardware_profile: Option<String>,
-    idempotency_key: Option<String>,
-    estimated_cost: f64,
-    max_attempts: u32,
-    priority: Option<Priority>,
-    team_id: Option<TeamId>,
-    org_id: Option<OrgId>,
-    run_after: Option<Timestamp>,
-}
-
-impl SubmitJob {
-    pub(in crate::api) fn read(mut fields: Fields) -> Result<Self, Problem> {
-        let mut rest = Map::new();
-        let config = fields.object("config");
-        let config_name_to_load = fields.optional_string("config_name_to_load", MAX_NAME);
-        let is_named =
-            fields.has("config_name_to_load") && !fields.is_empty_text("config_name_to_load");
-        if fields.has("config") && is_named {
-            fields.fault("config_name_to_load", "may not be given together with config");
-        } else if !fields.has("config") && !is_named {
-            fields.fault("config", "is required, unless config_name_to_load is given");
-        }
-        if let Some(dataloader) = fields.array(DATASETS) {
-            rest.insert(DATASETS.to_owned(), Value::Array(dataloader));
-        }
-        if let Some(url) = fields.optional_string("webhook_url", 2000) {
-            if is_http_url(&url) {
-                rest.insert("webhook_url".to_owned(), url.into());
-            } else {
-                fields.fault("webhook_url", "must be an http or https URL with a host");
-            }
-        }
-        let mut metadata = Map::new();
-        for name in LABELS {
-            if let Some(text) = fields.optional_string(name, 2000) {
-                metadata.insert(name.to_owned(), text.into());
-            }
-        }
-        let attempts = fields.integer("max_attempts", 1..=10).unwrap_or(3);
-        let priority = fields.integer("priority", 0..=50);
-        let request = Self {
-            config,
-            config_name_to_load,
-            config_name: fields.optional_string("config_name", MAX_NAME),
-            rest,
-            metadata,
-            hardware_profile: fields.optional_string("hardware_profile", 100),
-            idempotency_key: fields.optional_string("idempotency_key", MAX_KEY),
-            // Without the sign that zero may have.
-            estimated_cost: fields.number("estimated_cost", 0.0..=1e9).unwrap_or(0.0) + 0.0,
-            max_attempts: u32::try_from(attempts).unwrap_or(3),
-            priority: priority.and_then(|number| Priority::new(number).ok()),
-            team_id: fields.optional_string("team_id", MAX_NAME).map(TeamId::new),
-            org_id: fields.optional_string("org_id", MAX_NAME).map(OrgId::new),
-            run_after: fields.word("run_after"),
-        };
-        fields.finish().map_err(Problem::invalid)?;
-        Ok(request)
-    }
-}
-
 pub(crate) async fn submit(
-    State(api): State<Api>,
-    caller: Caller,
-    headers: HeaderMap,
-    mut query: Query,
-    body: Body,
-) -> Result<Json<Value>, Problem> {
-    let provider = query.0.non_empty_string("provider", 100);
-    query.finish()?;
-    let provider = ProviderName::new(provider.unwrap_or_else(|| REPLICATE.id.to_owned()));
+    api: Api,
+    call: Call<(), SubmitQuery, SubmitJob>,
+) -> Result<SubmittedView, Problem> {
+    let Call { caller, query, body: request, headers, .. } = call;
+    let provider = query.provider.unwrap_or_else(|| ProviderName::new(REPLICATE.id));
     let provider = configured(&api, &provider)?;
-    let request = SubmitJob::read(body.fields())?;
     let key = match idempotency_key(&headers)? {
         Some(key) => Some(key),
         None => request.idempotency_key.clone(),
     };
     let idempotency =
-        key.map(|key| Idempotency { key, digest: digest::of(provider.name(), &body.raw) });
+        key.map(|key| Idempotency { key, digest: digest::of(provider.name(), &request.raw) });
     let new = new_job(&api, caller, provider.as_ref(), request).await?;
     let new = NewJob { idempotency, ..new };
     let id = new.id;
     let submitted = api.store.submit(new).await;
     let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
     log_submitted(&submitted);
-    Ok(Json(answer(&api, submitted).await))
+    Ok(answer(&api, submitted).await)
 }
 
 fn configured(api: &Api, name: &ProviderName) -> Result<std::sync::Arc<dyn Provider>, Problem> {
@@ -140,7 +58,7 @@ fn configured(api: &Api, name: &ProviderName) -> Result<std::sync::Arc<dyn Provi
         let known = known.join(", ");
         let message =
             format!("{:?} is not configured; {hint}configured are: {known}", name.as_str());
-        Problem::invalid_field("/provider", message)
+        Problem::invalid_parameter("provider", message)
     })
 }
 
@@ -149,8 +67,8 @@ pub(in crate::api) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Stri
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
         Ok(key) if !key.is_empty() && key.len() <= MAX_KEY => Ok(Some(key.to_owned())),
-        Ok(_) | Err(_) => Err(Problem::bad_request(
-            "bad_idempotency_key",
+        Ok(_) | Err(_) => Err(Problem::new(
+            Code::BadIdempotencyKey,
             format!("Idempotency-Key must be 1 to {MAX_KEY} printable ASCII characters"),
         )),
     }
@@ -162,13 +80,19 @@ async fn new_job(
     provider: &dyn Provider,
     request: SubmitJob,
 ) -> Result<NewJob, Problem> {
-    let mut input = request.rest;
+    let mut input = Map::new();
+    if let Some(datasets) = request.dataloader_config {
+        input.insert(DATASETS.to_owned(), Value::Array(datasets));
+    }
+    if let Some(url) = request.webhook_url {
+        input.insert("webhook_url".to_owned(), url.into());
+    }
     let mut origin = Origin::Request;
     let config = match (request.config, &request.config_name_to_load) {
         (Some(config), _) => config,
         (None, Some(name)) => {
             let datasets = !input.contains_key(DATASETS);
-            let named = named::load(&api.shared.config_dir, name, datasets).await?;
+            let named = named::load(api.config_dir(), name, datasets).await?;
             origin = Origin::File { with_datasets: named.dataloader.is_some() };
             if let Some(dataloader) = named.dataloader {
                 input.insert(DATASETS.to_owned(), Value::Array(dataloader));
@@ -190,7 +114,7 @@ async fn new_job(
     let settings = api.store.provider_settings(provider.name()).await?;
     let hardware_type = hardware(provider.name(), request.hardware_profile, &settings)?;
     if let Some(missing) = provider.missing(&settings) {
-        return Err(Problem::conflict("missing_setting", missing));
+        return Err(Problem::new(Code::MissingSetting, missing));
     }
     provider
         .check(&input, &settings)
@@ -229,7 +153,7 @@ fn hardware(
                 "the setting hardware_profile of provider {provider} cannot be used: {unknown}; set \
                  another (PUT /api/cloud/providers/{provider}/config) or submit with one"
             );
-            Problem::conflict("missing_setting", detail)
+            Problem::new(Code::MissingSetting, detail)
         })?;
     }
     Ok(settings.hardware_profile.clone())
@@ -319,7 +243,7 @@ fn log_submitted(submitted: &Submitted) {
     }
 }
 
-async fn answer(api: &Api, submitted: Submitted) -> Value {
+async fn answer(api: &Api, submitted: Submitted) -> SubmittedView {
     let Submitted { record, repeated, warnings } = submitted;
     // That of the provider has a field of its own in the original's answer.
     let (of_provider, others): (Vec<_>, Vec<_>) = warnings
@@ -331,45 +255,31 @@ async fn answer(api: &Api, submitted: Submitted) -> Value {
     // The job is stored, and an error would make the caller submit it once more.
     let surroundings = Surroundings::read(api, std::slice::from_ref(&record)).await;
     let position = surroundings.ok().and_then(|it| it.position(&record));
-    json!({
-        "success": true,
-        "job_id": record.id().to_string(),
-        "status": record.status().as_str(),
-        "error": null,
-        "data_uploaded": false,
-        "upload_id": null,
-        "cost_limit_warning": cost_limit_warning,
-        "quota_warnings": others,
-        "idempotent_hit": repeated,
-        "requires_approval": record.queue_status() == QueueStatus::Blocked,
-        "approval_id": record.approval().map(|approval| approval.request().id.0),
-        "queue_position": position,
-        "correlation_id": record.job().correlation_id.as_str(),
-    })
+    SubmittedView {
+        success: true,
+        job_id: record.id().to_string(),
+        status: record.status(),
+        error: None,
+        data_uploaded: false,
+        upload_id: record
+            .job()
+            .metadata
+            .get("upload_id")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
+        cost_limit_warning,
+        quota_warnings: others,
+        idempotent_hit: repeated,
+        requires_approval: record.queue_status() == QueueStatus::Blocked,
+        approval_id: record.approval().map(|approval| approval.request().id.0),
+        queue_position: position,
+        correlation_id: record.job().correlation_id.to_string(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use st_api::input::parse_json;
-
-    #[test]
-    fn the_cost_is_finite_and_not_negative_however_it_is_written() {
-        let cost_of = |text: &str| {
-            let body = format!("{{\"config\": {{}}, \"estimated_cost\": {text}}}");
-            let body = parse_json(body.as_bytes()).unwrap();
-            let fields = Fields::new(body.as_object().unwrap().clone());
-            SubmitJob::read(fields).map(|it| it.estimated_cost)
-        };
-        for (text, cost) in [("1000000000", 1e9), ("0.1", 0.1), ("1e-400", 0.0), ("2E1", 20.0)] {
-            assert_eq!(cost_of(text).unwrap().to_bits(), f64::to_bits(cost), "{text}");
-        }
-        assert!(cost_of("-0.0").unwrap().is_sign_positive());
-        for bad in ["1e309", "-1e309", "-1e-300", "1000000001", "9".repeat(400).as_str()] {
-            let problem = format!("{:?}", cost_of(bad).unwrap_err());
-            assert!(problem.contains("/estimated_cost"), "{bad}: {problem}");
-        }
-    }
 
     #[test]
     fn what_cannot_be_stored_is_said_of_the_field_that_it_came_with() {
@@ -393,7 +303,7 @@ mod tests {
             ("/config_name", InputProblem::Nul, both, "/config_name", "U+0000"),
         ] {
             let said = said(pointer, problem, origin);
-            assert!(said.contains(&format!("pointer: {field:?}")), "{pointer}: {said}");
+            assert!(said.contains(&format!("pointer: Some({field:?})")), "{pointer}: {said}");
             assert!(said.contains(message), "{pointer}: {said}");
         }
     }
@@ -411,7 +321,9 @@ mod tests {
         assert!(said.contains("setting hardware_profile of provider replicate"), "{said}");
         assert!(said.contains("h100-x8") && said.contains("\"h900-x99\""), "{said}");
         let asked = hardware(&replicate, Some("h900-x99".to_owned()), &stored("h100"));
-        assert!(format!("{:?}", asked.unwrap_err()).contains("pointer: \"/hardware_profile\""));
+        assert!(
+            format!("{:?}", asked.unwrap_err()).contains("pointer: Some(\"/hardware_profile\")")
+        );
         let chosen = hardware(&replicate, Some("l40s".to_owned()), &stored("h900-x99")).unwrap();
         assert_eq!(chosen.as_deref(), Some("l40s"), "what is stored is not used");
     }

@@ -44,7 +44,7 @@ async fn a_submission_beyond_a_budget_is_refused_with_its_numbers() {
     assert_eq!(status, 200);
     assert_eq!(api.claim("alpha").await.len(), 1);
     let (status, gone) = api.delete(&format!("/api/quotas/{id}")).await;
-    assert_eq!((status, &gone["detail"]), (404, &json!("there is no quota \"1\"")));
+    assert_eq!((status, &gone["detail"]), (404, &json!("there is no quota 1")));
     assert_eq!(api.get("/api/quotas").await.1, json!({"quotas": []}));
 }
 

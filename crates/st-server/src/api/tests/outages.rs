@@ -32,8 +32,8 @@ async fn providers_show_what_is_open_at_them_also_those_that_are_not_configured(
         list["providers"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["replicate", "local", "alpha", "beta", "gone"]);
     let alpha = json!({
-        "id": "alpha", "name": "alpha", "configured": true,
-        "description": "described in the configuration",
+        "id": "alpha", "name": "alpha", "configured": true, "coming_soon": false,
+        "max_concurrent": null, "description": "described in the configuration",
         "account": {"base_url": "https://api.example", "name": "ann"},
         "gate": null, "strays": 0, "unsettled": 1, "rechecks": 0,
     });

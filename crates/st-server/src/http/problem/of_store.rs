@@ -7,6 +7,7 @@ use st_store::{
 
 use super::Problem;
 use st_api::input::FieldFault;
+use st_api::problem::Code;
 
 const BUSY: &str = "too much waits to be stored, or the database is locked; try again shortly";
 const DETACHED: &str =
@@ -33,20 +34,20 @@ impl Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            Error::Busy => Self::unavailable("store_busy", BUSY),
-            Error::Closed => Self::unavailable("stopping", "the server is stopping"),
-            Error::Unavailable { .. } => Self::unavailable("store_unavailable", error.to_string()),
-            Error::Detached { .. } => Self::unavailable("database_detached", DETACHED),
+            Error::Busy => Self::new(Code::StoreBusy, BUSY),
+            Error::Closed => Self::new(Code::Stopping, "the server is stopping"),
+            Error::Unavailable { .. } => Self::new(Code::StoreUnavailable, error.to_string()),
+            Error::Detached { .. } => Self::new(Code::DatabaseDetached, DETACHED),
             Error::Timeout { .. } => {
-                Self::unavailable("store_timeout", error.to_string()).caused_by(error)
+                Self::new(Code::StoreTimeout, error.to_string()).caused_by(error)
             }
             Error::OutcomeUnknown { .. } => {
-                Self::unavailable("outcome_unknown", OUTCOME_UNKNOWN).caused_by(error)
+                Self::new(Code::OutcomeUnknown, OUTCOME_UNKNOWN).caused_by(error)
             }
             Error::NotFound { .. } => Self::not_found(error.to_string()),
             Error::Refused(refusal) => refusal.into(),
             Error::IdempotencyMismatch { .. } => {
-                Self::conflict("idempotency_mismatch", error.to_string())
+                Self::new(Code::IdempotencyMismatch, error.to_string())
             }
             Error::InvalidJob(invalid) => Self::invalid(vec![job_fault(&invalid)]),
             Error::InvalidLimits(invalid) => Self::invalid(limit_faults(&invalid)),
@@ -94,11 +95,11 @@ impl From<Error> for Problem {
 impl From<TransitionError> for Problem {
     fn from(refusal: TransitionError) -> Self {
         let code = match &refusal {
-            TransitionError::AlreadyOver(_) => "job_over",
-            TransitionError::AlreadyDecided(_) => "already_decided",
-            TransitionError::PastDeadline(_) => "past_deadline",
-            TransitionError::NoApproval => "no_approval",
-            TransitionError::NothingToResolve(_) => "nothing_to_resolve",
+            TransitionError::AlreadyOver(_) => Code::JobOver,
+            TransitionError::AlreadyDecided(_) => Code::AlreadyDecided,
+            TransitionError::PastDeadline(_) => Code::PastDeadline,
+            TransitionError::NoApproval => Code::NoApproval,
+            TransitionError::NothingToResolve(_) => Code::NothingToResolve,
             TransitionError::InvalidText(invalid) => {
                 return Self::invalid(vec![text_fault(*invalid)]);
             }
@@ -106,9 +107,9 @@ impl From<TransitionError> for Problem {
             | TransitionError::WrongStatus { .. }
             | TransitionError::OtherProviderJob { .. }
             | TransitionError::BelongsToOtherJob(_)
-            | TransitionError::NotYetExpired(_) => "conflict",
+            | TransitionError::NotYetExpired(_) => Code::Conflict,
         };
-        Self::conflict(code, refusal.to_string())
+        Self::new(code, refusal.to_string())
     }
 }
 

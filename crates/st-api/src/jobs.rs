@@ -1,0 +1,540 @@
+//! Jobs: what is asked about them and what is answered.
+
+mod submit;
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use st_store::{
+    EventId, JobFilter, JobStatus, JobType, PageRequest, ProviderJobId, ProviderName, QueueStatus,
+    Resolution, Role, UnknownText, UserId,
+};
+
+use crate::input::Fields;
+use crate::names::JobName;
+use crate::operation::{Group, Input, Method, Operation};
+use crate::page::page;
+use crate::problem::Code;
+use crate::quotas::Quota;
+use crate::schema::{Time, word};
+
+pub use submit::{SUBMIT, SubmitJob, SubmitQuery, Submitted};
+
+/// A job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "the members are those of the interface")]
+pub struct Job {
+    /// Our ID of it: a UUID, version 7.
+    pub job_id: String,
+    /// Where it runs.
+    #[schemars(schema_with = "word::<JobType>")]
+    pub job_type: JobType,
+    /// The provider that runs it.
+    pub provider: String,
+    /// Where it is in its life.
+    #[schemars(schema_with = "word::<JobStatus>")]
+    pub status: JobStatus,
+    /// The name of its configuration.
+    pub config_name: Option<String>,
+    /// When it was submitted.
+    pub created_at: Time,
+    /// When it began to run.
+    pub started_at: Option<Time>,
+    /// When it ended.
+    pub completed_at: Option<Time>,
+    /// The same as `completed_at`.
+    pub finished_at: Option<Time>,
+    /// What it cost, in US dollars.
+    pub cost_usd: Option<f64>,
+    /// The hardware that it runs on.
+    pub hardware_type: Option<String>,
+    /// Why it failed.
+    pub error_message: Option<String>,
+    /// Where its output is at the provider.
+    pub output_url: Option<String>,
+    /// Where its output is on the server.
+    pub output_path: Option<String>,
+    /// When the provider deletes its output.
+    pub output_expires_at: Option<Time>,
+    /// Whether its log and output are kept.
+    pub results: Option<Results>,
+    /// Who submitted it.
+    pub user_id: String,
+    /// What people call it and its run.
+    pub metadata: Map<String, Value>,
+    /// Whether it is over.
+    pub is_terminal: bool,
+    /// Whether it is not over.
+    pub is_active: bool,
+    /// How long it has run, or ran.
+    pub duration_seconds: Option<f64>,
+    /// Its place in the queue; 1 is next.
+    pub queue_position: Option<u64>,
+    /// The provider's ID of it.
+    pub provider_job_id: Option<String>,
+    /// How many times it was submitted to the provider, at least 1.
+    pub attempt: u32,
+    /// Under which the log has its life.
+    pub correlation_id: String,
+    /// How long it is expected to wait for its turn.
+    pub estimated_wait_seconds: Option<f64>,
+    /// Whether its cancellation was requested.
+    pub cancel_requested: bool,
+    /// What it waits for; `null` where it waits for nothing but its turn.
+    pub waiting_for: Option<WaitingFor>,
+}
+
+/// Whether the log and the output of a job are kept that its provider deletes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Results {
+    /// Where they are.
+    pub state: ResultsWord,
+    /// Why they are lost.
+    pub reason: Option<String>,
+}
+
+/// Where the results of a job are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResultsWord {
+    /// They are still to be fetched.
+    Due,
+    /// They are on the server.
+    Kept,
+    /// The provider deleted them before they were fetched.
+    Lost,
+}
+
+/// The kinds of waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitKind {
+    /// The decision of a reviewer.
+    Approval,
+    /// The date that the submitter chose.
+    Date,
+    /// The end of the pause after an attempt.
+    Pause,
+    /// A slot under a limit.
+    Limit,
+    /// The release of a person's hold.
+    Hold,
+    /// Room in a budget.
+    Budget,
+    /// The provider, which does not accept submissions.
+    Gate,
+    /// The configuration of its provider.
+    Provider,
+    /// The outcome of its submission, which is unknown.
+    Outcome,
+    /// The credentials of the account that it belongs to.
+    Account,
+    /// The provider's confirmation that it is cancelled.
+    Cancellation,
+    /// A report of the provider about its status.
+    Status,
+    /// The repair of its row.
+    Damaged,
+}
+
+/// What a job waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingFor {
+    /// The kind of the wait.
+    pub kind: WaitKind,
+    /// Why, in words.
+    pub reason: String,
+    /// Since when; `null` where that is not recorded.
+    pub since: Option<Time>,
+    /// When it ends, or is tried again, by itself; `null` where no time is known.
+    pub until: Option<Time>,
+    /// What ends the wait, in words.
+    pub next_step: String,
+}
+
+/// Which jobs are listed.
+#[derive(Debug)]
+pub struct ListJobs {
+    /// What they must have.
+    pub filter: JobFilter,
+    /// Their status; one that does not exist is 400, as the clients of this path expect.
+    pub status: Option<Result<JobStatus, UnknownText>>,
+    /// Which part of them.
+    pub page: PageRequest,
+    /// Whether the providers are asked about them, too.
+    pub sync_active: bool,
+}
+
+impl Input for ListJobs {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            page: page(fields),
+            status: fields.attempt("status"),
+            filter: JobFilter {
+                job_type: fields.choice::<JobType>("job_type"),
+                status: None,
+                provider: fields.optional_string("provider", 100).map(ProviderName::new),
+                user: fields.optional_string("user_id", 200).map(UserId::new),
+                before: fields.optional_string("cursor", 100).and_then(|text| {
+                    let cursor = text.parse().ok();
+                    if cursor.is_none() {
+                        fields.fault("cursor", "expected the `next` of the page before");
+                    }
+                    cursor
+                }),
+            },
+            sync_active: fields.boolean("sync_active").unwrap_or(false),
+        })
+    }
+}
+
+/// A page of jobs, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<Job>,
+    /// How many there are in all.
+    pub total: u64,
+    /// The `cursor` of the next page; `null` on the last one.
+    pub next: Option<String>,
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OneJob {
+    /// The job.
+    pub job: Job,
+}
+
+/// The answer to a request to cancel a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cancelled {
+    /// Whether the request is recorded: the job is cancelled, or will be. `false` when it ended in
+    /// another way meanwhile.
+    pub success: bool,
+    /// The job.
+    pub job_id: String,
+    /// Its status now.
+    #[schemars(schema_with = "word::<JobStatus>")]
+    pub status: JobStatus,
+    /// When the cancellation takes effect.
+    pub message: String,
+}
+
+/// What was done with a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobChanged {
+    /// Always true.
+    pub success: bool,
+    /// The job.
+    pub job_id: String,
+    /// Its status now.
+    #[schemars(schema_with = "word::<JobStatus>")]
+    pub status: JobStatus,
+}
+
+/// Why a job is where it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Explanation {
+    /// The job.
+    pub job_id: String,
+    /// Its status.
+    #[schemars(schema_with = "word::<JobStatus>")]
+    pub status: JobStatus,
+    /// The status of its queue entry.
+    #[schemars(schema_with = "word::<QueueStatus>")]
+    pub queue_status: QueueStatus,
+    /// In one sentence.
+    pub summary: String,
+    /// What must happen next, by itself or by a person; `null` when the job is over.
+    pub next_step: Option<String>,
+    /// What it waits for.
+    pub waiting_for: Option<WaitingFor>,
+    /// Its place among the jobs that may be claimed now, from 1; `null` for others.
+    pub position: Option<u64>,
+    /// How many jobs wait in all.
+    pub waiting: u64,
+    /// The limits that count for it.
+    pub limits: Vec<LimitUsed>,
+    /// The budgets that it counts for.
+    pub budgets: Vec<Quota>,
+    /// When it is expected to start; `null` where nothing is known about that.
+    pub expected_start: Option<ExpectedStart>,
+}
+
+/// How far a limit is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitUsed {
+    /// The limit's name among the queue's settings.
+    pub limit: String,
+    /// Slots in use.
+    pub used: u32,
+    /// Slots in all.
+    pub max: u32,
+    /// Whether none is free.
+    pub reached: bool,
+}
+
+/// When a job is expected to start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExpectedStart {
+    /// The time.
+    pub at: Time,
+    /// The same as a distance.
+    pub in_seconds: f64,
+    /// What the estimate rests on.
+    pub basis: String,
+}
+
+/// Which events of a job are listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListHistory {
+    /// Those after this one.
+    pub after: EventId,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// How many events of a job are listed when the request does not say.
+const EVENTS: u32 = 100;
+
+impl Input for ListHistory {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let after = EventId(fields.integer("cursor", 0..=i64::MAX).unwrap_or(0));
+        let limit = fields.integer("limit", 1..=500);
+        let limit = limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(EVENTS);
+        Some(Self { after, limit })
+    }
+}
+
+/// What happened to a job, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct History {
+    /// The job.
+    pub job_id: String,
+    /// The events.
+    pub events: Vec<Event<'static>>,
+    /// The `cursor` of the next page; `null` on the last one.
+    pub next: Option<i64>,
+}
+
+/// Something that happened. `subject`, `from`, `to` and `actor` are the history's; `status`,
+/// `previous_status` and `source` say the same for older clients of the stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event<'a> {
+    /// Its kind, such as `job_status_changed`.
+    pub r#type: Cow<'a, str>,
+    /// The job; left out where the change is not about a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<String>,
+    /// Its place in the log.
+    pub id: i64,
+    /// When.
+    pub timestamp: Time,
+    /// What changed.
+    pub subject: Cow<'a, str>,
+    /// The status before; `null` where the object came into being, or has no status.
+    pub from: Option<Cow<'a, str>>,
+    /// The status after.
+    pub to: Option<Cow<'a, str>>,
+    /// Who changed it.
+    pub actor: Actor<'a>,
+    /// The kind of the actor, as older clients know it.
+    pub source: Cow<'a, str>,
+    /// Empty where the change says all there is to say.
+    pub message: Cow<'a, str>,
+    /// Under which the log has it.
+    pub correlation_id: Cow<'a, str>,
+    /// The same as `to`.
+    pub status: Option<Cow<'a, str>>,
+    /// The same as `from`.
+    pub previous_status: Option<Cow<'a, str>>,
+    /// Left out where the change is not about an approval request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<i64>,
+}
+
+/// Who changed something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Actor<'a> {
+    /// What kind of actor.
+    pub kind: Cow<'a, str>,
+    /// The user's or the provider's name; `null` for actors of which there is only one.
+    pub name: Option<Cow<'a, str>>,
+}
+
+/// What a job printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Logs {
+    /// The job.
+    pub job_id: String,
+    /// Its log.
+    pub logs: String,
+}
+
+/// How far a job has come, by what it prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InlineProgress {
+    /// The job.
+    pub job_id: String,
+    /// What it does now.
+    pub stage: Option<String>,
+    /// The last line of its log.
+    pub last_log: Option<String>,
+    /// In percent.
+    pub progress: Option<f64>,
+}
+
+/// What became of a job, as an administrator says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolve {
+    /// What became of it.
+    pub resolution: Resolution,
+    /// Why it is believed.
+    pub note: Option<String>,
+}
+
+/// The longest identifier of a provider, in bytes.
+const MAX_ID: usize = 200;
+/// The longest note, in bytes.
+const MAX_NOTE: usize = 2000;
+
+impl Input for Resolve {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        const OUTCOMES: [&str; 3] = ["at_provider", "absent", "abandon"];
+        let outcome = fields.required_one_of("outcome", &OUTCOMES);
+        let id = fields.optional_string("provider_job_id", MAX_ID);
+        let note = fields.optional_string("note", MAX_NOTE);
+        let resolution = match (outcome?, id) {
+            ("at_provider", id) => {
+                let id = fields.require(id, "provider_job_id")?;
+                Resolution::AtProvider { id: ProviderJobId::new(id), account: None }
+            }
+            (_, Some(_)) => {
+                fields.fault("provider_job_id", "is only for the outcome at_provider");
+                return None;
+            }
+            ("absent", None) => Resolution::Absent,
+            (_, None) => Resolution::Abandon,
+        };
+        Some(Self { resolution, note })
+    }
+}
+
+/// Lists jobs.
+pub const LIST: Operation<(), ListJobs, (), JobPage> =
+    Operation::new(Group::Jobs, Method::Get, "/api/cloud/jobs", "list_jobs")
+        .summary("List jobs, newest first")
+        .problems(&[Code::UnknownStatus])
+        .example_query("limit=10");
+
+/// Shows a job.
+pub const SHOW: Operation<JobName, (), (), OneJob> =
+    Operation::new(Group::Jobs, Method::Get, "/api/cloud/jobs/{job}", "get_job")
+        .summary("Show a job")
+        .problems(&[Code::AmbiguousJob]);
+
+/// Cancels a job.
+pub const CANCEL: Operation<JobName, (), (), Cancelled> =
+    Operation::new(Group::Jobs, Method::Post, "/api/cloud/jobs/{job}/cancel", "cancel_job")
+        .summary("Cancel a job")
+        .description(
+            "A job that is at its provider is cancelled there, until the provider confirms it. The \
+             message says when the cancellation takes effect.",
+        )
+        .role(Role::Researcher)
+        .problems(&[Code::JobOver, Code::AmbiguousJob]);
+
+/// Explains a job.
+pub const EXPLAIN: Operation<JobName, (), (), Explanation> =
+    Operation::new(Group::Jobs, Method::Get, "/api/cloud/jobs/{job}/explain", "explain_job")
+        .summary("Say why a job is where it is, and what comes next")
+        .problems(&[Code::AmbiguousJob]);
+
+/// Lists what happened to a job.
+pub const HISTORY: Operation<JobName, ListHistory, (), History> =
+    Operation::new(Group::Jobs, Method::Get, "/api/cloud/jobs/{job}/events", "list_job_events")
+        .summary("List what happened to a job, oldest first")
+        .problems(&[Code::AmbiguousJob]);
+
+/// Shows what a job printed.
+pub const LOGS: Operation<JobName, (), (), Logs> =
+    Operation::new(Group::Jobs, Method::Get, "/api/cloud/jobs/{job}/logs", "get_job_logs")
+        .summary("Show what a job printed")
+        .problems(&[Code::AmbiguousJob, Code::ProviderError]);
+
+/// Shows how far a job has come.
+pub const PROGRESS: Operation<JobName, (), (), InlineProgress> = Operation::new(
+    Group::Jobs,
+    Method::Get,
+    "/api/cloud/jobs/{job}/inline-progress",
+    "get_job_progress",
+)
+.summary("Show how far a running job has come")
+.problems(&[Code::AmbiguousJob, Code::ProviderError]);
+
+/// Says what became of a job.
+pub const RESOLVE: Operation<JobName, (), Resolve, JobChanged> =
+    Operation::new(Group::Jobs, Method::Post, "/api/cloud/jobs/{job}/resolve", "resolve_job")
+        .summary("Say what became of a job, where nothing can be proven")
+        .role(Role::Admin)
+        .problems(&[Code::NothingToResolve, Code::AmbiguousJob])
+        .example_body(r#"{"outcome": "absent", "note": "asked their support"}"#);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(body: &Value) -> Result<Resolve, String> {
+        let fields = Fields::new(body.as_object().unwrap().clone());
+        Resolve::from_fields(fields).map_err(|faults| {
+            let said = faults.into_iter().map(|it| format!("{}: {}", it.pointer, it.message));
+            said.collect::<Vec<_>>().join("; ")
+        })
+    }
+
+    #[test]
+    fn each_outcome_is_read_and_an_empty_text_is_none() {
+        let at_provider = Resolution::AtProvider { id: ProviderJobId::new("p1"), account: None };
+        for (body, resolution, note) in [
+            (json!({"outcome": "at_provider", "provider_job_id": "p1"}), at_provider, None),
+            (json!({"outcome": "absent", "note": ""}), Resolution::Absent, None),
+            (
+                json!({"outcome": "abandon", "provider_job_id": "", "note": "asked support"}),
+                Resolution::Abandon,
+                Some("asked support".to_owned()),
+            ),
+        ] {
+            assert_eq!(read(&body).unwrap(), Resolve { resolution, note }, "{body}");
+        }
+    }
+
+    #[test]
+    fn faults_are_named_with_their_fields() {
+        for (body, detail) in [
+            (json!({}), "/outcome: is required"),
+            (json!({"outcome": "gone"}), "/outcome: expected one of at_provider, absent, abandon"),
+            (json!({"outcome": "at_provider"}), "/provider_job_id: is required"),
+            (
+                json!({"outcome": "at_provider", "provider_job_id": "x".repeat(MAX_ID + 1)}),
+                "/provider_job_id: is longer than 200 bytes",
+            ),
+            (
+                json!({"outcome": "absent", "provider_job_id": "p1"}),
+                "/provider_job_id: is only for the outcome at_provider",
+            ),
+            (
+                json!({"outcome": "absent", "note": "x".repeat(MAX_NOTE + 1)}),
+                "/note: is longer than 2000 bytes",
+            ),
+            (json!({"outcome": "absent", "notes": "x"}), "/notes: unknown field"),
+        ] {
+            let found = read(&body).unwrap_err();
+            assert!(found.starts_with(detail), "{found}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Health, the background tasks and the log.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use st_store::Role;
+
+use crate::input::Fields;
+use crate::operation::{Group, Input, Method, Operation};
+use crate::problem::Code;
+use crate::schema::Time;
+
+/// That the server answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Alive {
+    /// Always `healthy`.
+    pub status: Condition,
+    /// Whether there are accounts: `single-user` or `multi-user`.
+    pub mode: String,
+}
+
+/// That the server answers, or is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StatusWord {
+    /// One word.
+    pub status: String,
+}
+
+/// How well something works.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// As it should.
+    Healthy,
+    /// With a fault that loses nothing yet.
+    Degraded,
+    /// Not.
+    Unhealthy,
+}
+
+/// How well the server works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// That of the worst component.
+    pub status: Condition,
+    /// The version of the server.
+    pub version: String,
+    /// Since its start.
+    pub uptime_seconds: f64,
+    /// Each component.
+    pub components: Vec<Component>,
+    /// Now, by the server.
+    pub timestamp: Time,
+}
+
+/// How well a component works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// How well it works.
+    pub status: Condition,
+    /// How long it took to answer, or its last run.
+    pub latency_ms: Option<f64>,
+    /// What is wrong; empty where nothing is.
+    pub message: String,
+}
+
+/// The background tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Tasks {
+    /// Each.
+    pub tasks: Vec<Task>,
+    /// What is open at the providers, by provider; `null` while the database cannot be read.
+    pub unsettled: Option<BTreeMap<String, Unsettled>>,
+    /// How many rows are set aside because they cannot be decoded.
+    pub damaged: Option<u64>,
+}
+
+/// What is open at a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unsettled {
+    /// Submissions with an unknown outcome.
+    pub unresolved: u64,
+    /// Jobs that are there twice and being cancelled.
+    pub strays: u64,
+    /// Submissions that did not arrive and are still looked for.
+    pub rechecks: u64,
+}
+
+/// A background task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Task {
+    /// Its name.
+    pub name: String,
+    /// How often it runs at least.
+    pub period_seconds: f64,
+    /// The run that is under way.
+    pub current_run: Option<Run>,
+    /// The run that ended last.
+    pub last_run: Option<EndedRun>,
+    /// When a run ended well.
+    pub last_success_at: Option<Time>,
+    /// When it runs next, unless a signal comes first.
+    pub next_run_at: Option<Time>,
+}
+
+/// A run of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// Its number since the start.
+    pub iteration: u64,
+    /// When it began.
+    pub started_at: Time,
+    /// Why it began.
+    pub reason: String,
+}
+
+/// A run of a task that is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EndedRun {
+    /// Which.
+    #[serde(flatten)]
+    pub run: Run,
+    /// How long it took.
+    pub elapsed_seconds: f64,
+    /// How it ended.
+    pub outcome: String,
+    /// What it did, counted.
+    pub counts: BTreeMap<String, u64>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// The level of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogLevel {
+    /// A level, or several: `INFO,simpletuner.cloud.queue=DEBUG`.
+    pub level: String,
+}
+
+/// The level of the log to set, as text: what it may be is the log's matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetLogLevel {
+    /// A level, or several.
+    pub level: String,
+}
+
+impl Input for SetLogLevel {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let level = fields.non_empty_string("level", 1000);
+        Some(Self { level: fields.require(level, "level")? })
+    }
+}
+
+/// That the server answers.
+pub const PLAIN: Operation<(), (), (), Alive> =
+    Operation::new(Group::Operation, Method::Get, "/health", "get_plain_health")
+        .summary("Say that the server answers")
+        .public();
+
+/// How well the server works.
+pub const HEALTH: Operation<(), (), (), Health> =
+    Operation::new(Group::Operation, Method::Get, "/api/cloud/health", "get_health")
+        .summary("Say how well each part of the server works")
+        .public();
+
+/// That the process lives.
+pub const LIVE: Operation<(), (), (), StatusWord> =
+    Operation::new(Group::Operation, Method::Get, "/api/cloud/health/live", "get_liveness")
+        .summary("Say that the process lives, whatever else fails")
+        .public();
+
+/// Whether the server can work.
+pub const READY: Operation<(), (), (), StatusWord> =
+    Operation::new(Group::Operation, Method::Get, "/api/cloud/health/ready", "get_readiness")
+        .summary("Say whether the server can work now")
+        .problems(&[Code::NotReady])
+        .public();
+
+/// Lists the background tasks.
+pub const TASKS: Operation<(), (), (), Tasks> =
+    Operation::new(Group::Operation, Method::Get, "/api/background/tasks", "list_tasks")
+        .summary("List the background tasks: what each did last and does next");
+
+/// Shows the level of the log.
+pub const LOG_LEVEL: Operation<(), (), (), LogLevel> =
+    Operation::new(Group::Operation, Method::Get, "/api/logging/level", "get_log_level")
+        .summary("Show the level of the log");
+
+/// Sets the level of the log.
+pub const SET_LOG_LEVEL: Operation<(), (), SetLogLevel, LogLevel> =
+    Operation::new(Group::Operation, Method::Put, "/api/logging/level", "set_log_level")
+        .summary("Set the level of the log, until the next start")
+        .role(Role::Admin)
+        .example_body(r#"{"level": "INFO,simpletuner.cloud.queue=DEBUG"}"#);
+
+/// The OpenAPI document.
+pub const OPENAPI: Operation<(), (), (), Value> =
+    Operation::new(Group::Operation, Method::Get, "/api/openapi.json", "get_openapi")
+        .summary("The interface as an OpenAPI 3.1 document")
+        .public();

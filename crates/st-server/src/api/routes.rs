@@ -1,0 +1,120 @@
+//! Which handler serves which operation.
+
+use serde_json::Value;
+use st_api::{approvals as approval, events as event, jobs as job, providers as provider};
+use st_api::{queue as entry, quotas as quota, system};
+
+use super::{approvals, background, events, health, jobs, logging, providers, queue, quotas};
+use crate::http::problem::Problem;
+use crate::http::route::{Call, Routes};
+
+/// All operations, in the order of the reference.
+pub(crate) fn routes() -> Routes {
+    let routes = jobs_and_queue(Routes::default());
+    let routes = approvals_and_quotas(routes);
+    operation(routes)
+}
+
+fn jobs_and_queue(routes: Routes) -> Routes {
+    routes
+        .on(&job::SUBMIT, jobs::submit::submit)
+        .on(&job::LIST, jobs::list)
+        .on(&job::SHOW, jobs::show)
+        .on(&job::CANCEL, jobs::cancel)
+        .on(&job::RESOLVE, jobs::resolve)
+        .on(&job::EXPLAIN, jobs::explain)
+        .on(&job::HISTORY, jobs::history)
+        .on(&job::LOGS, jobs::logs)
+        .on(&job::PROGRESS, jobs::progress)
+        .on(&entry::LIST, queue::list)
+        .on(&entry::STATS, queue::stats)
+        .on(&entry::POSITION, queue::position)
+        .on(&entry::CANCEL, jobs::cancel)
+        .on(&entry::LIMITS, queue::limits)
+        .on(&entry::SET_LIMITS, queue::set_limits)
+        .on(&entry::PAUSE, queue::holds::pause)
+        .on(&entry::RESUME, queue::holds::resume)
+        .on(&entry::HOLDS, queue::holds::list)
+        .on(&entry::WEIGHTS, queue::weights::list)
+        .on(&entry::SET_WEIGHT, queue::weights::set)
+}
+
+fn approvals_and_quotas(routes: Routes) -> Routes {
+    routes
+        .on(&approval::RULES, approvals::rules)
+        .on(&approval::ADD_RULE, approvals::add_rule)
+        .on(&approval::RULE, approvals::rule)
+        .on(&approval::CONDITIONS, approvals::conditions)
+        .on(&approval::REQUESTS, approvals::requests)
+        .on(&approval::REQUEST, approvals::request)
+        .on(&approval::APPROVE, approvals::approve)
+        .on(&approval::REJECT, approvals::reject)
+        .on(&quota::LIST, quotas::list)
+        .on(&quota::ADD, quotas::add)
+        .on(&quota::CHANGE, quotas::change)
+        .on(&quota::DELETE, quotas::remove)
+}
+
+fn operation(routes: Routes) -> Routes {
+    routes
+        .on(&provider::LIST, providers::list)
+        .on(&provider::CONFIG, providers::config)
+        .on(&provider::SET_CONFIG, providers::set_config)
+        .on(&provider::VALIDATE, providers::validate)
+        .on(&provider::RETRY, providers::retry)
+        .raw(&event::STREAM, events::stream)
+        .on(&system::PLAIN, health::plain)
+        .on(&system::HEALTH, health::full)
+        .on(&system::LIVE, health::live)
+        .on(&system::READY, health::ready)
+        .on(&system::TASKS, background::list)
+        .on(&system::LOG_LEVEL, logging::level)
+        .on(&system::SET_LOG_LEVEL, logging::set_level)
+        .on(&system::OPENAPI, openapi_json)
+}
+
+/// The OpenAPI document of the interface.
+pub(crate) fn openapi() -> Value {
+    st_api::document(routes().operations(), env!("CARGO_PKG_VERSION"))
+}
+
+/// The reference of the interface, as Markdown.
+pub(crate) fn reference() -> String {
+    st_api::reference(routes().operations())
+}
+
+async fn openapi_json((): (), _call: Call) -> Result<Value, Problem> {
+    Ok(openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_reference_is_the_documents() {
+        let document = include_str!("../../../../docs/api.md");
+        assert!(document.contains(&reference()), "run `st-server api reference` into docs/api.md");
+        let committed: Value =
+            serde_json::from_str(include_str!("../../../../docs/openapi.json")).unwrap();
+        assert_eq!(committed, openapi(), "run `st-server api openapi` into docs/openapi.json");
+    }
+
+    #[test]
+    fn each_operation_has_a_name_of_its_own_and_says_what_it_does() {
+        let routes = routes();
+        let names: BTreeSet<&str> = routes.operations().iter().map(|it| it.about.id).collect();
+        assert_eq!(names.len(), routes.operations().len());
+        for operation in routes.operations() {
+            let about = operation.about;
+            assert!(!about.summary.is_empty() && !about.summary.ends_with('.'), "{}", about.id);
+            let body = about.example_body;
+            let required = operation.body.required().next().is_some();
+            assert!(!required || !body.is_empty(), "{} needs an example", about.id);
+            assert!(!body.contains('\''), "{}: the body stands between quotes", about.id);
+            assert!(body.is_empty() || serde_json::from_str::<Value>(body).is_ok(), "{}", about.id);
+        }
+    }
+}

@@ -58,13 +58,14 @@ codes! {
     BodyTooSlow = "body_too_slow", 408, "The body did not arrive in time.";
     Conflict = "conflict", 409, "The current state does not allow the operation.";
     AmbiguousJob = "ambiguous_job", 409, "The name fits several jobs; `jobs` has the candidates.";
+    JobDeleted = "job_deleted", 409, "The job that was submitted under the idempotency key was deleted since.";
     JobOver = "job_over", 409, "The job is over already.";
     AlreadyDecided = "already_decided", 409, "The approval request was decided already.";
     PastDeadline = "past_deadline", 409, "The approval request is past its deadline.";
     NoApproval = "no_approval", 409, "The job needs no approval.";
     NothingToResolve = "nothing_to_resolve", 409, "The state of the job is known, so there is nothing to resolve.";
     RuleInUse = "rule_in_use", 409, "The rule has requests, so it was deactivated and not deleted.";
-    StillOpen = "still_open", 409, "The provider may still have something of the job; `until` has the time.";
+    StillOpen = "still_open", 409, "The provider may still have something of the job; the detail has the time.";
     MissingSetting = "missing_setting", 409, "A setting of the provider is missing or cannot be used.";
     ProviderNotConfigured = "provider_not_configured", 409, "The provider is not configured.";
     IdempotencyMismatch = "idempotency_mismatch", 409, "The idempotency key was used for another request.";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::model::{
     DamagedRow, Exceeded, InvalidBudget, InvalidJob, InvalidLimits, InvalidRule, InvalidSetting,
-    InvalidText, TransitionError,
+    InvalidText, JobId, TransitionError,
 };
 
 /// Why a call on a store failed. Nothing was changed, except perhaps where it is
@@ -64,6 +64,17 @@ pub enum Error {
     IdempotencyMismatch {
         /// The key.
         key: String,
+    },
+    /// The job that was made with the idempotency key was deleted since.
+    #[error(
+        "idempotency key {key:?} made job {job}, which was deleted; it can be used again 24 hours \
+         after that"
+    )]
+    DeletedSince {
+        /// The key.
+        key: String,
+        /// The job.
+        job: JobId,
     },
     /// A submission that cannot be accepted.
     #[error(transparent)]

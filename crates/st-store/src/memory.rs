@@ -63,6 +63,8 @@ struct State {
     /// The highest ID of an event that was deleted.
     event_floor: EventId,
     totals: DailyTotals,
+    /// Deleted jobs of which something is kept outside.
+    deleted: BTreeMap<JobId, ProviderName>,
     strays: BTreeMap<(ProviderName, ProviderJobId), Stray>,
     /// When strays that are still known as ours ended.
     ended_strays: BTreeMap<(ProviderName, ProviderJobId), Timestamp>,
@@ -194,6 +196,7 @@ impl State {
             events: Vec::new(),
             event_floor: EventId(0),
             totals: DailyTotals::new(),
+            deleted: BTreeMap::new(),
             strays: BTreeMap::new(),
             ended_strays: BTreeMap::new(),
             rechecks: BTreeMap::new(),

@@ -79,9 +79,10 @@ pub use limits::{InvalidLimits, Limit, Limits, LimitsPatch, OutOfRange, ShareTim
 pub use opening::Opening;
 pub use owner::{Owner, Role};
 pub use page::{DamagedRow, JobFilter, Page, PageRequest, QueueFilter, RequestFilter};
-pub use priority::{InvalidPriority, Priority};
+pub use priority::{InvalidPriority, Priority, PriorityChange};
 pub use queue::{QueueEntry, QueueStats, Standing};
 pub use reclaim::{ALONE_FROM, Caution, MAX_PANICS, MAX_RECLAIMS};
+pub(crate) use record::OpenMatters;
 pub use record::{Grant, Inconsistency, JobRecord, Settling};
 pub use refused::{MAX_REFUSED_GROUPS, Position, Refused};
 pub use results::{

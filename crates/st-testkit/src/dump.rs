@@ -73,6 +73,7 @@ pub async fn dump(store: &dyn Store) -> String {
     }
     writeln!(text, "{:?}", store.unsettled().await.unwrap()).unwrap();
     writeln!(text, "results {:?}", store.results_waiting(&BTreeSet::new()).await.unwrap()).unwrap();
+    writeln!(text, "deleted {:?}", store.deleted_jobs(1000).await.unwrap()).unwrap();
     writeln!(text, "totals {:?}", store.daily_totals().await.unwrap()).unwrap();
     let position = store.events_after(EventId(0), 1).await.unwrap();
     writeln!(text, "all events are there: {}", !position.resync).unwrap();
@@ -140,7 +141,10 @@ impl Replayed {
                 assert!(from.is_none_or(|from| from.may_become(*to)), "{from:?} to {to}");
                 self.approval = Some(*to);
             }
-            Change::Provider { .. } | Change::Limits { .. } => {}
+            Change::Priority { .. }
+            | Change::Deleted { .. }
+            | Change::Provider { .. }
+            | Change::Limits { .. } => {}
         }
     }
 }
@@ -180,6 +184,9 @@ pub async fn check_records(store: &dyn Store) {
     for event in all_events(store).await {
         assert!(event.id > last, "event IDs rise");
         last = event.id;
+        if matches!(event.event.change, Change::Deleted { .. }) {
+            continue;
+        }
         if let Some(job) = event.event.change.job() {
             replayed.entry(job).or_default().apply(&event.event.change);
         }

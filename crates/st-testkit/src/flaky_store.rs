@@ -1,6 +1,7 @@
 //! A store in memory whose calls fail when a test wants them to: the faults that the callers of a
 //! store must survive and that no healthy store shows.
 
+mod history;
 mod results;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, BudgetId, BudgetPatch, BudgetRepo, BudgetUse, CancelOutcome,
-    ClaimOptions, Claims, ClockEvidence, DailyTotals, DamagedRow, Decision, Epoch, Error, EventId,
-    EventLog, EventPage, Expiry, Group, HistoryRepo, Hold, Holder, JobFilter, JobId, JobRecord,
-    JobRef, JobRepo, LimitUse, Limits, LimitsPatch, MemoryStore, NewBudget, NewJob, NewRule, Page,
-    PageRequest, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, Pruned,
+    ClaimOptions, Claims, ClockEvidence, DamagedRow, Decision, Epoch, Error, EventId, EventLog,
+    EventPage, Expiry, Group, Hold, Holder, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse,
+    Limits, LimitsPatch, MemoryStore, NewBudget, NewJob, NewRule, Page, PageRequest, Priority,
+    PriorityChange, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch,
     QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter,
     Resolution, Result, Rule, RuleId, Scope, SettingsRepo, Settled, Settlement, ShareScope,
     ShareUsage, Sighting, SightingOutcome, Standing, StoreHealth, StoreStatus, Stray, StrayOutcome,
@@ -226,6 +227,15 @@ impl QueueRepo for FlakyStore {
         self.inner.resolve(job, resolution, note, by).await
     }
 
+    async fn set_priority(
+        &self,
+        job: JobId,
+        priority: Option<Priority>,
+        by: &Actor,
+    ) -> Result<(PriorityChange, JobRecord)> {
+        self.inner.set_priority(job, priority, by).await
+    }
+
     async fn input(&self, job: JobId) -> Result<Value> {
         self.inner.input(job).await
     }
@@ -367,17 +377,6 @@ impl EventLog for FlakyStore {
 
     fn last_event(&self) -> watch::Receiver<EventId> {
         self.inner.last_event()
-    }
-}
-
-#[async_trait]
-impl HistoryRepo for FlakyStore {
-    async fn prune(&self, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
-        self.inner.prune(keep_for, max).await
-    }
-
-    async fn daily_totals(&self) -> Result<DailyTotals> {
-        self.inner.daily_totals().await
     }
 }
 

@@ -10,12 +10,14 @@
 pub mod approvals;
 pub mod budgets;
 pub mod clock;
+pub mod deleting;
 pub mod events;
 pub mod history;
 pub mod holds;
 pub mod jobs;
 pub mod leases;
 pub mod lists;
+pub mod priorities;
 pub mod queue;
 pub mod resolving;
 pub mod results;
@@ -388,6 +390,19 @@ macro_rules! conformance {
             a_reader_from_before_a_deleted_event_must_resync,
             expired_keys_are_forgotten_and_others_keep_their_job,
             nothing_is_deleted_by_an_unconfirmed_clock);
+        $crate::conformance!(@topic $store, deleting:
+            a_deleted_job_leaves_one_event_and_nothing_else,
+            only_a_job_that_is_over_can_be_deleted,
+            a_job_is_not_deleted_while_something_of_it_may_happen,
+            results_that_are_not_fetched_yet_go_with_their_job,
+            a_key_outlives_its_deleted_job_by_a_day,
+            the_provider_job_of_a_deleted_job_stays_known_as_ours,
+            a_deleted_job_is_listed_until_it_is_forgotten);
+        $crate::conformance!(@topic $store, priorities:
+            a_waiting_job_moves_with_its_priority,
+            a_change_of_a_priority_has_an_event_and_the_same_again_has_none,
+            what_has_a_slot_keeps_it_and_what_is_over_has_no_priority,
+            a_job_that_awaits_approval_comes_in_with_its_new_priority);
         $crate::conformance!(@topic $store, budgets:
             a_budget_refuses_what_it_has_no_room_for, a_budget_of_each_scope_counts_its_own_jobs,
             what_ends_is_spent_in_the_period_of_its_end,

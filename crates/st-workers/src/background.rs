@@ -53,6 +53,7 @@ impl Default for BackgroundConfig {
 pub struct BackgroundTasks {
     running: Running,
     dispatcher: Arc<Dispatcher>,
+    store: Arc<dyn Store>,
 }
 
 /// What had not ended when the tasks were stopped.
@@ -99,7 +100,7 @@ pub fn start_background_tasks(
     for changes in providers.iter().filter_map(|provider| provider.changes()) {
         running.wake_on(changes, &[TaskId::JobStatusPolling]);
     }
-    BackgroundTasks { running, dispatcher }
+    BackgroundTasks { running, dispatcher, store: Arc::clone(store) }
 }
 
 /// Stops them: nothing new is claimed, what runs finishes within `deadline`, the rest is cut off,
@@ -115,6 +116,14 @@ impl BackgroundTasks {
     /// Cancels a job wherever it is, on behalf of `by`.
     pub async fn cancel(&self, job: JobId, by: &Actor) -> Result<JobRecord, Error> {
         self.dispatcher.cancel(job, by).await
+    }
+
+    /// Deletes a job that is over, on behalf of `by`, and has what is kept of it outside of the store
+    /// removed soon.
+    pub async fn delete(&self, job: JobId, by: &Actor) -> Result<(), Error> {
+        self.store.delete_job(job, by).await?;
+        self.activate(TaskId::JobRetention);
+        Ok(())
     }
 
     /// Does what a person, `by`, decided about a job where nothing can be proven. The account of

@@ -38,7 +38,7 @@ impl EventLog for MemoryStore {
     }
 
     async fn job_events(&self, job: JobId, after: EventId, max: u32) -> Result<EventPage> {
-        let of_job = |event: &Event| event.event.change.job() == Some(job);
+        let of_job = |event: &Event| event.belongs_to(job);
         Ok(self.read()?.events_after(after, max, of_job))
     }
 

@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{MemoryStore, Moment, State};
 use crate::error::Result;
 use crate::model::history::deleted_up_to;
-use crate::model::{DailyTotals, DeletedJob, Event, EventId, JobId, JobRecord};
+use crate::model::{
+    Actor, DailyTotals, DeletedJob, Event, EventId, JobId, JobRecord, OpenMatters, StoredKey,
+};
 use crate::repo::{HistoryRepo, Pruned};
 
 impl State {
@@ -59,10 +61,29 @@ impl State {
             || self.keys.values().any(|key| key.job == job)
     }
 
+    fn delete_one(&mut self, job: JobId, by: &Actor, moment: Moment) -> Result<DeletedJob> {
+        let record = self.load(job)?;
+        let strays = self.strays.values().filter(|stray| stray.marker.job == job);
+        let rechecks = self.rechecks.values().filter(|recheck| recheck.job == job);
+        let open = OpenMatters::of(strays, rechecks);
+        let (deleted, event) = record.delete(open, by, moment.now)?;
+        for key in self.keys.values_mut().filter(|key| key.job == job) {
+            key.expires_at = StoredKey::outlives(key.expires_at, moment.now);
+        }
+        if let Some(id) = record.provider_job_id() {
+            self.remember((deleted.provider.clone(), id.clone()), moment);
+        }
+        self.results_due.remove(&job);
+        self.delete(job);
+        self.append(vec![event]);
+        self.deleted.insert(job, deleted.provider.clone());
+        Ok(deleted)
+    }
+
     fn delete(&mut self, job: JobId) -> Option<DeletedJob> {
         let record = self.records.remove(&job)?;
         self.inputs.remove(&job);
-        let of_job = |event: &Event| event.event.change.job() == Some(job);
+        let of_job = |event: &Event| event.belongs_to(job);
         let last = self.events.iter().filter(|event| of_job(event)).map(|event| event.id).max();
         self.event_floor = self.event_floor.max(last.unwrap_or(EventId(0)));
         self.events.retain(|event| !of_job(event));
@@ -77,6 +98,23 @@ impl State {
 impl HistoryRepo for MemoryStore {
     async fn prune(&self, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
         self.write(|state, moment| Ok(state.prune(keep_for, max, moment)))
+    }
+
+    async fn delete_job(&self, job: JobId, by: &Actor) -> Result<DeletedJob> {
+        self.write(|state, moment| state.delete_one(job, by, moment))
+    }
+
+    async fn deleted_jobs(&self, max: u32) -> Result<Vec<DeletedJob>> {
+        let state = self.read()?;
+        let deleted = state.deleted.iter().take(max as usize);
+        Ok(deleted.map(|(&id, provider)| DeletedJob { id, provider: provider.clone() }).collect())
+    }
+
+    async fn forget_deleted(&self, jobs: &[JobId]) -> Result<()> {
+        self.write(|state, _| {
+            state.deleted.retain(|job, _| !jobs.contains(job));
+            Ok(())
+        })
     }
 
     async fn daily_totals(&self) -> Result<DailyTotals> {

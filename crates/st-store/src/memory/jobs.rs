@@ -48,7 +48,10 @@ impl State {
         if let Some(idempotency) = &new.idempotency {
             let stored = self.keys.get(&(new.owner.user.clone(), idempotency.key.clone()));
             match idempotency.verdict(stored, moment.now, moment.clock_confirmed) {
-                KeyVerdict::Repeated(job) => return self.load(job).map(Some),
+                KeyVerdict::Repeated(job) => {
+                    let deleted = || Error::DeletedSince { key: idempotency.key.clone(), job };
+                    return self.records.get(&job).cloned().ok_or_else(deleted).map(Some);
+                }
                 KeyVerdict::Mismatch => {
                     return Err(Error::IdempotencyMismatch { key: idempotency.key.clone() });
                 }

@@ -11,8 +11,8 @@ use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, Admission, Caution, Due, Group, Holder, JobId, JobRecord, Lease, LimitUse, MAX_LEASE,
-    Page, PageRequest, ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution, Settled,
-    Stage, Standing, Usage, Waiting, after,
+    Page, PageRequest, Priority, PriorityChange, ProviderName, QueueEntryId, QueueFilter,
+    QueueStats, Resolution, Settled, Stage, Standing, Usage, Waiting, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
 
@@ -243,6 +243,17 @@ impl QueueRepo for MemoryStore {
         by: &Actor,
     ) -> Result<JobRecord> {
         self.write(|state, Moment { now, .. }| state.resolve(job, resolution, (note, by), now))
+    }
+
+    async fn set_priority(
+        &self,
+        job: JobId,
+        priority: Option<Priority>,
+        by: &Actor,
+    ) -> Result<(PriorityChange, JobRecord)> {
+        self.write(|state, Moment { now, .. }| {
+            state.step(job, |record| Ok(record.set_priority(priority, by, now)?))
+        })
     }
 
     async fn input(&self, job: JobId) -> Result<Value> {

@@ -69,7 +69,7 @@ impl State {
     }
 
     /// Remembers a stray that has ended as one of ours, and forgets the oldest.
-    fn remember(&mut self, stray: (ProviderName, ProviderJobId), moment: Moment) {
+    pub(super) fn remember(&mut self, stray: (ProviderName, ProviderJobId), moment: Moment) {
         let Moment { now, clock_confirmed, .. } = moment;
         self.ended_strays.insert(stray, now);
         if !clock_confirmed {

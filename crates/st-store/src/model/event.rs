@@ -1,11 +1,11 @@
 //! The event log's entries: exactly one for each status change, and one for each change of a
-//! provider's settings or of the limits.
+//! priority, of a provider's settings or of the limits, and for each job that a person deletes.
 
 use jiff::Timestamp;
 use st_log::CorrelationId;
 
 use crate::model::{
-    Actor, ApprovalId, ApprovalStatus, EventId, JobId, JobStatus, ProviderName, QueueStatus,
+    Actor, ApprovalId, ApprovalStatus, EventId, JobId, JobStatus, ProviderName, QueueStatus, UserId,
 };
 
 /// What changed. `from` is `None` where the object came into being.
@@ -46,6 +46,22 @@ pub enum Change {
         /// Why, in words for a person.
         message: String,
     },
+    /// The priority of a job.
+    Priority {
+        /// The job.
+        job: JobId,
+        /// From what to what.
+        message: String,
+    },
+    /// A person deleted a job. It is the only event that is left of it.
+    Deleted {
+        /// The job.
+        job: JobId,
+        /// Whose it was.
+        owner: UserId,
+        /// How it had ended.
+        from: JobStatus,
+    },
     /// The settings of a provider.
     Provider {
         /// The provider.
@@ -65,7 +81,8 @@ impl Change {
     pub const fn event_type(&self) -> &'static str {
         match self {
             Self::Job { .. } => "job_status_changed",
-            Self::Queue { .. } => "queue_changed",
+            Self::Queue { .. } | Self::Priority { .. } => "queue_changed",
+            Self::Deleted { .. } => "job_deleted",
             Self::Approval { to: ApprovalStatus::Pending, .. } => "approval_required",
             Self::Approval { to: ApprovalStatus::Expired, .. } => "approval_expired",
             Self::Approval {
@@ -80,8 +97,8 @@ impl Change {
     /// What kind of object changed: `job`, `queue`, `approval`, `provider` or `limits`.
     pub const fn subject(&self) -> &'static str {
         match self {
-            Self::Job { .. } => "job",
-            Self::Queue { .. } => "queue",
+            Self::Job { .. } | Self::Deleted { .. } => "job",
+            Self::Queue { .. } | Self::Priority { .. } => "queue",
             Self::Approval { .. } => "approval",
             Self::Provider { .. } => "provider",
             Self::Limits { .. } => "limits",
@@ -91,9 +108,11 @@ impl Change {
     /// The job that the change belongs to, if it does.
     pub const fn job(&self) -> Option<JobId> {
         match self {
-            Self::Job { job, .. } | Self::Queue { job, .. } | Self::Approval { job, .. } => {
-                Some(*job)
-            }
+            Self::Job { job, .. }
+            | Self::Queue { job, .. }
+            | Self::Approval { job, .. }
+            | Self::Priority { job, .. }
+            | Self::Deleted { job, .. } => Some(*job),
             Self::Provider { .. } | Self::Limits { .. } => None,
         }
     }
@@ -106,7 +125,8 @@ impl Change {
             Self::Approval { from, to, .. } => {
                 (from.map(ApprovalStatus::as_str), Some(to.as_str()))
             }
-            Self::Provider { .. } | Self::Limits { .. } => (None, None),
+            Self::Deleted { from, .. } => (Some(from.as_str()), None),
+            Self::Priority { .. } | Self::Provider { .. } | Self::Limits { .. } => (None, None),
         }
     }
 
@@ -115,8 +135,10 @@ impl Change {
         match self {
             Self::Job { message, .. } | Self::Queue { message, .. } => message.as_deref(),
             Self::Approval { message, .. }
+            | Self::Priority { message, .. }
             | Self::Provider { message, .. }
             | Self::Limits { message } => Some(message),
+            Self::Deleted { .. } => None,
         }
     }
 }
@@ -141,6 +163,14 @@ pub struct Event {
     pub id: EventId,
     /// Its content.
     pub event: NewEvent,
+}
+
+impl Event {
+    /// Whether it is part of the job's history, which is deleted with the job.
+    pub(crate) fn belongs_to(&self, job: JobId) -> bool {
+        let change = &self.event.change;
+        change.job() == Some(job) && !matches!(change, Change::Deleted { .. })
+    }
 }
 
 #[cfg(test)]

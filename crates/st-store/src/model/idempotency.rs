@@ -29,6 +29,11 @@ pub enum KeyVerdict {
 }
 
 impl StoredKey {
+    /// Until when a key is remembered whose job is deleted at `now`: it outlives its job.
+    pub(crate) fn outlives(expires_at: Timestamp, now: Timestamp) -> Timestamp {
+        expires_at.max(after(now, IDEMPOTENCY_TTL))
+    }
+
     /// What is to be stored for a key first used at `now`.
     pub fn new(idempotency: &Idempotency, job: JobId, now: Timestamp) -> Self {
         let digest = idempotency.digest.clone();

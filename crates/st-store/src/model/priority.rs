@@ -79,5 +79,16 @@ impl Priority {
     }
 }
 
+/// What a change of a job's priority came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PriorityChange {
+    /// The priority that counted before.
+    pub previous: Priority,
+    /// The priority that counts now.
+    pub effective: Priority,
+    /// The override, where there is one now.
+    pub priority_override: Option<Priority>,
+}
+
 #[cfg(test)]
 mod tests;

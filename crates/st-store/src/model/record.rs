@@ -7,6 +7,7 @@
 mod approving;
 mod checking;
 mod claiming;
+mod deleting;
 mod fetching;
 mod reporting;
 mod resolving;
@@ -18,12 +19,14 @@ use crate::model::job::{after, to_millis, whole_millis};
 use crate::model::{
     Actor, Approval, ApprovalId, ApprovalRequest, ApprovalStatus, AttemptToken, CancelOutcome,
     Cancellation, Change, Claimed, Cost, Due, End, Epoch, Finished, Job, JobId, JobStatus,
-    NewEvent, NewJob, Posting, PostingKind, Priority, ProviderJobId, QueueEntry, QueueEntryId,
-    QueueStatus, RemoteId, Requirement, SettledApproval, Stage, TransitionError, Waiting,
+    NewEvent, NewJob, Posting, PostingKind, Priority, PriorityChange, ProviderJobId, QueueEntry,
+    QueueEntryId, QueueStatus, RemoteId, Requirement, SettledApproval, Stage, TransitionError,
+    Waiting,
 };
 
 pub use checking::Inconsistency;
 pub use claiming::Grant;
+pub(crate) use deleting::OpenMatters;
 pub use settling::Settling;
 
 /// A job, its queue entry and its approval.
@@ -238,6 +241,28 @@ impl JobRecord {
                 Ok(CancelOutcome::Done)
             }
         }
+    }
+
+    /// Replaces its priority by another one; with `None` that of the submitter's role counts again.
+    /// Where it waits, its place in the queue changes with it.
+    pub fn set_priority(
+        &mut self,
+        priority: Option<Priority>,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<PriorityChange, TransitionError> {
+        if let Stage::Finished(_) = self.stage {
+            return Err(TransitionError::AlreadyOver(self.status()));
+        }
+        let previous = self.entry.effective_priority();
+        let before = std::mem::replace(&mut self.entry.priority_override, priority);
+        let effective = self.entry.effective_priority();
+        if before != priority {
+            let message = format!("priority from {} to {}", previous.get(), effective.get());
+            let change = Change::Priority { job: self.job.id, message };
+            self.record_event(Step::new(by, now), change);
+        }
+        Ok(PriorityChange { previous, effective, priority_override: priority })
     }
 
     fn statuses(&self) -> Statuses {

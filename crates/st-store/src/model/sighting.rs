@@ -231,6 +231,12 @@ impl Recheck {
         }
     }
 
+    /// When the last of the regular searches is due, as far as is known now.
+    pub(crate) fn last_due_at(&self) -> Timestamp {
+        let last = RECHECKS.last().copied().unwrap_or_default();
+        after(self.ended_at, last).max(self.due_at)
+    }
+
     /// What is to be searched for after this search came to `searched` at `now`; `None` after the
     /// last one.
     #[must_use]

@@ -21,6 +21,17 @@ pub enum TransitionError {
     /// The job is over.
     #[error("the job is already {0}")]
     AlreadyOver(JobStatus),
+    /// The job is not over, and only one that is can be deleted.
+    #[error("the job is {0}; only a job that is over can be deleted")]
+    NotOver(JobStatus),
+    /// Something of the job may still happen at its provider.
+    #[error("the job cannot be deleted yet: {matter}; try again after {until:.3}")]
+    StillOpen {
+        /// What may happen.
+        matter: &'static str,
+        /// Until when it may, as far as is known now.
+        until: Timestamp,
+    },
     /// The queue entry does not have the status from which the step starts.
     #[error("the queue entry is {found}, not {required}")]
     WrongStatus {
@@ -72,6 +83,8 @@ impl TransitionError {
             // Another job of ours has it.
             Self::BelongsToOtherJob(_)
             | Self::NothingToResolve(_)
+            | Self::NotOver(_)
+            | Self::StillOpen { .. }
             | Self::NoApproval
             | Self::AlreadyDecided(_)
             | Self::PastDeadline(_)

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 
 use crate::error::Result;
-use crate::model::{DailyTotals, DamagedRow, DeletedJob};
+use crate::model::{Actor, DailyTotals, DamagedRow, DeletedJob, JobId};
 
 /// What one pass over what is old enough to be deleted did.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +30,18 @@ pub trait HistoryRepo: Send + Sync {
     /// transaction. A job stays while a stray, a late search, an idempotency key or the fetching of
     /// its results is open, and when it is set aside as damaged.
     async fn prune(&self, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned>;
+
+    /// Deletes one job that is over, with all that belongs to it, on a person's word: refused while a
+    /// stray or a late search of it is open. One event stays of it, its idempotency keys are
+    /// remembered for another 24 hours, and its provider job is known as ours for as long. What is
+    /// kept of it outside of the store is in [`Self::deleted_jobs`] until that is removed.
+    async fn delete_job(&self, job: JobId, by: &Actor) -> Result<DeletedJob>;
+
+    /// At most `max` jobs that were deleted by [`Self::delete_job`] and are not forgotten yet, by ID.
+    async fn deleted_jobs(&self, max: u32) -> Result<Vec<DeletedJob>>;
+
+    /// Records that nothing is kept of these deleted jobs any more.
+    async fn forget_deleted(&self, jobs: &[JobId]) -> Result<()>;
 
     /// The sums over all deleted jobs.
     async fn daily_totals(&self) -> Result<DailyTotals>;

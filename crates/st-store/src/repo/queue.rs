@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::model::{
     AccountId, Actor, AtMostOnce, AttemptToken, Caution, DamagedRow, Group, Holder, JobId,
-    JobRecord, LimitUse, Opening, Outcome, Page, PageRequest, ProviderName, QueueEntryId,
-    QueueFilter, QueueStats, Resolution, Settled, Standing,
+    JobRecord, LimitUse, Opening, Outcome, Page, PageRequest, Priority, PriorityChange,
+    ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution, Settled, Standing,
 };
 
 /// A provider that a holder serves, and what it knows of it.
@@ -130,6 +130,15 @@ pub trait QueueRepo: Send + Sync {
         note: Option<&str>,
         by: &Actor,
     ) -> Result<JobRecord>;
+
+    /// Replaces the priority of a job that is not over, or with `None` lets that of its submitter's
+    /// role count again. A waiting job takes its new place in the queue; one in a slot keeps it.
+    async fn set_priority(
+        &self,
+        job: JobId,
+        priority: Option<Priority>,
+        by: &Actor,
+    ) -> Result<(PriorityChange, JobRecord)>;
 
     /// What the provider gets for a job. Read when it is submitted, not when it is claimed.
     async fn input(&self, job: JobId) -> Result<Value>;

@@ -7,18 +7,19 @@ use rusqlite::{Connection, Params, Row, ToSql, params};
 use st_log::CorrelationId;
 use tokio::sync::watch;
 
-use super::query::{Columns, change, each_readable, integer, text, value};
+use super::query::{Columns, change, change_one, each_readable, integer, text, value};
 use super::{SqliteStore, history};
 use crate::error::Result;
 use crate::model::{
-    Actor, ActorKind, ApprovalId, Change, Event, EventId, JobId, JobRecord, NewEvent, ProviderName,
+    Actor, ActorKind, ApprovalId, Change, Event, EventId, JobId, JobRecord, JobStatus, NewEvent,
+    ProviderName, UserId,
 };
 use crate::repo::{EventLog, EventPage};
 
 /// The events of a job after one of them, as [`event`] reads them.
 pub(super) const EVENTS_OF_JOB: &str = "SELECT e.event_id, e.at, e.actor, e.actor_name, \
      COALESCE(e.correlation_id, j.correlation_id), e.subject, j.job_id, e.approval_id, e.provider, \
-     e.from_status, e.to_status, e.message FROM jobs j JOIN events e ON e.entry_id = j.entry_id \
+     e.deleted_owner, e.from_status, e.to_status, e.message FROM jobs j JOIN events e ON e.entry_id = j.entry_id \
      WHERE j.job_id = ?1 AND e.event_id > ?2 ORDER BY e.event_id LIMIT ?3";
 
 #[async_trait]
@@ -31,8 +32,9 @@ impl EventLog for SqliteStore {
                 let is_too_old = after < history::event_floor(connection)?;
                 let resync = is_in_gap || is_too_old || after > last_id(connection)?;
                 let sql = "SELECT e.event_id, e.at, e.actor, e.actor_name, \
-                           COALESCE(e.correlation_id, j.correlation_id), e.subject, j.job_id, \
-                           e.approval_id, e.provider, e.from_status, e.to_status, e.message \
+                           COALESCE(e.correlation_id, j.correlation_id), e.subject, \
+                           COALESCE(e.deleted_job, j.job_id), e.approval_id, e.provider, \
+                           e.deleted_owner, e.from_status, e.to_status, e.message \
                            FROM events e LEFT JOIN jobs j ON j.entry_id = e.entry_id \
                            WHERE e.event_id > ?1 ORDER BY e.event_id LIMIT ?2";
                 let page = read(connection, sql, params![after.0, max])?;
@@ -86,7 +88,41 @@ const APPEND_TWO: &str = insert_events!(", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 
 /// Appends an event that is of no job.
 pub(super) fn append(connection: &Connection, event: &NewEvent) -> Result<()> {
-    insert(connection, std::slice::from_ref(event), None)
+    match &event.change {
+        Change::Deleted { job, owner, from } => {
+            append_deletion(connection, event, (*job, owner, *from))
+        }
+        Change::Job { .. }
+        | Change::Queue { .. }
+        | Change::Approval { .. }
+        | Change::Priority { .. }
+        | Change::Provider { .. }
+        | Change::Limits { .. } => insert(connection, std::slice::from_ref(event), None),
+    }
+}
+
+/// Appends what is left of a job that was deleted.
+fn append_deletion(
+    connection: &Connection,
+    event: &NewEvent,
+    (job, owner, from): (JobId, &UserId, JobStatus),
+) -> Result<()> {
+    change_one(
+        connection,
+        "append an event",
+        "INSERT INTO events (at, subject, from_status, actor, actor_name, correlation_id, \
+         deleted_job, deleted_owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            event.at.as_millisecond(),
+            event.change.subject(),
+            from.as_str(),
+            event.actor.kind().as_str(),
+            event.actor.name(),
+            event.correlation_id.as_str(),
+            job.to_string(),
+            owner.as_str(),
+        ],
+    )
 }
 
 /// Appends the events of the steps that a job took.
@@ -113,7 +149,11 @@ fn columns_of<'e>(event: &'e NewEvent, of: Option<&JobRecord>) -> [ToSqlOutput<'
     let (approval, provider) = match change {
         Change::Approval { id, .. } => (Some(id.0), None),
         Change::Provider { provider, .. } => (None, Some(provider.as_str())),
-        Change::Job { .. } | Change::Queue { .. } | Change::Limits { .. } => (None, None),
+        Change::Job { .. }
+        | Change::Queue { .. }
+        | Change::Priority { .. }
+        | Change::Deleted { .. }
+        | Change::Limits { .. } => (None, None),
     };
     let own = of.map(|record| &record.job().correlation_id);
     let correlation = Some(correlation_id).filter(|id| Some(*id) != own).map(CorrelationId::as_str);
@@ -149,19 +189,32 @@ fn change_of(columns: &mut Columns<'_>, subject: &str) -> Result<Change> {
     let job = columns.word_or_null::<JobId>("job_id")?;
     let approval = columns.plain::<Option<i64>>("approval_id")?.map(ApprovalId);
     let provider = columns.text_or_null("provider", ProviderName::new)?;
+    let deleted_of = columns.text_or_null("deleted_owner", UserId::new)?;
     Ok(match subject {
-        "job" => Change::Job {
-            job: columns.require("job_id", job)?,
-            from: columns.word_or_null("from_status")?,
-            to: columns.word("to_status")?,
-            message: columns.plain("message")?,
-        },
-        "queue" => Change::Queue {
-            job: columns.require("job_id", job)?,
-            from: columns.word_or_null("from_status")?,
-            to: columns.word("to_status")?,
-            message: columns.plain("message")?,
-        },
+        "job" => {
+            let (job, from) =
+                (columns.require("job_id", job)?, columns.word_or_null("from_status")?);
+            match deleted_of {
+                Some(owner) => {
+                    Change::Deleted { job, owner, from: columns.require("from_status", from)? }
+                }
+                None => Change::Job {
+                    job,
+                    from,
+                    to: columns.word("to_status")?,
+                    message: columns.plain("message")?,
+                },
+            }
+        }
+        "queue" => {
+            let (job, from) =
+                (columns.require("job_id", job)?, columns.word_or_null("from_status")?);
+            match columns.word_or_null("to_status")? {
+                Some(to) => Change::Queue { job, from, to, message: columns.plain("message")? },
+                // Nothing but the priority changes without the status.
+                None => Change::Priority { job, message: columns.plain("message")? },
+            }
+        }
         "approval" => Change::Approval {
             job: columns.require("job_id", job)?,
             id: columns.require("approval_id", approval)?,

@@ -1,5 +1,7 @@
 //! Deleting old jobs in SQLite. All that belongs to a job goes with its row, by foreign keys.
 
+mod deleting;
+
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use rusqlite::{Connection, Row, params};
@@ -7,13 +9,14 @@ use rusqlite::{Connection, Row, params};
 use super::SqliteStore;
 use super::damage::{Damage, log_damaged};
 use super::query::{Columns, all, change, change_one, readable, value};
+use super::queue::id_list;
 use super::records::load_entry;
 use super::writer::{Lane, Tx};
 use crate::error::Result;
 use crate::model::history::deleted_up_to;
 use crate::model::{
-    DailyTotals, DeletedJob, EventId, JobRecord, ProviderName, QueueEntryId, Total, TotalKey,
-    UserId,
+    Actor, DailyTotals, DeletedJob, EventId, JobId, JobRecord, ProviderName, QueueEntryId, Total,
+    TotalKey, UserId,
 };
 use crate::repo::{HistoryRepo, Pruned};
 
@@ -24,6 +27,30 @@ const DELETE: &str = "delete an old job";
 impl HistoryRepo for SqliteStore {
     async fn prune(&self, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
         self.writer.write(Lane::Bulk, "delete old jobs", move |tx| prune(tx, keep_for, max)).await
+    }
+
+    async fn delete_job(&self, job: JobId, by: &Actor) -> Result<DeletedJob> {
+        let by = by.clone();
+        self.writer
+            .write(Lane::Interactive, "delete a job", move |tx| deleting::delete_job(tx, job, &by))
+            .await
+    }
+
+    async fn deleted_jobs(&self, max: u32) -> Result<Vec<DeletedJob>> {
+        self.readers
+            .point("list deleted jobs", move |connection| deleting::deleted_jobs(connection, max))
+            .await
+    }
+
+    async fn forget_deleted(&self, jobs: &[JobId]) -> Result<()> {
+        let jobs = id_list(jobs);
+        self.writer
+            .write(Lane::Bulk, "forget deleted jobs", move |tx| {
+                let sql = "DELETE FROM deleted_jobs \
+                           WHERE job_id IN (SELECT value FROM json_each(?1))";
+                change(tx.connection, "forget deleted jobs", sql, [&jobs]).map(drop)
+            })
+            .await
     }
 
     async fn daily_totals(&self) -> Result<DailyTotals> {

@@ -11,7 +11,7 @@ use super::approvals::active_rules;
 use super::budgets::judge;
 use super::lists;
 use super::query::{Columns, all, change, value};
-use super::records::{find, insert, list, load, record, select_records, step};
+use super::records::{find, insert, list, record, select_records, step};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::budget::Judgement;
@@ -151,7 +151,8 @@ fn submit(tx: &Tx<'_>, new: &NewJob) -> Result<Submitted> {
         match idempotency.verdict(stored.as_ref(), tx.now, tx.clock_confirmed) {
             KeyVerdict::New => {}
             KeyVerdict::Repeated(job) => {
-                return Ok(repeated(load(tx.connection, job)?));
+                let deleted = || Error::DeletedSince { key: idempotency.key.clone(), job };
+                return Ok(repeated(find(tx.connection, job)?.ok_or_else(deleted)?));
             }
             KeyVerdict::Mismatch => {
                 return Err(Error::IdempotencyMismatch { key: idempotency.key.clone() });

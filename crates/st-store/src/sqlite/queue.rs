@@ -25,11 +25,13 @@ use super::SqliteStore;
 use super::adjust::cut_dates;
 use super::lists;
 use super::query::{change, value};
+use super::records::step;
 use super::writer::Lane;
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, DamagedRow, Group, Holder, JobId, JobRecord, LimitUse, MAX_LEASE, Page, PageRequest,
-    ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution, Settled, Standing, after,
+    Priority, PriorityChange, ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution,
+    Settled, Standing, after,
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
@@ -131,6 +133,20 @@ impl QueueRepo for SqliteStore {
         self.writer
             .write(Lane::Interactive, "resolve a job", move |tx| {
                 resolve::resolve(tx, job, &resolution, note.as_deref(), &by)
+            })
+            .await
+    }
+
+    async fn set_priority(
+        &self,
+        job: JobId,
+        priority: Option<Priority>,
+        by: &Actor,
+    ) -> Result<(PriorityChange, JobRecord)> {
+        let by = by.clone();
+        self.writer
+            .write(Lane::Interactive, "store a priority", move |tx| {
+                step(tx, job, |record| Ok(record.set_priority(priority, &by, tx.now)?))
             })
             .await
     }

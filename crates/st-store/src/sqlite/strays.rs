@@ -10,9 +10,9 @@ use super::writer::{Lane, Tx};
 use super::{SqliteStore, budgets};
 use crate::error::{Error, Result};
 use crate::model::{
-    AccountId, Actor, MAX_RECHECK, Marker, OrgId, Owner, ProviderJobId, ProviderName, Recheck,
-    RecheckId, RecheckedAttempt, Sighting, SightingOutcome, Stray, StrayOutcome, TeamId, UserId,
-    after,
+    AccountId, Actor, JobId, MAX_RECHECK, Marker, OrgId, Owner, ProviderJobId, ProviderName,
+    Recheck, RecheckId, RecheckedAttempt, Sighting, SightingOutcome, Stray, StrayOutcome, TeamId,
+    UserId, after,
 };
 use crate::repo::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
 
@@ -167,6 +167,19 @@ fn unsettled(connection: &Connection) -> Result<Unsettled> {
         value(connection, "SELECT COUNT(*) FROM queue_entries WHERE held IS NOT NULL", [])?;
     unsettled.damaged = damaged.unwrap_or(0).unsigned_abs();
     Ok(unsettled)
+}
+
+/// The strays and the late searches of a job, as far as they can be read.
+pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<(Vec<Stray>, Vec<Recheck>)> {
+    let job = job.to_string();
+    let sql = select_strays!("WHERE job_id = ?1");
+    let (strays, mut damaged) = readable(connection, sql, [&job], stray)?;
+    let sql = "SELECT job_id, attempt, provider, account, claimed_at, provider_time, ended_at, \
+               provider_ended_at, done, due_at FROM rechecks WHERE job_id = ?1";
+    let (rechecks, others) = readable(connection, sql, [&job], recheck)?;
+    damaged.extend(others);
+    log_damaged(&damaged);
+    Ok((strays, rechecks))
 }
 
 fn find_stray(

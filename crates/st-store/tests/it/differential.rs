@@ -15,8 +15,8 @@ use proptest::test_runner::Config;
 use st_log::{CorrelationId, InScope};
 use st_store::{
     Actor, ApprovalId, BudgetId, Clock, ClockEvidence, JobId, LimitsPatch, ManualClock,
-    MemoryStore, NewJob, Opening, RecheckId, RecheckOutcome, Resolution, Settlement, Sighting,
-    SqliteConfig, SqliteStore, UserId, Verdict,
+    MemoryStore, NewJob, Opening, Priority, RecheckId, RecheckOutcome, Resolution, Settlement,
+    Sighting, SqliteConfig, SqliteStore, UserId, Verdict,
 };
 use st_testkit::dump::{check_invariants, check_records, dump};
 use st_testkit::suite::{Shared, at, costs_more_than, decision, holder, id, provider_job};
@@ -169,6 +169,17 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
             text(store.decide(ApprovalId(i64::from(*approval)), &decision(verdict)).await)
         }
         Step::Expire(max) => text(store.expire(u32::from(*max)).await),
+        Step::Delete(job) => {
+            text(store.delete_job(id(*job), &Actor::User(UserId::new("ann"))).await)
+        }
+        Step::ForgetDeleted(jobs) => {
+            let jobs: Vec<JobId> = in_flight(*jobs).into_iter().collect();
+            text(store.forget_deleted(&jobs).await)
+        }
+        Step::Priority { job, to } => {
+            let to = to.and_then(|to| Priority::new(i64::from(to)).ok());
+            text(store.set_priority(id(*job), to, &Actor::User(UserId::new("lea"))).await)
+        }
         Step::Prune { max, minutes } => text(calls::prune(store, *max, *minutes).await),
     }
 }

@@ -16,7 +16,8 @@ use super::bench::Bench;
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_counters.sql"),
-    include_str!("../../migrations/sqlite/0003_results.sql")
+    include_str!("../../migrations/sqlite/0003_results.sql"),
+    include_str!("../../migrations/sqlite/0004_deletions.sql")
 );
 
 /// The string literals of a source text, with line continuations joined.

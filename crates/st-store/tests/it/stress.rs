@@ -317,6 +317,8 @@ fn replay(events: &[Event], jobs: &[JobRecord], mut limits: Limits) -> Limits {
             Change::Job { .. }
             | Change::Queue { .. }
             | Change::Approval { .. }
+            | Change::Priority { .. }
+            | Change::Deleted { .. }
             | Change::Provider { .. } => {}
         }
     }

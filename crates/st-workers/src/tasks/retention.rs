@@ -1,6 +1,6 @@
 //! Deletes jobs that ended long ago, and forgets idempotency keys that have expired.
 //!
-//! Runs at the start and once a day. A job goes with its queue entry, its input, its approval and its
+//! Runs at the start, once a day, and when a person has deleted a job. A job goes with its queue entry, its input, its approval and its
 //! events, and then with what its provider keeps of it on this machine; the sums of its day stay.
 //! It goes in chunks, so that no other write waits for long, and never by a clock that is not confirmed.
 //! Folders that are not removed now are found by the poller later, and kept logs whose job does not exist by
@@ -102,6 +102,24 @@ impl Retention {
         }
     }
 
+    /// Removes what is kept of jobs that were deleted on a person's word; returns of how many.
+    async fn forget_deleted(&self, cycle: &Cycle) -> Result<u64, st_store::Error> {
+        let mut forgotten = 0;
+        while !cycle.stopping.is_cancelled() {
+            let deleted = self.store.deleted_jobs(CHUNK).await?;
+            if deleted.is_empty() {
+                break;
+            }
+            for job in &deleted {
+                self.forget(job).await;
+            }
+            let jobs: Vec<JobId> = deleted.iter().map(|job| job.id).collect();
+            self.store.forget_deleted(&jobs).await?;
+            forgotten += jobs.len() as u64;
+        }
+        Ok(forgotten)
+    }
+
     /// Removes kept logs whose job does not exist, as after a crash or where a backup was restored; returns
     /// how many.
     async fn sweep_logs(&self, cycle: &Cycle) -> u64 {
@@ -163,6 +181,7 @@ impl Task for Retention {
 
     async fn run(&self, cycle: &Cycle) -> Result<RunSummary, TaskError> {
         const FAILED: &str = "Error in job retention";
+        let forgotten = self.forget_deleted(cycle).await.map_err(TaskError::because(FAILED))?;
         let (mut jobs, mut keys, mut wake_in) = (0, 0, None);
         for chunk in 1..=CHUNKS {
             if cycle.stopping.is_cancelled() {
@@ -195,6 +214,9 @@ impl Task for Retention {
             st_log::info!(logger: LOG, keys, "Deleted {jobs} old jobs");
         }
         let mut counts = vec![("deleted", jobs), ("keys", keys)];
+        if forgotten > 0 {
+            counts.push(("forgotten", forgotten));
+        }
         if wake_in.is_none() {
             let logs = self.sweep_logs(cycle).await;
             if logs > 0 {

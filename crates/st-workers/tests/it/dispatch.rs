@@ -31,6 +31,8 @@ async fn status_changes(harness: &Harness, job: JobId) -> Vec<(&'static str, Act
             Change::Job { to, .. } => Some((to.as_str(), event.actor)),
             Change::Queue { .. }
             | Change::Approval { .. }
+            | Change::Priority { .. }
+            | Change::Deleted { .. }
             | Change::Provider { .. }
             | Change::Limits { .. } => None,
         })

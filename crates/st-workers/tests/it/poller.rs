@@ -34,6 +34,8 @@ async fn a_job_follows_its_provider_to_the_end() {
             Change::Job { to, .. } => Some(format!("{to} by {}", event.event.actor)),
             Change::Queue { .. }
             | Change::Approval { .. }
+            | Change::Priority { .. }
+            | Change::Deleted { .. }
             | Change::Provider { .. }
             | Change::Limits { .. } => None,
         })

@@ -68,6 +68,42 @@ async fn an_old_job_goes_with_what_its_provider_keeps() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_job_that_a_person_deleted_is_removed() {
+    let bench = Bench::keeping(None);
+    for number in 0..25 {
+        bench.ended(job(number, "ann")).await;
+        bench.harness.store.delete_job(id(number), &Actor::Operator).await.unwrap();
+    }
+    assert_eq!(bench.provider.removed(), [], "not within the call");
+    let mut expected = counts(0, 0);
+    expected.counts.push(("forgotten", 25));
+    assert_eq!(bench.run().await, expected);
+    assert_eq!(bench.provider.removed().len(), 25);
+    assert_eq!(bench.run().await, counts(0, 0));
+    assert_eq!(bench.provider.removed().len(), 25, "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_job_is_forgotten_without_waiting_for_the_next_day() {
+    let bench = Bench::new();
+    let store: Arc<dyn Store> = Arc::clone(&bench.harness.store);
+    let clock = Arc::clone(&bench.harness.clock) as Arc<dyn Clock>;
+    let config = BackgroundConfig::default();
+    let providers: Providers =
+        [Arc::clone(&bench.provider) as Arc<dyn Provider>].into_iter().collect();
+    let tasks = start_background_tasks(config, &store, &providers, &clock);
+    bench.ended(job(1, "ann")).await;
+    tasks.delete(id(1), &Actor::Operator).await.unwrap();
+    let began = tokio::time::Instant::now();
+    while bench.provider.removed().is_empty() {
+        tokio::task::yield_now().await;
+        assert!(began.elapsed() < std::time::Duration::from_hours(1), "before the next period");
+    }
+    assert_eq!(bench.provider.removed(), [id(1)]);
+    stop_background_tasks(&tasks, std::time::Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
 async fn one_run_deletes_all_that_is_old_in_many_transactions() {
     let bench = Bench::new();
     for number in 0..95 {

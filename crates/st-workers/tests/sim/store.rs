@@ -1,6 +1,7 @@
 //! The store as one life of the server sees it: its calls take time, fail now and then, and end with
 //! the process.
 
+mod history;
 mod results;
 mod settings;
 
@@ -11,16 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 use st_store::{
-    Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence,
-    DailyTotals, Decision, Epoch, Error, EventId, EventLog, EventPage, Expiry, Group, HistoryRepo,
-    Holder, Integrity, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse, NewJob, NewRule,
-    Page, PageRequest, ProviderJobId, ProviderName, Pruned, QueueEntryId, QueueFilter, QueueRepo,
-    QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Settled,
-    Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth, StoreStatus, Stray,
-    StrayOutcome, StrayRepo, Submitted, Unsettled,
+    Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Decision,
+    Epoch, Error, EventId, EventLog, EventPage, Expiry, Group, Holder, Integrity, JobFilter, JobId,
+    JobRecord, JobRef, JobRepo, LimitUse, NewJob, NewRule, Page, PageRequest, Priority,
+    PriorityChange, ProviderJobId, ProviderName, QueueEntryId, QueueFilter, QueueRepo, QueueStats,
+    Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Settled, Settlement,
+    Sighting, SightingOutcome, Standing, Store, StoreHealth, StoreStatus, Stray, StrayOutcome,
+    StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 
@@ -282,6 +283,16 @@ impl QueueRepo for LifeStore {
         self.call("providers in use", |it| async move { it.providers_in_use().await }).await
     }
 
+    async fn set_priority(
+        &self,
+        job: JobId,
+        priority: Option<Priority>,
+        by: &Actor,
+    ) -> Result<(PriorityChange, JobRecord)> {
+        self.call("set a priority", |it| async move { it.set_priority(job, priority, by).await })
+            .await
+    }
+
     async fn input(&self, job: JobId) -> Result<Value> {
         self.call("read an input", |it| async move { it.input(job).await }).await
     }
@@ -421,17 +432,6 @@ impl EventLog for LifeStore {
 
     fn last_event(&self) -> watch::Receiver<EventId> {
         self.events.clone()
-    }
-}
-
-#[async_trait]
-impl HistoryRepo for LifeStore {
-    async fn prune(&self, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
-        self.call("prune", |it| async move { it.prune(keep_for, max).await }).await
-    }
-
-    async fn daily_totals(&self) -> Result<DailyTotals> {
-        self.call("daily totals", |it| async move { it.daily_totals().await }).await
     }
 }
 

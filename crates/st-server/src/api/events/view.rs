@@ -61,6 +61,8 @@ fn approval_id(change: &Change) -> Option<i64> {
         Change::Approval { id, .. } => Some(id.0),
         Change::Job { .. }
         | Change::Queue { .. }
+        | Change::Priority { .. }
+        | Change::Deleted { .. }
         | Change::Provider { .. }
         | Change::Limits { .. } => None,
     }

@@ -49,6 +49,7 @@ impl From<Error> for Problem {
             Error::IdempotencyMismatch { .. } => {
                 Self::new(Code::IdempotencyMismatch, error.to_string())
             }
+            Error::DeletedSince { .. } => Self::new(Code::JobDeleted, error.to_string()),
             Error::InvalidJob(invalid) => Self::invalid(vec![job_fault(&invalid)]),
             Error::InvalidLimits(invalid) => Self::invalid(limit_faults(&invalid)),
             Error::InvalidRule(invalid) => Self::invalid_field("/threshold", invalid.to_string()),
@@ -100,6 +101,8 @@ impl From<TransitionError> for Problem {
             TransitionError::PastDeadline(_) => Code::PastDeadline,
             TransitionError::NoApproval => Code::NoApproval,
             TransitionError::NothingToResolve(_) => Code::NothingToResolve,
+            TransitionError::NotOver(_) => Code::NotTerminal,
+            TransitionError::StillOpen { .. } => Code::StillOpen,
             TransitionError::InvalidText(invalid) => {
                 return Self::invalid(vec![text_fault(*invalid)]);
             }

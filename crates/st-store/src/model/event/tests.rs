@@ -21,6 +21,15 @@ fn of_approval(from: Option<ApprovalStatus>, to: ApprovalStatus) -> Change {
     Change::Approval { job: job(), id, from, to, message }
 }
 
+fn of_priority() -> Change {
+    Change::Priority { job: job(), message: "priority from 10 to 35".to_owned() }
+}
+
+fn deleted() -> Change {
+    let owner = UserId::new("ann");
+    Change::Deleted { job: job(), owner, from: JobStatus::Failed }
+}
+
 #[test]
 fn types_subjects_and_jobs_are_as_promised() {
     let provider = ProviderName::new("fake");
@@ -35,6 +44,8 @@ fn types_subjects_and_jobs_are_as_promised() {
         (of_approval(pending, ApprovalStatus::Rejected), "approval_decided", "approval", true),
         (of_approval(pending, ApprovalStatus::Cancelled), "approval_decided", "approval", true),
         (of_approval(pending, ApprovalStatus::Expired), "approval_expired", "approval", true),
+        (of_priority(), "queue_changed", "queue", true),
+        (deleted(), "job_deleted", "job", true),
         (settings, "provider_changed", "provider", false),
         (limits, "limits_changed", "limits", false),
     ];
@@ -63,6 +74,8 @@ fn statuses_are_the_words_of_their_own_subject() {
     }
     let limits = Change::Limits { message: String::new() };
     assert_eq!(limits.statuses(), (None, None));
+    assert_eq!(of_priority().statuses(), (None, None));
+    assert_eq!(deleted().statuses(), (Some("failed"), None));
 }
 
 #[test]
@@ -73,6 +86,8 @@ fn a_message_is_what_there_is_to_say() {
     let provider = ProviderName::new("fake");
     let settings = Change::Provider { provider, message: "webhook_url".to_owned() };
     assert_eq!(settings.message(), Some("webhook_url"));
+    assert_eq!(of_priority().message(), Some("priority from 10 to 35"));
+    assert_eq!(deleted().message(), None);
     assert_eq!(Change::Limits { message: "more".to_owned() }.message(), Some("more"));
 }
 
@@ -80,7 +95,7 @@ fn a_message_is_what_there_is_to_say() {
 fn clients_read_who_made_a_change_as_its_source() {
     let provider = || ProviderName::new("fake");
     let sources = [
-        (Actor::User(crate::model::UserId::new("ann")), "user"),
+        (Actor::User(UserId::new("ann")), "user"),
         (Actor::Operator, "user"),
         (Actor::Poller, "poll"),
         (Actor::Provider(provider()), "poll"),

@@ -230,7 +230,10 @@ fn without_message(mut change: Change) -> Change {
             assert!(!message.is_empty(), "an approval's event says why");
             message.clear();
         }
-        Change::Provider { .. } | Change::Limits { .. } => panic!("not of a job: {change:?}"),
+        Change::Priority { .. }
+        | Change::Deleted { .. }
+        | Change::Provider { .. }
+        | Change::Limits { .. } => panic!("no change of a status: {change:?}"),
     }
     change
 }

@@ -275,7 +275,10 @@ impl Replayed {
             Change::Approval { from, to, .. } => {
                 (words(self.approval.replace(*to)), words(*from), to.as_str())
             }
-            Change::Provider { .. } | Change::Limits { .. } => return None,
+            Change::Priority { .. }
+            | Change::Deleted { .. }
+            | Change::Provider { .. }
+            | Change::Limits { .. } => return None,
         };
         (before != from).then(|| {
             format!(

@@ -232,7 +232,7 @@ fn job_columns(record: &JobRecord) -> [Column<'_>; 12] {
     ]
 }
 
-fn entry_columns(record: &JobRecord) -> [Column<'_>; 27] {
+fn entry_columns(record: &JobRecord) -> [Column<'_>; 28] {
     let (entry, stage) = (record.entry(), record.stage());
     let (not_before, kind) = due(stage);
     let cancellation = stage.cancellation();
@@ -243,6 +243,7 @@ fn entry_columns(record: &JobRecord) -> [Column<'_>; 27] {
     let lease = claimed.map(|claimed| &claimed.lease);
     [
         ("status", text(record.queue_status().as_str())),
+        ("priority_override", integer(entry.priority_override.map(|it| i64::from(it.get())))),
         ("deadline", integer(entry.deadline().as_millisecond())),
         ("waits_since", integer(entry.waits_since.as_millisecond())),
         ("epoch", integer(i64::from(entry.epoch.0))),

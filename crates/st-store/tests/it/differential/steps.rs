@@ -164,6 +164,13 @@ pub(crate) enum Step {
         approve: bool,
     },
     Expire(u8),
+    Delete(u8),
+    /// The jobs whose bits are set.
+    ForgetDeleted(u16),
+    Priority {
+        job: u8,
+        to: Option<u8>,
+    },
     /// Deletes at most so many jobs that ended so many minutes ago.
     Prune {
         max: u8,
@@ -286,6 +293,10 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (pick(), report()).prop_map(|(job, to)| Step::Resolve { job, to }),
         2 => (1..6_u8, flag()).prop_map(|(approval, approve)| Step::Decide { approval, approve }),
         1 => (1..3_u8).prop_map(Step::Expire),
+        3 => (0..JOBS).prop_map(Step::Delete),
+        1 => any::<u16>().prop_map(Step::ForgetDeleted),
+        2 => (0..JOBS, prop::option::weighted(0.8, 0..51_u8))
+            .prop_map(|(job, to)| Step::Priority { job, to }),
         2 => (1..4_u8, prop::option::weighted(0.8, 0..90_u8))
             .prop_map(|(max, minutes)| Step::Prune { max, minutes }),
     ]

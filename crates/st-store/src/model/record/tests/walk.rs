@@ -149,7 +149,10 @@ impl Known {
                 assert!(matches!(from, None | Some(ApprovalStatus::Pending)), "{change:?}");
                 self.approval = Some(*to);
             }
-            Change::Provider { .. } | Change::Limits { .. } => panic!("not of a job: {change:?}"),
+            Change::Priority { .. }
+            | Change::Deleted { .. }
+            | Change::Provider { .. }
+            | Change::Limits { .. } => panic!("no change of a status: {change:?}"),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Approval rules and approval requests.
 
+mod brief;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use st_store::{
@@ -13,6 +15,12 @@ use crate::operation::{Group, Input, Method, Operation};
 use crate::page::page;
 use crate::problem::Code;
 use crate::schema::{Time, optional_word, word, words};
+
+pub use brief::{
+    APPROVALS, APPROVE_BRIEFLY, APPROVE_JOB, Approval, Approvals, BULK_APPROVE, BULK_REJECT, Bulk,
+    BulkDecided, BulkFailure, EXPIRE, Expired, OF_JOB, PENDING_COUNT, PendingCount, REJECT_BRIEFLY,
+    REJECT_JOB, RejectBriefly,
+};
 
 /// The longest note or reason, in bytes.
 pub(crate) const MAX_TEXT: usize = 2000;

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use st_store::EventId;
 
 use crate::input::Fields;
 use crate::jobs::Event;
@@ -49,3 +50,21 @@ pub const STREAM: Operation<(), Follow, (), Event<'static>> =
         .problems(&[Code::BadEventId, Code::UnknownFormat, Code::TooManyStreams])
         .example_query("last_event_id=0")
         .media(Media::EventStream);
+
+/// After which event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AfterIndex(pub EventId);
+
+impl Input for AfterIndex {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let index = fields.integer("last_event_index", 0..=i64::MAX);
+        fields.ignore_others();
+        Some(Self(EventId(index.unwrap_or(0))))
+    }
+}
+
+/// Lists events for those who ask again and again.
+pub const BROADCAST: Operation<(), AfterIndex, (), Broadcast> =
+    Operation::new(Group::Events, Method::Get, "/broadcast", "list_events")
+        .summary("List the events after one, and wait a little where there is none")
+        .example_query("last_event_index=0");

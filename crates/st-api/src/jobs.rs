@@ -14,7 +14,7 @@ use st_store::{
 
 use crate::input::Fields;
 use crate::names::JobName;
-use crate::operation::{Group, Input, Method, Operation};
+use crate::operation::{Group, Input, Media, Method, Operation};
 use crate::page::page;
 use crate::problem::Code;
 use crate::quotas::Quota;
@@ -482,6 +482,52 @@ pub const RESOLVE: Operation<JobName, (), Resolve, JobChanged> =
         .role(Role::Admin)
         .problems(&[Code::NothingToResolve, Code::AmbiguousJob])
         .example_body(r#"{"outcome": "absent", "note": "asked their support"}"#);
+
+/// A job that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobDeleted {
+    /// Always true.
+    pub success: bool,
+    /// The job.
+    pub job_id: String,
+}
+
+/// Runs a job once more.
+pub const RETRY: Operation<JobName, (), (), Submitted> =
+    Operation::new(Group::Jobs, Method::Post, "/api/cloud/jobs/{job}/retry", "retry_job")
+        .summary("Submit a new job with the input of one that failed or was cancelled")
+        .role(Role::Researcher)
+        .problems(&[Code::Conflict, Code::OverBudget, Code::AmbiguousJob]);
+
+/// Deletes a job.
+pub const DELETE: Operation<JobName, (), (), JobDeleted> = Operation::new(
+    Group::Jobs,
+    Method::Delete,
+    "/api/cloud/jobs/{job}",
+    "delete_job",
+)
+.summary("Delete a job that is over")
+.description(
+    "While the provider may still have something of it, the answer is 409 with the time from \
+             which it can be deleted.",
+)
+.role(Role::Researcher)
+.problems(&[Code::NotTerminal, Code::StillOpen, Code::AmbiguousJob]);
+
+/// Follows what a job prints.
+pub const FOLLOW_LOGS: Operation<JobName, (), (), Logs> = Operation::new(
+    Group::Jobs,
+    Method::Get,
+    "/api/cloud/jobs/{job}/logs/stream",
+    "follow_logs",
+)
+.summary("Follow what a job prints, until it ends")
+.description(
+    "Server-Sent Events: `data: <line>` for each line, and at the end `event: done` with the \
+             status of the job as its data.",
+)
+.problems(&[Code::AmbiguousJob, Code::ProviderError, Code::TooManyStreams])
+.media(Media::EventStream);
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 pub mod approvals;
+pub mod configs;
 pub mod events;
 pub mod input;
 pub mod jobs;
+pub mod local;
+pub mod metrics;
 pub mod names;
 mod openapi;
 pub mod operation;

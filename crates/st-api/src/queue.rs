@@ -1,5 +1,7 @@
 //! The queue: entries, limits, holds and weights.
 
+mod control;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -16,6 +18,11 @@ use crate::operation::{Group, Input, Method, Operation};
 use crate::page::page;
 use crate::problem::Code;
 use crate::schema::{Time, word};
+
+pub use control::{
+    CLEANUP, Cleaned, Cleanup, ME, PRIORITY, PROCESS, PriorityChanged, Processed, SetPriority,
+    USER_QUEUE, UserQueue,
+};
 
 /// The longest name of an owner or a provider, and the longest reason, in bytes.
 const MAX_TEXT: usize = 1024;
@@ -151,7 +158,7 @@ pub struct QueueStats {
     pub limits: LimitsView,
     /// How many graphics cards jobs on this machine share; `null` where they are not managed.
     pub local_gpu_max_concurrent: Option<u64>,
-    /// Jobs on this machine; `null` where that provider is not configured.
+    /// Jobs on this machine; `null` where no graphics cards are managed.
     pub local: Option<LocalJobs>,
     /// Always null: there are no agents on other machines.
     pub workers: Option<()>,
@@ -166,10 +173,10 @@ pub struct LocalJobs {
     pub max_concurrent_jobs: u32,
     /// How many graphics cards they share.
     pub total_gpus: u64,
-    /// How many of those are free.
-    pub available_gpus: u64,
-    /// How many of those are in use.
-    pub allocated_gpus: u64,
+    /// The places of those that are free in the list of the configuration, from 0.
+    pub available_gpus: Vec<u64>,
+    /// The places of those that a job has.
+    pub allocated_gpus: Vec<u64>,
 }
 
 /// The limits and the settings of fair share.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use st_store::Role;
 
 use crate::input::Fields;
-use crate::operation::{Group, Input, Method, Operation};
+use crate::operation::{Group, Input, Method, Named, Operation, Parameter};
 use crate::problem::Code;
 use crate::schema::Time;
 
@@ -163,10 +163,26 @@ pub const PLAIN: Operation<(), (), (), Alive> =
         .summary("Say that the server answers")
         .public();
 
+/// What else is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Whether the provider Replicate is asked, too.
+    pub include_replicate: bool,
+}
+
+impl Input for Depth {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let include_replicate = fields.boolean("include_replicate").unwrap_or(false);
+        let deep = fields.boolean("deep").unwrap_or(false);
+        Some(Self { include_replicate: include_replicate || deep })
+    }
+}
+
 /// How well the server works.
-pub const HEALTH: Operation<(), (), (), Health> =
+pub const HEALTH: Operation<(), Depth, (), Health> =
     Operation::new(Group::Operation, Method::Get, "/api/cloud/health", "get_health")
         .summary("Say how well each part of the server works")
+        .example_query("deep=true")
         .public();
 
 /// That the process lives.
@@ -204,3 +220,92 @@ pub const OPENAPI: Operation<(), (), (), Value> =
     Operation::new(Group::Operation, Method::Get, "/api/openapi.json", "get_openapi")
         .summary("The interface as an OpenAPI 3.1 document")
         .public();
+
+/// A background task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskName(pub String);
+
+impl Named for TaskName {
+    const PARAMETER: Option<Parameter> = Some(Parameter {
+        name: "task",
+        what: "task",
+        numeric: false,
+        description: "The task's name in the list.",
+    });
+
+    fn parse(name: &str) -> Option<Self> {
+        Some(Self(name.to_owned()))
+    }
+}
+
+/// Shows a background task.
+pub const TASK: Operation<TaskName, (), (), Task> =
+    Operation::new(Group::Operation, Method::Get, "/api/background/tasks/{task}", "get_task")
+        .summary("Show a background task");
+
+/// Runs a background task now.
+pub const ACTIVATE_TASK: Operation<TaskName, (), (), Activated> = Operation::new(
+    Group::Operation,
+    Method::Post,
+    "/api/background/tasks/{task}/activate",
+    "activate_task",
+)
+.summary("Run a background task now")
+.role(Role::Admin);
+
+/// That a task runs now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Activated {
+    /// Always true.
+    pub success: bool,
+    /// The task.
+    pub name: String,
+}
+
+/// Whether providers accept submissions, in the original's form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Breakers {
+    /// Each provider.
+    pub circuit_breakers: Vec<Breaker>,
+}
+
+/// Whether a provider accepts submissions, in the original's form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Breaker {
+    /// The provider.
+    pub name: String,
+    /// `closed` where it accepts submissions, `open` where it does not, `half_open` while it is tried.
+    pub state: String,
+    /// How often it stopped accepting submissions since the start.
+    pub failure_count: u64,
+    /// How many were accepted since then.
+    pub success_count: u64,
+    /// Since when it accepts none.
+    pub last_failure: Option<Time>,
+    /// In seconds, when it is tried next.
+    pub retry_after: Option<f64>,
+    /// Why it accepts none; empty where it does.
+    pub reason: String,
+}
+
+/// Lists the gates in the original's form.
+pub const BREAKERS: Operation<(), (), (), Breakers> = Operation::new(
+    Group::Operation,
+    Method::Get,
+    "/api/cloud/circuit-breakers",
+    "list_circuit_breakers",
+)
+.summary("Say whether each provider accepts submissions, in the original's form");
+
+/// That the server stops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ShuttingDown {
+    /// Always `shutting_down`.
+    pub status: String,
+}
+
+/// Stops the server.
+pub const SHUTDOWN: Operation<(), (), (), ShuttingDown> =
+    Operation::new(Group::Operation, Method::Post, "/api/system/shutdown", "shut_down")
+        .summary("Stop the server, as SIGTERM does")
+        .role(Role::Admin);

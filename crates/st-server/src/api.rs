@@ -2,12 +2,15 @@
 
 mod approvals;
 mod background;
+mod configs;
 mod events;
 #[cfg(test)]
 mod fuzz;
 mod health;
 mod jobs;
+mod local;
 mod logging;
+mod metrics;
 mod providers;
 mod queue;
 mod quotas;
@@ -23,9 +26,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use st_api::problem::Code;
 use st_log::{LogHandle, Logger, get_logger};
-use st_store::{Actor, DamagedRow, JobId, Role, Store, UserId};
+use st_store::{Actor, DamagedRow, JobId, JobRecord, Role, Store, UserId};
 use st_workers::{BackgroundTasks, KeptLogs, Providers};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +41,9 @@ use routes::routes;
 pub(crate) use routes::{openapi, reference};
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
+
+/// How many clients may follow logs: each reads one again and again.
+const LOG_STREAMS: usize = 256;
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
@@ -54,6 +62,7 @@ struct Shared {
     kept_logs: KeptLogs,
     started: Instant,
     feed: Arc<Feed>,
+    log_streams: Arc<Semaphore>,
     stopping: CancellationToken,
     log: LogHandle,
     /// The generator of job IDs; locked for one ID.
@@ -71,6 +80,19 @@ impl Caller {
     /// The caller as the store records who made a change.
     pub(crate) fn actor(&self) -> Actor {
         Actor::User(self.user.clone())
+    }
+
+    /// Refuses callers who may not change this job: a job is its submitter's, and a lead's.
+    pub(crate) fn require_control(&self, record: &JobRecord) -> Result<(), Problem> {
+        if self.role >= Role::Lead || record.job().owner.user == self.user {
+            return Ok(());
+        }
+        let detail = format!(
+            "the job is another user's; changing it needs the role {} or a higher one, yours is {}",
+            Role::Lead,
+            self.role
+        );
+        Err(Problem::new(Code::Forbidden, detail))
     }
 
     /// Someone who is not known: only what is open to everyone may be asked for.
@@ -106,6 +128,7 @@ impl Api {
             kept_logs: setup.kept_logs,
             started: Instant::now(),
             feed: Feed::start(Arc::clone(&store), setup.streams, setup.stopping.clone()),
+            log_streams: Arc::new(Semaphore::new(LOG_STREAMS)),
             stopping: setup.stopping,
             log: setup.log,
             random: Mutex::new(fastrand::Rng::with_seed(setup.seed)),
@@ -144,6 +167,16 @@ impl Api {
 
     fn feed(&self) -> &Arc<Feed> {
         &self.shared.feed
+    }
+
+    /// The places of clients that follow logs.
+    fn log_streams(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.shared.log_streams)
+    }
+
+    /// Ends when the server stops.
+    fn stopping(&self) -> &CancellationToken {
+        &self.shared.stopping
     }
 
     /// Whose level can be changed.

@@ -29,6 +29,7 @@ mod settings;
 mod shares;
 mod status;
 mod strays;
+mod totals;
 mod writer;
 
 use std::fs::File;

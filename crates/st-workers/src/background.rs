@@ -13,8 +13,8 @@ use crate::driver::{Driver, Running};
 use crate::gate::GateStatus;
 use crate::providers::Providers;
 use crate::served::UnreadJob;
-use crate::status::TaskStatus;
-use crate::task::TaskId;
+use crate::status::{LastRun, TaskStatus};
+use crate::task::{Task, TaskId};
 use crate::tasks::expirer::{self, Expirer};
 use crate::tasks::poller::{self, Poller, PollerConfig};
 use crate::tasks::results::{ResultFetching, ResultsConfig};
@@ -53,6 +53,7 @@ impl Default for BackgroundConfig {
 pub struct BackgroundTasks {
     running: Running,
     dispatcher: Arc<Dispatcher>,
+    retention: Arc<Retention>,
     store: Arc<dyn Store>,
 }
 
@@ -89,7 +90,8 @@ pub fn start_background_tasks(
         retention = retention.with_logs(results.logs.clone());
         driver.register(Arc::new(ResultFetching::new(store, &dispatcher, results)));
     }
-    driver.register(Arc::new(retention));
+    let retention = Arc::new(retention);
+    driver.register(Arc::clone(&retention) as Arc<dyn Task>);
     let events = store.last_event();
     let running = driver.start();
     running.wake_on(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);
@@ -100,7 +102,7 @@ pub fn start_background_tasks(
     for changes in providers.iter().filter_map(|provider| provider.changes()) {
         running.wake_on(changes, &[TaskId::JobStatusPolling]);
     }
-    BackgroundTasks { running, dispatcher, store: Arc::clone(store) }
+    BackgroundTasks { running, dispatcher, retention, store: Arc::clone(store) }
 }
 
 /// Stops them: nothing new is claimed, what runs finishes within `deadline`, the rest is cut off,
@@ -136,6 +138,16 @@ impl BackgroundTasks {
         by: &Actor,
     ) -> Result<JobRecord, Error> {
         self.dispatcher.resolve(job, resolution, note, by).await
+    }
+
+    /// Deletes now the jobs that ended at least `keep_for` ago: how many, and whether those were all.
+    pub async fn clean_up(&self, keep_for: SignedDuration) -> Result<(u64, bool), Error> {
+        self.retention.clean_up(keep_for).await
+    }
+
+    /// Runs a task now and returns how that run ended; `None` when the tasks stop before.
+    pub async fn run_now(&self, id: TaskId) -> Option<LastRun> {
+        self.running.run_now(id).await
     }
 
     /// Makes a task run now, or once more when it is running.

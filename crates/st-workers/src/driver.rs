@@ -125,6 +125,23 @@ impl Running {
         })
     }
 
+    /// Makes a task run now and returns how that run ended: one that began after this call. `None`
+    /// when there is no such task, or when it stops before.
+    pub async fn run_now(&self, id: TaskId) -> Option<LastRun> {
+        let (activator, status) = self.tasks.get(&id)?;
+        let mut status = status.clone();
+        let begun = {
+            let status = status.borrow_and_update();
+            let current = status.current.map(|run| run.iteration);
+            current.max(status.last.as_ref().map(|last| last.run.iteration)).unwrap_or(0)
+        };
+        activator.activate();
+        let ended = |status: &TaskStatus| {
+            status.last.as_ref().is_some_and(|last| last.run.iteration > begun)
+        };
+        status.wait_for(ended).await.ok()?.last.clone()
+    }
+
     /// The state of a task, now and whenever it changes; `None` when there is no such task.
     pub fn status(&self, id: TaskId) -> Option<watch::Receiver<TaskStatus>> {
         self.tasks.get(&id).map(|(_, status)| status.clone())

@@ -91,6 +91,10 @@ pub struct GateStatus {
     pub closed_for: Option<Duration>,
     /// How long until it is probed next; `None` while it is open or being probed.
     pub next_probe_in: Option<Duration>,
+    /// How often it has closed since the start.
+    pub closures: u64,
+    /// How many submissions were accepted since it closed last.
+    pub accepted: u64,
 }
 
 /// The gate of one provider.
@@ -108,6 +112,8 @@ struct Inner {
     state: State,
     /// Rises with every closure, so that what was granted before one is not sent after it.
     generation: u64,
+    /// How many submissions were accepted since it closed last.
+    accepted: u64,
     /// Whether the latest query since the gate closed was not answered.
     failing: bool,
     /// When submissions ended without a known outcome since the latest acceptance.
@@ -155,6 +161,7 @@ impl Gate {
             provider,
             state: State::closed(Closure::new(ClosedBy::Start, reason), Instant::now()),
             generation: 0,
+            accepted: 0,
             failing: true,
             unknown: Vec::new(),
             rejected: BTreeSet::new(),
@@ -313,6 +320,8 @@ impl Gate {
             reason: closure.map(|closure| closure.reason.clone()),
             closed_for: closure.map(|closure| closure.since.elapsed()),
             next_probe_in: inner.state.retry_in(),
+            closures: inner.generation,
+            accepted: inner.accepted,
         }
     }
 }
@@ -325,5 +334,6 @@ impl Inner {
         }
         self.state.close(&self.provider, refusal, draw);
         self.generation += 1;
+        self.accepted = 0;
     }
 }

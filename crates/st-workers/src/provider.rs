@@ -142,6 +142,15 @@ pub struct OwnAccess {
 /// The answer about one of several jobs.
 pub type PolledJob = (JobId, Result<ProviderStatus, QueryError>);
 
+/// A device that jobs share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceUse {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Whether a job has it now.
+    pub in_use: bool,
+}
+
 /// A place that runs jobs.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
@@ -277,6 +286,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Removes all that is kept here of a job that was deleted and does not run.
     async fn forget(&self, _job: JobId) -> Result<(), QueryError> {
         Ok(())
+    }
+
+    /// The devices that its jobs share, and whether each is in use; none where it manages none, or
+    /// where that cannot be found out.
+    async fn devices(&self) -> Vec<DeviceUse> {
+        Vec::new()
     }
 
     /// Whether the provider accepts our credentials, and for which account. A call without effect;

@@ -1,5 +1,7 @@
 //! Approval rules and requests over HTTP.
 
+pub(super) mod brief;
+
 use std::sync::Arc;
 
 use st_api::approvals::{
@@ -21,7 +23,7 @@ use crate::http::route::Call;
 const LOG: Logger = get_logger("simpletuner.cloud.approvals");
 
 /// The job's request; `None` where its job needs none.
-fn view(record: &JobRecord) -> Option<Request> {
+pub(super) fn view(record: &JobRecord) -> Option<Request> {
     let job = record.job();
     let approval = record.approval()?;
     let request = approval.request();

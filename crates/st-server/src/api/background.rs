@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use st_api::schema::Time;
-use st_api::system::{EndedRun, Run, Task, Tasks, Unsettled as UnsettledView};
+use st_api::system::{
+    Activated, Breaker, Breakers, EndedRun, Run, Task, TaskName, Tasks, Unsettled as UnsettledView,
+};
 use st_store::Unsettled;
 use st_workers::{CurrentRun, LastRun, Outcome, TaskStatus};
 
+use super::waiting::{closed_since, next_probe};
 use super::{Api, LOG};
 use crate::http::problem::Problem;
 use crate::http::route::Call;
@@ -26,6 +29,50 @@ pub(crate) async fn list(api: Api, _call: Call) -> Result<Tasks, Problem> {
         unsettled: counted.as_ref().map(unsettled),
         damaged: counted.map(|it| it.damaged),
     })
+}
+
+pub(crate) async fn show(api: Api, call: Call<TaskName>) -> Result<Task, Problem> {
+    let statuses = api.background.statuses();
+    let found = statuses.iter().find(|it| it.id.as_str() == call.named.0);
+    found.map(task).ok_or_else(|| missing(&call.named.0, &statuses))
+}
+
+pub(crate) async fn activate(api: Api, call: Call<TaskName>) -> Result<Activated, Problem> {
+    let statuses = api.background.statuses();
+    let found = statuses.iter().find(|it| it.id.as_str() == call.named.0);
+    let id = found.ok_or_else(|| missing(&call.named.0, &statuses))?.id;
+    api.background.activate(id);
+    Ok(Activated { success: true, name: id.as_str().to_owned() })
+}
+
+fn missing(name: &str, tasks: &[TaskStatus]) -> Problem {
+    let names: Vec<&str> = tasks.iter().map(|it| it.id.as_str()).collect();
+    Problem::not_found(format!("there is no task {name:?}; there are {}", names.join(", ")))
+}
+
+/// Whether each provider accepts submissions, in the words of the original.
+pub(crate) async fn breakers(api: Api, _call: Call) -> Result<Breakers, Problem> {
+    let now = api.store.now();
+    let gates = api.background.gates();
+    let breakers = gates.iter().map(|(provider, gate)| {
+        let next = next_probe(gate, now);
+        let retry_after = next.map(|at| at.duration_since(now).as_secs_f64().max(0.0));
+        let state = match (gate.open, next) {
+            (true, _) => "closed",
+            (false, Some(_)) => "open",
+            (false, None) => "half_open",
+        };
+        Breaker {
+            name: provider.to_string(),
+            state: state.to_owned(),
+            failure_count: gate.closures,
+            success_count: gate.accepted,
+            last_failure: closed_since(gate, now).map(Time),
+            retry_after,
+            reason: gate.reason.clone().unwrap_or_default(),
+        }
+    });
+    Ok(Breakers { circuit_breakers: breakers.collect() })
 }
 
 /// What is open at the providers, by provider; those with nothing are left out.

@@ -15,6 +15,7 @@ mod tests;
 mod view;
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -22,15 +23,18 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName};
-use st_api::events::Follow;
+use st_api::events::{AfterIndex, Broadcast, Follow};
 use st_api::input::Fields;
 use st_api::operation::Input;
 use st_api::problem::Code;
 use st_store::EventId;
 
-use super::Api;
+use tokio::time::timeout;
+
 use super::jobs::find;
+use super::{Api, log_damaged};
 use crate::http::problem::Problem;
+use crate::http::route::Call;
 use follower::Follower;
 use frame::Format;
 
@@ -74,6 +78,25 @@ pub(crate) async fn stream(
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, Body::from_stream(frames)).into_response())
+}
+
+/// How long a client that asks again and again is held while there is nothing new.
+const HOLD: Duration = Duration::from_secs(20);
+/// How many events one answer has.
+const AT_ONCE: u32 = 500;
+
+/// The events after one, as soon as there is one.
+pub(crate) async fn broadcast(api: Api, call: Call<(), AfterIndex>) -> Result<Broadcast, Problem> {
+    let AfterIndex(after) = call.query;
+    let mut last = api.store.last_event();
+    tokio::select! {
+        _ = timeout(HOLD, last.wait_for(|last| *last > after)) => {}
+        () = api.stopping().cancelled() => {}
+    }
+    let page = api.store.events_after(after, AT_ONCE).await?;
+    log_damaged(&page.damaged);
+    let next = page.next.unwrap_or(after);
+    Ok(Broadcast { events: page.events.iter().map(owned).collect(), next_index: next.0 })
 }
 
 impl Wanted {

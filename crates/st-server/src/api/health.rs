@@ -2,12 +2,12 @@
 
 use st_api::problem::Code;
 use st_api::schema::Time;
-use st_api::system::{Alive, Component, Condition, Health, StatusWord};
-use st_store::{Integrity, StoreHealth};
+use st_api::system::{Alive, Component, Condition, Depth, Health, ShuttingDown, StatusWord};
+use st_store::{Integrity, ProviderName, StoreHealth};
 use st_workers::{Outcome, TaskId, TaskStatus};
 use tokio::time::Instant;
 
-use super::Api;
+use super::{Api, LOG, REPLICATE};
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -30,6 +30,13 @@ pub(crate) async fn ready(api: Api, _call: Call) -> Result<StatusWord, Problem> 
         None => Ok(StatusWord { status: "ready".to_owned() }),
         Some(reason) => Err(Problem::new(Code::NotReady, reason)),
     }
+}
+
+/// Stops the server as SIGTERM does: the answer leaves first, because requests under way are finished.
+pub(crate) async fn shut_down(api: Api, call: Call) -> Result<ShuttingDown, Problem> {
+    st_log::info!(logger: LOG, user_id = call.caller.user.as_str(), "Stopping on request");
+    api.stopping().cancel();
+    Ok(ShuttingDown { status: "shutting_down".to_owned() })
 }
 
 fn unready(api: &Api) -> Option<String> {
@@ -61,9 +68,11 @@ fn unusable(health: &StoreHealth) -> Option<String> {
     }
 }
 
-pub(crate) async fn full(api: Api, _call: Call) -> Result<Health, Problem> {
-    let mut components = vec![store(&api).await, integrity(&api.store.health().integrity)];
-    components.extend(api.background.statuses().iter().map(task));
+pub(crate) async fn full(api: Api, call: Call<(), Depth>) -> Result<Health, Problem> {
+    let mut components = components(&api).await;
+    if call.query.include_replicate {
+        components.push(provider(&api, &ProviderName::new(REPLICATE.id)).await);
+    }
     let worst = components.iter().map(|it| it.status).max();
     Ok(Health {
         status: worst.unwrap_or(Condition::Healthy),
@@ -72,6 +81,13 @@ pub(crate) async fn full(api: Api, _call: Call) -> Result<Health, Problem> {
         components,
         timestamp: Time(api.store.now()),
     })
+}
+
+/// Each part of the server.
+pub(super) async fn components(api: &Api) -> Vec<Component> {
+    let mut components = vec![store(api).await, integrity(&api.store.health().integrity)];
+    components.extend(api.background.statuses().iter().map(task));
+    components
 }
 
 /// Whether the store answers a read, and accepts writes.
@@ -83,7 +99,23 @@ async fn store(api: &Api) -> Component {
         Ok(_stats) => condition(api.store.health()),
         Err(error) => (Condition::Unhealthy, st_log::Chain(&error).to_string()),
     };
-    component("store", status, Some(latency_ms), &message)
+    component("database", status, Some(latency_ms), &message)
+}
+
+/// Whether a provider answers with our credential. The server works without it, so it is never worse
+/// than degraded.
+async fn provider(api: &Api, name: &ProviderName) -> Component {
+    let component_name = format!("{name}_api");
+    let Some(provider) = api.providers.get(name) else {
+        return component(&component_name, Condition::Healthy, None, "not configured");
+    };
+    let began = Instant::now();
+    let (status, message) = match provider.validate().await {
+        Ok(account) => (Condition::Healthy, format!("authenticated as {}", account.username)),
+        Err(error) => (Condition::Degraded, st_log::Chain(&error).to_string()),
+    };
+    let latency_ms = began.elapsed().as_secs_f64() * 1000.0;
+    component(&component_name, status, Some(latency_ms), &message)
 }
 
 fn condition(health: StoreHealth) -> (Condition, String) {

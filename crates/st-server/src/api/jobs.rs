@@ -2,8 +2,10 @@
 
 mod cancel;
 mod explain;
+mod follow;
 mod logs;
 mod progress;
+mod remove;
 mod resolve;
 pub(crate) mod submit;
 
@@ -27,8 +29,10 @@ use crate::http::route::Call;
 
 pub(crate) use cancel::cancel;
 pub(crate) use explain::explain;
+pub(crate) use follow::stream as follow_logs;
 pub(crate) use logs::logs;
 pub(crate) use progress::progress;
+pub(crate) use remove::{delete, retry};
 pub(crate) use resolve::resolve;
 
 /// Where the log and the outputs of a job are that its provider deletes.
@@ -150,7 +154,7 @@ pub(crate) async fn history(
 }
 
 /// The provider that a job is at.
-fn of(api: &Api, record: &JobRecord) -> Result<Arc<dyn Provider>, Problem> {
+fn provider_of(api: &Api, record: &JobRecord) -> Result<Arc<dyn Provider>, Problem> {
     let provider = &record.job().provider;
     api.providers
         .get(provider)

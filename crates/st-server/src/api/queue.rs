@@ -1,5 +1,6 @@
 //! The queue over HTTP.
 
+pub(super) mod control;
 pub(super) mod holds;
 pub(super) mod weights;
 
@@ -24,7 +25,7 @@ use crate::http::problem::Problem;
 use crate::http::route::Call;
 
 /// A queue entry as clients see it.
-fn view(record: &JobRecord, surroundings: &Surroundings) -> QueueEntry {
+pub(super) fn view(record: &JobRecord, surroundings: &Surroundings) -> QueueEntry {
     let (job, entry) = (record.job(), record.entry());
     let approval = record.approval();
     QueueEntry {
@@ -114,21 +115,26 @@ pub(crate) async fn stats(api: Api, _call: Call) -> Result<StatsView, Problem> {
     })
 }
 
-/// Jobs on this machine.
+/// Jobs on this machine; `None` where no graphics cards are managed.
 async fn local(api: &Api) -> Result<Option<LocalJobs>, Problem> {
     let Some(provider) = api.providers.iter().find(|it| it.job_type() == JobType::Local) else {
         return Ok(None);
     };
+    let cards = provider.devices().await;
+    if cards.is_empty() {
+        return Ok(None);
+    }
     let running = api.store.list_at_provider(provider.name(), None, 500).await?.len() as u64;
-    let limits = api.store.limits().await?;
-    let total = api.local_devices() as u64;
-    let allocated = running.min(total);
+    let max_concurrent_jobs = api.store.limits().await?.local;
+    let places = (0..).zip(&cards);
+    let (allocated, available): (Vec<_>, Vec<_>) = places.partition(|(_, card)| card.in_use);
+    let numbers = |cards: Vec<(u64, _)>| cards.into_iter().map(|(place, _)| place).collect();
     Ok(Some(LocalJobs {
         running_jobs: running,
-        max_concurrent_jobs: limits.local,
-        total_gpus: total,
-        available_gpus: total - allocated,
-        allocated_gpus: allocated,
+        max_concurrent_jobs,
+        total_gpus: cards.len() as u64,
+        available_gpus: numbers(available),
+        allocated_gpus: numbers(allocated),
     }))
 }
 

@@ -1,10 +1,14 @@
 //! Which handler serves which operation.
 
 use serde_json::Value;
-use st_api::{approvals as approval, events as event, jobs as job, providers as provider};
+use st_api::{approvals as approval, configs as config, events as event, jobs as job};
+use st_api::{local as on_this_machine, metrics as metric, providers as provider};
 use st_api::{queue as entry, quotas as quota, system};
 
-use super::{approvals, background, events, health, jobs, logging, providers, queue, quotas};
+use super::{
+    approvals, background, configs, events, health, jobs, local, logging, metrics, providers,
+    queue, quotas,
+};
 use crate::http::problem::Problem;
 use crate::http::route::{Call, Routes};
 
@@ -26,6 +30,9 @@ fn jobs_and_queue(routes: Routes) -> Routes {
         .on(&job::HISTORY, jobs::history)
         .on(&job::LOGS, jobs::logs)
         .on(&job::PROGRESS, jobs::progress)
+        .on(&job::RETRY, jobs::retry)
+        .on(&job::DELETE, jobs::delete)
+        .raw(&job::FOLLOW_LOGS, jobs::follow_logs)
         .on(&entry::LIST, queue::list)
         .on(&entry::STATS, queue::stats)
         .on(&entry::POSITION, queue::position)
@@ -37,6 +44,14 @@ fn jobs_and_queue(routes: Routes) -> Routes {
         .on(&entry::HOLDS, queue::holds::list)
         .on(&entry::WEIGHTS, queue::weights::list)
         .on(&entry::SET_WEIGHT, queue::weights::set)
+        .on(&entry::ME, queue::control::me)
+        .on(&entry::USER_QUEUE, queue::control::of)
+        .on(&entry::PRIORITY, queue::control::set_priority)
+        .on(&entry::PROCESS, queue::control::process)
+        .on(&entry::CLEANUP, queue::control::clean_up)
+        .on(&on_this_machine::SUBMIT, local::submit)
+        .on(&approval::APPROVE_JOB, approvals::brief::approve_job)
+        .on(&approval::REJECT_JOB, approvals::brief::reject_job)
 }
 
 fn approvals_and_quotas(routes: Routes) -> Routes {
@@ -46,9 +61,17 @@ fn approvals_and_quotas(routes: Routes) -> Routes {
         .on(&approval::RULE, approvals::rule)
         .on(&approval::CONDITIONS, approvals::conditions)
         .on(&approval::REQUESTS, approvals::requests)
+        .on(&approval::PENDING_COUNT, approvals::brief::pending_count)
+        .on(&approval::OF_JOB, approvals::brief::of_job)
+        .on(&approval::BULK_APPROVE, approvals::brief::approve_many)
+        .on(&approval::BULK_REJECT, approvals::brief::reject_many)
         .on(&approval::REQUEST, approvals::request)
         .on(&approval::APPROVE, approvals::approve)
         .on(&approval::REJECT, approvals::reject)
+        .on(&approval::EXPIRE, approvals::brief::expire)
+        .on(&approval::APPROVALS, approvals::brief::list)
+        .on(&approval::APPROVE_BRIEFLY, approvals::approve)
+        .on(&approval::REJECT_BRIEFLY, approvals::brief::reject)
         .on(&quota::LIST, quotas::list)
         .on(&quota::ADD, quotas::add)
         .on(&quota::CHANGE, quotas::change)
@@ -62,12 +85,25 @@ fn operation(routes: Routes) -> Routes {
         .on(&provider::SET_CONFIG, providers::set_config)
         .on(&provider::VALIDATE, providers::validate)
         .on(&provider::RETRY, providers::retry)
+        .on(&config::LIST, configs::list)
+        .on(&config::SHOW, configs::show)
+        .on(&config::CHECK, configs::check)
         .raw(&event::STREAM, events::stream)
+        .on(&event::BROADCAST, events::broadcast)
+        .on(&metric::JOBS, metrics::jobs)
+        .on(&metric::JOBS_OF_PAGE, metrics::jobs)
+        .on(&metric::COSTS, metrics::costs)
+        .on(&metric::USAGE, metrics::usage)
+        .on(&metric::HEALTH, metrics::parts)
         .on(&system::PLAIN, health::plain)
         .on(&system::HEALTH, health::full)
         .on(&system::LIVE, health::live)
         .on(&system::READY, health::ready)
         .on(&system::TASKS, background::list)
+        .on(&system::TASK, background::show)
+        .on(&system::ACTIVATE_TASK, background::activate)
+        .on(&system::BREAKERS, background::breakers)
+        .on(&system::SHUTDOWN, health::shut_down)
         .on(&system::LOG_LEVEL, logging::level)
         .on(&system::SET_LOG_LEVEL, logging::set_level)
         .on(&system::OPENAPI, openapi_json)

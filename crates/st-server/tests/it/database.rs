@@ -89,21 +89,19 @@ async fn what_would_be_migrated_is_told_and_not_done() {
     let mut server = Server::start(Setup::default()).await;
     let state_dir = server.state_dir();
     let plan = run(&state_dir, &["migrate", "--check"]).await;
-    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 4: up to date\n"), "{plan:?}");
+    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 5: up to date\n"), "{plan:?}");
     assert!(server.stop().await.success());
     let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
-    let undo = "DROP TABLE deleted_jobs; ALTER TABLE events DROP COLUMN deleted_job; \
-                ALTER TABLE events DROP COLUMN deleted_owner";
-    raw.execute_batch(undo).unwrap();
-    raw.execute("DELETE FROM schema_migrations WHERE version = 4", []).unwrap();
+    raw.execute_batch("DROP TABLE stored_totals").unwrap();
+    raw.execute("DELETE FROM schema_migrations WHERE version = 5", []).unwrap();
     raw.close().unwrap();
     for _ in 0..2 {
         let plan = run(&state_dir, &["migrate", "--check"]).await;
-        let says = "schema 3\n4 deletions would be applied, after a copy is made\n";
+        let says = "schema 4\n5 totals would be applied, after a copy is made\n";
         assert_eq!((plan.code, plan.stdout.as_str()), (Some(2), says), "{plan:?}");
     }
     let done = run(&state_dir, &["migrate"]).await;
-    let says = "schema 3\n4 deletions was applied\n";
+    let says = "schema 4\n5 totals was applied\n";
     assert_eq!((done.code, done.stdout.as_str()), (Some(0), says), "{done:?}");
     let plan = run(&state_dir, &["migrate", "--check"]).await;
     assert_eq!(plan.code, Some(0), "{plan:?}");

@@ -36,7 +36,10 @@ impl State {
     }
 
     pub(super) fn judge(&self, new: &NewJob, now: Timestamp) -> Judgement {
-        Judgement::of(self.budgets_of(&Group::of_new(new), now), Cost::from_usd(new.estimated_cost))
+        {
+            let budgets = self.budgets_of(&Group::of_new(new), now);
+            Judgement::of(budgets, Cost::from_usd(new.estimated_cost), new.asks_beyond_budget)
+        }
     }
 
     pub(super) fn room(&self, now: Timestamp) -> SpendingRoom {

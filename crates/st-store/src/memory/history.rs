@@ -1,6 +1,7 @@
 //! Deleting old jobs in memory.
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{MemoryStore, Moment, State};
@@ -119,5 +120,15 @@ impl HistoryRepo for MemoryStore {
 
     async fn daily_totals(&self) -> Result<DailyTotals> {
         Ok(self.read()?.totals.clone())
+    }
+
+    async fn ended_totals(&self, since: Date) -> Result<DailyTotals> {
+        let state = self.read()?;
+        let mut totals = state.totals.clone();
+        for (key, total) in state.records.values().filter_map(JobRecord::total) {
+            totals.entry(key).or_default().add(total);
+        }
+        totals.retain(|key, _| key.day >= since);
+        Ok(totals)
     }
 }

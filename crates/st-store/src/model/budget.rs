@@ -240,18 +240,19 @@ pub(crate) struct Judgement {
 }
 
 impl Judgement {
-    /// `budgets`: those whose scope the job is in, in the order of their IDs.
-    pub(crate) fn of(budgets: impl IntoIterator<Item = BudgetUse>, cost: Cost) -> Self {
+    /// `budgets`: those whose scope the job is in, in the order of their IDs. `asks`: whether the job
+    /// waits for approval where it would be refused.
+    pub(crate) fn of(budgets: impl IntoIterator<Item = BudgetUse>, cost: Cost, asks: bool) -> Self {
         let mut judgement = Self::default();
         for budget in budgets.into_iter().filter(|budget| budget.is_exceeded_by(cost)) {
             let action = budget.budget.budget.action;
             let exceeded = Exceeded { budget, cost };
             match action {
                 BudgetAction::Warn => judgement.warnings.push(exceeded),
-                BudgetAction::Block | BudgetAction::Stop => {
+                BudgetAction::Block | BudgetAction::Stop if !asks => {
                     judgement.refused_by.get_or_insert(exceeded);
                 }
-                BudgetAction::RequireApproval => {
+                BudgetAction::RequireApproval | BudgetAction::Block | BudgetAction::Stop => {
                     judgement.approval_by.get_or_insert(exceeded);
                 }
             }

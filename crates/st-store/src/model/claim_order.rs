@@ -35,7 +35,7 @@ pub struct Group {
 
 impl Group {
     /// The group of a submission.
-    pub(crate) fn of_new(new: &NewJob) -> Self {
+    pub fn of_new(new: &NewJob) -> Self {
         let (owner, provider) = (new.owner.clone(), new.provider.clone());
         Self { owner, job_type: new.job_type, provider }
     }

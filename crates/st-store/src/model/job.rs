@@ -96,6 +96,8 @@ pub struct NewJob {
     /// How long an approval request for it stays open; at most
     /// [`MAX_APPROVAL_TTL`](crate::model::MAX_APPROVAL_TTL).
     pub approval_ttl: SignedDuration,
+    /// Whether a budget that would refuse it makes it wait for approval instead.
+    pub asks_beyond_budget: bool,
 }
 
 /// The submitter's promise that two submissions with one key are one.
@@ -176,6 +178,7 @@ impl NewJob {
             input: Value::Object(Map::new()),
             idempotency: None,
             approval_ttl: APPROVAL_TTL,
+            asks_beyond_budget: false,
         }
     }
 

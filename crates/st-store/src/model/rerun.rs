@@ -4,8 +4,9 @@
 //! whether it needs an approval is decided anew when it is submitted.
 
 use serde_json::Value;
+use st_log::CorrelationId;
 
-use super::{Idempotency, JobId, JobRecord, NewJob};
+use super::{Idempotency, JobId, JobRecord, NewJob, Role};
 
 /// In the metadata of a job that runs again: the job before it.
 const RETRY_OF: &str = "retry_of";
@@ -17,6 +18,31 @@ impl JobRecord {
     pub fn run(&self) -> u32 {
         let run = self.job().metadata.get(RUN).and_then(Value::as_u64);
         run.and_then(|run| u32::try_from(run).ok()).unwrap_or(1)
+    }
+
+    /// The job `id` that a person runs with the `input` of this one, as `role` and under the
+    /// correlation ID of their request.
+    pub fn retry(
+        &self,
+        input: Value,
+        id: JobId,
+        role: Role,
+        correlation_id: CorrelationId,
+    ) -> NewJob {
+        let (job, entry) = (self.job(), self.entry());
+        let place = (job.job_type, job.provider.clone());
+        let mut metadata = job.metadata.clone();
+        metadata.insert(RETRY_OF.to_owned(), job.id.to_string().into());
+        metadata.remove(RUN);
+        NewJob {
+            config_name: job.config_name.clone(),
+            estimated_cost: entry.estimated_cost,
+            max_attempts: entry.max_attempts,
+            hardware_type: job.hardware_type.clone(),
+            metadata,
+            input,
+            ..NewJob::new(id, place, job.owner.clone(), role, correlation_id)
+        }
     }
 
     /// The job `id` that runs this one once more, with its `input`; `None` when it has run as often as

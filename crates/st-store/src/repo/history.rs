@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use jiff::civil::Date;
 
 use crate::error::Result;
 use crate::model::{Actor, DailyTotals, DamagedRow, DeletedJob, JobId};
@@ -45,4 +46,8 @@ pub trait HistoryRepo: Send + Sync {
 
     /// The sums over all deleted jobs.
     async fn daily_totals(&self) -> Result<DailyTotals>;
+
+    /// The sums over all jobs that ended on this day (UTC) or later, deleted or not. Read from sums
+    /// that are kept: the cost does not grow with the number of jobs.
+    async fn ended_totals(&self, since: Date) -> Result<DailyTotals>;
 }

@@ -110,7 +110,7 @@ pub(super) fn judge(tx: &Tx<'_>, new: &NewJob) -> Result<Judgement> {
     let budgets = budgets_of(tx.connection, &Group::of_new(new))?;
     let uses = budgets.into_iter().map(|budget| use_of(tx.connection, budget, tx.now));
     let uses: Vec<BudgetUse> = uses.collect::<Result<_>>()?;
-    Ok(Judgement::of(uses, Cost::from_usd(new.estimated_cost)))
+    Ok(Judgement::of(uses, Cost::from_usd(new.estimated_cost), new.asks_beyond_budget))
 }
 
 /// The budgets that hold claims, with what is taken of them.

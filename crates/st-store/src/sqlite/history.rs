@@ -4,20 +4,18 @@ mod deleting;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use rusqlite::{Connection, Row, params};
+use jiff::civil::Date;
+use rusqlite::{Connection, params};
 
-use super::SqliteStore;
-use super::damage::{Damage, log_damaged};
-use super::query::{Columns, all, change, change_one, readable, value};
+use super::damage::Damage;
+use super::query::{Columns, all, change, change_one, value};
 use super::queue::id_list;
 use super::records::load_entry;
 use super::writer::{Lane, Tx};
+use super::{SqliteStore, totals};
 use crate::error::Result;
 use crate::model::history::deleted_up_to;
-use crate::model::{
-    Actor, DailyTotals, DeletedJob, EventId, JobId, JobRecord, ProviderName, QueueEntryId, Total,
-    TotalKey, UserId,
-};
+use crate::model::{Actor, DailyTotals, DeletedJob, EventId, JobId, JobRecord, QueueEntryId};
 use crate::repo::{HistoryRepo, Pruned};
 
 /// Names the operation in errors of the database.
@@ -54,14 +52,12 @@ impl HistoryRepo for SqliteStore {
     }
 
     async fn daily_totals(&self) -> Result<DailyTotals> {
+        self.readers.list("read the daily totals", totals::of_deleted).await
+    }
+
+    async fn ended_totals(&self, since: Date) -> Result<DailyTotals> {
         self.readers
-            .list("read the daily totals", |connection| {
-                let sql = "SELECT day, user_id, provider, job_type, status, jobs, cost_usd, \
-                           seconds FROM daily_totals ORDER BY day";
-                let (totals, damaged) = readable(connection, sql, [], total)?;
-                log_damaged(&damaged);
-                Ok(totals.into_iter().collect())
-            })
+            .list("read the totals", move |connection| totals::since(connection, since))
             .await
     }
 }
@@ -127,9 +123,7 @@ fn old_jobs(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<V
 fn delete(connection: &Connection, record: &JobRecord) -> Result<DeletedJob> {
     let id = record.entry().id;
     raise_floor(connection, id)?;
-    if let Some((key, total)) = record.total() {
-        add_total(connection, &key, total)?;
-    }
+    totals::move_to_deleted(connection, record)?;
     change_one(connection, DELETE, "DELETE FROM jobs WHERE entry_id = ?1", [id.0])?;
     Ok(DeletedJob { id: record.id(), provider: record.job().provider.clone() })
 }
@@ -149,43 +143,4 @@ fn raise_floor(connection: &Connection, job: QueueEntryId) -> Result<()> {
 pub(super) fn event_floor(connection: &Connection) -> Result<EventId> {
     let floor = value(connection, "SELECT event_floor FROM life", [])?;
     Ok(EventId(floor.unwrap_or(0)))
-}
-
-fn add_total(connection: &Connection, key: &TotalKey, total: Total) -> Result<()> {
-    change_one(
-        connection,
-        "add to the daily totals",
-        "INSERT INTO daily_totals (day, user_id, provider, job_type, status, jobs, cost_usd, \
-         seconds) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
-         ON CONFLICT (day, user_id, provider, job_type, status) DO UPDATE SET \
-         jobs = jobs + excluded.jobs, cost_usd = cost_usd + excluded.cost_usd, \
-         seconds = seconds + excluded.seconds",
-        params![
-            key.day.to_string(),
-            key.user.as_str(),
-            key.provider.as_str(),
-            key.job_type.as_str(),
-            key.status.as_str(),
-            i64::try_from(total.jobs).unwrap_or(i64::MAX),
-            total.cost_usd,
-            i64::try_from(total.seconds).unwrap_or(i64::MAX),
-        ],
-    )
-}
-
-fn total(row: &Row<'_>) -> Result<(TotalKey, Total)> {
-    let mut columns = Columns::new(row, "daily_totals");
-    let key = TotalKey {
-        day: columns.word("day")?,
-        user: columns.text("user_id", UserId::new)?,
-        provider: columns.text("provider", ProviderName::new)?,
-        job_type: columns.word("job_type")?,
-        status: columns.word("status")?,
-    };
-    let total = Total {
-        jobs: columns.number("jobs")?,
-        cost_usd: columns.plain("cost_usd")?,
-        seconds: columns.number("seconds")?,
-    };
-    Ok((key, total))
 }

@@ -38,6 +38,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "deletions",
         sql: include_str!("../../migrations/sqlite/0004_deletions.sql"),
     },
+    Migration {
+        version: 5,
+        name: "totals",
+        sql: include_str!("../../migrations/sqlite/0005_totals.sql"),
+    },
 ];
 
 /// What is remembered of each migration.

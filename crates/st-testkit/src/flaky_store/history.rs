@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use jiff::civil::Date;
 use st_store::{Actor, DailyTotals, DeletedJob, HistoryRepo, JobId, Pruned, Result};
 
 use super::FlakyStore;
@@ -26,5 +27,9 @@ impl HistoryRepo for FlakyStore {
 
     async fn daily_totals(&self) -> Result<DailyTotals> {
         self.inner.daily_totals().await
+    }
+
+    async fn ended_totals(&self, since: Date) -> Result<DailyTotals> {
+        self.inner.ended_totals(since).await
     }
 }

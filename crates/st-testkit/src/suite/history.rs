@@ -106,9 +106,14 @@ pub async fn what_a_deleted_job_cost_stays_in_the_totals_of_its_day(harness: &Ha
     harness.go_to(DAY);
     completed(harness, 4).await;
     assert!(harness.store.daily_totals().await.unwrap().is_empty(), "they are all still there");
+    let since = |day: &str| harness.store.ended_totals(day.parse().unwrap());
+    let ended = since("2026-01-01").await.unwrap();
+    assert_eq!(since("2026-01-02").await.unwrap().len(), 1, "the days before are left out");
     harness.go_to(9 * DAY);
     assert_eq!(pruned(harness, 10).await, [1, 2, 3, 4]);
     let totals = harness.store.daily_totals().await.unwrap();
+    assert_eq!(totals, ended, "what was deleted counts as before");
+    assert_eq!(since("2026-01-01").await.unwrap(), ended);
     let lines: Vec<_> = totals
         .iter()
         .map(|(key, total)| {

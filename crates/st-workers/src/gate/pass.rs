@@ -101,6 +101,7 @@ impl Pass {
             // It was sent before the gate closed, so it says nothing about the time since.
             return;
         }
+        inner.accepted = inner.accepted.saturating_add(1);
         inner.unknown.clear();
         inner.rejected.clear();
         let State::Probing { round, closure } = &mut inner.state else { return };

@@ -48,8 +48,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::files::blocking;
 use crate::provider::{
-    Account, Arrivals, Cause, FoundJob, JobLookup, PolledJob, Provider, QueryError, RemoteJob,
-    Submission, SubmitError, Unavailable,
+    Account, Arrivals, Cause, DeviceUse, FoundJob, JobLookup, PolledJob, Provider, QueryError,
+    RemoteJob, Submission, SubmitError, Unavailable,
 };
 use attempt::{Attempt, CommandFile};
 use devices::Wanted;
@@ -396,6 +396,17 @@ impl Provider for Local {
 
     async fn forget(&self, job: JobId) -> Result<(), QueryError> {
         self.remove(job).await
+    }
+
+    async fn devices(&self) -> Vec<DeviceUse> {
+        let (root, names) = (self.config.dir.clone(), self.config.devices.clone());
+        match blocking(move || devices::in_use(&root, &names)).await {
+            Ok(devices) => devices,
+            Err(error) => {
+                st_log::warning!(logger: LOG, error, "Devices of jobs cannot be read");
+                Vec::new()
+            }
+        }
     }
 
     async fn validate(&self) -> Result<Account, QueryError> {

@@ -71,15 +71,35 @@ impl Retention {
     }
 
     /// One chunk. What the providers say of the time may confirm the clock.
-    async fn prune(&self) -> Result<Pruned, st_store::Error> {
-        let pruned = self.store.prune(self.keep_for, CHUNK).await?;
+    async fn prune(&self, keep_for: Option<SignedDuration>) -> Result<Pruned, st_store::Error> {
+        let pruned = self.store.prune(keep_for, CHUNK).await?;
         if !pruned.clock_unconfirmed {
             return Ok(pruned);
         }
         for time in self.providers.iter().filter_map(|provider| provider.time()) {
             self.store.confirm_clock(ClockEvidence::ProviderDate(time));
         }
-        self.store.prune(self.keep_for, CHUNK).await
+        self.store.prune(keep_for, CHUNK).await
+    }
+
+    /// Deletes now what ended at least `keep_for` ago, on a person's word: how many jobs. What one run
+    /// of the task may delete is the most, and `false` says that there is more.
+    pub(crate) async fn clean_up(
+        &self,
+        keep_for: SignedDuration,
+    ) -> Result<(u64, bool), st_store::Error> {
+        let mut deleted = 0;
+        for _ in 0..CHUNKS {
+            let pruned = self.prune(Some(keep_for)).await?;
+            for job in &pruned.jobs {
+                self.forget(job).await;
+            }
+            deleted += pruned.jobs.len() as u64;
+            if !pruned.more || pruned.clock_unconfirmed {
+                return Ok((deleted, true));
+            }
+        }
+        Ok((deleted, false))
     }
 
     /// Removes the job's log, and what its provider keeps of it on this machine. Downloaded outputs are
@@ -187,7 +207,7 @@ impl Task for Retention {
             if cycle.stopping.is_cancelled() {
                 break;
             }
-            let pruned = self.prune().await.map_err(TaskError::because(FAILED))?;
+            let pruned = self.prune(self.keep_for).await.map_err(TaskError::because(FAILED))?;
             self.log_clock(pruned.clock_unconfirmed);
             jobs += pruned.jobs.len() as u64;
             keys += pruned.keys;

@@ -13,6 +13,7 @@ use crate::http::route::Call;
 
 pub(crate) async fn cancel(api: Api, call: Call<JobName>) -> Result<Cancelled, Problem> {
     let record = find(&api, &call.named.0).await?;
+    call.caller.require_control(&record)?;
     let record = api.background.cancel(record.id(), &call.caller.actor()).await?;
     Ok(Cancelled {
         success: is_or_will_be_cancelled(record.stage()),

@@ -5,21 +5,26 @@ use st_api::names::JobName;
 use st_store::{JobRecord, ResultsState};
 use st_workers::provider::{QueryError, RemoteJob};
 
-use super::{find, of};
+use super::{find, provider_of};
 use crate::api::Api;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
 pub(crate) async fn logs(api: Api, call: Call<JobName>) -> Result<Logs, Problem> {
     let record = find(&api, &call.named.0).await?;
-    let logs = match kept(&api, &record).await? {
-        Some(logs) => logs,
-        None => match RemoteJob::of(&record, api.store.now()) {
-            None => String::new(),
-            Some(remote) => at_provider(&api, &record, &remote).await?,
-        },
-    };
+    let logs = of(&api, &record).await?;
     Ok(Logs { job_id: record.id().to_string(), logs })
+}
+
+/// What a job has printed so far.
+pub(super) async fn of(api: &Api, record: &JobRecord) -> Result<String, Problem> {
+    if let Some(logs) = kept(api, record).await? {
+        return Ok(logs);
+    }
+    match RemoteJob::of(record, api.store.now()) {
+        None => Ok(String::new()),
+        Some(remote) => at_provider(api, record, &remote).await,
+    }
 }
 
 /// The log that was kept of a job that is over; `None` where there is none.
@@ -33,7 +38,7 @@ async fn kept(api: &Api, record: &JobRecord) -> Result<Option<String>, Problem> 
 }
 
 async fn at_provider(api: &Api, record: &JobRecord, remote: &RemoteJob) -> Result<String, Problem> {
-    let provider = of(api, record);
+    let provider = provider_of(api, record);
     // Where a provider has no logs, none was lost.
     if provider.as_ref().map_or(true, |provider| provider.has_logs())
         && let Some(gone) = gone(record)

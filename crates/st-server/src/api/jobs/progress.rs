@@ -6,7 +6,7 @@ use st_log::{Logger, get_logger};
 use st_store::{JobRecord, JobStatus};
 use st_workers::provider::{Progress, QueryError, RemoteJob};
 
-use super::{find, of};
+use super::{find, provider_of};
 use crate::api::Api;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
@@ -23,7 +23,7 @@ pub(crate) async fn progress(api: Api, call: Call<JobName>) -> Result<InlineProg
     let running = record.status() == JobStatus::Running;
     let progress = match RemoteJob::of(&record, api.store.now()).filter(|_| running) {
         None => kept(&api, &record).await,
-        Some(remote) => match of(&api, &record)?.progress(&remote).await {
+        Some(remote) => match provider_of(&api, &record)?.progress(&remote).await {
             Ok(progress) => progress,
             // A client that polls gets no error for a job that has just ended.
             Err(QueryError::NotFound) => None,

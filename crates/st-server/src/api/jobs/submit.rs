@@ -1,7 +1,7 @@
 //! Submitting a job.
 
 mod digest;
-mod named;
+pub(in crate::api) mod named;
 
 use http::HeaderMap;
 use serde_json::{Map, Value};
@@ -51,7 +51,10 @@ pub(crate) async fn submit(
     Ok(answer(&api, submitted).await)
 }
 
-fn configured(api: &Api, name: &ProviderName) -> Result<std::sync::Arc<dyn Provider>, Problem> {
+pub(in crate::api) fn configured(
+    api: &Api,
+    name: &ProviderName,
+) -> Result<std::sync::Arc<dyn Provider>, Problem> {
     api.providers.get(name).ok_or_else(|| {
         let known: Vec<&str> = api.providers.iter().map(|it| it.name().as_str()).collect();
         let hint = KNOWN.iter().find(|it| it.id == name.as_str()).map_or("", |it| it.hint);
@@ -74,7 +77,7 @@ pub(in crate::api) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Stri
     }
 }
 
-async fn new_job(
+pub(in crate::api) async fn new_job(
     api: &Api,
     caller: Caller,
     provider: &dyn Provider,
@@ -214,7 +217,7 @@ fn unfit(invalid: &InvalidInput, origin: Origin) -> Problem {
 }
 
 /// Under the request's own ID: that of a repeated submission is not its job's.
-fn log_submitted(submitted: &Submitted) {
+pub(in crate::api) fn log_submitted(submitted: &Submitted) {
     let Submitted { record, repeated, warnings } = submitted;
     let context = record.log_context().field("user_id", record.job().owner.user.as_str());
     let _in_context = context.enter();
@@ -243,7 +246,7 @@ fn log_submitted(submitted: &Submitted) {
     }
 }
 
-async fn answer(api: &Api, submitted: Submitted) -> SubmittedView {
+pub(in crate::api) async fn answer(api: &Api, submitted: Submitted) -> SubmittedView {
     let Submitted { record, repeated, warnings } = submitted;
     // That of the provider has a field of its own in the original's answer.
     let (of_provider, others): (Vec<_>, Vec<_>) = warnings

@@ -74,13 +74,13 @@ fn each_action_has_its_own_consequence() {
     ];
     let budgets =
         actions.iter().zip(1..).map(|(&action, id)| used(budget(id, action, 1.0), 1.0, 0.0));
-    let judgement = Judgement::of(budgets, Cost::from_usd(0.5));
+    let judgement = Judgement::of(budgets, Cost::from_usd(0.5), false);
     let id = |exceeded: &Exceeded| exceeded.budget.budget.id.0;
     assert_eq!(judgement.warnings.iter().map(id).collect::<Vec<_>>(), [1]);
     assert_eq!(judgement.refused_by.as_ref().map(id), Some(2), "the first of two");
     assert_eq!(judgement.approval_by.as_ref().map(id), Some(3));
     let rich = actions.iter().map(|&action| used(budget(1, action, 9.0), 1.0, 0.0));
-    assert_eq!(Judgement::of(rich, Cost::from_usd(0.5)), Judgement::default());
+    assert_eq!(Judgement::of(rich, Cost::from_usd(0.5), false), Judgement::default());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::sqlite::query::{change_one, duration_millis, integer, millis, owned, real, text};
 use crate::sqlite::shares::settle_charge;
-use crate::sqlite::{budgets, events, results};
+use crate::sqlite::{budgets, events, results, totals};
 
 /// Writes a new job with its input, and its events.
 pub(in crate::sqlite) fn insert(
@@ -34,6 +34,7 @@ pub(in crate::sqlite) fn insert(
     if let Some(approval) = record.approval() {
         insert_approval(connection, record, approval)?;
     }
+    totals::note(connection, None, record)?;
     budgets::post(connection, &Group::of(record), &record.take_postings())?;
     events::append_of(connection, record)
 }
@@ -171,6 +172,7 @@ pub(in crate::sqlite) fn save(
         settle_charge(connection, record, at)?;
     }
     results::note(connection, before, record)?;
+    totals::note(connection, Some(before), record)?;
     budgets::post(connection, &Group::of(record), &record.take_postings())?;
     events::append_of(connection, record)
 }

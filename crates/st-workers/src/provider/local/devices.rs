@@ -17,6 +17,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use st_store::Marker;
 
+use super::super::DeviceUse;
 use super::attempt::{Attempt, State};
 use crate::files::Folder;
 
@@ -144,6 +145,26 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Whether a process has each of these cards now. A lock is shared for a moment to find out: a runner
+/// that takes cards in that moment takes this one in its next round.
+pub(super) fn in_use(root: &Path, names: &[DeviceName]) -> io::Result<Vec<DeviceUse>> {
+    let uses = names.iter().map(|name| {
+        let path = root.join(FOLDER).join(format!("{CARD}{}", name.as_str()));
+        let in_use = match File::open(&path) {
+            Ok(card) => match card.try_lock_shared() {
+                Ok(()) => false,
+                Err(TryLockError::WouldBlock) => true,
+                Err(TryLockError::Error(error)) => return Err(error),
+            },
+            // No job has had it yet.
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        Ok(DeviceUse { name: name.as_str().to_owned(), in_use })
+    });
+    uses.collect()
 }
 
 /// The attempts that had the cards last, whether or not they are over.

@@ -21,10 +21,10 @@ const LISTED: usize = 20;
 
 /// A configuration as it was saved.
 #[derive(Debug, PartialEq)]
-pub(super) struct Named {
-    pub(super) config: Map<String, Value>,
+pub(in crate::api) struct Named {
+    pub(in crate::api) config: Map<String, Value>,
     /// The data sets, where a file beside it has them.
-    pub(super) dataloader: Option<Vec<Value>>,
+    pub(in crate::api) dataloader: Option<Vec<Value>>,
 }
 
 /// Why there is none to use.
@@ -35,13 +35,17 @@ enum Unusable {
 }
 
 /// The name without what a file's name ends with.
-pub(super) fn stem(name: &str) -> &str {
+pub(in crate::api) fn stem(name: &str) -> &str {
     name.strip_suffix(".json").unwrap_or(name)
 }
 
 /// Reads a named configuration: `<name>.json` or `<name>/config.json` in the folder, and nothing
 /// else. The name may end with `.json`. With `datasets`, the data sets beside it are read as well.
-pub(super) async fn load(folder: &Path, name: &str, datasets: bool) -> Result<Named, Problem> {
+pub(in crate::api) async fn load(
+    folder: &Path,
+    name: &str,
+    datasets: bool,
+) -> Result<Named, Problem> {
     let legal = |char: char| char.is_alphanumeric() || matches!(char, ' ' | '.' | '_' | '-' | '+');
     let stem = stem(name);
     if stem.is_empty() || stem.starts_with('.') || !stem.chars().all(legal) {
@@ -121,7 +125,7 @@ fn missing(folder: &Path, name: &str) -> String {
 }
 
 /// The configurations in a folder, in order; none where there is no folder.
-fn names(folder: &Path) -> io::Result<Vec<String>> {
+pub(in crate::api) fn names(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

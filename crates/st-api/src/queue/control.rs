@@ -1,0 +1,134 @@
+//! What people do with the queue beside submitting: the priority of a job, a run of the scheduler, the
+//! deletion of old jobs, and what one user has in it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use st_store::{Priority, Role};
+
+use super::QueueEntry;
+use crate::input::Fields;
+use crate::names::{JobName, UserArg};
+use crate::operation::{Group, Input, Method, Operation};
+use crate::problem::Code;
+
+/// A priority to set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetPriority {
+    /// Instead of that of the submitter's role; `None` for that of the role.
+    pub priority: Option<Priority>,
+}
+
+impl Input for SetPriority {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let is_cleared = fields.is_null("priority");
+        let number = fields.integer("priority", 0..=50);
+        if is_cleared {
+            return Some(Self { priority: None });
+        }
+        let number = fields.require(number, "priority")?;
+        Some(Self { priority: Some(Priority::new(number).ok()?) })
+    }
+}
+
+/// The priority of a job after its change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PriorityChanged {
+    /// Always true.
+    pub success: bool,
+    /// The job.
+    pub job_id: String,
+    /// The priority that counted before.
+    pub previous_effective_priority: u8,
+    /// The priority that counts now.
+    pub new_effective_priority: u8,
+    /// The priority that is set instead of that of the role.
+    pub priority_override: Option<u8>,
+    /// For a person.
+    pub message: String,
+}
+
+/// What a run of the scheduler began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Processed {
+    /// Whether the run ended well.
+    pub success: bool,
+    /// How many jobs were claimed.
+    pub dispatched: u64,
+    /// The jobs.
+    pub job_ids: Vec<String>,
+}
+
+/// How old finished jobs must be to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cleanup {
+    /// In days.
+    pub days: u16,
+}
+
+impl Input for Cleanup {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let days = fields.integer("days", 1..=365).and_then(|days| u16::try_from(days).ok());
+        Some(Self { days: days.unwrap_or(30) })
+    }
+}
+
+/// How many jobs were deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cleaned {
+    /// Always true.
+    pub success: bool,
+    /// How many.
+    pub deleted: u64,
+    /// How old they were at least.
+    pub days: u16,
+}
+
+/// What one user has in the queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UserQueue {
+    /// The user.
+    pub user_id: String,
+    /// How many wait for a slot.
+    pub pending_count: u64,
+    /// How many have one.
+    pub running_count: u64,
+    /// How many wait for approval.
+    pub blocked_count: u64,
+    /// The place of the first of them in the queue.
+    pub best_position: Option<u64>,
+    /// Those that wait, at most 100.
+    pub pending_jobs: Vec<QueueEntry>,
+    /// Those that have a slot, at most 100.
+    pub running_jobs: Vec<QueueEntry>,
+}
+
+/// Sets the priority of a job.
+pub const PRIORITY: Operation<JobName, (), SetPriority, PriorityChanged> =
+    Operation::new(Group::Queue, Method::Post, "/api/queue/{job}/priority", "set_priority")
+        .summary("Set the priority of a job; null is that of its submitter's role")
+        .role(Role::Lead)
+        .problems(&[Code::JobOver, Code::AmbiguousJob])
+        .example_body(r#"{"priority": 40}"#);
+
+/// Runs the scheduler now.
+pub const PROCESS: Operation<(), (), (), Processed> =
+    Operation::new(Group::Queue, Method::Post, "/api/queue/process", "process_queue")
+        .summary("Claim and submit now what may be")
+        .role(Role::Lead);
+
+/// Deletes old jobs.
+pub const CLEANUP: Operation<(), Cleanup, (), Cleaned> =
+    Operation::new(Group::Queue, Method::Post, "/api/queue/cleanup", "clean_up_queue")
+        .summary("Delete jobs that ended so many days ago or earlier")
+        .role(Role::Admin)
+        .example_query("days=30");
+
+/// Shows what the caller has in the queue.
+pub const ME: Operation<(), (), (), UserQueue> =
+    Operation::new(Group::Queue, Method::Get, "/api/queue/me", "get_my_queue")
+        .summary("Show what you have in the queue");
+
+/// Shows what a user has in the queue.
+pub const USER_QUEUE: Operation<UserArg, crate::queue::ListEntries, (), UserQueue> =
+    Operation::new(Group::Queue, Method::Get, "/api/queue/user/{user}", "get_user_queue")
+        .summary("Show what a user has in the queue");

@@ -1,0 +1,141 @@
+//! The other ways to approval requests over HTTP.
+
+use std::sync::Arc;
+
+use st_api::approvals::{
+    Approval, Approvals, Approve, Bulk, BulkDecided, BulkFailure, Decided, Expired, ListRequests,
+    PendingCount, RejectBriefly, Request,
+};
+use st_api::names::{JobName, RequestArg};
+use st_api::problem::Code;
+use st_store::{
+    ApprovalId, ApprovalStatus, Decision, JobRecord, PageRequest, RequestFilter, Store, UserId,
+    Verdict,
+};
+use st_workers::{Outcome, TaskId};
+
+use super::{decide, view};
+use crate::api::jobs::find;
+use crate::api::{Api, log_damaged};
+use crate::http::problem::Problem;
+use crate::http::route::Call;
+
+/// What stands as the reason of a rejection that names none.
+const NO_REASON: &str = "rejected without a reason";
+
+pub(crate) async fn list(
+    store: Arc<dyn Store>,
+    call: Call<(), ListRequests>,
+) -> Result<Approvals, Problem> {
+    let ListRequests { filter, page } = call.query;
+    let found = store.list_requests(filter, page).await?;
+    log_damaged(&found.damaged);
+    let approvals = found.items.iter().filter_map(view).map(|request| Approval {
+        id: request.id,
+        job_id: request.job_id,
+        status: request.status,
+        config_name: request.config_name.unwrap_or_default(),
+        requested_at: request.requested_at,
+        reason: request.reason,
+    });
+    Ok(Approvals { approvals: approvals.collect() })
+}
+
+pub(crate) async fn reject(
+    store: Arc<dyn Store>,
+    call: Call<RequestArg, (), RejectBriefly>,
+) -> Result<Decided, Problem> {
+    decide(store.as_ref(), call.named.0, rejection(call.caller.user, call.body.reason)).await
+}
+
+fn rejection(by: UserId, reason: Option<String>) -> Decision {
+    let notes = Some(reason.unwrap_or_else(|| NO_REASON.to_owned()));
+    Decision { verdict: Verdict::Reject, by, notes }
+}
+
+pub(crate) async fn approve_job(
+    api: Api,
+    call: Call<JobName, (), Approve>,
+) -> Result<Decided, Problem> {
+    let id = request_of(&find(&api, &call.named.0).await?)?;
+    let decision =
+        Decision { verdict: Verdict::Approve, by: call.caller.user, notes: call.body.notes };
+    decide(api.store.as_ref(), id, decision).await
+}
+
+pub(crate) async fn reject_job(
+    api: Api,
+    call: Call<JobName, RejectBriefly>,
+) -> Result<Decided, Problem> {
+    let id = request_of(&find(&api, &call.named.0).await?)?;
+    decide(api.store.as_ref(), id, rejection(call.caller.user, call.query.reason)).await
+}
+
+fn request_of(record: &JobRecord) -> Result<ApprovalId, Problem> {
+    let approval = record.approval().map(|approval| approval.request().id);
+    approval.ok_or_else(|| Problem::new(Code::NoApproval, "the job needs no approval"))
+}
+
+pub(crate) async fn of_job(api: Api, call: Call<JobName>) -> Result<Request, Problem> {
+    let record = find(&api, &call.named.0).await?;
+    let missing = || Problem::not_found(format!("the job {} needs no approval", record.id()));
+    view(&record).ok_or_else(missing)
+}
+
+pub(crate) async fn pending_count(
+    store: Arc<dyn Store>,
+    _call: Call,
+) -> Result<PendingCount, Problem> {
+    let filter = RequestFilter { status: Some(ApprovalStatus::Pending), before: None };
+    let page = PageRequest { limit: 1, offset: 0 };
+    let count = store.list_requests(filter, page).await?.total;
+    Ok(PendingCount { count, pending_count: count })
+}
+
+pub(crate) async fn approve_many(
+    store: Arc<dyn Store>,
+    call: Call<(), (), Bulk>,
+) -> Result<BulkDecided, Problem> {
+    let Call { caller, body, .. } = call;
+    let by = caller.user;
+    let decision = Decision { verdict: Verdict::Approve, by, notes: body.text };
+    Ok(decide_many(store.as_ref(), &body.request_ids, &decision).await)
+}
+
+pub(crate) async fn reject_many(
+    store: Arc<dyn Store>,
+    call: Call<(), (), Bulk>,
+) -> Result<BulkDecided, Problem> {
+    let Call { caller, body, .. } = call;
+    let decision = rejection(caller.user, body.text);
+    Ok(decide_many(store.as_ref(), &body.request_ids, &decision).await)
+}
+
+/// Each on its own: one that cannot be decided stops no other.
+async fn decide_many(store: &dyn Store, ids: &[ApprovalId], decision: &Decision) -> BulkDecided {
+    let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
+    for &id in ids {
+        match decide(store, id, decision.clone()).await {
+            Ok(_decided) => succeeded.push(id.0),
+            Err(problem) => {
+                failed.push(BulkFailure { request_id: id.0, error: problem.detail().to_owned() });
+            }
+        }
+    }
+    BulkDecided { success: failed.is_empty(), succeeded, failed }
+}
+
+/// Runs the expirer once, and says how many requests that run settled.
+pub(crate) async fn expire(api: Api, _call: Call) -> Result<Expired, Problem> {
+    let run = api.background.run_now(TaskId::ApprovalExpiration).await;
+    let run = run.ok_or_else(|| Problem::new(Code::Stopping, "the server is stopping"))?;
+    match run.outcome {
+        Outcome::Done { counts } => {
+            let expired = counts.iter().find(|(name, _)| *name == "expired");
+            Ok(Expired { expired: expired.map_or(0, |(_, count)| *count) })
+        }
+        Outcome::Failed { .. } | Outcome::Panicked { .. } | Outcome::TimedOut => {
+            Err(Problem::internal())
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Deleting a job, and running one once more.
+
+use st_api::jobs::{JobDeleted, Submitted};
+use st_api::names::JobName;
+use st_api::problem::Code;
+use st_log::{Logger, get_logger};
+use st_store::{JobRecord, JobStatus};
+
+use super::find;
+use super::submit::{answer, log_submitted};
+use crate::api::Api;
+use crate::http::problem::Problem;
+use crate::http::route::Call;
+
+const LOG: Logger = get_logger("simpletuner.cloud.jobs");
+
+pub(crate) async fn delete(api: Api, call: Call<JobName>) -> Result<JobDeleted, Problem> {
+    let record = find(&api, &call.named.0).await?;
+    call.caller.require_control(&record)?;
+    api.background.delete(record.id(), &call.caller.actor()).await?;
+    record.in_log_scope(|| {
+        st_log::info!(logger: LOG, user_id = call.caller.user.as_str(), "Job was deleted");
+    });
+    Ok(JobDeleted { success: true, job_id: record.id().to_string() })
+}
+
+pub(crate) async fn retry(api: Api, call: Call<JobName>) -> Result<Submitted, Problem> {
+    let record = find(&api, &call.named.0).await?;
+    call.caller.require_control(&record)?;
+    require_retriable(&record)?;
+    let input = api.store.input(record.id()).await?;
+    let new = record.retry(input, api.new_job_id(), call.caller.role, st_log::get_correlation_id());
+    let id = new.id;
+    let submitted = api.store.submit(new).await;
+    let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
+    log_submitted(&submitted);
+    Ok(answer(&api, submitted).await)
+}
+
+/// A job that is not over runs, or will; one that completed has what it was to make.
+fn require_retriable(record: &JobRecord) -> Result<(), Problem> {
+    match record.status() {
+        JobStatus::Failed | JobStatus::Cancelled => Ok(()),
+        status @ (JobStatus::Pending
+        | JobStatus::Uploading
+        | JobStatus::Queued
+        | JobStatus::Running
+        | JobStatus::Completed) => {
+            let detail =
+                format!("Can only retry a job that failed or was cancelled; this one is {status}");
+            Err(Problem::new(Code::Conflict, detail))
+        }
+    }
+}

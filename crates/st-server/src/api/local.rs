@@ -1,0 +1,89 @@
+//! Submitting a named configuration to this machine.
+
+use serde_json::{Map, Value};
+use st_api::input::Fields;
+use st_api::jobs::SubmitJob;
+use st_api::local::{LocalSubmitted, SubmitLocal, TARGETS};
+use st_api::operation::Input;
+use st_api::problem::Code;
+use st_store::{Group, NewJob, ProviderName, QueueStatus};
+
+use super::Api;
+use super::jobs::submit::{answer, configured, log_submitted, new_job};
+use super::providers::LOCAL;
+use crate::http::problem::Problem;
+use crate::http::route::Call;
+
+pub(crate) async fn submit(
+    api: Api,
+    call: Call<(), (), SubmitLocal>,
+) -> Result<LocalSubmitted, Problem> {
+    let Call { caller, body, .. } = call;
+    if let Some(target) = body.target.as_deref()
+        && !TARGETS.contains(&target)
+    {
+        let targets = TARGETS.join(" or ");
+        let detail = format!(
+            "there is no target {target:?}; this server runs jobs on its own machine: {targets}"
+        );
+        return Err(Problem::new(Code::UnknownTarget, detail));
+    }
+    let provider = configured(&api, &ProviderName::new(LOCAL.id))?;
+    let name = Value::from(body.config_name);
+    let request = Map::from_iter([("config_name_to_load".to_owned(), name)]);
+    let request = SubmitJob::from_fields(Fields::new(request)).map_err(Problem::invalid)?;
+    let new = new_job(&api, caller, provider.as_ref(), request).await?;
+    let new = NewJob { asks_beyond_budget: body.for_approval, ..new };
+    if body.no_wait
+        && let Some(reason) = full(&api, &new).await?
+    {
+        return Ok(rejected(reason));
+    }
+    let id = new.id;
+    let submitted = api.store.submit(new).await;
+    let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
+    log_submitted(&submitted);
+    let blocked = submitted.record.queue_status() == QueueStatus::Blocked;
+    let reason = submitted.record.approval().map(|approval| approval.request().reason.clone());
+    let stored = answer(&api, submitted).await;
+    Ok(LocalSubmitted {
+        success: true,
+        job_id: Some(stored.job_id),
+        status: if blocked { "blocked" } else { "queued" }.to_owned(),
+        allocated_gpus: None,
+        allocated_worker_id: None,
+        queue_position: stored.queue_position,
+        requires_approval: stored.requires_approval,
+        error: None,
+        reason,
+    })
+}
+
+/// Why a job that is submitted now would have to wait, if it would.
+async fn full(api: &Api, new: &NewJob) -> Result<Option<String>, Problem> {
+    let group = Group::of_new(new);
+    let uses = api.store.limit_uses(&group).await?;
+    let reached = uses.into_iter().find(st_store::LimitUse::is_reached);
+    Ok(reached.map(|limit| {
+        format!(
+            "the job would have to wait: {} of {} slots of {} are in use",
+            limit.used,
+            limit.max,
+            limit.limit.as_str()
+        )
+    }))
+}
+
+fn rejected(reason: String) -> LocalSubmitted {
+    LocalSubmitted {
+        success: false,
+        job_id: None,
+        status: "rejected".to_owned(),
+        allocated_gpus: None,
+        allocated_worker_id: None,
+        queue_position: None,
+        requires_approval: false,
+        error: Some(reason.clone()),
+        reason: Some(reason),
+    }
+}

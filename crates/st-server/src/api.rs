@@ -8,6 +8,7 @@ mod fuzz;
 mod health;
 mod jobs;
 mod logging;
+mod polling;
 mod providers;
 mod queue;
 mod quotas;
@@ -25,10 +26,12 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use st_log::{LogHandle, Logger, get_logger};
 use st_store::{Actor, DamagedRow, JobId, Role, Store, UserId};
+use st_workers::tasks::poller::PollerConfig;
 use st_workers::{BackgroundTasks, KeptLogs, Providers};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Accesses;
 use crate::http::middleware;
 use crate::http::problem::Problem;
 use events::Feed;
@@ -52,6 +55,8 @@ struct Shared {
     /// How many graphics cards jobs on this machine share.
     local_devices: usize,
     kept_logs: KeptLogs,
+    access: Accesses,
+    polling: PollerConfig,
     started: Instant,
     feed: Arc<Feed>,
     stopping: CancellationToken,
@@ -104,6 +109,8 @@ impl Api {
             config_dir: setup.config_dir,
             local_devices: setup.local_devices,
             kept_logs: setup.kept_logs,
+            access: setup.access,
+            polling: setup.polling,
             started: Instant::now(),
             feed: Feed::start(Arc::clone(&store), setup.streams, setup.stopping.clone()),
             stopping: setup.stopping,
@@ -138,6 +145,16 @@ impl Api {
         &self.shared.kept_logs
     }
 
+    /// How providers are called.
+    fn access(&self) -> &Accesses {
+        &self.shared.access
+    }
+
+    /// How the poller is configured.
+    fn polling(&self) -> PollerConfig {
+        self.shared.polling
+    }
+
     fn uptime(&self) -> Duration {
         self.shared.started.elapsed()
     }
@@ -160,6 +177,10 @@ pub(crate) struct Setup {
     pub(crate) local_devices: usize,
     /// The logs of jobs whose providers delete them.
     pub(crate) kept_logs: KeptLogs,
+    /// How providers are called.
+    pub(crate) access: Accesses,
+    /// How the poller is configured.
+    pub(crate) polling: PollerConfig,
     /// How many event streams may be open.
     pub(crate) streams: usize,
     pub(crate) stopping: CancellationToken,

@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 use st_api::{approvals as approval, events as event, jobs as job, providers as provider};
-use st_api::{queue as entry, quotas as quota, system};
+use st_api::{polling as poll, queue as entry, quotas as quota, system};
 
-use super::{approvals, background, events, health, jobs, logging, providers, queue, quotas};
+use super::{
+    approvals, background, events, health, jobs, logging, polling, providers, queue, quotas,
+};
 use crate::http::problem::Problem;
 use crate::http::route::{Call, Routes};
 
@@ -61,7 +63,15 @@ fn operation(routes: Routes) -> Routes {
         .on(&provider::CONFIG, providers::config)
         .on(&provider::SET_CONFIG, providers::set_config)
         .on(&provider::VALIDATE, providers::validate)
+        .on(&provider::VALIDATE_SHORT, providers::validate)
+        .on(&provider::REPLICATE_STATUS, providers::replicate_status)
+        .on(&provider::VERSIONS, providers::versions)
+        .on(&provider::SET_TOKEN, providers::token::set)
+        .on(&provider::DELETE_TOKEN, providers::token::delete)
+        .on(&provider::COST_LIMIT, providers::cost_limit::status)
         .on(&provider::RETRY, providers::retry)
+        .on(&poll::STATUS, polling::status)
+        .on(&poll::SET, polling::set)
         .raw(&event::STREAM, events::stream)
         .on(&system::PLAIN, health::plain)
         .on(&system::HEALTH, health::full)

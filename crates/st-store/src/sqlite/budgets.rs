@@ -4,6 +4,18 @@
 //! submits or ends a job. What was spent is kept by day for each owner and provider, so that a new budget
 //! knows what its current period has cost already.
 
+/// A query for budgets: the columns in the order in which [`budget`] reads them.
+macro_rules! select_budgets {
+    ($rest:literal) => {
+        concat!(
+            "SELECT budget_id, scope, scope_id, period, amount, action, created_at, of_settings \
+             FROM budgets ",
+            $rest
+        )
+    };
+}
+
+mod cost_limit;
 mod posting;
 mod repo;
 
@@ -15,21 +27,12 @@ use super::writer::Tx;
 use crate::error::{Error, Result};
 use crate::model::budget::Judgement;
 use crate::model::{
-    Budget, BudgetAction, BudgetId, BudgetUse, Cost, Group, NewBudget, NewJob, Posted, Scope,
-    ScopeLevel,
+    Budget, BudgetAction, BudgetId, BudgetKeeper, BudgetUse, Cost, Group, NewBudget, NewJob,
+    Posted, Scope, ScopeLevel,
 };
 
+pub(super) use cost_limit::follow;
 pub(super) use posting::{post, spend_on};
-
-/// A query for budgets: the columns in the order in which [`budget`] reads them.
-macro_rules! select_budgets {
-    ($rest:literal) => {
-        concat!(
-            "SELECT budget_id, scope, scope_id, period, amount, action, created_at FROM budgets ",
-            $rest
-        )
-    };
-}
 
 fn budget(row: &Row<'_>) -> Result<Budget> {
     let mut columns = Columns::new(row, "budgets");
@@ -42,7 +45,12 @@ fn budget(row: &Row<'_>) -> Result<Budget> {
     let amount = Cost::from_micros(columns.plain("amount")?);
     let action = columns.word("action")?;
     let budget = NewBudget { scope, period, amount, action };
-    Ok(Budget { id, budget, created_at: columns.time("created_at")? })
+    let created_at = columns.time("created_at")?;
+    let kept_by = match columns.plain("of_settings")? {
+        true => BudgetKeeper::Settings,
+        false => BudgetKeeper::People,
+    };
+    Ok(Budget { id, budget, created_at, kept_by })
 }
 
 /// The scope as it is stored.

@@ -33,6 +33,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "results",
         sql: include_str!("../../migrations/sqlite/0003_results.sql"),
     },
+    Migration {
+        version: 6,
+        name: "cost_limits",
+        sql: include_str!("../../migrations/sqlite/0006_cost_limits.sql"),
+    },
 ];
 
 /// What is remembered of each migration.

@@ -20,7 +20,8 @@ use super::bench::{Bench, folder, text_of};
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_counters.sql"),
-    include_str!("../../migrations/sqlite/0003_results.sql")
+    include_str!("../../migrations/sqlite/0003_results.sql"),
+    include_str!("../../migrations/sqlite/0006_cost_limits.sql")
 );
 
 /// The words that a `CHECK` allows, by table and column: `column IN (..)`, or `column = .. OR ..`.
@@ -236,7 +237,8 @@ async fn a_second_start_changes_nothing() {
     let migrations = bench.rows("SELECT version, name, applied_at FROM schema_migrations");
     let expected = "version=1 name=initial applied_at=1767225600000\n\
                     version=2 name=counters applied_at=1767225600000\n\
-                    version=3 name=results applied_at=1767225600000";
+                    version=3 name=results applied_at=1767225600000\n\
+                    version=6 name=cost_limits applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -312,6 +314,7 @@ fn undo(connection: &Connection, migration: &str) {
 /// Makes a closed database of the present schema one of schema 1.
 pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
+    undo(&old, include_str!("../../migrations/sqlite/0006_cost_limits.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0003_results.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0002_counters.sql"));
     old.execute_batch("DELETE FROM schema_migrations WHERE version > 1").unwrap();
@@ -351,7 +354,8 @@ async fn a_database_of_schema_1_keeps_its_rows() {
     let migrations = bench.rows("SELECT version, name FROM schema_migrations");
     assert_eq!(
         migrations,
-        "version=1 name=initial\nversion=2 name=counters\nversion=3 name=results"
+        "version=1 name=initial\nversion=2 name=counters\nversion=3 name=results\n\
+         version=6 name=cost_limits"
     );
     let audit = st_store::offline::audit(&bench.path()).unwrap();
     assert_eq!(audit.findings, [], "the numbers are those of its rows");

@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::model::budget::Judgement;
 use crate::model::{
     Budget, BudgetAction, BudgetId, BudgetKeeper, BudgetUse, Cost, Group, NewBudget, NewJob,
-    Posted, Scope, ScopeLevel,
+    Posted, ProviderName, Scope, ScopeLevel,
 };
 
 pub(super) use cost_limit::follow;
@@ -125,6 +125,12 @@ pub(super) fn judge(tx: &Tx<'_>, new: &NewJob) -> Result<Judgement> {
 pub(super) fn blocking(connection: &Connection, now: jiff::Timestamp) -> Result<Vec<BudgetUse>> {
     let blocking = all_budgets(connection)?.into_iter().filter(|it| it.budget.action.blocks());
     blocking.map(|budget| use_of(connection, budget, now)).collect()
+}
+
+/// The cost limit of a provider, if there is one.
+fn of_settings(connection: &Connection, provider: &ProviderName) -> Result<Vec<Budget>> {
+    let sql = select_budgets!("WHERE scope = 'provider' AND scope_id = ?1 AND of_settings");
+    read(connection, sql, [provider.as_str()])
 }
 
 /// The budget, which must exist.

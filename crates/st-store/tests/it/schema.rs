@@ -88,6 +88,7 @@ fn each_list_of_words_is_the_models() {
         ("jobs.job_type", job_types()),
         ("jobs.status", words(JobStatus::ALL, JobStatus::as_str)),
         ("limits.fair_share", truth()),
+        ("polling_preference.enabled", truth()),
         ("queue_entries.claim_guarantee", words(AtMostOnce::ALL, AtMostOnce::as_str)),
         ("queue_entries.claim_origin", words(ClaimOrigin::ALL, ClaimOrigin::as_str)),
         ("queue_entries.held", vec!["damaged"]),
@@ -118,6 +119,7 @@ async fn the_lists_of_words_are_enforced() {
         action: BudgetAction::Warn,
     };
     bench.store.add_budget(budget, &Actor::Operator).await.unwrap();
+    bench.store.set_polling_preference(Some(true), &Actor::Operator).await.unwrap();
     let raw = bench.raw();
     for column in word_lists().into_keys() {
         let (table, column) = column.split_once('.').unwrap();
@@ -126,7 +128,7 @@ async fn the_lists_of_words_are_enforced() {
         {
             continue;
         }
-        let word = if column == "is_active" { "2" } else { "'else'" };
+        let word = if matches!(column, "is_active" | "enabled") { "2" } else { "'else'" };
         let error = raw.execute(&format!("UPDATE {table} SET {column} = {word}"), []).unwrap_err();
         assert!(error.to_string().contains("CHECK constraint failed"), "{table}.{column}: {error}");
     }
@@ -262,12 +264,12 @@ async fn refused(sql: &str) -> Error {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let sql = "INSERT INTO schema_migrations VALUES (4, 'later', 'abc', 0, '9.9')";
+    let sql = "INSERT INTO schema_migrations VALUES (7, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 4, known: 3, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 6, .. }), "{error:?}");
     let said = error.to_string();
-    assert!(said.contains("cloud.db is from a newer version: its schema is 4"), "{said}");
-    assert!(said.ends_with("this program knows up to 3"), "{said}");
+    assert!(said.contains("cloud.db is from a newer version: its schema is 7"), "{said}");
+    assert!(said.ends_with("this program knows up to 6"), "{said}");
 }
 
 #[tokio::test]

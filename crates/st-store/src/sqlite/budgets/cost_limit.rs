@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::repo::{insert, update};
-use super::{Tx, read};
+use super::{Tx, of_settings};
 use crate::error::Result;
 use crate::model::{BudgetKeeper, CostLimitStep, NewBudget, ProviderName, ProviderSettings};
 use crate::sqlite::query::change;
@@ -27,11 +27,7 @@ pub(in crate::sqlite) fn follow(
 }
 
 fn set(tx: &Tx<'_>, provider: &ProviderName, budget: &NewBudget) -> Result<()> {
-    let known = read(
-        tx.connection,
-        select_budgets!("WHERE scope = 'provider' AND scope_id = ?1 AND of_settings"),
-        [provider.as_str()],
-    )?;
+    let known = of_settings(tx.connection, provider)?;
     match known.first() {
         Some(known) if known.budget.period == budget.period => update(tx, known.id, budget),
         // It could not be decoded, or somebody wrote to the database by hand.

@@ -70,6 +70,19 @@ pub struct Component {
     pub message: String,
 }
 
+/// What is asked beside the server's own parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HealthQuery {
+    /// Whether Replicate is asked for our account.
+    pub include_replicate: bool,
+}
+
+impl Input for HealthQuery {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { include_replicate: fields.boolean("include_replicate").unwrap_or(false) })
+    }
+}
+
 /// The background tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tasks {
@@ -164,7 +177,7 @@ pub const PLAIN: Operation<(), (), (), Alive> =
         .public();
 
 /// How well the server works.
-pub const HEALTH: Operation<(), (), (), Health> =
+pub const HEALTH: Operation<(), HealthQuery, (), Health> =
     Operation::new(Group::Operation, Method::Get, "/api/cloud/health", "get_health")
         .summary("Say how well each part of the server works")
         .public();

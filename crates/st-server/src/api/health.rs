@@ -2,12 +2,12 @@
 
 use st_api::problem::Code;
 use st_api::schema::Time;
-use st_api::system::{Alive, Component, Condition, Health, StatusWord};
-use st_store::{Integrity, StoreHealth};
+use st_api::system::{Alive, Component, Condition, Health, HealthQuery, StatusWord};
+use st_store::{Integrity, ProviderName, StoreHealth};
 use st_workers::{Outcome, TaskId, TaskStatus};
 use tokio::time::Instant;
 
-use super::Api;
+use super::{Api, REPLICATE};
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -61,9 +61,12 @@ fn unusable(health: &StoreHealth) -> Option<String> {
     }
 }
 
-pub(crate) async fn full(api: Api, _call: Call) -> Result<Health, Problem> {
+pub(crate) async fn full(api: Api, call: Call<(), HealthQuery>) -> Result<Health, Problem> {
     let mut components = vec![store(&api).await, integrity(&api.store.health().integrity)];
     components.extend(api.background.statuses().iter().map(task));
+    if call.query.include_replicate {
+        components.push(replicate(&api).await);
+    }
     let worst = components.iter().map(|it| it.status).max();
     Ok(Health {
         status: worst.unwrap_or(Condition::Healthy),
@@ -83,7 +86,23 @@ async fn store(api: &Api) -> Component {
         Ok(_stats) => condition(api.store.health()),
         Err(error) => (Condition::Unhealthy, st_log::Chain(&error).to_string()),
     };
-    component("store", status, Some(latency_ms), &message)
+    component("database", status, Some(latency_ms), &message)
+}
+
+/// Whether the provider is reached, and accepts our credential.
+async fn replicate(api: &Api) -> Component {
+    let began = Instant::now();
+    let reached = api.providers.get(&ProviderName::new(REPLICATE.id));
+    let (status, message) = match &reached {
+        // What is not used is not unwell.
+        None => (Condition::Healthy, "is not configured".to_owned()),
+        Some(provider) => match provider.validate().await {
+            Ok(_account) => (Condition::Healthy, "is reached".to_owned()),
+            Err(error) => (Condition::Degraded, st_log::Chain(&error).to_string()),
+        },
+    };
+    let latency_ms = reached.map(|_asked| began.elapsed().as_secs_f64() * 1000.0);
+    component(REPLICATE.id, status, latency_ms, &message)
 }
 
 fn condition(health: StoreHealth) -> (Condition, String) {

@@ -106,9 +106,15 @@ async fn the_client_follows_the_settings_at_once_and_after_a_restart() {
 
     let body = json!({"ssl_verify": false, "http_timeout": 2.5, "cost_limit_enabled": true});
     let set = server.put(CONFIG, body.clone()).await;
-    assert_eq!((set.status, &set.body["config"]), (200, &json!({
-        "cost_limit_enabled": true, "ssl_verify": false, "http_timeout": 2.5
-    })));
+    assert_eq!(
+        (set.status, &set.body["config"]),
+        (
+            200,
+            &json!({
+                "cost_limit_enabled": true, "ssl_verify": false, "http_timeout": 2.5
+            })
+        )
+    );
     let warned = |server: &Server| {
         let log = server.log();
         log.iter().any(|line| {
@@ -128,9 +134,7 @@ async fn the_client_follows_the_settings_at_once_and_after_a_restart() {
 async fn a_cost_limit_blocks_what_it_has_no_room_for_and_shows_how_much_is_used() {
     let replicate = replicate().await;
     let server = Server::start(Setup::default().replicate(&replicate.base_url())).await;
-    let status = async || {
-        server.get("/api/cloud/cost-limit/status?provider=replicate").await.body
-    };
+    let status = async || server.get("/api/cloud/cost-limit/status?provider=replicate").await.body;
     let off = status().await;
     assert_eq!((&off["enabled"], &off["limit_amount"]), (&json!(false), &json!(0.0)), "{off}");
     let limit = json!({
@@ -138,8 +142,10 @@ async fn a_cost_limit_blocks_what_it_has_no_room_for_and_shows_how_much_is_used(
         "cost_limit_action": "block"
     });
     assert_eq!(server.put(CONFIG, limit).await.status, 200);
-    let later = "2099-01-01T00:00:00Z";
-    let body = |usd: f64| json!({"config": {}, "estimated_cost": usd, "run_after": later});
+    // What waits stays reserved.
+    let hold = json!({"scope": "provider", "id": "replicate"});
+    assert_eq!(server.post("/api/queue/pause", hold).await.status, 200);
+    let body = |usd: f64| json!({"config": {}, "estimated_cost": usd});
     server.submit("replicate", body(8.5)).await;
     let used = status().await;
     assert_eq!(

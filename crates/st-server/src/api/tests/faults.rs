@@ -56,7 +56,7 @@ async fn a_store_that_cannot_be_written_is_not_ready_and_says_why() {
     let api = Harness::start().await;
     let health = |writable, integrity| StoreHealth { writable, ..StoreHealth::new(integrity) };
     for (health, name, reason) in [
-        (health(Err("disk full".to_owned()), Integrity::Sound), "store", "disk full"),
+        (health(Err("disk full".to_owned()), Integrity::Sound), "database", "disk full"),
         (health(Ok(()), Integrity::Damaged("page 3".to_owned())), "integrity", "page 3"),
     ] {
         api.store.faults().health = Some(health);

@@ -46,10 +46,8 @@ fn budget(row: &Row<'_>) -> Result<Budget> {
     let action = columns.word("action")?;
     let budget = NewBudget { scope, period, amount, action };
     let created_at = columns.time("created_at")?;
-    let kept_by = match columns.plain("of_settings")? {
-        true => BudgetKeeper::Settings,
-        false => BudgetKeeper::People,
-    };
+    let of_settings: bool = columns.plain("of_settings")?;
+    let kept_by = if of_settings { BudgetKeeper::Settings } else { BudgetKeeper::People };
     Ok(Budget { id, budget, created_at, kept_by })
 }
 

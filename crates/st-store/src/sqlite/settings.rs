@@ -232,20 +232,18 @@ fn polling_preference(connection: &Connection) -> Result<Option<bool>> {
 }
 
 fn put_polling_preference(tx: &Tx<'_>, preference: Option<bool>) -> Result<()> {
-    match preference {
-        Some(enabled) => change_one(
-            tx.connection,
-            "store the polling preference",
-            "INSERT INTO polling_preference (id, enabled, changed_at) VALUES (1, ?1, ?2) \
-             ON CONFLICT (id) DO UPDATE SET enabled = excluded.enabled, \
-             changed_at = excluded.changed_at",
-            params![enabled, tx.now.as_millisecond()],
-        ),
-        None => {
-            let sql = "DELETE FROM polling_preference";
-            change(tx.connection, "remove the polling preference", sql, []).map(drop)
-        }
-    }
+    let Some(enabled) = preference else {
+        let sql = "DELETE FROM polling_preference";
+        return change(tx.connection, "remove the polling preference", sql, []).map(drop);
+    };
+    change_one(
+        tx.connection,
+        "store the polling preference",
+        "INSERT INTO polling_preference (id, enabled, changed_at) VALUES (1, ?1, ?2) \
+         ON CONFLICT (id) DO UPDATE SET enabled = excluded.enabled, \
+         changed_at = excluded.changed_at",
+        params![enabled, tx.now.as_millisecond()],
+    )
 }
 
 fn provider_settings(connection: &Connection, provider: &ProviderName) -> Result<ProviderSettings> {

@@ -33,10 +33,8 @@ pub(super) trait SettingValue: Sized {
 
 /// As it is stored.
 pub(super) fn stored(value: &impl SettingValue) -> String {
-    match value.to_json() {
-        Value::String(text) => text,
-        other => other.to_string(),
-    }
+    let value = value.to_json();
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Reads what is stored.

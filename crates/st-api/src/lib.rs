@@ -11,6 +11,7 @@ pub mod names;
 mod openapi;
 pub mod operation;
 mod page;
+pub mod polling;
 pub mod problem;
 pub mod providers;
 pub mod queue;

@@ -1,21 +1,20 @@
 //! Providers, whether they accept submissions, and their settings.
 
+mod settings;
+
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use st_store::{
-    MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, ProviderSettings, ProviderSettingsPatch, Role,
-    SettingChange,
-};
+use st_store::{BudgetAction, Period, ProviderName, Role};
 
 use crate::input::Fields;
 use crate::names::ProviderArg;
 use crate::operation::{Group, Input, Method, Operation};
 use crate::problem::Code;
-use crate::schema::Time;
-
-/// The longest text of a setting, in bytes.
-pub const MAX_TEXT: usize = 2000;
+use crate::schema::{Time, word};
+pub use settings::{MAX_TEXT, SetProviderConfig};
 
 /// Whether a provider accepts submissions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -86,44 +85,6 @@ pub struct ProviderConfig {
     pub config: Map<String, Value>,
 }
 
-/// Settings of a provider to change; the others stay. `null` and an empty text clear one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SetProviderConfig(pub ProviderSettingsPatch);
-
-impl Input for SetProviderConfig {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let mut patch = ProviderSettingsPatch::default();
-        for name in ProviderSettings::TEXTS {
-            let cleared = fields.is_null(name);
-            let change = match fields.string(name) {
-                Some(text) if text.is_empty() => SettingChange::Clear,
-                Some(text) if text.len() > MAX_TEXT => {
-                    fields.fault(name, format!("is longer than {MAX_TEXT} bytes"));
-                    SettingChange::Keep
-                }
-                Some(text) => SettingChange::Set(text),
-                None if cleared => SettingChange::Clear,
-                None => SettingChange::Keep,
-            };
-            patch.change(name, change);
-        }
-        patch.max_concurrent = number(fields, "max_concurrent", MOST_PROVIDER_SLOTS);
-        patch.max_runtime_minutes = number(fields, "max_runtime_minutes", MOST_RUNTIME_MINUTES);
-        Some(Self(patch))
-    }
-}
-
-/// A number from 1 to `most`; `null` clears it.
-fn number(fields: &mut Fields, name: &str, most: u32) -> SettingChange<u32> {
-    let cleared = fields.is_null(name);
-    let number = fields.integer(name, 1..=i64::from(most));
-    match number.and_then(|number| u32::try_from(number).ok()) {
-        Some(number) => SettingChange::Set(number),
-        None if cleared => SettingChange::Clear,
-        None => SettingChange::Keep,
-    }
-}
-
 /// Whether a provider accepts our credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Validation {
@@ -135,6 +96,16 @@ pub struct Validation {
     pub error: Option<String>,
 }
 
+/// Where the token in use comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenSource {
+    /// It was stored over the interface.
+    Stored,
+    /// The environment or the configuration file has it.
+    Environment,
+}
+
 /// Whose a credential is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserInfo {
@@ -142,6 +113,125 @@ pub struct UserInfo {
     pub valid: bool,
     /// The account's name at the provider.
     pub username: String,
+    /// Where the token in use comes from; `null` where the provider's credential is not a token that
+    /// can be stored.
+    pub token_source: Option<TokenSource>,
+}
+
+/// Whether a provider is reached, in the form of the original.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reached {
+    /// Whether it is, and accepts our credential.
+    pub operational: bool,
+    /// Why it is not, where it was asked.
+    pub ongoing_incidents: Vec<Incident>,
+    /// Always empty: providers do not say.
+    pub in_progress_maintenances: Vec<Incident>,
+    /// Always empty: providers do not say.
+    pub scheduled_maintenances: Vec<Incident>,
+    /// Why it was not asked.
+    pub error: Option<String>,
+}
+
+/// Something that keeps a provider from working.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Incident {
+    /// What, in words.
+    pub name: String,
+}
+
+/// The versions of the model that a provider runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Versions {
+    /// Each, the newest first.
+    pub versions: Vec<Version>,
+    /// The one that jobs run with; `null` where it is not known.
+    pub current_version: Option<String>,
+    /// Why they could not be read.
+    pub error: Option<String>,
+}
+
+/// A version of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Version {
+    /// Its ID at the provider.
+    pub id: String,
+    /// When it was made, as the provider says it.
+    pub created_at: Option<String>,
+}
+
+/// A token to store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SetToken {
+    /// The token. Nothing prints it.
+    pub api_token: String,
+}
+
+impl fmt::Debug for SetToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SetToken(..)")
+    }
+}
+
+impl Input for SetToken {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let token = fields.non_empty_string("api_token", MAX_TEXT);
+        Some(Self { api_token: fields.require(token, "api_token")? })
+    }
+}
+
+/// The answer to a change of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenChanged {
+    /// Always true.
+    pub success: bool,
+    /// Always null.
+    pub error: Option<String>,
+    /// Where the token in use comes from now; `null` where there is none.
+    pub token_source: Option<TokenSource>,
+}
+
+/// Which provider's cost limit is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CostLimitQuery {
+    /// The provider; `replicate` where none is named.
+    pub provider: Option<ProviderName>,
+}
+
+impl Input for CostLimitQuery {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let provider = fields.optional_string("provider", MAX_TEXT).map(ProviderName::new);
+        Some(Self { provider })
+    }
+}
+
+/// A cost limit, and how much of it is used. Amounts are in US dollars.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CostLimitStatus {
+    /// The provider.
+    pub provider: String,
+    /// Whether it is switched on.
+    pub enabled: bool,
+    /// How much jobs may cost in one period; 0 where no amount is set.
+    pub limit_amount: f64,
+    /// Over which time.
+    #[schemars(schema_with = "word::<Period>")]
+    pub period: Period,
+    /// What happens beyond that.
+    #[schemars(schema_with = "word::<BudgetAction>")]
+    pub action: BudgetAction,
+    /// What is spent and reserved in the current period.
+    pub current_spend: f64,
+    /// What of that jobs may still spend that are not over.
+    pub reserved: f64,
+    /// How much of the amount that is, in percent.
+    pub percent_used: f64,
+    /// Whether nothing is left.
+    pub is_exceeded: bool,
+    /// Whether 80 percent are used or more.
+    pub is_warning: bool,
+    /// The same in words.
+    pub message: String,
 }
 
 /// The answer to a request to try a provider now.
@@ -188,6 +278,69 @@ pub const VALIDATE: Operation<ProviderArg, (), (), Validation> = Operation::new(
 )
 .summary("Ask a provider whether it accepts our credential")
 .problems(&[Code::ProviderError]);
+
+/// The same under the path of the original's command line.
+pub const VALIDATE_SHORT: Operation<ProviderArg, (), (), Validation> = Operation::new(
+    Group::Providers,
+    Method::Get,
+    "/api/cloud/{provider}/validate",
+    "validate_provider_short",
+)
+.summary("Ask a provider whether it accepts our credential, under a shorter path")
+.problems(&[Code::ProviderError]);
+
+/// Stores a token.
+pub const SET_TOKEN: Operation<ProviderArg, (), SetToken, TokenChanged> = Operation::new(
+    Group::Providers,
+    Method::Put,
+    "/api/cloud/providers/{provider}/token",
+    "set_provider_token",
+)
+.summary("Store the token of a provider")
+.description(
+    "It is stored in a file that only the server's user can read, takes precedence over the \
+     environment's at once and after restarts, and is never answered nor logged.",
+)
+.role(Role::Admin)
+.example_body(r#"{"api_token": "r8_..."}"#);
+
+/// Removes a stored token.
+pub const DELETE_TOKEN: Operation<ProviderArg, (), (), TokenChanged> = Operation::new(
+    Group::Providers,
+    Method::Delete,
+    "/api/cloud/providers/{provider}/token",
+    "delete_provider_token",
+)
+.summary("Remove the stored token of a provider; the environment's is used again, if there is one")
+.role(Role::Admin);
+
+/// Shows whether Replicate was reached.
+pub const REPLICATE_STATUS: Operation<(), (), (), Reached> = Operation::new(
+    Group::Providers,
+    Method::Get,
+    "/api/cloud/replicate/status",
+    "get_replicate_status",
+)
+.summary("Ask Replicate for our account, to see whether it is reached");
+
+/// Lists the versions of the model that a provider runs.
+pub const VERSIONS: Operation<ProviderArg, (), (), Versions> = Operation::new(
+    Group::Providers,
+    Method::Get,
+    "/api/cloud/providers/{provider}/versions",
+    "list_provider_versions",
+)
+.summary("List the versions of the model that a provider runs");
+
+/// Shows how much of a cost limit is used.
+pub const COST_LIMIT: Operation<(), CostLimitQuery, (), CostLimitStatus> = Operation::new(
+    Group::Providers,
+    Method::Get,
+    "/api/cloud/cost-limit/status",
+    "get_cost_limit_status",
+)
+.summary("Show how much of the cost limit of a provider is used")
+.example_query("provider=replicate");
 
 /// Tries a provider now.
 pub const RETRY: Operation<ProviderArg, (), (), Tried> = Operation::new(

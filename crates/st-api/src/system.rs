@@ -70,6 +70,19 @@ pub struct Component {
     pub message: String,
 }
 
+/// What is asked beside the server's own parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HealthQuery {
+    /// Whether Replicate is asked for our account.
+    pub include_replicate: bool,
+}
+
+impl Input for HealthQuery {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { include_replicate: fields.boolean("include_replicate").unwrap_or(false) })
+    }
+}
+
 /// The background tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tasks {
@@ -163,23 +176,8 @@ pub const PLAIN: Operation<(), (), (), Alive> =
         .summary("Say that the server answers")
         .public();
 
-/// What else is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Depth {
-    /// Whether the provider Replicate is asked, too.
-    pub include_replicate: bool,
-}
-
-impl Input for Depth {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let include_replicate = fields.boolean("include_replicate").unwrap_or(false);
-        let deep = fields.boolean("deep").unwrap_or(false);
-        Some(Self { include_replicate: include_replicate || deep })
-    }
-}
-
 /// How well the server works.
-pub const HEALTH: Operation<(), Depth, (), Health> =
+pub const HEALTH: Operation<(), HealthQuery, (), Health> =
     Operation::new(Group::Operation, Method::Get, "/api/cloud/health", "get_health")
         .summary("Say how well each part of the server works")
         .example_query("deep=true")

@@ -111,6 +111,13 @@ impl Proxies {
         Ok(Self::new(read(https)?, read(http)?, no_proxy.unwrap_or_default()))
     }
 
+    /// The same with this proxy in place of both.
+    #[must_use]
+    pub fn through(&self, proxy: &Proxy) -> Self {
+        let [https, http] = [proxy, proxy].map(|proxy| Some(proxy.clone()));
+        Self { https, http, no_proxy: self.no_proxy.clone() }
+    }
+
     /// Whether no request goes through a proxy.
     pub fn is_none(&self) -> bool {
         self.https.is_none() && self.http.is_none()
@@ -208,6 +215,17 @@ mod tests {
     fn proxied(no_proxy: &str, target: &str) -> bool {
         let proxies = Proxies::from_values(Some("secure:1"), Some("plain:2"), Some(no_proxy));
         proxies.unwrap().routes().proxy(&target.parse().unwrap()).is_some()
+    }
+
+    #[test]
+    fn another_proxy_has_the_same_exceptions() {
+        let proxies = Proxies::from_values(None, None, Some("a.example")).unwrap();
+        let routes = proxies.through(&Proxy::parse("other:3").unwrap()).routes();
+        for (target, proxied) in
+            [("http://a.example/", false), ("http://b.example/", true), ("https://b.example", true)]
+        {
+            assert_eq!(routes.proxy(&target.parse().unwrap()).is_some(), proxied, "{target}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod jobs;
 mod local;
 mod logging;
 mod metrics;
+mod polling;
 mod providers;
 mod queue;
 mod quotas;
@@ -29,11 +30,13 @@ use http::request::Parts;
 use st_api::problem::Code;
 use st_log::{LogHandle, Logger, get_logger};
 use st_store::{Actor, DamagedRow, JobId, JobRecord, Role, Store, UserId};
+use st_workers::tasks::poller::PollerConfig;
 use st_workers::{BackgroundTasks, KeptLogs, Providers};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Accesses;
 use crate::http::middleware;
 use crate::http::problem::Problem;
 use events::Feed;
@@ -60,6 +63,8 @@ struct Shared {
     /// How many graphics cards jobs on this machine share.
     local_devices: usize,
     kept_logs: KeptLogs,
+    access: Accesses,
+    polling: PollerConfig,
     started: Instant,
     feed: Arc<Feed>,
     log_streams: Arc<Semaphore>,
@@ -126,6 +131,8 @@ impl Api {
             config_dir: setup.config_dir,
             local_devices: setup.local_devices,
             kept_logs: setup.kept_logs,
+            access: setup.access,
+            polling: setup.polling,
             started: Instant::now(),
             feed: Feed::start(Arc::clone(&store), setup.streams, setup.stopping.clone()),
             log_streams: Arc::new(Semaphore::new(LOG_STREAMS)),
@@ -161,6 +168,16 @@ impl Api {
         &self.shared.kept_logs
     }
 
+    /// How providers are called.
+    fn access(&self) -> &Accesses {
+        &self.shared.access
+    }
+
+    /// How the poller is configured.
+    fn polling(&self) -> PollerConfig {
+        self.shared.polling
+    }
+
     fn uptime(&self) -> Duration {
         self.shared.started.elapsed()
     }
@@ -193,6 +210,10 @@ pub(crate) struct Setup {
     pub(crate) local_devices: usize,
     /// The logs of jobs whose providers delete them.
     pub(crate) kept_logs: KeptLogs,
+    /// How providers are called.
+    pub(crate) access: Accesses,
+    /// How the poller is configured.
+    pub(crate) polling: PollerConfig,
     /// How many event streams may be open.
     pub(crate) streams: usize,
     pub(crate) stopping: CancellationToken,

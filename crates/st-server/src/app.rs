@@ -25,6 +25,7 @@ use st_workers::{
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
+use crate::access::Accesses;
 use crate::api::{Api, REPLICATE, Setup};
 use crate::config::{Config, DescribedProvider};
 use crate::http::listen::{self, Capacity};
@@ -74,6 +75,15 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// A stored token cannot be used.
+    #[error("cannot use the stored token of provider {provider}; store another or remove its file")]
+    Token {
+        /// Of which provider.
+        provider: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A provider cannot be set up.
     #[error("cannot set up provider {provider}")]
     Provider {
@@ -100,6 +110,7 @@ pub struct App {
     config: Config,
     store: Arc<SqliteStore>,
     providers: Providers,
+    access: Accesses,
     results: ResultsConfig,
     clock: Arc<dyn Clock>,
     listener: TcpListener,
@@ -135,8 +146,10 @@ impl App {
         let database = SqliteConfig::new(config.state_dir.join(DATABASE));
         let clock = Arc::clone(&database.clock);
         let store = SqliteStore::open(database).await.map_err(StartError::Store)?;
-        let (providers, results) = (providers(&config)?, results(&config)?);
-        Ok(Self { config, store: Arc::new(store), providers, results, clock, listener })
+        let (providers, access) = providers(&config)?;
+        access.follow_settings(&store).await.map_err(StartError::Store)?;
+        let (store, results) = (Arc::new(store), results(&config)?);
+        Ok(Self { config, store, providers, access, results, clock, listener })
     }
 
     /// Where it listens.
@@ -147,7 +160,7 @@ impl App {
     /// Serves until `shutdown`, then stops in order: no new requests, no new work, what runs
     /// finishes, the store is closed.
     pub async fn run(self, shutdown: Shutdown, log: LogHandle) -> Result<(), StartError> {
-        let Self { config, store, providers, results, clock, listener } = self;
+        let Self { config, store, providers, access, results, clock, listener } = self;
         let kept_logs = results.logs.clone();
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let background = BackgroundConfig {
@@ -155,6 +168,7 @@ impl App {
             seed: fastrand::u64(..),
             ..config.background
         };
+        let polling = background.polling;
         let background = start_background_tasks(background, &shared, &providers, &clock);
         let background = Arc::new(background);
         let Capacity { connections, streams } = Capacity::of_process();
@@ -162,6 +176,8 @@ impl App {
             config_dir: config.config_dir,
             local_devices: config.local.devices.len(),
             kept_logs,
+            access,
+            polling,
             streams,
             stopping: shutdown.soft.clone(),
             log,
@@ -219,23 +235,33 @@ fn make_state_dir(config: &Config) -> Result<(), StartError> {
     std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)).map_err(fail)
 }
 
-fn providers(config: &Config) -> Result<Providers, StartError> {
+fn providers(config: &Config) -> Result<(Providers, Accesses), StartError> {
+    let mut access = Accesses::new(&config.state_dir, config.http.clone());
     let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(local(config)?)];
-    if let Some(replicate) = &config.replicate {
-        let fail = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Provider {
-            provider: REPLICATE.id.to_owned(),
-            source,
-        };
-        let client = st_http::Client::new(config.http.clone());
-        let client = client.map_err(|error| fail(error.into()))?;
-        let replicate = replicate.clone();
-        let replicate = Replicate::new(replicate, client).map_err(|error| fail(error.into()))?;
-        providers.push(Arc::new(replicate));
-    }
+    providers.push(Arc::new(replicate(config, &mut access)?));
     for (name, described) in &config.described {
-        providers.push(Arc::new(self::described(config, name, described)?));
+        providers.push(Arc::new(self::described(config, name, described, &mut access)?));
     }
-    Ok(providers.into_iter().collect())
+    Ok((providers.into_iter().collect(), access))
+}
+
+/// Also without a token, because one can be stored later.
+fn replicate(config: &Config, access: &mut Accesses) -> Result<Replicate, StartError> {
+    let provider = || REPLICATE.id.to_owned();
+    let fail = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Provider {
+        provider: provider(),
+        source,
+    };
+    let client = st_http::Client::new(config.http.clone());
+    let client = client.map_err(|error| fail(error.into()))?;
+    let configured = config.replicate.api_token.clone();
+    let replicate = Replicate::new(config.replicate.clone(), client);
+    let replicate = replicate.map_err(|error| fail(error.into()))?;
+    let link = (replicate.access().clone(), configured);
+    access
+        .add_tokened(ProviderName::new(REPLICATE.id), config.http.clone(), link)
+        .map_err(|error| StartError::Token { provider: provider(), source: error.into() })?;
+    Ok(replicate)
 }
 
 /// Where results go whose providers delete them.
@@ -258,6 +284,7 @@ fn described(
     config: &Config,
     name: &ProviderName,
     provider: &DescribedProvider,
+    access: &mut Accesses,
 ) -> Result<HttpProvider, StartError> {
     let fail = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Provider {
         provider: name.to_string(),
@@ -274,9 +301,10 @@ fn described(
     if let Some(ca_file) = description.ca_file() {
         http.ca_bundle = Some(ca_file.to_owned());
     }
-    let client = st_http::Client::new(http).map_err(|error| fail(error.into()))?;
+    let client = st_http::Client::new(http.clone()).map_err(|error| fail(error.into()))?;
     let credentials = provider.credentials.clone();
     let provider = HttpProvider::new(name.clone(), description, credentials, client);
+    access.add_client(name.clone(), http, provider.client().clone());
     let secrets = config.filled.secrets(&config.log.redaction);
     Ok(provider.hiding(config.filled.values(), secrets))
 }

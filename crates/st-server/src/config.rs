@@ -59,8 +59,8 @@ pub struct Config {
     pub background: BackgroundConfig,
     /// What becomes of the outputs of jobs whose providers delete them.
     pub outputs: OutputsSettings,
-    /// The account at Replicate, if there is one.
-    pub replicate: Option<ReplicateConfig>,
+    /// The account at Replicate. Without a token it is used once one is stored.
+    pub replicate: ReplicateConfig,
     /// What jobs on this machine may run and use.
     pub local: LocalSettings,
     /// The providers that the file describes, by name.

@@ -81,6 +81,7 @@ struct State {
     /// Everything that was ever spent: when, for whom, and how much.
     spent: Vec<(Timestamp, Group, Cost)>,
     providers: BTreeMap<ProviderName, ProviderSettings>,
+    polling: Option<bool>,
     epoch: Epoch,
     last_event_id: i64,
     last_entry_id: i64,
@@ -210,6 +211,7 @@ impl State {
             last_budget_id: 0,
             spent: Vec::new(),
             providers: BTreeMap::new(),
+            polling: None,
             epoch: Epoch::FIRST,
             last_event_id: 0,
             last_entry_id: 0,

@@ -57,8 +57,8 @@ pub use bounds::{
     MAX_RUN_AFTER, STRAY_MEMORY,
 };
 pub use budget::{
-    Budget, BudgetAction, BudgetPatch, BudgetUse, Exceeded, InvalidBudget, NewBudget, Period,
-    Posted, Posting, PostingKind, SpendingRoom,
+    Budget, BudgetAction, BudgetKeeper, BudgetPatch, BudgetUse, Exceeded, InvalidBudget, NewBudget,
+    Period, Posted, Posting, PostingKind, SpendingRoom,
 };
 #[cfg(feature = "sqlite")]
 pub(crate) use claim_index::ClaimIndex;
@@ -90,8 +90,10 @@ pub use results::{
 };
 pub use rule::{Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput};
 pub use scope::{Scope, ScopeLevel};
+pub(crate) use settings::CostLimitStep;
 pub use settings::{
-    InvalidSetting, MOST_RUNTIME_MINUTES, ProviderSettings, ProviderSettingsPatch, SettingChange,
+    CostLimit, InvalidSetting, LONGEST_HTTP_TIMEOUT, MOST_RUNTIME_MINUTES, OutputsSetting,
+    ProviderSettings, ProviderSettingsPatch, SHORTEST_HTTP_TIMEOUT, SettingChange,
 };
 pub use share::{
     CHARGE, InvalidWeight, ShareKey, ShareLevel, SharePlace, ShareScope, ShareUsage, Shares, Weight,

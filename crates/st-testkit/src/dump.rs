@@ -47,6 +47,7 @@ pub async fn dump(store: &dyn Store) -> String {
     for budget in store.budgets().await.unwrap() {
         writeln!(text, "{budget:?}").unwrap();
     }
+    writeln!(text, "polling {:?}", store.polling_preference().await.unwrap()).unwrap();
     writeln!(text, "holds {:?}", store.holds().await.unwrap()).unwrap();
     writeln!(text, "weights {:?}", store.weights().await.unwrap()).unwrap();
     writeln!(text, "used {:?}", store.share_usage().await.unwrap()).unwrap();

@@ -390,6 +390,18 @@ impl SettingsRepo for FlakyStore {
         self.inner.patch_limits(patch, by).await
     }
 
+    async fn polling_preference(&self) -> Result<Option<bool>> {
+        self.inner.polling_preference().await
+    }
+
+    async fn set_polling_preference(
+        &self,
+        preference: Option<bool>,
+        by: &Actor,
+    ) -> Result<Option<bool>> {
+        self.inner.set_polling_preference(preference, by).await
+    }
+
     async fn weights(&self) -> Result<Vec<(ShareScope, Weight)>> {
         self.inner.weights().await
     }

@@ -10,6 +10,7 @@
 pub mod approvals;
 pub mod budgets;
 pub mod clock;
+pub mod cost_limits;
 pub mod deleting;
 pub mod events;
 pub mod history;
@@ -412,6 +413,8 @@ macro_rules! conformance {
             a_budget_that_warns_or_requires_approval_lets_jobs_in,
             a_budget_that_stops_cancels_what_has_a_slot, what_a_stray_cost_belongs_to_its_job,
             sums_are_exact_when_many_submit_at_once, budgets_are_stored_changed_and_removed);
+        $crate::conformance!(@topic $store, cost_limits:
+            a_cost_limit_is_enforced_as_a_budget, a_cost_limit_is_changed_by_the_settings_alone);
         $crate::conformance!(@topic $store, holds:
             nothing_of_a_scope_is_claimed_while_it_is_on_hold,
             a_hold_holds_back_its_own_jobs_and_no_others, what_has_a_slot_keeps_it,
@@ -426,7 +429,8 @@ macro_rules! conformance {
             weights_are_kept_and_their_changes_have_events);
         $crate::conformance!(@topic $store, settings:
             limits_are_patched_without_loss, limits_out_of_range_are_refused,
-            settings_are_patched_without_loss, a_patch_that_changes_nothing_has_no_event);
+            settings_are_patched_without_loss, a_patch_that_changes_nothing_has_no_event,
+            the_polling_preference_is_kept_until_it_is_cleared);
 
         #[tokio::test]
         async fn a_closed_store_refuses_every_call() {

@@ -96,10 +96,10 @@ pub fn start_background_tasks(
     let running = driver.start();
     running.wake_on(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);
     running.wake_on(dispatcher.results(), &[TaskId::ResultFetching]);
-    for served in dispatcher.providers().iter() {
+    for served in dispatcher.providers().registered() {
         running.wake_on(served.gate.changes(), &[TaskId::QueueProcessing]);
     }
-    for changes in providers.iter().filter_map(|provider| provider.changes()) {
+    for changes in providers.registered().filter_map(|provider| provider.changes()) {
         running.wake_on(changes, &[TaskId::JobStatusPolling]);
     }
     BackgroundTasks { running, dispatcher, retention, store: Arc::clone(store) }

@@ -47,6 +47,9 @@ pub const MAY_ARRIVE_FOR: Duration = Duration::from_mins(2);
 pub struct Submission {
     /// Travels inside the job's input, so that the provider's own list shows whether it arrived.
     pub marker: Marker,
+    /// The account that the attempt was claimed for, where it is known. A provider whose account can change
+    /// submits for no other.
+    pub account: Option<AccountId>,
     /// What the submitter asked for: an object with `config` and, where given,
     /// `dataloader_config`, `config_name` and the other fields of the request.
     pub input: Value,
@@ -139,6 +142,24 @@ pub struct OwnAccess {
     pub credential: Option<(HeaderName, HeaderValue)>,
 }
 
+/// The versions of the model that a provider runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionList {
+    /// Each, the newest first.
+    pub versions: Vec<ListedVersion>,
+    /// The one that jobs run with; `None` where the provider has no versions.
+    pub current: Option<String>,
+}
+
+/// A version of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedVersion {
+    /// Its ID at the provider.
+    pub id: String,
+    /// When it was made, as the provider says it.
+    pub created_at: Option<String>,
+}
+
 /// The answer about one of several jobs.
 pub type PolledJob = (JobId, Result<ProviderStatus, QueryError>);
 
@@ -156,6 +177,12 @@ pub struct DeviceUse {
 pub trait Provider: fmt::Debug + Send + Sync {
     /// Its name in requests, in the store and in the log.
     fn name(&self) -> &ProviderName;
+
+    /// Whether it can be called at all. One that cannot, because what identifies us is missing, counts as
+    /// absent until it can.
+    fn is_configured(&self) -> bool {
+        true
+    }
 
     /// Whether its jobs run on this machine or elsewhere.
     fn job_type(&self) -> JobType;
@@ -292,6 +319,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// where that cannot be found out.
     async fn devices(&self) -> Vec<DeviceUse> {
         Vec::new()
+    }
+
+    /// The versions of the model that jobs run under these settings; none where a provider has none.
+    async fn versions(&self, _settings: &ProviderSettings) -> Result<VersionList, QueryError> {
+        Ok(VersionList::default())
     }
 
     /// Whether the provider accepts our credentials, and for which account. A call without effect;

@@ -14,11 +14,16 @@ pub struct Providers(Arc<BTreeMap<ProviderName, Arc<dyn Provider>>>);
 impl Providers {
     /// The provider of that name, if it is configured.
     pub fn get(&self, name: &ProviderName) -> Option<Arc<dyn Provider>> {
-        self.0.get(name).cloned()
+        self.0.get(name).filter(|provider| provider.is_configured()).cloned()
     }
 
     /// All configured providers, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Provider>> {
+        self.registered().filter(|provider| provider.is_configured())
+    }
+
+    /// Also those that may be configured later.
+    pub(crate) fn registered(&self) -> impl Iterator<Item = &Arc<dyn Provider>> {
         self.0.values()
     }
 }

@@ -1,5 +1,8 @@
 //! Providers, whether they accept submissions, and their settings over HTTP.
 
+pub(crate) mod cost_limit;
+pub(crate) mod token;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -8,8 +11,9 @@ use st_api::input::{FieldFault, is_http_url};
 use st_api::names::ProviderArg;
 use st_api::problem::Code;
 use st_api::providers::{
-    Account, Gate as GateView, Provider as ProviderView, ProviderConfig,
-    Providers as ProvidersView, SetProviderConfig, Tried, UserInfo, Validation,
+    Account, Gate as GateView, Incident, Provider as ProviderView, ProviderConfig,
+    Providers as ProvidersView, Reached, SetProviderConfig, TokenSource, Tried, UserInfo,
+    Validation, Version, Versions,
 };
 use st_api::schema::Time;
 use st_store::{
@@ -17,7 +21,7 @@ use st_store::{
     UnsettledCounts,
 };
 use st_workers::provider::replicate::{ModelVersion, Profile, UnknownProfile, check_webhook};
-use st_workers::provider::{Cause, QueryError};
+use st_workers::provider::{Cause, ListedVersion, QueryError};
 use st_workers::{GateStatus, TaskId};
 
 use super::Api;
@@ -40,7 +44,7 @@ pub(crate) const REPLICATE: KnownProvider = KnownProvider {
     id: "replicate",
     name: "Replicate",
     description: "trains at replicate.com; needs REPLICATE_API_TOKEN",
-    hint: "set REPLICATE_API_TOKEN to use it; ",
+    hint: "set REPLICATE_API_TOKEN or store a token to use it; ",
 };
 
 pub(crate) const LOCAL: KnownProvider = KnownProvider {
@@ -170,8 +174,18 @@ pub(crate) async fn set_config(
     let base_url = account.as_ref().map_or("", |account| account.base_url());
     let SetProviderConfig(patch) = call.body;
     check(&provider, base_url, &patch)?;
+    let access = api.access();
+    let _turn = access.changing().await;
+    let before = api.store.provider_settings(&provider).await?;
+    let mut after = before.clone();
+    after.apply(patch.clone());
+    let client = access.client(&provider, &before, &after).await.map_err(Problem::invalid)?;
     let by = call.caller.actor();
     let settings = api.store.patch_provider_settings(&provider, patch, &by).await?;
+    if let Some(client) = client {
+        access.set_client(&provider, client);
+        api.background.probe_provider(&provider);
+    }
     // Whether it is polled may depend on what changed, and how many may be submitted.
     api.background.activate(TaskId::JobStatusPolling);
     api.background.activate(TaskId::QueueProcessing);
@@ -180,17 +194,8 @@ pub(crate) async fn set_config(
 
 /// Only settings that are set: clients format the values, and some fail on `null`.
 fn config_view(provider: &ProviderName, settings: &ProviderSettings) -> ProviderConfig {
-    let set = settings.entries().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
-    let mut config: Map<String, Value> = set.collect();
-    let numbers = [
-        ("max_concurrent", settings.max_concurrent),
-        ("max_runtime_minutes", settings.max_runtime_minutes),
-    ];
-    for (name, number) in numbers {
-        if let Some(number) = number {
-            config.insert(name.to_owned(), number.into());
-        }
-    }
+    let set = settings.values().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let config: Map<String, Value> = set.collect();
     ProviderConfig { provider: provider.to_string(), config }
 }
 
@@ -244,21 +249,75 @@ pub(super) fn check_profile(provider: &ProviderName, profile: &str) -> Result<()
 pub(crate) async fn validate(api: Api, call: Call<ProviderArg>) -> Result<Validation, Problem> {
     let name = find(&api, &call.named.0)?;
     let refused = |error: String| Validation { valid: false, user_info: None, error: Some(error) };
+    let token_source = api.access().token_source(&name);
     let Some(provider) = api.providers.get(&name) else {
-        return Ok(refused(format!("provider {name} is not configured")));
+        return Ok(refused(not_configured(&name)));
     };
     match provider.validate().await {
         Ok(account) => {
-            let user_info = UserInfo { valid: true, username: account.username };
+            let user_info = UserInfo { valid: true, username: account.username, token_source };
             Ok(Validation { valid: true, user_info: Some(user_info), error: None })
         }
         Err(QueryError::Unavailable(refusal)) if refusal.cause == Cause::Credentials => {
-            Ok(refused(refusal.chain()))
+            let source = match token_source {
+                Some(TokenSource::Stored) => " (the stored token)",
+                Some(TokenSource::Environment) => " (the token of the environment)",
+                None => "",
+            };
+            Ok(refused(format!("{}{source}", refusal.chain())))
         }
         Err(error @ (QueryError::Unavailable(_) | QueryError::NotFound)) => {
             Err(Problem::provider(st_log::Chain(&error).to_string()))
         }
     }
+}
+
+fn not_configured(name: &ProviderName) -> String {
+    let hint = KNOWN.iter().find(|it| it.id == name.as_str()).map_or("", |it| it.hint);
+    let hint = hint.trim_end_matches("; ");
+    let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
+    format!("provider {name} is not configured{hint}")
+}
+
+/// Asks for our account, which has no effect.
+pub(crate) async fn replicate_status(api: Api, _call: Call) -> Result<Reached, Problem> {
+    let name = ProviderName::new(REPLICATE.id);
+    let none = || Reached {
+        operational: false,
+        ongoing_incidents: Vec::new(),
+        in_progress_maintenances: Vec::new(),
+        scheduled_maintenances: Vec::new(),
+        error: None,
+    };
+    let Some(provider) = api.providers.get(&name) else {
+        return Ok(Reached { error: Some(not_configured(&name)), ..none() });
+    };
+    Ok(match provider.validate().await {
+        Ok(_account) => Reached { operational: true, ..none() },
+        Err(error) => {
+            let name = st_log::Chain(&error).to_string();
+            Reached { ongoing_incidents: vec![Incident { name }], ..none() }
+        }
+    })
+}
+
+pub(crate) async fn versions(api: Api, call: Call<ProviderArg>) -> Result<Versions, Problem> {
+    let name = find(&api, &call.named.0)?;
+    let failed = |error: String| Versions {
+        versions: Vec::new(),
+        current_version: None,
+        error: Some(error),
+    };
+    let Some(provider) = api.providers.get(&name) else { return Ok(failed(not_configured(&name))) };
+    let settings = api.store.provider_settings(&name).await?;
+    Ok(match provider.versions(&settings).await {
+        Ok(list) => {
+            let version = |it: ListedVersion| Version { id: it.id, created_at: it.created_at };
+            let versions = list.versions.into_iter().map(version).collect();
+            Versions { versions, current_version: list.current, error: None }
+        }
+        Err(error) => failed(st_log::Chain(&error).to_string()),
+    })
 }
 
 #[cfg(test)]
@@ -288,9 +347,7 @@ mod tests {
         let expected = ProviderSettingsPatch {
             webhook_url: SettingChange::Clear,
             version_override: SettingChange::Clear,
-            hardware_profile: SettingChange::Keep,
-            max_concurrent: SettingChange::Keep,
-            max_runtime_minutes: SettingChange::Keep,
+            ..ProviderSettingsPatch::default()
         };
         assert_eq!(patch, expected);
         let patch = read(&json!({"max_concurrent": 12})).unwrap();

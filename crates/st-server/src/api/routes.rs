@@ -3,11 +3,11 @@
 use serde_json::Value;
 use st_api::{approvals as approval, configs as config, events as event, jobs as job};
 use st_api::{local as on_this_machine, metrics as metric, providers as provider};
-use st_api::{queue as entry, quotas as quota, system};
+use st_api::{polling as poll, queue as entry, quotas as quota, system};
 
 use super::{
-    approvals, background, configs, events, health, jobs, local, logging, metrics, providers,
-    queue, quotas,
+    approvals, background, configs, events, health, jobs, local, logging, metrics, polling,
+    providers, queue, quotas,
 };
 use crate::http::problem::Problem;
 use crate::http::route::{Call, Routes};
@@ -84,10 +84,18 @@ fn operation(routes: Routes) -> Routes {
         .on(&provider::CONFIG, providers::config)
         .on(&provider::SET_CONFIG, providers::set_config)
         .on(&provider::VALIDATE, providers::validate)
+        .on(&provider::VALIDATE_SHORT, providers::validate)
+        .on(&provider::REPLICATE_STATUS, providers::replicate_status)
+        .on(&provider::VERSIONS, providers::versions)
+        .on(&provider::SET_TOKEN, providers::token::set)
+        .on(&provider::DELETE_TOKEN, providers::token::delete)
+        .on(&provider::COST_LIMIT, providers::cost_limit::status)
         .on(&provider::RETRY, providers::retry)
         .on(&config::LIST, configs::list)
         .on(&config::SHOW, configs::show)
         .on(&config::CHECK, configs::check)
+        .on(&poll::STATUS, polling::status)
+        .on(&poll::SET, polling::set)
         .raw(&event::STREAM, events::stream)
         .on(&event::BROADCAST, events::broadcast)
         .on(&metric::JOBS, metrics::jobs)

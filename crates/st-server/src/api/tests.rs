@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Api, Setup};
+use crate::access::Accesses;
 use crate::http::listen;
 
 /// How long a submission may arrive after its call, in these tests.
@@ -83,6 +84,8 @@ impl Harness {
             config_dir: std::env::temp_dir(),
             local_devices: 2,
             kept_logs: KeptLogs::new(kept.path().to_owned()),
+            access: Accesses::new(kept.path(), st_http::Config::default()),
+            polling: BackgroundConfig::default().polling,
             streams: STREAMS,
             stopping: stop.clone(),
             log: log.handle(),

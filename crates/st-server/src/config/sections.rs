@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use st_store::{ProviderEnding, ProviderName};
+use st_store::{LONGEST_HTTP_TIMEOUT, ProviderEnding, ProviderName};
 use st_workers::BackgroundConfig;
 use st_workers::provider::replicate::{ApiToken, CallLimits, Priced, Prices, ReplicateConfig};
 
@@ -20,7 +20,7 @@ use st_http::HttpVersions;
 /// The provider's public address.
 const REPLICATE: &str = "https://api.replicate.com/v1";
 /// The longest that a call to a provider may take; the lease of a claim counts on it.
-const LONGEST_CALL: Duration = Duration::from_mins(1);
+const LONGEST_CALL: Duration = LONGEST_HTTP_TIMEOUT;
 const DAY_SECONDS: i64 = 86_400;
 /// The queue's interval, which is fixed.
 const QUEUE_SECONDS: i64 = 5;
@@ -63,7 +63,7 @@ pub(super) struct Sections {
     pub(super) background: BackgroundConfig,
     pub(super) http: st_http::Config,
     pub(super) outputs: OutputsSection,
-    pub(super) replicate: Option<ReplicateConfig>,
+    pub(super) replicate: ReplicateConfig,
     pub(super) local: LocalSettings,
     pub(super) described: BTreeMap<ProviderName, DescribedProvider>,
 }
@@ -81,7 +81,13 @@ impl Sections {
                 ..st_http::Config::default()
             },
             outputs: OutputsSection::default(),
-            replicate: None,
+            replicate: ReplicateConfig {
+                base_url: REPLICATE.to_owned(),
+                api_token: None,
+                limits: CallLimits::default(),
+                prices: Prices::default(),
+                retry_on: BTreeSet::new(),
+            },
             local: LocalSettings::default(),
             described: BTreeMap::new(),
         };
@@ -92,7 +98,9 @@ impl Sections {
         let outputs = fields.section("outputs", |fields| OutputsSection::read(fields, around));
         all.outputs = outputs.unwrap_or_default();
         fields.section("providers", |fields| {
-            all.replicate = fields.section("replicate", replicate).flatten();
+            if let Some(read) = fields.section("replicate", replicate) {
+                all.replicate = read;
+            }
             let local = fields.section("local", |fields| LocalSettings::read(fields, around));
             all.local = local.unwrap_or_default();
             all.described = providers::read(fields, around.environment);
@@ -182,7 +190,7 @@ fn http(http: &mut st_http::Config, fields: &mut Fields, around: &Surroundings<'
     http.proxies = st_http::Proxies::new(https, plain, &excepted);
 }
 
-fn replicate(fields: &mut Fields) -> Option<ReplicateConfig> {
+fn replicate(fields: &mut Fields) -> ReplicateConfig {
     let api_token = secret(fields, "api_token", |text| {
         ApiToken::parse(text).map_err(|error| error.to_string())
     });
@@ -198,13 +206,13 @@ fn replicate(fields: &mut Fields) -> Option<ReplicateConfig> {
     });
     let prices = fields.section("prices", prices).unwrap_or_default();
     let retry_on = endings(fields);
-    Some(ReplicateConfig {
+    ReplicateConfig {
         base_url: base_url.unwrap_or_else(|| REPLICATE.to_owned()),
-        api_token: api_token?,
+        api_token,
         limits,
         prices: Prices::default().with(prices),
         retry_on,
-    })
+    }
 }
 
 /// US dollars for a second, by profile or model.

@@ -34,7 +34,7 @@ fn nothing_given_is_the_defaults() {
     assert_eq!(config.background.approval_check, Duration::from_mins(5));
     assert_eq!(config.state_dir, Path::new("/home/nobody/.simpletuner"));
     assert_eq!(config.config_dir, Path::new("/home/nobody/.simpletuner/configs"));
-    assert!(config.replicate.is_none() && config.file.is_none());
+    assert!(config.replicate.api_token.is_none() && config.file.is_none());
     assert!(load(&[], Some("")).is_ok(), "an empty file says nothing");
 }
 
@@ -73,8 +73,9 @@ fn every_bad_variable_is_named_at_once() {
 
 #[test]
 fn a_token_loses_white_space_and_is_never_repeated() {
-    let token =
-        |text| load(&[("REPLICATE_API_TOKEN", text)], None).map(|it| it.replicate.is_some());
+    let token = |text| {
+        load(&[("REPLICATE_API_TOKEN", text)], None).map(|it| it.replicate.api_token.is_some())
+    };
     assert_eq!(token("r8_secret"), Ok(true));
     assert_eq!(token(" r8_secret\n"), Ok(true));
     assert_eq!(token(" \n"), Ok(false), "as good as none");
@@ -259,7 +260,8 @@ fn a_token_may_be_in_a_file_or_be_a_credential() {
     let file = dir.path().join("REPLICATE_API_TOKEN");
     std::fs::write(&file, "r8_planted\n").unwrap();
     let (file, folder) = (file.to_str().unwrap(), dir.path().to_str().unwrap());
-    let is_set = |environment: &[_]| load(environment, None).map(|it| it.replicate.is_some());
+    let is_set =
+        |environment: &[_]| load(environment, None).map(|it| it.replicate.api_token.is_some());
     assert_eq!(is_set(&[("REPLICATE_API_TOKEN_FILE", file)]), Ok(true));
     assert_eq!(is_set(&[("CREDENTIALS_DIRECTORY", folder)]), Ok(true));
     assert_eq!(is_set(&[("CREDENTIALS_DIRECTORY", "/nowhere")]), Ok(false));
@@ -311,7 +313,7 @@ fn each_value_is_shown_with_what_set_it_and_no_secret_is() {
 fn a_token_is_never_repeated() {
     let config = load(&[("REPLICATE_API_TOKEN", "r8_secret")], None).unwrap();
     assert!(!format!("{config:?}").contains("r8_secret"));
-    assert_eq!(config.replicate.unwrap().base_url, "https://api.replicate.com/v1");
+    assert_eq!(config.replicate.base_url, "https://api.replicate.com/v1");
     let said = load(&[("REPLICATE_API_TOKEN", "r8_secret"), ("SIMPLETUNER_PORT", "x")], None);
     assert!(!said.unwrap_err().contains("r8_secret"));
 }
@@ -320,7 +322,7 @@ fn a_token_is_never_repeated() {
 fn how_often_replicate_may_be_called_comes_from_the_file() {
     let limits = |yaml: Option<&str>| {
         let config = load(&[("REPLICATE_API_TOKEN", "r8_secret")], yaml).unwrap();
-        let limits = config.replicate.unwrap().limits;
+        let limits = config.replicate.limits;
         (limits.creates.get(), limits.others.get())
     };
     assert_eq!(limits(None), (600, 3000));
@@ -335,7 +337,7 @@ fn how_often_replicate_may_be_called_comes_from_the_file() {
 fn the_endings_after_which_a_job_runs_again_come_from_the_file() {
     let endings = |yaml: Option<&str>| {
         let config = load(&[("REPLICATE_API_TOKEN", "r8_secret")], yaml)?;
-        Ok::<_, String>(config.replicate.unwrap().retry_on.into_iter().collect::<Vec<_>>())
+        Ok::<_, String>(config.replicate.retry_on.into_iter().collect::<Vec<_>>())
     };
     assert_eq!(endings(None), Ok(vec![]));
     let yaml = "providers: {replicate: {retry_on: [preempted, aborted]}}";
@@ -402,7 +404,7 @@ fn proxies_are_read_in_either_case_and_never_repeated() {
 fn prices_of_the_file_go_before_the_published_ones() {
     let token = [("REPLICATE_API_TOKEN", "r8_secret")];
     let yaml = "providers:\n  replicate:\n    prices: { l40s: 0.5, someone/flux: 2 }\n";
-    let prices = load(&token, Some(yaml)).unwrap().replicate.unwrap().prices;
+    let prices = load(&token, Some(yaml)).unwrap().replicate.prices;
     let price = |model: &str| prices.per_second(model);
     assert_eq!(price("simpletuner/advanced-trainer-l40s"), Some(0.5));
     assert_eq!(price("someone/flux"), Some(2.0));

@@ -8,8 +8,9 @@ use super::{MemoryStore, Moment, State};
 use crate::error::{Error, Result};
 use crate::model::budget::{Judgement, scopes};
 use crate::model::{
-    Actor, Budget, BudgetAction, BudgetId, BudgetPatch, BudgetUse, Change, Cost, Group, JobRecord,
-    NewBudget, NewEvent, NewJob, Owner, SpendingRoom, Stray,
+    Actor, Budget, BudgetAction, BudgetId, BudgetKeeper, BudgetPatch, BudgetUse, Change, Cost,
+    CostLimitStep, Group, JobRecord, NewBudget, NewEvent, NewJob, Owner, ProviderName,
+    ProviderSettings, Scope, SpendingRoom, Stray,
 };
 use crate::repo::BudgetRepo;
 
@@ -76,6 +77,39 @@ impl State {
         if budget.spent.plus(running) > *amount { under } else { Vec::new() }
     }
 
+    fn insert_budget(&mut self, new: NewBudget, kept_by: BudgetKeeper, now: Timestamp) -> Budget {
+        self.last_budget_id += 1;
+        let id = BudgetId(self.last_budget_id);
+        let budget = Budget { id, budget: new, created_at: now, kept_by };
+        self.budgets.insert(id, budget.clone());
+        budget
+    }
+
+    /// Makes, changes or removes the budget of a provider's cost limit.
+    pub(super) fn follow_cost_limit(
+        &mut self,
+        provider: &ProviderName,
+        (before, after): (&ProviderSettings, &ProviderSettings),
+        now: Timestamp,
+    ) {
+        let scope = Scope::Provider(provider.clone());
+        let is_it = |it: &Budget| it.kept_by == BudgetKeeper::Settings && it.budget.scope == scope;
+        match before.cost_limit_step(after, provider) {
+            CostLimitStep::Keep => {}
+            CostLimitStep::Change(budget) => {
+                if let Some(known) = self.budgets.values_mut().find(|it| is_it(it)) {
+                    known.budget = budget;
+                }
+            }
+            CostLimitStep::Replace(budget) => {
+                self.budgets.retain(|_, it| !is_it(it));
+                if let Some(budget) = budget {
+                    self.insert_budget(budget, BudgetKeeper::Settings, now);
+                }
+            }
+        }
+    }
+
     fn append_change(
         &mut self,
         change: Change,
@@ -104,12 +138,9 @@ impl BudgetRepo for MemoryStore {
         budget.check()?;
         let request = st_log::get_correlation_id();
         self.write(|state, Moment { now, .. }| {
-            state.last_budget_id += 1;
-            let budget = Budget { id: BudgetId(state.last_budget_id), budget, created_at: now };
+            let budget = state.insert_budget(budget, BudgetKeeper::People, now);
             state.append_change(budget.added(), by, request, now);
-            let budget_use = state.budget_use(&budget, now);
-            state.budgets.insert(budget.id, budget);
-            Ok(budget_use)
+            Ok(state.budget_use(&budget, now))
         })
     }
 
@@ -122,7 +153,8 @@ impl BudgetRepo for MemoryStore {
         let request = st_log::get_correlation_id();
         self.write(|state, Moment { now, .. }| {
             let missing = || Error::NotFound { what: "budget", id: id.to_string() };
-            let (after, change) = state.budgets.get(&id).ok_or_else(missing)?.patched(patch)?;
+            let known = state.budgets.get(&id).cloned().ok_or_else(missing)?.of_people()?;
+            let (after, change) = known.patched(patch)?;
             if let Some(change) = change {
                 state.append_change(change, by, request, now);
             }
@@ -135,7 +167,9 @@ impl BudgetRepo for MemoryStore {
     async fn remove_budget(&self, id: BudgetId, by: &Actor) -> Result<bool> {
         let request = st_log::get_correlation_id();
         self.write(|state, Moment { now, .. }| {
-            let Some(removed) = state.budgets.remove(&id) else { return Ok(false) };
+            let Some(known) = state.budgets.get(&id).cloned() else { return Ok(false) };
+            let removed = known.of_people()?;
+            state.budgets.remove(&id);
             state.append_change(removed.removed(), by, request, now);
             Ok(true)
         })

@@ -59,11 +59,32 @@ impl SettingsRepo for MemoryStore {
             let mut settings = before.clone();
             settings.apply(patch);
             if let Some(message) = difference(&before, &settings) {
+                state.follow_cost_limit(provider, (&before, &settings), moment.now);
                 state.providers.insert(provider.clone(), settings.clone());
                 let change = Change::Provider { provider: provider.clone(), message };
                 state.append(vec![event(moment, by, correlation_id, change)]);
             }
             Ok(settings)
+        })
+    }
+
+    async fn polling_preference(&self) -> Result<Option<bool>> {
+        Ok(self.read()?.polling)
+    }
+
+    async fn set_polling_preference(
+        &self,
+        preference: Option<bool>,
+        by: &Actor,
+    ) -> Result<Option<bool>> {
+        let correlation_id = st_log::get_correlation_id();
+        self.write(|state, moment| {
+            if state.polling != preference {
+                state.polling = preference;
+                let change = Change::polling(preference);
+                state.append(vec![event(moment, by, correlation_id, change)]);
+            }
+            Ok(preference)
         })
     }
 

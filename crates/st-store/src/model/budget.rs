@@ -127,6 +127,14 @@ pub enum InvalidBudget {
     /// An amount below nothing.
     #[error("amount {0} is below 0")]
     Amount(Cost),
+    /// A change of one that follows the settings of a provider.
+    #[error(
+        "it is the cost limit of provider {provider}, which the settings of the provider change"
+    )]
+    OfSettings {
+        /// The provider.
+        provider: String,
+    },
 }
 
 /// A stored budget.
@@ -139,9 +147,31 @@ pub struct Budget {
     pub budget: NewBudget,
     /// When it was stored.
     pub created_at: Timestamp,
+    /// Who changes and removes it.
+    pub kept_by: BudgetKeeper,
+}
+
+/// Who changes and removes a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetKeeper {
+    /// People, by its ID.
+    People,
+    /// The settings of the provider whose cost limit it is.
+    Settings,
 }
 
 impl Budget {
+    /// Refuses to change one by its ID that follows the settings of a provider.
+    pub(crate) fn of_people(self) -> Result<Self, InvalidBudget> {
+        match self.kept_by {
+            BudgetKeeper::People => Ok(self),
+            BudgetKeeper::Settings => {
+                let provider = self.budget.scope.id().unwrap_or_default().to_owned();
+                Err(InvalidBudget::OfSettings { provider })
+            }
+        }
+    }
+
     /// The budget after a change, and the event of it; `None` where nothing changes.
     pub(crate) fn patched(
         &self,

@@ -77,6 +77,16 @@ pub enum Change {
 }
 
 impl Change {
+    /// Whether providers are polled was decided, or is as configured again.
+    pub(crate) fn polling(preference: Option<bool>) -> Self {
+        let word = match preference {
+            Some(true) => "on",
+            Some(false) => "off",
+            None => "as configured",
+        };
+        Self::Limits { message: format!("job status polling is {word}") }
+    }
+
     /// The event's type on the wire.
     pub const fn event_type(&self) -> &'static str {
         match self {

@@ -30,6 +30,17 @@ pub trait SettingsRepo: Send + Sync {
         by: &Actor,
     ) -> Result<ProviderSettings>;
 
+    /// Whether providers are polled, where a person decided it; `None` is as configured.
+    async fn polling_preference(&self) -> Result<Option<bool>>;
+
+    /// Decides whether providers are polled, also after a restart; `None` for as configured. Returns
+    /// the preference that applies from now on.
+    async fn set_polling_preference(
+        &self,
+        preference: Option<bool>,
+        by: &Actor,
+    ) -> Result<Option<bool>>;
+
     /// The weights that are not the default, ordered by their scopes.
     async fn weights(&self) -> Result<Vec<(ShareScope, Weight)>>;
 

@@ -4,6 +4,18 @@
 //! submits or ends a job. What was spent is kept by day for each owner and provider, so that a new budget
 //! knows what its current period has cost already.
 
+/// A query for budgets: the columns in the order in which [`budget`] reads them.
+macro_rules! select_budgets {
+    ($rest:literal) => {
+        concat!(
+            "SELECT budget_id, scope, scope_id, period, amount, action, created_at, of_settings \
+             FROM budgets ",
+            $rest
+        )
+    };
+}
+
+mod cost_limit;
 mod posting;
 mod repo;
 
@@ -15,21 +27,12 @@ use super::writer::Tx;
 use crate::error::{Error, Result};
 use crate::model::budget::Judgement;
 use crate::model::{
-    Budget, BudgetAction, BudgetId, BudgetUse, Cost, Group, NewBudget, NewJob, Posted, Scope,
-    ScopeLevel,
+    Budget, BudgetAction, BudgetId, BudgetKeeper, BudgetUse, Cost, Group, NewBudget, NewJob,
+    Posted, ProviderName, Scope, ScopeLevel,
 };
 
+pub(super) use cost_limit::follow;
 pub(super) use posting::{post, spend_on};
-
-/// A query for budgets: the columns in the order in which [`budget`] reads them.
-macro_rules! select_budgets {
-    ($rest:literal) => {
-        concat!(
-            "SELECT budget_id, scope, scope_id, period, amount, action, created_at FROM budgets ",
-            $rest
-        )
-    };
-}
 
 fn budget(row: &Row<'_>) -> Result<Budget> {
     let mut columns = Columns::new(row, "budgets");
@@ -42,7 +45,10 @@ fn budget(row: &Row<'_>) -> Result<Budget> {
     let amount = Cost::from_micros(columns.plain("amount")?);
     let action = columns.word("action")?;
     let budget = NewBudget { scope, period, amount, action };
-    Ok(Budget { id, budget, created_at: columns.time("created_at")? })
+    let created_at = columns.time("created_at")?;
+    let of_settings: bool = columns.plain("of_settings")?;
+    let kept_by = if of_settings { BudgetKeeper::Settings } else { BudgetKeeper::People };
+    Ok(Budget { id, budget, created_at, kept_by })
 }
 
 /// The scope as it is stored.
@@ -117,6 +123,12 @@ pub(super) fn judge(tx: &Tx<'_>, new: &NewJob) -> Result<Judgement> {
 pub(super) fn blocking(connection: &Connection, now: jiff::Timestamp) -> Result<Vec<BudgetUse>> {
     let blocking = all_budgets(connection)?.into_iter().filter(|it| it.budget.action.blocks());
     blocking.map(|budget| use_of(connection, budget, now)).collect()
+}
+
+/// The cost limit of a provider, if there is one.
+fn of_settings(connection: &Connection, provider: &ProviderName) -> Result<Vec<Budget>> {
+    let sql = select_budgets!("WHERE scope = 'provider' AND scope_id = ?1 AND of_settings");
+    read(connection, sql, [provider.as_str()])
 }
 
 /// The budget, which must exist.

@@ -43,6 +43,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "totals",
         sql: include_str!("../../migrations/sqlite/0005_totals.sql"),
     },
+    Migration {
+        version: 6,
+        name: "cost_limits",
+        sql: include_str!("../../migrations/sqlite/0006_cost_limits.sql"),
+    },
 ];
 
 /// What is remembered of each migration.

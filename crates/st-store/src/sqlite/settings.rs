@@ -9,7 +9,7 @@ use st_log::CorrelationId;
 use super::damage::log_damaged;
 use super::query::{Columns, change, change_one, readable};
 use super::writer::{Lane, Tx};
-use super::{SqliteStore, events, holds, shares};
+use super::{SqliteStore, budgets, events, holds, shares};
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, Change, Hold, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
@@ -64,11 +64,33 @@ impl SettingsRepo for SqliteStore {
                 let changed = changed_names(&before, &after);
                 if !changed.is_empty() {
                     put_provider_settings(tx, &provider, &before, &after)?;
+                    budgets::follow(tx, &provider, &before, &after)?;
                     let message = changed.join(", ");
                     let change = Change::Provider { provider: provider.clone(), message };
                     record_change(tx, &by, &request, change)?;
                 }
                 Ok(after)
+            })
+            .await
+    }
+
+    async fn polling_preference(&self) -> Result<Option<bool>> {
+        self.readers.point("read the polling preference", polling_preference).await
+    }
+
+    async fn set_polling_preference(
+        &self,
+        preference: Option<bool>,
+        by: &Actor,
+    ) -> Result<Option<bool>> {
+        let (by, request) = (by.clone(), st_log::get_correlation_id());
+        self.writer
+            .write(Lane::Interactive, "store the polling preference", move |tx| {
+                if polling_preference(tx.connection)? != preference {
+                    put_polling_preference(tx, preference)?;
+                    record_change(tx, &by, &request, Change::polling(preference))?;
+                }
+                Ok(preference)
             })
             .await
     }
@@ -195,6 +217,32 @@ fn put_limits(tx: &Tx<'_>, limits: &Limits) -> Result<()> {
             limits.usage_half_life_hours,
             tx.now.as_millisecond(),
         ],
+    )
+}
+
+fn polling_preference(connection: &Connection) -> Result<Option<bool>> {
+    let sql = "SELECT id, enabled FROM polling_preference";
+    let (found, damaged) = readable(connection, sql, [], |row| {
+        let mut columns = Columns::new(row, "polling_preference");
+        columns.plain::<i64>("id")?;
+        columns.plain("enabled")
+    })?;
+    log_damaged(&damaged);
+    Ok(found.into_iter().next())
+}
+
+fn put_polling_preference(tx: &Tx<'_>, preference: Option<bool>) -> Result<()> {
+    let Some(enabled) = preference else {
+        let sql = "DELETE FROM polling_preference";
+        return change(tx.connection, "remove the polling preference", sql, []).map(drop);
+    };
+    change_one(
+        tx.connection,
+        "store the polling preference",
+        "INSERT INTO polling_preference (id, enabled, changed_at) VALUES (1, ?1, ?2) \
+         ON CONFLICT (id) DO UPDATE SET enabled = excluded.enabled, \
+         changed_at = excluded.changed_at",
+        params![enabled, tx.now.as_millisecond()],
     )
 }
 

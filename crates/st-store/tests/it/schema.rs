@@ -21,7 +21,9 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_counters.sql"),
     include_str!("../../migrations/sqlite/0003_results.sql"),
-    include_str!("../../migrations/sqlite/0004_deletions.sql")
+    include_str!("../../migrations/sqlite/0004_deletions.sql"),
+    include_str!("../../migrations/sqlite/0005_totals.sql"),
+    include_str!("../../migrations/sqlite/0006_cost_limits.sql")
 );
 
 /// The words that a `CHECK` allows, by table and column: `column IN (..)`, or `column = .. OR ..`.
@@ -88,6 +90,7 @@ fn each_list_of_words_is_the_models() {
         ("jobs.job_type", job_types()),
         ("jobs.status", words(JobStatus::ALL, JobStatus::as_str)),
         ("limits.fair_share", truth()),
+        ("polling_preference.enabled", truth()),
         ("queue_entries.claim_guarantee", words(AtMostOnce::ALL, AtMostOnce::as_str)),
         ("queue_entries.claim_origin", words(ClaimOrigin::ALL, ClaimOrigin::as_str)),
         ("queue_entries.held", vec!["damaged"]),
@@ -120,6 +123,7 @@ async fn the_lists_of_words_are_enforced() {
         action: BudgetAction::Warn,
     };
     bench.store.add_budget(budget, &Actor::Operator).await.unwrap();
+    bench.store.set_polling_preference(Some(true), &Actor::Operator).await.unwrap();
     let raw = bench.raw();
     for column in word_lists().into_keys() {
         let (table, column) = column.split_once('.').unwrap();
@@ -128,7 +132,7 @@ async fn the_lists_of_words_are_enforced() {
         {
             continue;
         }
-        let word = if column == "is_active" { "2" } else { "'else'" };
+        let word = if matches!(column, "is_active" | "enabled") { "2" } else { "'else'" };
         let error = raw.execute(&format!("UPDATE {table} SET {column} = {word}"), []).unwrap_err();
         assert!(error.to_string().contains("CHECK constraint failed"), "{table}.{column}: {error}");
     }
@@ -240,7 +244,7 @@ async fn a_second_start_changes_nothing() {
     let expected = "version=1 name=initial applied_at=1767225600000\n\
                     version=2 name=counters applied_at=1767225600000\n\
                     version=3 name=results applied_at=1767225600000\n\
-                    version=4 name=deletions applied_at=1767225600000";
+                    version=6 name=cost_limits applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -264,12 +268,12 @@ async fn refused(sql: &str) -> Error {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let sql = "INSERT INTO schema_migrations VALUES (5, 'later', 'abc', 0, '9.9')";
+    let sql = "INSERT INTO schema_migrations VALUES (7, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 5, known: 4, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 6, .. }), "{error:?}");
     let said = error.to_string();
-    assert!(said.contains("cloud.db is from a newer version: its schema is 5"), "{said}");
-    assert!(said.ends_with("this program knows up to 4"), "{said}");
+    assert!(said.contains("cloud.db is from a newer version: its schema is 7"), "{said}");
+    assert!(said.ends_with("this program knows up to 6"), "{said}");
 }
 
 #[tokio::test]
@@ -316,7 +320,7 @@ fn undo(connection: &Connection, migration: &str) {
 /// Makes a closed database of the present schema one of schema 1.
 pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
-    undo(&old, include_str!("../../migrations/sqlite/0004_deletions.sql"));
+    undo(&old, include_str!("../../migrations/sqlite/0006_cost_limits.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0003_results.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0002_counters.sql"));
     old.execute_batch("DELETE FROM schema_migrations WHERE version > 1").unwrap();
@@ -357,7 +361,7 @@ async fn a_database_of_schema_1_keeps_its_rows() {
     assert_eq!(
         migrations,
         "version=1 name=initial\nversion=2 name=counters\nversion=3 name=results\n\
-         version=4 name=deletions"
+         version=6 name=cost_limits"
     );
     let audit = st_store::offline::audit(&bench.path()).unwrap();
     assert_eq!(audit.findings, [], "the numbers are those of its rows");

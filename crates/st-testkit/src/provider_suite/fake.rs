@@ -41,7 +41,7 @@ impl World for FakeWorld {
 
     fn submission(&self, marker: Marker) -> Submission {
         let (input, settings) = (json!({"config": {}}), ProviderSettings::default());
-        Submission { marker, input, hardware_type: None, settings }
+        Submission { marker, account: None, input, hardware_type: None, settings }
     }
 
     async fn arrived(&self) -> Vec<Marker> {

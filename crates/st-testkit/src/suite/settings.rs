@@ -1,11 +1,13 @@
 //! Limits and providers' settings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde_json::{Map, Value};
 use st_log::CorrelationId;
 use st_store::{
-    Actor, Change, Error, EventId, Limit, Limits, LimitsPatch, MOST_PROVIDER_SLOTS, ProviderName,
-    ProviderSettings, ProviderSettingsPatch, SettingChange,
+    Actor, Change, Error, EventId, Limit, Limits, LimitsPatch, MOST_PROVIDER_SLOTS, OutputsSetting,
+    ProviderName, ProviderSettings, ProviderSettingsPatch, SettingChange,
 };
 
 use super::{Harness, at, fake, user};
@@ -64,13 +66,22 @@ pub async fn limits_out_of_range_are_refused(harness: &Harness) {
     assert_eq!(harness.messages().await, [] as [String; 0]);
 }
 
+fn preferences() -> Map<String, Value> {
+    [("theme".to_owned(), "dark".into())].into_iter().collect()
+}
+
 pub async fn settings_are_patched_without_loss(harness: &Harness) {
     let store = &harness.store;
     let mut writes = Vec::new();
-    for &name in ProviderSettings::TEXTS {
+    let none = ProviderSettingsPatch::default;
+    for patch in [
+        ProviderSettingsPatch { webhook_url: set("https://a"), ..none() },
+        ProviderSettingsPatch { version_override: set("v1"), ..none() },
+        ProviderSettingsPatch { hardware_profile: set("h100"), ..none() },
+        ProviderSettingsPatch { ssl_verify: SettingChange::Set(false), ..none() },
+        ProviderSettingsPatch { preferences: SettingChange::Set(preferences()), ..none() },
+    ] {
         let store = Arc::clone(store);
-        let mut patch = ProviderSettingsPatch::default();
-        assert!(patch.change(name, set(name)));
         writes.push(st_log::spawn(async move {
             store.patch_provider_settings(&fake(), patch, &user("ann")).await
         }));
@@ -79,14 +90,25 @@ pub async fn settings_are_patched_without_loss(harness: &Harness) {
         write.await.unwrap().unwrap();
     }
     let settings = store.provider_settings(&fake()).await.unwrap();
-    let texts = settings.entries().filter(|(name, _)| ProviderSettings::TEXTS.contains(name));
-    assert!(texts.into_iter().all(|(name, value)| value.as_deref() == Some(name)), "{settings:?}");
+    let expected = ProviderSettings {
+        webhook_url: Some("https://a".to_owned()),
+        version_override: Some("v1".to_owned()),
+        hardware_profile: Some("h100".to_owned()),
+        ssl_verify: Some(false),
+        preferences: Some(preferences()),
+        ..ProviderSettings::default()
+    };
+    assert_eq!(settings, expected);
     let patch = ProviderSettingsPatch {
         webhook_url: SettingChange::Clear,
         version_override: set("v2"),
-        hardware_profile: set("hardware_profile"),
+        hardware_profile: set("h100"),
         max_concurrent: SettingChange::Set(7),
         max_runtime_minutes: SettingChange::Set(90),
+        webhook_allowed_ips: SettingChange::Set(vec!["10.0.0.0/8".parse().unwrap()]),
+        http_timeout: SettingChange::Set(Duration::from_millis(2500)),
+        outputs: SettingChange::Set(OutputsSetting { download: Some(true), ..Default::default() }),
+        ..ProviderSettingsPatch::default()
     };
     let patched = store.patch_provider_settings(&fake(), patch, &Actor::Operator).await.unwrap();
     assert_eq!(
@@ -102,9 +124,9 @@ pub async fn settings_are_patched_without_loss(harness: &Harness) {
     let other = store.provider_settings(&ProviderName::new("other")).await.unwrap();
     assert_eq!(other, ProviderSettings::default());
     let messages = harness.messages().await;
-    assert_eq!(messages.len(), 4, "{messages:?}");
-    let last = "operator provider_changed webhook_url, version_override, max_concurrent, \
-                max_runtime_minutes";
+    assert_eq!(messages.len(), 6, "{messages:?}");
+    let last = "operator provider_changed webhook_url, webhook_allowed_ips, version_override, \
+                http_timeout, max_runtime_minutes, max_concurrent, outputs";
     assert_eq!(messages.last().unwrap(), last, "only what changed");
     let nul = ProviderSettingsPatch { webhook_url: set("a\0b"), ..Default::default() };
     let refused = store.patch_provider_settings(&fake(), nul, &Actor::Operator).await;
@@ -120,6 +142,18 @@ pub async fn settings_are_patched_without_loss(harness: &Harness) {
         patched,
         "nothing of them is stored"
     );
+}
+
+pub async fn the_polling_preference_is_kept_until_it_is_cleared(harness: &Harness) {
+    let store = &harness.store;
+    assert_eq!(store.polling_preference().await.unwrap(), None);
+    for preference in [Some(true), Some(true), Some(false), None, None] {
+        let set = store.set_polling_preference(preference, &user("ann")).await.unwrap();
+        assert_eq!((set, store.polling_preference().await.unwrap()), (preference, preference));
+    }
+    let expected = ["on", "off", "as configured"]
+        .map(|word| format!("user ann limits_changed job status polling is {word}"));
+    assert_eq!(harness.messages().await, expected, "only what changed");
 }
 
 pub async fn a_patch_that_changes_nothing_has_no_event(harness: &Harness) {

@@ -165,7 +165,8 @@ impl Dispatcher {
             return Err(not_sent(missing));
         }
         let hardware_type = job.record.job().hardware_type.clone();
-        Ok(Submission { marker: job.marker(), input, hardware_type, settings })
+        let account = job.attempt.account.clone();
+        Ok(Submission { marker: job.marker(), account, input, hardware_type, settings })
     }
 
     /// What it means that the job cannot be read.

@@ -8,6 +8,7 @@ mod answers;
 mod base;
 mod call;
 mod check;
+mod client;
 mod connection;
 mod described;
 mod description;
@@ -34,6 +35,7 @@ mod values;
 mod wait;
 
 pub use check::{NotJudged, SavedAnswer, ShownRequest};
+pub use client::SharedClient;
 pub use described::{Credentials, HttpProvider};
 pub use description::Description;
 pub use section::DescriptionFault;

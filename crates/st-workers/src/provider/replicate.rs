@@ -4,6 +4,7 @@
 //! a submission that certainly did not arrive is reported as one. What the list shows comes from
 //! strangers and is read row by row.
 
+mod access;
 mod address;
 mod answer;
 mod classify;
@@ -23,12 +24,12 @@ mod status;
 mod statuses;
 mod submit;
 mod version;
+mod versions;
 mod webhook;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -46,14 +47,15 @@ use super::excerpt::Shape;
 use super::rate::{CallBudget, Purpose, Rate};
 use super::server_time::ServerTime;
 use crate::provider::{
-    Account, Arrivals, JobList, ListPage, ListQuery, OutputList, OwnAccess, PolledJob, Progress,
-    Provider, QueryError, RemoteJob, Submission, SubmitError,
+    Account, Arrivals, Cause, JobList, ListPage, ListQuery, OutputList, OwnAccess, PolledJob,
+    Progress, Provider, QueryError, RemoteJob, Submission, SubmitError, Unavailable, VersionList,
 };
+pub use access::Access;
+use access::Held;
 use address::Address;
 pub use address::InvalidBaseUrl;
 use answer::{Answer, Unanswered};
 use classify::{Subject, answered, submitted, unreadable, unusable_success};
-use latest::Latest;
 use page::{PAGE, Page};
 pub use price::{PRICES_READ_ON, Priced, Prices, UnknownPriced};
 pub use profile::{Profile, UnknownProfile};
@@ -85,6 +87,11 @@ impl ApiToken {
         let token = text.trim();
         let is_legal = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         if is_legal { Ok(Self(token.to_owned())) } else { Err(InvalidApiToken) }
+    }
+
+    /// The token itself, to store it where no one else can read it.
+    pub fn secret(&self) -> &str {
+        &self.0
     }
 
     /// Identifies the account without revealing the token: the first 16 hex digits of its SHA-256.
@@ -123,8 +130,8 @@ impl Default for CallLimits {
 pub struct ReplicateConfig {
     /// Such as `https://api.replicate.com/v1`.
     pub base_url: String,
-    /// The account's token.
-    pub api_token: ApiToken,
+    /// The account's token; without it nothing is called until there is one.
+    pub api_token: Option<ApiToken>,
     /// What the account may do in a minute.
     pub limits: CallLimits,
     /// What a second of each model costs.
@@ -138,17 +145,13 @@ pub struct ReplicateConfig {
 pub struct Replicate {
     name: ProviderName,
     address: Address,
-    token: ApiToken,
-    client: Client,
+    access: Access,
     prices: Prices,
     retry_on: BTreeSet<ProviderEnding>,
-    latest: Latest,
     recent: Recent,
     time: ServerTime,
     creates: CallBudget,
     others: CallBudget,
-    /// Guards the account's name as [`Provider::validate`] last learned it.
-    username: Mutex<Option<String>>,
 }
 
 impl Replicate {
@@ -157,21 +160,25 @@ impl Replicate {
         Ok(Self {
             name: ProviderName::new("replicate"),
             address: Address::parse(&config.base_url)?,
-            token: config.api_token,
-            client,
+            access: Access::new(client, config.api_token),
             prices: config.prices,
             retry_on: config.retry_on,
-            latest: Latest::default(),
             recent: Recent::default(),
             time: ServerTime::default(),
             creates: CallBudget::new(Rate::per_minute(config.limits.creates)),
             others: CallBudget::shared(Rate::per_minute(config.limits.others)),
-            username: Mutex::new(None),
         })
     }
 
-    fn request(&self, method: Method, url: &str) -> Request {
-        self.client.request(method, url).bearer(&self.token.0)
+    /// To change the client and the token while the provider runs.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The account that these calls are made for; `None` where none can be made.
+    fn account_of(&self, held: &Held) -> Option<AccountId> {
+        let (name, credential) = (held.username(), held.token.as_ref()?.fingerprint());
+        Some(AccountId::new(self.address.base(), name.as_deref(), Some(&credential)))
     }
 
     /// Sends a request; every answer shows the provider's time. `budget`: that of which the call is.
@@ -197,7 +204,7 @@ impl Replicate {
         subject: Subject,
         shape: &'static Shape,
     ) -> Result<Answer, QueryError> {
-        let request = self.request(method, url);
+        let request = self.access.current().request(method, url)?;
         answered(self.send(request, &self.others, shape).await, subject)
     }
 
@@ -264,9 +271,11 @@ impl Provider for Replicate {
     }
 
     fn account(&self) -> Option<AccountId> {
-        let name = self.username.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let credential = self.token.fingerprint();
-        Some(AccountId::new(self.address.base(), name.as_deref(), Some(&credential)))
+        self.account_of(&self.access.current())
+    }
+
+    fn is_configured(&self) -> bool {
+        self.access.has_token()
     }
 
     fn time(&self) -> Option<Timestamp> {
@@ -302,7 +311,12 @@ impl Provider for Replicate {
     }
 
     async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError> {
-        let request = self.submission(submission).await?;
+        let held = self.access.current();
+        if !AccountId::may_be_same(submission.account.as_ref(), self.account_of(&held).as_ref()) {
+            let reason = "the token of replicate was changed after the job was claimed".to_owned();
+            return Err(Unavailable::new(Cause::Trouble, reason).into());
+        }
+        let request = self.submission(&held, submission).await?;
         let answer = submitted(self.send(request, &self.creates, &JOB).await)?;
         let row = Row::read(answer.text())
             .ok_or_else(|| unusable_success("its answer cannot be read"))?;
@@ -344,27 +358,37 @@ impl Provider for Replicate {
         if !self.address.is_own(url) {
             return None;
         }
+        let held = self.access.current();
         let mut credential = None;
         if self.address.is_file(url) {
-            let mut token: HeaderValue = format!("Bearer {}", self.token.0).parse().ok()?;
+            let mut token: HeaderValue =
+                format!("Bearer {}", held.token.as_ref()?.0).parse().ok()?;
             token.set_sensitive(true);
             credential = Some((AUTHORIZATION, token));
         }
-        Some(OwnAccess { client: self.client.clone(), credential })
+        Some(OwnAccess { client: held.client.clone(), credential })
     }
 
     fn is_clear_text(&self) -> bool {
         self.address.is_clear_text()
     }
 
+    async fn versions(&self, settings: &ProviderSettings) -> Result<VersionList, QueryError> {
+        self.others.turn(Purpose::Other).await;
+        versions::versions(self, settings).await
+    }
+
     async fn validate(&self) -> Result<Account, QueryError> {
         let url = self.address.url("/account");
-        let answer = self.ask(Method::GET, &url, Subject::Account, &ACCOUNT).await?;
+        // What is answered is known of the token that it was asked with.
+        let held = self.access.current();
+        let request = held.request(Method::GET, &url)?;
+        let answer = answered(self.send(request, &self.others, &ACCOUNT).await, Subject::Account)?;
         let [username] = fields::pick(answer.text(), ["username"]).map_err(unreadable)?;
         let username: Option<String> = fields::read(username);
         let username = username.filter(|name| !name.is_empty());
-        if username.is_some() {
-            username.clone_into(&mut self.username.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(username) = &username {
+            held.learn(username);
         }
         Ok(Account { username: username.unwrap_or_default() })
     }

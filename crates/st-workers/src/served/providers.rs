@@ -22,21 +22,27 @@ impl ServedProviders {
             let served = ServedProvider::new(Arc::clone(provider), seed);
             (served.name().clone(), Arc::new(served))
         };
-        Self(providers.iter().map(served).collect())
+        Self(providers.registered().map(served).collect())
     }
 
     /// The provider of this name; `None` when it is not configured.
     pub(crate) fn get(&self, name: &ProviderName) -> Option<&Arc<ServedProvider>> {
-        self.0.get(name)
+        self.0.get(name).filter(|served| served.provider().is_configured())
     }
 
+    /// Those that are configured.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ServedProvider>> {
+        self.registered().filter(|served| served.provider().is_configured())
+    }
+
+    /// Also those that may be configured later.
+    pub(crate) fn registered(&self) -> impl Iterator<Item = &Arc<ServedProvider>> {
         self.0.values()
     }
 
     /// What their gates show of themselves.
     pub(crate) fn gates(&self) -> BTreeMap<ProviderName, GateStatus> {
-        self.0.iter().map(|(name, served)| (name.clone(), served.gate.status())).collect()
+        self.iter().map(|served| (served.name().clone(), served.gate.status())).collect()
     }
 
     /// How long until the next gate is to be probed; `None` when none is.

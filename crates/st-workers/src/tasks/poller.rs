@@ -8,9 +8,10 @@
 //! which they never delay.
 //!
 //! A provider that has a webhook URL is left to its webhooks, with a slow sweep for the lost ones,
-//! unless polling is switched on explicitly. The setting is read in every run, so a change needs no
+//! unless polling is switched on explicitly. What decides that is read in every run, so a change needs no
 //! restart.
 
+mod decision;
 mod forget;
 mod gone;
 mod memory;
@@ -37,6 +38,7 @@ use crate::dispatch::{Dispatcher, report};
 use crate::provider::{QueryError, RemoteJob};
 use crate::served::{LastingUnread, ServedProvider, UnreadJob};
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
+pub use decision::Decision;
 use memory::Memory;
 
 const LOG: Logger = get_logger("simpletuner.cloud.polling");
@@ -67,6 +69,7 @@ pub struct PollerConfig {
 /// The task `job_status_polling`.
 #[derive(Debug)]
 pub struct Poller {
+    store: Arc<dyn Store>,
     polls: BTreeMap<st_store::ProviderName, Arc<Poll>>,
     config: PollerConfig,
 }
@@ -124,20 +127,36 @@ impl Poller {
             };
             (served.name().clone(), Arc::new(poll))
         };
-        Self { polls: dispatcher.providers().iter().map(poll).collect(), config }
+        let polls = dispatcher.providers().registered().map(poll).collect();
+        Self { store: Arc::clone(store), polls, config }
+    }
+}
+
+impl Poller {
+    /// What was decided about polling. A preference that cannot be read is none.
+    async fn decision(&self) -> Decision {
+        let preference = match self.store.polling_preference().await {
+            Ok(preference) => preference,
+            Err(error) => {
+                let reason = Chain(&error).to_string();
+                st_log::debug!(logger: LOG, reason, "Preference about polling could not be read");
+                None
+            }
+        };
+        Decision::of(preference, self.config.enabled)
     }
 }
 
 impl Poll {
     /// Polls the provider, if that is due. `None` when the run before still does, or when the
     /// program stops.
-    async fn run(self: Arc<Self>) -> Option<Result<Tally, Error>> {
+    async fn run(self: Arc<Self>, decided: Decision) -> Option<Result<Tally, Error>> {
         let turn = Arc::clone(&self.turn).try_lock_owned().ok()?;
         let (done, polled) = oneshot::channel();
         let dispatcher = Arc::clone(&self.dispatcher);
         // Apart from the run, so that a run that ends sooner does not end it.
         dispatcher.spawn_helper(async move {
-            let result = AssertUnwindSafe(self.poll()).catch_unwind().await;
+            let result = AssertUnwindSafe(self.poll(decided)).catch_unwind().await;
             drop(turn);
             drop(done.send(result));
         });
@@ -149,7 +168,7 @@ impl Poll {
 
     /// Whether the provider is to be polled in this run; logs when that begins. Settings that cannot
     /// be read are no reason not to.
-    async fn is_due(&self) -> bool {
+    async fn is_due(&self, decided: Decision) -> bool {
         let webhook_url = match self.store.provider_settings(self.served.name()).await {
             Ok(settings) => settings.webhook_url,
             Err(error) => {
@@ -158,10 +177,9 @@ impl Poll {
                 None
             }
         };
-        let polled = self.config.enabled || webhook_url.is_none_or(|url| url.is_empty());
-        let due = self.memory.begin(polled);
+        let reason = decided.reason(webhook_url.as_deref());
+        let due = self.memory.begin(reason.is_some());
         if due.begins {
-            let reason = if self.config.enabled { "enabled" } else { "no webhook URL" };
             st_log::info!(
                 logger: LOG,
                 provider = self.served.name().as_str(),
@@ -173,11 +191,11 @@ impl Poll {
         due.now
     }
 
-    async fn poll(self: &Arc<Self>) -> Result<Tally, Error> {
+    async fn poll(self: &Arc<Self>, decided: Decision) -> Result<Tally, Error> {
         let mut tally = Tally::default();
         self.dispatcher.clean_up(&self.served);
         self.forget_unknown(self.served.provider().clean_up().await);
-        let due = self.is_due().await;
+        let due = self.is_due(decided).await;
         let mut after = None;
         let mut unread = Unread::default();
         let mut gathered: Vec<JobRecord> = Vec::new();
@@ -335,7 +353,9 @@ impl Task for Poller {
 
     async fn run(&self, _cycle: &Cycle) -> Result<RunSummary, TaskError> {
         let longest = RUN.min(self.config.period / 2);
-        let polls = self.polls.values().map(|poll| timeout(longest, Arc::clone(poll).run()));
+        let decided = self.decision().await;
+        let there = self.polls.values().filter(|it| it.served.provider().is_configured());
+        let polls = there.map(|poll| timeout(longest, Arc::clone(poll).run(decided)));
         let mut all = Tally::default();
         let mut failed = None;
         for tally in join_all(polls).await {

@@ -107,7 +107,7 @@ impl ResultFetching {
             let lanes = Lanes { logs: Semaphore::new(LOGS), downloads: Semaphore::new(DOWNLOADS) };
             (served.name().clone(), Arc::new(lanes))
         };
-        let lanes = dispatcher.providers().iter().map(lanes).collect();
+        let lanes = dispatcher.providers().registered().map(lanes).collect();
         let (store, dispatcher) = (Arc::clone(store), Arc::clone(dispatcher));
         let (jobs, attempted, unwritable) =
             (Jobs::default(), watch::Sender::new(()), Mutex::default());

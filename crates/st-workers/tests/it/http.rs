@@ -329,6 +329,7 @@ async fn a_job_is_cancelled_at_each_of_them() {
 fn submission(attempt: u32) -> Submission {
     Submission {
         marker: Marker { job: JobId::new(Timestamp::UNIX_EPOCH, [7; 10]), attempt },
+        account: None,
         input: json!({"config": {"model": "m", "training_file": "f"}}),
         hardware_type: None,
         settings: ProviderSettings::default(),

@@ -29,7 +29,7 @@ pub(crate) fn provider_with(base_url: &str, token: &str, patience: Duration) -> 
     let (limits, prices) = (CallLimits::default(), Prices::default());
     let config = ReplicateConfig {
         base_url: base_url.to_owned(),
-        api_token,
+        api_token: Some(api_token),
         limits,
         prices,
         retry_on: BTreeSet::new(),
@@ -46,7 +46,7 @@ pub(crate) fn limited_to(limits: CallLimits, base_url: &str) -> Replicate {
     let prices = Prices::default();
     let config = ReplicateConfig {
         base_url: base_url.to_owned(),
-        api_token,
+        api_token: Some(api_token),
         limits,
         prices,
         retry_on: BTreeSet::new(),
@@ -76,6 +76,7 @@ pub(crate) fn settings() -> ProviderSettings {
 pub(crate) fn submission() -> Submission {
     Submission {
         marker: marker(1),
+        account: None,
         input: json!({"config": {"--lora_rank": 16}, "config_name": "mine"}),
         hardware_type: Some("l40s".to_owned()),
         settings: settings(),
@@ -305,7 +306,7 @@ async fn only_an_absolute_base_url_is_taken() {
         let (limits, prices) = (CallLimits::default(), Prices::default());
         let config = ReplicateConfig {
             base_url: base_url.to_owned(),
-            api_token,
+            api_token: Some(api_token),
             limits,
             prices,
             retry_on: BTreeSet::new(),

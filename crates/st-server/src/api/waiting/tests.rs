@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use st_log::CorrelationId;
 use st_store::{
-    Actor, ApprovalId, AtMostOnce, Attempt, AttemptToken, Budget, BudgetAction, ClaimOrigin, Cost,
-    End, Epoch, Finished, Holder, JobId, JobType, Lease, NewBudget, NewJob, OrgId, Owner, Period,
-    Phase, ProviderJobId, ProviderName, QueueEntryId, RemoteId, RequiredBy, Role, RuleId, TeamId,
-    UserId, Waiting,
+    Actor, ApprovalId, AtMostOnce, Attempt, AttemptToken, Budget, BudgetAction, BudgetKeeper,
+    ClaimOrigin, Cost, End, Epoch, Finished, Holder, JobId, JobType, Lease, NewBudget, NewJob,
+    OrgId, Owner, Period, Phase, ProviderJobId, ProviderName, QueueEntryId, RemoteId, RequiredBy,
+    Role, RuleId, TeamId, UserId, Waiting,
 };
 
 use super::*;
@@ -440,7 +440,12 @@ fn a_job_without_room_in_a_budget_names_all_its_numbers_and_when_it_begins_anew(
         action: BudgetAction::Block,
     };
     let budget = BudgetUse {
-        budget: Budget { id: BudgetId(7), budget, created_at: at(0) },
+        budget: Budget {
+            id: BudgetId(7),
+            budget,
+            created_at: at(0),
+            kept_by: BudgetKeeper::People,
+        },
         spent: Cost::from_usd(95.5),
         reserved: Cost::from_usd(4.0),
         resets_at: at(900),

@@ -2,7 +2,8 @@
 
 use st_store::{
     Error, InvalidBudget, InvalidJob, InvalidLimits, InvalidSetting, InvalidText, JobId,
-    MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, OutOfRange, TransitionError,
+    LONGEST_HTTP_TIMEOUT, MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, OutOfRange,
+    SHORTEST_HTTP_TIMEOUT, TransitionError,
 };
 
 use super::Problem;
@@ -57,6 +58,9 @@ impl From<Error> for Problem {
                 let message = format!("must be at least 0, found {amount}");
                 Self::invalid_field("/limit_value", message)
             }
+            Error::InvalidBudget(InvalidBudget::OfSettings { .. }) => {
+                Self::new(Code::Conflict, error.to_string())
+            }
             Error::OverBudget(exceeded) => Self::over_budget(exceeded.to_string()),
             Error::InvalidSetting(InvalidSetting::Text(invalid))
             | Error::InvalidBudget(InvalidBudget::Text(invalid))
@@ -69,6 +73,15 @@ impl From<Error> for Problem {
             Error::InvalidSetting(InvalidSetting::Runtime { found }) => {
                 let message = format!("expected 1 to {MOST_RUNTIME_MINUTES}, found {found}");
                 Self::invalid_field("/max_runtime_minutes", message)
+            }
+            Error::InvalidSetting(InvalidSetting::Amount { found }) => {
+                let message = format!("must be at least 0, found {found}");
+                Self::invalid_field("/cost_limit_amount", message)
+            }
+            Error::InvalidSetting(InvalidSetting::Timeout { found }) => {
+                let (least, most) = (SHORTEST_HTTP_TIMEOUT, LONGEST_HTTP_TIMEOUT);
+                let message = format!("expected {least:?} to {most:?}, found {found:?}");
+                Self::invalid_field("/http_timeout", message)
             }
             Error::Damaged(_) | Error::ManyDamaged { .. } => {
                 Self::damaged(error.to_string()).caused_by(error)

@@ -20,7 +20,12 @@ fn budget(id: i64, action: BudgetAction, amount: f64) -> Budget {
     let scope = Scope::Org(OrgId::new("acme"));
     let (period, amount) = (Period::Monthly, Cost::from_usd(amount));
     let budget = NewBudget { scope, period, amount, action };
-    Budget { id: BudgetId(id), budget, created_at: time("2026-01-01T00:00:00Z") }
+    Budget {
+        id: BudgetId(id),
+        budget,
+        created_at: time("2026-01-01T00:00:00Z"),
+        kept_by: BudgetKeeper::People,
+    }
 }
 
 fn used(budget: Budget, spent: f64, reserved: f64) -> BudgetUse {

@@ -8,8 +8,8 @@ use super::*;
 use crate::model::budget::scopes;
 use crate::model::share::{correction, usage_after};
 use crate::model::{
-    Budget, BudgetAction, BudgetUse, ClaimOrder, JobId, JobType, NewBudget, Owner, Period, Scope,
-    SpendingRoom, Usage,
+    Budget, BudgetAction, BudgetKeeper, BudgetUse, ClaimOrder, JobId, JobType, NewBudget, Owner,
+    Period, Scope, SpendingRoom, Usage,
 };
 
 /// A job of the test's own, simple enough to be searched by reading all of them.
@@ -176,7 +176,7 @@ impl World {
             let amount = Cost::from_micros(amount);
             let id = BudgetId(i64::try_from(which).unwrap());
             let budget = NewBudget { scope, period, amount, action };
-            let budget = Budget { id, budget, created_at: time(0) };
+            let budget = Budget { id, budget, created_at: time(0), kept_by: BudgetKeeper::People };
             BudgetUse { budget, spent, reserved: Cost::ZERO, resets_at: Timestamp::MAX }
         });
         let mut room = SpendingRoom::new(budgets);

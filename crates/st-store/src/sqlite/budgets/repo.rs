@@ -8,7 +8,8 @@ use super::posting::take_up;
 use super::{Tx, all_budgets, budgets_of, find, key, stopping, use_of};
 use crate::error::Result;
 use crate::model::{
-    Actor, Budget, BudgetId, BudgetPatch, BudgetUse, Cost, Group, JobRecord, NewBudget,
+    Actor, Budget, BudgetId, BudgetKeeper, BudgetPatch, BudgetUse, Cost, Group, JobRecord,
+    NewBudget,
 };
 use crate::repo::BudgetRepo;
 use crate::sqlite::SqliteStore;
@@ -56,18 +57,10 @@ impl BudgetRepo for SqliteStore {
         let (by, request) = (by.clone(), st_log::get_correlation_id());
         self.writer
             .write(Lane::Interactive, "change a budget", move |tx| {
-                let (after, changed) = find(tx.connection, id)?.patched(patch)?;
+                let known = find(tx.connection, id)?.of_people()?;
+                let (after, changed) = known.patched(patch)?;
                 if let Some(changed) = changed {
-                    change_one(
-                        tx.connection,
-                        "change a budget",
-                        "UPDATE budgets SET amount = ?2, action = ?3 WHERE budget_id = ?1",
-                        params![
-                            id.0,
-                            after.budget.amount.to_micros(),
-                            after.budget.action.as_str()
-                        ],
-                    )?;
+                    update(tx, id, &after.budget)?;
                     record_change(tx, &by, &request, changed)?;
                 }
                 use_of(tx.connection, after, tx.now)
@@ -80,6 +73,7 @@ impl BudgetRepo for SqliteStore {
         self.writer
             .write(Lane::Interactive, "remove a budget", move |tx| {
                 let known = all_budgets(tx.connection)?.into_iter().find(|it| it.id == id);
+                let known = known.map(Budget::of_people).transpose()?;
                 let sql = "DELETE FROM budgets WHERE budget_id = ?1";
                 let removed = change(tx.connection, "remove a budget", sql, [id.0])? > 0;
                 if let Some(known) = known {
@@ -117,26 +111,43 @@ impl BudgetRepo for SqliteStore {
 }
 
 fn add(tx: &Tx<'_>, new: &NewBudget, (by, request): (&Actor, &CorrelationId)) -> Result<BudgetUse> {
+    let budget = insert(tx, new, BudgetKeeper::People)?;
+    record_change(tx, by, request, budget.added())?;
+    use_of(tx.connection, budget, tx.now)
+}
+
+/// Stores a new budget, with what its current period has cost already.
+pub(super) fn insert(tx: &Tx<'_>, new: &NewBudget, kept_by: BudgetKeeper) -> Result<Budget> {
     let (level, name) = key(&new.scope);
     change_one(
         tx.connection,
         "store a budget",
-        "INSERT INTO budgets (scope, scope_id, period, amount, action, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO budgets (scope, scope_id, period, amount, action, created_at, of_settings) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             level,
             name,
             new.period.as_str(),
             new.amount.to_micros(),
             new.action.as_str(),
-            tx.now.as_millisecond()
+            tx.now.as_millisecond(),
+            kept_by == BudgetKeeper::Settings,
         ],
     )?;
     let id = BudgetId(tx.connection.last_insert_rowid());
     let budget = Budget { id, ..find(tx.connection, id)? };
     take_up(tx, &budget)?;
-    record_change(tx, by, request, budget.added())?;
-    use_of(tx.connection, budget, tx.now)
+    Ok(budget)
+}
+
+/// Stores another amount and another action.
+pub(super) fn update(tx: &Tx<'_>, id: BudgetId, after: &NewBudget) -> Result<()> {
+    change_one(
+        tx.connection,
+        "change a budget",
+        "UPDATE budgets SET amount = ?2, action = ?3 WHERE budget_id = ?1",
+        params![id.0, after.amount.to_micros(), after.action.as_str()],
+    )
 }
 
 /// The first jobs in slots under this budget that are not being cancelled, if more is spent of it than

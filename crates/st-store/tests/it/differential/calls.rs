@@ -140,7 +140,17 @@ pub(crate) fn setting(value: Option<u8>, slots: Option<u8>) -> ProviderSettingsP
     };
     let max_concurrent =
         slots.map_or(SettingChange::Clear, |slots| SettingChange::Set(u32::from(slots)));
-    ProviderSettingsPatch { version_override, max_concurrent, ..ProviderSettingsPatch::default() }
+    let slots = slots.unwrap_or_default();
+    ProviderSettingsPatch {
+        version_override,
+        max_concurrent,
+        cost_limit_enabled: SettingChange::Set(slots % 4 != 0),
+        cost_limit_amount: value
+            .map_or(SettingChange::Clear, |value| SettingChange::Set(halves_of_dollars(value))),
+        cost_limit_action: SettingChange::Set(budget_action(slots)),
+        cost_limit_period: SettingChange::Set(Period::ALL[usize::from(slots) % Period::ALL.len()]),
+        ..ProviderSettingsPatch::default()
+    }
 }
 
 pub(crate) async fn prune(store: &Shared, max: u8, minutes: Option<u8>) -> Result<Pruned> {

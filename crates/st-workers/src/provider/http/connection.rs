@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::answers::Operation;
 use super::base::BaseUrl;
 use super::call::{Call, Outgoing};
+use super::client::SharedClient;
 use super::description::{Description, MOST_IN_FLIGHT};
 use super::secret::{Credential, MASK, NoCredential};
 use super::template::RenderError;
@@ -66,7 +67,7 @@ impl Unanswered {
 /// The way to the provider.
 #[derive(Debug)]
 pub(super) struct Connection {
-    client: Client,
+    pub(super) client: SharedClient,
     credential: Option<Arc<Credential>>,
     /// What else no error may show: a provider may repeat what it got.
     pub(super) hidden: Vec<String>,
@@ -100,7 +101,7 @@ impl Connection {
         };
         let most = usize::try_from(MOST_IN_FLIGHT).unwrap_or(usize::MAX);
         Self {
-            client,
+            client: SharedClient::new(client),
             credential,
             hidden: Vec::new(),
             secrets: Vec::new(),
@@ -138,7 +139,7 @@ impl Connection {
     /// How the URL of an output is called, where it is at the origin of the base: without the credential,
     /// because no description says which places there are for files.
     pub(super) fn own_access(&self, base: &BaseUrl, url: &Uri) -> Option<OwnAccess> {
-        base.is_own(url).then(|| OwnAccess { client: self.client.clone(), credential: None })
+        base.is_own(url).then(|| OwnAccess { client: self.client.get(), credential: None })
     }
 
     /// Sends a call and reads its whole answer.
@@ -193,7 +194,7 @@ impl Connection {
         outgoing: Outgoing,
     ) -> Result<Request, Unanswered> {
         let url = description.base.url(&outgoing.path);
-        let mut request = self.client.request(outgoing.method, &url);
+        let mut request = self.client.get().request(outgoing.method, &url);
         for (name, value) in outgoing.headers {
             request = request.header(name, value);
         }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::answers::Operation;
 use super::call::{Call, Outgoing};
+use super::client::SharedClient;
 use super::connection::{Answer, Connection, Unanswered};
 use super::description::Description;
 use super::job::{JobShape, Owner};
@@ -93,6 +94,11 @@ impl HttpProvider {
             unknown_words: UnknownWords::default(),
             sweeper: Sweeper::default(),
         }
+    }
+
+    /// To change the client while the provider runs.
+    pub fn client(&self) -> &SharedClient {
+        &self.connection.client
     }
 
     /// Shows these values in no error: the description has them from the environment, and a provider may
@@ -394,6 +400,7 @@ impl Provider for HttpProvider {
     fn check(&self, input: &Value, settings: &ProviderSettings) -> Result<(), String> {
         let probe = Submission {
             marker: Marker { job: JobId::new(Timestamp::UNIX_EPOCH, [0; 10]), attempt: 1 },
+            account: None,
             input: input.clone(),
             // Which one the job asks for is known only when it is submitted.
             hardware_type: self.description.hardware.keys().next().cloned(),

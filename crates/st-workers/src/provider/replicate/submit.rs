@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use st_http::Request;
 use st_store::ProviderSettings;
 
+use super::access::Held;
 use super::profile::Profile;
 use super::version::{ModelName, ModelVersion};
 use super::{MARKER, Replicate, webhook};
@@ -34,18 +35,22 @@ fn version_override(settings: &ProviderSettings) -> Option<&str> {
 impl Replicate {
     /// The request that submits this job. Asks which version is the latest where that is not known;
     /// when that fails, nothing of the job was sent.
-    pub(super) async fn submission(&self, submission: &Submission) -> Result<Request, SubmitError> {
+    pub(super) async fn submission(
+        &self,
+        held: &Held,
+        submission: &Submission,
+    ) -> Result<Request, SubmitError> {
         let settings = &submission.settings;
         if let Some(reason) = fault(settings, &self.address.base()) {
             return Err(SubmitError::MissingSetting { reason });
         }
-        let version = self.version(submission).await?;
+        let version = self.version(held, submission).await?;
         let mut body = json!({"version": version, "input": input(submission)});
         if let (Some(webhook), Value::Object(body)) = (webhook::of(submission), &mut body) {
             body.insert("webhook".to_owned(), webhook.into());
             body.insert("webhook_events_filter".to_owned(), json!(EVENTS));
         }
-        let request = self.request(Method::POST, &self.address.url("/predictions")).json(&body);
+        let request = held.request(Method::POST, &self.address.url("/predictions"))?.json(&body);
         Ok(match settings.max_runtime_minutes {
             Some(minutes) => request.header(CANCEL_AFTER, format!("{minutes}m")),
             None => request,
@@ -54,11 +59,11 @@ impl Replicate {
 
     /// What is to run: what the settings name, else the latest version of the model that trains on
     /// the hardware that the job asks for.
-    async fn version(&self, submission: &Submission) -> Result<String, SubmitError> {
+    async fn version(&self, held: &Held, submission: &Submission) -> Result<String, SubmitError> {
         let settings = &submission.settings;
         let Some(version) = version_override(settings) else {
             let model = profile(submission)?.model();
-            let version = self.latest.of(self, &model).await?;
+            let version = held.latest.of(self, &model).await?;
             return version.map(|id| exact(&model, &id)).ok_or_else(|| {
                 let reason = format!(
                     "replicate shows no version of {model}; set version_override to another model"
@@ -69,7 +74,7 @@ impl Replicate {
         match version.parse() {
             Ok(ModelVersion::Exact(version)) => Ok(version),
             Ok(ModelVersion::Latest(model)) => {
-                let version = self.latest.of(self, &model).await?;
+                let version = held.latest.of(self, &model).await?;
                 // An official model is run by its name and may show no versions.
                 Ok(version.map_or_else(|| model.to_string(), |id| exact(&model, &id)))
             }

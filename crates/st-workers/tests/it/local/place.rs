@@ -91,6 +91,7 @@ impl Place {
     pub(super) fn submission(&self) -> Submission {
         Submission {
             marker: self.marker,
+            account: None,
             input: json!({"config": {"command": "job", "rank": 16}}),
             hardware_type: None,
             settings: ProviderSettings::default(),

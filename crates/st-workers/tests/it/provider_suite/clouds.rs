@@ -79,6 +79,7 @@ impl World for CloudsWorld {
     fn submission(&self, marker: Marker) -> Submission {
         Submission {
             marker,
+            account: None,
             input: json!({
                 "config": {"model": "m", "training_file": "file-1", "lr": 1e-4},
                 "env": {"EPOCHS": 3},

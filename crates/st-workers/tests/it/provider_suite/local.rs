@@ -125,7 +125,7 @@ impl World for LocalWorld {
     fn submission(&self, marker: Marker) -> Submission {
         let (input, settings) =
             (json!({"config": {"command": "job"}}), ProviderSettings::default());
-        Submission { marker, input, hardware_type: None, settings }
+        Submission { marker, account: None, input, hardware_type: None, settings }
     }
 
     async fn arrived(&self) -> Vec<Marker> {

@@ -47,6 +47,22 @@ impl SettingsRepo for LifeStore {
         .await
     }
 
+    async fn polling_preference(&self) -> Result<Option<bool>> {
+        self.call("polling", |it| async move { it.polling_preference().await }).await
+    }
+
+    async fn set_polling_preference(
+        &self,
+        preference: Option<bool>,
+        by: &Actor,
+    ) -> Result<Option<bool>> {
+        self.call(
+            "set polling",
+            |it| async move { it.set_polling_preference(preference, by).await },
+        )
+        .await
+    }
+
     async fn weights(&self) -> Result<Vec<(ShareScope, Weight)>> {
         self.call("weights", |it| async move { it.weights().await }).await
     }

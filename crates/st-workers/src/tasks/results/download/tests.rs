@@ -13,7 +13,7 @@ use crate::provider::replicate::{ApiToken, CallLimits, Prices, Replicate, Replic
 fn provider(fake: &FakeReplicate) -> Replicate {
     let config = ReplicateConfig {
         base_url: fake.base_url(),
-        api_token: ApiToken::parse("r8_secret").unwrap(),
+        api_token: Some(ApiToken::parse("r8_secret").unwrap()),
         limits: CallLimits::default(),
         prices: Prices::default(),
         retry_on: BTreeSet::new(),

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::middleware;
 use crate::http::problem::Problem;
+use crate::http::routes::Routes;
 use events::Feed;
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
@@ -115,7 +116,7 @@ impl Api {
 
     /// All paths. `trace_context`: whether a caller's W3C trace context is kept.
     pub(crate) fn router(self, trace_context: bool) -> Router {
-        let router = Router::new()
+        let routes = Routes::new()
             .route("/api/cloud/jobs/submit", post(jobs::submit::submit))
             .route("/api/cloud/jobs", get(jobs::list))
             .route("/api/cloud/jobs/{job}", get(jobs::show))
@@ -157,7 +158,7 @@ impl Api {
             .route("/api/cloud/health", get(health::full))
             .route("/api/cloud/health/live", get(health::live))
             .route("/api/cloud/health/ready", get(health::ready));
-        middleware::around(router, trace_context).with_state(self)
+        middleware::around(routes, trace_context).with_state(self)
     }
 }
 

@@ -2,6 +2,11 @@
 //! problems.
 
 pub(crate) mod extract;
+pub(crate) mod front;
+mod lane;
 pub(crate) mod listen;
 pub(crate) mod middleware;
+pub(crate) mod peer;
 pub(crate) mod problem;
+pub(crate) mod routes;
+pub(crate) mod site;

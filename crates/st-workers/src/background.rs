@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_store::{Actor, Clock, Error, JobId, JobRecord, ProviderName, Resolution, Store};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::dispatch::Dispatcher;
@@ -53,6 +54,7 @@ impl Default for BackgroundConfig {
 pub struct BackgroundTasks {
     running: Running,
     dispatcher: Arc<Dispatcher>,
+    polling: watch::Sender<PollerConfig>,
 }
 
 /// What had not ended when the tasks were stopped.
@@ -77,7 +79,8 @@ pub fn start_background_tasks(
     let dispatcher = Arc::new(dispatcher);
     let mut driver = Driver::new(Arc::clone(clock), config.seed);
     driver.register(Arc::new(Scheduler::new(Arc::clone(store), Arc::clone(&dispatcher))));
-    driver.register(Arc::new(Poller::new(store, &dispatcher, config.polling)));
+    let (polling, polling_changes) = watch::channel(config.polling);
+    driver.register(Arc::new(Poller::new(store, &dispatcher, polling_changes.clone())));
     driver.register(Arc::new(Expirer::new(
         Arc::clone(store),
         providers.clone(),
@@ -93,13 +96,14 @@ pub fn start_background_tasks(
     let running = driver.start();
     running.wake_on(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);
     running.wake_on(dispatcher.results(), &[TaskId::ResultFetching]);
+    running.wake_on(polling_changes, &[TaskId::JobStatusPolling]);
     for served in dispatcher.providers().iter() {
         running.wake_on(served.gate.changes(), &[TaskId::QueueProcessing]);
     }
     for changes in providers.iter().filter_map(|provider| provider.changes()) {
         running.wake_on(changes, &[TaskId::JobStatusPolling]);
     }
-    BackgroundTasks { running, dispatcher }
+    BackgroundTasks { running, dispatcher, polling }
 }
 
 /// Stops them: nothing new is claimed, what runs finishes within `deadline`, the rest is cut off,
@@ -132,6 +136,15 @@ impl BackgroundTasks {
     /// Makes a task run now, or once more when it is running.
     pub fn activate(&self, id: TaskId) {
         self.running.activate(id);
+    }
+
+    /// Polls in this way from now on, beginning immediately when that is another one.
+    pub fn set_polling(&self, config: PollerConfig) {
+        self.polling.send_if_modified(|polling| {
+            let is_other = *polling != config;
+            *polling = config;
+            is_other
+        });
     }
 
     /// The gates of the configured providers.

@@ -16,6 +16,7 @@ mod view;
 
 use std::convert::Infallible;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -27,6 +28,7 @@ use st_store::EventId;
 use super::Api;
 use super::jobs::find;
 use crate::http::extract::Query;
+use crate::http::listen::Endless;
 use crate::http::problem::Problem;
 use follower::Follower;
 use frame::Format;
@@ -68,7 +70,7 @@ pub(crate) async fn stream(
         (CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((headers, Body::from_stream(frames)).into_response())
+    Ok((headers, Extension(Endless), Body::from_stream(frames)).into_response())
 }
 
 impl Wanted {

@@ -28,7 +28,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Api, Setup};
-use crate::http::listen;
+use crate::http::front::{Front, Live};
+use crate::http::listen::{self, Capacity};
 
 /// How long a submission may arrive after its call, in these tests.
 const MAY_ARRIVE_FOR: SignedDuration = SignedDuration::from_mins(2);
@@ -91,7 +92,8 @@ impl Harness {
         let router = Api::new(shared, Arc::new(background), providers, setup).router(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        drop(st_log::spawn(listen::serve(listener, router, stop.clone(), Duration::ZERO, 1000)));
+        let front = Front::new(Live::default(), Capacity { connections: 1000, streams: STREAMS });
+        drop(st_log::spawn(listen::serve(listener, router, front, stop.clone(), Duration::ZERO)));
         Self { store, alpha, url, client: reqwest::Client::new(), _kept: kept, stop, _log: log }
     }
 

@@ -18,6 +18,10 @@ use st_api::input::{Fields, parse_json, text_fault};
 const LIMIT: usize = 1024 * 1024;
 /// How long its client may take to send it.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long it may take however little arrives.
+const GRACE: Duration = Duration::from_secs(5);
+/// From then on at least so many bytes must have arrived in each second.
+const SLOWEST: u32 = 1024;
 
 /// A JSON object.
 #[derive(Debug)]
@@ -35,16 +39,15 @@ impl Body {
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Problem;
 
-    /// A missing body is an empty object. Only `application/json` is taken, which a page of another
-    /// origin cannot send without asking first.
+    /// A missing body is an empty object, whatever its type. Of others only `application/json` is taken.
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let bytes = read(body).await?;
-        if !is_json(&parts) {
-            return Err(Problem::not_json());
-        }
         if bytes.is_empty() {
             return Ok(Self { raw: Map::new() });
+        }
+        if !is_json(&parts) {
+            return Err(Problem::not_json());
         }
         let value = parse_json(&bytes).map_err(|fault| {
             let detail = format!("the request body is not JSON: {}", fault.message);
@@ -63,12 +66,13 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
 /// Reads a body into one buffer: a piece of it keeps the whole buffer that it arrived in.
 async fn read(mut body: axum::body::Body) -> Result<BytesMut, Problem> {
-    let deadline = Instant::now() + DEADLINE;
+    let began = Instant::now();
     let mut bytes = BytesMut::new();
     loop {
-        let frame = timeout_at(deadline, body.frame()).await;
-        let frame = frame.map_err(|_elapsed| Problem::slow_body(DEADLINE))?;
-        let Some(frame) = frame else { return Ok(bytes) };
+        let allowed = GRACE + Duration::from_secs(bytes.len() as u64) / SLOWEST;
+        let frame = timeout_at(began + allowed.min(DEADLINE), body.frame()).await;
+        let slow = |_elapsed| Problem::slow_body(bytes.len(), began.elapsed());
+        let Some(frame) = frame.map_err(slow)? else { return Ok(bytes) };
         let frame = frame.map_err(|error| {
             let detail = format!("the request body could not be read: {error}");
             Problem::bad_request("unreadable_body", detail)
@@ -82,10 +86,17 @@ async fn read(mut body: axum::body::Body) -> Result<BytesMut, Problem> {
     }
 }
 
+/// Whether the one type that is given is JSON in UTF-8.
 fn is_json(parts: &Parts) -> bool {
-    let Some(value) = parts.headers.get(CONTENT_TYPE) else { return false };
-    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    let mut values = parts.headers.get_all(CONTENT_TYPE).iter();
+    let (Some(only), None) = (values.next(), values.next()) else { return false };
+    let mut words = only.to_str().unwrap_or_default().split(';').map(str::trim);
+    let is_json = words.next().is_some_and(|it| it.eq_ignore_ascii_case("application/json"));
+    is_json
+        && words.filter_map(|word| word.split_once('=')).all(|(name, value)| {
+            let is_utf8 = value.trim_matches('"').eq_ignore_ascii_case("utf-8");
+            !name.trim_end().eq_ignore_ascii_case("charset") || is_utf8
+        })
 }
 
 /// The query string.
@@ -177,11 +188,56 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_arrive_in_time_is_refused() {
-        let began = Instant::now();
-        let slow = stream::iter(pieces(b"x", 3)).chain(stream::pending());
-        let refused = read(Sent::from_stream(slow)).await.unwrap_err();
-        assert_eq!(refused.into_response().status(), 408);
-        assert_eq!(began.elapsed().as_secs(), DEADLINE.as_secs());
+    async fn a_body_that_arrives_too_slowly_is_refused() {
+        let slow = |piece: &'static [u8], count| {
+            let arriving = stream::iter(pieces(piece, count)).then(async |piece| {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                piece
+            });
+            Sent::from_stream(arriving.chain(stream::pending()))
+        };
+        // Nothing, a byte in each second, as much as must be, and that without an end.
+        for (body, seconds) in [
+            (slow(b"", 0), 5),
+            (slow(b"x", 40), 5),
+            (slow(&[b'x'; 1024], 10), 15),
+            (slow(&[b'x'; 1024], 40), 30),
+        ] {
+            let began = Instant::now();
+            let refused = read(body).await.unwrap_err();
+            assert_eq!((refused.status().as_u16(), refused.code()), (408, "body_too_slow"));
+            assert_eq!(began.elapsed().as_secs(), seconds, "{}", refused.detail());
+        }
+    }
+
+    async fn taken(types: &[&str], body: &'static str) -> Result<usize, u16> {
+        let mut request = Request::builder().method("POST").uri("/");
+        for it in types {
+            request = request.header(CONTENT_TYPE, *it);
+        }
+        let request = request.body(Sent::from(body)).unwrap();
+        let read = Body::from_request(request, &()).await;
+        read.map(|body| body.raw.len()).map_err(|problem| problem.status().as_u16())
+    }
+
+    #[tokio::test]
+    async fn no_body_is_an_empty_object_whatever_its_type() {
+        for types in [&[][..], &["text/plain"], &["application/json"], &["x", "y"]] {
+            assert_eq!(taken(types, "").await, Ok(0), "{types:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_body_is_json_and_says_so() {
+        let json = r#"{"a": 1}"#;
+        for good in
+            ["application/json", "Application/JSON;charset=UTF-8", "application/json; charset=\"utf-8\""]
+        {
+            assert_eq!(taken(&[good], json).await, Ok(1), "{good}");
+        }
+        for bad in [&[][..], &["text/plain"], &["application/json; charset=utf-16"]] {
+            assert_eq!(taken(bad, json).await, Err(415), "{bad:?}");
+        }
+        assert_eq!(taken(&["application/json", "text/plain"], json).await, Err(415));
     }
 }

@@ -30,7 +30,7 @@ use st_store::{
     Actor, Error, JobId, JobRecord, JobRef, JobStatus, ProviderJobId, ProviderStatus, Settled,
     Settlement, Store,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::dispatch::{Dispatcher, report};
@@ -68,7 +68,7 @@ pub struct PollerConfig {
 #[derive(Debug)]
 pub struct Poller {
     polls: BTreeMap<st_store::ProviderName, Arc<Poll>>,
-    config: PollerConfig,
+    config: watch::Receiver<PollerConfig>,
 }
 
 /// The polling of one provider.
@@ -77,7 +77,7 @@ struct Poll {
     store: Arc<dyn Store>,
     dispatcher: Arc<Dispatcher>,
     served: Arc<ServedProvider>,
-    config: PollerConfig,
+    config: watch::Receiver<PollerConfig>,
     memory: Memory,
     /// Held by the run that polls; while another run holds it, the provider is skipped.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -109,14 +109,18 @@ struct Unread {
 }
 
 impl Poller {
-    /// A poller; open cancellations and strays go through `dispatcher`.
-    pub fn new(store: &Arc<dyn Store>, dispatcher: &Arc<Dispatcher>, config: PollerConfig) -> Self {
+    /// A poller; open cancellations and strays go through `dispatcher`. `config` may change.
+    pub fn new(
+        store: &Arc<dyn Store>,
+        dispatcher: &Arc<Dispatcher>,
+        config: watch::Receiver<PollerConfig>,
+    ) -> Self {
         let poll = |served: &Arc<ServedProvider>| {
             let poll = Poll {
                 store: Arc::clone(store),
                 dispatcher: Arc::clone(dispatcher),
                 served: Arc::clone(served),
-                config,
+                config: config.clone(),
                 memory: Memory::default(),
                 turn: Arc::default(),
                 ending: Arc::default(),
@@ -158,14 +162,15 @@ impl Poll {
                 None
             }
         };
-        let polled = self.config.enabled || webhook_url.is_none_or(|url| url.is_empty());
+        let PollerConfig { enabled, period } = *self.config.borrow();
+        let polled = enabled || webhook_url.is_none_or(|url| url.is_empty());
         let due = self.memory.begin(polled);
         if due.begins {
-            let reason = if self.config.enabled { "enabled" } else { "no webhook URL" };
+            let reason = if enabled { "enabled" } else { "no webhook URL" };
             st_log::info!(
                 logger: LOG,
                 provider = self.served.name().as_str(),
-                interval_seconds = self.config.period.as_secs(),
+                interval_seconds = period.as_secs(),
                 reason,
                 "Starting job status polling"
             );
@@ -330,11 +335,11 @@ impl Task for Poller {
     }
 
     fn timing(&self) -> Timing {
-        Timing { period: self.config.period, deadline: Duration::from_mins(5) }
+        Timing { period: self.config.borrow().period, deadline: Duration::from_mins(5) }
     }
 
     async fn run(&self, _cycle: &Cycle) -> Result<RunSummary, TaskError> {
-        let longest = RUN.min(self.config.period / 2);
+        let longest = RUN.min(self.config.borrow().period / 2);
         let polls = self.polls.values().map(|poll| timeout(longest, Arc::clone(poll).run()));
         let mut all = Tally::default();
         let mut failed = None;

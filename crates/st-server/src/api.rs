@@ -158,7 +158,7 @@ impl Api {
             .route("/api/cloud/health", get(health::full))
             .route("/api/cloud/health/live", get(health::live))
             .route("/api/cloud/health/ready", get(health::ready));
-        middleware::around(routes, trace_context).with_state(self)
+        middleware::around(routes, self, trace_context)
     }
 }
 

@@ -160,6 +160,7 @@ mod tests {
     use axum::response::IntoResponse;
     use bytes::Bytes;
     use futures_util::{StreamExt, stream};
+    use tokio::time::sleep_until;
 
     use super::*;
 
@@ -190,9 +191,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_arrives_too_slowly_is_refused() {
         let slow = |piece: &'static [u8], count| {
-            let arriving = stream::iter(pieces(piece, count)).then(async |piece| {
-                tokio::time::advance(Duration::from_secs(1)).await;
-                piece
+            let mut next = Instant::now();
+            let arriving = stream::iter(pieces(piece, count)).then(move |piece| {
+                next += Duration::from_secs(1);
+                let arrives = sleep_until(next);
+                async move {
+                    arrives.await;
+                    piece
+                }
             });
             Sent::from_stream(arriving.chain(stream::pending()))
         };
@@ -230,9 +236,11 @@ mod tests {
     #[tokio::test]
     async fn another_body_is_json_and_says_so() {
         let json = r#"{"a": 1}"#;
-        for good in
-            ["application/json", "Application/JSON;charset=UTF-8", "application/json; charset=\"utf-8\""]
-        {
+        for good in [
+            "application/json",
+            "Application/JSON;charset=UTF-8",
+            "application/json; charset=\"utf-8\"",
+        ] {
             assert_eq!(taken(&[good], json).await, Ok(1), "{good}");
         }
         for bad in [&[][..], &["text/plain"], &["application/json; charset=utf-16"]] {

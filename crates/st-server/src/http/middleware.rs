@@ -32,15 +32,17 @@ const LOG: Logger = get_logger("simpletuner.cloud.api");
 /// call to a provider may take together.
 const DEADLINE: Duration = Duration::from_mins(2);
 
-/// Puts all of it around the router of `routes`. `trace_context`: whether a caller's W3C trace context is
-/// kept in the scope too.
-pub(crate) fn around<S>(routes: Routes<S>, trace_context: bool) -> Router<S>
+/// Puts all of it around the router of `routes`, whose handlers share `state`. `trace_context`: whether a
+/// caller's W3C trace context is kept in the scope too.
+pub(crate) fn around<S>(routes: Routes<S>, state: S, trace_context: bool) -> Router
 where
     S: Clone + Send + Sync + 'static,
 {
     let (router, paths) = routes.finish();
-    // What is added last is outermost.
-    router
+    // Around the whole router and not each of its routes: a router says what a path takes only outside of
+    // the layers of its own. What is added last is outermost.
+    Router::new()
+        .fallback_service(router.with_state(state))
         .layer(from_fn_with_state(paths, observe))
         .layer(CorrelationLayer::new().trace_context(trace_context))
 }
@@ -120,13 +122,7 @@ fn problem_of(
 }
 
 /// Logs the request, and the cause of a fault of ours: once, here, where the request is known.
-fn log(
-    method: &Method,
-    path: &str,
-    began: Instant,
-    status: StatusCode,
-    problem: Option<&Problem>,
-) {
+fn log(method: &Method, path: &str, began: Instant, status: StatusCode, problem: Option<&Problem>) {
     let status = status.as_u16();
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut context = LogContext::new();

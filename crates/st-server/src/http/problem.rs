@@ -183,7 +183,8 @@ impl Problem {
 
     /// 403: a page of another site made a browser send the request.
     pub(crate) fn cross_site() -> Self {
-        let detail = "a browser sent this for a page of another site, which may not use this server";
+        let detail =
+            "a browser sent this for a page of another site, which may not use this server";
         Self::new(StatusCode::FORBIDDEN, "cross_site", detail)
     }
 
@@ -207,6 +208,7 @@ impl Problem {
     }
 
     /// The status code of the answer.
+    #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }

@@ -69,7 +69,8 @@ fn distance(known: &str, asked: &[&str]) -> Option<(usize, String)> {
         if !is_name {
             // The distance of a long text costs time, and is too large anyway.
             let length = part.len().abs_diff(asked.len());
-            let part_distance = if length > NEAR { length } else { strsim::osa_distance(part, asked) };
+            let part_distance =
+                if length > NEAR { length } else { strsim::osa_distance(part, asked) };
             total += part_distance;
             if total > NEAR || part_distance >= part.len() {
                 return None;

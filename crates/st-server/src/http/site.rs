@@ -23,7 +23,9 @@ pub(crate) struct Names(BTreeSet<String>);
 
 /// The text is no name of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected the name or the address of a host such as jobs.example.org, without scheme and port")]
+#[error(
+    "expected the name or the address of a host such as jobs.example.org, without scheme and port"
+)]
 pub(crate) struct NoName;
 
 impl Names {
@@ -99,9 +101,17 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {
         return Err(Problem::bad_request("bad_host", "a request needs a Host header"));
     };
     let parsed = Authority::try_from(first.as_bytes()).ok();
-    parsed.filter(|host| !host.host().is_empty() && !host.as_str().contains('@')).ok_or_else(|| {
+    parsed.filter(is_host).ok_or_else(|| {
         Problem::bad_request("bad_host", "the Host header is not a host with or without a port")
     })
+}
+
+/// Whether it is a host with or without a port, and nothing else.
+fn is_host(authority: &Authority) -> bool {
+    let (all, host) = (authority.as_str(), authority.host());
+    !host.is_empty()
+        && (all.len() == host.len() || authority.port_u16().is_some())
+        && all.starts_with(host)
 }
 
 /// Whether a browser says that another site is behind the request. A plain read is let through: a link
@@ -245,7 +255,8 @@ mod tests {
             assert_eq!(ask(&Method::HEAD, &[site]), Ok(()), "{site:?}");
         }
         // An old browser.
-        for origin in ["https://evil.example", "null", "http://127.0.0.1:3000", "http://127.0.0.1"] {
+        for origin in ["https://evil.example", "null", "http://127.0.0.1:3000", "http://127.0.0.1"]
+        {
             assert_eq!(ask(post, &[("origin", origin)]), refused, "{origin}");
         }
         let two = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];

@@ -135,3 +135,91 @@ impl Connection {
         Ok(response.map(|body| Answering::new(body, conduct)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::{get, post};
+    use hyper_util::server::graceful::GracefulShutdown;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+    use crate::http::extract;
+    use crate::http::front::Live;
+    use crate::http::listen::Capacity;
+    use crate::http::listen::places::Places;
+    use crate::http::middleware;
+    use crate::http::routes::Routes;
+
+    /// The client's end of a connection that is served.
+    async fn connected() -> DuplexStream {
+        let routes = Routes::<()>::new()
+            .route("/health", get(async || "healthy"))
+            .route("/body", post(async |_: extract::Body| "read"));
+        let remote = "127.0.0.1:1".parse().unwrap();
+        let capacity = Capacity { connections: 9, streams: 1 };
+        let connection = Connection {
+            router: middleware::around(routes, (), false),
+            front: Front::new(Live::default(), capacity),
+            remote,
+            reached: remote,
+            is_secure: false,
+        };
+        let (client, server) = duplex(64 * 1024);
+        let conduct = Conduct::new(Places::new(9).take(None).await.unwrap());
+        let graceful = GracefulShutdown::new();
+        let watcher = graceful.watcher();
+        drop(st_log::spawn(async move {
+            connection.requests(server, conduct, watcher).await;
+            drop(graceful);
+        }));
+        client
+    }
+
+    async fn asked(client: &mut DuplexStream) {
+        let get = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        client.write_all(get).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"healthy") {
+            answer.push(client.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+    }
+
+    /// What comes until the server closes the connection, and after how many seconds.
+    async fn rest(client: &mut DuplexStream) -> (String, u64) {
+        let (began, mut rest) = (Instant::now(), String::new());
+        client.read_to_string(&mut rest).await.unwrap();
+        (rest, began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_kept_longer_than_a_head_may_take() {
+        let mut client = connected().await;
+        for _ in 0..3 {
+            asked(&mut client).await;
+            advance(Duration::from_mins(1)).await;
+        }
+        asked(&mut client).await;
+        assert_eq!(rest(&mut client).await, (String::new(), 75));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_head_of_a_request_must_end_also_on_a_connection_that_was_good_before() {
+        let mut client = connected().await;
+        asked(&mut client).await;
+        advance(Duration::from_mins(1)).await;
+        client.write_all(b"GET /health HTTP/1.1\r\nHo").await.unwrap();
+        assert_eq!(rest(&mut client).await, (String::new(), 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_refused_and_the_connection_closed() {
+        let mut client = connected().await;
+        let head = b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{";
+        client.write_all(head).await.unwrap();
+        let (said, seconds) = rest(&mut client).await;
+        assert!(said.starts_with("HTTP/1.1 408 ") && said.contains("body_too_slow"), "{said}");
+        assert_eq!(seconds, 5);
+    }
+}

@@ -40,9 +40,10 @@ impl Values {
         let mut changes = Changes::default();
         let pointers = self.0.keys().chain(new.0.keys());
         for pointer in pointers.filter(|it| self.0.get(*it) != new.0.get(*it)) {
-            let list = match is_reloaded(pointer) {
-                true => &mut changes.reloaded,
-                false => &mut changes.need_restart,
+            let list = if is_reloaded(pointer) {
+                &mut changes.reloaded
+            } else {
+                &mut changes.need_restart
             };
             list.insert(pointer.trim_start_matches('/').replace('/', "."));
         }

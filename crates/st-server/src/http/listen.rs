@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use connection::Connection;
-use places::{Client, Place, Places, TooMany};
+use places::{Client, Place, Places};
 
 use super::front::Front;
 
@@ -99,26 +99,22 @@ impl Door {
                 return None;
             }
         };
-        match self.places.take(self.share(remote)).await {
-            Ok(place) => {
-                if let Err(error) = prepare(&stream) {
-                    st_log::debug!(
-                        logger: LOG, error, "Connection was gone before it was served"
-                    );
-                }
-                Some((stream, remote, place))
+        let Ok(place) = self.places.take(self.share(remote)).await else {
+            if let Some(refused) = self.refusals.next() {
+                st_log::warning!(
+                    logger: LOG, refused, address = remote.ip().to_string(),
+                    setting = "server.connections_per_address",
+                    "Connections are refused: their address has as many as one may have"
+                );
             }
-            Err(TooMany) => {
-                if let Some(refused) = self.refusals.next() {
-                    st_log::warning!(
-                        logger: LOG, refused, address = remote.ip().to_string(),
-                        setting = "server.connections_per_address",
-                        "Connections are refused: their address has as many as one may have"
-                    );
-                }
-                None
-            }
+            return None;
+        };
+        if let Err(error) = prepare(&stream) {
+            st_log::debug!(
+                logger: LOG, error, "Connection was gone before it was served"
+            );
         }
+        Some((stream, remote, place))
     }
 
     /// How many connections this client may have. Programs of this machine are not strangers, and behind

@@ -38,11 +38,11 @@ pub(crate) fn around<S>(routes: Routes<S>, state: S, trace_context: bool) -> Rou
 where
     S: Clone + Send + Sync + 'static,
 {
-    let (router, paths) = routes.finish();
+    let (inner, paths) = routes.finish();
     // Around the whole router and not each of its routes: a router says what a path takes only outside of
     // the layers of its own. What is added last is outermost.
     Router::new()
-        .fallback_service(router.with_state(state))
+        .fallback_service(inner.with_state(state))
         .layer(from_fn_with_state(paths, observe))
         .layer(CorrelationLayer::new().trace_context(trace_context))
 }

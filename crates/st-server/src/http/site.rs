@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use http::header::{HOST, HeaderName, ORIGIN};
 use http::uri::Authority;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use super::front::Arrival;
 use super::problem::Problem;
@@ -124,7 +124,7 @@ fn is_cross_site(host: &Authority, method: &Method, headers: &HeaderMap) -> bool
         && origins.all(|origin| origin.to_str().is_ok_and(|origin| is_origin(origin, host)));
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     let site = sites.next();
-    match site.map(|site| site.as_bytes()) {
+    match site.map(HeaderValue::as_bytes) {
         _ if sites.next().is_some() => true,
         // The browser's own word, also where a proxy has changed the host.
         Some(b"same-origin") => false,
@@ -152,8 +152,6 @@ fn is_origin(origin: &str, host: &Authority) -> bool {
 mod tests {
     use std::net::Ipv4Addr;
     use std::sync::Arc;
-
-    use http::HeaderValue;
 
     use super::super::front::{Front, Live};
     use super::super::listen::Capacity;

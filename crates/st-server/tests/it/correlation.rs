@@ -62,7 +62,7 @@ async fn every_answer_says_its_id() {
         (Method::HEAD, "/health", 200),
         (Method::GET, "/api/nothing", 404),
         (Method::PUT, "/api/queue/stats", 405),
-        (Method::POST, "/api/cloud/jobs/submit?provider=local", 415),
+        (Method::POST, "/api/cloud/jobs/submit?provider=local", 422),
         (Method::GET, "/api/events", 200),
     ]
     .into_iter()
@@ -158,6 +158,6 @@ async fn errors_carry_their_stack_where_that_is_switched_on() {
         (&failed["extra"]["status"], &answered["extra"]["status"]),
         (&500.into(), &500.into())
     );
-    assert!(failed["stack_info"].as_str().unwrap().contains("correlation.rs"), "{failed}");
+    assert!(failed["stack_info"].as_str().unwrap().contains("middleware.rs"), "{failed}");
     assert_eq!(answered.get("stack_info"), None);
 }

@@ -30,8 +30,8 @@ async fn start(live: Live, connections: usize) -> (SocketAddr, DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let front = Front::new(live, Capacity { connections, streams: 1 });
-    let (router, stop) = (middleware::around(routes, (), false), CancellationToken::new());
-    drop(st_log::spawn(serve(listener, router, front, stop.clone(), Duration::ZERO)));
+    let (service, stop) = (middleware::around(routes, (), false), CancellationToken::new());
+    drop(st_log::spawn(serve(listener, service, front, stop.clone(), Duration::ZERO)));
     (address, stop.drop_guard())
 }
 
@@ -113,8 +113,8 @@ async fn tls_is_served_and_a_new_certificate_is_for_the_next_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let front = Front::new(live(&files), Capacity { connections: 9, streams: 1 });
-    let (router, stop) = (middleware::around(routes, (), false), CancellationToken::new());
-    let serving = serve(listener, router, Arc::clone(&front), stop.clone(), Duration::ZERO);
+    let (service, stop) = (middleware::around(routes, (), false), CancellationToken::new());
+    let serving = serve(listener, service, Arc::clone(&front), stop.clone(), Duration::ZERO);
     drop(st_log::spawn(serving));
     let _stop = stop.drop_guard();
     let connect = async |trusted: &std::path::Path| {

@@ -29,9 +29,9 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let front = Front::new(live, Capacity { connections: 9, streams: 5 });
-        let (router, stop) = (around(routes, (), false), CancellationToken::new());
+        let (service, stop) = (around(routes, (), false), CancellationToken::new());
         let serve =
-            listen::serve(listener, router, Arc::clone(&front), stop.clone(), Duration::ZERO);
+            listen::serve(listener, service, Arc::clone(&front), stop.clone(), Duration::ZERO);
         drop(st_log::spawn(serve));
         Self { address, front, _stop: stop.drop_guard() }
     }
@@ -59,7 +59,7 @@ impl Server {
 
     /// Sends a request with these lines, whose `Host` is among them; its head and its body.
     async fn ask(&self, line: &str, headers: &[&str]) -> (String, Value) {
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let headers: String = headers.iter().flat_map(|header| [*header, "\r\n"]).collect();
         let request = format!("{line} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
         let answer = self.raw(&request).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -195,7 +195,7 @@ async fn when_too_many_requests_are_under_way_the_next_is_refused_and_health_is_
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_not_answered_in_time_is_ended() {
     let routes = Routes::new().route("/never", get(std::future::pending::<&'static str>));
-    let mut router = around(routes, (), false);
+    let mut service = around(routes, (), false);
     let front = Front::new(Live::default(), Capacity { connections: 9, streams: 5 });
     let reached = "127.0.0.1".parse().unwrap();
     let arrival = Arrival { live: front.live(), front, reached };
@@ -203,7 +203,7 @@ async fn a_request_that_is_not_answered_in_time_is_ended() {
     *request.uri_mut() = "http://localhost/never".parse().unwrap();
     request.extensions_mut().insert(arrival);
     let began = Instant::now();
-    let answer = router.call(request).await.unwrap();
+    let answer = service.call(request).await.unwrap();
     assert_eq!(answer.status(), 504);
     assert_eq!(began.elapsed(), DEADLINE);
 }

@@ -17,6 +17,7 @@ pub use reference::reference;
 /// The problems that every operation may have.
 const EVERYWHERE: &[Code] = &[
     Code::BadRequest,
+    Code::BadHost,
     Code::UnknownHost,
     Code::InternalError,
     Code::Stopping,
@@ -27,6 +28,8 @@ const EVERYWHERE: &[Code] = &[
     Code::OutcomeUnknown,
     Code::Damaged,
     Code::Overloaded,
+    Code::CrossSite,
+    Code::DeadlineExceeded,
 ];
 
 /// The problems that an operation may have, by status.

@@ -39,6 +39,7 @@ macro_rules! codes {
 
 codes! {
     BadRequest = "bad_request", 400, "The request cannot be read as HTTP.";
+    BadHost = "bad_host", 400, "The request has no `Host`, several, or one that is none.";
     BadPath = "bad_path", 400, "The path is not percent-encoded UTF-8.";
     BadIdempotencyKey = "bad_idempotency_key", 400, "The header `Idempotency-Key` is empty, too long or not printable ASCII.";
     BadEventId = "bad_event_id", 400, "The last event ID is not a number of at least 0.";
@@ -86,6 +87,7 @@ codes! {
     DatabaseDetached = "database_detached", 503, "The database file was moved, replaced or deleted.";
     OutcomeUnknown = "outcome_unknown", 503, "Whether the request was stored is not known.";
     TooManyStreams = "too_many_streams", 503, "Too many event streams are open.";
+    DeadlineExceeded = "deadline_exceeded", 504, "The request was not answered in time; what it asked for may have been done.";
 }
 
 impl fmt::Display for Code {

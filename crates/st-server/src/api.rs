@@ -64,7 +64,6 @@ struct Shared {
     local_devices: usize,
     kept_logs: KeptLogs,
     access: Accesses,
-    polling: PollerConfig,
     started: Instant,
     feed: Arc<Feed>,
     log_streams: Arc<Semaphore>,
@@ -132,7 +131,6 @@ impl Api {
             local_devices: setup.local_devices,
             kept_logs: setup.kept_logs,
             access: setup.access,
-            polling: setup.polling,
             started: Instant::now(),
             feed: Feed::start(Arc::clone(&store), setup.streams, setup.stopping.clone()),
             log_streams: Arc::new(Semaphore::new(LOG_STREAMS)),
@@ -151,8 +149,8 @@ impl Api {
 
     /// All paths. `trace_context`: whether a caller's W3C trace context is kept.
     pub(crate) fn router(self, trace_context: bool) -> Router {
-        let router = routes().into_router();
-        middleware::around(router, trace_context).with_state(self)
+        let (router, paths) = routes().finish();
+        middleware::around((router, paths), self, trace_context)
     }
 
     fn config_dir(&self) -> &Path {
@@ -175,7 +173,7 @@ impl Api {
 
     /// How the poller is configured.
     fn polling(&self) -> PollerConfig {
-        self.shared.polling
+        self.background.polling()
     }
 
     fn uptime(&self) -> Duration {
@@ -212,8 +210,6 @@ pub(crate) struct Setup {
     pub(crate) kept_logs: KeptLogs,
     /// How providers are called.
     pub(crate) access: Accesses,
-    /// How the poller is configured.
-    pub(crate) polling: PollerConfig,
     /// How many event streams may be open.
     pub(crate) streams: usize,
     pub(crate) stopping: CancellationToken,

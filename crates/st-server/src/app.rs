@@ -27,8 +27,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::access::Accesses;
 use crate::api::{Api, REPLICATE, Setup};
-use crate::config::{Config, DescribedProvider};
+use crate::config::{Config, DescribedProvider, Origin};
+use crate::http::front::{Front, Live};
+use crate::http::listen::tls::TlsError;
 use crate::http::listen::{self, Capacity};
+use crate::reload::{self, Reload};
 use crate::shutdown::Shutdown;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");
@@ -96,6 +99,9 @@ pub enum StartError {
     /// The client that downloads outputs cannot be set up.
     #[error("cannot set up the download of outputs")]
     Downloads(#[source] st_http::Error),
+    /// TLS cannot be served.
+    #[error("cannot serve TLS")]
+    Tls(#[source] TlsError),
     /// Which machine this is cannot be found out, nor written down.
     #[error("cannot tell which machine this is")]
     Machine(#[source] io::Error),
@@ -113,6 +119,7 @@ pub struct App {
     access: Accesses,
     results: ResultsConfig,
     clock: Arc<dyn Clock>,
+    live: Live,
     listener: TcpListener,
 }
 
@@ -139,6 +146,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 impl App {
     /// Opens the store, sets up the providers and takes the port.
     pub async fn build(config: Config) -> Result<Self, StartError> {
+        let live = reload::live(&config.access).map_err(StartError::Tls)?;
         make_state_dir(&config)?;
         // The port first: a second server must not touch the first one's database.
         let address = SocketAddr::new(config.host, config.port);
@@ -149,7 +157,7 @@ impl App {
         let (providers, access) = providers(&config)?;
         access.follow_settings(&store).await.map_err(StartError::Store)?;
         let (store, results) = (Arc::new(store), results(&config)?);
-        Ok(Self { config, store, providers, access, results, clock, listener })
+        Ok(Self { config, store, providers, access, results, clock, live, listener })
     }
 
     /// Where it listens.
@@ -158,35 +166,51 @@ impl App {
     }
 
     /// Serves until `shutdown`, then stops in order: no new requests, no new work, what runs
-    /// finishes, the store is closed.
-    pub async fn run(self, shutdown: Shutdown, log: LogHandle) -> Result<(), StartError> {
-        let Self { config, store, providers, access, results, clock, listener } = self;
+    /// finishes, the store is closed. `origin`: what the configuration is read from again.
+    pub async fn run(
+        self,
+        shutdown: Shutdown,
+        log: LogHandle,
+        origin: Origin,
+    ) -> Result<(), StartError> {
+        let Self { config, store, providers, access, results, clock, live, listener } = self;
         let kept_logs = results.logs.clone();
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let background = BackgroundConfig {
             results: Some(results),
             seed: fastrand::u64(..),
-            ..config.background
+            ..config.background.clone()
         };
-        let polling = background.polling;
         let background = start_background_tasks(background, &shared, &providers, &clock);
         let background = Arc::new(background);
-        let Capacity { connections, streams } = Capacity::of_process();
+        let capacity = Capacity::of_process();
+        let front = Front::new(live, capacity);
+        let trace_context = config.log.trace_context;
         let setup = Setup {
-            config_dir: config.config_dir,
+            config_dir: config.config_dir.clone(),
             local_devices: config.local.devices.len(),
             kept_logs,
             access,
-            polling,
-            streams,
+            streams: capacity.streams,
             stopping: shutdown.soft.clone(),
-            log,
+            log: log.clone(),
             seed: fastrand::u64(..),
         };
         let api = Api::new(shared, Arc::clone(&background), providers, setup);
-        let router = api.router(config.log.trace_context);
-        let soft = shutdown.soft.clone();
-        if !listen::serve(listener, router, soft, DRAIN_REQUESTS, connections).await {
+        let router = api.router(trace_context);
+        let reload = Reload {
+            origin,
+            config,
+            front: Arc::clone(&front),
+            background: Arc::clone(&background),
+            log,
+        };
+        let served = listen::serve(listener, router, front, shutdown.soft, DRAIN_REQUESTS);
+        let drained = tokio::select! {
+            drained = served => drained,
+            never = reload.follow(shutdown.reload) => match never {},
+        };
+        if !drained {
             st_log::warning!(logger: LOG, "Requests were cut off");
         }
         let Unfinished { tasks, submissions } =

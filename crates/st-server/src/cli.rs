@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use st_log::{Chain, Logger, get_logger};
 
 use crate::app::App;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Origin};
 use crate::init;
 use crate::shutdown::Shutdown;
 
@@ -139,9 +139,13 @@ impl Cli {
 impl Serve {
     fn run(self, environment: &BTreeMap<String, String>) -> ExitCode {
         let flags = Flags { config: self.config, host: self.host, port: self.port };
-        let config = match load(environment, &flags) {
-            Ok(config) => config,
+        let origin = match origin(environment, flags) {
+            Ok(origin) => origin,
             Err(code) => return code,
+        };
+        let config = match origin.read() {
+            Ok(config) => config,
+            Err(faults) => return fail(EXIT_USAGE, &faults.to_string()),
         };
         let log = match st_log::init(&config.log) {
             Ok(log) => log,
@@ -156,7 +160,7 @@ impl Serve {
             Err(error) => return fail(1, &format!("cannot start the runtime: {error}")),
         };
         let handle = log.handle();
-        let code = runtime.block_on(serve(config, handle));
+        let code = runtime.block_on(serve(config, handle, origin));
         // What still hangs in a system call must not keep the process.
         runtime.shutdown_background();
         drop(log);
@@ -164,20 +168,27 @@ impl Serve {
     }
 }
 
-/// Reads the configuration; what is wrong with it is already printed.
-fn load(environment: &BTreeMap<String, String>, flags: &Flags) -> Result<Config, ExitCode> {
+/// What the configuration is read from.
+fn origin(environment: &BTreeMap<String, String>, flags: Flags) -> Result<Origin, ExitCode> {
     let cwd = std::env::current_dir()
         .map_err(|error| fail(EXIT_USAGE, &format!("no working directory: {error}")))?;
-    Config::load(environment, flags, &cwd).map_err(|faults| fail(EXIT_USAGE, &faults.to_string()))
+    Ok(Origin { environment: environment.clone(), flags, cwd })
 }
 
-async fn serve(config: Config, log: st_log::LogHandle) -> ExitCode {
+/// Reads the configuration; what is wrong with it is already printed.
+fn load(environment: &BTreeMap<String, String>, flags: &Flags) -> Result<Config, ExitCode> {
+    let read = origin(environment, flags.clone())?.read();
+    read.map_err(|faults| fail(EXIT_USAGE, &faults.to_string()))
+}
+
+async fn serve(config: Config, log: st_log::LogHandle, origin: Origin) -> ExitCode {
     let shutdown = match Shutdown::on_signals(log.clone()) {
         Ok(shutdown) => shutdown,
         Err(error) => return fail(1, &format!("cannot listen for signals: {error}")),
     };
     let file = config.file.clone();
     let state_dir = config.state_dir.clone();
+    let scheme = if config.access.tls.is_some() { "https" } else { "http" };
     let app = match App::build(config).await {
         Ok(app) => app,
         Err(error) => {
@@ -196,12 +207,12 @@ async fn serve(config: Config, log: st_log::LogHandle) -> ExitCode {
         address = address.to_string(),
         state_dir = state_dir.display().to_string(),
         config_file = file.map(|file| file.display().to_string()),
-        "Listening on http://{address}"
+        "Listening on {scheme}://{address}"
     );
-    print_banner(address);
+    print_banner(scheme, address);
     let hard = shutdown.hard.clone();
     tokio::select! {
-        stopped = app.run(shutdown, log) => match stopped {
+        stopped = app.run(shutdown, log, origin) => match stopped {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let chain = Chain(&error).to_string();
@@ -214,14 +225,14 @@ async fn serve(config: Config, log: st_log::LogHandle) -> ExitCode {
 }
 
 /// Prints how to try the server, for a person who started it by hand.
-fn print_banner(address: SocketAddr) {
+fn print_banner(scheme: &str, address: SocketAddr) {
     let hello = format!(
-        "st-server listens on http://{address}\n\
+        "st-server listens on {scheme}://{address}\n\
          Submit an example job:\n  \
-         curl -s 'http://{address}/api/cloud/jobs/submit?provider=local' \
+         curl -s '{scheme}://{address}/api/cloud/jobs/submit?provider=local' \
          -H 'Content-Type: application/json' \
          -d '{{\"config\": {{\"command\": \"example\"}}, \"config_name\": \"first\"}}'\n\
-         and watch it go:\n  curl -sN 'http://{address}/api/events?last_event_id=0'\n"
+         and watch it go:\n  curl -sN '{scheme}://{address}/api/events?last_event_id=0'\n"
     );
     print(&hello);
 }

@@ -3,6 +3,7 @@
 //! Each setting is defined once, in a table; all of them are read and checked before anything starts, and
 //! every fault is named at once. What is read are the components' own configurations.
 
+mod changes;
 mod file;
 mod filled;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod outputs;
 mod position;
 mod providers;
 mod sections;
+mod server;
 mod show;
 mod sources;
 mod table;
@@ -28,11 +30,13 @@ use st_store::ProviderName;
 use st_workers::BackgroundConfig;
 use st_workers::provider::replicate::ReplicateConfig;
 
+pub use changes::Changes;
 pub use filled::Filled;
 pub use local::{Command, LocalSettings};
 pub use outputs::OutputsSettings;
 pub use providers::DescribedProvider;
 use sections::{Sections, Surroundings};
+pub use server::{Access, TlsFiles};
 pub use show::{schema, table, variables_table};
 use sources::Sources;
 
@@ -51,6 +55,8 @@ pub struct Config {
     pub host: IpAddr,
     /// On which port.
     pub port: u16,
+    /// Who reaches it there, and how.
+    pub access: Access,
     /// The database and all else that is written.
     pub state_dir: PathBuf,
     /// Where named job configurations are.
@@ -71,6 +77,8 @@ pub struct Config {
     pub http: st_http::Config,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+    /// All that is set, to tell what a later reading changes.
+    values: changes::Values,
 }
 
 /// What the command line says.
@@ -92,6 +100,37 @@ impl Flags {
             "--port" => self.port.clone(),
             _ => None,
         }
+    }
+}
+
+/// What the configuration is read from, again and again.
+#[derive(Clone)]
+pub struct Origin {
+    /// The process's variables.
+    pub environment: BTreeMap<String, String>,
+    /// What the command line says.
+    pub flags: Flags,
+    /// Where a file is looked for first.
+    pub cwd: PathBuf,
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values of variables may be secrets.
+        let Self { environment, flags, cwd } = self;
+        let names: Vec<&String> = environment.keys().collect();
+        f.debug_struct("Origin")
+            .field("environment", &names)
+            .field("flags", flags)
+            .field("cwd", cwd)
+            .finish()
+    }
+}
+
+impl Origin {
+    /// Reads it as it is now.
+    pub fn read(&self) -> Result<Config, Faults> {
+        Config::load(&self.environment, &self.flags, &self.cwd)
     }
 }
 
@@ -125,6 +164,19 @@ impl Config {
         let mut faults = Vec::new();
         let sources = Sources::gather(environment, flags, cwd, &mut faults);
         Self::of(&sources, environment, faults)
+    }
+
+    /// What is different in `new`.
+    pub fn changes(&self, new: &Self) -> Changes {
+        self.values.changes(&new.values)
+    }
+
+    /// Takes from `new` what takes effect while the server runs; the rest stays.
+    pub fn adopt(&mut self, new: Self) {
+        self.values.adopt(&new.values);
+        self.access = new.access;
+        self.log.level = new.log.level;
+        self.background.polling = new.background.polling;
     }
 
     fn of(
@@ -162,6 +214,8 @@ impl Config {
             described: read.described,
             filled: sources.filled().clone(),
             http: read.http,
+            access: read.server.access,
+            values: changes::Values::of(sources),
             file: sources.file().cloned(),
         })
     }

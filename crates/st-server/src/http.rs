@@ -2,7 +2,12 @@
 //! problems.
 
 pub(crate) mod extract;
+pub(crate) mod front;
+mod lane;
 pub(crate) mod listen;
 pub(crate) mod middleware;
+pub(crate) mod paths;
+pub(crate) mod peer;
 pub(crate) mod problem;
 pub(crate) mod route;
+pub(crate) mod site;

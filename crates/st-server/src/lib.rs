@@ -7,8 +7,10 @@ pub mod cli;
 pub mod config;
 mod http;
 mod init;
+mod reload;
 mod shutdown;
 
 pub use app::{App, StartError};
 pub use config::get_enterprise_config;
+pub use http::listen::tls::TlsError;
 pub use shutdown::Shutdown;

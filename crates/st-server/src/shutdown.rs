@@ -1,13 +1,15 @@
 //! Signals: the first SIGTERM or SIGINT asks to stop, the second one insists; SIGHUP reopens the
-//! log file. SIGXFSZ, which comes with a write beyond the limit of a file's size, must not end the
+//! log file and asks for the configuration to be read again. SIGXFSZ, which comes with a write beyond the limit of a file's size, must not end the
 //! server: the write fails like one on a full disk.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use st_log::{LogHandle, Logger, get_logger};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,8 @@ pub struct Shutdown {
     pub soft: CancellationToken,
     /// Stop at once.
     pub hard: CancellationToken,
+    /// Read the configuration again.
+    pub reload: Arc<Notify>,
 }
 
 impl Shutdown {
@@ -32,7 +36,7 @@ impl Shutdown {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
-        let (soft, hard) = (shutdown.soft.clone(), shutdown.hard.clone());
+        let Self { soft, hard, reload } = shutdown.clone();
         let mut warned_at = None;
         drop(st_log::spawn(async move {
             loop {
@@ -43,6 +47,7 @@ impl Shutdown {
                         if log.reopen() {
                             st_log::info!(logger: LOG, "Log file reopened");
                         }
+                        reload.notify_one();
                         continue;
                     }
                     Some(()) = file_size.recv() => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use st_store::{Actor, Clock, Error, JobId, JobRecord, ProviderName, Resolution, Store};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::dispatch::Dispatcher;
@@ -55,6 +56,7 @@ pub struct BackgroundTasks {
     dispatcher: Arc<Dispatcher>,
     retention: Arc<Retention>,
     store: Arc<dyn Store>,
+    polling: watch::Sender<PollerConfig>,
 }
 
 /// What had not ended when the tasks were stopped.
@@ -79,7 +81,8 @@ pub fn start_background_tasks(
     let dispatcher = Arc::new(dispatcher);
     let mut driver = Driver::new(Arc::clone(clock), config.seed);
     driver.register(Arc::new(Scheduler::new(Arc::clone(store), Arc::clone(&dispatcher))));
-    driver.register(Arc::new(Poller::new(store, &dispatcher, config.polling)));
+    let (polling, polling_changes) = watch::channel(config.polling);
+    driver.register(Arc::new(Poller::new(store, &dispatcher, polling_changes.clone())));
     driver.register(Arc::new(Expirer::new(
         Arc::clone(store),
         providers.clone(),
@@ -96,13 +99,14 @@ pub fn start_background_tasks(
     let running = driver.start();
     running.wake_on(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);
     running.wake_on(dispatcher.results(), &[TaskId::ResultFetching]);
+    running.wake_on(polling_changes, &[TaskId::JobStatusPolling]);
     for served in dispatcher.providers().registered() {
         running.wake_on(served.gate.changes(), &[TaskId::QueueProcessing]);
     }
     for changes in providers.registered().filter_map(|provider| provider.changes()) {
         running.wake_on(changes, &[TaskId::JobStatusPolling]);
     }
-    BackgroundTasks { running, dispatcher, retention, store: Arc::clone(store) }
+    BackgroundTasks { running, dispatcher, retention, polling, store: Arc::clone(store) }
 }
 
 /// Stops them: nothing new is claimed, what runs finishes within `deadline`, the rest is cut off,
@@ -150,9 +154,23 @@ impl BackgroundTasks {
         self.running.run_now(id).await
     }
 
+    /// How statuses are polled now.
+    pub fn polling(&self) -> PollerConfig {
+        *self.polling.borrow()
+    }
+
     /// Makes a task run now, or once more when it is running.
     pub fn activate(&self, id: TaskId) {
         self.running.activate(id);
+    }
+
+    /// Polls in this way from now on, beginning immediately when that is another one.
+    pub fn set_polling(&self, config: PollerConfig) {
+        self.polling.send_if_modified(|polling| {
+            let is_other = *polling != config;
+            *polling = config;
+            is_other
+        });
     }
 
     /// The gates of the configured providers.

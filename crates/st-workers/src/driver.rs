@@ -234,7 +234,9 @@ impl Loop {
         };
         let ended = self.clock.wall();
         let wait = self.next_wait(wake_in);
+        let period = self.task.timing().period;
         self.status.send_modify(|status| {
+            status.period = period;
             status.current = None;
             if self.failures == 0 {
                 status.last_success_at = Some(ended);

@@ -17,6 +17,7 @@ mod view;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
@@ -33,6 +34,7 @@ use tokio::time::timeout;
 
 use super::jobs::find;
 use super::{Api, log_damaged};
+use crate::http::listen::Endless;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 use follower::Follower;
@@ -77,7 +79,7 @@ pub(crate) async fn stream(
         (CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((headers, Body::from_stream(frames)).into_response())
+    Ok((headers, Extension(Endless), Body::from_stream(frames)).into_response())
 }
 
 /// How long a client that asks again and again is held while there is nothing new.

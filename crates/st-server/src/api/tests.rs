@@ -29,7 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Api, Setup};
 use crate::access::Accesses;
-use crate::http::listen;
+use crate::http::front::{Front, Live};
+use crate::http::listen::{self, Capacity};
 
 /// How long a submission may arrive after its call, in these tests.
 const MAY_ARRIVE_FOR: SignedDuration = SignedDuration::from_mins(2);
@@ -85,7 +86,6 @@ impl Harness {
             local_devices: 2,
             kept_logs: KeptLogs::new(kept.path().to_owned()),
             access: Accesses::new(kept.path(), st_http::Config::default()),
-            polling: BackgroundConfig::default().polling,
             streams: STREAMS,
             stopping: stop.clone(),
             log: log.handle(),
@@ -94,7 +94,8 @@ impl Harness {
         let router = Api::new(shared, Arc::new(background), providers, setup).router(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        drop(st_log::spawn(listen::serve(listener, router, stop.clone(), Duration::ZERO, 1000)));
+        let front = Front::new(Live::default(), Capacity { connections: 1000, streams: STREAMS });
+        drop(st_log::spawn(listen::serve(listener, router, front, stop.clone(), Duration::ZERO)));
         Self { store, alpha, url, client: reqwest::Client::new(), _kept: kept, stop, _log: log }
     }
 

@@ -1,7 +1,6 @@
 //! What each section of the configuration may say.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use st_workers::provider::replicate::{ApiToken, CallLimits, Priced, Prices, Repl
 use super::local::LocalSettings;
 use super::outputs::OutputsSection;
 use super::providers::{self, DescribedProvider};
+use super::server::Server;
 use st_api::input::{ANY_NAME, Fields, is_http_url, quoted};
 use st_http::HttpVersions;
 
@@ -106,25 +106,6 @@ impl Sections {
             all.described = providers::read(fields, around.environment);
         });
         all
-    }
-}
-
-/// Where the server listens and what it reads and writes.
-#[derive(Debug, Default)]
-pub(super) struct Server {
-    pub(super) host: Option<IpAddr>,
-    pub(super) port: Option<u16>,
-    pub(super) state_dir: Option<PathBuf>,
-    pub(super) config_dir: Option<PathBuf>,
-}
-
-impl Server {
-    fn read(&mut self, fields: &mut Fields, around: &Surroundings<'_>) {
-        self.host = checked(fields, "host", host);
-        let port = fields.integer("port", 1..=65_535);
-        self.port = port.and_then(|port| u16::try_from(port).ok());
-        self.state_dir = around.path(fields, "state_dir");
-        self.config_dir = around.path(fields, "config_dir");
     }
 }
 
@@ -244,7 +225,7 @@ fn seconds(fields: &mut Fields, key: &str, longest: i64) -> Option<Duration> {
 }
 
 /// Text that must pass `check`, which says what is legal.
-fn checked<T>(
+pub(super) fn checked<T>(
     fields: &mut Fields,
     key: &str,
     check: impl FnOnce(&str) -> Result<T, String>,
@@ -269,20 +250,6 @@ fn secret<T>(
     parse(&text).map_err(|legal| fields.fault(key, legal)).ok()
 }
 
-/// Reads an address to listen on.
-fn host(text: &str) -> Result<IpAddr, String> {
-    let address = match text {
-        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        other => other.parse().map_err(|_no_address| "expected an IP address".to_owned())?,
-    };
-    if address.is_loopback() {
-        return Ok(address);
-    }
-    Err("listening elsewhere than on loopback needs authentication, which this version does not \
-         have; put a reverse proxy with a login in front of it"
-        .to_owned())
-}
-
 /// Reads the address of an API.
 fn base_url(text: &str) -> Result<String, String> {
     let has_more = text.parse().is_ok_and(|uri: http::Uri| {
@@ -296,7 +263,7 @@ fn base_url(text: &str) -> Result<String, String> {
     Err(legal.to_owned())
 }
 
-fn existing_file(path: PathBuf) -> Result<PathBuf, String> {
+pub(super) fn existing_file(path: PathBuf) -> Result<PathBuf, String> {
     if path.is_file() {
         Ok(path)
     } else {

@@ -80,7 +80,7 @@ fn shown(setting: &Setting, value: &Value) -> String {
 }
 
 /// What is within a value that has nothing within itself, by pointer.
-fn leaves(value: &Value, pointer: String) -> Vec<(String, &Value)> {
+pub(super) fn leaves(value: &Value, pointer: String) -> Vec<(String, &Value)> {
     match value {
         Value::Object(members) if !members.is_empty() => {
             let below = members.iter();
@@ -122,15 +122,16 @@ pub fn table() -> String {
     let shape = shape();
     let kinds: BTreeMap<String, &Kind> = shape.leaves().into_iter().collect();
     let mut text = String::from(
-        "| in the file | variable or flag | takes | default | meaning |\n|---|---|---|---|---|\n",
+        "| in the file | variable or flag | takes | default | SIGHUP | meaning |\n|---|---|---|---|---|---|\n",
     );
     for setting in TABLE {
         let variables = setting.variables.iter().map(|name| format!("`{name}`"));
         let flag = setting.flag.map(|flag| format!("`{flag}`"));
         let names: Vec<String> = variables.chain(flag).collect();
         let kind = kinds.get(setting.path).map_or_else(String::new, |kind| kind.words());
+        let reloaded = if setting.reloaded { "yes" } else { "" };
         let line = format!(
-            "| `{}` | {} | {kind} | {} | {} |\n",
+            "| `{}` | {} | {kind} | {} | {reloaded} | {} |\n",
             setting.path,
             names.join(", "),
             setting.default,

@@ -17,11 +17,13 @@ pub(super) struct Setting {
     pub(super) meaning: &'static str,
     /// Whether its value is shown to nobody. Such a variable has a form with `_FILE`.
     pub(super) secret: bool,
+    /// Whether SIGHUP is enough for a change to take effect.
+    pub(super) reloaded: bool,
 }
 
 impl Setting {
     const fn new(path: &'static str, default: &'static str, meaning: &'static str) -> Self {
-        Self { path, variables: &[], flag: None, default, meaning, secret: false }
+        Self { path, variables: &[], flag: None, default, meaning, secret: false, reloaded: false }
     }
 
     const fn variables(self, variables: &'static [&'static str]) -> Self {
@@ -34,6 +36,16 @@ impl Setting {
 
     const fn secret(self) -> Self {
         Self { secret: true, ..self }
+    }
+
+    const fn reloaded(self) -> Self {
+        Self { reloaded: true, ..self }
+    }
+
+    /// Whether it is what a value of the file sets, which has this JSON pointer.
+    pub(super) fn covers(&self, pointer: &str) -> bool {
+        let mut names = pointer.split('/').skip(1);
+        self.path.split('.').all(|part| names.next().is_some_and(|it| part == "*" || part == it))
     }
 
     /// The JSON pointer of its place in the file.
@@ -72,11 +84,42 @@ pub(super) const TABLE: &[Setting] = &[
     )
     .variables(&["SIMPLETUNER_CONFIG_DIR"]),
     Setting::new(
+        "server.hosts",
+        "none",
+        "names by which clients reach the server, besides localhost and its addresses",
+    )
+    .variables(&["SIMPLETUNER_HOSTS"])
+    .reloaded(),
+    Setting::new(
+        "server.trusted_proxies",
+        "none",
+        "networks of proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` are believed",
+    )
+    .variables(&["SIMPLETUNER_TRUSTED_PROXIES"])
+    .reloaded(),
+    Setting::new(
+        "server.connections_per_address",
+        "256",
+        "how many connections one address may have; loopback and trusted proxies have no limit of their own",
+    )
+    .reloaded(),
+    Setting::new(
+        "server.tls.cert",
+        "none",
+        "the certificate, in PEM, with those that lead to an authority; with it the server speaks https",
+    )
+    .variables(&["SIMPLETUNER_TLS_CERT"])
+    .reloaded(),
+    Setting::new("server.tls.key", "none", "its private key, in PEM")
+        .variables(&["SIMPLETUNER_TLS_KEY"])
+        .reloaded(),
+    Setting::new(
         "logging.level",
         "INFO",
         "`DEBUG` to `CRITICAL`, also for single loggers: `INFO,simpletuner.cloud.queue=DEBUG`",
     )
-    .variables(&["SIMPLETUNER_LOG_LEVEL"]),
+    .variables(&["SIMPLETUNER_LOG_LEVEL"])
+    .reloaded(),
     Setting::new("logging.format", "json", "`json` or `text`")
         .variables(&["SIMPLETUNER_LOG_FORMAT"]),
     Setting::new("logging.file", "none", "a file beside stdout; SIGHUP reopens it")
@@ -92,13 +135,15 @@ pub(super) const TABLE: &[Setting] = &[
         "background.job_status_polling.enabled",
         "false",
         "poll also where a webhook URL is set",
-    ),
+    )
+    .reloaded(),
     Setting::new(
         "background.job_status_polling.interval_seconds",
         "30",
         "from one poll to the next",
     )
-    .variables(&["SIMPLETUNER_JOB_POLL_INTERVAL"]),
+    .variables(&["SIMPLETUNER_JOB_POLL_INTERVAL"])
+    .reloaded(),
     Setting::new("background.queue_processing.enabled", "true", "the queue cannot be disabled"),
     Setting::new("background.queue_processing.interval_seconds", "5", "the interval is fixed"),
     Setting::new(

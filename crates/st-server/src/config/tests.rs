@@ -1,5 +1,7 @@
 //! What is legal, what is not, and how it is said.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;

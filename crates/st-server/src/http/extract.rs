@@ -19,6 +19,10 @@ use st_api::problem::Code;
 const LIMIT: usize = 1024 * 1024;
 /// How long its client may take to send it.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long it may take however little arrives.
+const GRACE: Duration = Duration::from_secs(5);
+/// From then on at least so many bytes must have arrived in each second.
+const SLOWEST: u32 = 1024;
 
 /// A JSON object. A missing body is an empty object, whatever its type is said to be. Anything else must
 /// be declared as `application/json`, which a page of another origin cannot send without asking first.
@@ -47,12 +51,13 @@ pub(crate) async fn body_of(
 
 /// Reads a body into one buffer: a piece of it keeps the whole buffer that it arrived in.
 async fn read(mut body: axum::body::Body) -> Result<BytesMut, Problem> {
-    let deadline = Instant::now() + DEADLINE;
+    let began = Instant::now();
     let mut bytes = BytesMut::new();
     loop {
-        let frame = timeout_at(deadline, body.frame()).await;
-        let frame = frame.map_err(|_elapsed| Problem::slow_body(DEADLINE))?;
-        let Some(frame) = frame else { return Ok(bytes) };
+        let allowed = GRACE + Duration::from_secs(bytes.len() as u64) / SLOWEST;
+        let frame = timeout_at(began + allowed.min(DEADLINE), body.frame()).await;
+        let slow = |_elapsed| Problem::slow_body(bytes.len(), began.elapsed());
+        let Some(frame) = frame.map_err(slow)? else { return Ok(bytes) };
         let frame = frame.map_err(|error| {
             let detail = format!("the request body could not be read: {error}");
             Problem::new(Code::UnreadableBody, detail)
@@ -66,10 +71,17 @@ async fn read(mut body: axum::body::Body) -> Result<BytesMut, Problem> {
     }
 }
 
+/// Whether the one type that is given is JSON in UTF-8.
 fn is_json(parts: &Parts) -> bool {
-    let Some(value) = parts.headers.get(CONTENT_TYPE) else { return false };
-    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    let mut values = parts.headers.get_all(CONTENT_TYPE).iter();
+    let (Some(only), None) = (values.next(), values.next()) else { return false };
+    let mut words = only.to_str().unwrap_or_default().split(';').map(str::trim);
+    let is_json = words.next().is_some_and(|it| it.eq_ignore_ascii_case("application/json"));
+    is_json
+        && words.filter_map(|word| word.split_once('=')).all(|(name, value)| {
+            let is_utf8 = value.trim_matches('"').eq_ignore_ascii_case("utf-8");
+            !name.trim_end().eq_ignore_ascii_case("charset") || is_utf8
+        })
 }
 
 /// What the path names; each of ours names one thing.
@@ -88,15 +100,24 @@ pub(crate) async fn name_of(parts: &mut Parts, state: &Api) -> Result<String, Pr
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::http) mod tests {
     use std::convert::Infallible;
 
     use axum::body::Body as Sent;
     use axum::response::IntoResponse;
     use bytes::Bytes;
     use futures_util::{StreamExt, stream};
+    use tokio::time::sleep_until;
 
     use super::*;
+
+    /// A handler that reads the body.
+    pub(in crate::http) async fn read_it(
+        request: axum::extract::Request,
+    ) -> Result<&'static str, Problem> {
+        let (parts, body) = request.into_parts();
+        body_of(&parts, body).await.map(|_body| "read")
+    }
 
     fn pieces(
         piece: &'static [u8],
@@ -123,11 +144,64 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_arrive_in_time_is_refused() {
-        let began = Instant::now();
-        let slow = stream::iter(pieces(b"x", 3)).chain(stream::pending());
-        let refused = read(Sent::from_stream(slow)).await.unwrap_err();
-        assert_eq!(refused.into_response().status(), 408);
-        assert_eq!(began.elapsed().as_secs(), DEADLINE.as_secs());
+    async fn a_body_that_arrives_too_slowly_is_refused() {
+        let slow = |piece: &'static [u8], count| {
+            let mut next = Instant::now();
+            let arriving = stream::iter(pieces(piece, count)).then(move |piece| {
+                next += Duration::from_secs(1);
+                let arrives = sleep_until(next);
+                async move {
+                    arrives.await;
+                    piece
+                }
+            });
+            Sent::from_stream(arriving.chain(stream::pending()))
+        };
+        // Nothing, a byte in each second, as much as must be, and that without an end.
+        for (body, seconds) in [
+            (slow(b"", 0), 5),
+            (slow(b"x", 40), 5),
+            (slow(&[b'x'; 1024], 10), 15),
+            (slow(&[b'x'; 1024], 40), 30),
+        ] {
+            let began = Instant::now();
+            let refused = read(body).await.unwrap_err();
+            assert_eq!((refused.status().as_u16(), refused.code()), (408, "body_too_slow"));
+            assert_eq!(began.elapsed().as_secs(), seconds, "{}", refused.detail());
+        }
+    }
+
+    async fn taken(types: &[&str], body: &'static str) -> Result<usize, u16> {
+        let mut request = http::Request::builder().method("POST").uri("/");
+        for it in types {
+            request = request.header(CONTENT_TYPE, *it);
+        }
+        let request = request.body(Sent::from(body)).unwrap();
+        let (parts, body) = request.into_parts();
+        let read = body_of(&parts, body).await;
+        read.map(|object| object.len()).map_err(|problem| problem.status().as_u16())
+    }
+
+    #[tokio::test]
+    async fn no_body_is_an_empty_object_whatever_its_type() {
+        for types in [&[][..], &["text/plain"], &["application/json"], &["x", "y"]] {
+            assert_eq!(taken(types, "").await, Ok(0), "{types:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_body_is_json_and_says_so() {
+        let json = r#"{"a": 1}"#;
+        for good in [
+            "application/json",
+            "Application/JSON;charset=UTF-8",
+            "application/json; charset=\"utf-8\"",
+        ] {
+            assert_eq!(taken(&[good], json).await, Ok(1), "{good}");
+        }
+        for bad in [&[][..], &["text/plain"], &["application/json; charset=utf-16"]] {
+            assert_eq!(taken(bad, json).await, Err(415), "{bad:?}");
+        }
+        assert_eq!(taken(&["application/json", "text/plain"], json).await, Err(415));
     }
 }

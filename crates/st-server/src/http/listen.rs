@@ -1,38 +1,41 @@
 //! Accepts connections, within limits, until the server stops.
 //!
-//! A client that is slow to send its request or does not take its answer is cut off, the number of
+//! A client that is slow to send its request or does not read its answer is cut off, the number of
 //! connections is bounded, and stopping waits for the requests that are being answered, up to a deadline.
 
+mod body;
 mod capacity;
-mod deadline;
+mod conduct;
+mod connection;
+mod places;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tls;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use rustix::net::sockopt::{set_socket_send_buffer_size, set_tcp_user_timeout};
 use st_log::{Logger, Scope, get_logger};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use deadline::WriteDeadline;
+use connection::Connection;
+use places::{Client, Place, Places};
+
+use super::front::Front;
 
 pub(crate) use capacity::Capacity;
+pub(crate) use connection::Endless;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");
 
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// How long a client may take nothing of its answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much the kernel keeps of what a client has not taken yet, in bytes.
+/// How much the kernel keeps of what a client has not read yet, in bytes.
 const SEND_BUFFER: usize = 256 * 1024;
 /// How long a client's machine may leave what was sent without a sign.
 const ACK_TIMEOUT: Duration = Duration::from_mins(1);
@@ -41,68 +44,89 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often it is a warning while it lasts.
 const WARN_AGAIN: Duration = Duration::from_mins(1);
 
-/// Serves that many connections at a time until `stopping`, then lets what is under way finish within `drain`. `false` when
-/// something had to be cut off.
+/// Serves until `stopping`, then lets what is under way finish within `drain`. `false` when something
+/// had to be cut off.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
+    front: Arc<Front>,
     stopping: CancellationToken,
     drain: Duration,
-    connections: usize,
 ) -> bool {
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(connections));
-    let mut refusals = Refusals::default();
+    let mut door = Door::new(Arc::clone(&front));
     loop {
-        let permit = tokio::select! {
+        let entered = tokio::select! {
             () = stopping.cancelled() => break,
-            permit = Arc::clone(&connections).acquire_owned() => permit,
+            entered = door.next(&listener) => entered,
         };
-        let accepted = tokio::select! {
-            () = stopping.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _peer)) => {
-                refusals.since_warning = 0;
-                stream
-            }
-            Err(error) => {
-                refusals.log(&error);
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        if let Err(error) = prepare(&stream) {
-            st_log::debug!(
-                logger: LOG, error,
-                "Connection was gone before it was served"
-            );
-        }
-        let stream = WriteDeadline::new(stream, WRITE_TIMEOUT);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(MAX_HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
-        let serve = async move {
-            if let Err(error) = connection.await {
-                st_log::debug!(
-                    logger: LOG, error,
-                    "Connection ended early"
-                );
-            }
-            drop(permit);
-        };
+        let Some((stream, remote, place)) = entered else { continue };
+        let connection = Connection::new(router.clone(), Arc::clone(&front), &stream, remote);
+        let serve = connection.serve(stream, place, graceful.watcher(), stopping.clone());
         // Each request makes its own scope; the connection belongs to none.
         drop(Scope::root().in_scope(|| st_log::spawn(serve)));
     }
     drop(listener);
-    tokio::time::timeout(drain, graceful.shutdown()).await.is_ok()
+    timeout(drain, graceful.shutdown()).await.is_ok()
 }
 
-/// Who has vanished takes nothing either, but does not make a write wait until the kernel's buffer is
+/// Where connections come in, and who is let in.
+#[derive(Debug)]
+struct Door {
+    front: Arc<Front>,
+    places: Arc<Places>,
+    failures: Warnings,
+    refusals: Warnings,
+}
+
+impl Door {
+    fn new(front: Arc<Front>) -> Self {
+        let places = Places::new(front.connections);
+        Self { front, places, failures: Warnings::default(), refusals: Warnings::default() }
+    }
+
+    /// The next connection, with its place; `None` when it was refused or could not be accepted.
+    async fn next(&mut self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, Place)> {
+        let (stream, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if let Some(refused) = self.failures.next() {
+                    st_log::warning!(
+                        logger: LOG, error, refused, "Connections could not be accepted"
+                    );
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                return None;
+            }
+        };
+        let Ok(place) = self.places.take(self.share(remote)).await else {
+            if let Some(refused) = self.refusals.next() {
+                st_log::warning!(
+                    logger: LOG, refused, address = remote.ip().to_string(),
+                    setting = "server.connections_per_address",
+                    "Connections are refused: their address has as many as one may have"
+                );
+            }
+            return None;
+        };
+        if let Err(error) = prepare(&stream) {
+            st_log::debug!(
+                logger: LOG, error, "Connection was gone before it was served"
+            );
+        }
+        Some((stream, remote, place))
+    }
+
+    /// How many connections this client may have. Programs of this machine are not strangers, and behind
+    /// a proxy are many clients.
+    fn share(&self, remote: SocketAddr) -> Option<(Client, usize)> {
+        let (live, address) = (self.front.live(), remote.ip().to_canonical());
+        let is_free = address.is_loopback() || live.proxies.contain(address);
+        (!is_free).then(|| (Client::of(address), live.connections_per_address))
+    }
+}
+
+/// Who has vanished reads nothing either, but does not make a write wait until the kernel's buffer is
 /// full, which heartbeats fill in hours. So the kernel has a deadline too.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
@@ -113,23 +137,21 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Connections that could not be accepted, of which there may be ten each second for hours.
+/// What may happen ten times each second for hours, and is a warning once a minute.
 #[derive(Debug, Default)]
-struct Refusals {
+struct Warnings {
     since_warning: u64,
     warned_at: Option<Instant>,
 }
 
-impl Refusals {
-    fn log(&mut self, error: &io::Error) {
+impl Warnings {
+    /// How often it happened since the last warning, when it is time for the next one.
+    fn next(&mut self) -> Option<u64> {
         self.since_warning += 1;
         if self.warned_at.is_some_and(|at| at.elapsed() < WARN_AGAIN) {
-            return;
+            return None;
         }
-        st_log::warning!(
-            logger: LOG, error = *error, refused = self.since_warning,
-            "Connections could not be accepted"
-        );
-        *self = Self { since_warning: 0, warned_at: Some(Instant::now()) };
+        self.warned_at = Some(Instant::now());
+        Some(std::mem::take(&mut self.since_warning))
     }
 }

@@ -3,124 +3,146 @@
 //!
 //! Outermost is st-log's layer: it gives the request its correlation ID and puts that on the answer.
 //! Within it errors are logged and rendered, also those of the router and of a handler that
-//! panicked. An answer that is still being sent, such as the event stream, is in the scope until its
-//! end.
+//! panicked; then it is decided whether the request is answered at all. An answer that is still being
+//! sent, such as the event stream, is in the scope until its end.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::Method;
+use http::header::ALLOW;
+use http::{HeaderValue, Method, StatusCode};
 use st_log::tower::CorrelationLayer;
 use st_log::{LogContext, Logger, get_correlation_id, get_logger};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use crate::http::front::Arrival;
+use crate::http::lane::Lane;
+use crate::http::paths::Paths;
 use crate::http::problem::Problem;
+use crate::http::site;
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
 
-/// Puts all of it around `router`. `trace_context`: whether a caller's W3C trace context is kept in
-/// the scope too.
-pub(crate) fn around<S>(router: Router<S>, trace_context: bool) -> Router<S>
+/// How long a request may take until its answer begins. Longer than a body may take to arrive and a
+/// call to a provider may take together.
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// Puts all of it around a router with these paths, whose handlers share `state`. `trace_context`: whether a
+/// caller's W3C trace context is kept in the scope too.
+pub(crate) fn around<S>((inner, paths): (Router<S>, Paths), state: S, trace_context: bool) -> Router
 where
     S: Clone + Send + Sync + 'static,
 {
-    // What is added last is outermost.
-    router.layer(from_fn(observe)).layer(CorrelationLayer::new().trace_context(trace_context))
+    // Around the whole router and not each of its routes: a router says what a path takes only outside of
+    // the layers of its own. What is added last is outermost.
+    Router::new()
+        .fallback_service(inner.with_state(state))
+        .layer(from_fn_with_state(paths, observe))
+        .layer(CorrelationLayer::new().trace_context(trace_context))
 }
 
-async fn observe(request: Request, next: Next) -> Response {
+async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Response {
     // Taken before the handler runs, which may set another one for what it logs.
     let id = get_correlation_id();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let began = Instant::now();
-    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = AssertUnwindSafe(answer(request, next)).catch_unwind().await;
     let mut response = response.unwrap_or_else(|_panic| {
         // The panic hook has logged what and where.
         st_log::error!(logger: LOG, "Handler panicked");
         Problem::internal().into_response()
     });
-    let problem = problem_of(&mut response, &method, &path);
-    let status = response.status().as_u16();
-    let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let mut context = LogContext::new();
-    if let Some(problem) = &problem {
-        log_cause(problem, &method, &path);
-        context = context.field("code", problem.code()).field("reason", problem.detail());
+    if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = allowed(&response);
     }
-    let in_context = context.enter();
-    if method == Method::GET {
-        st_log::debug!(logger: LOG, status, elapsed_ms, "{method} {path}");
-    } else {
-        st_log::info!(logger: LOG, status, elapsed_ms, "{method} {path}");
-    }
-    drop(in_context);
+    let problem = problem_of(&mut response, &method, &path, &paths);
+    log(&method, &path, began, response.status(), problem.as_ref());
     match problem {
         Some(problem) => problem.render(&path, &id, &response),
         None => response,
     }
 }
 
+/// The answer to a request that is to be answered; else why it is not.
+async fn answer(request: Request, next: Next) -> Response {
+    let Some(arrival) = request.extensions().get::<Arrival>() else {
+        // Only a listener of another kind would leave it out.
+        return Problem::internal().into_response();
+    };
+    let (method, uri) = (request.method(), request.uri());
+    if let Err(refused) = site::check(arrival, method, uri, request.headers()) {
+        return refused.into_response();
+    }
+    let Some(permit) = arrival.front.lanes.enter(Lane::of(uri.path())) else {
+        return Problem::overloaded().into_response();
+    };
+    let answer = timeout(DEADLINE, next.run(request)).await;
+    drop(permit);
+    answer.unwrap_or_else(|_elapsed| Problem::late(DEADLINE).into_response())
+}
+
+/// What a path takes, as the router says when it does not take a method.
+fn allowed(refused: &Response) -> Response {
+    let allow = refused.headers().get(ALLOW).and_then(|allow| allow.to_str().ok());
+    let allow = format!("{},OPTIONS", allow.unwrap_or_default());
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if let Ok(allow) = HeaderValue::from_str(&allow) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
+}
+
 /// The problem that the answer means, if it is an error.
-fn problem_of(response: &mut Response, method: &Method, path: &str) -> Option<Problem> {
+fn problem_of(
+    response: &mut Response,
+    method: &Method,
+    path: &str,
+    paths: &Paths,
+) -> Option<Problem> {
     let status = response.status();
     let of_handler = response.extensions_mut().remove::<Problem>();
     of_handler.or_else(|| {
         let failed = status.is_client_error() || status.is_server_error();
-        failed.then(|| Problem::of_router(status, method, path))
+        failed.then(|| match status {
+            StatusCode::NOT_FOUND => Problem::no_path(path, paths.nearest(path).as_deref()),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                let allow = response.headers().get(ALLOW).and_then(|allow| allow.to_str().ok());
+                Problem::method_not_allowed(method, path, allow.unwrap_or_default())
+            }
+            other => Problem::of_router(other),
+        })
     })
 }
 
-/// Logs the cause of a fault of ours: once, here, where the request is known.
-fn log_cause(problem: &Problem, method: &Method, path: &str) {
-    let Some(source) = problem.source() else { return };
-    st_log::error!(
-        logger: LOG, method = method.as_str(), path, status = problem.status().as_u16(),
-        code = problem.code(), error = *source,
-        "Request failed"
-    );
+/// Logs the request, and the cause of a fault of ours: once, here, where the request is known.
+fn log(method: &Method, path: &str, began: Instant, status: StatusCode, problem: Option<&Problem>) {
+    let status = status.as_u16();
+    let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut context = LogContext::new();
+    if let Some(problem) = problem {
+        if let Some(source) = problem.source() {
+            st_log::error!(
+                logger: LOG, method = method.as_str(), path, status,
+                code = problem.code(), error = *source,
+                "Request failed"
+            );
+        }
+        context = context.field("code", problem.code()).field("reason", problem.detail());
+    }
+    let in_context = context.enter();
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        st_log::debug!(logger: LOG, status, elapsed_ms, "{method} {path}");
+    } else {
+        st_log::info!(logger: LOG, status, elapsed_ms, "{method} {path}");
+    }
+    drop(in_context);
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use axum::routing::get;
-    use serde_json::Value;
-    use st_log::CorrelationId;
-    use tokio::net::TcpListener;
-    use tokio_util::sync::CancellationToken;
-
-    use super::*;
-    use crate::http::listen;
-
-    async fn fails() -> Response {
-        st_log::set_correlation_id(CorrelationId::generate());
-        panic!("on purpose");
-    }
-
-    #[tokio::test]
-    async fn a_handler_that_panics_is_answered_under_the_callers_id() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/fails", listener.local_addr().unwrap());
-        let router = around(Router::new().route("/fails", get(fails)), false);
-        let stop = CancellationToken::new();
-        let server =
-            st_log::spawn(listen::serve(listener, router, stop.clone(), Duration::ZERO, 9));
-
-        let request = reqwest::Client::new().get(url).header("X-Correlation-ID", "panic-1");
-        let answer = request.send().await.unwrap();
-
-        assert_eq!(answer.status(), 500);
-        assert_eq!(answer.headers()["x-correlation-id"], "panic-1");
-        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-        assert_eq!(body["correlation_id"], "panic-1");
-        assert_eq!(body["code"], "internal_error");
-        stop.cancel();
-        server.await.unwrap();
-    }
-}
+mod tests;

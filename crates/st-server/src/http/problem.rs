@@ -93,9 +93,11 @@ impl Problem {
     }
 
     /// 408: the body did not arrive in time.
-    pub(crate) fn slow_body(deadline: Duration) -> Self {
-        let detail =
-            format!("the request body did not arrive within {} seconds", deadline.as_secs());
+    pub(crate) fn slow_body(received: usize, elapsed: Duration) -> Self {
+        let detail = format!(
+            "the request body arrived too slowly: {received} bytes within {} seconds",
+            elapsed.as_secs()
+        );
         Self::new(Code::BodyTooSlow, detail)
     }
 
@@ -163,16 +165,52 @@ impl Problem {
         Self::new(Code::Damaged, detail)
     }
 
-    /// The problem that a plain error answer of the router means.
-    pub(crate) fn of_router(status: StatusCode, method: &Method, path: &str) -> Self {
-        match status {
-            StatusCode::NOT_FOUND => Self::not_found(format!("there is no {path}")),
-            StatusCode::METHOD_NOT_ALLOWED => {
-                let detail = format!("{path} does not take {method}");
-                Self::new(Code::MethodNotAllowed, detail)
-            }
-            _ => Self::new(Code::BadRequest, status.canonical_reason().unwrap_or("error")),
-        }
+    /// 404: there is no such path. `nearest` is one that there is.
+    pub(crate) fn no_path(path: &str, nearest: Option<&str>) -> Self {
+        let nearest = nearest.map(|nearest| format!(", did you mean {nearest}?"));
+        Self::not_found(format!("there is no {path}{}", nearest.unwrap_or_default()))
+    }
+
+    /// 405: `allow` is what the path takes, as in the header `Allow`.
+    pub(crate) fn method_not_allowed(method: &Method, path: &str, allow: &str) -> Self {
+        let allow: Vec<&str> = allow.split(',').map(str::trim).collect();
+        let detail = format!("{path} takes {}, not {method}", allow.join(", "));
+        Self::new(Code::MethodNotAllowed, detail)
+    }
+
+    /// 421: the request is for a name that is not this server's.
+    pub(crate) fn unknown_host(host: &str) -> Self {
+        let detail = format!(
+            "this server is not known as {host:?}; if it is to be, add that to server.hosts \
+             (SIMPLETUNER_HOSTS)"
+        );
+        Self::new(Code::UnknownHost, detail)
+    }
+
+    /// 403: a page of another site made a browser send the request.
+    pub(crate) fn cross_site() -> Self {
+        let detail =
+            "a browser sent this for a page of another site, which may not use this server";
+        Self::new(Code::CrossSite, detail)
+    }
+
+    /// 503: as many requests are under way as are useful.
+    pub(crate) fn overloaded() -> Self {
+        Self::new(Code::Overloaded, "too many requests are under way, try again in a moment")
+    }
+
+    /// 504: the request was not answered in time. Whether it was carried out is open.
+    pub(crate) fn late(deadline: Duration) -> Self {
+        let detail = format!(
+            "the request was not answered within {} seconds; what it asked for may have been done",
+            deadline.as_secs()
+        );
+        Self::new(Code::DeadlineExceeded, detail)
+    }
+
+    /// The problem that another plain error answer of the router means.
+    pub(crate) fn of_router(status: StatusCode) -> Self {
+        Self::new(Code::BadRequest, status.canonical_reason().unwrap_or("error"))
     }
 
     /// The status code of the answer.

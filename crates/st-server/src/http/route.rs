@@ -16,6 +16,7 @@ use st_api::input::Fields;
 use st_api::operation::{Access, Answer, Described, Input, Method, Named, Operation};
 
 use super::extract::{body_of, name_of};
+use super::paths::Paths;
 use super::problem::Problem;
 use crate::api::{Api, Caller};
 
@@ -112,9 +113,10 @@ impl Routes {
         &self.operations
     }
 
-    /// The router that serves them.
-    pub(crate) fn into_router(self) -> Router<Api> {
-        self.router
+    /// The router that serves them, and its paths.
+    pub(crate) fn finish(self) -> (Router<Api>, Paths) {
+        let paths = self.operations.iter().map(|operation| operation.about.path);
+        (self.router, paths.collect())
     }
 }
 

@@ -12,6 +12,7 @@ mod correlation;
 mod damage;
 mod database;
 mod events;
+mod hangup;
 mod input;
 mod local;
 mod log_level;

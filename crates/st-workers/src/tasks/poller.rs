@@ -31,7 +31,7 @@ use st_store::{
     Actor, Error, JobId, JobRecord, JobRef, JobStatus, ProviderJobId, ProviderStatus, Settled,
     Settlement, Store,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::dispatch::{Dispatcher, report};
@@ -71,7 +71,7 @@ pub struct PollerConfig {
 pub struct Poller {
     store: Arc<dyn Store>,
     polls: BTreeMap<st_store::ProviderName, Arc<Poll>>,
-    config: PollerConfig,
+    config: watch::Receiver<PollerConfig>,
 }
 
 /// The polling of one provider.
@@ -80,7 +80,7 @@ struct Poll {
     store: Arc<dyn Store>,
     dispatcher: Arc<Dispatcher>,
     served: Arc<ServedProvider>,
-    config: PollerConfig,
+    config: watch::Receiver<PollerConfig>,
     memory: Memory,
     /// Held by the run that polls; while another run holds it, the provider is skipped.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -112,14 +112,18 @@ struct Unread {
 }
 
 impl Poller {
-    /// A poller; open cancellations and strays go through `dispatcher`.
-    pub fn new(store: &Arc<dyn Store>, dispatcher: &Arc<Dispatcher>, config: PollerConfig) -> Self {
+    /// A poller; open cancellations and strays go through `dispatcher`. `config` may change.
+    pub fn new(
+        store: &Arc<dyn Store>,
+        dispatcher: &Arc<Dispatcher>,
+        config: watch::Receiver<PollerConfig>,
+    ) -> Self {
         let poll = |served: &Arc<ServedProvider>| {
             let poll = Poll {
                 store: Arc::clone(store),
                 dispatcher: Arc::clone(dispatcher),
                 served: Arc::clone(served),
-                config,
+                config: config.clone(),
                 memory: Memory::default(),
                 turn: Arc::default(),
                 ending: Arc::default(),
@@ -143,7 +147,7 @@ impl Poller {
                 None
             }
         };
-        Decision::of(preference, self.config.enabled)
+        Decision::of(preference, self.config.borrow().enabled)
     }
 }
 
@@ -177,13 +181,14 @@ impl Poll {
                 None
             }
         };
+        let period = self.config.borrow().period;
         let reason = decided.reason(webhook_url.as_deref());
         let due = self.memory.begin(reason.is_some());
         if due.begins {
             st_log::info!(
                 logger: LOG,
                 provider = self.served.name().as_str(),
-                interval_seconds = self.config.period.as_secs(),
+                interval_seconds = period.as_secs(),
                 reason,
                 "Starting job status polling"
             );
@@ -348,11 +353,11 @@ impl Task for Poller {
     }
 
     fn timing(&self) -> Timing {
-        Timing { period: self.config.period, deadline: Duration::from_mins(5) }
+        Timing { period: self.config.borrow().period, deadline: Duration::from_mins(5) }
     }
 
     async fn run(&self, _cycle: &Cycle) -> Result<RunSummary, TaskError> {
-        let longest = RUN.min(self.config.period / 2);
+        let longest = RUN.min(self.config.borrow().period / 2);
         let decided = self.decision().await;
         let there = self.polls.values().filter(|it| it.served.provider().is_configured());
         let polls = there.map(|poll| timeout(longest, Arc::clone(poll).run(decided)));

@@ -8,6 +8,7 @@ use st_store::{
     ProviderSettingsPatch, QueueStatus, SettingChange,
 };
 use st_workers::TaskId;
+use st_workers::tasks::poller::PollerConfig;
 use tokio::time::Instant;
 
 use crate::support::Harness;
@@ -50,6 +51,24 @@ async fn a_job_follows_its_provider_to_the_end() {
             "completed by poller",
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_interval_takes_effect_while_the_tasks_run() {
+    let harness = Harness::start_for_hours();
+    harness.submit_and_run("ann").await;
+    let every = |period| harness.tasks.set_polling(PollerConfig { enabled: false, period });
+    every(Duration::from_hours(1));
+    harness.pass(Duration::from_mins(1)).await;
+    let polled = harness.provider.status_calls();
+    harness.pass(Duration::from_mins(30)).await;
+    assert_eq!(harness.provider.status_calls(), polled);
+    every(Duration::from_secs(1));
+    harness.pass(Duration::from_secs(10)).await;
+    assert!(harness.provider.status_calls() >= polled + 8);
+    let statuses = harness.tasks.statuses();
+    let polling = statuses.iter().find(|status| status.id == TaskId::JobStatusPolling);
+    assert_eq!(polling.unwrap().period, Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]

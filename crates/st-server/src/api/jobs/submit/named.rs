@@ -66,12 +66,12 @@ pub(in crate::api) async fn load(
 
 fn read(folder: &Path, stem: &str, datasets: bool) -> Result<Named, Unusable> {
     for path in [folder.join(format!("{stem}.json")), folder.join(stem).join("config.json")] {
-        let Some(value) = read_json(&path)? else { continue };
+        let Some(value) = read_json(folder, &path)? else { continue };
         let Value::Object(saved) = value else {
             return Err(Unusable::Faulty("cannot be used: it is not a JSON object".to_owned()));
         };
         let beside = path.parent().filter(|_| datasets).map(|beside| beside.join(DATASETS));
-        let dataloader = match beside.map(|path| read_json(&path)).transpose()?.flatten() {
+        let dataloader = match beside.map(|path| read_json(folder, &path)).transpose()?.flatten() {
             None => None,
             Some(Value::Array(datasets)) => Some(datasets),
             Some(_) => {
@@ -94,9 +94,9 @@ fn unwrapped(mut saved: Map<String, Value>) -> Map<String, Value> {
     }
 }
 
-/// The JSON in a file; `None` where there is no such file.
-fn read_json(path: &Path) -> Result<Option<Value>, Unusable> {
-    let bytes = match read_capped(path) {
+/// The JSON in a file of the folder; `None` where there is no such file.
+fn read_json(folder: &Path, path: &Path) -> Result<Option<Value>, Unusable> {
+    let bytes = match within(folder, path).and_then(|path| read_capped(&path)) {
         Ok(bytes) => bytes,
         // Where a folder is asked for there may be a file.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -144,6 +144,16 @@ pub(in crate::api) fn names(folder: &Path) -> io::Result<Vec<String>> {
     names.sort_unstable();
     names.dedup();
     Ok(names)
+}
+
+/// Where a path leads without links. Who may write to the folder must not read through the server what only
+/// the server may read.
+fn within(folder: &Path, path: &Path) -> io::Result<PathBuf> {
+    let real = fs::canonicalize(path)?;
+    if real.starts_with(fs::canonicalize(folder)?) {
+        return Ok(real);
+    }
+    Err(io::Error::other("it is a link out of the folder of configurations"))
 }
 
 fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
@@ -195,14 +205,39 @@ mod tests {
         let dir = folder(&[("good.json", r#"{"a": 1}"#)]);
         let path = |name: &str| dir.path().join(format!("{name}.json"));
         mknodat(CWD, path("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
         fs::create_dir(path("folder")).unwrap();
-        for name in ["pipe", "zero", "folder"] {
+        for name in ["pipe", "folder"] {
             // Opened by another thread: where this blocks, the test ends by its timeout.
             let said = fault(&dir, name).await;
             assert!(said.contains("it is not a regular file"), "{name}: {said}");
         }
         assert_eq!(config(&dir, "good").await, json!({"a": 1}));
+    }
+
+    #[tokio::test]
+    async fn a_link_is_followed_within_the_folder_and_not_out_of_it() {
+        use std::os::unix::fs::symlink;
+
+        let dir = folder(&[("v1/good.json", r#"{"a": 1}"#), ("own/config.json", "{}")]);
+        let outside = folder(&[("secret.json", r#"{"token": "s3cret"}"#)]);
+        // As a mounted volume has them, and by the whole path.
+        symlink("v1", dir.path().join("data")).unwrap();
+        symlink("data/good.json", dir.path().join("mounted.json")).unwrap();
+        symlink(dir.path().join("v1/good.json"), dir.path().join("whole.json")).unwrap();
+        for name in ["mounted", "whole"] {
+            assert_eq!(config(&dir, name).await, json!({"a": 1}), "{name}");
+        }
+        symlink(outside.path().join("secret.json"), dir.path().join("file.json")).unwrap();
+        symlink(outside.path().join("secret.json"), dir.path().join("own").join(DATASETS)).unwrap();
+        symlink("/dev/zero", dir.path().join("device.json")).unwrap();
+        for name in ["file", "device", "own"] {
+            let said = fault(&dir, name).await;
+            assert!(said.contains("it is a link out of the folder"), "{name}: {said}");
+        }
+        // The folder itself may be reached by a link.
+        let linked = outside.path().join("configs");
+        symlink(dir.path(), &linked).unwrap();
+        load(&linked, "mounted", true).await.unwrap();
     }
 
     #[tokio::test]

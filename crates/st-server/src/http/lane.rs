@@ -1,0 +1,135 @@
+//! How many requests are under way at once. When there are too many, the next ones are refused
+//! immediately, and those that people and machines watch the server by are answered all the same.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// As many ordinary requests as are useful: more only wait for one another.
+const ORDINARY: usize = 1024;
+/// These paths, and what is below them.
+const VITAL: [&str; 8] = [
+    "/health",
+    "/api/cloud/health",
+    "/api/metrics/health",
+    "/metrics",
+    "/api/metrics/prometheus",
+    "/api/cloud/metrics/prometheus",
+    "/api/webhooks",
+    "/api/cloud/webhook",
+];
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Health, metrics, and what providers report.
+    Vital,
+    /// What a person or a program waits for.
+    Interactive,
+    /// Many things at once, which may as well be done later.
+    Bulk,
+}
+
+impl Lane {
+    pub(crate) fn of(path: &str) -> Self {
+        let is_below = |root: &str| {
+            let below = path.strip_prefix(root);
+            below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+        };
+        if VITAL.into_iter().any(is_below) {
+            return Self::Vital;
+        }
+        let last = path.rsplit('/').next().unwrap_or_default();
+        if last.starts_with("bulk-") || matches!(last, "cleanup" | "sync" | "export") {
+            return Self::Bulk;
+        }
+        Self::Interactive
+    }
+}
+
+/// The requests under way, by lane.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    vital: Arc<Semaphore>,
+    ordinary: Arc<Semaphore>,
+    /// Bulk requests need a permit of `ordinary` as well, of which they cannot get all.
+    bulk: Arc<Semaphore>,
+}
+
+/// The right of one request to be under way.
+#[derive(Debug)]
+#[must_use = "the request is under way as long as this lives"]
+pub(crate) struct Permit {
+    _lane: OwnedSemaphorePermit,
+    _bulk: Option<OwnedSemaphorePermit>,
+}
+
+impl Lanes {
+    /// So many connections are for requests, of which a quarter is kept for those that are vital.
+    pub(crate) fn within(connections: usize) -> Self {
+        let ordinary = (connections - connections / 4).clamp(1, ORDINARY);
+        let vital = connections.saturating_sub(ordinary).max(1);
+        let of = |permits: usize| Arc::new(Semaphore::new(permits));
+        Self { vital: of(vital), ordinary: of(ordinary), bulk: of(ordinary.div_ceil(2)) }
+    }
+
+    /// `None` when too many requests are under way in this lane.
+    pub(crate) fn enter(&self, lane: Lane) -> Option<Permit> {
+        let permit = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
+        Some(match lane {
+            Lane::Vital => Permit { _lane: permit(&self.vital)?, _bulk: None },
+            Lane::Interactive => Permit { _lane: permit(&self.ordinary)?, _bulk: None },
+            Lane::Bulk => {
+                let bulk = permit(&self.bulk)?;
+                Permit { _lane: permit(&self.ordinary)?, _bulk: Some(bulk) }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(lanes: &Lanes, lane: Lane) -> Vec<Permit> {
+        std::iter::from_fn(|| lanes.enter(lane)).collect()
+    }
+
+    #[test]
+    fn the_vital_lane_is_open_when_the_others_are_full_and_bulk_fills_none() {
+        let lanes = Lanes::within(8);
+        let bulk = fill(&lanes, Lane::Bulk);
+        let interactive = fill(&lanes, Lane::Interactive);
+        let vital = fill(&lanes, Lane::Vital);
+        assert_eq!([bulk.len(), interactive.len(), vital.len()], [3, 3, 2]);
+        drop(bulk);
+        assert_eq!(fill(&lanes, Lane::Interactive).len(), 3);
+    }
+
+    #[test]
+    fn however_few_connections_there_are_each_lane_has_one() {
+        for connections in 0..4 {
+            let lanes = Lanes::within(connections);
+            let counts = [Lane::Vital, Lane::Bulk].map(|lane| fill(&lanes, lane).len());
+            assert!(counts.into_iter().all(|count| count >= 1), "{connections}: {counts:?}");
+        }
+        assert_eq!(fill(&Lanes::within(5000), Lane::Interactive).len(), ORDINARY);
+    }
+
+    #[test]
+    fn paths_are_in_their_lanes() {
+        for (path, lane) in [
+            ("/health", Lane::Vital),
+            ("/api/cloud/health/ready", Lane::Vital),
+            ("/api/metrics/prometheus", Lane::Vital),
+            ("/api/webhooks/replicate", Lane::Vital),
+            ("/api/cloud/healthy", Lane::Interactive),
+            ("/api/metrics/costs", Lane::Interactive),
+            ("/api/cloud/jobs/submit", Lane::Interactive),
+            ("/api/approvals/requests/bulk-approve", Lane::Bulk),
+            ("/api/queue/cleanup", Lane::Bulk),
+        ] {
+            assert_eq!(Lane::of(path), lane, "{path}");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! the same [`JobRecord`] as everywhere; here there is only one lock, maps, and linear searches.
 //! Nothing survives the process.
 
+mod accounts;
 mod approvals;
 mod budgets;
 mod claiming;
@@ -79,6 +80,7 @@ struct State {
     /// Everything that was ever spent: when, for whom, and how much.
     spent: Vec<(Timestamp, Group, Cost)>,
     providers: BTreeMap<ProviderName, ProviderSettings>,
+    accounts: accounts::Accounts,
     epoch: Epoch,
     last_event_id: i64,
     last_entry_id: i64,
@@ -207,6 +209,7 @@ impl State {
             last_budget_id: 0,
             spent: Vec::new(),
             providers: BTreeMap::new(),
+            accounts: accounts::Accounts::default(),
             epoch: Epoch::FIRST,
             last_event_id: 0,
             last_entry_id: 0,

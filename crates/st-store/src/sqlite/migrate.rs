@@ -33,6 +33,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "results",
         sql: include_str!("../../migrations/sqlite/0003_results.sql"),
     },
+    Migration {
+        version: 4,
+        name: "accounts",
+        sql: include_str!("../../migrations/sqlite/0004_accounts.sql"),
+    },
 ];
 
 /// What is remembered of each migration.

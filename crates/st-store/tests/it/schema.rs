@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use st_store::{
     Actor, ApprovalStatus, AtMostOnce, BudgetAction, Change, ClaimOrigin, Cost, Error, JobStatus,
-    JobType, NewBudget, Period, ProviderName, QueueStatus, Scope, ScopeLevel, ShareLevel,
+    JobType, NewBudget, Period, ProviderName, QueueStatus, Role, Scope, ScopeLevel, ShareLevel,
     SqliteConfig, SqliteStore, StoreStatus,
 };
 use st_testkit::dump::dump;
@@ -20,7 +20,8 @@ use super::bench::{Bench, folder, text_of};
 const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_counters.sql"),
-    include_str!("../../migrations/sqlite/0003_results.sql")
+    include_str!("../../migrations/sqlite/0003_results.sql"),
+    include_str!("../../migrations/sqlite/0004_accounts.sql")
 );
 
 /// The words that a `CHECK` allows, by table and column: `column IN (..)`, or `column = .. OR ..`.
@@ -75,6 +76,7 @@ fn each_list_of_words_is_the_models() {
     let job_types = || words(JobType::ALL, JobType::as_str);
     let truth = || vec!["0", "1"];
     let expected = [
+        ("api_keys.role", words(Role::ALL, Role::as_str)),
         ("approval_rules.is_active", truth()),
         ("approvals.status", words(ApprovalStatus::ALL, ApprovalStatus::as_str)),
         ("budgets.action", words(BudgetAction::ALL, BudgetAction::as_str)),
@@ -117,6 +119,9 @@ async fn the_lists_of_words_are_enforced() {
         action: BudgetAction::Warn,
     };
     bench.store.add_budget(budget, &Actor::Operator).await.unwrap();
+    let key = st_testkit::suite::keys::new_key(1);
+    let hash = st_store::KeyHash::new([1; 32]);
+    bench.store.add_key(key, hash, &Actor::Operator).await.unwrap();
     let raw = bench.raw();
     for column in word_lists().into_keys() {
         let (table, column) = column.split_once('.').unwrap();
@@ -236,7 +241,8 @@ async fn a_second_start_changes_nothing() {
     let migrations = bench.rows("SELECT version, name, applied_at FROM schema_migrations");
     let expected = "version=1 name=initial applied_at=1767225600000\n\
                     version=2 name=counters applied_at=1767225600000\n\
-                    version=3 name=results applied_at=1767225600000";
+                    version=3 name=results applied_at=1767225600000\n\
+                    version=4 name=accounts applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -260,12 +266,12 @@ async fn refused(sql: &str) -> Error {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let sql = "INSERT INTO schema_migrations VALUES (4, 'later', 'abc', 0, '9.9')";
+    let sql = "INSERT INTO schema_migrations VALUES (5, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 4, known: 3, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 5, known: 4, .. }), "{error:?}");
     let said = error.to_string();
-    assert!(said.contains("cloud.db is from a newer version: its schema is 4"), "{said}");
-    assert!(said.ends_with("this program knows up to 3"), "{said}");
+    assert!(said.contains("cloud.db is from a newer version: its schema is 5"), "{said}");
+    assert!(said.ends_with("this program knows up to 4"), "{said}");
 }
 
 #[tokio::test]
@@ -312,6 +318,7 @@ fn undo(connection: &Connection, migration: &str) {
 /// Makes a closed database of the present schema one of schema 1.
 pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
+    undo(&old, include_str!("../../migrations/sqlite/0004_accounts.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0003_results.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0002_counters.sql"));
     old.execute_batch("DELETE FROM schema_migrations WHERE version > 1").unwrap();
@@ -351,7 +358,8 @@ async fn a_database_of_schema_1_keeps_its_rows() {
     let migrations = bench.rows("SELECT version, name FROM schema_migrations");
     assert_eq!(
         migrations,
-        "version=1 name=initial\nversion=2 name=counters\nversion=3 name=results"
+        "version=1 name=initial\nversion=2 name=counters\nversion=3 name=results\n\
+         version=4 name=accounts"
     );
     let audit = st_store::offline::audit(&bench.path()).unwrap();
     assert_eq!(audit.findings, [], "the numbers are those of its rows");

@@ -1,12 +1,15 @@
 //! The HTTP interface: the handler of each path, and what the handlers share.
 
+mod account;
 mod approvals;
+mod audit;
 mod background;
 mod events;
 #[cfg(test)]
 mod fuzz;
 mod health;
 mod jobs;
+mod keys;
 mod logging;
 mod providers;
 mod queue;
@@ -19,19 +22,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::extract::FromRequestParts;
-use axum::routing::{get, post, put};
-use http::request::Parts;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get, post, put};
 use jiff::Timestamp;
 use serde::Serialize;
 use st_log::{LogHandle, Logger, get_logger};
-use st_store::{Actor, DamagedRow, JobId, Role, Store, UserId};
+use st_store::{DamagedRow, JobId, Store};
 use st_workers::{BackgroundTasks, KeptLogs, Providers};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use crate::auth::Caller;
+use crate::auth::{Auth, guard};
 use crate::http::middleware;
-use crate::http::problem::Problem;
 use events::Feed;
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
@@ -42,6 +45,7 @@ pub(crate) struct Api {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) background: Arc<BackgroundTasks>,
     pub(crate) providers: Providers,
+    pub(crate) auth: Arc<Auth>,
     shared: Arc<Shared>,
 }
 
@@ -57,34 +61,6 @@ struct Shared {
     log: LogHandle,
     /// The generator of job IDs; locked for one ID.
     random: Mutex<fastrand::Rng>,
-}
-
-/// The person who makes a request, and what they may do.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    pub(crate) user: UserId,
-    pub(crate) role: Role,
-}
-
-impl Caller {
-    /// The caller as the store records who made a change.
-    pub(crate) fn actor(&self) -> Actor {
-        Actor::User(self.user.clone())
-    }
-
-    /// Refuses callers whose role is below this one.
-    pub(crate) fn require(&self, role: Role) -> Result<(), Problem> {
-        if self.role >= role { Ok(()) } else { Err(Problem::forbidden(role, self.role)) }
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = Problem;
-
-    /// Without accounts, and on loopback only, every request is the local administrator's.
-    async fn from_request_parts(_parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        Ok(Self { user: UserId::new("local"), role: Role::Admin })
-    }
 }
 
 impl Api {
@@ -104,7 +80,7 @@ impl Api {
             log: setup.log,
             random: Mutex::new(fastrand::Rng::with_seed(setup.seed)),
         };
-        Self { store, background, providers, shared: Arc::new(shared) }
+        Self { store, background, providers, auth: setup.auth, shared: Arc::new(shared) }
     }
 
     fn new_job_id(&self) -> JobId {
@@ -153,10 +129,18 @@ impl Api {
             .route("/api/events", get(events::stream))
             .route("/api/background/tasks", get(background::list))
             .route("/api/logging/level", get(logging::level).put(logging::set_level))
+            .route("/api/keys", get(keys::list).post(keys::create))
+            .route("/api/keys/{id}", delete(keys::revoke))
+            .route("/api/users/me", get(account::me))
+            .route("/api/auth/check", get(account::check))
+            .route("/api/auth/session", post(account::sign_in).delete(account::sign_out))
+            .route("/api/audit", get(audit::list))
             .route("/health", get(health::plain))
             .route("/api/cloud/health", get(health::full))
             .route("/api/cloud/health/live", get(health::live))
             .route("/api/cloud/health/ready", get(health::ready));
+        // Within the middleware that renders problems.
+        let router = router.layer(from_fn_with_state(Arc::clone(&self.auth), guard));
         middleware::around(router, trace_context).with_state(self)
     }
 }
@@ -173,6 +157,7 @@ pub(crate) struct Setup {
     pub(crate) streams: usize,
     pub(crate) stopping: CancellationToken,
     pub(crate) log: LogHandle,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) seed: u64,
 }
 

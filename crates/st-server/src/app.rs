@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use st_http::AddressPolicy;
 use st_log::{LogHandle, Logger, get_logger};
-use st_store::{Clock, JobRepo, ProviderName, SqliteConfig, SqliteStore, Store, StoreStatus};
+use st_store::{
+    Clock, JobRepo, KeyRepo, ProviderName, SqliteConfig, SqliteStore, Store, StoreStatus,
+};
 use st_workers::provider::Provider;
 use st_workers::provider::http::HttpProvider;
 use st_workers::provider::local::{
@@ -26,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use crate::api::{Api, REPLICATE, Setup};
+use crate::auth::Auth;
 use crate::config::{Config, DescribedProvider};
 use crate::http::listen::{self, Capacity};
 use crate::shutdown::Shutdown;
@@ -74,6 +77,15 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The address can be reached from other machines, and everybody there would be the administrator.
+    #[error(
+        "{address} can be reached from other machines, and no key was ever made: make one first with \
+         `st-server keys create --name NAME --user USER --role admin`, or listen on 127.0.0.1"
+    )]
+    NoKey {
+        /// The address.
+        address: SocketAddr,
+    },
     /// A provider cannot be set up.
     #[error("cannot set up provider {provider}")]
     Provider {
@@ -99,6 +111,8 @@ pub enum StartError {
 pub struct App {
     config: Config,
     store: Arc<SqliteStore>,
+    /// Whether a key was ever made.
+    has_keys: bool,
     providers: Providers,
     results: ResultsConfig,
     clock: Arc<dyn Clock>,
@@ -109,6 +123,11 @@ pub struct App {
 /// not have let go of it yet.
 const LISTEN_FOR: Duration = Duration::from_secs(2);
 const LISTEN_AGAIN: Duration = Duration::from_millis(50);
+
+/// Whether only this machine can reach the address.
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     let began = Instant::now();
@@ -135,8 +154,14 @@ impl App {
         let database = SqliteConfig::new(config.state_dir.join(DATABASE));
         let clock = Arc::clone(&database.clock);
         let store = SqliteStore::open(database).await.map_err(StartError::Store)?;
+        let has_keys = store.has_keys().await.map_err(StartError::Store)?;
+        if !has_keys && !is_loopback(address) {
+            store.close().await.map_err(StartError::Store)?;
+            return Err(StartError::NoKey { address });
+        }
         let (providers, results) = (providers(&config)?, results(&config)?);
-        Ok(Self { config, store: Arc::new(store), providers, results, clock, listener })
+        let store = Arc::new(store);
+        Ok(Self { config, store, has_keys, providers, results, clock, listener })
     }
 
     /// Where it listens.
@@ -147,7 +172,8 @@ impl App {
     /// Serves until `shutdown`, then stops in order: no new requests, no new work, what runs
     /// finishes, the store is closed.
     pub async fn run(self, shutdown: Shutdown, log: LogHandle) -> Result<(), StartError> {
-        let Self { config, store, providers, results, clock, listener } = self;
+        let Self { config, store, has_keys, providers, results, clock, listener } = self;
+        let address = SocketAddr::new(config.host, config.port);
         let kept_logs = results.logs.clone();
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let background = BackgroundConfig {
@@ -158,6 +184,7 @@ impl App {
         let background = start_background_tasks(background, &shared, &providers, &clock);
         let background = Arc::new(background);
         let Capacity { connections, streams } = Capacity::of_process();
+        let auth = Auth::start(Arc::clone(&shared), is_loopback(address), has_keys);
         let setup = Setup {
             config_dir: config.config_dir,
             local_devices: config.local.devices.len(),
@@ -165,6 +192,7 @@ impl App {
             streams,
             stopping: shutdown.soft.clone(),
             log,
+            auth: Arc::clone(&auth),
             seed: fastrand::u64(..),
         };
         let api = Api::new(shared, Arc::clone(&background), providers, setup);
@@ -173,6 +201,7 @@ impl App {
         if !listen::serve(listener, router, soft, DRAIN_REQUESTS, connections).await {
             st_log::warning!(logger: LOG, "Requests were cut off");
         }
+        auth.close().await;
         let Unfinished { tasks, submissions } =
             stop_background_tasks(&background, DRAIN_WORK).await;
         if !tasks.is_empty() || submissions > 0 {

@@ -4,4 +4,5 @@
 pub(crate) mod extract;
 pub(crate) mod listen;
 pub(crate) mod middleware;
+pub(crate) mod peer;
 pub(crate) mod problem;

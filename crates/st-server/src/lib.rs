@@ -2,6 +2,7 @@
 
 mod api;
 mod app;
+mod auth;
 pub mod cli;
 pub mod config;
 mod http;

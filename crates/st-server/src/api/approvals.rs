@@ -11,6 +11,7 @@ use st_store::{
 };
 
 use super::{Api, Caller, Time, log_damaged};
+use crate::auth::access;
 use crate::http::extract::{Body, Name, Query};
 use crate::http::problem::Problem;
 use st_api::input::Fields;
@@ -257,8 +258,9 @@ pub(crate) async fn approve(
     let notes = fields.non_empty_string("notes", MAX_TEXT);
     let reason = fields.non_empty_string("reason", MAX_TEXT);
     fields.finish().map_err(Problem::invalid)?;
-    let decision = Decision { verdict: Verdict::Approve, by: caller.user, notes: notes.or(reason) };
-    decide(&api, &name, decision).await
+    let notes = notes.or(reason);
+    let decision = Decision { verdict: Verdict::Approve, by: caller.user.clone(), notes };
+    decide(&api, &caller, &name, decision).await
 }
 
 pub(crate) async fn reject(
@@ -271,12 +273,22 @@ pub(crate) async fn reject(
     let reason = fields.non_empty_string("reason", MAX_TEXT);
     let reason = fields.require(reason, "reason");
     fields.finish().map_err(Problem::invalid)?;
-    let decision = Decision { verdict: Verdict::Reject, by: caller.user, notes: reason };
-    decide(&api, &name, decision).await
+    let by = caller.user.clone();
+    let decision = Decision { verdict: Verdict::Reject, by, notes: reason };
+    decide(&api, &caller, &name, decision).await
 }
 
-async fn decide(api: &Api, name: &str, decision: Decision) -> Result<Json<Value>, Problem> {
+async fn decide(
+    api: &Api,
+    caller: &Caller,
+    name: &str,
+    decision: Decision,
+) -> Result<Json<Value>, Problem> {
     let id = request_id(name)?;
+    if let Some(record) = api.store.find_request(id).await? {
+        access::may_decide(caller, &record)?;
+        caller.about(record.id());
+    }
     let record = api.store.decide(id, &decision).await?;
     log_decision(&record, id, &decision);
     let mut answer =

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use st_store::{
     AccountId, MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, ProviderName, ProviderSettings,
-    ProviderSettingsPatch, Role, SettingChange, UnsettledCounts,
+    ProviderSettingsPatch, SettingChange, UnsettledCounts,
 };
 use st_workers::provider::replicate::{ModelVersion, Profile, UnknownProfile, check_webhook};
 use st_workers::provider::{Cause, QueryError};
@@ -141,10 +141,8 @@ fn view(
 /// Tries a provider that is given no submissions now, without waiting for its next try.
 pub(crate) async fn retry(
     State(api): State<Api>,
-    caller: Caller,
     Name(name): Name,
 ) -> Result<Json<Value>, Problem> {
-    caller.require(Role::Admin)?;
     let provider = ProviderName::new(name.as_str());
     if !api.background.probe_provider(&provider) {
         let in_use = api.store.providers_in_use().await?.contains(&provider);

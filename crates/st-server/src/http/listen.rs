@@ -11,7 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -22,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::peer::Peer;
 use deadline::WriteDeadline;
 
 pub(crate) use capacity::Capacity;
@@ -62,10 +66,11 @@ pub(crate) async fn serve(
             () = stopping.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _peer)) => {
+        let (stream, peer) = match accepted {
+            Ok((stream, address)) => {
                 refusals.since_warning = 0;
-                stream
+                let address = address.ip().to_canonical();
+                (stream, Peer { address, secure: false })
             }
             Err(error) => {
                 refusals.log(&error);
@@ -80,11 +85,16 @@ pub(crate) async fn serve(
             );
         }
         let stream = WriteDeadline::new(stream, WRITE_TIMEOUT);
+        let router = TowerToHyperService::new(router.clone());
+        let serve = move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            router.call(request)
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(MAX_HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+            .serve_connection(TokioIo::new(stream), service_fn(serve));
         let connection = graceful.watch(connection);
         let serve = async move {
             if let Err(error) = connection.await {

@@ -158,6 +158,6 @@ async fn errors_carry_their_stack_where_that_is_switched_on() {
         (&failed["extra"]["status"], &answered["extra"]["status"]),
         (&500.into(), &500.into())
     );
-    assert!(failed["stack_info"].as_str().unwrap().contains("correlation.rs"), "{failed}");
+    assert!(failed["stack_info"].as_str().unwrap().contains("middleware.rs"), "{failed}");
     assert_eq!(answered.get("stack_info"), None);
 }

@@ -92,20 +92,21 @@ async fn what_would_be_migrated_is_told_and_not_done() {
     assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 4: up to date\n"), "{plan:?}");
     assert!(server.stop().await.success());
     let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
-    let undo = "DROP TABLE results_due; ALTER TABLE jobs DROP COLUMN results; \
+    let undo = "DROP TABLE api_keys; DROP TABLE audit; DROP TABLE results_due; ALTER TABLE jobs DROP COLUMN results; \
                 ALTER TABLE jobs DROP COLUMN output_expires_at; \
                 ALTER TABLE jobs DROP COLUMN output_path; \
                 ALTER TABLE jobs DROP COLUMN results_lost";
     raw.execute_batch(undo).unwrap();
-    raw.execute("DELETE FROM schema_migrations WHERE version = 3", []).unwrap();
+    raw.execute("DELETE FROM schema_migrations WHERE version >= 3", []).unwrap();
     raw.close().unwrap();
     for _ in 0..2 {
         let plan = run(&state_dir, &["migrate", "--check"]).await;
-        let says = "schema 2\n3 results would be applied, after a copy is made\n";
+        let says = "schema 2\n3 results would be applied, after a copy is made\n\
+                    4 accounts would be applied, after a copy is made\n";
         assert_eq!((plan.code, plan.stdout.as_str()), (Some(2), says), "{plan:?}");
     }
     let done = run(&state_dir, &["migrate"]).await;
-    let says = "schema 2\n3 results was applied\n";
+    let says = "schema 2\n3 results was applied\n4 accounts was applied\n";
     assert_eq!((done.code, done.stdout.as_str()), (Some(0), says), "{done:?}");
     let plan = run(&state_dir, &["migrate", "--check"]).await;
     assert_eq!(plan.code, Some(0), "{plan:?}");

@@ -7,6 +7,7 @@
     reason = "what helps tests fails as tests do"
 )]
 
+mod auth;
 mod correlation;
 mod damage;
 mod database;

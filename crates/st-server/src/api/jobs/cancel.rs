@@ -9,6 +9,7 @@ use st_store::{Claimed, End, Finished, Held, JobRecord, Stage};
 use super::find;
 use crate::api::waiting::{Reach, certain_at, may_resolve, obstacle, until_reached};
 use crate::api::{Api, Caller};
+use crate::auth::access;
 use crate::http::extract::Name;
 use crate::http::problem::Problem;
 
@@ -29,6 +30,8 @@ pub(crate) async fn cancel(
     Name(name): Name,
 ) -> Result<Json<Cancelled>, Problem> {
     let record = find(&api, &name).await?;
+    access::CANCEL.check_owner(&caller, &record.job().owner)?;
+    caller.about(record.id());
     let record = api.background.cancel(record.id(), &caller.actor()).await?;
     Ok(Json(Cancelled {
         success: is_or_will_be_cancelled(record.stage()),

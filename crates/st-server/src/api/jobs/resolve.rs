@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 use st_log::{Logger, get_logger};
-use st_store::{JobRecord, ProviderJobId, Resolution, Role, UserId};
+use st_store::{JobRecord, ProviderJobId, Resolution, UserId};
 use st_workers::TaskId;
 
 use super::find;
@@ -86,10 +86,10 @@ pub(crate) async fn resolve(
     Name(name): Name,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    caller.require(Role::Admin)?;
     let request = Resolve::read(body.fields())?;
     let Resolve { resolution, note } = &request;
     let job = find(&api, &name).await?.id();
+    caller.about(job);
     let resolution = resolution.clone();
     let record = api.background.resolve(job, resolution, note.as_deref(), &caller.actor()).await?;
     log_resolved(&record, &request, &caller.user);

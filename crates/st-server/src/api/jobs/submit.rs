@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use st_log::{Logger, get_logger};
 use st_store::{
-    Approval, Exceeded, Idempotency, InputProblem, InvalidInput, NewJob, OrgId, Owner, Priority,
+    Approval, Exceeded, Idempotency, InputProblem, InvalidInput, NewJob, OrgId, Priority,
     ProviderName, ProviderSettings, QueueStatus, ScopeLevel, Submitted, TeamId, check_input,
 };
 use st_workers::provider::Provider;
@@ -18,6 +18,7 @@ use st_workers::provider::Provider;
 use crate::api::providers::{KNOWN, REPLICATE, check_profile};
 use crate::api::waiting::Surroundings;
 use crate::api::{Api, Caller};
+use crate::auth::access;
 use crate::http::extract::{Body, Query};
 use crate::http::problem::Problem;
 use st_api::input::{Fields, is_http_url};
@@ -124,11 +125,15 @@ pub(crate) async fn submit(
     };
     let idempotency =
         key.map(|key| Idempotency { key, digest: digest::of(provider.name(), &body.raw) });
-    let new = new_job(&api, caller, provider.as_ref(), request).await?;
+    if request.priority.is_some() {
+        access::may_set_priority(&caller)?;
+    }
+    let new = new_job(&api, &caller, provider.as_ref(), request).await?;
     let new = NewJob { idempotency, ..new };
     let id = new.id;
     let submitted = api.store.submit(new).await;
     let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
+    caller.about(submitted.record.id());
     log_submitted(&submitted);
     Ok(Json(answer(&api, submitted).await))
 }
@@ -158,7 +163,7 @@ pub(in crate::api) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Stri
 
 async fn new_job(
     api: &Api,
-    caller: Caller,
+    caller: &Caller,
     provider: &dyn Provider,
     request: SubmitJob,
 ) -> Result<NewJob, Problem> {
@@ -196,7 +201,7 @@ async fn new_job(
         .check(&input, &settings)
         .map_err(|message| Problem::invalid_field(origin.field_of_config(), message))?;
     let place = (provider.job_type(), provider.name().clone());
-    let owner = Owner { user: caller.user, team: request.team_id, org: request.org_id };
+    let owner = access::owner(caller, request.team_id, request.org_id)?;
     let correlation_id = st_log::get_correlation_id();
     Ok(NewJob {
         config_name,

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Value, json};
-use st_store::{Role, ShareLevel, ShareScope, Weight};
+use st_store::{ShareLevel, ShareScope, Weight};
 use st_workers::TaskId;
 
 use crate::api::{Api, Caller};
@@ -42,7 +42,6 @@ pub(crate) async fn set(
     caller: Caller,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    caller.require(Role::Admin)?;
     let mut fields = body.fields();
     let change = read_change(&mut fields);
     fields.finish().map_err(Problem::invalid)?;

@@ -79,7 +79,7 @@ fn require_schema(connection: &Connection, database: &Path) -> Result<()> {
         return Ok(());
     }
     let finding = format!(
-        "its schema is version {}, and a server of an older version has it open; stop that first",
+        "its schema is version {}, which has no keys yet; stop what has it open and migrate it first",
         plan.schema
     );
     Err(Error::NoDatabase { path: database.to_owned(), finding })

@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use crate::api::{Api, REPLICATE, Setup};
-use crate::auth::Auth;
+use crate::auth::{Auth, Reach};
 use crate::config::{Config, DescribedProvider};
 use crate::http::listen::{self, Capacity};
 use crate::shutdown::Shutdown;
@@ -124,11 +124,6 @@ pub struct App {
 const LISTEN_FOR: Duration = Duration::from_secs(2);
 const LISTEN_AGAIN: Duration = Duration::from_millis(50);
 
-/// Whether only this machine can reach the address.
-fn is_loopback(address: SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
-}
-
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     let began = Instant::now();
     loop {
@@ -155,7 +150,7 @@ impl App {
         let clock = Arc::clone(&database.clock);
         let store = SqliteStore::open(database).await.map_err(StartError::Store)?;
         let has_keys = store.has_keys().await.map_err(StartError::Store)?;
-        if !has_keys && !is_loopback(address) {
+        if !has_keys && Reach::of(config.host) == Reach::Network {
             store.close().await.map_err(StartError::Store)?;
             return Err(StartError::NoKey { address });
         }
@@ -173,7 +168,6 @@ impl App {
     /// finishes, the store is closed.
     pub async fn run(self, shutdown: Shutdown, log: LogHandle) -> Result<(), StartError> {
         let Self { config, store, has_keys, providers, results, clock, listener } = self;
-        let address = SocketAddr::new(config.host, config.port);
         let kept_logs = results.logs.clone();
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let background = BackgroundConfig {
@@ -184,7 +178,7 @@ impl App {
         let background = start_background_tasks(background, &shared, &providers, &clock);
         let background = Arc::new(background);
         let Capacity { connections, streams } = Capacity::of_process();
-        let auth = Auth::start(Arc::clone(&shared), is_loopback(address), has_keys);
+        let auth = Auth::start(Arc::clone(&shared), Reach::of(config.host), has_keys);
         let setup = Setup {
             config_dir: config.config_dir,
             local_devices: config.local.devices.len(),

@@ -17,6 +17,7 @@ mod recorder;
 mod session;
 mod verified;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -48,6 +49,22 @@ const LOG: Logger = get_logger("simpletuner.cloud.auth");
 /// How long it may take until a first key that another process made is noticed.
 const KEYS_AGAIN: Duration = Duration::from_secs(2);
 
+/// From where the server can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// From this machine only.
+    Loopback,
+    /// From others too.
+    Network,
+}
+
+impl Reach {
+    /// That of a server that listens on this address.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        if address.to_canonical().is_loopback() { Self::Loopback } else { Self::Network }
+    }
+}
+
 /// Everything that authentication knows. Shared by the middleware and the handlers about keys.
 #[derive(Debug)]
 pub(crate) struct Auth {
@@ -64,8 +81,7 @@ pub(crate) struct Auth {
 /// Whether callers need a key.
 #[derive(Debug)]
 struct Mode {
-    /// The server can be reached from this machine only.
-    loopback: bool,
+    reach: Reach,
     /// A key was made. That is never undone.
     has_keys: AtomicBool,
     /// When it was last looked for one.
@@ -73,10 +89,10 @@ struct Mode {
 }
 
 impl Auth {
-    /// `loopback`: whether the server listens on loopback only. `has_keys`: whether a key was ever made.
-    pub(crate) fn start(store: Arc<dyn Store>, loopback: bool, has_keys: bool) -> Arc<Self> {
+    /// `has_keys`: whether a key was ever made.
+    pub(crate) fn start(store: Arc<dyn Store>, reach: Reach, has_keys: bool) -> Arc<Self> {
         let mode = Mode {
-            loopback,
+            reach,
             has_keys: AtomicBool::new(has_keys),
             checked_at: Mutex::new(Instant::now()),
         };
@@ -99,7 +115,7 @@ impl Auth {
 
     /// Whether every request is the local administrator's.
     pub(crate) async fn is_single_user(&self) -> bool {
-        if !self.mode.loopback || self.mode.has_keys.load(Ordering::Relaxed) {
+        if self.mode.reach == Reach::Network || self.mode.has_keys.load(Ordering::Relaxed) {
             return false;
         }
         if !self.mode.is_due() {
@@ -163,11 +179,11 @@ impl Auth {
     /// The key that a text is, if it is valid now. A wrong one is slowed, counted and logged.
     async fn sign_in(
         &self,
-        text: Option<&str>,
+        text: &str,
         peer: Option<Peer>,
     ) -> Result<(Arc<ApiKey>, Presented), Problem> {
         let address = peer.map(|peer| peer.address);
-        let presented = text.and_then(Presented::parse);
+        let presented = Presented::parse(text);
         if let Some(presented) = &presented {
             if let Some(key) = self.verified.find(presented) {
                 if let Some(key) = self.usable(key) {
@@ -185,8 +201,8 @@ impl Auth {
     }
 
     /// Waits longer with each failure, and says nothing about what was wrong.
-    async fn slow_down(&self, address: Option<std::net::IpAddr>, id: Option<KeyId>) -> Problem {
-        self.failures.report(Refusal {
+    async fn slow_down(&self, address: Option<IpAddr>, id: Option<KeyId>) -> Problem {
+        self.failures.report(&Refusal {
             operation: "auth.failed",
             status: 401,
             peer: address,
@@ -231,7 +247,7 @@ impl Auth {
         text: &str,
         peer: Option<Peer>,
     ) -> Result<(Caller, Opened), Problem> {
-        let (key, presented) = self.sign_in(Some(text), peer).await?;
+        let (key, presented) = self.sign_in(text, peer).await?;
         let opened = self.sessions.open(presented.clone()).map_err(|error| {
             // Without randomness there are no secrets.
             Problem::internal().caused_by(error)
@@ -260,15 +276,17 @@ impl Mode {
     }
 }
 
-/// The key that the headers show, perhaps unreadable; `None` where they show none. The first form counts.
-fn presented(headers: &HeaderMap) -> Option<Option<&str>> {
+/// The key that the headers show, empty where it cannot be read; `None` where they show none. The first
+/// form counts.
+fn presented(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     // Another scheme is for a proxy on the way.
     let bearer = bearer.and_then(|value| {
         let (scheme, key) = value.split_once(' ').unwrap_or((value, ""));
-        scheme.eq_ignore_ascii_case("bearer").then(|| Some(key.trim()))
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
     });
-    bearer.or_else(|| headers.get("x-api-key").map(|value| value.to_str().ok().map(str::trim)))
+    bearer
+        .or_else(|| headers.get("x-api-key").map(|value| value.to_str().unwrap_or_default().trim()))
 }
 
 #[cfg(test)]

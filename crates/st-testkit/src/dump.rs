@@ -50,12 +50,8 @@ pub async fn dump(store: &dyn Store) -> String {
     writeln!(text, "holds {:?}", store.holds().await.unwrap()).unwrap();
     writeln!(text, "weights {:?}", store.weights().await.unwrap()).unwrap();
     writeln!(text, "used {:?}", store.share_usage().await.unwrap()).unwrap();
-    for key in store.list_keys(None, 500).await.unwrap() {
-        writeln!(text, "{key:?}").unwrap();
-    }
-    for entry in store.audit(&AuditFilter::default(), 500).await.unwrap().entries {
-        writeln!(text, "{entry:?}").unwrap();
-    }
+    writeln!(text, "keys {:?}", store.list_keys(None, 500).await.unwrap()).unwrap();
+    writeln!(text, "{:?}", store.audit(&AuditFilter::default(), 500).await.unwrap()).unwrap();
     writeln!(text, "rules {:?}", store.list_rules().await.unwrap()).unwrap();
     writeln!(text, "stats {:?}", store.queue_stats().await.unwrap()).unwrap();
     let provider_jobs: Vec<_> = (0..20).map(provider_job).collect();

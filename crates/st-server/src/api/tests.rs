@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Api, Setup};
-use crate::auth::Auth;
+use crate::auth::{Auth, Reach};
 use crate::http::listen;
 
 /// How long a submission may arrive after its call, in these tests.
@@ -82,7 +82,7 @@ impl Harness {
         let stop = CancellationToken::new();
         let kept = tempfile::tempdir().unwrap();
         let setup = Setup {
-            auth: Auth::start(Arc::clone(&shared), true, false),
+            auth: Auth::start(Arc::clone(&shared), Reach::Loopback, false),
             config_dir: std::env::temp_dir(),
             local_devices: 2,
             kept_logs: KeptLogs::new(kept.path().to_owned()),

@@ -132,9 +132,9 @@ impl Failures {
     }
 
     /// Notes what was refused, and logs the first of its kind in a minute.
-    pub(super) fn report(&self, refusal: Refusal) {
+    pub(super) fn report(&self, refusal: &Refusal) {
         let mut refusals = lock(&self.refusals);
-        if let Some(times) = refusals.kinds.get_mut(&refusal) {
+        if let Some(times) = refusals.kinds.get_mut(refusal) {
             *times = times.saturating_add(1);
             return;
         }

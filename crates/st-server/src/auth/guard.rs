@@ -55,7 +55,7 @@ pub(crate) async fn guard(
     let response = next.run(request).await;
     let outcome = Outcome::of(&response);
     record(&auth, requirement, (&caller, peer), (object, outcome)).await;
-    if requirement.is_stream { while_valid(auth, caller, response) } else { response }
+    if requirement.is_stream { while_valid(auth, &caller, response) } else { response }
 }
 
 /// A request that changes something and comes with a session's cookie must show that it was made by a page
@@ -70,7 +70,7 @@ fn check_session(caller: &Caller, method: &Method, headers: &HeaderMap) -> Resul
 }
 
 fn report(auth: &Auth, requirement: &Requirement, caller: &Caller, peer: Option<Peer>) {
-    auth.failures.report(Refusal {
+    auth.failures.report(&Refusal {
         operation: requirement.operation,
         status: 403,
         peer: peer.map(|peer| peer.address),
@@ -136,7 +136,7 @@ async fn record(
 }
 
 /// Ends a stream when its key is no longer valid.
-fn while_valid(auth: Arc<Auth>, caller: Caller, response: Response) -> Response {
+fn while_valid(auth: Arc<Auth>, caller: &Caller, response: Response) -> Response {
     let Some(presented) = caller.presented().cloned() else { return response };
     let mut revocations = auth.revocations.subscribe();
     let invalid = async move {

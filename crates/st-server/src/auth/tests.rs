@@ -31,7 +31,7 @@ async fn setup() -> Setup {
     let store = Arc::new(FlakyStore::default());
     let minted = Minted::new().unwrap();
     store.add_key(new_key(&minted), minted.hash, &Actor::Operator).await.unwrap();
-    let auth = Auth::start(Arc::clone(&store) as Arc<dyn Store>, true, true);
+    let auth = Auth::start(Arc::clone(&store) as Arc<dyn Store>, Reach::Loopback, true);
     Setup { auth, store, key: minted.expose().to_owned() }
 }
 
@@ -43,7 +43,7 @@ fn headers(key: &str) -> HeaderMap {
 }
 
 fn peer(last: u8) -> Option<Peer> {
-    Some(Peer { address: [192, 0, 2, last].into(), secure: false })
+    Some(last).map(|last| Peer { address: [192, 0, 2, last].into(), secure: false })
 }
 
 impl Setup {
@@ -123,7 +123,7 @@ async fn what_another_process_revokes_is_refused_within_five_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_first_key_of_another_process_ends_the_single_user_mode() {
     let store = Arc::new(FlakyStore::default());
-    let auth = Auth::start(Arc::clone(&store) as Arc<dyn Store>, true, false);
+    let auth = Auth::start(Arc::clone(&store) as Arc<dyn Store>, Reach::Loopback, false);
     let caller = auth.caller(&HeaderMap::new(), None).await.unwrap().unwrap();
     assert!(matches!(caller.via, Via::Local) && caller.role == Role::Admin);
     let minted = Minted::new().unwrap();
@@ -132,7 +132,7 @@ async fn a_first_key_of_another_process_ends_the_single_user_mode() {
     assert!(auth.caller(&HeaderMap::new(), None).await.unwrap().is_none());
     // Elsewhere than on loopback there is no such mode.
     let store = Arc::new(FlakyStore::default());
-    let public = Auth::start(store as Arc<dyn Store>, false, false);
+    let public = Auth::start(store as Arc<dyn Store>, Reach::Network, false);
     assert!(public.caller(&HeaderMap::new(), None).await.unwrap().is_none());
 }
 
@@ -168,7 +168,7 @@ fn the_first_form_of_a_key_counts() {
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        presented(&headers).map(|key| key.unwrap_or_default().to_owned())
+        presented(&headers).map(str::to_owned)
     };
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(found(&[("authorization", "Bearer x")]), text("x"));

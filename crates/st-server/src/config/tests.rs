@@ -46,7 +46,7 @@ fn every_bad_variable_is_named_at_once() {
             ("SIMPLETUNER_LOG_FORMAT", "xml"),
             ("SIMPLETUNER_JOB_POLL_INTERVAL", "5m"),
             ("SIMPLETUNER_APPROVAL_CHECK_INTERVAL", "0"),
-            ("SIMPLETUNER_HOST", "0.0.0.0"),
+            ("SIMPLETUNER_HOST", "example.org"),
             ("SIMPLETUNER_PORT", "70000"),
             ("SIMPLETUNER_SSL_VERIFY", "maybe"),
             ("SIMPLETUNER_CA_BUNDLE", "/nowhere.pem"),
@@ -64,7 +64,7 @@ fn every_bad_variable_is_named_at_once() {
         "SIMPLETUNER_LOG_LEVLE: unknown variable, did you mean SIMPLETUNER_LOG_LEVEL?",
         "SIMPLETUNER_LOG_FORMAT: ",
         "SIMPLETUNER_JOB_POLL_INTERVAL: expected a whole number from 1 to 86400, found \"5m\"",
-        "SIMPLETUNER_HOST: invalid value \"0.0.0.0\": listening elsewhere than on loopback needs",
+        "SIMPLETUNER_HOST: invalid value \"example.org\": expected an IP address",
         "SIMPLETUNER_ENTERPRISE_CONFIG: /nowhere.yaml cannot be read",
     ] {
         assert!(said.contains(line), "{line}\nis not in\n{said}");

@@ -1,7 +1,8 @@
 //! The audit trail: who did what, when, to which object, and from where.
 
+// The type of an address alone, without the sockets of `std`.
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use jiff::Timestamp;

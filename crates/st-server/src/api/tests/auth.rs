@@ -87,7 +87,8 @@ async fn each_form_of_a_key_is_taken_and_nothing_else() {
         );
         assert_eq!((&body["is_admin"], &body["key_id"]), (&json!(false), &json!(id(&key))));
     }
-    let other = format!("{}{}", &key[..key.len() - 1], if key.ends_with('a') { 'b' } else { 'a' });
+    let other =
+        format!("{}{}", key.split_at(key.len() - 1).0, if key.ends_with('a') { 'b' } else { 'a' });
     let unknown = key.replacen(id(&key), "0000000000", 1);
     let mut bodies = Vec::new();
     for request in [

@@ -120,7 +120,7 @@ providers:
       relative: { program: true.sh, args: [1] }
 server:
   port: 0
-  host: 10.0.0.1
+  host: example.org
 ";
     let said = load(&[], Some(yaml)).unwrap_err();
     for line in [
@@ -133,7 +133,7 @@ server:
         "providers.local.commands.relative.program: must be an absolute path",
         "providers.local.commands.relative.args.0: expected text, found a number",
         "yaml:14:9: server.port: expected a whole number from 1 to 65535, found 0",
-        "yaml:15:9: server.host: invalid value \"10.0.0.1\": listening",
+        "yaml:15:9: server.host: invalid value \"example.org\": expected an IP",
     ] {
         assert!(said.contains(line), "{line}\nis not in\n{said}");
     }

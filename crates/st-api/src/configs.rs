@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use st_store::Role;
 
 use crate::input::Fields;
 use crate::operation::{Group, Input, Method, Named, Operation, Parameter};
@@ -99,4 +100,5 @@ pub const SHOW: Operation<ConfigName, (), (), Config> =
 pub const CHECK: Operation<ConfigName, (), CheckConfig, ConfigChecked> =
     Operation::new(Group::Configs, Method::Post, "/api/configs/{name}/validate", "check_config")
         .summary("Say whether a named configuration can be submitted")
+        .role(Role::Researcher)
         .example_body(r#"{"provider": "local"}"#);

@@ -255,8 +255,7 @@ pub const PROMETHEUS_INFO: Operation<(), (), (), PrometheusInfo> = Operation::ne
 /// Whether each part works.
 pub const HEALTH: Operation<(), (), (), PartsHealth> =
     Operation::new(Group::Metrics, Method::Get, "/api/metrics/health", "get_metrics_health")
-        .summary("Say whether each part works, as the original's command line reads it")
-        .public();
+        .summary("Say whether each part works, as the original's command line reads it");
 
 /// What Prometheus reads.
 pub const PROMETHEUS: Operation<(), (), (), PrometheusText> =

@@ -35,8 +35,13 @@ const EVERYWHERE: &[Code] = &[
 /// The problems that an operation may have, by status.
 pub(crate) fn problems(operation: &Described) -> BTreeMap<u16, Vec<Code>> {
     let mut codes = EVERYWHERE.to_vec();
-    if matches!(operation.about.access, Access::Role(_)) {
-        codes.extend([Code::Unauthenticated, Code::Forbidden, Code::TooManyAttempts]);
+    if matches!(operation.about.access, Access::SignedIn | Access::Role(_)) {
+        codes.extend([
+            Code::Unauthenticated,
+            Code::Forbidden,
+            Code::BadCsrfToken,
+            Code::TooManyAttempts,
+        ]);
     }
     if operation.parameter.is_some() {
         codes.extend([Code::BadPath, Code::NotFound]);
@@ -119,7 +124,7 @@ fn operation_object(operation: &Described, generator: &mut SchemaGenerator) -> V
     });
     if let Value::Object(object) = &mut object {
         let description = match about.access {
-            Access::Public => about.description.to_owned(),
+            Access::Public | Access::SignedIn => about.description.to_owned(),
             Access::Role(role) => {
                 let role = format!("Needs the role {role} or a higher one.");
                 [about.description, &role].join(" ").trim().to_owned()

@@ -43,6 +43,8 @@ impl Method {
 pub enum Access {
     /// Everyone, without a login.
     Public,
+    /// Every caller with a login, whatever it allows.
+    SignedIn,
     /// Callers with this role or a higher one.
     Role(Role),
 }
@@ -261,6 +263,13 @@ impl<P, Q, B, A> Operation<P, Q, B, A> {
     #[must_use]
     pub const fn public(mut self) -> Self {
         self.about.access = Access::Public;
+        self
+    }
+
+    /// Every caller with a login may ask.
+    #[must_use]
+    pub const fn signed_in(mut self) -> Self {
+        self.about.access = Access::SignedIn;
         self
     }
 

@@ -53,6 +53,7 @@ codes! {
     BadSignature = "bad_signature", 401, "The webhook is not signed by its sender, or too old.";
     OverBudget = "over_budget", 402, "A budget leaves no room for the job.";
     Forbidden = "forbidden", 403, "The caller's role or scopes do not allow the operation.";
+    BadCsrfToken = "bad_csrf_token", 403, "A request with the cookie of a session lacks the token of that session.";
     CrossSite = "cross_site", 403, "A browser says that a page of another site asks.";
     NotFound = "not_found", 404, "The path, or what it names, does not exist.";
     MethodNotAllowed = "method_not_allowed", 405, "The path does not take the method; `Allow` names those that it takes.";
@@ -66,6 +67,8 @@ codes! {
     NoApproval = "no_approval", 409, "The job needs no approval.";
     NothingToResolve = "nothing_to_resolve", 409, "The state of the job is known, so there is nothing to resolve.";
     RuleInUse = "rule_in_use", 409, "The rule has requests, so it was deactivated and not deleted.";
+    FirstKeyMustBeAdmin = "first_key_must_be_admin", 409, "There is no key yet, and the first one must be an administrator's.";
+    SingleUser = "single_user", 409, "There is no key yet, so there are no sessions.";
     StillOpen = "still_open", 409, "The provider may still have something of the job; the detail has the time.";
     MissingSetting = "missing_setting", 409, "A setting of the provider is missing or cannot be used.";
     ProviderNotConfigured = "provider_not_configured", 409, "The provider is not configured.";

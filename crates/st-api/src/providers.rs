@@ -255,7 +255,9 @@ pub const CONFIG: Operation<ProviderArg, (), (), ProviderConfig> = Operation::ne
     "/api/cloud/providers/{provider}/config",
     "get_provider_config",
 )
-.summary("Show the settings of a provider");
+.summary("Show the settings of a provider")
+.description("For administrators, because the address of a webhook may hold a secret.")
+.role(Role::Admin);
 
 /// Changes the settings of a provider.
 pub const SET_CONFIG: Operation<ProviderArg, (), SetProviderConfig, ProviderConfig> =

@@ -180,8 +180,7 @@ pub const PLAIN: Operation<(), (), (), Alive> =
 pub const HEALTH: Operation<(), HealthQuery, (), Health> =
     Operation::new(Group::Operation, Method::Get, "/api/cloud/health", "get_health")
         .summary("Say how well each part of the server works")
-        .example_query("deep=true")
-        .public();
+        .example_query("deep=true");
 
 /// That the process lives.
 pub const LIVE: Operation<(), (), (), StatusWord> =

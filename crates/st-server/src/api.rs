@@ -1,6 +1,8 @@
 //! The HTTP interface: the handler of each path, and what the handlers share.
 
+mod account;
 mod approvals;
+mod audit;
 mod background;
 mod configs;
 mod events;
@@ -8,6 +10,7 @@ mod events;
 mod fuzz;
 mod health;
 mod jobs;
+mod keys;
 mod local;
 mod logging;
 mod metrics;
@@ -25,11 +28,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::FromRequestParts;
-use http::request::Parts;
-use st_api::problem::Code;
+use axum::middleware::from_fn_with_state;
 use st_log::{LogHandle, Logger, get_logger};
-use st_store::{Actor, DamagedRow, JobId, JobRecord, Role, Store, UserId};
+use st_store::{DamagedRow, JobId, Store};
 use st_workers::tasks::poller::PollerConfig;
 use st_workers::{BackgroundTasks, KeptLogs, Providers};
 use tokio::sync::Semaphore;
@@ -37,10 +38,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Accesses;
+pub(crate) use crate::auth::Caller;
+use crate::auth::{Auth, guard};
 use crate::http::middleware;
-use crate::http::problem::Problem;
 use events::Feed;
-use routes::routes;
+pub(crate) use routes::routes;
 pub(crate) use routes::{openapi, reference};
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
@@ -54,6 +56,7 @@ pub(crate) struct Api {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) background: Arc<BackgroundTasks>,
     pub(crate) providers: Providers,
+    pub(crate) auth: Arc<Auth>,
     shared: Arc<Shared>,
 }
 
@@ -71,52 +74,6 @@ struct Shared {
     log: LogHandle,
     /// The generator of job IDs; locked for one ID.
     random: Mutex<fastrand::Rng>,
-}
-
-/// The person who makes a request, and what they may do.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    pub(crate) user: UserId,
-    pub(crate) role: Role,
-}
-
-impl Caller {
-    /// The caller as the store records who made a change.
-    pub(crate) fn actor(&self) -> Actor {
-        Actor::User(self.user.clone())
-    }
-
-    /// Refuses callers who may not change this job: a job is its submitter's, and a lead's.
-    pub(crate) fn require_control(&self, record: &JobRecord) -> Result<(), Problem> {
-        if self.role >= Role::Lead || record.job().owner.user == self.user {
-            return Ok(());
-        }
-        let detail = format!(
-            "the job is another user's; changing it needs the role {} or a higher one, yours is {}",
-            Role::Lead,
-            self.role
-        );
-        Err(Problem::new(Code::Forbidden, detail))
-    }
-
-    /// Someone who is not known: only what is open to everyone may be asked for.
-    pub(crate) fn nobody() -> Self {
-        Self { user: UserId::new("nobody"), role: Role::Viewer }
-    }
-
-    /// Refuses callers whose role is below this one.
-    pub(crate) fn require(&self, role: Role) -> Result<(), Problem> {
-        if self.role >= role { Ok(()) } else { Err(Problem::forbidden(role, self.role)) }
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = Problem;
-
-    /// Without accounts, and on loopback only, every request is the local administrator's.
-    async fn from_request_parts(_parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        Ok(Self { user: UserId::new("local"), role: Role::Admin })
-    }
 }
 
 impl Api {
@@ -138,7 +95,7 @@ impl Api {
             log: setup.log,
             random: Mutex::new(fastrand::Rng::with_seed(setup.seed)),
         };
-        Self { store, background, providers, shared: Arc::new(shared) }
+        Self { store, background, providers, auth: setup.auth, shared: Arc::new(shared) }
     }
 
     fn new_job_id(&self) -> JobId {
@@ -150,6 +107,8 @@ impl Api {
     /// All paths. `trace_context`: whether a caller's W3C trace context is kept.
     pub(crate) fn router(self, trace_context: bool) -> Router {
         let (router, paths) = routes().finish();
+        // Within the middleware that renders problems.
+        let router = router.layer(from_fn_with_state(Arc::clone(&self.auth), guard));
         middleware::around((router, paths), self, trace_context)
     }
 
@@ -214,6 +173,7 @@ pub(crate) struct Setup {
     pub(crate) streams: usize,
     pub(crate) stopping: CancellationToken,
     pub(crate) log: LogHandle,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) seed: u64,
 }
 

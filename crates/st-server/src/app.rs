@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use st_http::AddressPolicy;
 use st_log::{LogHandle, Logger, get_logger};
-use st_store::{Clock, JobRepo, ProviderName, SqliteConfig, SqliteStore, Store, StoreStatus};
+use st_store::{
+    Clock, JobRepo, KeyRepo, ProviderName, SqliteConfig, SqliteStore, Store, StoreStatus,
+};
 use st_workers::provider::Provider;
 use st_workers::provider::http::HttpProvider;
 use st_workers::provider::local::{
@@ -27,6 +29,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::access::Accesses;
 use crate::api::{Api, REPLICATE, Setup};
+use crate::auth::{Auth, Reach};
 use crate::config::{Config, DescribedProvider, Origin};
 use crate::http::front::{Front, Live};
 use crate::http::listen::tls::TlsError;
@@ -78,6 +81,15 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The address can be reached from other machines, and everybody there would be the administrator.
+    #[error(
+        "{address} can be reached from other machines, and no key was ever made: make one first with \
+         `st-server keys create --name NAME --user USER --role admin`, or listen on 127.0.0.1"
+    )]
+    NoKey {
+        /// The address.
+        address: SocketAddr,
+    },
     /// A stored token cannot be used.
     #[error("cannot use the stored token of provider {provider}; store another or remove its file")]
     Token {
@@ -115,6 +127,8 @@ pub enum StartError {
 pub struct App {
     config: Config,
     store: Arc<SqliteStore>,
+    /// Whether a key was ever made.
+    has_keys: bool,
     providers: Providers,
     access: Accesses,
     results: ResultsConfig,
@@ -154,10 +168,15 @@ impl App {
         let database = SqliteConfig::new(config.state_dir.join(DATABASE));
         let clock = Arc::clone(&database.clock);
         let store = SqliteStore::open(database).await.map_err(StartError::Store)?;
+        let has_keys = store.has_keys().await.map_err(StartError::Store)?;
+        if !has_keys && Reach::of(config.host) == Reach::Network {
+            store.close().await.map_err(StartError::Store)?;
+            return Err(StartError::NoKey { address });
+        }
         let (providers, access) = providers(&config)?;
         access.follow_settings(&store).await.map_err(StartError::Store)?;
         let (store, results) = (Arc::new(store), results(&config)?);
-        Ok(Self { config, store, providers, access, results, clock, live, listener })
+        Ok(Self { config, store, has_keys, providers, access, results, clock, live, listener })
     }
 
     /// Where it listens.
@@ -173,7 +192,8 @@ impl App {
         log: LogHandle,
         origin: Origin,
     ) -> Result<(), StartError> {
-        let Self { config, store, providers, access, results, clock, live, listener } = self;
+        let Self { config, store, has_keys, providers, access, results, clock, live, listener } =
+            self;
         let kept_logs = results.logs.clone();
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let background = BackgroundConfig {
@@ -186,6 +206,7 @@ impl App {
         let capacity = Capacity::of_process();
         let front = Front::new(live, capacity);
         let trace_context = config.log.trace_context;
+        let auth = Auth::start(Arc::clone(&shared), Reach::of(config.host), has_keys);
         let setup = Setup {
             config_dir: config.config_dir.clone(),
             local_devices: config.local.devices.len(),
@@ -194,6 +215,7 @@ impl App {
             streams: capacity.streams,
             stopping: shutdown.soft.clone(),
             log: log.clone(),
+            auth: Arc::clone(&auth),
             seed: fastrand::u64(..),
         };
         let api = Api::new(shared, Arc::clone(&background), providers, setup);
@@ -213,6 +235,7 @@ impl App {
         if !drained {
             st_log::warning!(logger: LOG, "Requests were cut off");
         }
+        auth.close().await;
         let Unfinished { tasks, submissions } =
             stop_background_tasks(&background, DRAIN_WORK).await;
         if !tasks.is_empty() || submissions > 0 {

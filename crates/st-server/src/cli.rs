@@ -3,6 +3,7 @@
 mod api;
 mod config;
 mod database;
+mod keys;
 mod logs;
 mod provider;
 
@@ -66,6 +67,8 @@ enum Command {
     Integrity(database::Integrity),
     /// Bring the database's schema up to date
     Migrate(database::Migrate),
+    /// Make, list and revoke the keys of the interface, also while the server runs
+    Keys(keys::Keys),
     /// Try the description of a provider without calling it
     Provider(provider::Provider),
     /// Supervise one attempt of a job on this machine
@@ -124,6 +127,7 @@ impl Cli {
             Command::Import(import) => import.run(environment),
             Command::Integrity(integrity) => integrity.run(environment),
             Command::Migrate(migrate) => migrate.run(environment),
+            Command::Keys(keys) => keys.run(environment),
             Command::Provider(provider) => provider.run(environment),
             Command::LocalRunner { dir } => st_workers::provider::local::run_attempt(&dir),
             Command::ExampleTraining => match environment.get("ST_INPUT") {

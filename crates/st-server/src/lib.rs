@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod app;
+mod auth;
 pub mod cli;
 pub mod config;
 mod http;

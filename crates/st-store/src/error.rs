@@ -97,6 +97,9 @@ pub enum Error {
     /// A budget leaves no room for the job.
     #[error("{0}")]
     OverBudget(Box<Exceeded>),
+    /// A key that cannot be stored.
+    #[error(transparent)]
+    InvalidKey(InvalidText),
     /// A weight of an owner that cannot be stored.
     #[error(transparent)]
     InvalidShare(InvalidText),

@@ -18,8 +18,8 @@ pub use health::{Integrity, StoreHealth, Waiting as WaitingWrites};
 pub use memory::{MemorySnapshot, MemoryStore};
 pub use model::*;
 pub use repo::{
-    ApprovalRepo, BudgetRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry,
-    HistoryRepo, JobRef, JobRepo, Pruned, QueueRepo, RecheckOutcome, ResultRepo, Serving,
+    ApprovalRepo, AuditRepo, BudgetRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry,
+    HistoryRepo, JobRef, JobRepo, KeyRepo, Pruned, QueueRepo, RecheckOutcome, ResultRepo, Serving,
     SettingsRepo, Settlement, Store, StoreStatus, StrayRepo, Submitted, Unsettled, UnsettledCounts,
 };
 #[cfg(feature = "sqlite")]

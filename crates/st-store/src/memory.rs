@@ -4,6 +4,7 @@
 //! the same [`JobRecord`] as everywhere; here there is only one lock, maps, and linear searches.
 //! Nothing survives the process.
 
+mod accounts;
 mod approvals;
 mod budgets;
 mod claiming;
@@ -82,6 +83,7 @@ struct State {
     spent: Vec<(Timestamp, Group, Cost)>,
     providers: BTreeMap<ProviderName, ProviderSettings>,
     polling: Option<bool>,
+    accounts: accounts::Accounts,
     epoch: Epoch,
     last_event_id: i64,
     last_entry_id: i64,
@@ -212,6 +214,7 @@ impl State {
             spent: Vec::new(),
             providers: BTreeMap::new(),
             polling: None,
+            accounts: accounts::Accounts::default(),
             epoch: Epoch::FIRST,
             last_event_id: 0,
             last_entry_id: 0,

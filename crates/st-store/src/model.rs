@@ -7,6 +7,7 @@ mod account;
 mod actor;
 mod admission;
 mod approval;
+mod audit;
 pub(crate) mod blame;
 mod bounds;
 pub(crate) mod budget;
@@ -21,6 +22,7 @@ mod idempotency;
 mod ids;
 mod input;
 mod job;
+mod key;
 mod limits;
 mod opening;
 mod owner;
@@ -50,6 +52,7 @@ pub use approval::{
     APPROVAL_TTL, Approval, ApprovalOutcome, ApprovalRequest, Decision, RequiredBy, Requirement,
     Review, SettledApproval, Verdict,
 };
+pub use audit::{Audit, AuditCursor, AuditFilter, AuditPage, InvalidCursor, NewAudit};
 pub use blame::Acceptances;
 pub(crate) use bounds::MOST_FORGOTTEN;
 pub use bounds::{
@@ -69,12 +72,13 @@ pub use history::{DailyTotals, DeletedJob, Total, TotalKey};
 pub use hold::{Hold, Holds};
 pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{
-    ApprovalId, AttemptToken, BudgetId, Epoch, EventId, Holder, InvalidMarker, JobId, Marker,
-    OrgId, ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId, UserId,
+    ApprovalId, AttemptToken, AuditId, BudgetId, Epoch, EventId, Holder, InvalidMarker, JobId,
+    KeyId, Marker, OrgId, ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId, UserId,
 };
 pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
 pub use job::{Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, ProviderStatus};
 pub(crate) use job::{after, to_millis};
+pub use key::{ApiKey, KeyHash, KeyScope, KeyScopes, NewApiKey, StoredApiKey};
 pub use limits::{InvalidLimits, Limit, Limits, LimitsPatch, OutOfRange, ShareTime};
 pub use opening::Opening;
 pub use owner::{Owner, Role};

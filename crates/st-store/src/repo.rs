@@ -7,10 +7,12 @@
 //! one.
 
 mod approvals;
+mod audit;
 mod budgets;
 mod events;
 mod history;
 mod jobs;
+mod keys;
 mod queue;
 mod results;
 mod settings;
@@ -18,10 +20,12 @@ mod status;
 mod strays;
 
 pub use approvals::{ApprovalRepo, Expiry};
+pub use audit::AuditRepo;
 pub use budgets::BudgetRepo;
 pub use events::{EventLog, EventPage};
 pub use history::{HistoryRepo, Pruned};
 pub use jobs::{JobRef, JobRepo, Submitted};
+pub use keys::KeyRepo;
 pub use queue::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement};
 pub use results::ResultRepo;
 pub use settings::SettingsRepo;
@@ -38,6 +42,8 @@ pub trait Store:
     + StrayRepo
     + EventLog
     + HistoryRepo
+    + KeyRepo
+    + AuditRepo
     + ResultRepo
     + SettingsRepo
     + StoreStatus
@@ -53,6 +59,8 @@ impl<T> Store for T where
         + StrayRepo
         + EventLog
         + HistoryRepo
+        + KeyRepo
+        + AuditRepo
         + ResultRepo
         + SettingsRepo
         + StoreStatus

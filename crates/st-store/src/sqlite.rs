@@ -6,6 +6,7 @@
 
 mod adjust;
 mod approvals;
+mod audit;
 mod budgets;
 mod counters;
 mod damage;
@@ -14,6 +15,7 @@ mod history;
 mod holds;
 mod integrity;
 mod jobs;
+mod keys;
 mod life;
 mod lists;
 mod merge;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use st_store::{
-    ApprovalStatus, Change, ClaimOptions, Event, EventId, Group, JobFilter, JobId, JobRecord,
-    JobRef, JobStatus, Limit, PageRequest, ProviderName, QueueFilter, QueueStatus, RequestFilter,
-    Store, Usage,
+    ApprovalStatus, AuditFilter, Change, ClaimOptions, Event, EventId, Group, JobFilter, JobId,
+    JobRecord, JobRef, JobStatus, Limit, PageRequest, ProviderName, QueueFilter, QueueStatus,
+    RequestFilter, Store, Usage,
 };
 
 use crate::suite::{claiming, provider_job, serving};
@@ -51,6 +51,8 @@ pub async fn dump(store: &dyn Store) -> String {
     writeln!(text, "holds {:?}", store.holds().await.unwrap()).unwrap();
     writeln!(text, "weights {:?}", store.weights().await.unwrap()).unwrap();
     writeln!(text, "used {:?}", store.share_usage().await.unwrap()).unwrap();
+    writeln!(text, "keys {:?}", store.list_keys(None, 500).await.unwrap()).unwrap();
+    writeln!(text, "{:?}", store.audit(&AuditFilter::default(), 500).await.unwrap()).unwrap();
     writeln!(text, "rules {:?}", store.list_rules().await.unwrap()).unwrap();
     writeln!(text, "stats {:?}", store.queue_stats().await.unwrap()).unwrap();
     let provider_jobs: Vec<_> = (0..20).map(provider_job).collect();

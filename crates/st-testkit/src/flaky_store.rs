@@ -1,6 +1,7 @@
 //! A store in memory whose calls fail when a test wants them to: the faults that the callers of a
 //! store must survive and that no healthy store shows.
 
+mod accounts;
 mod history;
 mod results;
 
@@ -40,6 +41,8 @@ pub struct Faults {
     pub standings: Option<fn() -> Error>,
     /// Every question for what is unsettled is answered with this.
     pub unsettled: Option<fn() -> Error>,
+    /// Nothing is appended to the audit trail.
+    pub append_audit: Option<fn() -> Error>,
     /// Every question for events is answered with this.
     pub events: Option<fn() -> Error>,
     /// Rows that every list and every part of the event log reports as damaged.
@@ -67,6 +70,7 @@ pub struct FlakyStore {
     standings: AtomicU32,
     renewals: AtomicU32,
     event_reads: AtomicU32,
+    key_reads: AtomicU32,
 }
 
 impl FlakyStore {

@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests")]
 
 pub mod approvals;
+pub mod audit;
 pub mod budgets;
 pub mod clock;
 pub mod cost_limits;
@@ -16,6 +17,7 @@ pub mod events;
 pub mod history;
 pub mod holds;
 pub mod jobs;
+pub mod keys;
 pub mod leases;
 pub mod lists;
 pub mod priorities;
@@ -382,6 +384,13 @@ macro_rules! conformance {
         $crate::conformance!(@topic $store, events:
             events_resume_without_a_gap_or_a_repeat, a_waiter_is_woken_after_the_commit,
             a_position_beyond_the_end_must_resync, a_jobs_events_are_paged);
+        $crate::conformance!(@topic $store, keys:
+            a_key_is_found_as_it_was_stored, keys_are_listed_newest_first_and_in_pages,
+            a_key_is_revoked_once, the_use_of_a_key_is_noted, a_key_that_cannot_be_stored_is_refused);
+        $crate::conformance!(@topic $store, audit:
+            the_trail_is_read_newest_first_and_in_pages, the_trail_is_read_by_actor_job_and_date,
+            entries_of_one_moment_come_once, old_entries_are_deleted_in_chunks,
+            what_cannot_be_stored_is_replaced);
         $crate::conformance!(@topic $store, history:
             a_job_that_ended_long_ago_is_deleted_with_all_that_belongs_to_it,
             only_jobs_that_are_over_are_deleted,

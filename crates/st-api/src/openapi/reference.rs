@@ -40,6 +40,7 @@ fn one(text: &mut String, operation: &Described) {
     }
     let access = match about.access {
         Access::Public => "no login".to_owned(),
+        Access::SignedIn => "any login".to_owned(),
         Access::Role(role) => format!("role {role}"),
     };
     let media = match about.media {

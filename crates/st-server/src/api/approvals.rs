@@ -17,6 +17,7 @@ use st_store::{
 };
 
 use super::log_damaged;
+use crate::auth::{Caller, access};
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -121,21 +122,32 @@ pub(crate) async fn approve(
     store: Arc<dyn Store>,
     call: Call<RequestArg, (), Approve>,
 ) -> Result<Decided, Problem> {
-    let notes = call.body.notes;
-    let decision = Decision { verdict: Verdict::Approve, by: call.caller.user, notes };
-    decide(store.as_ref(), call.named.0, decision).await
+    let Call { caller, named, body, .. } = call;
+    let by = caller.user.clone();
+    let decision = Decision { verdict: Verdict::Approve, by, notes: body.notes };
+    decide(store.as_ref(), &caller, named.0, decision).await
 }
 
 pub(crate) async fn reject(
     store: Arc<dyn Store>,
     call: Call<RequestArg, (), Reject>,
 ) -> Result<Decided, Problem> {
-    let notes = Some(call.body.reason);
-    let decision = Decision { verdict: Verdict::Reject, by: call.caller.user, notes };
-    decide(store.as_ref(), call.named.0, decision).await
+    let Call { caller, named, body, .. } = call;
+    let (by, notes) = (caller.user.clone(), Some(body.reason));
+    let decision = Decision { verdict: Verdict::Reject, by, notes };
+    decide(store.as_ref(), &caller, named.0, decision).await
 }
 
-async fn decide(store: &dyn Store, id: ApprovalId, decision: Decision) -> Result<Decided, Problem> {
+pub(super) async fn decide(
+    store: &dyn Store,
+    caller: &Caller,
+    id: ApprovalId,
+    decision: Decision,
+) -> Result<Decided, Problem> {
+    if let Some(record) = store.find_request(id).await? {
+        access::may_decide(caller, &record)?;
+        caller.about(record.id());
+    }
     let record = store.decide(id, &decision).await?;
     log_decision(&record, id, &decision);
     let by = Some(decision.by.to_string());

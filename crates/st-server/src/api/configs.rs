@@ -48,7 +48,7 @@ pub(crate) async fn check(
                 serde_json::Value::from(name),
             )]);
             let request = SubmitJob::from_fields(Fields::new(request)).map_err(Problem::invalid)?;
-            let checked = new_job(&api, caller, provider.as_ref(), request).await;
+            let checked = new_job(&api, &caller, provider.as_ref(), request).await;
             checked.err().map(|problem| problem.detail().to_owned()).into_iter().collect()
         }
     };

@@ -32,7 +32,7 @@ pub(crate) async fn submit(
     let name = Value::from(body.config_name);
     let request = Map::from_iter([("config_name_to_load".to_owned(), name)]);
     let request = SubmitJob::from_fields(Fields::new(request)).map_err(Problem::invalid)?;
-    let new = new_job(&api, caller, provider.as_ref(), request).await?;
+    let new = new_job(&api, &caller, provider.as_ref(), request).await?;
     let new = NewJob { asks_beyond_budget: body.for_approval, ..new };
     if body.no_wait
         && let Some(reason) = full(&api, &new).await?

@@ -1,13 +1,14 @@
 //! Which handler serves which operation.
 
 use serde_json::Value;
+use st_api::accounts as login;
 use st_api::{approvals as approval, configs as config, events as event, jobs as job};
 use st_api::{local as on_this_machine, metrics as metric, providers as provider};
 use st_api::{polling as poll, queue as entry, quotas as quota, system};
 
 use super::{
-    approvals, background, configs, events, health, jobs, local, logging, metrics, polling,
-    providers, queue, quotas,
+    account, approvals, audit, background, configs, events, health, jobs, keys, local, logging,
+    metrics, polling, providers, queue, quotas,
 };
 use crate::http::problem::Problem;
 use crate::http::route::{Call, Routes};
@@ -96,6 +97,14 @@ fn operation(routes: Routes) -> Routes {
         .on(&config::CHECK, configs::check)
         .on(&poll::STATUS, polling::status)
         .on(&poll::SET, polling::set)
+        .on(&login::KEYS, keys::list)
+        .on(&login::CREATE_KEY, keys::create)
+        .on(&login::REVOKE_KEY, keys::revoke)
+        .on(&login::ME, account::me)
+        .raw(&login::CHECK, account::check)
+        .raw(&login::SIGN_IN, account::sign_in)
+        .raw(&login::SIGN_OUT, account::sign_out)
+        .on(&login::AUDIT, audit::list)
         .raw(&event::STREAM, events::stream)
         .on(&event::BROADCAST, events::broadcast)
         .on(&metric::JOBS, metrics::jobs)

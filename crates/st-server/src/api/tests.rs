@@ -1,5 +1,6 @@
 //! The API on a memory store that fails as it is asked to, with providers that are never called.
 
+mod auth;
 mod budgets;
 mod cancel;
 mod explain;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Api, Setup};
 use crate::access::Accesses;
+use crate::auth::{Auth, Reach};
 use crate::http::front::{Front, Live};
 use crate::http::listen::{self, Capacity};
 
@@ -82,6 +84,7 @@ impl Harness {
         let stop = CancellationToken::new();
         let kept = tempfile::tempdir().unwrap();
         let setup = Setup {
+            auth: Auth::start(Arc::clone(&shared), Reach::Loopback, false),
             config_dir: std::env::temp_dir(),
             local_devices: 2,
             kept_logs: KeptLogs::new(kept.path().to_owned()),

@@ -70,7 +70,7 @@ of --check: 0 nothing is to be done, 2 something is.";
 
 /// The options that locate the database.
 #[derive(Debug, Args)]
-struct Where {
+pub(super) struct Where {
     /// Read this configuration file instead of looking for one
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -137,7 +137,10 @@ pub(super) struct Migrate {
 }
 
 impl Where {
-    fn state_dir(self, environment: &BTreeMap<String, String>) -> Result<PathBuf, ExitCode> {
+    pub(super) fn state_dir(
+        self,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<PathBuf, ExitCode> {
         let flags = Flags { config: self.config, ..Flags::default() };
         load(environment, &flags).map(|config| config.state_dir)
     }
@@ -243,7 +246,7 @@ impl Import {
 }
 
 /// The state directory, which is made where there is none.
-fn make_state_dir(state_dir: PathBuf) -> Result<PathBuf, ExitCode> {
+pub(super) fn make_state_dir(state_dir: PathBuf) -> Result<PathBuf, ExitCode> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&state_dir);
     match made {
         Ok(()) => Ok(state_dir),
@@ -380,7 +383,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// On stdout.
-fn print(text: &str) -> ExitCode {
+pub(super) fn print(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &format!("stdout cannot be written: {error}")),

@@ -64,7 +64,7 @@ pub(super) const TABLE: &[Setting] = &[
     Setting::new(
         "server.host",
         "127.0.0.1",
-        "the address to listen on; loopback only, as there are no accounts yet",
+        "the address to listen on; elsewhere than on loopback a key must exist first",
     )
     .variables(&["SIMPLETUNER_HOST"])
     .flag("--host"),

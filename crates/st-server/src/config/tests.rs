@@ -48,7 +48,7 @@ fn every_bad_variable_is_named_at_once() {
             ("SIMPLETUNER_LOG_FORMAT", "xml"),
             ("SIMPLETUNER_JOB_POLL_INTERVAL", "5m"),
             ("SIMPLETUNER_APPROVAL_CHECK_INTERVAL", "0"),
-            ("SIMPLETUNER_HOST", "0.0.0.0"),
+            ("SIMPLETUNER_HOST", "example.org"),
             ("SIMPLETUNER_PORT", "70000"),
             ("SIMPLETUNER_SSL_VERIFY", "maybe"),
             ("SIMPLETUNER_CA_BUNDLE", "/nowhere.pem"),
@@ -66,7 +66,7 @@ fn every_bad_variable_is_named_at_once() {
         "SIMPLETUNER_LOG_LEVLE: unknown variable, did you mean SIMPLETUNER_LOG_LEVEL?",
         "SIMPLETUNER_LOG_FORMAT: ",
         "SIMPLETUNER_JOB_POLL_INTERVAL: expected a whole number from 1 to 86400, found \"5m\"",
-        "SIMPLETUNER_HOST: invalid value \"0.0.0.0\": listening elsewhere than on loopback needs",
+        "SIMPLETUNER_HOST: invalid value \"example.org\": expected an IP address",
         "SIMPLETUNER_ENTERPRISE_CONFIG: /nowhere.yaml cannot be read",
     ] {
         assert!(said.contains(line), "{line}\nis not in\n{said}");
@@ -123,7 +123,7 @@ providers:
       relative: { program: true.sh, args: [1] }
 server:
   port: 0
-  host: 10.0.0.1
+  host: example.org
 ";
     let said = load(&[], Some(yaml)).unwrap_err();
     for line in [
@@ -136,7 +136,7 @@ server:
         "providers.local.commands.relative.program: must be an absolute path",
         "providers.local.commands.relative.args.0: expected text, found a number",
         "yaml:14:9: server.port: expected a whole number from 1 to 65535, found 0",
-        "yaml:15:9: server.host: invalid value \"10.0.0.1\": listening",
+        "yaml:15:9: server.host: invalid value \"example.org\": expected an IP",
     ] {
         assert!(said.contains(line), "{line}\nis not in\n{said}");
     }

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value};
 use st_log::CorrelationId;
-use st_store::{JobId, Role};
+use st_store::{JobId, KeyScope, Role};
 
 use st_api::input::FieldFault;
 use st_api::problem::{Code, Fault};
@@ -24,6 +24,8 @@ use super::route::json;
 
 /// How long a client is asked to wait when the server is busy, in seconds.
 const BUSY_SECONDS: u16 = 1;
+/// How long one is asked to wait that has sent too many wrong keys, in seconds.
+const ATTEMPT_SECONDS: u16 = 10;
 
 /// An error on its way to a client.
 #[derive(Debug, Clone)]
@@ -61,6 +63,52 @@ impl Problem {
     pub(crate) fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
+    }
+
+    /// 401: no caller is known. What was wrong with what the request shows is not said.
+    pub(crate) fn unauthenticated() -> Self {
+        let detail =
+            "this needs a valid key: send it as Authorization: Bearer <key>, or as X-API-Key";
+        Self::new(Code::Unauthenticated, detail)
+    }
+
+    /// 429: too many answers to wrong keys are held back already.
+    pub(crate) fn too_many_attempts() -> Self {
+        let detail = "too many wrong keys came from your address; try again later";
+        let mut problem = Self::new(Code::TooManyAttempts, detail);
+        problem.retry_after = Some(ATTEMPT_SECONDS);
+        problem
+    }
+
+    /// 403: the request of a browser's session does not show that a page of ours made it.
+    pub(crate) fn bad_csrf_token() -> Self {
+        let detail = "a request with a session's cookie that changes something must have the header \
+                      X-CSRF-Token with the csrf_token of GET /api/auth/check";
+        Self::new(Code::BadCsrfToken, detail)
+    }
+
+    /// 403: the key's scopes do not cover the operation.
+    pub(crate) fn out_of_scope(scope: KeyScope) -> Self {
+        let detail = format!("this needs a key with the scope {scope}");
+        Self::new(Code::Forbidden, detail)
+    }
+
+    /// 403: the object is another user's.
+    pub(crate) fn not_yours(role: Role) -> Self {
+        let detail = format!("this is another user's; that needs the role {role} or a higher one");
+        Self::new(Code::Forbidden, detail)
+    }
+
+    /// 403: the request names a team or an organization that is not the caller's.
+    pub(crate) fn not_a_member(field: &str) -> Self {
+        let detail = format!("{field} must be your own or left out");
+        Self::new(Code::Forbidden, detail)
+    }
+
+    /// 403: callers do not decide about their own jobs.
+    pub(crate) fn own_job() -> Self {
+        let detail = "nobody decides about the approval of an own job";
+        Self::new(Code::Forbidden, detail)
     }
 
     /// 403: the caller's role does not allow the operation.
@@ -254,6 +302,9 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(allow) = router.headers().get(ALLOW) {
             headers.insert(ALLOW, allow.clone());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -91,15 +91,7 @@ impl Routes {
         H: Handler<T, Api>,
         T: 'static,
     {
-        let described = operation.describe();
-        let access = described.about.access;
-        let serve = move |State(api): State<Api>, request: Request| async move {
-            let (mut parts, body) = request.into_parts();
-            let caller = caller_of(&api, access, &mut parts).await?;
-            parts.extensions.insert(caller);
-            Ok::<Response, Problem>(handler.call(Request::from_parts(parts, body), api).await)
-        };
-        self.with(described, on(filter(operation.about.method), serve))
+        self.with(operation.describe(), on(filter(operation.about.method), handler))
     }
 
     fn with(mut self, described: Described, route: MethodRouter<Api>) -> Self {
@@ -130,15 +122,12 @@ fn filter(method: Method) -> MethodFilter {
     }
 }
 
-/// The caller, who may ask for what the request asks.
-async fn caller_of(api: &Api, access: Access, parts: &mut Parts) -> Result<Caller, Problem> {
-    match access {
-        Access::Public => Ok(Caller::nobody()),
-        Access::Role(role) => {
-            let caller = Caller::from_request_parts(parts, api).await?;
-            caller.require(role)?;
-            Ok(caller)
-        }
+/// The caller. The guard in front of the handlers has found it, and has asked whether it may do this.
+fn caller_of(access: Access, parts: &Parts) -> Result<Caller, Problem> {
+    match (parts.extensions.get::<Caller>(), access) {
+        (Some(caller), _) => Ok(caller.clone()),
+        (None, Access::Public) => Ok(Caller::nobody()),
+        (None, Access::SignedIn | Access::Role(_)) => Err(Problem::unauthenticated()),
     }
 }
 
@@ -149,7 +138,7 @@ async fn read<P: Named, Q: Input, B: Input>(
     request: Request,
 ) -> Result<Call<P, Q, B>, Problem> {
     let (mut parts, body) = request.into_parts();
-    let caller = caller_of(api, access, &mut parts).await?;
+    let caller = caller_of(access, &parts)?;
     let named = match P::PARAMETER {
         Some(parameter) => {
             let name = name_of(&mut parts, api).await?;

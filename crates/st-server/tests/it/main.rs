@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod auth;
 mod correlation;
 mod damage;
 mod database;

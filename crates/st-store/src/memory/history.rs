@@ -21,7 +21,8 @@ impl State {
         keys.sort_by_key(|(key, stored)| (stored.expires_at, *key));
         let keys: Vec<_> = keys.into_iter().map(|(key, _)| key.clone()).collect();
         if !clock_confirmed {
-            let old = self.old_jobs(keep_for, now).next().is_some();
+            let old =
+                self.old_jobs(keep_for, now).next().is_some() || self.old_audit(keep_for, now) > 0;
             return Pruned { clock_unconfirmed: old || !keys.is_empty(), ..Pruned::default() };
         }
         let mut pruned = Pruned { more: keys.len() > max, ..Pruned::default() };
@@ -31,7 +32,10 @@ impl State {
         }
         let mut old: Vec<_> = self.old_jobs(keep_for, now).collect();
         old.sort_unstable();
-        pruned.more |= old.len() > max;
+        let old_audit = self.old_audit(keep_for, now);
+        pruned.audit = old_audit.min(max) as u64;
+        self.prune_audit(old_audit.min(max));
+        pruned.more |= old.len() > max || old_audit > max;
         for (.., job) in old.into_iter().take(max) {
             pruned.jobs.extend(self.delete(job));
         }

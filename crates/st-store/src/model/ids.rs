@@ -72,6 +72,8 @@ number_id! {
     RuleId,
     /// Identifies a budget.
     BudgetId,
+    /// Identifies an entry of the audit trail.
+    AuditId,
     /// Identifies an event: its position in the log. Rises with every event and is never reused,
     /// also after the database was restored from a copy.
     EventId,
@@ -234,6 +236,8 @@ text_id! {
     ProviderName,
     /// The provider's identifier for a job; unique only together with the provider's name.
     ProviderJobId,
+    /// The part of a key of the interface that is no secret.
+    KeyId,
 }
 
 #[cfg(test)]

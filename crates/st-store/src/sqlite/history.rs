@@ -12,7 +12,7 @@ use super::query::{Columns, all, change, change_one, value};
 use super::queue::id_list;
 use super::records::load_entry;
 use super::writer::{Lane, Tx};
-use super::{SqliteStore, totals};
+use super::{SqliteStore, audit, totals};
 use crate::error::Result;
 use crate::model::history::deleted_up_to;
 use crate::model::{Actor, DailyTotals, DeletedJob, EventId, JobId, JobRecord, QueueEntryId};
@@ -72,13 +72,16 @@ fn prune(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<Prun
     let expired = usize::try_from(expired.unwrap_or(0)).unwrap_or(0);
     if !tx.clock_confirmed {
         let old = old_jobs(tx, keep_for, 1)?;
-        let clock_unconfirmed = expired > 0 || !old.is_empty();
+        let old_audit = audit::old(tx, keep_for, 1)?;
+        let clock_unconfirmed = expired > 0 || !old.is_empty() || old_audit > 0;
         return Ok(Pruned { clock_unconfirmed, ..Pruned::default() });
     }
     let keys = forget_keys(tx, max)?;
     let old = old_jobs(tx, keep_for, max)?;
-    let more = more_than(expired) || more_than(old.len());
-    let mut pruned = Pruned { keys, more, ..Pruned::default() };
+    let more_audit = audit::old(tx, keep_for, max)? > max;
+    let audit = audit::prune(tx, keep_for, max)?;
+    let more = more_than(expired) || more_than(old.len()) || more_audit;
+    let mut pruned = Pruned { keys, audit, more, ..Pruned::default() };
     let mut damage = Damage::default();
     for entry in old.into_iter().take(max as usize) {
         match load_entry(tx.connection, entry) {

@@ -48,6 +48,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "cost_limits",
         sql: include_str!("../../migrations/sqlite/0006_cost_limits.sql"),
     },
+    Migration {
+        version: 7,
+        name: "accounts",
+        sql: include_str!("../../migrations/sqlite/0007_accounts.sql"),
+    },
 ];
 
 /// What is remembered of each migration.

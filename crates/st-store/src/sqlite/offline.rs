@@ -9,6 +9,7 @@ mod backup;
 mod copy;
 mod export;
 mod import;
+mod keys;
 mod lines;
 mod restore;
 
@@ -24,6 +25,7 @@ pub(super) use backup::{before_migration, newest_before};
 pub(super) use copy::hex;
 pub use export::{Exported, export};
 pub use import::import;
+pub use keys::{add_key, audit_of_key, list_keys, revoke_key};
 pub use restore::{Restored, restore};
 
 use super::migrate::{self, MigrationPlan};

@@ -10,10 +10,11 @@ use std::io::BufReader;
 use std::path::PathBuf;
 
 use st_store::{
-    Actor, BudgetAction, Cost, JobStatus, LimitsPatch, NewBudget, Period, Scope, ShareScope,
-    UserId, Verdict, Weight, offline,
+    Actor, AuditFilter, BudgetAction, Cost, JobStatus, KeyHash, LimitsPatch, NewBudget, Period,
+    Scope, ShareScope, UserId, Verdict, Weight, offline,
 };
 use st_testkit::dump::check_invariants;
+use st_testkit::suite::keys::new_key;
 use st_testkit::suite::{accepted, at, claiming, decision, job, user};
 
 use super::bench::{Bench, folder};
@@ -57,6 +58,10 @@ async fn filled() -> Bench {
     report.results_kept_for = Some(std::time::Duration::from_hours(1));
     bench.settle(&ended, st_store::Outcome::Reported(report)).await.unwrap();
     store.pause(Scope::User(UserId::new("ann")), Some("audit"), &user("lea")).await.unwrap();
+    let key = new_key(1);
+    store.add_key(key.clone(), KeyHash::new([7; 32]), &Actor::Operator).await.unwrap();
+    store.revoke_key(&key.id, &user("lea")).await.unwrap();
+    store.append_audit(vec![offline::audit_of_key("keys.revoke", &key.id)]).await.unwrap();
     let mut keyed = job(5, "ann");
     keyed.idempotency = Some(st_store::Idempotency { key: "k".to_owned(), digest: "d".to_owned() });
     keyed.estimated_cost = 2.5;
@@ -86,6 +91,11 @@ async fn each_version_of_the_schema_is_taken_up() {
         let due =
             bench.store.results_waiting(&std::collections::BTreeSet::new()).await.unwrap().len();
         assert_eq!(due, usize::from(version >= 3), "of version {version}");
+        let accounts = usize::from(version >= 4);
+        let keys = bench.store.list_keys(None, 9).await.unwrap();
+        assert_eq!(keys.iter().filter(|key| key.revoked.is_some()).count(), accounts);
+        let trail = bench.store.audit(&AuditFilter::default(), 9).await.unwrap();
+        assert_eq!(trail.entries.len(), accounts);
         let mut statuses = Vec::new();
         for number in 1..=6 {
             statuses.push(bench.found(number).await.status().as_str());

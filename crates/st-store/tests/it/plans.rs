@@ -17,7 +17,10 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_counters.sql"),
     include_str!("../../migrations/sqlite/0003_results.sql"),
-    include_str!("../../migrations/sqlite/0004_deletions.sql")
+    include_str!("../../migrations/sqlite/0004_deletions.sql"),
+    include_str!("../../migrations/sqlite/0005_totals.sql"),
+    include_str!("../../migrations/sqlite/0006_cost_limits.sql"),
+    include_str!("../../migrations/sqlite/0007_accounts.sql")
 );
 
 /// The string literals of a source text, with line continuations joined.
@@ -113,7 +116,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 73] = [
+const USES: [(&str, &str); 79] = [
     // lists
     (
         "FROM jobs WHERE job_id < ?1",
@@ -267,6 +270,13 @@ const USES: [(&str, &str); 73] = [
     ("q.estimated_cost, j.created_at", "SEARCH q USING INDEX queue_listed (status=?)"),
     ("q.in_slot AND j.cost_usd", "SCAN q USING INDEX queue_in_slots"),
     ("q.in_slot AND q.cancel_requested_at", "SCAN q USING INDEX queue_in_slots"),
+    // accounts
+    ("FROM api_keys WHERE key_id = ?1", "SEARCH api_keys USING INDEX sqlite_autoindex_api_keys_1"),
+    ("key_number DESC", "SEARCH api_keys USING INTEGER PRIMARY KEY (rowid<?)"),
+    ("FROM audit WHERE at >= ?1", "SEARCH audit USING INDEX audit_by_time (at>? AND at<?)"),
+    ("actor_name = ?5", "SEARCH audit USING INDEX audit_of_actor (actor_name=? AND at>? AND at<?)"),
+    ("job_id = ?5", "SEARCH audit USING INDEX audit_of_job (job_id=? AND at>? AND at<?)"),
+    ("DELETE FROM audit", "SEARCH audit USING COVERING INDEX audit_by_time (at<?)"),
     // numbers
     ("MIN(waits_since)", "SEARCH queue_entries USING INDEX queue_waiting"),
     ("ORDER BY started_at DESC", "SEARCH queue_entries USING INDEX queue_claims (started_at>?"),
@@ -309,8 +319,8 @@ fn each_index_is_there_for_a_statement() {
 }
 
 /// Tables that grow with every job that ever was.
-const GROWING: [&str; 8] =
-    ["jobs", "queue_entries", "events", "approvals", "job_inputs", "j", "q", "a"];
+const GROWING: [&str; 9] =
+    ["jobs", "queue_entries", "events", "approvals", "job_inputs", "audit", "j", "q", "a"];
 
 /// The statements that walk through one of them, of which the newest event is the first row.
 const WALKS: [&str; 1] = ["FROM events ORDER BY event_id DESC LIMIT 1"];

@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use st_store::{
     Actor, ApprovalStatus, AtMostOnce, BudgetAction, Change, ClaimOrigin, Cost, Error, JobStatus,
-    JobType, NewBudget, Period, ProviderName, QueueStatus, Scope, ScopeLevel, ShareLevel,
+    JobType, NewBudget, Period, ProviderName, QueueStatus, Role, Scope, ScopeLevel, ShareLevel,
     SqliteConfig, SqliteStore, StoreStatus,
 };
 use st_testkit::dump::dump;
@@ -23,7 +23,8 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0003_results.sql"),
     include_str!("../../migrations/sqlite/0004_deletions.sql"),
     include_str!("../../migrations/sqlite/0005_totals.sql"),
-    include_str!("../../migrations/sqlite/0006_cost_limits.sql")
+    include_str!("../../migrations/sqlite/0006_cost_limits.sql"),
+    include_str!("../../migrations/sqlite/0007_accounts.sql")
 );
 
 /// The words that a `CHECK` allows, by table and column: `column IN (..)`, or `column = .. OR ..`.
@@ -78,6 +79,7 @@ fn each_list_of_words_is_the_models() {
     let job_types = || words(JobType::ALL, JobType::as_str);
     let truth = || vec!["0", "1"];
     let expected = [
+        ("api_keys.role", words(Role::ALL, Role::as_str)),
         ("approval_rules.is_active", truth()),
         ("approvals.status", words(ApprovalStatus::ALL, ApprovalStatus::as_str)),
         ("budgets.action", words(BudgetAction::ALL, BudgetAction::as_str)),
@@ -124,6 +126,9 @@ async fn the_lists_of_words_are_enforced() {
     };
     bench.store.add_budget(budget, &Actor::Operator).await.unwrap();
     bench.store.set_polling_preference(Some(true), &Actor::Operator).await.unwrap();
+    let key = st_testkit::suite::keys::new_key(1);
+    let hash = st_store::KeyHash::new([1; 32]);
+    bench.store.add_key(key, hash, &Actor::Operator).await.unwrap();
     let raw = bench.raw();
     for column in word_lists().into_keys() {
         let (table, column) = column.split_once('.').unwrap();
@@ -244,7 +249,10 @@ async fn a_second_start_changes_nothing() {
     let expected = "version=1 name=initial applied_at=1767225600000\n\
                     version=2 name=counters applied_at=1767225600000\n\
                     version=3 name=results applied_at=1767225600000\n\
-                    version=6 name=cost_limits applied_at=1767225600000";
+                    version=4 name=deletions applied_at=1767225600000\n\
+                    version=5 name=totals applied_at=1767225600000\n\
+                    version=6 name=cost_limits applied_at=1767225600000\n\
+                    version=7 name=accounts applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -268,12 +276,12 @@ async fn refused(sql: &str) -> Error {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let sql = "INSERT INTO schema_migrations VALUES (7, 'later', 'abc', 0, '9.9')";
+    let sql = "INSERT INTO schema_migrations VALUES (8, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 7, known: 6, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 8, known: 7, .. }), "{error:?}");
     let said = error.to_string();
-    assert!(said.contains("cloud.db is from a newer version: its schema is 7"), "{said}");
-    assert!(said.ends_with("this program knows up to 6"), "{said}");
+    assert!(said.contains("cloud.db is from a newer version: its schema is 8"), "{said}");
+    assert!(said.ends_with("this program knows up to 7"), "{said}");
 }
 
 #[tokio::test]
@@ -320,7 +328,10 @@ fn undo(connection: &Connection, migration: &str) {
 /// Makes a closed database of the present schema one of schema 1.
 pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
+    undo(&old, include_str!("../../migrations/sqlite/0007_accounts.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0006_cost_limits.sql"));
+    undo(&old, include_str!("../../migrations/sqlite/0005_totals.sql"));
+    undo(&old, include_str!("../../migrations/sqlite/0004_deletions.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0003_results.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0002_counters.sql"));
     old.execute_batch("DELETE FROM schema_migrations WHERE version > 1").unwrap();
@@ -361,7 +372,8 @@ async fn a_database_of_schema_1_keeps_its_rows() {
     assert_eq!(
         migrations,
         "version=1 name=initial\nversion=2 name=counters\nversion=3 name=results\n\
-         version=6 name=cost_limits"
+         version=4 name=deletions\nversion=5 name=totals\nversion=6 name=cost_limits\n\
+         version=7 name=accounts"
     );
     let audit = st_store::offline::audit(&bench.path()).unwrap();
     assert_eq!(audit.findings, [], "the numbers are those of its rows");

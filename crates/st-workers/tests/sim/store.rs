@@ -1,6 +1,7 @@
 //! The store as one life of the server sees it: its calls take time, fail now and then, and end with
 //! the process.
 
+mod accounts;
 mod history;
 mod results;
 mod settings;

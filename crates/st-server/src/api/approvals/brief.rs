@@ -9,14 +9,14 @@ use st_api::approvals::{
 use st_api::names::{JobName, RequestArg};
 use st_api::problem::Code;
 use st_store::{
-    ApprovalId, ApprovalStatus, Decision, JobRecord, PageRequest, RequestFilter, Store, UserId,
-    Verdict,
+    ApprovalId, ApprovalStatus, Decision, JobRecord, PageRequest, RequestFilter, Store, Verdict,
 };
 use st_workers::{Outcome, TaskId};
 
 use super::{decide, view};
 use crate::api::jobs::find;
 use crate::api::{Api, log_damaged};
+use crate::auth::Caller;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -45,10 +45,12 @@ pub(crate) async fn reject(
     store: Arc<dyn Store>,
     call: Call<RequestArg, (), RejectBriefly>,
 ) -> Result<Decided, Problem> {
-    decide(store.as_ref(), call.named.0, rejection(call.caller.user, call.body.reason)).await
+    let Call { caller, named, body, .. } = call;
+    decide(store.as_ref(), &caller, named.0, rejection(&caller, body.reason)).await
 }
 
-fn rejection(by: UserId, reason: Option<String>) -> Decision {
+fn rejection(caller: &Caller, reason: Option<String>) -> Decision {
+    let by = caller.user.clone();
     let notes = Some(reason.unwrap_or_else(|| NO_REASON.to_owned()));
     Decision { verdict: Verdict::Reject, by, notes }
 }
@@ -58,9 +60,10 @@ pub(crate) async fn approve_job(
     call: Call<JobName, (), Approve>,
 ) -> Result<Decided, Problem> {
     let id = request_of(&find(&api, &call.named.0).await?)?;
-    let decision =
-        Decision { verdict: Verdict::Approve, by: call.caller.user, notes: call.body.notes };
-    decide(api.store.as_ref(), id, decision).await
+    let Call { caller, body, .. } = call;
+    let by = caller.user.clone();
+    let decision = Decision { verdict: Verdict::Approve, by, notes: body.notes };
+    decide(api.store.as_ref(), &caller, id, decision).await
 }
 
 pub(crate) async fn reject_job(
@@ -68,7 +71,8 @@ pub(crate) async fn reject_job(
     call: Call<JobName, RejectBriefly>,
 ) -> Result<Decided, Problem> {
     let id = request_of(&find(&api, &call.named.0).await?)?;
-    decide(api.store.as_ref(), id, rejection(call.caller.user, call.query.reason)).await
+    let Call { caller, query, .. } = call;
+    decide(api.store.as_ref(), &caller, id, rejection(&caller, query.reason)).await
 }
 
 fn request_of(record: &JobRecord) -> Result<ApprovalId, Problem> {
@@ -97,9 +101,9 @@ pub(crate) async fn approve_many(
     call: Call<(), (), Bulk>,
 ) -> Result<BulkDecided, Problem> {
     let Call { caller, body, .. } = call;
-    let by = caller.user;
+    let by = caller.user.clone();
     let decision = Decision { verdict: Verdict::Approve, by, notes: body.text };
-    Ok(decide_many(store.as_ref(), &body.request_ids, &decision).await)
+    Ok(decide_many(store.as_ref(), &caller, &body.request_ids, &decision).await)
 }
 
 pub(crate) async fn reject_many(
@@ -107,15 +111,20 @@ pub(crate) async fn reject_many(
     call: Call<(), (), Bulk>,
 ) -> Result<BulkDecided, Problem> {
     let Call { caller, body, .. } = call;
-    let decision = rejection(caller.user, body.text);
-    Ok(decide_many(store.as_ref(), &body.request_ids, &decision).await)
+    let decision = rejection(&caller, body.text);
+    Ok(decide_many(store.as_ref(), &caller, &body.request_ids, &decision).await)
 }
 
 /// Each on its own: one that cannot be decided stops no other.
-async fn decide_many(store: &dyn Store, ids: &[ApprovalId], decision: &Decision) -> BulkDecided {
+async fn decide_many(
+    store: &dyn Store,
+    caller: &Caller,
+    ids: &[ApprovalId],
+    decision: &Decision,
+) -> BulkDecided {
     let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
     for &id in ids {
-        match decide(store, id, decision.clone()).await {
+        match decide(store, caller, id, decision.clone()).await {
             Ok(_decided) => succeeded.push(id.0),
             Err(problem) => {
                 failed.push(BulkFailure { request_id: id.0, error: problem.detail().to_owned() });

@@ -8,12 +8,14 @@ use st_store::{Claimed, End, Finished, Held, JobRecord, Stage};
 use super::find;
 use crate::api::Api;
 use crate::api::waiting::{Reach, certain_at, may_resolve, obstacle, until_reached};
+use crate::auth::access;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
 pub(crate) async fn cancel(api: Api, call: Call<JobName>) -> Result<Cancelled, Problem> {
     let record = find(&api, &call.named.0).await?;
-    call.caller.require_control(&record)?;
+    access::CHANGE_JOB.check_owner(&call.caller, &record.job().owner)?;
+    call.caller.about(record.id());
     let record = api.background.cancel(record.id(), &call.caller.actor()).await?;
     Ok(Cancelled {
         success: is_or_will_be_cancelled(record.stage()),

@@ -9,6 +9,7 @@ use st_store::{JobRecord, JobStatus};
 use super::find;
 use super::submit::{answer, log_submitted};
 use crate::api::Api;
+use crate::auth::access;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -16,7 +17,8 @@ const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 
 pub(crate) async fn delete(api: Api, call: Call<JobName>) -> Result<JobDeleted, Problem> {
     let record = find(&api, &call.named.0).await?;
-    call.caller.require_control(&record)?;
+    access::CHANGE_JOB.check_owner(&call.caller, &record.job().owner)?;
+    call.caller.about(record.id());
     api.background.delete(record.id(), &call.caller.actor()).await?;
     record.in_log_scope(|| {
         st_log::info!(logger: LOG, user_id = call.caller.user.as_str(), "Job was deleted");
@@ -26,7 +28,8 @@ pub(crate) async fn delete(api: Api, call: Call<JobName>) -> Result<JobDeleted, 
 
 pub(crate) async fn retry(api: Api, call: Call<JobName>) -> Result<Submitted, Problem> {
     let record = find(&api, &call.named.0).await?;
-    call.caller.require_control(&record)?;
+    access::CHANGE_JOB.check_owner(&call.caller, &record.job().owner)?;
+    call.caller.about(record.id());
     require_retriable(&record)?;
     let input = api.store.input(record.id()).await?;
     let new = record.retry(input, api.new_job_id(), call.caller.role, st_log::get_correlation_id());

@@ -19,6 +19,7 @@ pub(crate) async fn resolve(
 ) -> Result<JobChanged, Problem> {
     let Resolve { resolution, note } = &call.body;
     let job = find(&api, &call.named.0).await?.id();
+    call.caller.about(job);
     let (resolution, by) = (resolution.clone(), call.caller.actor());
     let record = api.background.resolve(job, resolution, note.as_deref(), &by).await?;
     log_resolved(&record, &call.body, &call.caller.user);

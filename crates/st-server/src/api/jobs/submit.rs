@@ -9,7 +9,7 @@ use st_api::jobs::{SubmitJob, SubmitQuery, Submitted as SubmittedView};
 use st_api::problem::Code;
 use st_log::{Logger, get_logger};
 use st_store::{
-    Approval, Exceeded, Idempotency, InputProblem, InvalidInput, NewJob, Owner, ProviderName,
+    Approval, Exceeded, Idempotency, InputProblem, InvalidInput, NewJob, ProviderName,
     ProviderSettings, QueueStatus, ScopeLevel, Submitted, check_input,
 };
 use st_workers::provider::Provider;
@@ -17,6 +17,7 @@ use st_workers::provider::Provider;
 use crate::api::providers::{KNOWN, REPLICATE, check_profile};
 use crate::api::waiting::Surroundings;
 use crate::api::{Api, Caller};
+use crate::auth::access;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -42,11 +43,15 @@ pub(crate) async fn submit(
     };
     let idempotency =
         key.map(|key| Idempotency { key, digest: digest::of(provider.name(), &request.raw) });
-    let new = new_job(&api, caller, provider.as_ref(), request).await?;
+    if request.priority.is_some() {
+        access::may_set_priority(&caller)?;
+    }
+    let new = new_job(&api, &caller, provider.as_ref(), request).await?;
     let new = NewJob { idempotency, ..new };
     let id = new.id;
     let submitted = api.store.submit(new).await;
     let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
+    caller.about(submitted.record.id());
     log_submitted(&submitted);
     Ok(answer(&api, submitted).await)
 }
@@ -79,7 +84,7 @@ pub(in crate::api) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Stri
 
 pub(in crate::api) async fn new_job(
     api: &Api,
-    caller: Caller,
+    caller: &Caller,
     provider: &dyn Provider,
     request: SubmitJob,
 ) -> Result<NewJob, Problem> {
@@ -123,7 +128,7 @@ pub(in crate::api) async fn new_job(
         .check(&input, &settings)
         .map_err(|message| Problem::invalid_field(origin.field_of_config(), message))?;
     let place = (provider.job_type(), provider.name().clone());
-    let owner = Owner { user: caller.user, team: request.team_id, org: request.org_id };
+    let owner = access::owner(caller, request.team_id, request.org_id)?;
     let correlation_id = st_log::get_correlation_id();
     Ok(NewJob {
         config_name,

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use st_store::{AccountId, Error, Role, UserId};
+use st_store::{AccountId, Error};
 use st_workers::provider::Cause;
 
 use super::Harness;
-use crate::api::Caller;
 
 fn provider<'a>(list: &'a Value, id: &str) -> &'a Value {
     list["providers"].as_array().unwrap().iter().find(|it| it["id"] == id).unwrap()
@@ -103,19 +102,6 @@ async fn only_a_configured_provider_can_be_tried() {
     api.submit_to_absent("gone").await;
     let (status, _) = api.post("/api/cloud/providers/gone/retry", json!({})).await;
     assert_eq!(status, 409, "its jobs name it");
-}
-
-#[test]
-fn a_role_below_the_required_one_is_refused() {
-    let caller = |role| Caller { user: UserId::new("ann"), role };
-    for role in [Role::Viewer, Role::Researcher, Role::Lead] {
-        let problem = caller(role).require(Role::Admin).unwrap_err();
-        assert_eq!((problem.status().as_u16(), problem.code()), (403, "forbidden"));
-        let expected = format!("this needs the role admin or a higher one; yours is {role}");
-        assert_eq!(problem.detail(), expected);
-    }
-    caller(Role::Admin).require(Role::Admin).unwrap();
-    caller(Role::Admin).require(Role::Lead).unwrap();
 }
 
 #[tokio::test]

@@ -65,6 +65,7 @@ impl From<Error> for Problem {
             Error::InvalidSetting(InvalidSetting::Text(invalid))
             | Error::InvalidBudget(InvalidBudget::Text(invalid))
             | Error::InvalidHold(invalid)
+            | Error::InvalidKey(invalid)
             | Error::InvalidShare(invalid) => Self::invalid(vec![text_fault(invalid)]),
             Error::InvalidSetting(InvalidSetting::Slots { found }) => {
                 let message = format!("expected 1 to {MOST_PROVIDER_SLOTS}, found {found}");

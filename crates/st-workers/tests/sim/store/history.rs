@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use jiff::civil::Date;
 use st_store::{Actor, DailyTotals, DeletedJob, HistoryRepo, JobId, Pruned, Result};
 
 use super::LifeStore;
@@ -26,5 +27,9 @@ impl HistoryRepo for LifeStore {
 
     async fn daily_totals(&self) -> Result<DailyTotals> {
         self.call("daily totals", |it| async move { it.daily_totals().await }).await
+    }
+
+    async fn ended_totals(&self, since: Date) -> Result<DailyTotals> {
+        self.call("totals", |it| async move { it.ended_totals(since).await }).await
     }
 }

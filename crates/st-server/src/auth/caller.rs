@@ -1,0 +1,101 @@
+//! The person who makes a request.
+
+use std::sync::{Arc, OnceLock};
+
+use st_store::{Actor, ApiKey, JobId, KeyId, KeyScopes, OrgId, Role, TeamId, UserId};
+
+use super::key::Presented;
+
+/// How a caller has shown who it is.
+#[derive(Debug, Clone)]
+pub(crate) enum Via {
+    /// It did not have to: the server has a single user.
+    Local,
+    /// It did not have to: the operation is open to everyone.
+    Nobody,
+    /// By a key.
+    Key(Presented),
+    /// By the cookie of a session that a key opened.
+    Session {
+        /// The key.
+        key: Presented,
+        /// What requests of this session that change something must show.
+        csrf: String,
+    },
+}
+
+/// The person who makes a request, and what that person may do.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) user: UserId,
+    pub(crate) role: Role,
+    pub(crate) scopes: KeyScopes,
+    pub(crate) team: Option<TeamId>,
+    pub(crate) org: Option<OrgId>,
+    pub(crate) via: Via,
+    /// The job that the request turned out to be about.
+    pub(super) job: Arc<OnceLock<JobId>>,
+}
+
+impl Caller {
+    /// The administrator of a server with a single user.
+    pub(super) fn local() -> Self {
+        Self {
+            user: UserId::new("local"),
+            role: Role::Admin,
+            scopes: KeyScopes::All,
+            team: None,
+            org: None,
+            via: Via::Local,
+            job: Arc::default(),
+        }
+    }
+
+    /// Someone who is not known, and may do what is open to everyone.
+    pub(crate) fn nobody() -> Self {
+        Self { user: UserId::new("nobody"), role: Role::Viewer, via: Via::Nobody, ..Self::local() }
+    }
+
+    /// The user of a key.
+    pub(super) fn of(key: &ApiKey, via: Via) -> Self {
+        let key = &key.key;
+        Self {
+            user: key.user.clone(),
+            role: key.role,
+            scopes: key.scopes.clone(),
+            team: key.team.clone(),
+            org: key.org.clone(),
+            via,
+            job: Arc::default(),
+        }
+    }
+
+    /// The caller as the store records who made a change.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::User(self.user.clone())
+    }
+
+    /// The key that was used, also where it opened a session.
+    pub(crate) fn key(&self) -> Option<&KeyId> {
+        self.presented().map(|presented| &presented.id)
+    }
+
+    /// What the key is verified by again, while a stream is open.
+    pub(super) fn presented(&self) -> Option<&Presented> {
+        match &self.via {
+            Via::Local | Via::Nobody => None,
+            Via::Key(presented) | Via::Session { key: presented, .. } => Some(presented),
+        }
+    }
+
+    /// Notes for the audit trail which job the request is about.
+    pub(crate) fn about(&self, job: JobId) {
+        // A request is about one job; the first that is named is it.
+        self.job.get_or_init(|| job);
+    }
+
+    /// The job that the request was about.
+    pub(super) fn job(&self) -> Option<JobId> {
+        self.job.get().copied()
+    }
+}

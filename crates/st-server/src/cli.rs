@@ -9,7 +9,6 @@ mod provider;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -205,15 +204,16 @@ async fn serve(config: Config, log: st_log::LogHandle, origin: Origin) -> ExitCo
         Ok(address) => address,
         Err(error) => return fail(1, &format!("the port was lost: {error}")),
     };
+    let url = format!("{scheme}://{address}");
     st_log::info!(
         logger: LOG,
         version = env!("CARGO_PKG_VERSION"),
         address = address.to_string(),
         state_dir = state_dir.display().to_string(),
         config_file = file.map(|file| file.display().to_string()),
-        "Listening on {scheme}://{address}"
+        "Listening on {url}"
     );
-    print_banner(scheme, address);
+    print_banner(&url);
     let hard = shutdown.hard.clone();
     tokio::select! {
         stopped = app.run(shutdown, log, origin) => match stopped {
@@ -229,14 +229,14 @@ async fn serve(config: Config, log: st_log::LogHandle, origin: Origin) -> ExitCo
 }
 
 /// Prints how to try the server, for a person who started it by hand.
-fn print_banner(scheme: &str, address: SocketAddr) {
+fn print_banner(url: &str) {
     let hello = format!(
-        "st-server listens on {scheme}://{address}\n\
+        "st-server listens on {url}\n\
          Submit an example job:\n  \
-         curl -s '{scheme}://{address}/api/cloud/jobs/submit?provider=local' \
+         curl -s '{url}/api/cloud/jobs/submit?provider=local' \
          -H 'Content-Type: application/json' \
          -d '{{\"config\": {{\"command\": \"example\"}}, \"config_name\": \"first\"}}'\n\
-         and watch it go:\n  curl -sN '{scheme}://{address}/api/events?last_event_id=0'\n"
+         and watch it go:\n  curl -sN '{url}/api/events?last_event_id=0'\n"
     );
     print(&hello);
 }

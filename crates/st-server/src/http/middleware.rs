@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, NoContent, Response};
 use futures_util::FutureExt;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
@@ -58,8 +58,11 @@ async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Re
         st_log::error!(logger: LOG, "Handler panicked");
         Problem::internal().into_response()
     });
-    if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        response = allowed(&response);
+    // Only the router says what a path takes, when that is not OPTIONS.
+    if method == Method::OPTIONS
+        && let Some(allow) = response.headers().get(ALLOW)
+    {
+        response = allowed(allow);
     }
     let problem = problem_of(&mut response, &method, &path, &paths);
     log(&method, &path, began, response.status(), problem.as_ref());
@@ -87,12 +90,11 @@ async fn answer(request: Request, next: Next) -> Response {
     answer.unwrap_or_else(|_elapsed| Problem::late(DEADLINE).into_response())
 }
 
-/// What a path takes, as the router says when it does not take a method.
-fn allowed(refused: &Response) -> Response {
-    let allow = refused.headers().get(ALLOW).and_then(|allow| allow.to_str().ok());
-    let allow = format!("{},OPTIONS", allow.unwrap_or_default());
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    if let Ok(allow) = HeaderValue::from_str(&allow) {
+/// The answer to OPTIONS, for a path that takes these methods.
+fn allowed(allow: &HeaderValue) -> Response {
+    let allow = HeaderValue::from_bytes(&[allow.as_bytes(), b",OPTIONS"].concat());
+    let mut response = NoContent.into_response();
+    if let Ok(allow) = allow {
         response.headers_mut().insert(ALLOW, allow);
     }
     response
@@ -105,19 +107,8 @@ fn problem_of(
     path: &str,
     paths: &Paths,
 ) -> Option<Problem> {
-    let status = response.status();
     let of_handler = response.extensions_mut().remove::<Problem>();
-    of_handler.or_else(|| {
-        let failed = status.is_client_error() || status.is_server_error();
-        failed.then(|| match status {
-            StatusCode::NOT_FOUND => Problem::no_path(path, paths.nearest(path).as_deref()),
-            StatusCode::METHOD_NOT_ALLOWED => {
-                let allow = response.headers().get(ALLOW).and_then(|allow| allow.to_str().ok());
-                Problem::method_not_allowed(method, path, allow.unwrap_or_default())
-            }
-            other => Problem::of_router(other),
-        })
-    })
+    of_handler.or_else(|| Problem::of_router(response, method, path, paths))
 }
 
 /// Logs the request, and the cause of a fault of ours: once, here, where the request is known.

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use st_log::CorrelationId;
 use st_store::{JobId, KeyScope, Role};
 
+use crate::http::paths::Paths;
 use st_api::input::FieldFault;
 use st_api::problem::{Code, Fault};
 
@@ -213,19 +214,6 @@ impl Problem {
         Self::new(Code::Damaged, detail)
     }
 
-    /// 404: there is no such path. `nearest` is one that there is.
-    pub(crate) fn no_path(path: &str, nearest: Option<&str>) -> Self {
-        let nearest = nearest.map(|nearest| format!(", did you mean {nearest}?"));
-        Self::not_found(format!("there is no {path}{}", nearest.unwrap_or_default()))
-    }
-
-    /// 405: `allow` is what the path takes, as in the header `Allow`.
-    pub(crate) fn method_not_allowed(method: &Method, path: &str, allow: &str) -> Self {
-        let allow: Vec<&str> = allow.split(',').map(str::trim).collect();
-        let detail = format!("{path} takes {}, not {method}", allow.join(", "));
-        Self::new(Code::MethodNotAllowed, detail)
-    }
-
     /// 421: the request is for a name that is not this server's.
     pub(crate) fn unknown_host(host: &str) -> Self {
         let detail = format!(
@@ -256,9 +244,32 @@ impl Problem {
         Self::new(Code::DeadlineExceeded, detail)
     }
 
-    /// The problem that another plain error answer of the router means.
-    pub(crate) fn of_router(status: StatusCode) -> Self {
-        Self::new(Code::BadRequest, status.canonical_reason().unwrap_or("error"))
+    /// The problem that a plain error answer of the router means.
+    pub(crate) fn of_router(
+        response: &Response,
+        method: &Method,
+        path: &str,
+        paths: &Paths,
+    ) -> Option<Self> {
+        let status = response.status();
+        match status {
+            StatusCode::NOT_FOUND => {
+                let nearest = paths.nearest(path).map(|near| format!(", did you mean {near}?"));
+                let detail = format!("there is no {path}{}", nearest.unwrap_or_default());
+                Some(Self::not_found(detail))
+            }
+            StatusCode::METHOD_NOT_ALLOWED => {
+                let allow = response.headers().get(ALLOW).and_then(|allow| allow.to_str().ok());
+                let allow: Vec<&str> = allow.unwrap_or_default().split(',').collect();
+                let detail = format!("{path} takes {}, not {method}", allow.join(", "));
+                Some(Self::new(Code::MethodNotAllowed, detail))
+            }
+            _ if status.is_client_error() || status.is_server_error() => {
+                let reason = status.canonical_reason().unwrap_or("error");
+                Some(Self::new(Code::BadRequest, reason))
+            }
+            _ => None,
+        }
     }
 
     /// The status code of the answer.

@@ -1,3 +1,5 @@
+//! Reloads of files that change, without a signal.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -142,6 +142,7 @@ pub struct Incident {
 
 /// The versions of the model that a provider runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::struct_field_names, reason = "the contract calls them so")]
 pub struct Versions {
     /// Each, the newest first.
     pub versions: Vec<Version>,
@@ -207,6 +208,7 @@ impl Input for CostLimitQuery {
 
 /// A cost limit, and how much of it is used. Amounts are in US dollars.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "the contract has each of them")]
 pub struct CostLimitStatus {
     /// The provider.
     pub provider: String,

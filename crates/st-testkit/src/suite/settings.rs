@@ -128,6 +128,10 @@ pub async fn settings_are_patched_without_loss(harness: &Harness) {
     let last = "operator provider_changed webhook_url, webhook_allowed_ips, version_override, \
                 http_timeout, max_runtime_minutes, max_concurrent, outputs";
     assert_eq!(messages.last().unwrap(), last, "only what changed");
+}
+
+pub async fn settings_out_of_range_are_refused(harness: &Harness) {
+    let store = &harness.store;
     let nul = ProviderSettingsPatch { webhook_url: set("a\0b"), ..Default::default() };
     let refused = store.patch_provider_settings(&fake(), nul, &Actor::Operator).await;
     assert!(matches!(refused, Err(Error::InvalidSetting(_))), "{refused:?}");
@@ -139,7 +143,7 @@ pub async fn settings_are_patched_without_loss(harness: &Harness) {
     }
     assert_eq!(
         store.provider_settings(&fake()).await.unwrap(),
-        patched,
+        ProviderSettings::default(),
         "nothing of them is stored"
     );
 }

@@ -1,6 +1,7 @@
 //! The replicate provider against a Replicate with a ledger: what it sends and what it makes of
 //! plain answers. What it makes of refusals and silence is in `replicate_contract`.
 
+mod access;
 mod list;
 mod statuses;
 mod submitting;

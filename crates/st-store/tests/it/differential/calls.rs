@@ -144,7 +144,7 @@ pub(crate) fn setting(value: Option<u8>, slots: Option<u8>) -> ProviderSettingsP
     ProviderSettingsPatch {
         version_override,
         max_concurrent,
-        cost_limit_enabled: SettingChange::Set(slots % 4 != 0),
+        cost_limit_enabled: SettingChange::Set(!slots.is_multiple_of(4)),
         cost_limit_amount: value
             .map_or(SettingChange::Clear, |value| SettingChange::Set(halves_of_dollars(value))),
         cost_limit_action: SettingChange::Set(budget_action(slots)),

@@ -24,7 +24,6 @@ pub use submit::{SUBMIT, SubmitJob, SubmitQuery, Submitted};
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "the members are those of the interface")]
 pub struct Job {
     /// Our ID of it: a UUID, version 7.
     pub job_id: String,

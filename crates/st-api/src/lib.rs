@@ -1,4 +1,9 @@
 #![doc = include_str!("../README.md")]
+#![expect(
+    clippy::struct_field_names,
+    clippy::struct_excessive_bools,
+    reason = "members are named and typed as the interface has them"
+)]
 
 pub mod accounts;
 pub mod approvals;

@@ -80,13 +80,12 @@ impl Input for Bulk {
         let mut request_ids = Vec::new();
         for (index, item) in given?.iter().enumerate() {
             // The original's page sends the numbers as text.
-            let text = item.as_str().map(str::to_owned).unwrap_or_else(|| item.to_string());
-            match text.parse() {
-                Ok(id) => request_ids.push(id),
-                Err(_) => {
-                    let message = format!("expected the number of a request, found {item}");
-                    fields.faults_in("request_ids", [(format!("/{index}"), message)]);
-                }
+            let text = item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+            if let Ok(id) = text.parse() {
+                request_ids.push(id);
+            } else {
+                let message = format!("expected the number of a request, found {item}");
+                fields.faults_in("request_ids", [(format!("/{index}"), message)]);
             }
         }
         if request_ids.len() > MOST_AT_ONCE {

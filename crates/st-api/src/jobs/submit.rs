@@ -177,7 +177,8 @@ mod tests {
         let body = parse_json(text.as_bytes()).unwrap();
         let fields = Fields::new(body.as_object().unwrap().clone());
         SubmitJob::from_fields(fields).map_err(|faults| {
-            faults.into_iter().map(|it| format!("{}: {}", it.pointer, it.message)).collect()
+            let said = faults.into_iter().map(|it| format!("{}: {}", it.pointer, it.message));
+            said.collect::<Vec<_>>().join("; ")
         })
     }
 

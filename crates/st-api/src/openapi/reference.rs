@@ -18,25 +18,25 @@ pub fn reference(operations: &[Described]) -> String {
         if of_group.is_empty() {
             continue;
         }
-        let _ = writeln!(text, "## {}\n", group.title());
+        writeln!(text, "## {}\n", group.title()).unwrap_or_default();
         for operation in of_group {
             one(&mut text, operation);
         }
     }
     types(&mut text, &definitions(operations));
-    let _ = writeln!(text, "## Problems\n\n| code | status | meaning |\n|---|---|---|");
+    writeln!(text, "## Problems\n\n| code | status | meaning |\n|---|---|---|").unwrap_or_default();
     for code in Code::ALL {
-        let _ = writeln!(text, "| `{code}` | {} | {} |", code.status(), code.meaning());
+        writeln!(text, "| `{code}` | {} | {} |", code.status(), code.meaning()).unwrap_or_default();
     }
     text
 }
 
 fn one(text: &mut String, operation: &Described) {
     let about = &operation.about;
-    let _ = writeln!(text, "### {} {}\n", about.method.as_str(), about.path);
-    let _ = writeln!(text, "{}.\n", about.summary.trim_end_matches('.'));
+    writeln!(text, "### {} {}\n", about.method.as_str(), about.path).unwrap_or_default();
+    writeln!(text, "{}.\n", about.summary.trim_end_matches('.')).unwrap_or_default();
     if !about.description.is_empty() {
-        let _ = writeln!(text, "{}\n", about.description);
+        writeln!(text, "{}\n", about.description).unwrap_or_default();
     }
     let access = match about.access {
         Access::Public => "no login".to_owned(),
@@ -52,19 +52,20 @@ fn one(text: &mut String, operation: &Described) {
     let answer = match about.media {
         Media::Json => {
             let schema = (operation.answer)(&mut generator()).to_value();
-            let name = schema["$ref"].as_str().and_then(|it| it.rsplit('/').next());
+            let name =
+                schema.get("$ref").and_then(Value::as_str).and_then(|it| it.rsplit('/').next());
             name.map_or_else(|| media.to_owned(), |it| format!("[{it}](#{})", it.to_lowercase()))
         }
         Media::EventStream | Media::Text | Media::Html => media.to_owned(),
     };
-    let _ = writeln!(text, "Needs: {access}. Answers: {answer}.\n");
+    writeln!(text, "Needs: {access}. Answers: {answer}.\n").unwrap_or_default();
     table(text, "query", &operation.query);
     table(text, "body", &operation.body);
     if !about.problems.is_empty() {
         let codes: Vec<String> = about.problems.iter().map(|code| format!("`{code}`")).collect();
-        let _ = writeln!(text, "Problems of its own: {}.\n", codes.join(", "));
+        writeln!(text, "Problems of its own: {}.\n", codes.join(", ")).unwrap_or_default();
     }
-    let _ = writeln!(text, "```sh\n{}\n```\n", curl(operation));
+    writeln!(text, "```sh\n{}\n```\n", curl(operation)).unwrap_or_default();
 }
 
 fn table(text: &mut String, part: &str, shape: &Shape) {
@@ -72,10 +73,10 @@ fn table(text: &mut String, part: &str, shape: &Shape) {
         return;
     }
     let required: Vec<&str> = shape.required().collect();
-    let _ = writeln!(text, "| {part} | may be | |\n|---|---|---|");
+    writeln!(text, "| {part} | may be | |\n|---|---|---|").unwrap_or_default();
     for (name, kind) in shape.members().filter(|(name, _)| *name != ANY_NAME) {
         let needed = if required.contains(&name) { "required" } else { "" };
-        let _ = writeln!(text, "| `{name}` | {} | {needed} |", kind.words());
+        writeln!(text, "| `{name}` | {} | {needed} |", kind.words()).unwrap_or_default();
     }
     text.push('\n');
 }
@@ -84,32 +85,33 @@ fn table(text: &mut String, part: &str, shape: &Shape) {
 fn definitions(operations: &[Described]) -> Map<String, Value> {
     let mut generator = generator();
     for operation in operations {
-        let _ = (operation.answer)(&mut generator);
+        (operation.answer)(&mut generator);
     }
     generator.take_definitions(true)
 }
 
 fn types(text: &mut String, definitions: &Map<String, Value>) {
-    let _ = writeln!(text, "## Types\n");
+    writeln!(text, "## Types\n").unwrap_or_default();
     for (name, schema) in definitions {
-        let _ = writeln!(text, "### {name}\n");
-        if let Some(description) = schema["description"].as_str() {
-            let _ = writeln!(text, "{description}\n");
+        writeln!(text, "### {name}\n").unwrap_or_default();
+        if let Some(description) = schema.get("description").and_then(Value::as_str) {
+            writeln!(text, "{description}\n").unwrap_or_default();
         }
-        if let Some(words) = schema["oneOf"].as_array() {
-            let _ = writeln!(text, "| word | meaning |\n|---|---|");
+        if let Some(words) = schema.get("oneOf").and_then(Value::as_array) {
+            writeln!(text, "| word | meaning |\n|---|---|").unwrap_or_default();
             for word in words {
-                let description = word["description"].as_str().unwrap_or_default();
-                let _ = writeln!(text, "| {} | {description} |", kind(word));
+                let description =
+                    word.get("description").and_then(Value::as_str).unwrap_or_default();
+                writeln!(text, "| {} | {description} |", kind(word)).unwrap_or_default();
             }
             text.push('\n');
         }
-        let Some(members) = schema["properties"].as_object() else { continue };
-        let _ = writeln!(text, "| member | is | |\n|---|---|---|");
+        let Some(members) = schema.get("properties").and_then(Value::as_object) else { continue };
+        writeln!(text, "| member | is | |\n|---|---|---|").unwrap_or_default();
         for (member, schema) in members {
-            let description = schema["description"].as_str().unwrap_or_default();
+            let description = schema.get("description").and_then(Value::as_str).unwrap_or_default();
             let description = description.replace('\n', " ").replace('|', "\\|");
-            let _ = writeln!(text, "| `{member}` | {} | {description} |", kind(schema));
+            writeln!(text, "| `{member}` | {} | {description} |", kind(schema)).unwrap_or_default();
         }
         text.push('\n');
     }
@@ -117,36 +119,40 @@ fn types(text: &mut String, definitions: &Map<String, Value>) {
 
 /// What a value with this schema may be, in words.
 fn kind(schema: &Value) -> String {
-    if let Some(name) = schema["$ref"].as_str().and_then(|it| it.rsplit('/').next()) {
+    if let Some(name) =
+        schema.get("$ref").and_then(Value::as_str).and_then(|it| it.rsplit('/').next())
+    {
         return format!("[{name}](#{})", name.to_lowercase());
     }
-    if let Some(word) = schema["const"].as_str() {
+    if let Some(word) = schema.get("const").and_then(Value::as_str) {
         return format!("`{word}`");
     }
-    if let Some(words) = schema["enum"].as_array() {
+    if let Some(words) = schema.get("enum").and_then(Value::as_array) {
         let words: Vec<String> = words
             .iter()
             .map(|word| word.as_str().map_or("null".into(), |it| format!("`{it}`")))
             .collect();
         return words.join(", ");
     }
-    if let Some(kinds) = schema["anyOf"].as_array() {
+    if let Some(kinds) = schema.get("anyOf").and_then(Value::as_array) {
         return kinds.iter().map(kind).collect::<Vec<_>>().join(" or ");
     }
     let one = |word: &str| match word {
-        "array" => format!("list of {}", kind(&schema["items"])),
-        "string" if schema["format"] == "date-time" => "time".to_owned(),
+        "array" => format!("list of {}", schema.get("items").map_or_else(String::new, kind)),
+        "string" if schema.get("format").is_some_and(|it| it == "date-time") => "time".to_owned(),
         "string" => "text".to_owned(),
         "integer" => "whole number".to_owned(),
         other => other.to_owned(),
     };
-    match &schema["type"] {
-        Value::String(word) => one(word),
-        Value::Array(words) => {
+    match schema.get("type") {
+        Some(Value::String(word)) => one(word),
+        Some(Value::Array(words)) => {
             let words = words.iter().filter_map(Value::as_str).map(one);
             words.collect::<Vec<_>>().join(" or ")
         }
-        _ => "anything".to_owned(),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => {
+            "anything".to_owned()
+        }
     }
 }
 
@@ -159,7 +165,7 @@ fn curl(operation: &Described) -> String {
         line.push_str(" -N --max-time 2");
     }
     if about.method.as_str() != "GET" {
-        let _ = write!(line, " -X {}", about.method.as_str());
+        write!(line, " -X {}", about.method.as_str()).unwrap_or_default();
     }
     let path = match operation.parameter {
         Some(parameter) => {
@@ -169,10 +175,10 @@ fn curl(operation: &Described) -> String {
         None => about.path.to_owned(),
     };
     let query = if about.example_query.is_empty() { "" } else { "?" };
-    let _ = write!(line, " \"$ST{path}{query}{}\"", about.example_query);
+    write!(line, " \"$ST{path}{query}{}\"", about.example_query).unwrap_or_default();
     if !about.example_body.is_empty() {
         let body = about.example_body;
-        let _ = write!(line, " \\\n  -H 'Content-Type: application/json' -d '{body}'");
+        write!(line, " \\\n  -H 'Content-Type: application/json' -d '{body}'").unwrap_or_default();
     }
     line
 }

@@ -22,7 +22,7 @@ fn view(audit: &Audit) -> AuditEntry {
         timestamp: Time(audit.at),
         actor: entry.actor.as_ref().map(actor),
         key_id: entry.key.as_ref().map(ToString::to_string),
-        operation: entry.operation.to_string(),
+        operation: entry.operation.clone(),
         object: entry.object.clone(),
         job_id: entry.job.map(|job| job.to_string()),
         peer: entry.peer.map(|peer| peer.to_string()),

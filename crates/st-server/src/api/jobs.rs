@@ -116,13 +116,16 @@ pub(super) async fn find(api: &Api, name: &str) -> Result<JobRecord, Problem> {
 }
 
 /// 400: a list of what has a status that does not exist.
-pub(super) fn unknown_status(unknown: UnknownText) -> Problem {
+pub(super) fn unknown_status(unknown: &UnknownText) -> Problem {
     Problem::new(Code::UnknownStatus, unknown.to_string())
 }
 
 pub(crate) async fn list(api: Api, call: Call<(), ListJobs>) -> Result<JobPage, Problem> {
     let ListJobs { filter, status, page, sync_active } = call.query;
-    let filter = JobFilter { status: status.transpose().map_err(unknown_status)?, ..filter };
+    let filter = JobFilter {
+        status: status.transpose().map_err(|unknown| unknown_status(&unknown))?,
+        ..filter
+    };
     if sync_active {
         api.background.activate(st_workers::TaskId::JobStatusPolling);
     }

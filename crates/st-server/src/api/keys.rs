@@ -67,7 +67,7 @@ pub(crate) async fn create(api: Api, call: Call<(), (), CreateKey>) -> Result<Ke
         role = key.key.role.as_str(), by = caller.user.as_str(),
         "Key created"
     );
-    let secret = minted.expose().to_string();
+    let secret = minted.expose().to_owned();
     Ok(KeyCreated { success: true, key: view(&key, api.store.now()), secret })
 }
 

@@ -210,14 +210,7 @@ fn check(
     let mut fault = |name: &str, message: String| {
         faults.push(FieldFault { pointer: format!("/{name}"), message });
     };
-    if provider.as_str() != REPLICATE.id {
-        if let SettingChange::Set(url) = &patch.webhook_url
-            && !is_http_url(url)
-        {
-            let message = "must be an http or https URL, or empty to clear it";
-            fault("webhook_url", message.to_owned());
-        }
-    } else {
+    if provider.as_str() == REPLICATE.id {
         if let SettingChange::Set(url) = &patch.webhook_url
             && let Err(invalid) = check_webhook(url, base_url)
         {
@@ -233,6 +226,11 @@ fn check(
         {
             fault("hardware_profile", unknown.to_string());
         }
+    } else if let SettingChange::Set(url) = &patch.webhook_url
+        && !is_http_url(url)
+    {
+        let message = "must be an http or https URL, or empty to clear it";
+        fault("webhook_url", message.to_owned());
     }
     if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
 }

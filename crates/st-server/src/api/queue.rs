@@ -75,7 +75,7 @@ fn in_slots(stats: &QueueStats) -> u64 {
 
 pub(crate) async fn list(api: Api, call: Call<(), ListEntries>) -> Result<QueuePage, Problem> {
     let ListEntries { status, include_completed, after, page } = call.query;
-    let status = status.transpose().map_err(unknown_status)?;
+    let status = status.transpose().map_err(|unknown| unknown_status(&unknown))?;
     let filter = QueueFilter { status, include_completed, after };
     let found = api.store.list_entries(filter, page).await?;
     log_damaged(&found.damaged);

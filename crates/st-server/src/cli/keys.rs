@@ -172,7 +172,7 @@ fn add(
 ) -> Result<ApiKey, String> {
     let alone = with_store(database, async |store| {
         let key = store.add_key(new.clone(), minted.hash, &Actor::Operator).await?;
-        store.append_audit(vec![offline::audit_of_key("keys.create", &new.id)]).await?;
+        store.append_audit(vec![offline::audit_of_key("create_key", &new.id)]).await?;
         Ok(key)
     });
     match alone? {
@@ -254,7 +254,7 @@ fn revoke(database: &Path, id: &KeyId) -> Result<ApiKey, String> {
     offline::migrations(database).map_err(in_words)?;
     let alone = with_store(database, async |store| {
         let key = store.revoke_key(id, &Actor::Operator).await?;
-        store.append_audit(vec![offline::audit_of_key("keys.revoke", id)]).await?;
+        store.append_audit(vec![offline::audit_of_key("revoke_key", id)]).await?;
         Ok(key)
     });
     match alone? {

@@ -21,10 +21,10 @@ pub(crate) fn router<const N: usize>(
     routes: [(&'static str, axum::routing::MethodRouter); N],
 ) -> (axum::Router, Paths) {
     let paths = routes.iter().map(|(path, _)| *path).collect();
-    let router = routes
+    let whole = routes
         .into_iter()
         .fold(axum::Router::new(), |router, (path, methods)| router.route(path, methods));
-    (router, paths)
+    (whole, paths)
 }
 
 impl Paths {

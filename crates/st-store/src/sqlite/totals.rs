@@ -2,7 +2,7 @@
 //! those that were deleted.
 
 use jiff::civil::Date;
-use rusqlite::{Connection, Params, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::damage::log_damaged;
 use super::query::{Columns, change, change_one, readable};
@@ -112,7 +112,7 @@ fn remove(connection: &Connection, key: &TotalKey, total: Total) -> Result<()> {
 /// The sums over all deleted jobs.
 pub(super) fn of_deleted(connection: &Connection) -> Result<DailyTotals> {
     let mut totals = DailyTotals::new();
-    collect(connection, Table::Deleted, "ORDER BY day", [], &mut totals)?;
+    collect(connection, Table::Deleted, "", &mut totals)?;
     Ok(totals)
 }
 
@@ -120,23 +120,23 @@ pub(super) fn of_deleted(connection: &Connection) -> Result<DailyTotals> {
 pub(super) fn since(connection: &Connection, since: Date) -> Result<DailyTotals> {
     let mut totals = DailyTotals::new();
     for table in [Table::Stored, Table::Deleted] {
-        collect(connection, table, "WHERE day >= ?1", [since.to_string()], &mut totals)?;
+        collect(connection, table, &since.to_string(), &mut totals)?;
     }
     Ok(totals)
 }
 
+/// Adds those of this day or later; the empty text is before every day.
 fn collect(
     connection: &Connection,
     table: Table,
-    which: &str,
-    bound: impl Params,
+    since: &str,
     totals: &mut DailyTotals,
 ) -> Result<()> {
     let name = table.name();
     let sql = format!(
-        "SELECT day, user_id, provider, job_type, status, jobs, cost_usd, seconds FROM {name} {which}"
+        "SELECT day, user_id, provider, job_type, status, jobs, cost_usd, seconds FROM {name} WHERE day >= ?1"
     );
-    let (found, damaged) = readable(connection, &sql, bound, |row| total(row, name))?;
+    let (found, damaged) = readable(connection, &sql, [since], |row| total(row, name))?;
     log_damaged(&damaged);
     for (key, total) in found {
         totals.entry(key).or_default().add(total);

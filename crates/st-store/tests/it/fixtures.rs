@@ -61,13 +61,16 @@ async fn filled() -> Bench {
     let key = new_key(1);
     store.add_key(key.clone(), KeyHash::new([7; 32]), &Actor::Operator).await.unwrap();
     store.revoke_key(&key.id, &user("lea")).await.unwrap();
-    store.append_audit(vec![offline::audit_of_key("keys.revoke", &key.id)]).await.unwrap();
+    store.append_audit(vec![offline::audit_of_key("revoke_key", &key.id)]).await.unwrap();
     let mut keyed = job(5, "ann");
     keyed.idempotency = Some(st_store::Idempotency { key: "k".to_owned(), digest: "d".to_owned() });
     keyed.estimated_cost = 2.5;
     bench.submit(keyed).await;
     bench
 }
+
+/// Versions that no release ever wrote: they came with a later one.
+const UNRELEASED: [u32; 2] = [5, 6];
 
 #[tokio::test]
 async fn each_version_of_the_schema_is_taken_up() {
@@ -77,7 +80,7 @@ async fn each_version_of_the_schema_is_taken_up() {
         let mut file = File::create_new(fixture(newest)).unwrap();
         offline::export(&kept.path().join("cloud.db"), &mut file).unwrap();
     }
-    for version in 1..=newest {
+    for version in (1..=newest).filter(|version| !UNRELEASED.contains(version)) {
         let path = fixture(version);
         let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let folder = folder();
@@ -91,7 +94,7 @@ async fn each_version_of_the_schema_is_taken_up() {
         let due =
             bench.store.results_waiting(&std::collections::BTreeSet::new()).await.unwrap().len();
         assert_eq!(due, usize::from(version >= 3), "of version {version}");
-        let accounts = usize::from(version >= 4);
+        let accounts = usize::from(version >= 7);
         let keys = bench.store.list_keys(None, 9).await.unwrap();
         assert_eq!(keys.iter().filter(|key| key.revoked.is_some()).count(), accounts);
         let trail = bench.store.audit(&AuditFilter::default(), 9).await.unwrap();

@@ -138,9 +138,10 @@ impl Follower {
         // A line that is not complete yet is sent with its end.
         let whole = if is_over { new.len() } else { new.rfind('\n').map_or(0, |end| end + 1) };
         let (lines, rest) = new.split_at_checked(whole)?;
-        let frames: String = lines.lines().map(|line| format!("data: {line}\n\n")).collect();
+        let frames =
+            lines.lines().fold(String::new(), |frames, line| frames + "data: " + line + "\n\n");
         let seen = log.len() - rest.len();
-        self.sent = tail(log.get(..seen).unwrap_or_default()).to_owned();
+        tail(log.get(..seen).unwrap_or_default()).clone_into(&mut self.sent);
         (!frames.is_empty()).then_some(frames)
     }
 }

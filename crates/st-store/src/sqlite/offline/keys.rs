@@ -26,14 +26,14 @@ pub fn list_keys(database: &Path, max: u32) -> Result<Vec<ApiKey>> {
 /// Stores a key in a database that a server has open, with its entry in the audit trail.
 pub fn add_key(database: &Path, key: &NewApiKey, hash: &KeyHash, now: Timestamp) -> Result<ApiKey> {
     key.check().map_err(Error::InvalidKey)?;
-    write(database, now, ("keys.create", &key.id), |connection| {
+    write(database, now, ("create_key", &key.id), |connection| {
         keys::add(connection, key, hash, (now, &Actor::Operator))
     })
 }
 
 /// Refuses a key from now on, in a database that a server has open, with its entry in the audit trail.
 pub fn revoke_key(database: &Path, id: &KeyId, now: Timestamp) -> Result<ApiKey> {
-    write(database, now, ("keys.revoke", id), |connection| {
+    write(database, now, ("revoke_key", id), |connection| {
         keys::revoke(connection, id, (now, &Actor::Operator))
     })
 }

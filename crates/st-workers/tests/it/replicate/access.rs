@@ -7,8 +7,8 @@ use st_workers::provider::{Cause, Provider, QueryError, Submission, SubmitError}
 
 use super::{TOKEN, start, submission};
 
-fn token(text: &str) -> Option<ApiToken> {
-    Some(ApiToken::parse(text).unwrap())
+fn token(text: &str) -> ApiToken {
+    ApiToken::parse(text).unwrap()
 }
 
 fn for_account(account: Option<AccountId>) -> Submission {
@@ -22,7 +22,7 @@ async fn what_was_claimed_for_another_account_is_not_sent() {
     let claimed = provider.account();
     provider.validate().await.unwrap();
     let validated = provider.account();
-    provider.access().set_token(token("r8_other"));
+    provider.access().set_token(Some(token("r8_other")));
     for account in [claimed.clone(), validated.clone()] {
         match provider.submit(&for_account(account)).await {
             Err(SubmitError::Unavailable(error)) => {
@@ -33,7 +33,7 @@ async fn what_was_claimed_for_another_account_is_not_sent() {
     }
     assert_eq!(fake.world().charges().len(), 0);
     provider.submit(&for_account(provider.account())).await.unwrap();
-    provider.access().set_token(token(TOKEN));
+    provider.access().set_token(Some(token(TOKEN)));
     for account in [claimed, None] {
         provider.submit(&for_account(account)).await.unwrap();
     }
@@ -48,9 +48,9 @@ async fn the_name_of_an_account_goes_with_its_token_and_stays_with_another_clien
     let name = || provider.account().and_then(|account| account.name().map(str::to_owned));
     assert_eq!(name().as_deref(), Some("tester"));
     provider.access().set_client(Client::new(Config::default()).unwrap());
-    provider.access().set_token(token(TOKEN));
+    provider.access().set_token(Some(token(TOKEN)));
     assert_eq!(name().as_deref(), Some("tester"), "it is the same account");
-    provider.access().set_token(token("r8_other"));
+    provider.access().set_token(Some(token("r8_other")));
     assert_eq!(name(), None);
     provider.validate().await.unwrap();
     assert_eq!(name().as_deref(), Some("other"));

@@ -48,7 +48,9 @@ pub(crate) use routes::{openapi, reference};
 const LOG: Logger = get_logger("simpletuner.cloud.api");
 
 /// How many clients may follow logs: each reads one again and again.
-const LOG_STREAMS: usize = 256;
+const LOG_STREAMS: usize = 64;
+/// How many requests are held until there is an event.
+const HELD: usize = 256;
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
@@ -70,6 +72,7 @@ struct Shared {
     started: Instant,
     feed: Arc<Feed>,
     log_streams: Arc<Semaphore>,
+    held: Arc<Semaphore>,
     stopping: CancellationToken,
     log: LogHandle,
     /// The generator of job IDs; locked for one ID.
@@ -91,6 +94,7 @@ impl Api {
             started: Instant::now(),
             feed: Feed::start(Arc::clone(&store), setup.streams, setup.stopping.clone()),
             log_streams: Arc::new(Semaphore::new(LOG_STREAMS)),
+            held: Arc::new(Semaphore::new(HELD)),
             stopping: setup.stopping,
             log: setup.log,
             random: Mutex::new(fastrand::Rng::with_seed(setup.seed)),
@@ -146,6 +150,11 @@ impl Api {
     /// The places of clients that follow logs.
     fn log_streams(&self) -> Arc<Semaphore> {
         Arc::clone(&self.shared.log_streams)
+    }
+
+    /// The places of requests that are held until there is an event.
+    fn held(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.shared.held)
     }
 
     /// Ends when the server stops.

@@ -11,3 +11,4 @@ pub(crate) mod peer;
 pub(crate) mod problem;
 pub(crate) mod route;
 pub(crate) mod site;
+pub(crate) mod sse;

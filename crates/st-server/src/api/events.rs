@@ -14,29 +14,24 @@ mod ring;
 mod tests;
 mod view;
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Extension;
-use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::stream;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName};
 use st_api::events::{AfterIndex, Broadcast, Follow};
 use st_api::input::Fields;
 use st_api::operation::Input;
 use st_api::problem::Code;
 use st_store::EventId;
-
 use tokio::time::timeout;
 
 use super::jobs::find;
 use super::{Api, log_damaged};
-use crate::http::listen::Endless;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
+use crate::http::sse::event_stream;
 use follower::Follower;
 use frame::Format;
 
@@ -70,16 +65,10 @@ pub(crate) async fn stream(
         .join()
         .ok_or_else(|| Problem::new(Code::TooManyStreams, "too many event streams are open"))?;
     let follower = Follower::new(ticket, wanted.after, job, wanted.format);
-    let frames = stream::unfold(follower, |mut follower| async {
+    Ok(event_stream(stream::unfold(follower, |mut follower| async {
         let frame = follower.next().await?;
-        Some((Ok::<_, Infallible>(frame), follower))
-    });
-    let headers = [
-        (CONTENT_TYPE, "text/event-stream"),
-        (CACHE_CONTROL, "no-store"),
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
-    Ok((headers, Extension(Endless), Body::from_stream(frames)).into_response())
+        Some((frame, follower))
+    })))
 }
 
 /// How long a client that asks again and again is held while there is nothing new.
@@ -90,10 +79,13 @@ const AT_ONCE: u32 = 500;
 /// The events after one, as soon as there is one.
 pub(crate) async fn broadcast(api: Api, call: Call<(), AfterIndex>) -> Result<Broadcast, Problem> {
     let AfterIndex(after) = call.query;
-    let mut last = api.store.last_event();
-    tokio::select! {
-        _ = timeout(HOLD, last.wait_for(|last| *last > after)) => {}
-        () = api.stopping().cancelled() => {}
+    // Those that are held are bounded, because each is a request under way; the others ask again.
+    if let Ok(_place) = api.held().try_acquire_owned() {
+        let mut last = api.store.last_event();
+        tokio::select! {
+            _ = timeout(HOLD, last.wait_for(|last| *last > after)) => {}
+            () = api.stopping().cancelled() => {}
+        }
     }
     let page = api.store.events_after(after, AT_ONCE).await?;
     log_damaged(&page.damaged);

@@ -1,40 +1,41 @@
 //! Following what a job prints, as Server-Sent Events.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::stream;
-use http::HeaderName;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use st_api::problem::Code;
 use st_log::{Logger, get_logger};
-use st_store::{JobId, JobRef, JobStatus};
+use st_store::{JobId, JobRef, JobStatus, JobType};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::{find, logs};
 use crate::api::Api;
 use crate::http::problem::Problem;
+use crate::http::sse::event_stream;
 
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 
-/// How often the log is read.
+/// How often the log of a job on this machine is read.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How often that of another is: each time is a call to its provider.
+const PERIOD_OF_CALLS: Duration = Duration::from_secs(5);
 /// How often something is sent while nothing is printed, so that a client that is gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// By so many bytes at its end the log that was sent is found in the one that was read now: a provider
-/// that keeps only the end of a long log leaves out its beginning.
-const OVERLAP: usize = 1024;
+/// After so many failures to read its log, the end of a job is reported without the rest of it.
+const MISSES: u32 = 5;
 
 /// One client that follows one job.
 struct Follower {
     api: Api,
     job: JobId,
+    period: Duration,
     sent: String,
     state: Phase,
+    /// How many times the log could not be read.
+    misses: u32,
     last_sent: Instant,
     _place: OwnedSemaphorePermit,
 }
@@ -56,22 +57,21 @@ pub(crate) async fn stream(
         .map_err(|_none_left| Problem::new(Code::TooManyStreams, "too many clients follow logs"))?;
     let follower = Follower {
         job: record.id(),
+        period: match record.job().job_type {
+            JobType::Local => PERIOD,
+            JobType::Cloud => PERIOD_OF_CALLS,
+        },
         sent: String::new(),
         state: Phase::Running { first: true },
+        misses: 0,
         last_sent: Instant::now(),
         _place: place,
         api,
     };
-    let frames = stream::unfold(follower, |mut follower| async {
+    Ok(event_stream(stream::unfold(follower, |mut follower| async {
         let frame = follower.next().await?;
-        Some((Ok::<_, Infallible>(frame), follower))
-    });
-    let headers = [
-        (CONTENT_TYPE, "text/event-stream"),
-        (CACHE_CONTROL, "no-store"),
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
-    Ok((headers, Body::from_stream(frames)).into_response())
+        Some((frame, follower))
+    })))
 }
 
 impl Follower {
@@ -84,7 +84,7 @@ impl Follower {
                         let stopping = self.api.stopping();
                         tokio::select! {
                             () = stopping.cancelled() => return None,
-                            () = tokio::time::sleep(PERIOD) => {}
+                            () = tokio::time::sleep(self.period) => {}
                         }
                     }
                     self.state = Phase::Running { first: false };
@@ -122,47 +122,63 @@ impl Follower {
                 return None;
             }
         };
-        if record.status().is_terminal() {
-            self.state = Phase::Over(record.status());
-        }
+        let ended = record.status().is_terminal().then(|| record.status());
         let log = match logs::of(&self.api, &record).await {
-            Ok(log) => log,
+            Ok(log) => {
+                self.state = ended.map_or(Phase::Running { first: false }, Phase::Over);
+                log
+            }
+            Err(_) if ended.is_some() && self.misses >= MISSES => {
+                self.state = ended.map_or(Phase::Done, Phase::Over);
+                return None;
+            }
             Err(problem) => {
+                self.misses += 1;
                 let reason = problem.detail().to_owned();
                 st_log::debug!(logger: LOG, job_id = self.job.to_string(), reason, "Log that is followed cannot be read");
                 return None;
             }
         };
+        // A log that is not there for a moment is not a new one.
+        if log.is_empty() {
+            return None;
+        }
         let is_over = matches!(self.state, Phase::Over(_));
         let new = news(&self.sent, &log);
         // A line that is not complete yet is sent with its end.
         let whole = if is_over { new.len() } else { new.rfind('\n').map_or(0, |end| end + 1) };
         let (lines, rest) = new.split_at_checked(whole)?;
-        let frames =
-            lines.lines().fold(String::new(), |frames, line| frames + "data: " + line + "\n\n");
+        let frames = frames(lines);
         let seen = log.len() - rest.len();
-        tail(log.get(..seen).unwrap_or_default()).clone_into(&mut self.sent);
+        log.get(..seen).unwrap_or_default().clone_into(&mut self.sent);
         (!frames.is_empty()).then_some(frames)
     }
 }
 
-/// The end of a log, by which it is found again.
-fn tail(log: &str) -> &str {
-    let mut start = log.len().saturating_sub(OVERLAP);
-    while !log.is_char_boundary(start) {
-        start += 1;
-    }
-    log.get(start..).unwrap_or_default()
+/// A frame for each line. A carriage return ends a line in the stream's format, too: a progress bar
+/// writes one for each step, and nothing that a job prints may look like a frame of ours.
+fn frames(lines: &str) -> String {
+    let lines = lines.replace("\r\n", "\n").replace('\r', "\n");
+    lines.lines().fold(String::new(), |frames, line| frames + "data: " + line + "\n\n")
 }
 
-/// What of a log comes after what was sent. A log that does not contain that is a new one.
+/// How much of the beginning of a log is looked up in what was sent, in bytes.
+const BEGINNING: usize = 256;
+
+/// What of a log comes after what was sent. A provider that keeps only the end of a long log leaves out
+/// its beginning: then the log begins somewhere in what was sent. One that does not is a new one.
 fn news<'a>(sent: &str, log: &'a str) -> &'a str {
-    match log.rfind(sent) {
-        // Nothing was sent yet.
-        Some(_) if sent.is_empty() => log,
-        Some(at) => log.get(at + sent.len()..).unwrap_or_default(),
-        None => log,
+    if let Some(new) = log.strip_prefix(sent) {
+        return new;
     }
+    let mut end = log.len().min(BEGINNING);
+    while !log.is_char_boundary(end) {
+        end -= 1;
+    }
+    let Some(beginning) = log.get(..end) else { return log };
+    let overlaps = sent.match_indices(beginning).filter_map(|(at, _)| sent.get(at..));
+    let new = overlaps.filter_map(|overlap| log.strip_prefix(overlap)).next();
+    new.unwrap_or(log)
 }
 
 #[cfg(test)]
@@ -172,10 +188,24 @@ mod tests {
     #[test]
     fn what_was_sent_is_not_sent_again_though_the_beginning_is_gone() {
         assert_eq!(news("", "a\nb\n"), "a\nb\n");
-        assert_eq!(news(tail("a\nb\n"), "a\nb\nc\n"), "c\n");
-        let long = "x".repeat(3 * OVERLAP) + "\nlast\n";
-        let kept = long.get(2 * OVERLAP..).unwrap().to_owned() + "new\n";
-        assert_eq!(news(tail(&long), &kept), "new\n");
-        assert_eq!(news(tail("other\n"), "begun anew\n"), "begun anew\n");
+        assert_eq!(news("a\nb\n", "a\nb\nc\n"), "c\n");
+        let sent = (0..500).map(|number| format!("step {number}\n")).collect::<String>();
+        let kept = sent.get(2000..).unwrap().to_owned() + "new\n";
+        assert_eq!(news(&sent, &kept), "new\n");
+        assert_eq!(news("other\n", "begun anew\n"), "begun anew\n");
+    }
+
+    #[test]
+    fn a_line_that_repeats_is_sent_each_time() {
+        assert_eq!(news("a\n", "a\na\n"), "a\n");
+        assert_eq!(news("a\na\n", "a\na\na\n"), "a\n");
+    }
+
+    #[test]
+    fn nothing_that_is_printed_looks_like_a_frame() {
+        let bar = "1%\r2%\r\nx\r\revent: done\rdata: completed\r\r\n";
+        let text = frames(bar);
+        assert!(text.lines().all(|line| line.is_empty() || line.starts_with("data: ")), "{text}");
+        assert_eq!(frames("a\r\nb\n"), "data: a\n\ndata: b\n\n");
     }
 }

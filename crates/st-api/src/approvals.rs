@@ -42,7 +42,7 @@ pub struct Rule {
     pub r#type: Condition,
     /// What the condition compares with.
     pub threshold: String,
-    /// Whether it is in force.
+    /// Whether submissions are checked against it.
     pub is_active: bool,
     /// The same as `is_active`; the original's command line reads it.
     pub enabled: bool,
@@ -97,7 +97,7 @@ pub struct Rules {
 /// Which rules are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListRules {
-    /// Whether only those in force are.
+    /// Whether only active rules are listed.
     pub active_only: bool,
 }
 

@@ -21,8 +21,15 @@ impl Named for ConfigName {
     });
 
     fn parse(name: &str) -> Option<Self> {
-        Some(Self(name.to_owned()))
+        is_config_name(name).then(|| Self(name.to_owned()))
     }
+}
+
+/// Whether a configuration can have this name: it is no path, and nothing that is hidden.
+pub fn is_config_name(name: &str) -> bool {
+    let legal = |char: char| char.is_alphanumeric() || matches!(char, ' ' | '.' | '_' | '-' | '+');
+    let stem = name.strip_suffix(".json").unwrap_or(name);
+    !stem.is_empty() && !stem.starts_with('.') && stem.chars().all(legal)
 }
 
 /// The configurations there are.
@@ -94,7 +101,9 @@ pub const LIST: Operation<(), (), (), Configs> =
 /// Shows a configuration.
 pub const SHOW: Operation<ConfigName, (), (), Config> =
     Operation::new(Group::Configs, Method::Get, "/api/configs/{name}", "get_config")
-        .summary("Show a named configuration");
+        .summary("Show a named configuration")
+        .description("For those who may submit it: a configuration may hold tokens.")
+        .role(Role::Researcher);
 
 /// Checks a configuration.
 pub const CHECK: Operation<ConfigName, (), CheckConfig, ConfigChecked> =

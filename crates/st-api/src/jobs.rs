@@ -77,7 +77,7 @@ pub struct Job {
     pub attempt: u32,
     /// Under which the log has its life.
     pub correlation_id: String,
-    /// How long it is expected to wait for its turn.
+    /// How long it is expected to wait for its turn; `null` in lists.
     pub estimated_wait_seconds: Option<f64>,
     /// Whether its cancellation was requested.
     pub cancel_requested: bool,

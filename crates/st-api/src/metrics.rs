@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use st_store::ProviderName;
 
 use crate::input::Fields;
-use crate::operation::{Group, Input, Media, Method, Operation};
+use crate::operation::{Group, Input, Method, Operation};
 
 /// Over how many days.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub struct JobMetrics {
     pub total_cost: f64,
     /// How many jobs ended.
     pub job_count: u64,
-    /// How long each ran on average; `null` where none did.
+    /// How long those that completed or failed ran on average; `null` where there are none.
     pub avg_job_duration_seconds: Option<f64>,
     /// How many ended in each way, and how many are not over.
     pub jobs_by_status: BTreeMap<String, u64>,
@@ -108,7 +108,7 @@ pub struct Costs {
     pub by_job_type: BTreeMap<String, f64>,
     /// By user, in US dollars.
     pub by_user: BTreeMap<String, f64>,
-    /// The jobs that ended last.
+    /// Of the five newest completed jobs, those whose cost is known.
     pub recent_jobs: Vec<JobCost>,
 }
 
@@ -165,37 +165,6 @@ pub struct JobCounts {
     pub cancelled: u64,
 }
 
-/// How figures are served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct MetricsStatus {
-    /// Always true.
-    pub enabled: bool,
-    /// Always true.
-    pub prometheus_enabled: bool,
-    /// Where Prometheus reads them.
-    pub prometheus_endpoint: String,
-    /// What is measured.
-    pub collectors: Vec<String>,
-}
-
-/// What Prometheus can read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PrometheusInfo {
-    /// Where.
-    pub endpoint: String,
-    /// Always true.
-    pub enabled: bool,
-    /// The name of each metric.
-    pub metric_families: Vec<String>,
-}
-
-/// The text that Prometheus reads, for clients that only read JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PrometheusText {
-    /// The text.
-    pub metrics: String,
-}
-
 /// Whether each part works, as the original's command line reads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PartsHealth {
@@ -238,43 +207,7 @@ pub const USAGE: Operation<(), UsagePeriod, (), Usage> =
         .summary("Show what was used in a period")
         .example_query("period=week");
 
-/// Shows how figures are served.
-pub const STATUS: Operation<(), (), (), MetricsStatus> =
-    Operation::new(Group::Metrics, Method::Get, "/api/metrics/status", "get_metrics_status")
-        .summary("Show how figures are served");
-
-/// Shows what Prometheus can read.
-pub const PROMETHEUS_INFO: Operation<(), (), (), PrometheusInfo> = Operation::new(
-    Group::Metrics,
-    Method::Get,
-    "/api/metrics/prometheus/info",
-    "get_prometheus_info",
-)
-.summary("List the metrics that Prometheus can read");
-
 /// Whether each part works.
 pub const HEALTH: Operation<(), (), (), PartsHealth> =
     Operation::new(Group::Metrics, Method::Get, "/api/metrics/health", "get_metrics_health")
         .summary("Say whether each part works, as the original's command line reads it");
-
-/// What Prometheus reads.
-pub const PROMETHEUS: Operation<(), (), (), PrometheusText> =
-    Operation::new(Group::Metrics, Method::Get, "/metrics", "get_prometheus")
-        .summary("The metrics, as Prometheus reads them")
-        .media(Media::Text);
-
-/// The same by a path of the original.
-pub const PROMETHEUS_CLOUD: Operation<(), (), (), PrometheusText> = Operation::new(
-    Group::Metrics,
-    Method::Get,
-    "/api/cloud/metrics/prometheus",
-    "get_cloud_prometheus",
-)
-.summary("The same as /metrics")
-.media(Media::Text);
-
-/// The same by a path of the original, which answers JSON to those who ask for it.
-pub const PROMETHEUS_API: Operation<(), (), (), PrometheusText> =
-    Operation::new(Group::Metrics, Method::Get, "/api/metrics/prometheus", "get_api_prometheus")
-        .summary("The same as /metrics; with `Accept: application/json` as JSON")
-        .media(Media::Text);

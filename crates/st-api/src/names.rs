@@ -4,7 +4,7 @@ use st_store::{ApprovalId, BudgetId, ProviderName, RuleId, UserId};
 
 use crate::operation::{Named, Parameter};
 
-/// A job: by its ID, the provider's ID of it, or the beginning of its ID.
+/// A job: by its ID, or the provider's ID of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobName(pub String);
 
@@ -13,8 +13,7 @@ impl Named for JobName {
         name: "job",
         what: "job",
         numeric: false,
-        description: "The job: its ID, the provider's ID of it, or at least 6 characters of its ID \
-                      that no other job's has.",
+        description: "The job: its ID, or the provider's ID of it.",
     });
 
     fn parse(name: &str) -> Option<Self> {

@@ -20,8 +20,8 @@ use crate::problem::Code;
 use crate::schema::{Time, word};
 
 pub use control::{
-    CLEANUP, Cleaned, Cleanup, ME, PRIORITY, PROCESS, PriorityChanged, Processed, SetPriority,
-    USER_QUEUE, UserQueue,
+    CLEANUP, Cleaned, Cleanup, ListUser, ME, PRIORITY, PROCESS, PriorityChanged, Processed,
+    SetPriority, USER_QUEUE, UserQueue,
 };
 
 /// The longest name of an owner or a provider, and the longest reason, in bytes.

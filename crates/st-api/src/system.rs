@@ -17,8 +17,18 @@ use crate::schema::Time;
 pub struct Alive {
     /// Always `healthy`.
     pub status: Condition,
-    /// Whether there are accounts: `single-user` or `multi-user`.
-    pub mode: String,
+    /// Whether there are accounts.
+    pub mode: Mode,
+}
+
+/// Whether there are accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// No key was ever made: every request is the local administrator's.
+    SingleUser,
+    /// Requests need a key or a session.
+    MultiUser,
 }
 
 /// That the server answers, or is ready.
@@ -79,7 +89,9 @@ pub struct HealthQuery {
 
 impl Input for HealthQuery {
     fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { include_replicate: fields.boolean("include_replicate").unwrap_or(false) })
+        let include_replicate = fields.boolean("include_replicate").unwrap_or(false);
+        let deep = fields.boolean("deep").unwrap_or(false);
+        Some(Self { include_replicate: include_replicate || deep })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who a request is from, and what that caller may do.
 //!
-//! One middleware, [`guard`], stands before every handler: it finds the caller by a key or a session,
+//! One middleware, [`guard`], runs before every handler: it finds the caller by a key or a session,
 //! asks the one table of [`access`] whether the caller may do it, and records what was done. Handlers get
 //! the [`Caller`] and decide nothing but what depends on the object, again by functions of `access`.
 //!
@@ -241,7 +241,7 @@ impl Auth {
         valid.then_some(key)
     }
 
-    /// Opens a session for whoever has this key.
+    /// Opens a session for the user of this key.
     pub(crate) async fn open_session(
         &self,
         text: &str,

@@ -19,7 +19,7 @@ use crate::task::{Task, TaskId};
 use crate::tasks::expirer::{self, Expirer};
 use crate::tasks::poller::{self, Poller, PollerConfig};
 use crate::tasks::results::{ResultFetching, ResultsConfig};
-use crate::tasks::retention::{self, Retention};
+use crate::tasks::retention::{self, CleanedUp, Retention};
 use crate::tasks::scheduler::Scheduler;
 
 /// How the tasks run.
@@ -144,12 +144,13 @@ impl BackgroundTasks {
         self.dispatcher.resolve(job, resolution, note, by).await
     }
 
-    /// Deletes now the jobs that ended at least `keep_for` ago: how many, and whether those were all.
-    pub async fn clean_up(&self, keep_for: SignedDuration) -> Result<(u64, bool), Error> {
+    /// Deletes now the jobs that ended at least `keep_for` ago.
+    pub async fn clean_up(&self, keep_for: SignedDuration) -> Result<CleanedUp, Error> {
         self.retention.clean_up(keep_for).await
     }
 
-    /// Runs a task now and returns how that run ended; `None` when the tasks stop before.
+    /// Activates a task and returns how the run ended that this began; `None` when the tasks stop before.
+    /// A task that has just failed runs when its pause is over: the caller says how long it waits.
     pub async fn run_now(&self, id: TaskId) -> Option<LastRun> {
         self.running.run_now(id).await
     }

@@ -125,8 +125,8 @@ impl Running {
         })
     }
 
-    /// Makes a task run now and returns how that run ended: one that began after this call. `None`
-    /// when there is no such task, or when it stops before.
+    /// Activates a task and returns how the run ended that began after this call. `None` when there is
+    /// no such task, or when it stops before. A task that has just failed runs when its pause is over.
     pub async fn run_now(&self, id: TaskId) -> Option<LastRun> {
         let (activator, status) = self.tasks.get(&id)?;
         let mut status = status.clone();

@@ -50,11 +50,11 @@ pub struct PriorityChanged {
 /// What a run of the scheduler began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Processed {
-    /// Whether the run ended well.
+    /// Always true: a run that failed is an error answer.
     pub success: bool,
     /// How many jobs were claimed.
     pub dispatched: u64,
-    /// The jobs.
+    /// The jobs whose first submission began meanwhile, as far as the next 500 events name them.
     pub job_ids: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl Input for Cleanup {
 }
 
 /// How many jobs were deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cleaned {
     /// Always true.
     pub success: bool,
@@ -81,6 +81,29 @@ pub struct Cleaned {
     pub deleted: u64,
     /// How old they were at least.
     pub days: u16,
+    /// Whether no such job is left.
+    pub is_complete: bool,
+    /// For a person.
+    pub message: String,
+}
+
+/// How many jobs of a user are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListUser {
+    /// How many of each kind.
+    pub limit: u32,
+}
+
+impl ListUser {
+    /// When the request does not say.
+    pub const USUAL: u32 = 100;
+}
+
+impl Input for ListUser {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let limit = fields.integer("limit", 1..=500).and_then(|limit| u32::try_from(limit).ok());
+        Some(Self { limit: limit.unwrap_or(Self::USUAL) })
+    }
 }
 
 /// What one user has in the queue.
@@ -88,17 +111,17 @@ pub struct Cleaned {
 pub struct UserQueue {
     /// The user.
     pub user_id: String,
-    /// How many wait for a slot.
+    /// How many wait for a slot, of the newest 500 with each status.
     pub pending_count: u64,
-    /// How many have one.
+    /// How many have one, counted so too.
     pub running_count: u64,
-    /// How many wait for approval.
+    /// How many wait for approval, counted so too.
     pub blocked_count: u64,
-    /// The place of the first of them in the queue.
+    /// The place of the first of those in the queue.
     pub best_position: Option<u64>,
-    /// Those that wait, at most 100.
+    /// The newest that wait, as many as `limit`.
     pub pending_jobs: Vec<QueueEntry>,
-    /// Those that have a slot, at most 100.
+    /// The newest that have a slot, as many as `limit`.
     pub running_jobs: Vec<QueueEntry>,
 }
 
@@ -129,6 +152,6 @@ pub const ME: Operation<(), (), (), UserQueue> =
         .summary("Show what you have in the queue");
 
 /// Shows what a user has in the queue.
-pub const USER_QUEUE: Operation<UserArg, crate::queue::ListEntries, (), UserQueue> =
+pub const USER_QUEUE: Operation<UserArg, ListUser, (), UserQueue> =
     Operation::new(Group::Queue, Method::Get, "/api/queue/user/{user}", "get_user_queue")
         .summary("Show what a user has in the queue");

@@ -1,13 +1,16 @@
 //! The background tasks over HTTP: what each does, did, and will do next.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use st_api::problem::Code;
 use st_api::schema::Time;
 use st_api::system::{
     Activated, Breaker, Breakers, EndedRun, Run, Task, TaskName, Tasks, Unsettled as UnsettledView,
 };
 use st_store::Unsettled;
-use st_workers::{CurrentRun, LastRun, Outcome, TaskStatus};
+use st_workers::{CurrentRun, LastRun, Outcome, TaskId, TaskStatus};
+use tokio::time::timeout;
 
 use super::waiting::{closed_since, next_probe};
 use super::{Api, LOG};
@@ -43,6 +46,31 @@ pub(crate) async fn activate(api: Api, call: Call<TaskName>) -> Result<Activated
     let id = found.ok_or_else(|| missing(&call.named.0, &statuses))?.id;
     api.background.activate(id);
     Ok(Activated { success: true, name: id.as_str().to_owned() })
+}
+
+/// How long a request waits for the run of a task.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a task, and returns what that run counted.
+pub(super) async fn run_task(api: &Api, id: TaskId) -> Result<Vec<(&'static str, u64)>, Problem> {
+    let run = timeout(PATIENCE, api.background.run_now(id)).await.map_err(|_elapsed| {
+        let seconds = PATIENCE.as_secs();
+        let detail = format!("{id} did not run within {seconds} seconds; health says why");
+        Problem::new(Code::NotReady, detail)
+    })?;
+    let stopping = || Problem::new(Code::Stopping, "the server is stopping");
+    match run.ok_or_else(stopping)?.outcome {
+        Outcome::Done { counts } => Ok(counts),
+        // The task has logged it.
+        Outcome::Failed { .. } | Outcome::Panicked { .. } | Outcome::TimedOut => {
+            Err(Problem::internal())
+        }
+    }
+}
+
+/// What a run counted under this name.
+pub(super) fn counted(counts: &[(&'static str, u64)], name: &str) -> u64 {
+    counts.iter().find(|(of, _)| *of == name).map_or(0, |(_, count)| *count)
 }
 
 fn missing(name: &str, tasks: &[TaskStatus]) -> Problem {

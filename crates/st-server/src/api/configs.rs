@@ -41,17 +41,24 @@ pub(crate) async fn check(
     named::load(api.config_dir(), &name, false).await?;
     let provider = body.provider.map_or_else(|| ProviderName::new(LOCAL.id), ProviderName::new);
     let errors = match configured(&api, &provider) {
-        Err(problem) => vec![problem.detail().to_owned()],
+        Err(problem) => vec![fault(problem)?],
         Ok(provider) => {
             let request = serde_json::Map::from_iter([(
                 "config_name_to_load".to_owned(),
                 serde_json::Value::from(name),
             )]);
             let request = SubmitJob::from_fields(Fields::new(request)).map_err(Problem::invalid)?;
-            let checked = new_job(&api, &caller, provider.as_ref(), request).await;
-            checked.err().map(|problem| problem.detail().to_owned()).into_iter().collect()
+            match new_job(&api, &caller, provider.as_ref(), request).await {
+                Ok(_new) => Vec::new(),
+                Err(problem) => vec![fault(problem)?],
+            }
         }
     };
     let valid = errors.is_empty();
     Ok(ConfigChecked { valid, is_valid: valid, errors, warnings: Vec::new() })
+}
+
+/// What is wrong with the configuration; a fault of ours is none of its.
+fn fault(problem: Problem) -> Result<String, Problem> {
+    if problem.is_ours() { Err(problem) } else { Ok(problem.detail().to_owned()) }
 }

@@ -1,21 +1,27 @@
 //! Health: whether the process lives, and whether it can do its work now.
 
+use std::sync::Arc;
+
 use st_api::problem::Code;
 use st_api::schema::Time;
-use st_api::system::{Alive, Component, Condition, Health, HealthQuery, ShuttingDown, StatusWord};
+use st_api::system::{
+    Alive, Component, Condition, Health, HealthQuery, Mode, ShuttingDown, StatusWord,
+};
 use st_store::{Integrity, ProviderName, StoreHealth};
 use st_workers::{Outcome, TaskId, TaskStatus};
 use tokio::time::Instant;
 
 use super::{Api, LOG, REPLICATE};
+use crate::auth::Auth;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
 /// Beyond this the scheduler counts as stuck: several of its periods.
 const STALE_SECONDS: i64 = 60;
 
-pub(crate) async fn plain((): (), _call: Call) -> Result<Alive, Problem> {
-    Ok(Alive { status: Condition::Healthy, mode: "single-user".to_owned() })
+pub(crate) async fn plain(auth: Arc<Auth>, _call: Call) -> Result<Alive, Problem> {
+    let mode = if auth.is_single_user().await { Mode::SingleUser } else { Mode::MultiUser };
+    Ok(Alive { status: Condition::Healthy, mode })
 }
 
 /// Asks nothing, so that a broken disk does not get the process restarted in vain.

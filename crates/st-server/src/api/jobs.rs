@@ -22,6 +22,7 @@ use st_store::{
 };
 use st_workers::provider::Provider;
 
+use super::queue::estimate;
 use super::waiting::Surroundings;
 use super::{Api, events, log_damaged, providers};
 use crate::http::problem::Problem;
@@ -139,7 +140,11 @@ pub(crate) async fn list(api: Api, call: Call<(), ListJobs>) -> Result<JobPage, 
 pub(crate) async fn show(api: Api, call: Call<JobName>) -> Result<OneJob, Problem> {
     let record = find(&api, &call.named.0).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
-    Ok(OneJob { job: view(&record, &surroundings) })
+    let mut job = view(&record, &surroundings);
+    if let Some(position) = job.queue_position {
+        job.estimated_wait_seconds = estimate(position, &api.store.queue_stats().await?);
+    }
+    Ok(OneJob { job })
 }
 
 pub(crate) async fn history(

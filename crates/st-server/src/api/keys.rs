@@ -5,7 +5,7 @@ use st_api::accounts::{CreateKey, Key, KeyArg, KeyCreated, KeyRevoked, Keys, Lis
 use st_api::problem::Code;
 use st_api::schema::Time;
 use st_log::{Logger, get_logger};
-use st_store::{ApiKey, KeyId, KeyScopes, NewApiKey, Role};
+use st_store::{ApiKey, KeyId, KeyScope, KeyScopes, NewApiKey, Role};
 
 use super::Api;
 use crate::auth::key::Minted;
@@ -55,9 +55,10 @@ pub(crate) async fn create(api: Api, call: Call<(), (), CreateKey>) -> Result<Ke
     let Call { caller, body, .. } = call;
     let minted = Minted::new().map_err(|error| Problem::internal().caused_by(error))?;
     let new = new_key(body, minted.id.clone(), api.store.now())?;
-    if api.auth.is_single_user().await && new.role != Role::Admin {
-        let detail =
-            "the first key must have the role admin: from then on every request needs a key";
+    let rules_all = new.role == Role::Admin && new.scopes.allow(KeyScope::Admin);
+    if api.auth.is_single_user().await && !(rules_all && new.expires_at.is_none()) {
+        let detail = "the first key must have the role admin, the scope admin and no end: from then on \
+                      every request needs a key";
         return Err(Problem::new(Code::FirstKeyMustBeAdmin, detail));
     }
     let key = api.store.add_key(new, minted.hash, &caller.actor()).await?;

@@ -42,6 +42,7 @@ pub(crate) async fn submit(
     let id = new.id;
     let submitted = api.store.submit(new).await;
     let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
+    caller.about(submitted.record.id());
     log_submitted(&submitted);
     let blocked = submitted.record.queue_status() == QueueStatus::Blocked;
     let reason = submitted.record.approval().map(|approval| approval.request().reason.clone());

@@ -51,15 +51,16 @@ pub(crate) async fn jobs(
 ) -> Result<JobMetrics, Problem> {
     let OverDays { days, provider } = call.query;
     let (since, mut totals) = totals(store.as_ref(), days).await?;
-    if let Some(provider) = provider {
-        totals.retain(|key, _| key.provider == provider);
+    if let Some(provider) = &provider {
+        totals.retain(|key, _| key.provider == *provider);
     }
     let whole = all(&totals);
     let ended = sum(&totals, |key| key.status);
     let mut jobs_by_status: BTreeMap<String, u64> =
         ended.into_iter().map(|(status, total)| (status.to_string(), total.jobs)).collect();
     for status in JobStatus::ALL.iter().filter(|status| status.is_active()) {
-        let filter = JobFilter { status: Some(*status), ..JobFilter::default() };
+        let provider = provider.clone();
+        let filter = JobFilter { status: Some(*status), provider, ..JobFilter::default() };
         let page = PageRequest { limit: 1, offset: 0 };
         jobs_by_status.insert(status.to_string(), store.list_jobs(&filter, page).await?.total);
     }
@@ -72,14 +73,18 @@ pub(crate) async fn jobs(
     Ok(JobMetrics {
         total_cost: whole.cost_usd,
         job_count: whole.jobs,
-        avg_job_duration_seconds: mean_seconds(whole),
+        avg_job_duration_seconds: mean_seconds(&totals),
         jobs_by_status,
         cost_by_day: cost_by_day.collect(),
         period_days: days,
     })
 }
 
-fn mean_seconds(total: Total) -> Option<f64> {
+/// Of the jobs that completed or failed: one that was cancelled may not have run at all.
+fn mean_seconds(totals: &DailyTotals) -> Option<f64> {
+    let mut ran = totals.clone();
+    ran.retain(|key, _| matches!(key.status, JobStatus::Completed | JobStatus::Failed));
+    let total = all(&ran);
     #[expect(clippy::cast_precision_loss, reason = "a mean of whole seconds needs no more")]
     (total.jobs > 0).then(|| total.seconds as f64 / total.jobs as f64)
 }

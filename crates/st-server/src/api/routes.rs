@@ -1,5 +1,7 @@
 //! Which handler serves which operation.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 use st_api::accounts as login;
 use st_api::{approvals as approval, configs as config, events as event, jobs as job};
@@ -137,7 +139,9 @@ pub(crate) fn reference() -> String {
 }
 
 async fn openapi_json((): (), _call: Call) -> Result<Value, Problem> {
-    Ok(openapi())
+    // It never changes, and making it costs more than a request of a stranger may.
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(openapi);
+    Ok(DOCUMENT.clone())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod explain;
 mod faults;
 mod jobs;
 mod outages;
+mod roles;
 mod stream;
 mod weights;
 

@@ -15,9 +15,9 @@ use crate::http::problem::Problem;
 pub(crate) enum Access {
     /// Everybody, without a key.
     Public,
-    /// Whoever has a valid key, whatever it allows.
+    /// Every caller with a valid key, whatever it allows.
     SignedIn,
-    /// Whoever has this role or a higher one, and a key that covers this scope.
+    /// Callers with this role or a higher one, and a key that covers this scope.
     Needs { role: Role, scope: KeyScope },
 }
 
@@ -105,7 +105,9 @@ impl Requirement {
         let recording = match access {
             // A session that is opened records itself: only then its user is known.
             Access::Public => Recording::Nothing,
-            Access::SignedIn | Access::Needs { .. } if is_read => Recording::Nothing,
+            Access::SignedIn | Access::Needs { .. } if is_read || only_checks(about) => {
+                Recording::Nothing
+            }
             Access::SignedIn | Access::Needs { .. } if changes_a_job(about) => Recording::Batched,
             Access::SignedIn | Access::Needs { .. } => Recording::BeforeAnswer,
         };
@@ -122,6 +124,11 @@ fn scope_of(role: Role, is_read: bool) -> KeyScope {
         Role::Researcher => KeyScope::Submit,
         Role::Lead => KeyScope::Approve,
     }
+}
+
+/// Whether it changes nothing, though it has a body.
+fn only_checks(about: &About) -> bool {
+    about.group == Group::Configs
 }
 
 /// Whether an event in the transaction of the change names the actor already.
@@ -144,13 +151,14 @@ static BY_PATH: LazyLock<BTreeMap<&'static str, ByMethod>> = LazyLock::new(|| {
     by_path
 });
 
-/// What the operation of this method on this path, as the router writes it, needs.
-pub(crate) fn of(method: &Method, path: &str) -> &'static Requirement {
+/// What the operation of this method on this path, as the router writes it, needs. `None` where the path
+/// does not take the method, which the router says.
+pub(crate) fn of(method: &Method, path: &str) -> Option<&'static Requirement> {
     // A HEAD is answered as the GET is, without its body.
     let method = if method == Method::HEAD { &Method::GET } else { method };
-    let mut of_path = BY_PATH.get(path).into_iter().flatten();
-    let found = of_path.find(|(of, _)| *of == method.as_str());
-    found.map_or(&UNKNOWN, |(_, requirement)| requirement)
+    let Some(of_path) = BY_PATH.get(path) else { return Some(&UNKNOWN) };
+    let found = of_path.iter().find(|(of, _)| *of == method.as_str());
+    found.map(|(_, requirement)| requirement)
 }
 
 /// Which team and organization a job of this caller's is counted for, of those that the request names. A

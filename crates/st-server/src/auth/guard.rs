@@ -35,7 +35,9 @@ pub(crate) async fn guard(
     let Some(matched) = matched.filter(|_| request.method() != Method::OPTIONS) else {
         return next.run(request).await;
     };
-    let requirement = access::of(request.method(), matched.as_str());
+    let Some(requirement) = access::of(request.method(), matched.as_str()) else {
+        return next.run(request).await;
+    };
     if matches!(requirement.access, Access::Public) {
         return next.run(request).await;
     }

@@ -1,4 +1,4 @@
-//! Authentication on a memory store, by a clock that stands still.
+//! Authentication on a memory store, with a paused clock.
 
 use http::HeaderValue;
 use st_store::{Actor, AuditFilter, AuditRepo, KeyRepo, KeyScopes, NewApiKey, Role, UserId};

@@ -1,4 +1,4 @@
-//! Keys of the interface at the command line: whoever may write the state directory needs no key.
+//! Keys of the interface at the command line: a user who can write the state directory needs no key.
 //!
 //! While no server runs, the database is opened as a start opens it, which makes it where there is none.
 //! A server that has it open keeps it: then a second connection is used for one small transaction.

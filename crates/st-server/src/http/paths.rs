@@ -1,4 +1,4 @@
-//! The paths of a router, so that a request for none of them is told the nearest.
+//! The paths of a router, so that the answer to a request for none of them names the nearest.
 
 use std::sync::Arc;
 

@@ -282,6 +282,11 @@ impl Problem {
         self.code.as_str()
     }
 
+    /// Whether the request was not at fault.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.code.status() >= 500
+    }
+
     /// What the client is to know.
     pub(crate) fn detail(&self) -> &str {
         &self.detail

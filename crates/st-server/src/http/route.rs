@@ -184,4 +184,5 @@ macro_rules! parts {
 parts! {
     Arc<dyn st_store::Store>: |api| Arc::clone(&api.store);
     st_log::LogHandle: Api::log;
+    Arc<crate::auth::Auth>: |api| Arc::clone(&api.auth);
 }

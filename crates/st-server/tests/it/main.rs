@@ -13,6 +13,7 @@ mod correlation;
 mod damage;
 mod database;
 mod events;
+mod following;
 mod hangup;
 mod input;
 mod local;

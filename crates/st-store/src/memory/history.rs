@@ -15,7 +15,7 @@ use crate::repo::{HistoryRepo, Pruned};
 impl State {
     fn prune(&mut self, keep_for: Option<SignedDuration>, max: u32, moment: Moment) -> Pruned {
         let Moment { now, clock_confirmed, .. } = moment;
-        let max = max as usize;
+        let most = max as usize;
         let mut keys: Vec<_> =
             self.keys.iter().filter(|(_, stored)| stored.expires_at <= now).collect();
         keys.sort_by_key(|(key, stored)| (stored.expires_at, *key));
@@ -25,17 +25,28 @@ impl State {
                 self.old_jobs(keep_for, now).next().is_some() || self.old_audit(keep_for, now) > 0;
             return Pruned { clock_unconfirmed: old || !keys.is_empty(), ..Pruned::default() };
         }
-        let mut pruned = Pruned { more: keys.len() > max, ..Pruned::default() };
-        for key in keys.into_iter().take(max) {
+        let mut pruned = Pruned { more: keys.len() > most, ..Pruned::default() };
+        for key in keys.into_iter().take(most) {
             self.keys.remove(&key);
             pruned.keys += 1;
         }
-        let mut old: Vec<_> = self.old_jobs(keep_for, now).collect();
-        old.sort_unstable();
+        let jobs = self.prune_jobs(keep_for, max, moment);
         let old_audit = self.old_audit(keep_for, now);
-        pruned.audit = old_audit.min(max) as u64;
-        self.prune_audit(old_audit.min(max));
-        pruned.more |= old.len() > max || old_audit > max;
+        pruned.audit = old_audit.min(most) as u64;
+        self.prune_audit(old_audit.min(most));
+        pruned.more |= jobs.more || old_audit > most;
+        Pruned { jobs: jobs.jobs, ..pruned }
+    }
+
+    fn prune_jobs(&mut self, keep_for: Option<SignedDuration>, max: u32, moment: Moment) -> Pruned {
+        let Moment { now, clock_confirmed, .. } = moment;
+        let mut old: Vec<_> = self.old_jobs(keep_for, now).collect();
+        if !clock_confirmed {
+            return Pruned { clock_unconfirmed: !old.is_empty(), ..Pruned::default() };
+        }
+        old.sort_unstable();
+        let max = max as usize;
+        let mut pruned = Pruned { more: old.len() > max, ..Pruned::default() };
         for (.., job) in old.into_iter().take(max) {
             pruned.jobs.extend(self.delete(job));
         }
@@ -103,6 +114,10 @@ impl State {
 impl HistoryRepo for MemoryStore {
     async fn prune(&self, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
         self.write(|state, moment| Ok(state.prune(keep_for, max, moment)))
+    }
+
+    async fn prune_jobs(&self, keep_for: SignedDuration, max: u32) -> Result<Pruned> {
+        self.write(|state, moment| Ok(state.prune_jobs(Some(keep_for), max, moment)))
     }
 
     async fn delete_job(&self, job: JobId, by: &Actor) -> Result<DeletedJob> {

@@ -29,7 +29,7 @@ pub struct NewAudit {
     pub correlation_id: Option<CorrelationId>,
     /// The HTTP status of the answer.
     pub status: u16,
-    /// How many times, where one entry stands for several.
+    /// How many times it happened, where one entry counts several.
     pub times: u32,
 }
 

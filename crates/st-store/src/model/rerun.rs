@@ -6,7 +6,7 @@
 use serde_json::Value;
 use st_log::CorrelationId;
 
-use super::{Idempotency, JobId, JobRecord, NewJob, Role};
+use super::{Idempotency, JobId, JobRecord, NewJob, Owner, Role};
 
 /// In the metadata of a job that runs again: the job before it.
 const RETRY_OF: &str = "retry_of";
@@ -20,13 +20,13 @@ impl JobRecord {
         run.and_then(|run| u32::try_from(run).ok()).unwrap_or(1)
     }
 
-    /// The job `id` that a person runs with the `input` of this one, as `role` and under the
-    /// correlation ID of their request.
+    /// The job `id` that a person runs with the `input` of this one: a job of theirs, as `role` and
+    /// under the correlation ID of their request.
     pub fn retry(
         &self,
         input: Value,
         id: JobId,
-        role: Role,
+        (owner, role): (Owner, Role),
         correlation_id: CorrelationId,
     ) -> NewJob {
         let (job, entry) = (self.job(), self.entry());
@@ -41,7 +41,7 @@ impl JobRecord {
             hardware_type: job.hardware_type.clone(),
             metadata,
             input,
-            ..NewJob::new(id, place, job.owner.clone(), role, correlation_id)
+            ..NewJob::new(id, place, owner, role, correlation_id)
         }
     }
 

@@ -47,6 +47,9 @@ pub trait HistoryRepo: Send + Sync {
     /// Records that nothing is kept of these deleted jobs any more.
     async fn forget_deleted(&self, jobs: &[JobId]) -> Result<()>;
 
+    /// Deletes jobs as [`Self::prune`] does, and nothing else: idempotency keys and the audit trail stay.
+    async fn prune_jobs(&self, keep_for: SignedDuration, max: u32) -> Result<Pruned>;
+
     /// The sums over all deleted jobs.
     async fn daily_totals(&self) -> Result<DailyTotals>;
 

@@ -51,6 +51,11 @@ impl HistoryRepo for SqliteStore {
             .await
     }
 
+    async fn prune_jobs(&self, keep_for: SignedDuration, max: u32) -> Result<Pruned> {
+        let prune = move |tx: &Tx<'_>| prune_jobs(tx, Some(keep_for), max);
+        self.writer.write(Lane::Bulk, "delete old jobs", prune).await
+    }
+
     async fn daily_totals(&self) -> Result<DailyTotals> {
         self.readers.list("read the daily totals", totals::of_deleted).await
     }
@@ -62,26 +67,13 @@ impl HistoryRepo for SqliteStore {
     }
 }
 
-fn prune(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
-    let more_than = |found: usize| found > usize::try_from(max).unwrap_or(usize::MAX);
-    let expired: Option<i64> = value(
-        tx.connection,
-        "SELECT COUNT(*) FROM (SELECT 1 FROM idempotency_keys WHERE expires_at <= ?1 LIMIT ?2)",
-        params![tx.now.as_millisecond(), i64::from(max) + 1],
-    )?;
-    let expired = usize::try_from(expired.unwrap_or(0)).unwrap_or(0);
+fn prune_jobs(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
+    let old = old_jobs(tx, keep_for, if tx.clock_confirmed { max } else { 1 })?;
     if !tx.clock_confirmed {
-        let old = old_jobs(tx, keep_for, 1)?;
-        let old_audit = audit::old(tx, keep_for, 1)?;
-        let clock_unconfirmed = expired > 0 || !old.is_empty() || old_audit > 0;
-        return Ok(Pruned { clock_unconfirmed, ..Pruned::default() });
+        return Ok(Pruned { clock_unconfirmed: !old.is_empty(), ..Pruned::default() });
     }
-    let keys = forget_keys(tx, max)?;
-    let old = old_jobs(tx, keep_for, max)?;
-    let more_audit = audit::old(tx, keep_for, max)? > max;
-    let audit = audit::prune(tx, keep_for, max)?;
-    let more = more_than(expired) || more_than(old.len()) || more_audit;
-    let mut pruned = Pruned { keys, audit, more, ..Pruned::default() };
+    let more = old.len() > usize::try_from(max).unwrap_or(usize::MAX);
+    let mut pruned = Pruned { more, ..Pruned::default() };
     let mut damage = Damage::default();
     for entry in old.into_iter().take(max as usize) {
         match load_entry(tx.connection, entry) {
@@ -91,6 +83,29 @@ fn prune(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<Prun
     }
     pruned.damaged = damage.into_rows();
     Ok(pruned)
+}
+
+fn prune(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<Pruned> {
+    let more_than = |found: usize| found > usize::try_from(max).unwrap_or(usize::MAX);
+    let expired: Option<i64> = value(
+        tx.connection,
+        "SELECT COUNT(*) FROM (SELECT 1 FROM idempotency_keys WHERE expires_at <= ?1 LIMIT ?2)",
+        params![tx.now.as_millisecond(), i64::from(max) + 1],
+    )?;
+    let expired = usize::try_from(expired.unwrap_or(0)).unwrap_or(0);
+    if !tx.clock_confirmed {
+        let jobs = prune_jobs(tx, keep_for, max)?;
+        let old_audit = audit::old(tx, keep_for, 1)?;
+        let clock_unconfirmed = jobs.clock_unconfirmed || expired > 0 || old_audit > 0;
+        return Ok(Pruned { clock_unconfirmed, ..jobs });
+    }
+    // First the keys: a job stays as long as one of its is there.
+    let keys = forget_keys(tx, max)?;
+    let jobs = prune_jobs(tx, keep_for, max)?;
+    let more_audit = audit::old(tx, keep_for, max)? > max;
+    let audit = audit::prune(tx, keep_for, max)?;
+    let more = jobs.more || more_than(expired) || more_audit;
+    Ok(Pruned { keys, audit, more, ..jobs })
 }
 
 fn forget_keys(tx: &Tx<'_>, max: u32) -> Result<u64> {

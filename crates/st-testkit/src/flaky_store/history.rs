@@ -25,6 +25,10 @@ impl HistoryRepo for FlakyStore {
         self.inner.forget_deleted(jobs).await
     }
 
+    async fn prune_jobs(&self, keep_for: SignedDuration, max: u32) -> Result<Pruned> {
+        self.inner.prune_jobs(keep_for, max).await
+    }
+
     async fn daily_totals(&self) -> Result<DailyTotals> {
         self.inner.daily_totals().await
     }

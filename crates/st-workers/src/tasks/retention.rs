@@ -39,6 +39,27 @@ const GO_ON: Duration = Duration::from_secs(1);
 /// How long until the next run when the clock was not confirmed.
 const AGAIN: Duration = Duration::from_hours(1);
 
+/// How many transactions one request makes at most: the person who waits may ask again.
+const CHUNKS_AT_ONCE: u32 = 200;
+
+/// What a request to delete old jobs did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CleanedUp {
+    /// How many jobs are gone.
+    pub deleted: u64,
+    /// Why there may be more; `None` when there are none.
+    pub left: Option<Left>,
+}
+
+/// Why old jobs were not deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// There were too many for one request.
+    More,
+    /// The clock is not confirmed, and what is deleted is gone.
+    ClockUnconfirmed,
+}
+
 /// Deletes finished jobs after their retention period, and what their providers keep of them here.
 #[derive(Debug)]
 pub struct Retention {
@@ -71,35 +92,43 @@ impl Retention {
     }
 
     /// One chunk. What the providers say of the time may confirm the clock.
-    async fn prune(&self, keep_for: Option<SignedDuration>) -> Result<Pruned, st_store::Error> {
-        let pruned = self.store.prune(keep_for, CHUNK).await?;
+    async fn prune(&self) -> Result<Pruned, st_store::Error> {
+        let pruned = self.store.prune(self.keep_for, CHUNK).await?;
         if !pruned.clock_unconfirmed {
             return Ok(pruned);
         }
+        self.confirm_clock();
+        self.store.prune(self.keep_for, CHUNK).await
+    }
+
+    fn confirm_clock(&self) {
         for time in self.providers.iter().filter_map(|provider| provider.time()) {
             self.store.confirm_clock(ClockEvidence::ProviderDate(time));
         }
-        self.store.prune(keep_for, CHUNK).await
     }
 
-    /// Deletes now what ended at least `keep_for` ago, on a person's word: how many jobs. What one run
-    /// of the task may delete is the most, and `false` says that there is more.
+    /// Deletes now the jobs that ended at least `keep_for` ago, on a person's word. Apart from the run of
+    /// the task, which also forgets keys and old entries of the audit trail.
     pub(crate) async fn clean_up(
         &self,
         keep_for: SignedDuration,
-    ) -> Result<(u64, bool), st_store::Error> {
+    ) -> Result<CleanedUp, st_store::Error> {
+        self.confirm_clock();
         let mut deleted = 0;
-        for _ in 0..CHUNKS {
-            let pruned = self.prune(Some(keep_for)).await?;
+        for _ in 0..CHUNKS_AT_ONCE {
+            let pruned = self.store.prune_jobs(keep_for, CHUNK).await?;
             for job in &pruned.jobs {
                 self.forget(job).await;
             }
             deleted += pruned.jobs.len() as u64;
-            if !pruned.more || pruned.clock_unconfirmed {
-                return Ok((deleted, true));
+            if pruned.clock_unconfirmed {
+                return Ok(CleanedUp { deleted, left: Some(Left::ClockUnconfirmed) });
+            }
+            if !pruned.more {
+                return Ok(CleanedUp { deleted, left: None });
             }
         }
-        Ok((deleted, false))
+        Ok(CleanedUp { deleted, left: Some(Left::More) })
     }
 
     /// Removes the job's log, and what its provider keeps of it on this machine. Downloaded outputs are
@@ -207,7 +236,7 @@ impl Task for Retention {
             if cycle.stopping.is_cancelled() {
                 break;
             }
-            let pruned = self.prune(self.keep_for).await.map_err(TaskError::because(FAILED))?;
+            let pruned = self.prune().await.map_err(TaskError::because(FAILED))?;
             self.log_clock(pruned.clock_unconfirmed);
             jobs += pruned.jobs.len() as u64;
             keys += pruned.keys;

@@ -11,16 +11,17 @@ use st_api::problem::Code;
 use st_store::{
     ApprovalId, ApprovalStatus, Decision, JobRecord, PageRequest, RequestFilter, Store, Verdict,
 };
-use st_workers::{Outcome, TaskId};
+use st_workers::TaskId;
 
 use super::{decide, view};
+use crate::api::background::{counted, run_task};
 use crate::api::jobs::find;
 use crate::api::{Api, log_damaged};
 use crate::auth::Caller;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
-/// What stands as the reason of a rejection that names none.
+/// The reason that is stored for a rejection that names none.
 const NO_REASON: &str = "rejected without a reason";
 
 pub(crate) async fn list(
@@ -136,15 +137,6 @@ async fn decide_many(
 
 /// Runs the expirer once, and says how many requests that run settled.
 pub(crate) async fn expire(api: Api, _call: Call) -> Result<Expired, Problem> {
-    let run = api.background.run_now(TaskId::ApprovalExpiration).await;
-    let run = run.ok_or_else(|| Problem::new(Code::Stopping, "the server is stopping"))?;
-    match run.outcome {
-        Outcome::Done { counts } => {
-            let expired = counts.iter().find(|(name, _)| *name == "expired");
-            Ok(Expired { expired: expired.map_or(0, |(_, count)| *count) })
-        }
-        Outcome::Failed { .. } | Outcome::Panicked { .. } | Outcome::TimedOut => {
-            Err(Problem::internal())
-        }
-    }
+    let counts = run_task(&api, TaskId::ApprovalExpiration).await?;
+    Ok(Expired { expired: counted(&counts, "expired") })
 }

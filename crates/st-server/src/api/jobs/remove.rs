@@ -4,10 +4,10 @@ use st_api::jobs::{JobDeleted, Submitted};
 use st_api::names::JobName;
 use st_api::problem::Code;
 use st_log::{Logger, get_logger};
-use st_store::{JobRecord, JobStatus};
+use st_store::{Idempotency, JobRecord, JobStatus, NewJob};
 
 use super::find;
-use super::submit::{answer, log_submitted};
+use super::submit::{answer, check_runnable, configured, idempotency_key, log_submitted};
 use crate::api::Api;
 use crate::auth::access;
 use crate::http::problem::Problem;
@@ -26,16 +26,28 @@ pub(crate) async fn delete(api: Api, call: Call<JobName>) -> Result<JobDeleted, 
     Ok(JobDeleted { success: true, job_id: record.id().to_string() })
 }
 
+/// The new job is the caller's, whoever submitted the first: it counts for who asks for it.
 pub(crate) async fn retry(api: Api, call: Call<JobName>) -> Result<Submitted, Problem> {
-    let record = find(&api, &call.named.0).await?;
-    access::CHANGE_JOB.check_owner(&call.caller, &record.job().owner)?;
-    call.caller.about(record.id());
+    let Call { caller, named, headers, .. } = call;
+    let record = find(&api, &named.0).await?;
+    access::CHANGE_JOB.check_owner(&caller, &record.job().owner)?;
     require_retriable(&record)?;
     let input = api.store.input(record.id()).await?;
-    let new = record.retry(input, api.new_job_id(), call.caller.role, st_log::get_correlation_id());
-    let id = new.id;
-    let submitted = api.store.submit(new).await;
+    let provider = configured(&api, &record.job().provider)?;
+    check_runnable(&api, provider.as_ref(), &input, "/job").await?;
+    let owner = if record.job().owner.user == caller.user {
+        record.job().owner.clone()
+    } else {
+        access::owner(&caller, None, None)?
+    };
+    let id = api.new_job_id();
+    let correlation_id = st_log::get_correlation_id();
+    let new = record.retry(input, id, (owner, caller.role), correlation_id);
+    let idempotency = idempotency_key(&headers)?
+        .map(|key| Idempotency { key, digest: format!("retry of {}", record.id()) });
+    let submitted = api.store.submit(NewJob { idempotency, ..new }).await;
     let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
+    caller.about(submitted.record.id());
     log_submitted(&submitted);
     Ok(answer(&api, submitted).await)
 }

@@ -121,12 +121,7 @@ pub(in crate::api) async fn new_job(
     check_input(&input).map_err(|invalid| unfit(&invalid, origin))?;
     let settings = api.store.provider_settings(provider.name()).await?;
     let hardware_type = hardware(provider.name(), request.hardware_profile, &settings)?;
-    if let Some(missing) = provider.missing(&settings) {
-        return Err(Problem::new(Code::MissingSetting, missing));
-    }
-    provider
-        .check(&input, &settings)
-        .map_err(|message| Problem::invalid_field(origin.field_of_config(), message))?;
+    runnable(provider, &input, &settings, origin.field_of_config())?;
     let place = (provider.job_type(), provider.name().clone());
     let owner = access::owner(caller, request.team_id, request.org_id)?;
     let correlation_id = st_log::get_correlation_id();
@@ -141,6 +136,32 @@ pub(in crate::api) async fn new_job(
         input,
         ..NewJob::new(api.new_job_id(), place, owner, caller.role, correlation_id)
     })
+}
+
+/// Refuses an input that cannot run at its provider as that is set up now. `field`: where the input
+/// came from.
+fn runnable(
+    provider: &dyn Provider,
+    input: &Value,
+    settings: &ProviderSettings,
+    field: &str,
+) -> Result<(), Problem> {
+    if let Some(missing) = provider.missing(settings) {
+        return Err(Problem::new(Code::MissingSetting, missing));
+    }
+    let checked = provider.check(input, settings);
+    checked.map_err(|message| Problem::invalid_field(field, message))
+}
+
+/// The same for an input that is stored.
+pub(super) async fn check_runnable(
+    api: &Api,
+    provider: &dyn Provider,
+    input: &Value,
+    field: &str,
+) -> Result<(), Problem> {
+    let settings = api.store.provider_settings(provider.name()).await?;
+    runnable(provider, input, &settings, field)
 }
 
 /// The hardware that a job asks for, by the request, else by the provider's settings.

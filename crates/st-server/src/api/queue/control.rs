@@ -3,15 +3,17 @@
 use jiff::SignedDuration;
 use st_api::names::{JobName, UserArg};
 use st_api::queue::{
-    Cleaned, Cleanup, ListEntries, PriorityChanged, Processed, SetPriority, UserQueue,
+    Cleaned, Cleanup, ListUser, PriorityChanged, Processed, SetPriority, UserQueue,
 };
 use st_log::{Logger, get_logger};
 use st_store::{
     Change, JobFilter, JobRecord, JobStatus, PageRequest, Priority, QueueStatus, UserId,
 };
-use st_workers::{Outcome, TaskId};
+use st_workers::TaskId;
+use st_workers::tasks::retention::{CleanedUp, Left};
 
 use super::view;
+use crate::api::background::{counted, run_task};
 use crate::api::jobs::find;
 use crate::api::waiting::Surroundings;
 use crate::api::{Api, log_damaged};
@@ -20,8 +22,8 @@ use crate::http::route::Call;
 
 const LOG: Logger = get_logger("simpletuner.cloud.queue");
 
-/// How many jobs of each kind are listed of a user.
-const LISTED: u32 = 100;
+/// How many jobs of each status are counted of a user.
+const COUNTED: u32 = 500;
 /// How many events of a run of the scheduler are read.
 const EVENTS: u32 = 500;
 
@@ -30,6 +32,7 @@ pub(crate) async fn set_priority(
     call: Call<JobName, (), SetPriority>,
 ) -> Result<PriorityChanged, Problem> {
     let record = find(&api, &call.named.0).await?;
+    call.caller.about(record.id());
     let by = call.caller.actor();
     let priority = call.body.priority;
     let (change, record) = api.store.set_priority(record.id(), priority, &by).await?;
@@ -55,11 +58,11 @@ pub(crate) async fn set_priority(
     })
 }
 
-/// Runs the scheduler, and reads from the log of events what that run claimed.
+/// Runs the scheduler: how many jobs that run claimed, and which began meanwhile, of those that the
+/// log of events names at once.
 pub(crate) async fn process(api: Api, _call: Call) -> Result<Processed, Problem> {
     let before = *api.store.last_event().borrow();
-    let run = api.background.run_now(TaskId::QueueProcessing).await;
-    let success = matches!(run.map(|run| run.outcome), Some(Outcome::Done { .. }));
+    let counts = run_task(&api, TaskId::QueueProcessing).await?;
     let page = api.store.events_after(before, EVENTS).await?;
     log_damaged(&page.damaged);
     let claimed = page.events.iter().filter_map(|event| match event.event.change {
@@ -67,41 +70,48 @@ pub(crate) async fn process(api: Api, _call: Call) -> Result<Processed, Problem>
         Change::Job { .. }
         | Change::Queue { .. }
         | Change::Approval { .. }
-        | Change::Provider { .. }
         | Change::Priority { .. }
+        | Change::Provider { .. }
         | Change::Deleted { .. }
         | Change::Limits { .. } => None,
     });
-    let job_ids: Vec<String> = claimed.collect();
-    Ok(Processed { success, dispatched: job_ids.len() as u64, job_ids })
+    let job_ids = claimed.collect();
+    Ok(Processed { success: true, dispatched: counted(&counts, "claimed"), job_ids })
 }
 
 pub(crate) async fn clean_up(api: Api, call: Call<(), Cleanup>) -> Result<Cleaned, Problem> {
     let Cleanup { days } = call.query;
     let keep_for = SignedDuration::from_hours(i64::from(days) * 24);
-    let (deleted, _all) = api.background.clean_up(keep_for).await?;
+    let CleanedUp { deleted, left } = api.background.clean_up(keep_for).await?;
     st_log::info!(
         logger: LOG, user_id = call.caller.user.as_str(), deleted, days,
         "Old jobs were deleted on request"
     );
-    Ok(Cleaned { success: true, deleted, days })
+    let message = match left {
+        None => format!("{deleted} jobs are deleted; there are no more"),
+        Some(Left::More) => format!("{deleted} jobs are deleted; there are more, ask again"),
+        Some(Left::ClockUnconfirmed) => {
+            "nothing is deleted while the server's clock is not confirmed".to_owned()
+        }
+    };
+    Ok(Cleaned { success: true, deleted, days, is_complete: left.is_none(), message })
 }
 
 pub(crate) async fn me(api: Api, call: Call) -> Result<UserQueue, Problem> {
-    of_user(&api, call.caller.user).await
+    of_user(&api, call.caller.user, ListUser::USUAL).await
 }
 
-pub(crate) async fn of(api: Api, call: Call<UserArg, ListEntries>) -> Result<UserQueue, Problem> {
-    of_user(&api, call.named.0).await
+pub(crate) async fn of(api: Api, call: Call<UserArg, ListUser>) -> Result<UserQueue, Problem> {
+    of_user(&api, call.named.0, call.query.limit).await
 }
 
-async fn of_user(api: &Api, user: UserId) -> Result<UserQueue, Problem> {
+async fn of_user(api: &Api, user: UserId, limit: u32) -> Result<UserQueue, Problem> {
     let mut records: Vec<JobRecord> = Vec::new();
     for status in [JobStatus::Pending, JobStatus::Uploading, JobStatus::Queued, JobStatus::Running]
     {
         let filter =
             JobFilter { status: Some(status), user: Some(user.clone()), ..JobFilter::default() };
-        let found = api.store.list_jobs(&filter, PageRequest { limit: LISTED, offset: 0 }).await?;
+        let found = api.store.list_jobs(&filter, PageRequest { limit: COUNTED, offset: 0 }).await?;
         log_damaged(&found.damaged);
         records.extend(found.items);
     }
@@ -110,18 +120,17 @@ async fn of_user(api: &Api, user: UserId) -> Result<UserQueue, Problem> {
     let of = |wanted: fn(QueueStatus) -> bool| {
         records.iter().filter(move |record| wanted(record.queue_status()))
     };
+    let count = |wanted: fn(QueueStatus) -> bool| of(wanted).count() as u64;
     let views = |wanted: fn(QueueStatus) -> bool| {
-        of(wanted).map(|record| view(record, &surroundings)).collect::<Vec<_>>()
+        of(wanted).take(limit as usize).map(|record| view(record, &surroundings)).collect()
     };
-    let pending_jobs = views(|status| status == QueueStatus::Pending);
-    let running_jobs = views(QueueStatus::takes_slot);
     Ok(UserQueue {
         user_id: user.to_string(),
-        pending_count: pending_jobs.len() as u64,
-        running_count: running_jobs.len() as u64,
-        blocked_count: of(|status| status == QueueStatus::Blocked).count() as u64,
+        pending_count: count(|status| status == QueueStatus::Pending),
+        running_count: count(QueueStatus::takes_slot),
+        blocked_count: count(|status| status == QueueStatus::Blocked),
         best_position,
-        pending_jobs,
-        running_jobs,
+        pending_jobs: views(|status| status == QueueStatus::Pending),
+        running_jobs: views(QueueStatus::takes_slot),
     })
 }

@@ -46,7 +46,7 @@ enum Progress {
     Head {
         until: Instant,
     },
-    /// The body of a request arrives. Whoever reads it has a deadline.
+    /// The body of a request arrives. Its reader has a deadline.
     Body {
         until: Instant,
     },

@@ -30,7 +30,7 @@ fn set(tx: &Tx<'_>, provider: &ProviderName, budget: &NewBudget) -> Result<()> {
     let known = of_settings(tx.connection, provider)?;
     match known.first() {
         Some(known) if known.budget.period == budget.period => update(tx, known.id, budget),
-        // It could not be decoded, or somebody wrote to the database by hand.
+        // It could not be decoded, or a user changed the database by hand.
         Some(_) | None => {
             remove(tx, provider)?;
             insert(tx, budget, BudgetKeeper::Settings).map(drop)

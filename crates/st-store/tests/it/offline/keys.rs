@@ -28,7 +28,7 @@ async fn keys_are_made_and_revoked_beside_an_open_store() {
         .map(|it| (it.entry.operation.as_str(), it.entry.object.as_deref(), &it.entry.actor))
         .collect();
     let operator = Some(Actor::Operator);
-    let expected = [("keys.revoke", Some("k1"), &operator), ("keys.create", Some("k1"), &operator)];
+    let expected = [("revoke_key", Some("k1"), &operator), ("create_key", Some("k1"), &operator)];
     assert_eq!(trail, expected);
     // All of it is in the file that the next start opens.
     let bench = Bench::open_in(bench.closed().await, at(10)).await;

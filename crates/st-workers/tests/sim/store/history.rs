@@ -25,6 +25,10 @@ impl HistoryRepo for LifeStore {
         self.call("forget deleted jobs", |it| async move { it.forget_deleted(jobs).await }).await
     }
 
+    async fn prune_jobs(&self, keep_for: SignedDuration, max: u32) -> Result<Pruned> {
+        self.call("prune jobs", |it| async move { it.prune_jobs(keep_for, max).await }).await
+    }
+
     async fn daily_totals(&self) -> Result<DailyTotals> {
         self.call("daily totals", |it| async move { it.daily_totals().await }).await
     }

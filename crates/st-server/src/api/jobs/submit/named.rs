@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::NAMED;
 use crate::http::problem::Problem;
+use st_api::configs::is_config_name;
 use st_api::input::parse_json;
 
 /// The largest file that is read, in bytes.
@@ -46,13 +47,12 @@ pub(in crate::api) async fn load(
     name: &str,
     datasets: bool,
 ) -> Result<Named, Problem> {
-    let legal = |char: char| char.is_alphanumeric() || matches!(char, ' ' | '.' | '_' | '-' | '+');
-    let stem = stem(name);
-    if stem.is_empty() || stem.starts_with('.') || !stem.chars().all(legal) {
+    if !is_config_name(name) {
         let message =
             "must be letters, digits, spaces, '.', '_', '-' and '+', and not start with '.'";
         return Err(Problem::invalid_field(NAMED, message));
     }
+    let stem = stem(name);
     let (folder, stem) = (folder.to_owned(), stem.to_owned());
     let (root, shown) = (folder.clone(), name.to_owned());
     let read = st_log::spawn_blocking(move || {

@@ -1,0 +1,99 @@
+//! The log of a job, followed from its first line to its end; and what people do with jobs afterwards.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::{Server, Setup};
+
+const LOCAL: &str = "/api/cloud/jobs/submit?provider=local";
+
+async fn example(server: &Server, extra: serde_json::Value) -> String {
+    let mut config = json!({"command": "example", "steps": 3, "seconds": 1});
+    let (Some(all), Some(extra)) = (config.as_object_mut(), extra.as_object()) else { panic!() };
+    all.extend(extra.clone());
+    server.submit("local", json!({"config": config})).await
+}
+
+#[tokio::test]
+async fn a_log_is_followed_line_by_line_until_the_job_ends() {
+    let server = Server::start(Setup::default()).await;
+    let job = example(&server, json!({})).await;
+    let path = format!("/api/cloud/jobs/{job}/logs/stream");
+    let answer = server.client().get(server.url(&path)).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    // The answer ends by itself.
+    let text = answer.text().await.unwrap();
+    for step in 1..=3 {
+        let line = format!("data: step {step}/3");
+        assert_eq!(text.matches(&line).count(), 1, "{text}");
+    }
+    assert!(text.ends_with("event: done\ndata: completed\n\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_failed_job_runs_once_more_and_is_deleted() {
+    let server = Server::start(Setup::default()).await;
+    let failed = example(&server, json!({"fail": true, "seconds": 0})).await;
+    let early = server.client().delete(server.url(&format!("/api/cloud/jobs/{failed}")));
+    let early = early.send().await.unwrap().status();
+    server.until(&failed, "failed").await;
+    assert!(early == 400 || early == 200, "{early}");
+    let retry = format!("/api/cloud/jobs/{failed}/retry");
+    let key = ("idempotency-key", "again");
+    let again = server.post_raw(&retry, &[key], String::new()).await;
+    assert_eq!(again.status, 200, "{:?}", again.body);
+    let repeated = server.post_raw(&retry, &[key], String::new()).await;
+    assert_eq!(
+        (&repeated.body["job_id"], &repeated.body["idempotent_hit"]),
+        (&again.body["job_id"], &json!(true))
+    );
+    let new = again.body["job_id"].as_str().unwrap();
+    let shown = server.job(new).await;
+    assert_eq!(shown["metadata"]["retry_of"], json!(failed));
+    server.until(new, "failed").await;
+
+    let deleted = server.client().delete(server.url(&format!("/api/cloud/jobs/{failed}")));
+    assert_eq!(deleted.send().await.unwrap().status(), 200);
+    assert_eq!(server.get(&format!("/api/cloud/jobs/{failed}")).await.status, 404);
+    let metrics = server.get("/api/cloud/metrics?days=1").await.body;
+    assert_eq!(
+        (&metrics["job_count"], &metrics["jobs_by_status"]["failed"]),
+        (&json!(2), &json!(2))
+    );
+}
+
+#[tokio::test]
+async fn a_named_configuration_runs_here_by_the_command_lines_path() {
+    let server = Server::start(Setup::default()).await;
+    fs::create_dir_all(server.config_dir()).unwrap();
+    let text = json!({"command": "example", "steps": 1, "seconds": 0}).to_string();
+    fs::write(server.config_dir().join("demo.json"), text).unwrap();
+    let configs = server.get("/api/configs").await.body;
+    assert_eq!(configs["configs"], json!([{"name": "demo"}]));
+    let submitted = server.post("/api/queue/submit", json!({"config_name": "demo"})).await.body;
+    assert_eq!(submitted["success"], true, "{submitted}");
+    server.until(submitted["job_id"].as_str().unwrap(), "completed").await;
+    let elsewhere = json!({"config_name": "demo", "target": "worker"});
+    let elsewhere = server.post("/api/queue/submit", elsewhere).await;
+    assert_eq!((elsewhere.status, &elsewhere.body["code"]), (400, &json!("unknown_target")));
+    for name in ["..%2f..%2fetc", ".hidden", "none"] {
+        assert_eq!(server.get(&format!("/api/configs/{name}")).await.status, 404, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn people_process_clean_up_and_stop_by_http() {
+    let mut server = Server::start(Setup::default()).await;
+    let waits = json!({"config": {"command": "example"}, "run_after": "2100-01-01T00:00:00Z"});
+    let refused = server.post(LOCAL, waits).await;
+    assert_eq!(refused.status, 422, "{:?}", refused.body);
+    let processed = server.post("/api/queue/process", json!({})).await;
+    assert_eq!((processed.status, &processed.body["dispatched"]), (200, &json!(0)));
+    let cleaned = server.post("/api/queue/cleanup?days=1", json!({})).await;
+    assert_eq!((cleaned.status, &cleaned.body["deleted"]), (200, &json!(0)), "{:?}", cleaned.body);
+    let expired = server.post("/api/approvals/expire", json!({})).await;
+    assert_eq!((expired.status, &expired.body["expired"]), (200, &json!(0)));
+    assert_eq!(server.post("/api/system/shutdown", json!({})).await.status, 200);
+    assert!(server.ended().await.success());
+}

@@ -126,6 +126,9 @@ pub async fn old_entries_are_deleted_in_chunks(harness: &Harness) {
     assert_eq!(prune(keep_for).await, Pruned::default());
     harness.go_to(2 * DAY);
     assert_eq!(prune(None).await, Pruned::default(), "all are kept");
+    let jobs_alone = harness.store.prune_jobs(SignedDuration::ZERO, 9).await.unwrap();
+    assert_eq!(jobs_alone, Pruned::default());
+    assert_eq!(all(harness).await, ["d", "c", "b", "a"], "a deletion of old jobs keeps the trail");
     let first = prune(keep_for).await;
     assert_eq!((first.audit, first.more), (2, true));
     assert_eq!(all(harness).await, ["d", "c"]);

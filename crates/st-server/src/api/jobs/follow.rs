@@ -206,6 +206,7 @@ mod tests {
     fn nothing_that_is_printed_looks_like_a_frame() {
         let bar = "1%\r2%\r\nx\r\revent: done\rdata: completed\r\r\n";
         let text = frames(bar);
+        assert!(!text.contains('\r'), "it ends a line, too: {text:?}");
         assert!(text.lines().all(|line| line.is_empty() || line.starts_with("data: ")), "{text}");
         assert_eq!(frames("a\r\nb\n"), "data: a\n\ndata: b\n\n");
     }

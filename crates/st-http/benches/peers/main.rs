@@ -6,6 +6,9 @@
 //! provider: credentials, correlation ID, deadlines, numbers by host and a breaker. reqwest has the same
 //! deadlines; hyper-util has nothing. The ratio is of the processor's time that the client took for a
 //! request, which other programs on the machine disturb less than the time that passed.
+//!
+//! Two more cases compare st-http with itself, over TLS: 10,000 polls over connections of HTTP/1.1 and over the
+//! one connection of HTTP/2, at a server that answers at once and at one that needs 100 ms.
 
 #![expect(clippy::print_stdout, reason = "it talks to the person who ran it")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
@@ -13,18 +16,24 @@
 
 mod server;
 mod subjects;
+mod tls_server;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use subjects::Subject;
 
-/// Turns that each subject has in each case.
-const TURNS: usize = 9;
+/// As many polls at once as `st-server` sends to a provider without a list.
+const POLLS_AT_ONCE: usize = 192;
 
 struct Case {
     name: &'static str,
+    server: Served,
+    /// Ours is the first: the others are compared with it.
+    subjects: &'static [Subject],
+    /// Turns that each subject has.
+    turns: usize,
     at_once: usize,
     /// Requests in one turn, after as many of a tenth to warm up.
     requests: usize,
@@ -32,18 +41,53 @@ struct Case {
     must: &'static [(Subject, &'static str)],
 }
 
-const CASES: [Case; 2] = [
+/// The server of a case.
+enum Served {
+    /// Plain HTTP/1.1, answered at once.
+    Plain,
+    /// HTTP/1.1 or HTTP/2 over TLS, answered after so long.
+    Tls(Duration),
+}
+
+const PEERS: &[Subject] = &[Subject::StHttp, Subject::HyperUtil, Subject::Reqwest];
+const VERSIONS: &[Subject] = &[Subject::StHttp2, Subject::StHttp1];
+
+const CASES: [Case; 4] = [
     Case {
         name: "one at a time",
+        server: Served::Plain,
+        subjects: PEERS,
+        turns: 9,
         at_once: 1,
         requests: 4_000,
         must: &[(Subject::HyperUtil, "at most 1.15x"), (Subject::Reqwest, "under 1x")],
     },
     Case {
         name: "64 at once",
+        server: Served::Plain,
+        subjects: PEERS,
+        turns: 9,
         at_once: 64,
         requests: 12_800,
         must: &[(Subject::Reqwest, "under 1x")],
+    },
+    Case {
+        name: "polls, TLS",
+        server: Served::Tls(Duration::ZERO),
+        subjects: VERSIONS,
+        turns: 9,
+        at_once: POLLS_AT_ONCE,
+        requests: 10_000,
+        must: &[],
+    },
+    Case {
+        name: "polls, TLS, 100 ms",
+        server: Served::Tls(Duration::from_millis(100)),
+        subjects: VERSIONS,
+        turns: 3,
+        at_once: POLLS_AT_ONCE,
+        requests: 10_000,
+        must: &[],
     },
 ];
 
@@ -51,6 +95,9 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--serve"] => server::serve(),
+        ["--serve-tls", milliseconds] => {
+            tls_server::serve(Duration::from_millis(milliseconds.parse().unwrap()));
+        }
         ["--run", case, subject, url] => {
             let case = CASES.iter().find(|it| it.name == case).unwrap();
             let Measured { passed, processor, kilobytes } = run(case, Subject::named(subject), url);
@@ -100,32 +147,32 @@ fn peak_kilobytes() -> f64 {
 }
 
 fn compare(prefix: &str) {
-    let (mut server, url) = start_server();
-    println!("medians of {TURNS} turns; ratios are of st-http to the subject\n");
+    println!("medians of all turns; ratios are of the first subject to the one in the line\n");
     for case in CASES.iter().filter(|case| case.name.starts_with(prefix)) {
-        let mut turns = Subject::ALL.map(|_| Vec::new());
-        for _ in 0..TURNS {
-            for (subject, turns) in Subject::ALL.iter().zip(&mut turns) {
+        let (mut server, url) = start_server(&case.server);
+        let mut turns = vec![Vec::new(); case.subjects.len()];
+        for _ in 0..case.turns {
+            for (subject, turns) in case.subjects.iter().zip(&mut turns) {
                 turns.push(turn(case, *subject, &url));
             }
         }
         print(case, &turns);
+        server.kill().unwrap();
+        server.wait().unwrap();
     }
-    server.kill().unwrap();
-    server.wait().unwrap();
 }
 
 fn print(case: &Case, turns: &[Vec<Measured>]) {
     let medians: Vec<Measured> = turns.iter().map(|turns| median(turns)).collect();
     let ours = *medians.first().unwrap();
     println!(
-        "{:<16} {:>10} {:>10} {:>7} {:>12} {:>9} {:>7}  st-http must be",
+        "{:<18} {:>10} {:>10} {:>7} {:>12} {:>9} {:>7}  the first must be",
         case.name, "us passed", "us used", "ratio", "requests/s", "peak kB", "ratio"
     );
-    for (subject, median) in Subject::ALL.iter().zip(medians) {
+    for (subject, median) in case.subjects.iter().zip(medians) {
         let must = case.must.iter().find(|(against, _)| against == subject);
         println!(
-            "  {:<14} {:>10.2} {:>10.2} {:>6.2}x {:>12.0} {:>9.0} {:>6.2}x  {}",
+            "  {:<16} {:>10.2} {:>10.2} {:>6.2}x {:>12.0} {:>9.0} {:>6.2}x  {}",
             subject.name(),
             median.passed,
             median.processor,
@@ -152,9 +199,13 @@ fn median(turns: &[Measured]) -> Measured {
     }
 }
 
-fn start_server() -> (Child, String) {
+fn start_server(served: &Served) -> (Child, String) {
+    let arguments = match served {
+        Served::Plain => vec!["--serve".to_owned()],
+        Served::Tls(delay) => vec!["--serve-tls".to_owned(), delay.as_millis().to_string()],
+    };
     let mut server = Command::new(std::env::current_exe().unwrap());
-    let mut server = server.arg("--serve").stdout(Stdio::piped()).spawn().unwrap();
+    let mut server = server.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
     let mut url = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut url).unwrap();
     (server, url.trim().to_owned())

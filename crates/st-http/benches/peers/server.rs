@@ -3,8 +3,15 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
-    Content-Length: 34\r\n\r\n{\"id\": \"abc\", \"status\": \"starting\"}";
+/// What a provider says of a job.
+pub(crate) const BODY: &str = r#"{"id": "abc", "status": "starting"}"#;
+
+/// The whole answer in HTTP/1.1.
+pub(crate) fn answer() -> Vec<u8> {
+    let length = BODY.len();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
+    format!("{head}{length}\r\n\r\n{BODY}").into_bytes()
+}
 
 /// Prints its address and serves until it is killed.
 pub(crate) fn serve() {
@@ -13,18 +20,19 @@ pub(crate) fn serve() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("http://{}/v1/predictions/abc", listener.local_addr().unwrap());
         while let Ok((stream, _)) = listener.accept().await {
-            drop(st_log::spawn(answer(stream)));
+            drop(st_log::spawn(connection(stream)));
         }
     });
 }
 
-async fn answer(mut stream: TcpStream) {
+async fn connection(mut stream: TcpStream) {
     stream.set_nodelay(true).unwrap();
+    let answer = answer();
     let mut seen = Vec::with_capacity(4096);
     while let Ok(1..) = stream.read_buf(&mut seen).await {
         if seen.ends_with(b"\r\n\r\n") {
             seen.clear();
-            if stream.write_all(ANSWER).await.is_err() {
+            if stream.write_all(&answer).await.is_err() {
                 return;
             }
         }

@@ -6,9 +6,12 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use st_http::{Breakers, Bytes, Client, Config};
+use st_http::{Breakers, Bytes, Client, Config, HttpVersions};
 use st_log::SpawnInScope as _;
 use tokio::task::JoinSet;
+
+use crate::server::BODY;
+use crate::tls_server;
 
 const TOKEN: &str = "r8_0123456789abcdefghijklmnopqrstuvwxyz";
 const IDLE: Duration = Duration::from_secs(30);
@@ -16,17 +19,22 @@ const IDLE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     StHttp,
+    /// Over TLS, with HTTP/1.1 alone and with HTTP/2 where the server has it.
+    StHttp1,
+    StHttp2,
     HyperUtil,
     Reqwest,
 }
 
 impl Subject {
-    /// Ours is the first: the others are compared with it.
-    pub(crate) const ALL: [Self; 3] = [Self::StHttp, Self::HyperUtil, Self::Reqwest];
+    const ALL: [Self; 5] =
+        [Self::StHttp, Self::StHttp1, Self::StHttp2, Self::HyperUtil, Self::Reqwest];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::StHttp => "st-http",
+            Self::StHttp1 => "HTTP/1.1",
+            Self::StHttp2 => "HTTP/2",
             Self::HyperUtil => "hyper-util",
             Self::Reqwest => "reqwest",
         }
@@ -40,9 +48,14 @@ impl Subject {
     pub(crate) fn sender(self, url: &str, at_once: usize) -> Sender {
         let url: Arc<str> = url.into();
         match self {
-            Self::StHttp => {
-                let config = Config { pool_max_idle_per_host: at_once, ..Config::default() };
-                Sender::StHttp(Client::new(config).unwrap(), Breakers::default(), url)
+            Self::StHttp => st_http(Config::default(), at_once, url),
+            Self::StHttp1 => {
+                let config = Config { http_versions: HttpVersions::Http1, ..over_tls() };
+                st_http(config, at_once, url)
+            }
+            Self::StHttp2 => {
+                let config = Config { http_versions: HttpVersions::Http1And2, ..over_tls() };
+                st_http(config, at_once, url)
             }
             Self::HyperUtil => {
                 let mut tcp = HttpConnector::new();
@@ -65,6 +78,15 @@ impl Subject {
     }
 }
 
+fn st_http(config: Config, at_once: usize, url: Arc<str>) -> Sender {
+    let config = Config { pool_max_idle_per_host: at_once, ..config };
+    Sender::StHttp(Client::new(config).unwrap(), Breakers::default(), url)
+}
+
+fn over_tls() -> Config {
+    Config { ca_bundle: Some(tls_server::file("ca.pem")), ..Config::default() }
+}
+
 type Bare = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
 
 #[derive(Clone)]
@@ -82,7 +104,7 @@ impl Sender {
             let sender = self.clone();
             tasks.spawn_in_scope(async move {
                 for _ in 0..requests / at_once {
-                    assert_eq!(sender.one().await, 34);
+                    assert_eq!(sender.one().await, BODY.len());
                 }
             });
         }

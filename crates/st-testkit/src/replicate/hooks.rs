@@ -80,7 +80,7 @@ impl Hook {
         let read = stream.read_to_end(&mut answer).await;
         let text = String::from_utf8_lossy(&answer);
         let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.unwrap_or_else(|| panic!("no answer: {written:?}, {read:?}, {text}"));
+        let status = status.ok_or((written, read)).expect("an answer");
         let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         Answered { status, body: serde_json::from_str(body).unwrap_or(Value::Null) }
     }
@@ -98,7 +98,7 @@ fn signature(id: &str, at: i64, secret: &str, body: &[u8]) -> String {
 impl World {
     /// Signs with this secret from now on, and shows it to the account.
     pub fn change_webhook_secret(&self, secret: &str) {
-        self.state().webhook_secret = secret.to_owned();
+        secret.clone_into(&mut self.state().webhook_secret);
     }
 
     /// A webhook about a job as it is now, with an identifier of its own.

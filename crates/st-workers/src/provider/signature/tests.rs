@@ -1,3 +1,6 @@
+//! What is a good signature, and what is none. The signatures of the examples were made by another
+//! implementation.
+
 use http::HeaderValue;
 
 use super::*;

@@ -1,6 +1,7 @@
 //! Jobs: what is asked about them and what is answered.
 
 mod submit;
+mod sync;
 
 use std::borrow::Cow;
 
@@ -21,6 +22,7 @@ use crate::quotas::Quota;
 use crate::schema::{Time, word};
 
 pub use submit::{SUBMIT, SubmitJob, SubmitQuery, Submitted};
+pub use sync::{JobsSynced, SYNC, SyncJobs};
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

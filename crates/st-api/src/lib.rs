@@ -22,6 +22,7 @@ pub mod problem;
 pub mod providers;
 pub mod queue;
 pub mod quotas;
+pub mod received;
 pub mod schema;
 pub mod system;
 

@@ -4,7 +4,7 @@ use st_store::{ApprovalId, BudgetId, ProviderName, RuleId, UserId};
 
 use crate::operation::{Named, Parameter};
 
-/// A job: by its ID, or the provider's ID of it.
+/// A job: by its ID, the provider's ID of it, or the beginning of one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobName(pub String);
 
@@ -13,7 +13,8 @@ impl Named for JobName {
         name: "job",
         what: "job",
         numeric: false,
-        description: "The job: its ID, or the provider's ID of it.",
+        description: "The job: its ID, the provider's ID of it, or at least 6 characters that one of them begins \
+             with and that of no other job does.",
     });
 
     fn parse(name: &str) -> Option<Self> {

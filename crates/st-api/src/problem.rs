@@ -54,12 +54,13 @@ codes! {
     OverBudget = "over_budget", 402, "A budget leaves no room for the job.";
     Forbidden = "forbidden", 403, "The caller's role or scopes do not allow the operation.";
     BadCsrfToken = "bad_csrf_token", 403, "A request with the cookie of a session lacks the token of that session.";
+    AddressNotAllowed = "address_not_allowed", 403, "The webhook comes from a network that the provider's settings do not allow.";
     CrossSite = "cross_site", 403, "A browser says that a page of another site asks.";
     NotFound = "not_found", 404, "The path, or what it names, does not exist.";
     MethodNotAllowed = "method_not_allowed", 405, "The path does not take the method; `Allow` names those that it takes.";
     BodyTooSlow = "body_too_slow", 408, "The body did not arrive in time.";
     Conflict = "conflict", 409, "The current state does not allow the operation.";
-    AmbiguousJob = "ambiguous_job", 409, "The name fits several jobs; `jobs` has the candidates.";
+    AmbiguousJob = "ambiguous_job", 409, "The name, or the beginning of one, fits several jobs; `jobs` has candidates.";
     JobDeleted = "job_deleted", 409, "The job that was submitted under the idempotency key was deleted since.";
     JobOver = "job_over", 409, "The job is over already.";
     AlreadyDecided = "already_decided", 409, "The approval request was decided already.";
@@ -82,6 +83,7 @@ codes! {
     Damaged = "damaged", 500, "Stored data cannot be read.";
     ProviderError = "provider_error", 502, "The provider did not answer as it should.";
     Overloaded = "overloaded", 503, "Too many requests are under way.";
+    NoWebhookSecret = "no_webhook_secret", 503, "The webhook cannot be verified, because the secret of its signature is not known.";
     NotReady = "not_ready", 503, "The server cannot work now.";
     Stopping = "stopping", 503, "The server is stopping.";
     StoreBusy = "store_busy", 503, "Too much waits to be stored.";

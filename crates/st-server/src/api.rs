@@ -18,6 +18,7 @@ mod polling;
 mod providers;
 mod queue;
 mod quotas;
+mod received;
 mod routes;
 mod waiting;
 

@@ -19,8 +19,9 @@ pub use memory::{MemorySnapshot, MemoryStore};
 pub use model::*;
 pub use repo::{
     ApprovalRepo, AuditRepo, BudgetRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry,
-    HistoryRepo, JobRef, JobRepo, KeyRepo, Pruned, QueueRepo, RecheckOutcome, ResultRepo, Serving,
-    SettingsRepo, Settlement, Store, StoreStatus, StrayRepo, Submitted, Unsettled, UnsettledCounts,
+    HistoryRepo, JobRef, JobRepo, KeyRepo, PrefixMatch, Pruned, QueueRepo, ReceivedRepo,
+    RecheckOutcome, ResultRepo, Serving, SettingsRepo, Settlement, Store, StoreStatus, StrayRepo,
+    Submitted, Unsettled, UnsettledCounts,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{EventGap, Life, MigrationPlan, SqliteConfig, SqliteStore, offline};

@@ -13,6 +13,7 @@ mod events;
 mod history;
 mod jobs;
 mod queue;
+mod received;
 mod results;
 mod settings;
 mod settling;
@@ -32,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::model::{
     Acceptances, Budget, BudgetId, Cost, DailyTotals, Epoch, Event, EventId, Group, Hold, JobId,
     JobRecord, Limits, NewEvent, Page, PageRequest, PostingKind, ProviderJobId, ProviderName,
-    ProviderSettings, Recheck, RecheckId, Rule, Scope, StoredKey, Stray, UserId,
+    ProviderSettings, Recheck, RecheckId, Rule, Scope, StoredKey, Stray, UserId, WebhookId,
 };
 
 /// How many event IDs a restored database leaves out, so that none that the lost history gave out
@@ -84,6 +85,8 @@ struct State {
     providers: BTreeMap<ProviderName, ProviderSettings>,
     polling: Option<bool>,
     accounts: accounts::Accounts,
+    /// When webhooks of providers were received.
+    received: BTreeMap<(ProviderName, WebhookId), Timestamp>,
     epoch: Epoch,
     last_event_id: i64,
     last_entry_id: i64,
@@ -215,6 +218,7 @@ impl State {
             providers: BTreeMap::new(),
             polling: None,
             accounts: accounts::Accounts::default(),
+            received: BTreeMap::new(),
             epoch: Epoch::FIRST,
             last_event_id: 0,
             last_entry_id: 0,

@@ -29,6 +29,7 @@ mod owner;
 mod page;
 mod priority;
 mod queue;
+mod received;
 mod reclaim;
 mod record;
 mod refused;
@@ -73,7 +74,8 @@ pub use hold::{Hold, Holds};
 pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{
     ApprovalId, AttemptToken, AuditId, BudgetId, Epoch, EventId, Holder, InvalidMarker, JobId,
-    KeyId, Marker, OrgId, ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId, UserId,
+    JobPrefix, KeyId, Marker, OrgId, ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId,
+    UserId,
 };
 pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
 pub use job::{Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, ProviderStatus};
@@ -85,6 +87,8 @@ pub use owner::{Owner, Role};
 pub use page::{DamagedRow, JobFilter, Page, PageRequest, QueueFilter, RequestFilter};
 pub use priority::{InvalidPriority, Priority, PriorityChange};
 pub use queue::{QueueEntry, QueueStats, Standing};
+pub(crate) use received::received_up_to;
+pub use received::{RECEIVED_FOR, WebhookId};
 pub use reclaim::{ALONE_FROM, Caution, MAX_PANICS, MAX_RECLAIMS};
 pub(crate) use record::OpenMatters;
 pub use record::{Grant, Inconsistency, JobRecord, Settling};

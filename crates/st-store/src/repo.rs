@@ -14,6 +14,7 @@ mod history;
 mod jobs;
 mod keys;
 mod queue;
+mod received;
 mod results;
 mod settings;
 mod status;
@@ -24,9 +25,11 @@ pub use audit::AuditRepo;
 pub use budgets::BudgetRepo;
 pub use events::{EventLog, EventPage};
 pub use history::{HistoryRepo, Pruned};
-pub use jobs::{JobRef, JobRepo, Submitted};
+pub(crate) use jobs::first_matches;
+pub use jobs::{JobRef, JobRepo, PrefixMatch, Submitted};
 pub use keys::KeyRepo;
 pub use queue::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement};
+pub use received::ReceivedRepo;
 pub use results::ResultRepo;
 pub use settings::SettingsRepo;
 pub use status::StoreStatus;
@@ -44,6 +47,7 @@ pub trait Store:
     + HistoryRepo
     + KeyRepo
     + AuditRepo
+    + ReceivedRepo
     + ResultRepo
     + SettingsRepo
     + StoreStatus
@@ -61,6 +65,7 @@ impl<T> Store for T where
         + HistoryRepo
         + KeyRepo
         + AuditRepo
+        + ReceivedRepo
         + ResultRepo
         + SettingsRepo
         + StoreStatus

@@ -25,6 +25,7 @@ mod place;
 mod query;
 mod queue;
 mod readers;
+mod received;
 mod records;
 mod results;
 mod settings;

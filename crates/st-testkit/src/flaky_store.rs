@@ -3,6 +3,7 @@
 
 mod accounts;
 mod history;
+mod received;
 mod results;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,13 +17,13 @@ use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, BudgetId, BudgetPatch, BudgetRepo, BudgetUse, CancelOutcome,
     ClaimOptions, Claims, ClockEvidence, DamagedRow, Decision, Epoch, Error, EventId, EventLog,
-    EventPage, Expiry, Group, Hold, Holder, JobFilter, JobId, JobRecord, JobRef, JobRepo, LimitUse,
-    Limits, LimitsPatch, MemoryStore, NewBudget, NewJob, NewRule, Page, PageRequest, Priority,
-    PriorityChange, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch,
-    QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter,
-    Resolution, Result, Rule, RuleId, Scope, SettingsRepo, Settled, Settlement, ShareScope,
-    ShareUsage, Sighting, SightingOutcome, Standing, StoreHealth, StoreStatus, Stray, StrayOutcome,
-    StrayRepo, Submitted, Unsettled, Weight,
+    EventPage, Expiry, Group, Hold, Holder, JobFilter, JobId, JobPrefix, JobRecord, JobRef,
+    JobRepo, LimitUse, Limits, LimitsPatch, MemoryStore, NewBudget, NewJob, NewRule, Page,
+    PageRequest, PrefixMatch, Priority, PriorityChange, ProviderJobId, ProviderName,
+    ProviderSettings, ProviderSettingsPatch, QueueEntryId, QueueFilter, QueueRepo, QueueStats,
+    Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Scope, SettingsRepo,
+    Settled, Settlement, ShareScope, ShareUsage, Sighting, SightingOutcome, Standing, StoreHealth,
+    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled, Weight,
 };
 use tokio::sync::watch;
 
@@ -132,6 +133,10 @@ impl JobRepo for FlakyStore {
             return Err(error());
         }
         self.inner.find_job(job).await
+    }
+
+    async fn jobs_with_prefix(&self, prefix: &JobPrefix, max: u32) -> Result<Vec<PrefixMatch>> {
+        self.inner.jobs_with_prefix(prefix, max).await
     }
 
     async fn list_jobs(

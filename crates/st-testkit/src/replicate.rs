@@ -5,6 +5,7 @@
 //! a stranger, an error page.
 
 mod files;
+mod hooks;
 mod wire;
 mod world;
 
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+pub use hooks::{Answered, Hook};
 pub use world::{Traffic, World};
 
 /// The kinds of requests.
@@ -31,6 +33,8 @@ pub enum Call {
     Account,
     /// `GET /models/<owner>/<name>/versions`
     Versions,
+    /// `GET /webhooks/default/secret`
+    Secret,
     /// `GET /files/<name>`, beside the API: what jobs made.
     File,
 }
@@ -114,6 +118,8 @@ pub struct Job {
     pub data_removed: bool,
     /// How it was made: `api`, or `web` by hand.
     pub source: &'static str,
+    /// Where its beginning and its end are to be reported.
+    pub webhook: Option<String>,
     reads: usize,
 }
 

@@ -20,8 +20,10 @@ pub mod jobs;
 pub mod keys;
 pub mod leases;
 pub mod lists;
+pub mod prefixes;
 pub mod priorities;
 pub mod queue;
+pub mod received;
 pub mod resolving;
 pub mod results;
 pub mod settings;
@@ -408,6 +410,13 @@ macro_rules! conformance {
             a_key_outlives_its_deleted_job_by_a_day,
             the_provider_job_of_a_deleted_job_stays_known_as_ours,
             a_deleted_job_is_listed_until_it_is_forgotten);
+        $crate::conformance!(@topic $store, prefixes:
+            a_job_is_found_by_the_beginning_of_its_identifier,
+            a_job_is_found_by_the_beginning_of_its_providers_identifier,
+            matches_are_ordered_and_bounded);
+        $crate::conformance!(@topic $store, received:
+            a_webhook_is_remembered_for_its_provider_alone,
+            old_webhooks_are_forgotten_in_chunks_by_a_confirmed_clock);
         $crate::conformance!(@topic $store, priorities:
             a_waiting_job_moves_with_its_priority,
             a_change_of_a_priority_has_an_event_and_the_same_again_has_none,

@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use crate::dispatch::Dispatcher;
 use crate::driver::{Driver, Running};
 use crate::gate::GateStatus;
+use crate::provider::Delivery;
 use crate::providers::Providers;
 use crate::served::UnreadJob;
 use crate::status::{LastRun, TaskStatus};
 use crate::task::{Task, TaskId};
 use crate::tasks::expirer::{self, Expirer};
-use crate::tasks::poller::{self, Poller, PollerConfig};
+use crate::tasks::poller::{self, IntakeError, Poller, PollerConfig, Received, SyncError, Synced};
 use crate::tasks::results::{ResultFetching, ResultsConfig};
 use crate::tasks::retention::{self, CleanedUp, Retention};
 use crate::tasks::scheduler::Scheduler;
@@ -55,6 +56,7 @@ pub struct BackgroundTasks {
     running: Running,
     dispatcher: Arc<Dispatcher>,
     retention: Arc<Retention>,
+    poller: Arc<Poller>,
     store: Arc<dyn Store>,
     polling: watch::Sender<PollerConfig>,
 }
@@ -82,7 +84,8 @@ pub fn start_background_tasks(
     let mut driver = Driver::new(Arc::clone(clock), config.seed);
     driver.register(Arc::new(Scheduler::new(Arc::clone(store), Arc::clone(&dispatcher))));
     let (polling, polling_changes) = watch::channel(config.polling);
-    driver.register(Arc::new(Poller::new(store, &dispatcher, polling_changes.clone())));
+    let poller = Arc::new(Poller::new(store, &dispatcher, polling_changes.clone()));
+    driver.register(Arc::clone(&poller) as Arc<dyn Task>);
     driver.register(Arc::new(Expirer::new(
         Arc::clone(store),
         providers.clone(),
@@ -106,7 +109,7 @@ pub fn start_background_tasks(
     for changes in providers.registered().filter_map(|provider| provider.changes()) {
         running.wake_on(changes, &[TaskId::JobStatusPolling]);
     }
-    BackgroundTasks { running, dispatcher, retention, polling, store: Arc::clone(store) }
+    BackgroundTasks { running, dispatcher, retention, poller, polling, store: Arc::clone(store) }
 }
 
 /// Stops them: nothing new is claimed, what runs finishes within `deadline`, the rest is cut off,
@@ -147,6 +150,29 @@ impl BackgroundTasks {
     /// Deletes now the jobs that ended at least `keep_for` ago.
     pub async fn clean_up(&self, keep_for: SignedDuration) -> Result<CleanedUp, Error> {
         self.retention.clean_up(keep_for).await
+    }
+
+    /// Does what a webhook of this provider says, if it is one, as far as it says something new.
+    pub async fn receive(
+        &self,
+        provider: &ProviderName,
+        delivery: &Delivery<'_>,
+    ) -> Result<Received, IntakeError> {
+        let received = self.poller.receive(provider, delivery).await?;
+        if let Received::Applied { after, .. } = &received
+            && after.cancel_requested()
+            && !after.status().is_terminal()
+        {
+            // Only now it can be cancelled there.
+            self.activate(TaskId::JobStatusPolling);
+        }
+        Ok(received)
+    }
+
+    /// Polls now every job at this provider, or at all of them, and looks there for those of which it is
+    /// not known whether they arrived.
+    pub async fn sync(&self, provider: Option<&ProviderName>) -> Result<Synced, SyncError> {
+        self.poller.sync(provider).await
     }
 
     /// Activates a task and returns how the run ended that this began; `None` when the tasks stop before.

@@ -14,7 +14,9 @@ mod origin;
 mod progress;
 mod rate;
 pub mod replicate;
+mod report;
 mod server_time;
+mod signature;
 
 use std::fmt;
 use std::time::Duration;
@@ -37,6 +39,8 @@ pub use listing::{
     Arrivals, FoundJob, JobList, JobLookup, ListPage, ListQuery, ListedJob, Trace, Undecided,
 };
 pub use progress::{Count, Progress};
+pub use report::{Delivery, ReceiveError, Report, Reported};
+pub use signature::{BadSignature, InvalidWebhookSecret, WebhookSecret};
 
 /// How long after the end of its call a submission may still arrive, unless the provider or the
 /// failure asks for more.
@@ -301,6 +305,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// where it has to be asked.
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         None
+    }
+
+    /// Reads a webhook that says it is from this provider: who signed it, and what it reports. Nothing
+    /// of it may be believed before that.
+    async fn receive(&self, _delivery: &Delivery<'_>) -> Result<Report, ReceiveError> {
+        Err(ReceiveError::Unsupported)
     }
 
     /// Called in every poll, also when the provider has no job: ends what runs here for no job.

@@ -8,6 +8,7 @@ mod progress;
 mod remove;
 mod resolve;
 pub(crate) mod submit;
+mod sync;
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ use st_api::names::JobName;
 use st_api::problem::Code;
 use st_api::schema::Time;
 use st_store::{
-    JobFilter, JobId, JobRecord, JobRef, ProviderJobId, Results, ResultsState, UnknownText,
+    JobFilter, JobId, JobPrefix, JobRecord, JobRef, ProviderJobId, Results, ResultsState,
+    UnknownText,
 };
 use st_workers::provider::Provider;
 
@@ -35,6 +37,7 @@ pub(crate) use logs::logs;
 pub(crate) use progress::progress;
 pub(crate) use remove::{delete, retry};
 pub(crate) use resolve::resolve;
+pub(crate) use sync::sync;
 
 /// Where the log and the outputs of a job are that its provider deletes.
 fn results(results: &Results) -> ResultsView {
@@ -96,8 +99,11 @@ pub(super) fn shown_attempt(record: &JobRecord) -> u32 {
     record.entry().attempt.max(1)
 }
 
-/// The job with this ID, ours or a provider's. A provider's may be formed like ours, and two
-/// providers may use the same.
+/// How many candidates an ambiguous name is answered with.
+const CANDIDATES: u32 = 10;
+
+/// The job with this ID, ours or a provider's, or else the one of which an ID begins so. A provider's may
+/// be formed like ours, and two providers may use the same.
 pub(super) async fn find(api: &Api, name: &str) -> Result<JobRecord, Problem> {
     if let Ok(id) = name.parse()
         && let Some(record) = api.store.find_job(&JobRef::Id(id)).await?
@@ -113,7 +119,22 @@ pub(super) async fn find(api: &Api, name: &str) -> Result<JobRecord, Problem> {
         let jobs: Vec<JobId> = found.iter().map(JobRecord::id).collect();
         return Err(Problem::ambiguous_job(name, &jobs));
     }
-    found.pop().ok_or_else(|| Problem::not_found(format!("there is no job {name:?}")))
+    match found.pop() {
+        Some(record) => Ok(record),
+        None => find_by_prefix(api, name).await,
+    }
+}
+
+/// Every caller may see every job, so all candidates are named.
+async fn find_by_prefix(api: &Api, name: &str) -> Result<JobRecord, Problem> {
+    let missing = || Problem::not_found(format!("there is no job {name:?}"));
+    let prefix = JobPrefix::new(name).ok_or_else(missing)?;
+    let matches = api.store.jobs_with_prefix(&prefix, CANDIDATES + 1).await?;
+    match matches.as_slice() {
+        [] => Err(missing()),
+        [only] => api.store.find_job(&JobRef::Id(only.job)).await?.ok_or_else(missing),
+        several => Err(Problem::ambiguous_prefix(name, several, CANDIDATES as usize)),
+    }
 }
 
 /// 400: a list of what has a status that does not exist.

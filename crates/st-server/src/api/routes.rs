@@ -6,11 +6,11 @@ use serde_json::Value;
 use st_api::accounts as login;
 use st_api::{approvals as approval, configs as config, events as event, jobs as job};
 use st_api::{local as on_this_machine, metrics as metric, providers as provider};
-use st_api::{polling as poll, queue as entry, quotas as quota, system};
+use st_api::{polling as poll, queue as entry, quotas as quota, received as webhook, system};
 
 use super::{
     account, approvals, audit, background, configs, events, health, jobs, keys, local, logging,
-    metrics, polling, providers, queue, quotas,
+    metrics, polling, providers, queue, quotas, received,
 };
 use crate::http::problem::Problem;
 use crate::http::route::{Call, Routes};
@@ -35,6 +35,7 @@ fn jobs_and_queue(routes: Routes) -> Routes {
         .on(&job::PROGRESS, jobs::progress)
         .on(&job::RETRY, jobs::retry)
         .on(&job::DELETE, jobs::delete)
+        .on(&job::SYNC, jobs::sync)
         .raw(&job::FOLLOW_LOGS, jobs::follow_logs)
         .on(&entry::LIST, queue::list)
         .on(&entry::STATS, queue::stats)
@@ -94,6 +95,8 @@ fn operation(routes: Routes) -> Routes {
         .on(&provider::DELETE_TOKEN, providers::token::delete)
         .on(&provider::COST_LIMIT, providers::cost_limit::status)
         .on(&provider::RETRY, providers::retry)
+        .raw(&webhook::REPLICATE, received::replicate)
+        .raw(&webhook::REPLICATE_OF_CLOUD, received::replicate)
         .on(&config::LIST, configs::list)
         .on(&config::SHOW, configs::show)
         .on(&config::CHECK, configs::check)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use st_store::{LONGEST_HTTP_TIMEOUT, ProviderEnding, ProviderName};
 use st_workers::BackgroundConfig;
+use st_workers::provider::WebhookSecret;
 use st_workers::provider::replicate::{ApiToken, CallLimits, Priced, Prices, ReplicateConfig};
 
 use super::local::LocalSettings;
@@ -87,6 +88,7 @@ impl Sections {
                 limits: CallLimits::default(),
                 prices: Prices::default(),
                 retry_on: BTreeSet::new(),
+                webhook_secrets: Vec::new(),
             },
             local: LocalSettings::default(),
             described: BTreeMap::new(),
@@ -187,13 +189,21 @@ fn replicate(fields: &mut Fields) -> ReplicateConfig {
     });
     let prices = fields.section("prices", prices).unwrap_or_default();
     let retry_on = endings(fields);
+    let webhook_secrets = secret(fields, "webhook_secret", webhook_secrets).unwrap_or_default();
     ReplicateConfig {
         base_url: base_url.unwrap_or_else(|| REPLICATE.to_owned()),
         api_token,
         limits,
         prices: Prices::default().with(prices),
         retry_on,
+        webhook_secrets,
     }
+}
+
+/// Secrets of webhooks with spaces or line breaks between them: two of them while one is replaced.
+fn webhook_secrets(text: &str) -> Result<Vec<WebhookSecret>, String> {
+    let secrets = text.split_whitespace().map(WebhookSecret::parse).collect::<Result<_, _>>();
+    secrets.map_err(|error| error.to_string())
 }
 
 /// US dollars for a second, by profile or model.

@@ -218,6 +218,13 @@ pub(super) const TABLE: &[Setting] = &[
     )
     .variables(&["REPLICATE_API_BASE_URL"]),
     Setting::new(
+        "providers.replicate.webhook_secret",
+        "that of the account, asked for",
+        "the secret of its webhooks; several with spaces between them while one is replaced",
+    )
+    .variables(&["REPLICATE_WEBHOOK_SECRET"])
+    .secret(),
+    Setting::new(
         "providers.replicate.calls_per_minute.submissions",
         "600",
         "how many submissions the account may make",

@@ -30,7 +30,7 @@ pub(crate) async fn body_of(
     parts: &Parts,
     body: axum::body::Body,
 ) -> Result<Map<String, Value>, Problem> {
-    let bytes = read(body).await?;
+    let bytes = bytes_of(body).await?;
     if bytes.is_empty() {
         return Ok(Map::new());
     }
@@ -50,7 +50,7 @@ pub(crate) async fn body_of(
 }
 
 /// Reads a body into one buffer: a piece of it keeps the whole buffer that it arrived in.
-async fn read(mut body: axum::body::Body) -> Result<BytesMut, Problem> {
+pub(crate) async fn bytes_of(mut body: axum::body::Body) -> Result<BytesMut, Problem> {
     let began = Instant::now();
     let mut bytes = BytesMut::new();
     loop {
@@ -128,7 +128,7 @@ pub(in crate::http) mod tests {
 
     #[tokio::test]
     async fn a_body_in_pieces_is_one_buffer_of_its_own_size() {
-        let read = read(Sent::from_stream(stream::iter(pieces(b"x", 5000)))).await.unwrap();
+        let read = bytes_of(Sent::from_stream(stream::iter(pieces(b"x", 5000)))).await.unwrap();
         assert_eq!(read.len(), 5000);
         assert!(read.capacity() <= 4 * 5000, "{}", read.capacity());
     }
@@ -136,10 +136,11 @@ pub(in crate::http) mod tests {
     #[tokio::test]
     async fn a_body_is_read_up_to_the_limit_and_not_beyond() {
         let whole = stream::iter(pieces(&[b'x'; 1024], 1024));
-        assert_eq!(read(Sent::from_stream(whole)).await.unwrap().len(), LIMIT);
+        assert_eq!(bytes_of(Sent::from_stream(whole)).await.unwrap().len(), LIMIT);
         // The last piece is one byte more; what would come after it is not waited for.
         let endless = stream::iter(pieces(&[b'x'; 1024], 1024).chain(pieces(b"x", 1)));
-        let refused = read(Sent::from_stream(endless.chain(stream::pending()))).await.unwrap_err();
+        let refused =
+            bytes_of(Sent::from_stream(endless.chain(stream::pending()))).await.unwrap_err();
         assert_eq!(refused.into_response().status(), 413);
     }
 
@@ -165,7 +166,7 @@ pub(in crate::http) mod tests {
             (slow(&[b'x'; 1024], 40), 30),
         ] {
             let began = Instant::now();
-            let refused = read(body).await.unwrap_err();
+            let refused = bytes_of(body).await.unwrap_err();
             assert_eq!((refused.status().as_u16(), refused.code()), (408, "body_too_slow"));
             assert_eq!(began.elapsed().as_secs(), seconds, "{}", refused.detail());
         }

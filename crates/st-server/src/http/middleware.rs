@@ -24,6 +24,7 @@ use crate::http::front::Arrival;
 use crate::http::lane::Lane;
 use crate::http::paths::Paths;
 use crate::http::problem::Problem;
+use crate::http::route::OfJob;
 use crate::http::site;
 
 const LOG: Logger = get_logger("simpletuner.cloud.api");
@@ -65,6 +66,11 @@ async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Re
         response = allowed(allow);
     }
     let problem = problem_of(&mut response, &method, &path, &paths);
+    let of_job = response.extensions_mut().remove::<OfJob>();
+    let _of_job = of_job.map(|OfJob { job, correlation_id }| {
+        let context = LogContext::new().field("job_id", job.to_string());
+        context.field("job_correlation_id", correlation_id.as_str()).enter()
+    });
     log(&method, &path, began, response.status(), problem.as_ref());
     match problem {
         Some(problem) => problem.render(&path, &id, &response),

@@ -15,7 +15,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value};
 use st_log::CorrelationId;
-use st_store::{JobId, KeyScope, Role};
+use st_store::{JobId, KeyScope, PrefixMatch, Role};
 
 use crate::http::paths::Paths;
 use st_api::input::FieldFault;
@@ -132,6 +132,25 @@ impl Problem {
     pub(crate) fn ambiguous_job(name: &str, jobs: &[JobId]) -> Self {
         let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
         let detail = format!("{name:?} names several jobs: {}", jobs.join(", "));
+        Self::new(Code::AmbiguousJob, detail).with("jobs", jobs)
+    }
+
+    /// 409: several jobs have an identifier that begins so. Of them, `most` are named.
+    pub(crate) fn ambiguous_prefix(prefix: &str, found: &[PrefixMatch], most: usize) -> Self {
+        let shown: Vec<&str> =
+            found.iter().take(most).map(|found| found.identifier.as_str()).collect();
+        let count =
+            if found.len() > most { format!("more than {most}") } else { shown.len().to_string() };
+        // Those that are alike stand side by side.
+        let pairs = found.iter().zip(found.iter().skip(1));
+        let alike = pairs.map(|(one, other)| alike(&one.identifier, &other.identifier)).max();
+        let needed = alike.unwrap_or(0) + 1;
+        let detail = format!(
+            "{prefix:?} is the beginning of {count} jobs: {}; {needed} characters tell these apart",
+            shown.join(", ")
+        );
+        let jobs: Vec<String> =
+            found.iter().take(most).map(|found| found.job.to_string()).collect();
         Self::new(Code::AmbiguousJob, detail).with("jobs", jobs)
     }
 
@@ -327,6 +346,11 @@ impl Problem {
         }
         response
     }
+}
+
+/// How many characters two texts have in common at their beginning.
+fn alike(one: &str, other: &str) -> usize {
+    one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count()
 }
 
 impl IntoResponse for Problem {

@@ -14,6 +14,8 @@ use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use st_api::input::Fields;
 use st_api::operation::{Access, Answer, Described, Input, Method, Named, Operation};
+use st_log::CorrelationId;
+use st_store::{JobId, JobRecord};
 
 use super::extract::{body_of, name_of};
 use super::paths::Paths;
@@ -29,6 +31,20 @@ pub(crate) struct Call<P = (), Q = (), B = ()> {
     pub(crate) query: Q,
     pub(crate) body: B,
     pub(crate) headers: HeaderMap,
+}
+
+/// The job that a request turned out to be about, where its path does not name it; an extension of the
+/// answer, for the request's line in the log.
+#[derive(Debug, Clone)]
+pub(crate) struct OfJob {
+    pub(crate) job: JobId,
+    pub(crate) correlation_id: CorrelationId,
+}
+
+impl OfJob {
+    pub(crate) fn of(record: &JobRecord) -> Self {
+        Self { job: record.id(), correlation_id: record.job().correlation_id.clone() }
+    }
 }
 
 /// A part of what the handlers share. A handler receives the one that it uses.

@@ -7,7 +7,7 @@ use st_testkit::replicate::FakeReplicate;
 use crate::events::Events;
 use crate::support::{Server, Setup, eventually};
 
-const VERSION: &str =
+pub(crate) const VERSION: &str =
     "simpletuner/advanced-trainer:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 
 /// A server with a Replicate of its own, ready to submit to.

@@ -23,7 +23,8 @@ impl State {
         if !clock_confirmed {
             let old =
                 self.old_jobs(keep_for, now).next().is_some() || self.old_audit(keep_for, now) > 0;
-            return Pruned { clock_unconfirmed: old || !keys.is_empty(), ..Pruned::default() };
+            let old = old || !keys.is_empty() || !self.old_webhooks(now).is_empty();
+            return Pruned { clock_unconfirmed: old, ..Pruned::default() };
         }
         let mut pruned = Pruned { more: keys.len() > most, ..Pruned::default() };
         for key in keys.into_iter().take(most) {
@@ -34,7 +35,12 @@ impl State {
         let old_audit = self.old_audit(keep_for, now);
         pruned.audit = old_audit.min(most) as u64;
         self.prune_audit(old_audit.min(most));
-        pruned.more |= jobs.more || old_audit > most;
+        let webhooks = self.old_webhooks(now);
+        pruned.more |= jobs.more || old_audit > most || webhooks.len() > most;
+        for webhook in webhooks.into_iter().take(most) {
+            self.received.remove(&webhook);
+            pruned.webhooks += 1;
+        }
         Pruned { jobs: jobs.jobs, ..pruned }
     }
 

@@ -10,11 +10,11 @@ use crate::error::{Error, Result};
 use crate::model::budget::Judgement;
 use crate::model::rule::first_match;
 use crate::model::{
-    Actor, ApprovalId, CancelOutcome, InvalidJob, JobCounts, JobFilter, JobId, JobRecord,
-    KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderJobId, ProviderName,
+    Actor, ApprovalId, CancelOutcome, InvalidJob, JobCounts, JobFilter, JobId, JobPrefix,
+    JobRecord, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderJobId, ProviderName,
     QueueEntryId, RULE_WINDOW, Requirement, Rule, RuleInput, Stage, StoredKey, after,
 };
-use crate::repo::{JobRef, JobRepo, Submitted};
+use crate::repo::{JobRef, JobRepo, PrefixMatch, Submitted, first_matches};
 
 impl State {
     fn submit(&mut self, new: NewJob, moment: Moment) -> Result<Submitted> {
@@ -100,6 +100,19 @@ impl JobRepo for MemoryStore {
                 state.records.values().find(has).cloned()
             }
         })
+    }
+
+    async fn jobs_with_prefix(&self, prefix: &JobPrefix, max: u32) -> Result<Vec<PrefixMatch>> {
+        let state = self.read()?;
+        let identifiers = state.records.values().flat_map(|record| {
+            let ours = record.id().to_string();
+            let ours = prefix.begins_ours(&ours).then_some(ours);
+            let theirs = record.provider_job_id().map(ToString::to_string);
+            let theirs = theirs.filter(|id| id.starts_with(prefix.as_str()));
+            let of_job = move |identifier| PrefixMatch { identifier, job: record.id() };
+            ours.into_iter().chain(theirs).map(of_job)
+        });
+        Ok(first_matches(identifiers.collect(), max))
     }
 
     async fn list_jobs(

@@ -40,6 +40,48 @@ impl FromStr for JobId {
     }
 }
 
+/// The beginning of a job's identifier, ours or its provider's, that is long enough to search for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobPrefix(String);
+
+impl JobPrefix {
+    /// A shorter one is not searched for, in characters.
+    pub const SHORTEST: usize = 6;
+    /// No identifier is longer, in bytes.
+    const LONGEST: usize = 200;
+
+    /// The prefix, if its length is legal.
+    pub fn new(text: &str) -> Option<Self> {
+        let long_enough = text.chars().count() >= Self::SHORTEST;
+        (long_enough && text.len() <= Self::LONGEST).then(|| Self(text.to_owned()))
+    }
+
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this identifier of ours begins so, in whichever case it is written.
+    pub(crate) fn begins_ours(&self, id: &str) -> bool {
+        id.starts_with(&self.0.to_ascii_lowercase())
+    }
+
+    /// The range of our identifiers that begin so, without its end; `None` where none can.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn of_ours(&self) -> Option<(String, String)> {
+        let legal = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+        let from = self.0.to_ascii_lowercase();
+        // No character of an identifier comes after it.
+        self.0.bytes().all(legal).then(|| (from.clone(), format!("{from}g")))
+    }
+
+    /// The range of the providers' identifiers that begin so, without its end.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn of_provider(&self) -> (String, String) {
+        (self.0.clone(), format!("{}{}", self.0, char::MAX))
+    }
+}
+
 macro_rules! number_id {
     ($($(#[$meta:meta])* $name:ident,)+) => { $(
         $(#[$meta])*

@@ -16,6 +16,8 @@ pub struct Pruned {
     pub keys: u64,
     /// How many entries of the audit trail are gone.
     pub audit: u64,
+    /// How many webhooks of providers were forgotten.
+    pub webhooks: u64,
     /// Jobs that could not be decoded; they are set aside and kept.
     pub damaged: Vec<DamagedRow>,
     /// Whether there may be more.
@@ -27,7 +29,8 @@ pub struct Pruned {
 /// Deletes finished jobs, and keeps daily totals of them.
 #[async_trait]
 pub trait HistoryRepo: Send + Sync {
-    /// Forgets at most `max` idempotency keys that have expired, deletes at most `max` entries of the
+    /// Forgets at most `max` idempotency keys that have expired and at most `max` webhooks of providers
+    /// that were received [`RECEIVED_FOR`](crate::RECEIVED_FOR) ago or earlier, deletes at most `max` entries of the
     /// audit trail that are `keep_for` old or older, and deletes at most `max` jobs that
     /// ended `keep_for` ago or earlier, the oldest first, each with its queue entry, input, approval
     /// and events; `None` keeps all jobs. What a job cost is added to the daily totals in the same

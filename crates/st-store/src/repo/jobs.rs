@@ -1,13 +1,13 @@
 //! Jobs: submitting, finding, listing and cancelling them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::model::{
-    Actor, CancelOutcome, Exceeded, JobFilter, JobId, JobRecord, NewJob, Page, PageRequest,
-    ProviderJobId, ProviderName,
+    Actor, CancelOutcome, Exceeded, JobFilter, JobId, JobPrefix, JobRecord, NewJob, Page,
+    PageRequest, ProviderJobId, ProviderName,
 };
 
 /// Identifies a job, by our identifier or by its provider's.
@@ -22,6 +22,24 @@ pub enum JobRef {
         /// Its identifier.
         id: ProviderJobId,
     },
+}
+
+/// A job of which a prefix was found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PrefixMatch {
+    /// The identifier that begins with the prefix: ours, or that of its provider.
+    pub identifier: String,
+    /// The job.
+    pub job: JobId,
+}
+
+/// The first `max` jobs of these matches, in order; each once.
+pub(crate) fn first_matches(mut found: Vec<PrefixMatch>, max: u32) -> Vec<PrefixMatch> {
+    found.sort_unstable();
+    let mut seen = BTreeSet::new();
+    found.retain(|it| seen.insert(it.job));
+    found.truncate(max as usize);
+    found
 }
 
 /// The result of a submission.
@@ -47,6 +65,10 @@ pub trait JobRepo: Send + Sync {
 
     /// The job, if there is one.
     async fn find_job(&self, job: &JobRef) -> Result<Option<JobRecord>>;
+
+    /// At most `max` jobs of which an identifier, ours or their provider's, begins so; ordered by
+    /// that identifier, and each job once.
+    async fn jobs_with_prefix(&self, prefix: &JobPrefix, max: u32) -> Result<Vec<PrefixMatch>>;
 
     /// Jobs, newest first.
     async fn list_jobs(

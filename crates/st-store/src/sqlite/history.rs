@@ -12,7 +12,7 @@ use super::query::{Columns, all, change, change_one, value};
 use super::queue::id_list;
 use super::records::load_entry;
 use super::writer::{Lane, Tx};
-use super::{SqliteStore, audit, totals};
+use super::{SqliteStore, audit, received, totals};
 use crate::error::Result;
 use crate::model::history::deleted_up_to;
 use crate::model::{Actor, DailyTotals, DeletedJob, EventId, JobId, JobRecord, QueueEntryId};
@@ -96,7 +96,8 @@ fn prune(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<Prun
     if !tx.clock_confirmed {
         let jobs = prune_jobs(tx, keep_for, max)?;
         let old_audit = audit::old(tx, keep_for, 1)?;
-        let clock_unconfirmed = jobs.clock_unconfirmed || expired > 0 || old_audit > 0;
+        let others = expired > 0 || old_audit > 0 || received::old(tx, 0)? > 0;
+        let clock_unconfirmed = jobs.clock_unconfirmed || others;
         return Ok(Pruned { clock_unconfirmed, ..jobs });
     }
     // First the keys: a job stays as long as one of its is there.
@@ -104,8 +105,10 @@ fn prune(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<Prun
     let jobs = prune_jobs(tx, keep_for, max)?;
     let more_audit = audit::old(tx, keep_for, max)? > max;
     let audit = audit::prune(tx, keep_for, max)?;
-    let more = jobs.more || more_than(expired) || more_audit;
-    Ok(Pruned { keys, audit, more, ..jobs })
+    let more_webhooks = received::old(tx, max)? > max;
+    let webhooks = received::forget(tx, max)?;
+    let more = jobs.more || more_than(expired) || more_audit || more_webhooks;
+    Ok(Pruned { keys, audit, webhooks, more, ..jobs })
 }
 
 fn forget_keys(tx: &Tx<'_>, max: u32) -> Result<u64> {

@@ -18,10 +18,11 @@ use crate::model::budget::Judgement;
 use crate::model::rule::{first_match, most_recent};
 use crate::model::{
     Actor, ApprovalId, CancelOutcome, Idempotency, InvalidJob, JobCounts, JobFilter, JobId,
-    JobRecord, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderJobId, ProviderName,
-    QueueEntryId, RULE_WINDOW, Requirement, Rule, RuleInput, StoredKey, UserId, after,
+    JobPrefix, JobRecord, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderJobId,
+    ProviderName, QueueEntryId, RULE_WINDOW, Requirement, Rule, RuleInput, StoredKey, UserId,
+    after,
 };
-use crate::repo::{JobRef, JobRepo, Submitted};
+use crate::repo::{JobRef, JobRepo, PrefixMatch, Submitted, first_matches};
 
 /// How many provider jobs one statement is asked for.
 const KNOWN_CHUNK: usize = 500;
@@ -44,6 +45,13 @@ impl JobRepo for SqliteStore {
                     Ok(found.into_iter().next())
                 }
             })
+            .await
+    }
+
+    async fn jobs_with_prefix(&self, prefix: &JobPrefix, max: u32) -> Result<Vec<PrefixMatch>> {
+        let prefix = prefix.clone();
+        self.readers
+            .point("find jobs by a prefix", move |connection| with_prefix(connection, &prefix, max))
             .await
     }
 
@@ -110,6 +118,34 @@ impl JobRepo for SqliteStore {
             })
             .await
     }
+}
+
+/// Two ranges of two indexes, of which no more than the first rows are read.
+fn with_prefix(connection: &Connection, prefix: &JobPrefix, max: u32) -> Result<Vec<PrefixMatch>> {
+    let read = |row: &rusqlite::Row<'_>| {
+        let mut columns = Columns::new(row, "jobs");
+        let job = columns.word("job_id")?;
+        Ok(PrefixMatch { job, identifier: columns.plain("identifier")? })
+    };
+    let (from, below) = prefix.of_provider();
+    let mut found = all(
+        connection,
+        "SELECT job_id, provider_job_id AS identifier FROM jobs \
+         WHERE provider_job_id >= ?1 AND provider_job_id < ?2 ORDER BY provider_job_id LIMIT ?3",
+        params![from, below, max],
+        read,
+    )?;
+    if let Some((from, below)) = prefix.of_ours() {
+        let ours = all(
+            connection,
+            "SELECT job_id, job_id AS identifier FROM jobs \
+             WHERE job_id >= ?1 AND job_id < ?2 ORDER BY job_id LIMIT ?3",
+            params![from, below, max],
+            read,
+        )?;
+        found.extend(ours);
+    }
+    Ok(first_matches(found, max))
 }
 
 /// One part of the provider jobs that are ours. One is ours also where its job cannot be decoded.

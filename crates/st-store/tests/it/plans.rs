@@ -20,7 +20,8 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0004_deletions.sql"),
     include_str!("../../migrations/sqlite/0005_totals.sql"),
     include_str!("../../migrations/sqlite/0006_cost_limits.sql"),
-    include_str!("../../migrations/sqlite/0007_accounts.sql")
+    include_str!("../../migrations/sqlite/0007_accounts.sql"),
+    include_str!("../../migrations/sqlite/0009_received_webhooks.sql")
 );
 
 /// The string literals of a source text, with line continuations joined.
@@ -116,7 +117,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 79] = [
+const USES: [(&str, &str); 83] = [
     // lists
     (
         "FROM jobs WHERE job_id < ?1",
@@ -256,6 +257,21 @@ const USES: [(&str, &str); 79] = [
         "SEARCH ended_strays USING COVERING INDEX ended_strays_oldest (ended_at<?)",
     ),
     ("FROM ended_strays WHERE provider = ?1", "SEARCH ended_strays USING PRIMARY KEY"),
+    // prefixes
+    (
+        "FROM jobs WHERE provider_job_id >= ?1",
+        "SEARCH jobs USING INDEX jobs_provider_job (provider_job_id>? AND provider_job_id<?)",
+    ),
+    (
+        "FROM jobs WHERE job_id >= ?1",
+        "SEARCH jobs USING COVERING INDEX sqlite_autoindex_jobs_1 (job_id>? AND job_id<?)",
+    ),
+    // webhooks
+    ("FROM received_webhooks WHERE provider", "SEARCH received_webhooks USING PRIMARY KEY"),
+    (
+        "DELETE FROM received_webhooks",
+        "SEARCH received_webhooks USING COVERING INDEX received_webhooks_oldest (received_at<?)",
+    ),
     // prune
     ("q.completed_at <= ?1", "SEARCH q USING INDEX queue_over (completed_at<?)"),
     ("q.completed_at <= ?1", "SEARCH s USING COVERING INDEX strays_of_job (job_id=?)"),

@@ -117,6 +117,7 @@ fn call(asked: &RecordedRequest) -> Option<Call> {
         ("GET", ["predictions"]) => Some(Call::List),
         ("GET", ["predictions", _]) => Some(Call::Get),
         ("POST", ["predictions", _, "cancel"]) => Some(Call::Cancel),
+        ("GET", ["webhooks", "default", "secret"]) => Some(Call::Secret),
         ("GET", ["files", _]) => Some(Call::File),
         _ => None,
     }
@@ -162,11 +163,13 @@ fn act(world: &World, asked: &RecordedRequest, next: Option<String>) -> Response
     let found = |job: Option<Job>| job.map_or_else(missing, |job| reply(200, &shown(&job)));
     match (call(asked), parts.as_slice()) {
         (Some(Call::Account), _) => reply(200, &json!({"type": "user", "username": account})),
+        (Some(Call::Secret), _) => reply(200, &json!({"key": state.webhook_secret})),
         (Some(Call::Create), _) => {
             let input = asked.body.get("input").cloned().unwrap_or(Value::Null);
             let version = asked.body.get("version").and_then(Value::as_str).unwrap_or_default();
             let model = state.model_of(version);
             let id = state.create(input, &account, model);
+            state.set_webhook(&id, asked.body.get("webhook").and_then(Value::as_str));
             match state.show(&id, &account, false) {
                 Some(job) => reply(201, &shown(&job)),
                 None => missing(),
@@ -252,7 +255,7 @@ fn plain(status: u16, body: String) -> Response {
 }
 
 /// A job as the provider shows it: early on most fields are missing, times have odd precisions.
-fn shown(job: &Job) -> Value {
+pub(super) fn shown(job: &Job) -> Value {
     let mut shown = json!({
         "id": job.id,
         "status": job.status,

@@ -10,6 +10,7 @@ use st_store::{Clock, SystemClock};
 use tokio::sync::watch;
 
 use super::files::ServedFile;
+use super::hooks::SECRET;
 use super::{Call, Fault, Job, RecordedRequest};
 
 /// The account of every token that has no other.
@@ -49,6 +50,7 @@ pub(super) struct State {
     skew: SignedDuration,
     lag: SignedDuration,
     steps: Vec<&'static str>,
+    pub(super) webhook_secret: String,
     held: Option<&'static str>,
     /// How long it takes to answer.
     delay: Duration,
@@ -84,8 +86,11 @@ struct Inner {
 
 impl World {
     pub(super) fn new() -> Self {
-        let state =
-            State { steps: vec!["starting", "processing", "succeeded"], ..State::default() };
+        let state = State {
+            steps: vec!["starting", "processing", "succeeded"],
+            webhook_secret: SECRET.to_owned(),
+            ..State::default()
+        };
         Self(Arc::new(Inner { state: Mutex::new(state), requests: watch::Sender::new(0) }))
     }
 
@@ -246,9 +251,15 @@ impl Traffic {
         match call {
             Some(Call::Create) => self.creates += 1,
             Some(Call::List) => self.lists += 1,
-            Some(Call::Get | Call::Cancel | Call::Account | Call::Versions | Call::File) | None => {
-                self.others += 1;
-            }
+            Some(
+                Call::Get
+                | Call::Cancel
+                | Call::Account
+                | Call::Versions
+                | Call::Secret
+                | Call::File,
+            )
+            | None => self.others += 1,
         }
         let now = SystemClock.wall();
         self.first = self.first.or(Some(now));
@@ -317,9 +328,22 @@ impl State {
             output: None,
             data_removed: false,
             source: "api",
+            webhook: None,
             reads: 0,
         });
         id
+    }
+
+    /// The job as it is.
+    pub(super) fn job(&self, id: &str) -> Option<Job> {
+        self.jobs.get(*self.places.get(id)?).cloned()
+    }
+
+    pub(super) fn set_webhook(&mut self, id: &str, url: Option<&str>) {
+        let place = self.places.get(id).copied();
+        if let Some(job) = place.and_then(|place| self.jobs.get_mut(place)) {
+            job.webhook = url.map(str::to_owned);
+        }
     }
 
     /// The job as it is shown; `counts`: whether that moves it on.

@@ -17,9 +17,11 @@ mod outputs;
 mod page;
 mod price;
 mod profile;
+mod receive;
 mod recent;
 mod retry_after;
 mod row;
+mod secret;
 mod status;
 mod statuses;
 mod submit;
@@ -47,8 +49,9 @@ use super::excerpt::Shape;
 use super::rate::{CallBudget, Purpose, Rate};
 use super::server_time::ServerTime;
 use crate::provider::{
-    Account, Arrivals, Cause, JobList, ListPage, ListQuery, OutputList, OwnAccess, PolledJob,
-    Progress, Provider, QueryError, RemoteJob, Submission, SubmitError, Unavailable, VersionList,
+    Account, Arrivals, Cause, Delivery, JobList, ListPage, ListQuery, OutputList, OwnAccess,
+    PolledJob, Progress, Provider, QueryError, ReceiveError, RemoteJob, Report, Submission,
+    SubmitError, Unavailable, VersionList, WebhookSecret,
 };
 pub use access::Access;
 use access::Held;
@@ -138,6 +141,9 @@ pub struct ReplicateConfig {
     pub prices: Prices,
     /// Which of the jobs that it ended by itself run once more.
     pub retry_on: BTreeSet<ProviderEnding>,
+    /// The secrets of the account's webhooks, several while they are rotated; the account is asked for its
+    /// own where there are none.
+    pub webhook_secrets: Vec<WebhookSecret>,
 }
 
 /// The provider `replicate`.
@@ -148,6 +154,7 @@ pub struct Replicate {
     access: Access,
     prices: Prices,
     retry_on: BTreeSet<ProviderEnding>,
+    webhook_secrets: Vec<WebhookSecret>,
     recent: Recent,
     time: ServerTime,
     creates: CallBudget,
@@ -163,6 +170,7 @@ impl Replicate {
             access: Access::new(client, config.api_token),
             prices: config.prices,
             retry_on: config.retry_on,
+            webhook_secrets: config.webhook_secrets,
             recent: Recent::default(),
             time: ServerTime::default(),
             creates: CallBudget::new(Rate::per_minute(config.limits.creates)),
@@ -352,6 +360,10 @@ impl Provider for Replicate {
         self.others.turn(Purpose::Other).await;
         let answer = self.ask_job(Method::GET, job, "", &outputs::OUTPUTS).await?;
         outputs::in_text(answer.text(), &job.provider_job_id)
+    }
+
+    async fn receive(&self, delivery: &Delivery<'_>) -> Result<Report, ReceiveError> {
+        self.read_webhook(delivery).await
     }
 
     async fn own_access(&self, url: &Uri) -> Option<OwnAccess> {

@@ -15,11 +15,13 @@ mod decision;
 mod forget;
 mod gone;
 mod memory;
+mod receive;
 mod rerun;
+mod sync;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,15 +33,18 @@ use st_store::{
     Actor, Error, JobId, JobRecord, JobRef, JobStatus, ProviderJobId, ProviderStatus, Settled,
     Settlement, Store,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::dispatch::{Dispatcher, report};
 use crate::provider::{QueryError, RemoteJob};
+use crate::reminder::Reminder;
 use crate::served::{LastingUnread, ServedProvider, UnreadJob};
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
 pub use decision::Decision;
 use memory::Memory;
+pub use receive::{IntakeError, Received};
+pub use sync::{SyncError, Synced};
 
 const LOG: Logger = get_logger("simpletuner.cloud.polling");
 const FAILED: &str = "Error in job polling";
@@ -72,6 +77,8 @@ pub struct Poller {
     store: Arc<dyn Store>,
     polls: BTreeMap<st_store::ProviderName, Arc<Poll>>,
     config: watch::Receiver<PollerConfig>,
+    /// Held by the synchronization that a person asked for.
+    syncing: tokio::sync::Mutex<()>,
 }
 
 /// The polling of one provider.
@@ -88,6 +95,19 @@ struct Poll {
     ending: Arc<tokio::sync::Mutex<()>>,
     /// Held while what is kept of unknown jobs is being removed.
     forgetting: Arc<tokio::sync::Mutex<()>>,
+    /// A permit for each question that a webhook leads to.
+    hints: Semaphore,
+    /// Guards when it was last logged that webhooks cannot be verified.
+    unverified: Mutex<Reminder>,
+}
+
+/// Why a provider is polled.
+#[derive(Debug, Clone, Copy)]
+enum Occasion {
+    /// Its turn has come; whether it is polled is decided by this.
+    Regular(Decision),
+    /// A person asked for it.
+    Asked,
 }
 
 /// How many jobs of one provider, or of all, were polled, and with what result.
@@ -98,6 +118,8 @@ struct Tally {
     failed: u64,
     /// Not polled, because they belong to another account.
     skipped: u64,
+    /// Found there although it was not known whether they had arrived.
+    found: u64,
 }
 
 /// What one run learns of the jobs that could not be read.
@@ -128,11 +150,13 @@ impl Poller {
                 turn: Arc::default(),
                 ending: Arc::default(),
                 forgetting: Arc::default(),
+                hints: Semaphore::new(receive::HINTS),
+                unverified: Mutex::default(),
             };
             (served.name().clone(), Arc::new(poll))
         };
         let polls = dispatcher.providers().registered().map(poll).collect();
-        Self { store: Arc::clone(store), polls, config }
+        Self { store: Arc::clone(store), polls, config, syncing: tokio::sync::Mutex::default() }
     }
 }
 
@@ -154,13 +178,17 @@ impl Poller {
 impl Poll {
     /// Polls the provider, if that is due. `None` when the run before still does, or when the
     /// program stops.
-    async fn run(self: Arc<Self>, decided: Decision) -> Option<Result<Tally, Error>> {
-        let turn = Arc::clone(&self.turn).try_lock_owned().ok()?;
+    async fn run(self: Arc<Self>, occasion: Occasion) -> Option<Result<Tally, Error>> {
+        let turn = Arc::clone(&self.turn);
+        let turn = match occasion {
+            Occasion::Regular(_) => turn.try_lock_owned().ok()?,
+            Occasion::Asked => turn.lock_owned().await,
+        };
         let (done, polled) = oneshot::channel();
         let dispatcher = Arc::clone(&self.dispatcher);
         // Apart from the run, so that a run that ends sooner does not end it.
         dispatcher.spawn_helper(async move {
-            let result = AssertUnwindSafe(self.poll(decided)).catch_unwind().await;
+            let result = AssertUnwindSafe(self.poll(occasion)).catch_unwind().await;
             drop(turn);
             drop(done.send(result));
         });
@@ -196,11 +224,14 @@ impl Poll {
         due.now
     }
 
-    async fn poll(self: &Arc<Self>, decided: Decision) -> Result<Tally, Error> {
+    async fn poll(self: &Arc<Self>, occasion: Occasion) -> Result<Tally, Error> {
         let mut tally = Tally::default();
         self.dispatcher.clean_up(&self.served);
         self.forget_unknown(self.served.provider().clean_up().await);
-        let due = self.is_due(decided).await;
+        let due = match occasion {
+            Occasion::Regular(decided) => self.is_due(decided).await,
+            Occasion::Asked => true,
+        };
         let mut after = None;
         let mut unread = Unread::default();
         let mut gathered: Vec<JobRecord> = Vec::new();
@@ -231,6 +262,9 @@ impl Poll {
             if !down && let Some(lasting) = self.served.unread.take_lasting() {
                 self.warn_of_unread(lasting).await;
             }
+        }
+        if matches!(occasion, Occasion::Asked) {
+            tally.found = self.find_missing().await;
         }
         read.map(|()| tally)
     }
@@ -276,7 +310,7 @@ impl Poll {
                     }
                 }
             }
-            self.settle(reports, tally).await?;
+            self.settle(&Actor::Poller, reports, tally).await?;
         }
         drop(answers);
         for record in records.into_values().filter(|record| asked.contains(&record.id())) {
@@ -315,6 +349,7 @@ impl Poll {
     /// Stores what changed, all in one transaction.
     async fn settle(
         &self,
+        by: &Actor,
         reports: Vec<(JobRecord, ProviderStatus)>,
         tally: &mut Tally,
     ) -> Result<(), Error> {
@@ -329,7 +364,7 @@ impl Poll {
         if settlements.is_empty() {
             return Ok(());
         }
-        let results = self.store.settle(&Actor::Poller, settlements).await?;
+        let results = self.store.settle(by, settlements).await?;
         for (before, result) in records.iter().zip(results) {
             match result {
                 Ok((Settled::Unchanged, _)) => {}
@@ -360,7 +395,8 @@ impl Task for Poller {
         let longest = RUN.min(self.config.borrow().period / 2);
         let decided = self.decision().await;
         let there = self.polls.values().filter(|it| it.served.provider().is_configured());
-        let polls = there.map(|poll| timeout(longest, Arc::clone(poll).run(decided)));
+        let polls =
+            there.map(|poll| timeout(longest, Arc::clone(poll).run(Occasion::Regular(decided))));
         let mut all = Tally::default();
         let mut failed = None;
         for tally in join_all(polls).await {

@@ -5,6 +5,7 @@ mod access;
 mod list;
 mod statuses;
 mod submitting;
+mod webhooks;
 mod windows;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ pub(crate) fn provider_with(base_url: &str, token: &str, patience: Duration) -> 
         limits,
         prices,
         retry_on: BTreeSet::new(),
+        webhook_secrets: Vec::new(),
     };
     Replicate::new(config, Client::new(http).unwrap()).unwrap()
 }
@@ -51,6 +53,7 @@ pub(crate) fn limited_to(limits: CallLimits, base_url: &str) -> Replicate {
         limits,
         prices,
         retry_on: BTreeSet::new(),
+        webhook_secrets: Vec::new(),
     };
     Replicate::new(config, Client::new(Config::default()).unwrap()).unwrap()
 }
@@ -311,6 +314,7 @@ async fn only_an_absolute_base_url_is_taken() {
             limits,
             prices,
             retry_on: BTreeSet::new(),
+            webhook_secrets: Vec::new(),
         };
         Replicate::new(config, client.clone())
     };

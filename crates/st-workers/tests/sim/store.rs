@@ -3,6 +3,7 @@
 
 mod accounts;
 mod history;
+mod received;
 mod results;
 mod settings;
 
@@ -18,11 +19,11 @@ use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Decision,
     Epoch, Error, EventId, EventLog, EventPage, Expiry, Group, Holder, Integrity, JobFilter, JobId,
-    JobRecord, JobRef, JobRepo, LimitUse, NewJob, NewRule, Page, PageRequest, Priority,
-    PriorityChange, ProviderJobId, ProviderName, QueueEntryId, QueueFilter, QueueRepo, QueueStats,
-    Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Settled, Settlement,
-    Sighting, SightingOutcome, Standing, Store, StoreHealth, StoreStatus, Stray, StrayOutcome,
-    StrayRepo, Submitted, Unsettled,
+    JobPrefix, JobRecord, JobRef, JobRepo, LimitUse, NewJob, NewRule, Page, PageRequest,
+    PrefixMatch, Priority, PriorityChange, ProviderJobId, ProviderName, QueueEntryId, QueueFilter,
+    QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule,
+    RuleId, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth,
+    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 
@@ -163,6 +164,11 @@ impl JobRepo for LifeStore {
         page: PageRequest,
     ) -> Result<Page<JobRecord, JobId>> {
         self.call("list jobs", |it| async move { it.list_jobs(filter, page).await }).await
+    }
+
+    async fn jobs_with_prefix(&self, prefix: &JobPrefix, max: u32) -> Result<Vec<PrefixMatch>> {
+        self.call("jobs with a prefix", |it| async move { it.jobs_with_prefix(prefix, max).await })
+            .await
     }
 
     async fn list_at_provider(

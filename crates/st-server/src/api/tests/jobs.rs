@@ -34,6 +34,75 @@ async fn an_id_that_two_providers_use_is_refused_with_the_candidates() {
     assert!(detail.contains(&first) && detail.contains(&second), "{detail}");
 }
 
+/// So many characters of an ID.
+fn start(id: &str, count: usize) -> &str {
+    id.get(..count).unwrap()
+}
+
+#[tokio::test]
+async fn a_job_is_found_by_the_beginning_of_an_id_that_no_other_has() {
+    let api = Harness::start().await;
+    let job = api.submit("alpha").await;
+    api.hand_over("alpha", "rmnv2hmxf9rma0").await;
+    let upper = start(&job, 12).to_uppercase();
+    for name in [start(&job, 6), start(&job, 12), start(&job, 35), &upper, "rmnv2h"] {
+        for path in
+            ["/api/cloud/jobs/{}", "/api/cloud/jobs/{}/explain", "/api/cloud/jobs/{}/events"]
+        {
+            let (status, body) = api.get(&path.replace("{}", name)).await;
+            assert_eq!(status, 200, "{path} {name}: {body}");
+        }
+        let (_, body) = api.get(&format!("/api/cloud/jobs/{name}")).await;
+        assert_eq!(body["job"]["job_id"], job.as_str());
+    }
+    for name in [start(&job, 5), "rmnv2", "ffffff", "RMNV2H", "rmnv2hmxf9rma0x"] {
+        let (status, body) = api.get(&format!("/api/cloud/jobs/{name}")).await;
+        let expected = json!(format!("there is no job {name:?}"));
+        assert_eq!((status, &body["detail"]), (404, &expected));
+    }
+}
+
+#[tokio::test]
+async fn an_ambiguous_beginning_is_refused_with_candidates_and_how_many_characters_are_needed() {
+    let api = Harness::start().await;
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        jobs.push(api.submit("alpha").await);
+    }
+    // Those of one time begin alike.
+    jobs.sort();
+    let (status, body) = api.get(&format!("/api/cloud/jobs/{}", start(&jobs[0], 6))).await;
+    assert_eq!((status, &body["code"]), (409, &json!("ambiguous_job")));
+    assert_eq!(body["jobs"], json!(jobs));
+    let detail = body["detail"].as_str().unwrap();
+    assert!(
+        detail.contains(&format!("{:?} is the beginning of 3 jobs", start(&jobs[0], 6))),
+        "{detail}"
+    );
+    let words: Vec<&str> = detail.split(' ').collect();
+    let needed = words.iter().position(|word| *word == "characters").unwrap() - 1;
+    let needed: usize = words[needed].parse().unwrap();
+    for job in &jobs {
+        let (status, body) = api.get(&format!("/api/cloud/jobs/{}", start(job, needed))).await;
+        assert_eq!((status, &body["job"]["job_id"]), (200, &json!(job)), "{detail}");
+    }
+    let shorter =
+        jobs.iter().filter(|job| start(job, needed - 1) == start(&jobs[0], needed - 1)).count();
+    let others =
+        jobs.iter().filter(|job| start(job, needed - 1) == start(&jobs[2], needed - 1)).count();
+    assert!(shorter > 1 || others > 1, "{needed} characters are not the fewest: {jobs:?}");
+    for _ in 0..8 {
+        api.submit("alpha").await;
+    }
+    let (_, body) = api.get(&format!("/api/cloud/jobs/{}", start(&jobs[0], 6))).await;
+    assert_eq!(body["jobs"].as_array().unwrap().len(), 10);
+    assert!(body["detail"].as_str().unwrap().contains("more than 10 jobs"), "{body}");
+    // A change is made to one job or to none.
+    let cancel =
+        api.client.post(format!("{}/api/cloud/jobs/{}/cancel", api.url, start(&jobs[0], 6)));
+    assert_eq!(Harness::answer(cancel).await.0, 409);
+}
+
 #[tokio::test]
 async fn a_list_asks_for_its_positions_in_one_call() {
     let api = Harness::start().await;

@@ -41,6 +41,8 @@ fn each_operation_is_for_its_roles() {
         "get_openapi",
         "get_plain_health",
         "get_readiness",
+        "receive_replicate_webhook",
+        "receive_replicate_webhook_of_cloud",
         "sign_in",
     ];
     assert_eq!(of("public"), public);

@@ -9,6 +9,7 @@ use st_http::{Client, Request};
 
 use super::ApiToken;
 use super::latest::Latest;
+use super::secret::FetchedSecret;
 use crate::provider::{Cause, Unavailable};
 
 /// The client and the token of a provider, to change them while it runs. Clones share both.
@@ -26,6 +27,7 @@ pub(super) struct Held {
     /// Guards the account's name as it was last learned with this token.
     username: Mutex<Option<String>>,
     pub(super) latest: Latest,
+    pub(super) secret: FetchedSecret,
 }
 
 impl fmt::Debug for Access {
@@ -72,7 +74,13 @@ impl Access {
 
 impl Held {
     fn new(client: Client, token: Option<ApiToken>, username: Option<String>) -> Self {
-        Self { client, token, username: Mutex::new(username), latest: Latest::default() }
+        Self {
+            client,
+            token,
+            username: Mutex::new(username),
+            latest: Latest::default(),
+            secret: FetchedSecret::default(),
+        }
     }
 
     /// The account's name, where it is known.

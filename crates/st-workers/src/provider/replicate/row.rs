@@ -239,6 +239,11 @@ impl<'a> Row<'a> {
         read::<String>(marker)?.parse().ok()
     }
 
+    /// The marker of the attempt that it came from, unless a person copied it by hand.
+    pub(super) fn own_marker(&self) -> Option<Marker> {
+        self.marker().filter(|_| !self.is_by_hand())
+    }
+
     /// Made in the provider's web page, such as a copy of a job of ours.
     fn is_by_hand(&self) -> bool {
         read::<String>(self.source).as_deref() == Some("web")

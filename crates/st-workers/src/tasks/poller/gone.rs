@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use st_log::{Chain, InScope};
-use st_store::{JobRecord, JobRef, JobStatus, ProviderStatus, Stage};
+use st_store::{Actor, JobRecord, JobRef, JobStatus, ProviderStatus, Stage};
 use tokio::time::{Instant, timeout};
 
 use super::{LOG, Poll, Tally};
@@ -99,7 +99,9 @@ impl Poll {
                 return;
             }
         };
-        if let Err(error) = self.settle(vec![(record, status)], &mut Tally::default()).await {
+        if let Err(error) =
+            self.settle(&Actor::Poller, vec![(record, status)], &mut Tally::default()).await
+        {
             let reason = Chain(&error).to_string();
             // The next poll finds it gone again.
             st_log::debug!(logger: LOG, reason, "End of a job that is gone could not be stored");

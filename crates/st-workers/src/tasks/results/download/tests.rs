@@ -17,6 +17,7 @@ fn provider(fake: &FakeReplicate) -> Replicate {
         limits: CallLimits::default(),
         prices: Prices::default(),
         retry_on: BTreeSet::new(),
+        webhook_secrets: Vec::new(),
     };
     Replicate::new(config, Client::new(Config::default()).unwrap()).unwrap()
 }

@@ -1,0 +1,117 @@
+//! Webhooks that providers send.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use st_api::input::FieldFault;
+use st_api::problem::Code;
+use st_api::received::{Receipt, Reception, Updates};
+use st_api::schema::Time;
+use st_store::{JobRecord, ProviderJobId, ProviderName, ProviderSettings};
+use st_workers::provider::{Delivery, ReceiveError};
+use st_workers::tasks::poller::{IntakeError, Received};
+
+use super::{Api, REPLICATE};
+use crate::http::extract::bytes_of;
+use crate::http::peer::Peer;
+use crate::http::problem::Problem;
+use crate::http::route::{OfJob, json};
+
+/// A webhook of Replicate. Who sends it is found out by its signature, and what it says changes a job only as
+/// far as an answer of the provider would.
+pub(crate) async fn replicate(
+    State(api): State<Api>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let provider = ProviderName::new(REPLICATE.id);
+    // Read each time: a change of the settings needs no restart.
+    let settings = api.store.provider_settings(&provider).await?;
+    check_address(&settings, request.extensions().get().copied())?;
+    let (parts, body) = request.into_parts();
+    let body = bytes_of(body).await?;
+    let delivery = Delivery {
+        headers: &parts.headers,
+        body: &body,
+        received_at: api.store.now(),
+        requires_signature: settings.webhook_require_signature.unwrap_or(true),
+    };
+    Ok(match api.background.receive(&provider, &delivery).await? {
+        Received::Applied { before, after } => {
+            let mut response = json(&Receipt {
+                status: Reception::Received,
+                job_id: Some(after.id().to_string()),
+                updates: Some(updates(&before, &after)),
+                reason: None,
+            });
+            response.extensions_mut().insert(OfJob::of(&after));
+            response
+        }
+        Received::Ignored { reason } => json(&Receipt {
+            status: Reception::Ignored,
+            job_id: None,
+            updates: None,
+            reason: Some(reason),
+        }),
+    })
+}
+
+/// Where a list of networks is set, all others are refused before anything is read.
+fn check_address(settings: &ProviderSettings, peer: Option<Peer>) -> Result<(), Problem> {
+    let Some(allowed) = settings.webhook_allowed_ips.as_ref().filter(|it| !it.is_empty()) else {
+        return Ok(());
+    };
+    let Some(Peer { address, .. }) = peer else { return Err(Problem::internal()) };
+    if allowed.iter().any(|network| network.contains(&address)) {
+        return Ok(());
+    }
+    let detail = format!("webhooks of this provider may not come from {address}");
+    Err(Problem::new(Code::AddressNotAllowed, detail))
+}
+
+/// What is another value than before.
+fn updates(before: &JobRecord, after: &JobRecord) -> Updates {
+    let (old, new) = (before.job(), after.job());
+    let text = |old: &Option<String>, new: &Option<String>| new.clone().filter(|_| old != new);
+    let time = |old, new: Option<_>| new.filter(|_| old != new).map(Time);
+    let at = |record: &JobRecord| record.provider_job_id().map(ProviderJobId::to_string);
+    let status = (before.status() != after.status()).then(|| after.status().to_string());
+    Updates {
+        status,
+        provider_job_id: text(&at(before), &at(after)),
+        started_at: time(old.started_at, new.started_at),
+        completed_at: time(old.completed_at, new.completed_at),
+        cost_usd: new.cost_usd.filter(|_| old.cost_usd != new.cost_usd),
+        output_url: text(&old.output_url, &new.output_url),
+        error_message: text(&old.error_message, &new.error_message),
+    }
+}
+
+impl From<IntakeError> for Problem {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::NoProvider(provider) => {
+                let detail = format!("provider {provider} is not configured");
+                Self::new(Code::ProviderNotConfigured, detail)
+            }
+            IntakeError::Refused(refusal) => refused(&refusal),
+            IntakeError::Unanswered(error) => {
+                Self::provider(format!("what happened is not known: {}", st_log::Chain(&error)))
+            }
+            IntakeError::Busy => Self::overloaded(),
+            IntakeError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn refused(refusal: &ReceiveError) -> Problem {
+    let said = refusal.to_string();
+    match refusal {
+        ReceiveError::Unsupported => Problem::new(Code::ProviderNotConfigured, said),
+        ReceiveError::NoSecret { .. } => Problem::new(Code::NoWebhookSecret, said),
+        ReceiveError::Signature(_) => Problem::new(Code::BadSignature, said),
+        ReceiveError::NotJson { .. } => Problem::new(Code::MalformedJson, said),
+        ReceiveError::NoJob { field, reason } => {
+            let fault = FieldFault { pointer: format!("/{field}"), message: reason.clone() };
+            Problem::invalid(vec![fault])
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The synchronization that a person asks for, on paused time.
+
+use std::time::Duration;
+
+use futures_util::future::join;
+use st_store::{ProviderName, QueueStatus};
+use st_testkit::provider::SubmitFault;
+use st_workers::tasks::poller::{SyncError, Synced};
+use tokio::time::Instant;
+
+use crate::support::Harness;
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_of_unknown_outcome_is_found_without_waiting() {
+    let harness = Harness::start();
+    harness.provider.plan([SubmitFault::LostReply]);
+    let job = harness.submit("ann").await;
+    harness.until(job, |it| it.queue_status() == QueueStatus::Ready).await;
+    harness.provider.wait_for(|it| it.ledger().len() == 1).await;
+    let began = Instant::now();
+    let synced = harness.tasks.sync(None).await.unwrap();
+    assert_eq!((synced.found, synced.failed, synced.unfinished), (1, 0, 0));
+    assert!(began.elapsed() < Duration::from_secs(1), "the dispatch looks after a second");
+    let adopted = harness.record(job).await;
+    assert_eq!(adopted.queue_status(), QueueStatus::Running);
+    let again = harness.tasks.sync(None).await.unwrap();
+    assert_eq!((again.found, again.polled), (0, 1));
+    harness.pass(Duration::from_mins(10)).await;
+    assert_eq!(harness.provider.ledger().len(), 1, "it was submitted once");
+    assert!(harness.cancelled().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_provider_or_all_are_synchronized_and_one_run_at_a_time() {
+    let harness = Harness::start();
+    let (job, _) = harness.submit_and_run("ann").await;
+    harness.change_first(|status| status.status = Some(st_store::JobStatus::Running));
+    let other = harness.tasks.sync(Some(&ProviderName::new("other"))).await.unwrap();
+    assert_eq!(other, Synced::default());
+    let unknown = harness.tasks.sync(Some(&ProviderName::new("nobody"))).await.unwrap_err();
+    assert!(matches!(unknown, SyncError::NoProvider(_)), "{unknown}");
+    let (one, two) = join(harness.tasks.sync(None), harness.tasks.sync(None)).await;
+    let refused = [&one, &two].into_iter().filter(|it| matches!(it, Err(SyncError::Running)));
+    assert_eq!(refused.count(), 1, "{one:?} {two:?}");
+    assert_eq!(one.unwrap().updated, 1);
+    assert_eq!(harness.record(job).await.status().as_str(), "running");
+}

@@ -1,0 +1,18 @@
+//! The webhooks that a life received.
+
+use async_trait::async_trait;
+use st_store::{ProviderName, ReceivedRepo, Result, WebhookId};
+
+use super::LifeStore;
+
+#[async_trait]
+impl ReceivedRepo for LifeStore {
+    async fn is_received(&self, provider: &ProviderName, id: &WebhookId) -> Result<bool> {
+        self.call("look for a webhook", |it| async move { it.is_received(provider, id).await })
+            .await
+    }
+
+    async fn note_received(&self, provider: &ProviderName, id: &WebhookId) -> Result<()> {
+        self.call("note a webhook", |it| async move { it.note_received(provider, id).await }).await
+    }
+}

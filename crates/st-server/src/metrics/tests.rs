@@ -1,5 +1,7 @@
 //! The families, and the files and documents that name them.
 
+#![expect(clippy::float_cmp, reason = "these numbers are read back exactly as they were written")]
+
 pub(crate) mod exposition;
 mod promql;
 
@@ -156,9 +158,12 @@ fn texts<'j>(value: &'j Json, key: &str, into: &mut Vec<&'j str>) {
     match value {
         Json::Object(members) => {
             for (name, member) in members {
-                match member {
-                    Json::String(text) if name == key => into.push(text),
-                    other => texts(other, key, into),
+                if let Json::String(text) = member
+                    && name == key
+                {
+                    into.push(text);
+                } else {
+                    texts(member, key, into);
                 }
             }
         }

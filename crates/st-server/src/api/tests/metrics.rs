@@ -1,5 +1,7 @@
 //! What Prometheus and the original's command line read.
 
+#![expect(clippy::float_cmp, reason = "whole numbers are exact")]
+
 use std::collections::BTreeSet;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
@@ -177,6 +179,8 @@ async fn the_families_that_are_listed_are_those_that_are_shown() {
     let api = Harness::start().await;
     let read = api.scrape().await;
     let (_, info) = api.get("/api/metrics/prometheus/info").await;
+    let first = info["metric_families"][0].as_str().unwrap();
+    assert!(first.starts_with("simpletuner_"), "the original's command line lists the first ones");
     assert_eq!((&info["enabled"], &info["endpoint"]), (&json!(true), &json!("/metrics")));
     let listed: BTreeSet<&str> =
         info["metric_families"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();

@@ -1,5 +1,7 @@
 //! A reader of the text format that knows nothing of what wrote it, and refuses what the format does.
 
+#![expect(clippy::string_slice, reason = "the places are those of characters that were found")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The labels of a series, by name.

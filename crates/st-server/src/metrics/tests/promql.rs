@@ -1,5 +1,7 @@
 //! As much of Prometheus's query language as it takes to find what an expression names.
 
+#![expect(clippy::string_slice, reason = "the places are those of characters that were found")]
+
 /// What selects series.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Selector {

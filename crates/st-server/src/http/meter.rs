@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::StatusCode;
 use st_api::operation::About;
+use st_api::problem::Code;
 use st_store::{Scale, TimingCounts, Timings};
 
 tokio::task_local! {
@@ -86,18 +86,13 @@ impl Meter {
     }
 
     /// Counts a request.
-    pub(super) fn observe(
-        &self,
-        operation: Option<&'static str>,
-        status: StatusCode,
-        took: Duration,
-    ) {
+    pub(super) fn observe(&self, operation: Option<&'static str>, status: u16, took: Duration) {
         let measured = operation.and_then(|id| self.operations.get(id)).unwrap_or(&self.none);
-        let class = usize::from(status.as_u16() / 100).wrapping_sub(1);
+        let class = usize::from(status / 100).wrapping_sub(1);
         if let Some(timings) = measured.classes.get(class) {
             timings.get_or_init(|| Box::new(Timings::new(Scale::Calls))).observe(took);
         }
-        if status == StatusCode::TOO_MANY_REQUESTS {
+        if status == Code::TooManyAttempts.status() {
             measured.throttled.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -156,11 +151,11 @@ mod tests {
     #[test]
     fn requests_are_counted_by_operation_and_class_and_the_unknown_together() {
         let meter = meter();
-        for status in [StatusCode::OK, StatusCode::CREATED, StatusCode::TOO_MANY_REQUESTS] {
+        for status in [200, 201, Code::TooManyAttempts.status()] {
             meter.observe(Some("list_jobs"), status, Duration::from_millis(2));
         }
         for unknown in [None, Some("no such operation")] {
-            meter.observe(unknown, StatusCode::NOT_FOUND, Duration::ZERO);
+            meter.observe(unknown, 404, Duration::ZERO);
         }
         let counts: Vec<_> = meter
             .requests()

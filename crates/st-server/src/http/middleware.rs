@@ -69,7 +69,7 @@ async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Re
         response = allowed(allow);
     }
     if let Some(front) = front {
-        front.meter.observe(operation, response.status(), began.elapsed());
+        front.meter.observe(operation, response.status().as_u16(), began.elapsed());
     }
     let problem = problem_of(&mut response, &method, &path, &paths);
     log(&method, &path, began, response.status(), problem.as_ref());

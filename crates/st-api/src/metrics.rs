@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use st_store::ProviderName;
 
 use crate::input::Fields;
-use crate::operation::{Group, Input, Method, Operation};
+use crate::operation::{Group, Input, Media, Method, Operation};
 
 /// Over how many days.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,3 +211,80 @@ pub const USAGE: Operation<(), UsagePeriod, (), Usage> =
 pub const HEALTH: Operation<(), (), (), PartsHealth> =
     Operation::new(Group::Metrics, Method::Get, "/api/metrics/health", "get_metrics_health")
         .summary("Say whether each part works, as the original's command line reads it");
+
+/// The metrics as a text within JSON, as the original's command line reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PrometheusText {
+    /// The text format of Prometheus.
+    pub metrics: String,
+}
+
+/// Whether metrics are collected, as the original's command line reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricsStatus {
+    /// Always true.
+    pub enabled: bool,
+    /// Always true.
+    pub prometheus_enabled: bool,
+    /// Where Prometheus reads them.
+    pub prometheus_endpoint: String,
+    /// The parts of the server that count something.
+    pub collectors: Vec<String>,
+}
+
+/// What Prometheus can read, as the original's command line reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PrometheusInfo {
+    /// Where Prometheus reads it.
+    pub endpoint: String,
+    /// Always true.
+    pub enabled: bool,
+    /// The names of all families of series.
+    pub metric_families: Vec<String>,
+}
+
+const FORMATS: &str = "The text format of Prometheus, version 0.0.4, or OpenMetrics, version 1.0.0, by the \
+    `Accept` header. docs/operation.md lists the families.";
+
+/// Where Prometheus reads the metrics.
+pub const PROMETHEUS: Operation<(), (), (), PrometheusText> =
+    Operation::new(Group::Metrics, Method::Get, "/metrics", "scrape_metrics")
+        .summary("Show the metrics to Prometheus")
+        .description(FORMATS)
+        .media(Media::Metrics);
+
+/// The same by another path.
+pub const PROMETHEUS_OF_CLOUD: Operation<(), (), (), PrometheusText> = Operation::new(
+    Group::Metrics,
+    Method::Get,
+    "/api/cloud/metrics/prometheus",
+    "scrape_cloud_metrics",
+)
+.summary("The same as /metrics")
+.description(FORMATS)
+.media(Media::Metrics);
+
+/// The same, and JSON for the original's command line.
+pub const PROMETHEUS_OR_JSON: Operation<(), (), (), PrometheusText> = Operation::new(
+    Group::Metrics,
+    Method::Get,
+    "/api/metrics/prometheus",
+    "get_prometheus_metrics",
+)
+.summary("The same as /metrics, and as JSON for clients that accept only that")
+.description(FORMATS)
+.media(Media::MetricsOrJson);
+
+/// Whether metrics are collected.
+pub const STATUS: Operation<(), (), (), MetricsStatus> =
+    Operation::new(Group::Metrics, Method::Get, "/api/metrics/status", "get_metrics_status")
+        .summary("Say which parts of the server count something");
+
+/// What Prometheus can read.
+pub const PROMETHEUS_INFO: Operation<(), (), (), PrometheusInfo> = Operation::new(
+    Group::Metrics,
+    Method::Get,
+    "/api/metrics/prometheus/info",
+    "get_prometheus_info",
+)
+.summary("List the families of series that Prometheus can read");

@@ -197,15 +197,25 @@ fn body_schema(shape: &Shape) -> Value {
 
 fn responses(operation: &Described, generator: &mut SchemaGenerator) -> Value {
     let schema = (operation.answer)(generator).to_value();
-    let (media, schema) = match operation.about.media {
-        Media::Json => ("application/json", schema),
-        Media::EventStream => ("text/event-stream", json!({"type": "string"})),
-        Media::Text => ("text/plain", json!({"type": "string"})),
-        Media::Html => ("text/html", json!({"type": "string"})),
+    let text = || json!({"schema": {"type": "string"}});
+    let exposition = || json!({"text/plain": text(), "application/openmetrics-text": text()});
+    let content = match operation.about.media {
+        Media::Json => json!({"application/json": {"schema": schema}}),
+        Media::EventStream => json!({"text/event-stream": text()}),
+        Media::Text => json!({"text/plain": text()}),
+        Media::Html => json!({"text/html": text()}),
+        Media::Metrics => exposition(),
+        Media::MetricsOrJson => {
+            let mut content = exposition();
+            if let Value::Object(content) = &mut content {
+                content.insert("application/json".to_owned(), json!({"schema": schema}));
+            }
+            content
+        }
     };
     let mut success = json!({
         "description": operation.about.summary,
-        "content": {media: {"schema": schema}},
+        "content": content,
         "headers": {"X-Correlation-ID": {"schema": {"type": "string"}}},
     });
     if let (Value::Object(success), Some(links)) = (&mut success, links(operation.about.id)) {

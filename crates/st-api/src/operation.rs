@@ -181,6 +181,10 @@ pub enum Media {
     Text,
     /// A web page.
     Html,
+    /// The text format of Prometheus or `OpenMetrics`, by what the client accepts.
+    Metrics,
+    /// The same, or JSON of the type of its answer where the client accepts only that.
+    MetricsOrJson,
 }
 
 /// An operation: a method on a path. `P` is what the path names, `Q` the query, `B` the body, `A` the

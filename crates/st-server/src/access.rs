@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use st_api::input::FieldFault;
 use st_api::providers::TokenSource;
-use st_http::{Client, Config, Proxy};
+use st_http::{Client, Config, HostMetrics, Proxy};
 use st_log::{Chain, LogContext, Logger, get_logger};
 use st_store::{ProviderName, ProviderSettings, Store};
 use st_workers::provider::http::SharedClient;
@@ -173,6 +173,15 @@ impl Accesses {
             Some(Handle::Described(shared)) => shared.set(client),
             None => {}
         }
+    }
+
+    /// What was done at each host since the start, or since the settings of the provider changed.
+    pub(crate) fn host_metrics(&self) -> Vec<(ProviderName, Vec<HostMetrics>)> {
+        let of = |link: &Link| match &link.handle {
+            Handle::Replicate(tokened) => tokened.access.client().metrics(),
+            Handle::Described(shared) => shared.get().metrics(),
+        };
+        self.links.iter().map(|(provider, link)| (provider.clone(), of(link))).collect()
     }
 
     /// Where the token in use comes from; `None` where there is none.

@@ -15,6 +15,7 @@ mod local;
 mod logging;
 mod metrics;
 mod polling;
+mod prometheus;
 mod providers;
 mod queue;
 mod quotas;
@@ -22,6 +23,7 @@ mod received;
 mod routes;
 mod waiting;
 
+pub(crate) use health::components;
 pub(crate) use providers::{KNOWN, REPLICATE};
 
 use std::path::{Path, PathBuf};
@@ -30,8 +32,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use jiff::Timestamp;
+use st_http::HostMetrics;
 use st_log::{LogHandle, Logger, get_logger};
-use st_store::{DamagedRow, JobId, Store};
+use st_store::{DamagedRow, JobId, ProviderName, Store};
 use st_workers::tasks::poller::PollerConfig;
 use st_workers::{BackgroundTasks, KeptLogs, Providers};
 use tokio::sync::Semaphore;
@@ -42,6 +46,7 @@ use crate::access::Accesses;
 pub(crate) use crate::auth::Caller;
 use crate::auth::{Auth, guard};
 use crate::http::middleware;
+use crate::metrics::Kept;
 use events::Feed;
 pub(crate) use routes::routes;
 pub(crate) use routes::{openapi, reference};
@@ -66,11 +71,17 @@ pub(crate) struct Api {
 #[derive(Debug)]
 struct Shared {
     config_dir: PathBuf,
+    state_dir: PathBuf,
     /// How many graphics cards jobs on this machine share.
     local_devices: usize,
     kept_logs: KeptLogs,
     access: Accesses,
     started: Instant,
+    /// The same by the store's clock.
+    started_at: Timestamp,
+    /// How many event streams may be open.
+    most_streams: usize,
+    kept: Kept,
     feed: Arc<Feed>,
     log_streams: Arc<Semaphore>,
     held: Arc<Semaphore>,
@@ -89,10 +100,14 @@ impl Api {
     ) -> Self {
         let shared = Shared {
             config_dir: setup.config_dir,
+            state_dir: setup.state_dir,
             local_devices: setup.local_devices,
             kept_logs: setup.kept_logs,
             access: setup.access,
             started: Instant::now(),
+            started_at: store.now(),
+            most_streams: setup.streams,
+            kept: Kept::default(),
             feed: Feed::start(Arc::clone(&store), setup.streams, setup.stopping.clone()),
             log_streams: Arc::new(Semaphore::new(LOG_STREAMS)),
             held: Arc::new(Semaphore::new(HELD)),
@@ -140,7 +155,33 @@ impl Api {
         self.background.polling()
     }
 
-    fn uptime(&self) -> Duration {
+    /// Where the server keeps what it writes.
+    pub(crate) fn state_dir(&self) -> &Path {
+        &self.shared.state_dir
+    }
+
+    /// When the server started.
+    pub(crate) fn started_at(&self) -> Timestamp {
+        self.shared.started_at
+    }
+
+    /// What the store holds, as metrics show it.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.shared.kept
+    }
+
+    /// How many event streams are open, and how many may be.
+    pub(crate) fn streams(&self) -> (usize, usize) {
+        let most = self.shared.most_streams;
+        (most.saturating_sub(self.shared.feed.free()), most)
+    }
+
+    /// What was done at the hosts of each provider.
+    pub(crate) fn host_metrics(&self) -> Vec<(ProviderName, Vec<HostMetrics>)> {
+        self.shared.access.host_metrics()
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
         self.shared.started.elapsed()
     }
 
@@ -173,6 +214,8 @@ impl Api {
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) config_dir: PathBuf,
+    /// Where the server keeps what it writes.
+    pub(crate) state_dir: PathBuf,
     /// How many graphics cards jobs on this machine share.
     pub(crate) local_devices: usize,
     /// The logs of jobs whose providers delete them.

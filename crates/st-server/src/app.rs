@@ -209,6 +209,7 @@ impl App {
         let auth = Auth::start(Arc::clone(&shared), Reach::of(config.host), has_keys);
         let setup = Setup {
             config_dir: config.config_dir.clone(),
+            state_dir: config.state_dir.clone(),
             local_devices: config.local.devices.len(),
             kept_logs,
             access,

@@ -147,6 +147,11 @@ impl Auth {
         self.revocations.send_replace(());
     }
 
+    /// How many addresses and keys wrong sign-ins are counted for.
+    pub(crate) fn tracked_clients(&self) -> usize {
+        self.failures.tracked()
+    }
+
     /// Remembers an operation. Returns when that is stored.
     pub(crate) async fn record(&self, entry: NewAudit) {
         self.recorder.record(entry).await;

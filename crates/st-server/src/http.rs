@@ -5,6 +5,7 @@ pub(crate) mod extract;
 pub(crate) mod front;
 mod lane;
 pub(crate) mod listen;
+pub(crate) mod meter;
 pub(crate) mod middleware;
 pub(crate) mod paths;
 pub(crate) mod peer;

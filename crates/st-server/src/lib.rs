@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 mod http;
 mod init;
+mod metrics;
 mod reload;
 mod shutdown;
 

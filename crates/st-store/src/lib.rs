@@ -4,6 +4,7 @@ mod clock;
 mod error;
 #[cfg(feature = "sqlite")]
 pub mod failpoint;
+mod figures;
 mod health;
 mod log_context;
 mod memory;
@@ -11,9 +12,11 @@ mod model;
 mod repo;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod timings;
 
 pub use clock::{Clock, ClockEvidence, ManualClock, SystemClock};
 pub use error::{Error, Result};
+pub use figures::{Figures, WaitReason, WriteTimings};
 pub use health::{Integrity, StoreHealth, Waiting as WaitingWrites};
 pub use memory::{MemorySnapshot, MemoryStore};
 pub use model::*;
@@ -27,3 +30,4 @@ pub use repo::{
 pub use sqlite::{EventGap, Life, MigrationPlan, SqliteConfig, SqliteStore, offline};
 /// The ID that every line and call about a job carries; part of the interface of a submission.
 pub use st_log::CorrelationId;
+pub use timings::{Scale, TimingCounts, Timings};

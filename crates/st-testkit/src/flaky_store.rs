@@ -17,8 +17,8 @@ use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, BudgetId, BudgetPatch, BudgetRepo, BudgetUse, CancelOutcome,
     ClaimOptions, Claims, ClockEvidence, DamagedRow, Decision, Epoch, Error, EventId, EventLog,
-    EventPage, Expiry, Group, Hold, Holder, JobFilter, JobId, JobPrefix, JobRecord, JobRef,
-    JobRepo, LimitUse, Limits, LimitsPatch, MemoryStore, NewBudget, NewJob, NewRule, Page,
+    EventPage, Expiry, Figures, Group, Hold, Holder, JobFilter, JobId, JobPrefix, JobRecord,
+    JobRef, JobRepo, LimitUse, Limits, LimitsPatch, MemoryStore, NewBudget, NewJob, NewRule, Page,
     PageRequest, PrefixMatch, Priority, PriorityChange, ProviderJobId, ProviderName,
     ProviderSettings, ProviderSettingsPatch, QueueEntryId, QueueFilter, QueueRepo, QueueStats,
     Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Scope, SettingsRepo,
@@ -42,6 +42,8 @@ pub struct Faults {
     pub standings: Option<fn() -> Error>,
     /// Every question for what is unsettled is answered with this.
     pub unsettled: Option<fn() -> Error>,
+    /// Every question for the numbers of what is stored is answered with this.
+    pub figures: Option<fn() -> Error>,
     /// Nothing is appended to the audit trail.
     pub append_audit: Option<fn() -> Error>,
     /// Every question for events is answered with this.
@@ -71,6 +73,7 @@ pub struct FlakyStore {
     standings: AtomicU32,
     renewals: AtomicU32,
     event_reads: AtomicU32,
+    figure_reads: AtomicU32,
     key_reads: AtomicU32,
 }
 
@@ -103,6 +106,11 @@ impl FlakyStore {
     /// How often events were read.
     pub fn event_reads(&self) -> u32 {
         self.event_reads.load(Ordering::SeqCst)
+    }
+
+    /// How often the numbers of what is stored were read.
+    pub fn figure_reads(&self) -> u32 {
+        self.figure_reads.load(Ordering::SeqCst)
     }
 
     fn damaged(&self) -> Vec<DamagedRow> {
@@ -470,6 +478,12 @@ impl StoreStatus for FlakyStore {
 
     fn health(&self) -> StoreHealth {
         self.faults().health.clone().unwrap_or_else(|| self.inner.health())
+    }
+
+    async fn figures(&self) -> Result<Figures> {
+        self.figure_reads.fetch_add(1, Ordering::SeqCst);
+        let fault = self.faults().figures;
+        fault.map_or(self.inner.figures().await, |error| Err(error()))
     }
 
     async fn close(&self) -> Result<()> {

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod cost_limits;
 pub mod deleting;
 pub mod events;
+pub mod figures;
 pub mod history;
 pub mod holds;
 pub mod jobs;
@@ -393,6 +394,10 @@ macro_rules! conformance {
             the_trail_is_read_newest_first_and_in_pages, the_trail_is_read_by_actor_job_and_date,
             entries_of_one_moment_come_once, old_entries_are_deleted_in_chunks,
             what_cannot_be_stored_is_replaced);
+        $crate::conformance!(@topic $store, figures:
+            what_is_stored_is_counted_in_every_stage,
+            what_waits_is_counted_by_what_keeps_it,
+            the_trail_is_counted_as_a_whole_and_of_the_last_day);
         $crate::conformance!(@topic $store, history:
             a_job_that_ended_long_ago_is_deleted_with_all_that_belongs_to_it,
             only_jobs_that_are_over_are_deleted,

@@ -9,12 +9,12 @@ use st_store::{Actor, Clock, Error, JobId, JobRecord, ProviderName, Resolution, 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{DispatchTimings, Dispatcher};
 use crate::driver::{Driver, Running};
 use crate::gate::GateStatus;
 use crate::provider::Delivery;
 use crate::providers::Providers;
-use crate::served::UnreadJob;
+use crate::served::{Calls, PolledJobs, UnreadJob};
 use crate::status::{LastRun, TaskStatus};
 use crate::task::{Task, TaskId};
 use crate::tasks::expirer::{self, Expirer};
@@ -68,6 +68,21 @@ pub struct Unfinished {
     pub tasks: Vec<TaskId>,
     /// How many submissions were left to their leases.
     pub submissions: usize,
+}
+
+/// What was asked of a provider since the start, and what it can be asked now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderFigures {
+    /// Its name.
+    pub provider: ProviderName,
+    /// Whether it is given submissions.
+    pub gate: GateStatus,
+    /// The calls.
+    pub calls: Vec<Calls>,
+    /// The jobs whose status was asked for.
+    pub polled: Vec<PolledJobs>,
+    /// How many submissions could begin now.
+    pub room_to_submit: usize,
 }
 
 /// Starts the poller, the scheduler, the expirer, the retention and the fetching of results, as a new
@@ -218,6 +233,28 @@ impl BackgroundTasks {
     /// ten minutes or longer.
     pub fn unread(&self, provider: &ProviderName, job: JobId) -> Option<UnreadJob> {
         self.dispatcher.providers().get(provider)?.unread.get(job)
+    }
+
+    /// What was asked of each configured provider since the start.
+    pub fn provider_figures(&self) -> Vec<ProviderFigures> {
+        let figures = self.dispatcher.providers().iter().map(|served| ProviderFigures {
+            provider: served.name().clone(),
+            gate: served.gate.status(),
+            calls: served.meter.calls(),
+            polled: served.meter.polled_jobs(),
+            room_to_submit: served.room_to_submit(),
+        });
+        figures.collect()
+    }
+
+    /// How long jobs waited in the queue and how long it took to hand them over, since the start.
+    pub fn dispatch_timings(&self) -> DispatchTimings {
+        self.dispatcher.timings()
+    }
+
+    /// How many jobs this process has claimed and not yet handed over or given back.
+    pub fn in_flight(&self) -> usize {
+        self.dispatcher.in_flight().len()
     }
 
     /// The state of all tasks now.

@@ -11,6 +11,7 @@ mod cancel;
 mod held;
 mod in_flight;
 mod lease;
+mod meter;
 mod poison;
 mod rechecks;
 mod reconcile;
@@ -44,6 +45,8 @@ use crate::served::{ServedProvider, ServedProviders};
 pub(crate) use cancel::report;
 use in_flight::InFlight;
 use lease::LEASE;
+use meter::DispatchMeter;
+pub use meter::DispatchTimings;
 
 const LOG: Logger = get_logger("simpletuner.cloud.dispatch");
 
@@ -84,6 +87,7 @@ pub struct Dispatcher {
     rechecking: strays::Busy,
     /// Changes when results may be due to be fetched.
     results: watch::Sender<()>,
+    meter: DispatchMeter,
     /// Guards the generator of the jitter. Locked for one number.
     random: Mutex<fastrand::Rng>,
 }
@@ -133,6 +137,7 @@ impl Dispatcher {
             cancelling_strays: strays::Busy::default(),
             rechecking: strays::Busy::default(),
             results: watch::Sender::new(()),
+            meter: DispatchMeter::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
         }
     }
@@ -213,6 +218,11 @@ impl Dispatcher {
         }
     }
 
+    /// How long jobs waited to be claimed, and how long it took from then until they were accepted.
+    pub fn timings(&self) -> DispatchTimings {
+        self.meter.read()
+    }
+
     /// The jobs whose attempts are in flight.
     pub fn in_flight(&self) -> BTreeSet<JobId> {
         lock(&self.in_flight).jobs()
@@ -232,6 +242,7 @@ impl Dispatcher {
             });
             return;
         };
+        self.meter.claimed(&record);
         let certain = state.origin == ClaimOrigin::New && claim.caution != Caution::ReconcileOnly;
         let next = if certain {
             Next::Submit(served.gate.grant(&record))

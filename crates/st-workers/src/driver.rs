@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activator::Activator;
-use crate::status::{CurrentRun, LastRun, Outcome, TaskStatus};
+use crate::status::{CurrentRun, LastRun, Outcome, RunTotals, TaskStatus};
 use crate::task::{Cycle, Reason, RunSummary, Task, TaskId};
 
 const LOG: Logger = get_logger("simpletuner.cloud.background");
@@ -77,6 +77,8 @@ impl Driver {
                 last: None,
                 last_success_at: None,
                 next_run_at: None,
+                totals: RunTotals::default(),
+                good_since: Instant::now(),
             };
             let (sender, receiver) = watch::channel(status);
             running.tasks.insert(task.id(), (activator.clone(), receiver));
@@ -240,8 +242,11 @@ impl Loop {
             status.current = None;
             if self.failures == 0 {
                 status.last_success_at = Some(ended);
+                status.good_since = Instant::now();
             }
-            status.last = Some(LastRun { run, elapsed: began.elapsed(), outcome });
+            let elapsed = began.elapsed();
+            status.totals.add(&outcome, elapsed);
+            status.last = Some(LastRun { run, elapsed, outcome });
             status.next_run_at = ended.checked_add(wait).ok();
         });
         wait

@@ -18,14 +18,15 @@ mod task;
 pub mod tasks;
 
 pub use background::{
-    BackgroundConfig, BackgroundTasks, Unfinished, start_background_tasks, stop_background_tasks,
+    BackgroundConfig, BackgroundTasks, ProviderFigures, Unfinished, start_background_tasks,
+    stop_background_tasks,
 };
 pub use backoff::Backoff;
-pub use dispatch::Dispatcher;
+pub use dispatch::{DispatchTimings, Dispatcher};
 pub use driver::{Driver, Running};
 pub use gate::{ClosedBy, GateStatus};
 pub use providers::Providers;
 pub use results::KeptLogs;
-pub use served::UnreadJob;
-pub use status::{CurrentRun, LastRun, Outcome, TaskStatus};
+pub use served::{CallKind, CallOutcome, Calls, PolledJobs, UnreadJob};
+pub use status::{CurrentRun, LastRun, Outcome, RunTotals, TaskStatus};
 pub use task::{Cycle, Reason, RunSummary, Task, TaskError, TaskId, Timing};

@@ -1,6 +1,7 @@
 //! A provider as the tasks use it: every call has a deadline, every answer is evidence for its
 //! gate, and what is known of it is kept in one place.
 
+mod calls;
 mod cancelling;
 mod denials;
 mod offsets;
@@ -23,6 +24,8 @@ use crate::provider::{
     RemoteJob, Submission, SubmitError, Unavailable,
 };
 use crate::search::Search;
+use calls::CallMeter;
+pub use calls::{CallKind, CallOutcome, Calls, PolledJobs};
 pub(crate) use cancelling::Cancelled;
 pub(crate) use denials::{Denials, Witness};
 pub(crate) use offsets::{Drift, Offsets};
@@ -51,6 +54,7 @@ pub(crate) struct ServedProvider {
     pub(crate) denials: Denials,
     pub(crate) offsets: Offsets,
     pub(crate) unread: Unread,
+    pub(crate) meter: CallMeter,
     /// Guards when the account was last asked for, held during the call.
     asked_at: tokio::sync::Mutex<Option<Instant>>,
     /// A permit for each submission under way.
@@ -67,6 +71,7 @@ impl ServedProvider {
             denials: Denials::default(),
             offsets: Offsets::default(),
             unread: Unread::default(),
+            meter: CallMeter::default(),
             asked_at: tokio::sync::Mutex::default(),
             submissions: Semaphore::new(SUBMISSIONS),
         }
@@ -130,19 +135,22 @@ impl ServedProvider {
         &self,
         submission: &Submission,
     ) -> Result<ProviderStatus, SubmitError> {
-        match timeout(LONGEST_CALL, self.provider.submit(submission)).await {
+        let began = Instant::now();
+        let answer = match timeout(LONGEST_CALL, self.provider.submit(submission)).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(SubmitError::Unknown {
                 reason: self.no_answer(),
                 may_arrive_for: self.provider.may_arrive_for(),
                 source: None,
             }),
-        }
+        };
+        self.meter.called(CallKind::Submit, began, CallOutcome::of_submission(&answer));
+        answer
     }
 
     /// Releases a job that the provider holds.
     pub(crate) async fn release(&self, job: &RemoteJob) -> Result<ProviderStatus, QueryError> {
-        self.ask(self.provider.release(job)).await
+        self.ask(CallKind::Release, self.provider.release(job)).await
     }
 
     /// One page of the provider's list.
@@ -151,7 +159,7 @@ impl ServedProvider {
         list: &dyn JobList,
         query: &ListQuery,
     ) -> Result<ListPage, QueryError> {
-        self.ask(list.page(query)).await
+        self.ask(CallKind::List, list.page(query)).await
     }
 
     /// The jobs that came from an attempt, where the provider knows that for certain.
@@ -161,12 +169,12 @@ impl ServedProvider {
         job: JobId,
         attempt: Option<u32>,
     ) -> Result<Vec<FoundJob>, QueryError> {
-        self.ask(lookup.find(job, attempt)).await
+        self.ask(CallKind::LookUp, lookup.find(job, attempt)).await
     }
 
     /// Whether the account has any job that can be read now.
     pub(crate) async fn witness(&self) -> Witness {
-        match self.ask(self.provider.has_witness()).await {
+        match self.ask(CallKind::Witness, self.provider.has_witness()).await {
             Ok(true) => Witness::Seen,
             Ok(false) => Witness::None,
             Err(_) => Witness::Unknown,
@@ -181,7 +189,10 @@ impl ServedProvider {
             let status = timeout(LONGEST_CALL, statuses.next()).await.ok()??;
             Some((status, statuses))
         })
-        .inspect(|(_, answer)| self.gate.record_query(answer))
+        .inspect(|(_, answer)| {
+            self.meter.polled(CallOutcome::of_query(answer));
+            self.gate.record_query(answer);
+        })
         .boxed()
     }
 
@@ -210,8 +221,8 @@ impl ServedProvider {
         let settings = store.provider_settings(self.name()).await.map_err(unreadable)?;
         self.gate.update_settings(&settings);
         // First, so that time and account are known also while a setting is missing.
-        if let Err(QueryError::Unavailable(unavailable)) = self.ask(self.provider.validate()).await
-        {
+        let validated = self.ask(CallKind::Account, self.provider.validate()).await;
+        if let Err(QueryError::Unavailable(unavailable)) = validated {
             return Err((ClosedBy::Refusal(unavailable.cause), unavailable));
         }
         match self.provider.missing(&settings) {
@@ -245,7 +256,7 @@ impl ServedProvider {
     }
 
     async fn validate(&self) {
-        if let Err(error) = self.ask(self.provider.validate()).await {
+        if let Err(error) = self.ask(CallKind::Account, self.provider.validate()).await {
             st_log::debug!(
                 logger: LOG, provider = self.name().as_str(), error,
                 "Provider's time and account are not known"
@@ -256,13 +267,16 @@ impl ServedProvider {
     /// A question under a deadline; its outcome is evidence for the gate.
     async fn ask<T>(
         &self,
+        kind: CallKind,
         question: impl Future<Output = Result<T, QueryError>>,
     ) -> Result<T, QueryError> {
         self.provider.turn_to_ask().await;
+        let began = Instant::now();
         let answer = match timeout(LONGEST_CALL, question).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(QueryError::trouble(self.no_answer())),
         };
+        self.meter.called(kind, began, CallOutcome::of_query(&answer));
         self.gate.record_query(&answer);
         answer
     }

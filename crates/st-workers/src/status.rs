@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use tokio::time::Instant;
+
 use crate::task::{Reason, TaskId};
 
 /// A run that has not ended yet.
@@ -62,6 +64,33 @@ pub struct LastRun {
     pub outcome: Outcome,
 }
 
+/// How the runs of a task ended since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunTotals {
+    /// Those that did their work.
+    pub done: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Those that panicked.
+    pub panicked: u64,
+    /// Those that did not end before their deadline.
+    pub timed_out: u64,
+    /// How long all of them took.
+    pub elapsed: Duration,
+}
+
+impl RunTotals {
+    pub(crate) fn add(&mut self, outcome: &Outcome, elapsed: Duration) {
+        *match outcome {
+            Outcome::Done { .. } => &mut self.done,
+            Outcome::Failed { .. } => &mut self.failed,
+            Outcome::Panicked { .. } => &mut self.panicked,
+            Outcome::TimedOut => &mut self.timed_out,
+        } += 1;
+        self.elapsed = self.elapsed.saturating_add(elapsed);
+    }
+}
+
 /// The observable state of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskStatus {
@@ -77,4 +106,15 @@ pub struct TaskStatus {
     pub last_success_at: Option<Timestamp>,
     /// When it runs next unless something wakes it sooner; `None` during a run.
     pub next_run_at: Option<Timestamp>,
+    /// How its runs ended since the start.
+    pub totals: RunTotals,
+    /// When a run last succeeded, or the start where none has.
+    pub good_since: Instant,
+}
+
+impl TaskStatus {
+    /// How long ago a run last succeeded, or the start where none has.
+    pub fn lag(&self) -> Duration {
+        self.good_since.elapsed()
+    }
 }

@@ -48,15 +48,16 @@ fn one(text: &mut String, operation: &Described) {
         Media::EventStream => "Server-Sent Events",
         Media::Text => "text",
         Media::Html => "a web page",
+        Media::Metrics => "Prometheus text or OpenMetrics",
+        Media::MetricsOrJson => "Prometheus text, OpenMetrics or",
     };
+    let schema = (operation.answer)(&mut generator()).to_value();
+    let named = schema.get("$ref").and_then(Value::as_str).and_then(|it| it.rsplit('/').next());
+    let link = named.map(|it| format!("[{it}](#{})", it.to_lowercase()));
     let answer = match about.media {
-        Media::Json => {
-            let schema = (operation.answer)(&mut generator()).to_value();
-            let name =
-                schema.get("$ref").and_then(Value::as_str).and_then(|it| it.rsplit('/').next());
-            name.map_or_else(|| media.to_owned(), |it| format!("[{it}](#{})", it.to_lowercase()))
-        }
-        Media::EventStream | Media::Text | Media::Html => media.to_owned(),
+        Media::Json => link.unwrap_or_else(|| media.to_owned()),
+        Media::MetricsOrJson => format!("{media} {}", link.unwrap_or_else(|| "JSON".to_owned())),
+        Media::EventStream | Media::Text | Media::Html | Media::Metrics => media.to_owned(),
     };
     writeln!(text, "Needs: {access}. Answers: {answer}.\n").unwrap_or_default();
     table(text, "query", &operation.query);

@@ -90,7 +90,7 @@ pub(crate) async fn full(api: Api, call: Call<(), HealthQuery>) -> Result<Health
 }
 
 /// Each part of the server.
-pub(super) async fn components(api: &Api) -> Vec<Component> {
+pub(crate) async fn components(api: &Api) -> Vec<Component> {
     let mut components = vec![store(api).await, integrity(&api.store.health().integrity)];
     components.extend(api.background.statuses().iter().map(task));
     components

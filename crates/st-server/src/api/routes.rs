@@ -10,7 +10,7 @@ use st_api::{polling as poll, queue as entry, quotas as quota, received as webho
 
 use super::{
     account, approvals, audit, background, configs, events, health, jobs, keys, local, logging,
-    metrics, polling, providers, queue, quotas, received,
+    metrics, polling, prometheus, providers, queue, quotas, received,
 };
 use crate::http::problem::Problem;
 use crate::http::route::{Call, Routes};
@@ -117,6 +117,11 @@ fn operation(routes: Routes) -> Routes {
         .on(&metric::COSTS, metrics::costs)
         .on(&metric::USAGE, metrics::usage)
         .on(&metric::HEALTH, metrics::parts)
+        .raw(&metric::PROMETHEUS, prometheus::text)
+        .raw(&metric::PROMETHEUS_OF_CLOUD, prometheus::text)
+        .raw(&metric::PROMETHEUS_OR_JSON, prometheus::text_or_json)
+        .on(&metric::STATUS, prometheus::status)
+        .on(&metric::PROMETHEUS_INFO, prometheus::info)
         .on(&system::PLAIN, health::plain)
         .on(&system::HEALTH, health::full)
         .on(&system::LIVE, health::live)

@@ -6,6 +6,7 @@ mod cancel;
 mod explain;
 mod faults;
 mod jobs;
+mod metrics;
 mod outages;
 mod roles;
 mod stream;
@@ -87,6 +88,7 @@ impl Harness {
         let setup = Setup {
             auth: Auth::start(Arc::clone(&shared), Reach::Loopback, false),
             config_dir: std::env::temp_dir(),
+            state_dir: kept.path().to_owned(),
             local_devices: 2,
             kept_logs: KeptLogs::new(kept.path().to_owned()),
             access: Accesses::new(kept.path(), st_http::Config::default()),

@@ -104,6 +104,11 @@ fn delay(failures: u32) -> Duration {
 }
 
 impl Failures {
+    /// How many addresses and keys are remembered.
+    pub(super) fn tracked(&self) -> usize {
+        lock(&self.counts).len()
+    }
+
     /// Whether no more answers to this address can be held back.
     pub(super) fn is_full(&self, address: Option<IpAddr>) -> bool {
         let origin = address.map(|address| Origin::Address(network(address)));

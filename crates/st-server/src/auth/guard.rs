@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use super::access::{self, Access, Recording, Requirement};
 use super::failures::Refusal;
 use super::{Auth, Caller, Via};
+use crate::http::meter::note_operation;
 use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 
@@ -38,6 +39,7 @@ pub(crate) async fn guard(
     let Some(requirement) = access::of(request.method(), matched.as_str()) else {
         return next.run(request).await;
     };
+    note_operation(requirement.operation);
     if matches!(requirement.access, Access::Public) {
         return next.run(request).await;
     }

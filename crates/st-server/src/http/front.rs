@@ -3,12 +3,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 
 use super::lane::Lanes;
-use super::listen::Capacity;
+use super::listen::{Capacity, Places};
+use super::meter::Meter;
 use super::peer::TrustedProxies;
 use super::site::Names;
 
@@ -41,15 +43,25 @@ impl Default for Live {
 #[derive(Debug)]
 pub(crate) struct Front {
     live: ArcSwap<Live>,
-    pub(crate) connections: usize,
+    pub(crate) places: Arc<Places>,
+    /// How many connections were refused because their address had too many.
+    pub(crate) refused: AtomicU64,
     pub(crate) lanes: Lanes,
+    pub(crate) meter: Meter,
 }
 
 impl Front {
     pub(crate) fn new(live: Live, capacity: Capacity) -> Arc<Self> {
         let Capacity { connections, streams } = capacity;
         let lanes = Lanes::within(connections.saturating_sub(streams));
-        Arc::new(Self { live: ArcSwap::from_pointee(live), connections, lanes })
+        let routes = crate::api::routes();
+        Arc::new(Self {
+            live: ArcSwap::from_pointee(live),
+            places: Places::new(connections),
+            refused: AtomicU64::new(0),
+            lanes,
+            meter: Meter::of(routes.operations().iter().map(|operation| &operation.about)),
+        })
     }
 
     pub(crate) fn live(&self) -> Arc<Live> {

@@ -2,6 +2,7 @@
 //! immediately, and those that people and machines watch the server by are answered all the same.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -31,6 +32,18 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Vital, Self::Interactive, Self::Bulk];
+
+    /// The word for it in metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Vital => "vital",
+            Self::Interactive => "interactive",
+            Self::Bulk => "bulk",
+        }
+    }
+
     pub(crate) fn of(path: &str) -> Self {
         let is_below = |root: &str| {
             let below = path.strip_prefix(root);
@@ -54,6 +67,19 @@ pub(crate) struct Lanes {
     ordinary: Arc<Semaphore>,
     /// Bulk requests need a permit of `ordinary` as well, of which they cannot get all.
     bulk: Arc<Semaphore>,
+    most: [usize; 3],
+    shed: [AtomicU64; 3],
+}
+
+/// What goes on in a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) lane: Lane,
+    /// How many requests may be under way. Interactive and bulk requests share those of the former.
+    pub(crate) most: usize,
+    pub(crate) under_way: usize,
+    /// How many were refused because there were too many.
+    pub(crate) shed: u64,
 }
 
 /// The right of one request to be under way.
@@ -70,11 +96,50 @@ impl Lanes {
         let ordinary = (connections - connections / 4).clamp(1, ORDINARY);
         let vital = connections.saturating_sub(ordinary).max(1);
         let of = |permits: usize| Arc::new(Semaphore::new(permits));
-        Self { vital: of(vital), ordinary: of(ordinary), bulk: of(ordinary.div_ceil(2)) }
+        let bulk = ordinary.div_ceil(2);
+        Self {
+            vital: of(vital),
+            ordinary: of(ordinary),
+            bulk: of(bulk),
+            most: [vital, ordinary, bulk],
+            shed: Default::default(),
+        }
     }
 
     /// `None` when too many requests are under way in this lane.
     pub(crate) fn enter(&self, lane: Lane) -> Option<Permit> {
+        let permit = self.try_enter(lane);
+        if permit.is_none() {
+            let [vital, interactive, bulk] = &self.shed;
+            let shed = match lane {
+                Lane::Vital => vital,
+                Lane::Interactive => interactive,
+                Lane::Bulk => bulk,
+            };
+            shed.fetch_add(1, Ordering::Relaxed);
+        }
+        permit
+    }
+
+    /// What goes on in each lane.
+    pub(crate) fn traffic(&self) -> [Traffic; 3] {
+        let [vital, ordinary, bulk] = self.most;
+        let used = |most: usize, of: &Semaphore| most.saturating_sub(of.available_permits());
+        let bulk_used = used(bulk, &self.bulk);
+        let under_way = [
+            used(vital, &self.vital),
+            used(ordinary, &self.ordinary).saturating_sub(bulk_used),
+            bulk_used,
+        ];
+        let shed = self.shed.each_ref().map(|shed| shed.load(Ordering::Relaxed));
+        let mut numbers = self.most.into_iter().zip(under_way).zip(shed);
+        Lane::ALL.map(|lane| {
+            let ((most, under_way), shed) = numbers.next().unwrap_or_default();
+            Traffic { lane, most, under_way, shed }
+        })
+    }
+
+    fn try_enter(&self, lane: Lane) -> Option<Permit> {
         let permit = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
         Some(match lane {
             Lane::Vital => Permit { _lane: permit(&self.vital)?, _bulk: None },
@@ -102,6 +167,8 @@ mod tests {
         let interactive = fill(&lanes, Lane::Interactive);
         let vital = fill(&lanes, Lane::Vital);
         assert_eq!([bulk.len(), interactive.len(), vital.len()], [3, 3, 2]);
+        let traffic = lanes.traffic().map(|it| (it.most, it.under_way, it.shed));
+        assert_eq!(traffic, [(2, 2, 1), (6, 3, 1), (3, 3, 1)]);
         drop(bulk);
         assert_eq!(fill(&lanes, Lane::Interactive).len(), 3);
     }

@@ -15,6 +15,7 @@ pub(crate) mod tls;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -26,12 +27,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use connection::Connection;
-use places::{Client, Place, Places};
+use places::{Client, Place};
 
 use super::front::Front;
 
 pub(crate) use capacity::Capacity;
 pub(crate) use connection::Endless;
+pub(crate) use places::Places;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");
 
@@ -74,15 +76,13 @@ pub(crate) async fn serve(
 #[derive(Debug)]
 struct Door {
     front: Arc<Front>,
-    places: Arc<Places>,
     failures: Warnings,
     refusals: Warnings,
 }
 
 impl Door {
     fn new(front: Arc<Front>) -> Self {
-        let places = Places::new(front.connections);
-        Self { front, places, failures: Warnings::default(), refusals: Warnings::default() }
+        Self { front, failures: Warnings::default(), refusals: Warnings::default() }
     }
 
     /// The next connection, with its place; `None` when it was refused or could not be accepted.
@@ -99,7 +99,8 @@ impl Door {
                 return None;
             }
         };
-        let Ok(place) = self.places.take(self.share(remote)).await else {
+        let Ok(place) = self.front.places.take(self.share(remote)).await else {
+            self.front.refused.fetch_add(1, Ordering::Relaxed);
             if let Some(refused) = self.refusals.next() {
                 st_log::warning!(
                     logger: LOG, refused, address = remote.ip().to_string(),

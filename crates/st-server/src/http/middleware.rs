@@ -7,6 +7,7 @@
 //! sent, such as the event stream, is in the scope until its end.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::http::front::Arrival;
 use crate::http::lane::Lane;
+use crate::http::meter::with_operation;
 use crate::http::paths::Paths;
 use crate::http::problem::Problem;
 use crate::http::route::OfJob;
@@ -53,7 +55,9 @@ async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Re
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let began = Instant::now();
-    let response = AssertUnwindSafe(answer(request, next)).catch_unwind().await;
+    let front = request.extensions().get::<Arrival>().map(|arrival| Arc::clone(&arrival.front));
+    let answer = AssertUnwindSafe(answer(request, next)).catch_unwind();
+    let (response, operation) = with_operation(answer).await;
     let mut response = response.unwrap_or_else(|_panic| {
         // The panic hook has logged what and where.
         st_log::error!(logger: LOG, "Handler panicked");
@@ -64,6 +68,9 @@ async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Re
         && let Some(allow) = response.headers().get(ALLOW)
     {
         response = allowed(allow);
+    }
+    if let Some(front) = front {
+        front.meter.observe(operation, response.status().as_u16(), began.elapsed());
     }
     let problem = problem_of(&mut response, &method, &path, &paths);
     let of_job = response.extensions_mut().remove::<OfJob>();

@@ -32,6 +32,13 @@ impl Accounts {
 }
 
 impl State {
+    /// How many entries the audit trail has, and how many of them are not older than `since`.
+    pub(super) fn audit_counts(&self, since: Timestamp) -> (u64, u64) {
+        let audit = &self.accounts.audit;
+        let recent = audit.iter().filter(|entry| entry.at >= since).count();
+        (audit.len() as u64, recent as u64)
+    }
+
     /// How many entries of the audit trail are old enough to be deleted.
     pub(super) fn old_audit(&self, keep_for: Option<SignedDuration>, now: Timestamp) -> usize {
         let Some(keep_for) = keep_for else { return 0 };

@@ -25,7 +25,7 @@ impl State {
         requests.find(|(approval, _)| approval.request().id == id).map(|(_, record)| record)
     }
 
-    fn deadlines(&self) -> impl Iterator<Item = (Timestamp, ApprovalId, JobId)> {
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = (Timestamp, ApprovalId, JobId)> {
         self.records.values().filter_map(|record| match record.stage() {
             Stage::Blocked(request) => Some((request.expires_at, request.id, record.id())),
             Stage::Waiting(_)

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::clock::ClockEvidence;
 use crate::error::Result;
+use crate::figures::{Figures, WriteTimings};
 use crate::health::StoreHealth;
 use crate::model::Epoch;
 
@@ -25,6 +26,14 @@ pub trait StoreStatus: Send + Sync {
 
     /// Whether writes succeed, and what is known of the stored data.
     fn health(&self) -> StoreHealth;
+
+    /// What is stored, in numbers that are kept.
+    async fn figures(&self) -> Result<Figures>;
+
+    /// How long writes took since the start; `None` where none waits for another.
+    fn write_timings(&self) -> Option<WriteTimings> {
+        None
+    }
 
     /// Finishes what was accepted and closes the store. Calls after this are
     /// [`Closed`](crate::Error::Closed).

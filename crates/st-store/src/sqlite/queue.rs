@@ -4,6 +4,7 @@ mod admission;
 mod changed;
 mod claim;
 pub(super) mod ended_strays;
+mod figures;
 mod grants;
 mod heads;
 mod kept;
@@ -35,6 +36,7 @@ use crate::model::{
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
+pub(super) use figures::figures;
 pub(super) use kept::KeptHeads;
 pub(super) use read::counted;
 pub(super) use settle::{record_sighting, remove_stray};

@@ -6,9 +6,11 @@ use st_log::{Logger, get_logger};
 
 use super::SqliteStore;
 use super::damage::{first_of_many, set_jobs_aside};
+use super::queue::figures;
 use super::writer::Lane;
 use crate::clock::ClockEvidence;
 use crate::error::Result;
+use crate::figures::{Figures, WriteTimings};
 use crate::health::StoreHealth;
 use crate::model::{DamagedRow, Epoch};
 use crate::repo::StoreStatus;
@@ -38,6 +40,15 @@ impl StoreStatus for SqliteStore {
             health.writable = Err(format!("a write has taken {} seconds so far", stuck.as_secs()));
         }
         health
+    }
+
+    async fn figures(&self) -> Result<Figures> {
+        let now = self.clock.now();
+        self.readers.list("count what is stored", move |connection| figures(connection, now)).await
+    }
+
+    fn write_timings(&self) -> Option<WriteTimings> {
+        Some(self.writer.timings())
     }
 
     async fn close(&self) -> Result<()> {

@@ -10,6 +10,7 @@
 
 mod attempt;
 mod lanes;
+mod meter;
 mod operation;
 mod thread;
 mod trouble;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
+use crate::figures::WriteTimings;
 use crate::health;
 
 use lanes::Lanes;
@@ -118,6 +120,11 @@ impl Writer {
     /// How much waits.
     pub(super) fn waiting(&self) -> health::Waiting {
         self.lanes.counts()
+    }
+
+    /// How long writes waited and took to commit.
+    pub(super) fn timings(&self) -> WriteTimings {
+        self.lanes.meter.read()
     }
 
     /// Accepts nothing any more.

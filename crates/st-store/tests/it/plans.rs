@@ -117,7 +117,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 83] = [
+const USES: [(&str, &str); 85] = [
     // lists
     (
         "FROM jobs WHERE job_id < ?1",
@@ -296,6 +296,9 @@ const USES: [(&str, &str); 83] = [
     // numbers
     ("MIN(waits_since)", "SEARCH queue_entries USING INDEX queue_waiting"),
     ("ORDER BY started_at DESC", "SEARCH queue_entries USING INDEX queue_claims (started_at>?"),
+    // claimable entries are counted without a look at one of them, but for the first of each group
+    ("COUNT(*) AS waiting", "SCAN queue_entries USING COVERING INDEX queue_claimable"),
+    ("COUNT(*) AS waiting", "SEARCH q USING INDEX queue_claimable (user_id=? AND team_id=?"),
     ("WHERE held IS NOT NULL", "SCAN queue_entries USING INDEX queue_held"),
     (
         "AND unresolved_since IS NOT NULL GROUP BY provider",

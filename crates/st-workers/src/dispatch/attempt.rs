@@ -79,6 +79,7 @@ impl Dispatcher {
         let error = match answer {
             Ok(status) => {
                 pass.accepted();
+                self.meter.accepted(job.claimed.elapsed());
                 if job.attempt.guarantee == AtMostOnce::HeldSubmission {
                     return self.release_held(job, status).await;
                 }

@@ -6,7 +6,7 @@ use st_log::Chain;
 use st_store::{JobStatus, ProviderStatus};
 use tokio::time::Instant;
 
-use super::{ServedProvider, Witness};
+use super::{CallKind, ServedProvider, Witness};
 use crate::backoff::Backoff;
 use crate::provider::{QueryError, RemoteJob};
 
@@ -53,7 +53,7 @@ impl ServedProvider {
             return Cancelled::Failed { reason, retry_after: None };
         }
         let id = &job.provider_job_id;
-        match self.ask(self.provider.cancel(job)).await {
+        match self.ask(CallKind::Cancel, self.provider.cancel(job)).await {
             Ok(status) => {
                 self.denials.clear(id);
                 if status.status.is_some_and(JobStatus::is_terminal) {

@@ -18,12 +18,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Decision,
-    Epoch, Error, EventId, EventLog, EventPage, Expiry, Group, Holder, Integrity, JobFilter, JobId,
-    JobPrefix, JobRecord, JobRef, JobRepo, LimitUse, NewJob, NewRule, Page, PageRequest,
-    PrefixMatch, Priority, PriorityChange, ProviderJobId, ProviderName, QueueEntryId, QueueFilter,
-    QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule,
-    RuleId, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth,
-    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    Epoch, Error, EventId, EventLog, EventPage, Expiry, Figures, Group, Holder, Integrity, JobFilter, JobId, JobPrefix, JobRecord, JobRef, JobRepo, LimitUse, NewJob, NewRule, Page, PageRequest, PrefixMatch, Priority, PriorityChange, ProviderJobId, ProviderName, QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 
@@ -460,6 +455,10 @@ impl StoreStatus for LifeStore {
 
     fn health(&self) -> StoreHealth {
         self.inner().map_or_else(|| StoreHealth::new(Integrity::Sound), |it| it.health())
+    }
+
+    async fn figures(&self) -> Result<Figures> {
+        self.call("figures", |it| async move { it.figures().await }).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -81,6 +81,11 @@ impl Feed {
         Some(Ticket { feed: Arc::clone(self), seat: self.audience.sit(), _permit: permit })
     }
 
+    /// How many more streams may be open.
+    pub(in crate::api) fn free(&self) -> usize {
+        self.tickets.available_permits()
+    }
+
     fn ring(&self) -> RwLockReadGuard<'_, Ring> {
         self.ring.read().unwrap_or_else(PoisonError::into_inner)
     }

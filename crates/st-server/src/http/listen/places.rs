@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What goes on in a connection. What comes first is closed first when places run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// No request has arrived completely.
     Silent,
     /// The body of a request arrives.
@@ -23,9 +23,24 @@ pub(super) enum Phase {
     Working,
 }
 
+impl Phase {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Silent, Self::Receiving, Self::Unread, Self::Working];
+
+    /// The word for it in metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Receiving => "receiving",
+            Self::Unread => "unread",
+            Self::Working => "working",
+        }
+    }
+}
+
 /// All places, of which there are `most`.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     most: usize,
     taken: Mutex<Taken>,
     freed: Notify,
@@ -41,6 +56,7 @@ struct Taken {
     /// The same for each client of which only so many connections are served.
     closable_of: BTreeSet<(Client, Phase, u64, u64)>,
     of_client: BTreeMap<Client, usize>,
+    in_phase: BTreeMap<Phase, usize>,
 }
 
 #[derive(Debug)]
@@ -81,7 +97,18 @@ pub(super) struct Place {
 }
 
 impl Places {
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    /// How many connections there may be.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// How many connections there are in each phase.
+    pub(crate) fn counts(&self) -> [(Phase, usize); Phase::ALL.len()] {
+        let taken = self.taken();
+        Phase::ALL.map(|phase| (phase, taken.in_phase.get(&phase).copied().unwrap_or(0)))
+    }
+
+    pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, taken: Mutex::default(), freed: Notify::new() })
     }
 
@@ -140,6 +167,7 @@ impl Taken {
     }
 
     fn index(&mut self, id: u64, seat: &Seat) {
+        *self.in_phase.entry(seat.phase).or_default() += 1;
         if seat.phase == Phase::Working {
             return;
         }
@@ -150,6 +178,9 @@ impl Taken {
     }
 
     fn remove_index(&mut self, id: u64, seat: &Seat) {
+        if let Some(count) = self.in_phase.get_mut(&seat.phase) {
+            *count = count.saturating_sub(1);
+        }
         self.closable.remove(&(seat.phase, seat.since, id));
         if let Some(client) = seat.client {
             self.closable_of.remove(&(client, seat.phase, seat.since, id));
@@ -295,6 +326,21 @@ mod tests {
         assert_eq!(all.take(Some((client(1), 2))).await.unwrap_err(), TooMany);
         drop(fourth);
         all.take(Some((client(1), 2))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn connections_are_counted_by_what_goes_on_in_them() {
+        let all = Places::new(3);
+        let mut taken = places(&all, &[Phase::Silent, Phase::Working, Phase::Receiving]).await;
+        let counts = || all.counts().map(|(_, count)| count);
+        assert_eq!(counts(), [1, 1, 0, 1]);
+        taken[0].enter(Phase::Unread);
+        assert_eq!(counts(), [0, 1, 1, 1]);
+        // One of them makes room.
+        taken.push(all.take(None).await.unwrap());
+        assert_eq!(counts(), [1, 0, 1, 1]);
+        taken.clear();
+        assert_eq!(counts(), [0; 4]);
     }
 
     #[test]

@@ -132,7 +132,11 @@ pub(super) fn next_due(
     time_of(connection, sql, [served, in_flight])
 }
 
-fn time_of(connection: &Connection, sql: &str, bound: impl Params) -> Result<Option<Timestamp>> {
+pub(super) fn time_of(
+    connection: &Connection,
+    sql: &str,
+    bound: impl Params,
+) -> Result<Option<Timestamp>> {
     let read = |row: &Row<'_>| Columns::new(row, "queue_entries").time_or_null("time");
     // A number that is no time is of a damaged row, which is set aside elsewhere.
     let (found, _damaged) = readable(connection, sql, bound, read)?;

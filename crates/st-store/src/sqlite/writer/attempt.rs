@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::{Connection, ErrorCode, Row};
 
+use super::meter::Meter;
 use super::operation::{Ran, Tx, Waiting};
-use crate::clock::StoreClock;
+use crate::clock::{Clock, StoreClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::failpoint::{FailPoint, hit};
 use crate::model::{Epoch, EventId};
@@ -56,6 +57,7 @@ pub(super) struct Surroundings<'s> {
     pub(super) last_event: EventId,
     pub(super) heads: &'s KeptHeads,
     pub(super) endings: &'s Endings,
+    pub(super) meter: &'s Meter,
 }
 
 /// How many transactions of a connection have ended, as SQLite reports it: also those that it rolled
@@ -191,7 +193,12 @@ fn finish(connection: &Connection, around: &Surroundings<'_>, changes: u64) -> A
         return undone(connection, Attempt::Detached(presence));
     }
     let wrote = connection.total_changes() != changes;
-    commit(connection, Attempt::Committed { last_event, wrote })
+    let began = SystemClock.monotonic();
+    let attempt = commit(connection, Attempt::Committed { last_event, wrote });
+    if wrote && matches!(attempt, Attempt::Committed { .. }) {
+        around.meter.committed(SystemClock.monotonic().saturating_sub(began));
+    }
+    attempt
 }
 
 fn begin(connection: &Connection) -> Result<()> {

@@ -6,6 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Lane;
+use super::meter::Meter;
 use super::operation::{Operation, Waiting};
 use crate::error::{Error, Result};
 use crate::health;
@@ -22,6 +23,7 @@ pub(super) struct Lanes {
     /// Since when the thread works without a pause, in milliseconds of the monotonic clock; zero
     /// while it waits. The thread cannot report a disk that never answers, so others read this.
     working_since: AtomicU64,
+    pub(super) meter: Meter,
 }
 
 #[derive(Default)]
@@ -48,6 +50,7 @@ impl Lanes {
             arrived: Condvar::new(),
             capacity: capacity.max(1),
             working_since: AtomicU64::new(0),
+            meter: Meter::default(),
         }
     }
 

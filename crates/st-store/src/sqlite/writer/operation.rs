@@ -1,12 +1,14 @@
 //! One thing to be written, whatever its result is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::Lane;
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::Epoch;
 use crate::sqlite::queue::KeptHeads;
@@ -68,11 +70,13 @@ pub(super) struct Waiting {
     pub(super) operation: Box<dyn Operation>,
     /// What it has come to in this attempt, once it ran.
     pub(super) ran: Option<Ran>,
+    /// Since when it waits, until it begins for the first time.
+    pub(super) since: Option<Duration>,
 }
 
 impl Waiting {
     pub(super) fn new(lane: Lane, operation: Box<dyn Operation>) -> Self {
-        Self { lane, operation, ran: None }
+        Self { lane, operation, ran: None, since: Some(SystemClock.monotonic()) }
     }
 
     /// Whether this waits until another program releases its lock.

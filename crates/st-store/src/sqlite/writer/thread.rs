@@ -187,8 +187,13 @@ impl Thread {
         self.written_at.map_or(Duration::ZERO, |written_at| written_at.saturating_add(probe))
     }
 
-    fn round(&mut self, batch: Vec<Waiting>) {
+    fn round(&mut self, mut batch: Vec<Waiting>) {
         let began = monotonic();
+        for waiting in &mut batch {
+            if let Some(since) = waiting.since.take() {
+                self.lanes.meter.waited(waiting.lane, began.saturating_sub(since));
+            }
+        }
         let operations = batch.len();
         let first = batch.first().map_or("", |waiting| waiting.operation.what());
         if self.adopt_step() {
@@ -287,7 +292,9 @@ impl Thread {
         let Parts { connection, place, clock, epoch, last_event, .. } = &self.parts;
         let last_event = *last_event.borrow();
         let (heads, endings) = (&self.heads, &self.endings);
-        let around = Surroundings { place, clock, epoch: *epoch, last_event, heads, endings };
+        let meter = &self.lanes.meter;
+        let around =
+            Surroundings { place, clock, epoch: *epoch, last_event, heads, endings, meter };
         attempt(connection, &around, batch)
     }
 

@@ -23,7 +23,8 @@ impl SharedClient {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = client;
     }
 
-    pub(super) fn get(&self) -> Client {
+    /// The client that calls are made with now.
+    pub fn get(&self) -> Client {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

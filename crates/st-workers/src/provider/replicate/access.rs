@@ -56,6 +56,11 @@ impl Access {
         self.replace(|held| Some((client, held.token.clone(), held.username())));
     }
 
+    /// The client that calls are made with now.
+    pub fn client(&self) -> Client {
+        self.current().client.clone()
+    }
+
     /// Whether there is a token.
     pub fn has_token(&self) -> bool {
         self.current().token.is_some()

@@ -1,0 +1,174 @@
+//! How many requests there were, how they were answered, and after which time: by operation and never by
+//! path, so that no client can make the server remember more.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use st_api::operation::About;
+use st_api::problem::Code;
+use st_store::{Scale, TimingCounts, Timings};
+
+tokio::task_local! {
+    /// The operation that the request of this task was found to be.
+    static OPERATION: Cell<Option<&'static str>>;
+}
+
+/// The classes of a status.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Answers a request, and returns with the answer which operation it was; `None` where it came to none.
+pub(super) async fn with_operation<T>(
+    answer: impl Future<Output = T>,
+) -> (T, Option<&'static str>) {
+    let answer = async { (answer.await, OPERATION.with(Cell::get)) };
+    OPERATION.scope(Cell::new(None), answer).await
+}
+
+/// Notes which operation the request of this task is.
+pub(crate) fn note_operation(operation: &'static str) {
+    // Outside of the middleware nothing is measured.
+    OPERATION.try_with(|noted| noted.set(Some(operation))).unwrap_or_default();
+}
+
+/// The numbers of all requests.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    operations: BTreeMap<&'static str, Measured>,
+    /// What came to no operation: unknown paths, and what was refused before.
+    none: Measured,
+}
+
+#[derive(Debug)]
+struct Measured {
+    method: &'static str,
+    path: &'static str,
+    /// Most classes are never seen: each has its numbers from its first request on.
+    classes: [OnceLock<Box<Timings>>; CLASSES.len()],
+    throttled: AtomicU64,
+}
+
+impl Measured {
+    fn new(method: &'static str, path: &'static str) -> Self {
+        Self { method, path, classes: Default::default(), throttled: AtomicU64::new(0) }
+    }
+}
+
+/// The requests of one operation whose answers had a status of one class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Requests {
+    /// The operation; `none` for those that came to none.
+    pub(crate) operation: &'static str,
+    pub(crate) method: &'static str,
+    /// The path, with braces around what is named in it.
+    pub(crate) path: &'static str,
+    /// The class of the status, such as `2xx`.
+    pub(crate) class: &'static str,
+    /// From the end of the request's head to that of the answer's.
+    pub(crate) took: TimingCounts,
+}
+
+/// How many requests of an operation were refused because there were too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Throttled {
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) requests: u64,
+}
+
+impl Meter {
+    /// For these operations.
+    pub(crate) fn of<'a>(operations: impl Iterator<Item = &'a About>) -> Self {
+        let measured = |about: &About| (about.id, Measured::new(about.method.as_str(), about.path));
+        Self { operations: operations.map(measured).collect(), none: Measured::new("any", "none") }
+    }
+
+    /// Counts a request.
+    pub(super) fn observe(&self, operation: Option<&'static str>, status: u16, took: Duration) {
+        let measured = operation.and_then(|id| self.operations.get(id)).unwrap_or(&self.none);
+        let class = usize::from(status / 100).wrapping_sub(1);
+        if let Some(timings) = measured.classes.get(class) {
+            timings.get_or_init(|| Box::new(Timings::new(Scale::Calls))).observe(took);
+        }
+        if status == Code::TooManyAttempts.status() {
+            measured.throttled.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&'static str, &Measured)> {
+        let none = std::iter::once(("none", &self.none));
+        self.operations.iter().map(|(id, measured)| (*id, measured)).chain(none)
+    }
+
+    /// The requests so far; what never happened is left out.
+    pub(crate) fn requests(&self) -> Vec<Requests> {
+        let all = self.all().flat_map(|(operation, measured)| {
+            let Measured { method, path, .. } = *measured;
+            let classes = CLASSES.into_iter().zip(&measured.classes);
+            classes.filter_map(move |(class, timings)| {
+                Some(Requests { operation, method, path, class, took: timings.get()?.read() })
+            })
+        });
+        all.collect()
+    }
+
+    /// What was refused because there was too much of it; operations without such are left out.
+    pub(crate) fn throttled(&self) -> Vec<Throttled> {
+        let all = self.all().map(|(_, Measured { method, path, throttled, .. })| Throttled {
+            method,
+            path,
+            requests: throttled.load(Ordering::Relaxed),
+        });
+        all.filter(|it| it.requests > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meter() -> Meter {
+        Meter::of([st_api::jobs::LIST.about, st_api::jobs::CANCEL.about].iter())
+    }
+
+    #[tokio::test]
+    async fn a_request_is_of_the_operation_that_was_noted_in_its_own_task() {
+        let noting = |id| async move {
+            note_operation(id);
+            tokio::task::yield_now().await;
+        };
+        let all = tokio::join!(
+            with_operation(noting("list_jobs")),
+            with_operation(noting("cancel_job")),
+            with_operation(async {})
+        );
+        assert_eq!((all.0.1, all.1.1, all.2.1), (Some("list_jobs"), Some("cancel_job"), None));
+        note_operation("outside, where nothing is measured");
+    }
+
+    #[test]
+    fn requests_are_counted_by_operation_and_class_and_the_unknown_together() {
+        let meter = meter();
+        for status in [200, 201, Code::TooManyAttempts.status()] {
+            meter.observe(Some("list_jobs"), status, Duration::from_millis(2));
+        }
+        for unknown in [None, Some("no such operation")] {
+            meter.observe(unknown, 404, Duration::ZERO);
+        }
+        let counts: Vec<_> = meter
+            .requests()
+            .into_iter()
+            .map(|it| (it.operation, it.method, it.class, it.took.count()))
+            .collect();
+        let expected = [
+            ("list_jobs", "GET", "2xx", 2),
+            ("list_jobs", "GET", "4xx", 1),
+            ("none", "any", "4xx", 2),
+        ];
+        assert_eq!(counts, expected);
+        let throttled = Throttled { method: "GET", path: "/api/cloud/jobs", requests: 1 };
+        assert_eq!(meter.throttled(), [throttled]);
+    }
+}

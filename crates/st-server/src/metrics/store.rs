@@ -1,0 +1,71 @@
+//! The store: whether it works, how long writes take, and what is set aside.
+
+use st_store::Integrity;
+
+use super::Stored;
+use super::family::{Family, gauge, histogram};
+use super::page::{Page, series};
+use crate::api::Api;
+
+const WRITABLE: Family = gauge("st_store_writable", &[], "Whether writes succeed");
+const READABLE: Family =
+    gauge("st_store_readable", &[], "Whether what the store holds could be read for these metrics");
+const SOUND: Family = gauge(
+    "st_store_sound",
+    &[],
+    "Whether the check of the stored data has found no fault; 1 also while it runs",
+);
+const READ: Family = gauge(
+    "st_store_read_seconds",
+    &[],
+    "How long it took to read what the store holds, which is done every 5 seconds at most",
+);
+const WAITING: Family =
+    gauge("st_store_writes_waiting", &["lane"], "Writes that wait to begin, by lane");
+const WRITE_WAIT: Family = histogram(
+    "st_store_write_wait_seconds",
+    &["lane"],
+    "How long writes waited until they began, by lane",
+);
+const COMMIT: Family = histogram(
+    "st_store_commit_seconds",
+    &[],
+    "How long it took to commit, the sync to disk included; several writes share a commit",
+);
+const DAMAGED: Family = gauge(
+    "st_damaged_jobs",
+    &[],
+    "Jobs that are set aside because a part of them could not be read",
+);
+
+pub(super) const FAMILIES: [&Family; 8] =
+    [&WRITABLE, &READABLE, &SOUND, &READ, &WAITING, &WRITE_WAIT, &COMMIT, &DAMAGED];
+
+pub(super) fn add(page: &mut Page, api: &Api, stored: &Stored) {
+    let health = api.store.health();
+    page.one(&WRITABLE, health.writable.is_ok());
+    page.one(&READABLE, stored.is_some());
+    page.one(&SOUND, !matches!(health.integrity, Integrity::Damaged(_)));
+    page.known(&READ, stored.as_ref().map(|stored| stored.took));
+    let waiting = [
+        ("worker", health.waiting.worker),
+        ("interactive", health.waiting.interactive),
+        ("bulk", health.waiting.bulk),
+    ];
+    page.add(&WAITING, waiting.map(|(lane, writes)| series([lane], writes)));
+    let timings = api.store.write_timings();
+    let (waits, commits) = match timings {
+        Some(timings) => {
+            let waits = [
+                ("worker", timings.worker_waits),
+                ("interactive", timings.interactive_waits),
+                ("bulk", timings.bulk_waits),
+            ];
+            (waits.map(|(lane, waits)| series([lane], waits)).to_vec(), Some(timings.commits))
+        }
+        None => (Vec::new(), None),
+    };
+    page.add(&WRITE_WAIT, waits);
+    page.known(&COMMIT, commits);
+    page.known(&DAMAGED, stored.as_ref().map(|stored| stored.unsettled.damaged));
+}

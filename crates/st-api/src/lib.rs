@@ -24,5 +24,6 @@ pub mod queue;
 pub mod quotas;
 pub mod schema;
 pub mod system;
+pub mod webhooks;
 
 pub use openapi::{document, reference};

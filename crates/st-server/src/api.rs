@@ -20,7 +20,9 @@ mod queue;
 mod quotas;
 mod routes;
 mod waiting;
+mod webhooks;
 
+pub(crate) use events::shown;
 pub(crate) use providers::{KNOWN, REPLICATE};
 
 use std::path::{Path, PathBuf};

@@ -19,6 +19,7 @@ mod settling;
 mod shares;
 mod status;
 mod strays;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,6 +85,7 @@ struct State {
     providers: BTreeMap<ProviderName, ProviderSettings>,
     polling: Option<bool>,
     accounts: accounts::Accounts,
+    webhooks: webhooks::Webhooks,
     epoch: Epoch,
     last_event_id: i64,
     last_entry_id: i64,
@@ -215,6 +217,7 @@ impl State {
             providers: BTreeMap::new(),
             polling: None,
             accounts: accounts::Accounts::default(),
+            webhooks: webhooks::Webhooks::default(),
             epoch: Epoch::FIRST,
             last_event_id: 0,
             last_entry_id: 0,

@@ -44,6 +44,7 @@ mod status;
 mod submission;
 pub(crate) mod text;
 mod transition;
+mod webhook;
 
 pub use account::{AccountId, InvalidAccount};
 pub use actor::{Actor, ActorKind};
@@ -74,6 +75,7 @@ pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{
     ApprovalId, AttemptToken, AuditId, BudgetId, Epoch, EventId, Holder, InvalidMarker, JobId,
     KeyId, Marker, OrgId, ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId, UserId,
+    WebhookId,
 };
 pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
 pub use job::{Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, ProviderStatus};
@@ -112,4 +114,13 @@ pub use submission::{AtMostOnce, Attempt, Cancellation, ClaimOrigin, Lease, Remo
 pub use text::{UnknownText, Word};
 pub use transition::{
     AttemptFailure, CancelOutcome, Outcome, Resolution, Settled, TransitionError,
+};
+#[cfg(feature = "sqlite")]
+pub(crate) use webhook::Settled as SettledAttempt;
+pub(crate) use webhook::StoredWebhook;
+pub use webhook::{
+    Delivery, DeliveryAttempt, DeliveryResult, DeliveryStatus, Failing, InvalidWebhook,
+    KEEP_DELIVERIES_FOR, KEPT_DELIVERIES, KeyedWebhook, MAX_WEBHOOK_PAUSE, MOST_WEBHOOKS,
+    NewWebhook, OLD_SECRET_FOR, SettledDelivery, TestDelivery, WEBHOOK_GIVE_UP, WantedEvents,
+    Webhook, WebhookEvent, WebhookLease, WebhookPatch, WebhookSecret, WebhookState,
 };

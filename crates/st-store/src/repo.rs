@@ -18,6 +18,7 @@ mod results;
 mod settings;
 mod status;
 mod strays;
+mod webhooks;
 
 pub use approvals::{ApprovalRepo, Expiry};
 pub use audit::AuditRepo;
@@ -32,6 +33,7 @@ pub use settings::SettingsRepo;
 pub use status::StoreStatus;
 pub(crate) use status::until;
 pub use strays::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
+pub use webhooks::WebhookRepo;
 
 /// All of it. Implemented by every backend, and the type that workers and servers take.
 pub trait Store:
@@ -46,6 +48,7 @@ pub trait Store:
     + AuditRepo
     + ResultRepo
     + SettingsRepo
+    + WebhookRepo
     + StoreStatus
     + std::fmt::Debug
 {
@@ -63,6 +66,7 @@ impl<T> Store for T where
         + AuditRepo
         + ResultRepo
         + SettingsRepo
+        + WebhookRepo
         + StoreStatus
         + std::fmt::Debug
 {

@@ -32,6 +32,7 @@ mod shares;
 mod status;
 mod strays;
 mod totals;
+mod webhooks;
 mod writer;
 
 use std::fs::File;

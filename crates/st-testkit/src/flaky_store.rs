@@ -4,6 +4,7 @@
 mod accounts;
 mod history;
 mod results;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};

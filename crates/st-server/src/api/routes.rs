@@ -4,13 +4,14 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 use st_api::accounts as login;
+use st_api::webhooks as webhook;
 use st_api::{approvals as approval, configs as config, events as event, jobs as job};
 use st_api::{local as on_this_machine, metrics as metric, providers as provider};
 use st_api::{polling as poll, queue as entry, quotas as quota, system};
 
 use super::{
     account, approvals, audit, background, configs, events, health, jobs, keys, local, logging,
-    metrics, polling, providers, queue, quotas,
+    metrics, polling, providers, queue, quotas, webhooks,
 };
 use crate::http::problem::Problem;
 use crate::http::route::{Call, Routes};
@@ -19,7 +20,7 @@ use crate::http::route::{Call, Routes};
 pub(crate) fn routes() -> Routes {
     let routes = jobs_and_queue(Routes::default());
     let routes = approvals_and_quotas(routes);
-    operation(routes)
+    operation(webhooks_out(routes))
 }
 
 fn jobs_and_queue(routes: Routes) -> Routes {
@@ -79,6 +80,19 @@ fn approvals_and_quotas(routes: Routes) -> Routes {
         .on(&quota::ADD, quotas::add)
         .on(&quota::CHANGE, quotas::change)
         .on(&quota::DELETE, quotas::remove)
+}
+
+fn webhooks_out(routes: Routes) -> Routes {
+    routes
+        .on(&webhook::LIST, webhooks::list)
+        .on(&webhook::ADD, webhooks::add)
+        .on(&webhook::SHOW, webhooks::show)
+        .on(&webhook::CHANGE, webhooks::change)
+        .on(&webhook::DELETE, webhooks::remove)
+        .on(&webhook::TEST_ONE, webhooks::test)
+        .on(&webhook::EVENTS, webhooks::events)
+        .on(&webhook::HISTORY, webhooks::history)
+        .on(&webhook::HISTORY_OF_ONE, webhooks::history_of_one)
 }
 
 fn operation(routes: Routes) -> Routes {

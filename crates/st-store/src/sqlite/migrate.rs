@@ -53,6 +53,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "accounts",
         sql: include_str!("../../migrations/sqlite/0007_accounts.sql"),
     },
+    Migration {
+        version: 8,
+        name: "webhooks",
+        sql: include_str!("../../migrations/sqlite/0008_webhooks.sql"),
+    },
 ];
 
 /// What is remembered of each migration.

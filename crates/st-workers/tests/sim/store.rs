@@ -5,6 +5,7 @@ mod accounts;
 mod history;
 mod results;
 mod settings;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending};

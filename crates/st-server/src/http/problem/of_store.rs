@@ -1,8 +1,8 @@
 //! What the errors of the store mean to a client. Exhaustive: a new error must be given a meaning.
 
 use st_store::{
-    Error, InvalidBudget, InvalidJob, InvalidLimits, InvalidSetting, InvalidText, JobId,
-    LONGEST_HTTP_TIMEOUT, MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, OutOfRange,
+    Error, InvalidBudget, InvalidJob, InvalidLimits, InvalidSetting, InvalidText, InvalidWebhook,
+    JobId, LONGEST_HTTP_TIMEOUT, MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, OutOfRange,
     SHORTEST_HTTP_TIMEOUT, TransitionError,
 };
 
@@ -59,6 +59,12 @@ impl From<Error> for Problem {
                 Self::invalid_field("/limit_value", message)
             }
             Error::InvalidBudget(InvalidBudget::OfSettings { .. }) => {
+                Self::new(Code::Conflict, error.to_string())
+            }
+            Error::InvalidWebhook(InvalidWebhook::Text(invalid)) => {
+                Self::invalid(vec![text_fault(invalid)])
+            }
+            Error::InvalidWebhook(InvalidWebhook::TooMany) => {
                 Self::new(Code::Conflict, error.to_string())
             }
             Error::OverBudget(exceeded) => Self::over_budget(exceeded.to_string()),

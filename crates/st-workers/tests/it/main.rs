@@ -24,3 +24,4 @@ mod rerun;
 mod results;
 mod retention;
 mod support;
+mod webhooks;

@@ -42,6 +42,8 @@ pub struct Faults {
     pub standings: Option<fn() -> Error>,
     /// Every question for what is unsettled is answered with this.
     pub unsettled: Option<fn() -> Error>,
+    /// Every claim of a webhook is answered with this.
+    pub claim_webhook: Option<fn() -> Error>,
     /// Nothing is appended to the audit trail.
     pub append_audit: Option<fn() -> Error>,
     /// Every question for events is answered with this.

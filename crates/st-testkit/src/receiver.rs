@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// A message as it arrived.
 #[derive(Debug, Clone)]
@@ -43,6 +43,8 @@ pub enum Reply {
     Status(u16),
     /// That it is too much now, and when to come again.
     Later(&'static str),
+    /// That it accepts it, as soon as [`Receiver::release`] is called.
+    Held,
     /// Nothing at all, for as long as the receiver is there.
     Silence,
 }
@@ -52,6 +54,7 @@ struct Shared {
     /// Locked for one look or change.
     replies: Mutex<VecDeque<Reply>>,
     received: watch::Sender<Vec<Received>>,
+    released: Notify,
 }
 
 /// The receiver. Messages for which no reply is planned are accepted.
@@ -93,6 +96,11 @@ impl Receiver {
         received.wait_for(|received| received.len() >= count).await.unwrap().clone()
     }
 
+    /// Answers the message that is held, or the next one.
+    pub fn release(&self) {
+        self.shared.released.notify_one();
+    }
+
     fn replies(&self) -> MutexGuard<'_, VecDeque<Reply>> {
         self.shared.replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,6 +113,10 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
         Reply::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
         Reply::Later(wait) => {
             (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", wait)]).into_response()
+        }
+        Reply::Held => {
+            shared.released.notified().await;
+            StatusCode::OK.into_response()
         }
         Reply::Silence => std::future::pending().await,
     }

@@ -28,3 +28,4 @@ mod start;
 mod stored;
 mod submitting;
 mod support;
+mod webhooks;

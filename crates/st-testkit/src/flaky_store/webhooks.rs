@@ -38,6 +38,10 @@ impl WebhookRepo for FlakyStore {
         holder: Holder,
         lease: Duration,
     ) -> Result<Option<KeyedWebhook>> {
+        let fault = self.faults().claim_webhook;
+        if let Some(error) = fault {
+            return Err(error());
+        }
         self.inner.claim_webhook(id, holder, lease).await
     }
 

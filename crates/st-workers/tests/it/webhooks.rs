@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use st_http::{AddressPolicy, Client, Config};
 use st_store::{
-    Actor, Delivery, DeliveryStatus, Event, EventId, MemoryStore, NewWebhook, PageRequest, Scope,
-    UserId, WantedEvents, Webhook, WebhookEvent, WebhookPatch, WebhookSecret, WebhookState,
+    Actor, Delivery, DeliveryStatus, Error, Event, EventId, MemoryStore, NewWebhook, PageRequest,
+    Scope, UserId, WantedEvents, Webhook, WebhookEvent, WebhookPatch, WebhookSecret, WebhookState,
 };
+use st_testkit::flaky_store::FlakyStore;
 use st_testkit::receiver::{Received, Receiver, Reply};
 use st_testkit::suite::{Harness, at, job};
 use st_workers::tasks::webhooks::{WebhookDelivery, WebhooksConfig};
@@ -390,4 +391,69 @@ async fn a_test_is_sent_at_once_and_once_and_remembered() {
     assert_eq!(statuses, [(DeliveryStatus::Failed, None), (DeliveryStatus::Delivered, None)]);
     assert_eq!(bench.found(&hook).await.position, EventId(0), "it is no event");
     bench.task.test(st_store::WebhookId(99), "test").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_switched_off_is_sent_nothing_more() {
+    let bench = Bench::start().await;
+    let hook = bench.hook().await;
+    bench.receiver.plan([Reply::Held]);
+    bench.submit([1, 2]).await;
+    let mut served = bench.task.served();
+    bench.run().await;
+    bench.receiver.wait_for(1).await;
+    let off = WebhookPatch { enabled: Some(false), ..WebhookPatch::default() };
+    let url = format!("{}?moved", bench.receiver.url());
+    let moved = WebhookPatch { url: Some(url), ..WebhookPatch::default() };
+    bench.harness.store.patch_webhook(hook.id, off).await.unwrap();
+    bench.receiver.release();
+    served.changed().await.unwrap();
+    assert_eq!(bench.run().await.counts, [("begun", 0)]);
+    assert_eq!(bench.receiver.received().len(), 1);
+    bench.harness.store.patch_webhook(hook.id, moved).await.unwrap();
+    let on = WebhookPatch { enabled: Some(true), ..WebhookPatch::default() };
+    bench.harness.store.patch_webhook(hook.id, on).await.unwrap();
+    bench.submit([3]).await;
+    bench.deliver().await;
+    assert_eq!(jobs(&bench.receiver.received()), ["c-1", "c-3"]);
+}
+
+#[tokio::test]
+async fn what_changes_while_events_go_out_counts_for_the_next_one() {
+    let bench = Bench::start().await;
+    let hook = bench.hook().await;
+    bench.receiver.plan([Reply::Held]);
+    bench.submit([1, 2]).await;
+    let mut served = bench.task.served();
+    bench.run().await;
+    bench.receiver.wait_for(1).await;
+    let rotate = WebhookPatch { secret: Some(secret(2)), ..WebhookPatch::default() };
+    bench.harness.store.patch_webhook(hook.id, rotate).await.unwrap();
+    bench.receiver.release();
+    served.changed().await.unwrap();
+    let received = bench.receiver.received();
+    let signed: Vec<bool> = received.iter().map(|it| is_signed(it, &secret(2))).collect();
+    assert_eq!(signed, [false, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_is_not_asked_again_at_once() {
+    let mut flaky = None;
+    let harness = Harness::new(|clock| {
+        let store = Arc::new(FlakyStore::new(Arc::new(MemoryStore::with_clock(clock))));
+        flaky = Some(Arc::clone(&store));
+        store
+    });
+    let flaky = flaky.unwrap();
+    let (dispatcher, task) = task(&harness, local());
+    let receiver = Receiver::start().await;
+    let bench = Bench { harness, dispatcher, task, receiver };
+    bench.hook().await;
+    bench.submit([1]).await;
+    flaky.faults().claim_webhook = Some(|| Error::Busy);
+    let began = tokio::time::Instant::now();
+    bench.deliver().await;
+    assert_eq!(began.elapsed(), Duration::from_secs(30));
+    flaky.faults().claim_webhook = None;
+    assert_eq!(bench.run().await.counts, [("begun", 1)]);
 }

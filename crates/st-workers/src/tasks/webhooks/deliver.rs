@@ -26,6 +26,8 @@ const LEASE: Duration = Duration::from_mins(1);
 /// How often it is tried to settle an attempt, and the pause in between.
 const SETTLE_TRIES: u32 = 5;
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
+/// How long a webhook is left alone after a fault that is not its receiver's.
+const AFTER_FAULT: Duration = Duration::from_secs(30);
 /// The pauses after failed attempts.
 const PAUSES: Backoff =
     Backoff { first: Duration::from_secs(5), max: Duration::from_hours(1), jitter: 0.25 };
@@ -55,7 +57,7 @@ impl Work {
         let _serving = Serving(self, id);
         let served = AssertUnwindSafe(self.deliver(id, from, stopping)).catch_unwind().await;
         match served {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return,
             Ok(Err(error)) => {
                 st_log::warning!(
                     logger: LOG, webhook_id = id.0, error,
@@ -68,6 +70,11 @@ impl Work {
                     logger: LOG, webhook_id = id.0, panic, "Delivery to a webhook panicked"
                 );
             }
+        }
+        // The end of this wakes the task, which would fail with it at once again.
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = sleep(AFTER_FAULT) => {}
         }
     }
 
@@ -89,8 +96,12 @@ impl Work {
             if !attempt.with_correlation_id(event.event.correlation_id.clone()).await? {
                 return Ok(());
             }
-            // Its secrets and what it wants may have changed meanwhile.
+            // Its secrets and what it wants may have changed meanwhile. Who moved it or switched it off
+            // has ended the lease.
             let Some(now) = self.store.find_webhook(id).await? else { return Ok(()) };
+            if now.webhook.lease.is_none_or(|lease| lease.holder != self.holder) {
+                return Ok(());
+            }
             keyed = now;
         }
         let passed = if stopping.is_cancelled() { keyed.webhook.position } else { wanted.read_to };

@@ -25,5 +25,6 @@ pub mod quotas;
 pub mod received;
 pub mod schema;
 pub mod system;
+pub mod webhooks;
 
 pub use openapi::{document, reference};

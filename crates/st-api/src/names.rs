@@ -1,6 +1,6 @@
 //! What paths name.
 
-use st_store::{ApprovalId, BudgetId, ProviderName, RuleId, UserId};
+use st_store::{ApprovalId, BudgetId, ProviderName, RuleId, UserId, WebhookId};
 
 use crate::operation::{Named, Parameter};
 
@@ -104,4 +104,6 @@ number_names! {
     RequestArg(ApprovalId), "approval request", "The request's number.";
     /// A quota.
     QuotaArg(BudgetId), "quota", "The quota's number.";
+    /// A webhook.
+    WebhookArg(WebhookId), "webhook", "The webhook's number.";
 }

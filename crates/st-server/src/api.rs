@@ -22,7 +22,9 @@ mod quotas;
 mod received;
 mod routes;
 mod waiting;
+mod webhooks;
 
+pub(crate) use events::shown;
 pub(crate) use health::components;
 pub(crate) use providers::{KNOWN, REPLICATE};
 

@@ -20,6 +20,7 @@ use st_workers::provider::local::{
 };
 use st_workers::provider::replicate::Replicate;
 use st_workers::tasks::results::{DownloadConfig, ResultsConfig};
+use st_workers::tasks::webhooks::WebhooksConfig;
 use st_workers::{
     BackgroundConfig, KeptLogs, Providers, Unfinished, start_background_tasks,
     stop_background_tasks,
@@ -28,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use crate::access::Accesses;
-use crate::api::{Api, REPLICATE, Setup};
+use crate::api::{self, Api, REPLICATE, Setup};
 use crate::auth::{Auth, Reach};
 use crate::config::{Config, DescribedProvider, Origin};
 use crate::http::front::{Front, Live};
@@ -51,6 +52,11 @@ pub(crate) const DATABASE: &str = "cloud.db";
 
 /// So many connections to a described provider are kept: its jobs are polled by single calls.
 const POLLED_AT_ONCE: usize = 192;
+
+/// How long the receiver of a webhook may take.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(15);
+/// The largest answer of one, in bytes. It means nothing.
+const WEBHOOK_ANSWER: usize = 64 * 1024;
 
 /// The provider of jobs on this machine.
 const LOCAL: &str = "local";
@@ -111,6 +117,9 @@ pub enum StartError {
     /// The client that downloads outputs cannot be set up.
     #[error("cannot set up the download of outputs")]
     Downloads(#[source] st_http::Error),
+    /// The client that sends webhooks cannot be set up.
+    #[error("cannot set up the sending of webhooks")]
+    Webhooks(#[source] st_http::Error),
     /// TLS cannot be served.
     #[error("cannot serve TLS")]
     Tls(#[source] TlsError),
@@ -132,6 +141,7 @@ pub struct App {
     providers: Providers,
     access: Accesses,
     results: ResultsConfig,
+    webhooks: WebhooksConfig,
     clock: Arc<dyn Clock>,
     live: Live,
     listener: TcpListener,
@@ -176,7 +186,19 @@ impl App {
         let (providers, access) = providers(&config)?;
         access.follow_settings(&store).await.map_err(StartError::Store)?;
         let (store, results) = (Arc::new(store), results(&config)?);
-        Ok(Self { config, store, has_keys, providers, access, results, clock, live, listener })
+        let webhooks = webhooks(&config)?;
+        Ok(Self {
+            config,
+            store,
+            has_keys,
+            providers,
+            access,
+            results,
+            webhooks,
+            clock,
+            live,
+            listener,
+        })
     }
 
     /// Where it listens.
@@ -192,12 +214,23 @@ impl App {
         log: LogHandle,
         origin: Origin,
     ) -> Result<(), StartError> {
-        let Self { config, store, has_keys, providers, access, results, clock, live, listener } =
-            self;
+        let Self {
+            config,
+            store,
+            has_keys,
+            providers,
+            access,
+            results,
+            webhooks,
+            clock,
+            live,
+            listener,
+        } = self;
         let kept_logs = results.logs.clone();
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let background = BackgroundConfig {
             results: Some(results),
+            webhooks: Some(webhooks),
             seed: fastrand::u64(..),
             ..config.background.clone()
         };
@@ -326,6 +359,21 @@ fn results(config: &Config) -> Result<ResultsConfig, StartError> {
         None
     };
     Ok(ResultsConfig { logs: KeptLogs::new(config.state_dir.join(RESULTS)), downloads })
+}
+
+/// Where webhooks may be sent, and how long a receiver may take.
+fn webhooks(config: &Config) -> Result<WebhooksConfig, StartError> {
+    let public = AddressPolicy::public().through_proxies();
+    let networks = &config.webhooks.allowed_networks;
+    let http = st_http::Config {
+        addresses: networks.iter().fold(public, |it, net| it.allow(*net)),
+        attempt_timeout: WEBHOOK_TIMEOUT,
+        overall_timeout: WEBHOOK_TIMEOUT,
+        body_limit: WEBHOOK_ANSWER,
+        ..config.http.clone()
+    };
+    let client = st_http::Client::new(http).map_err(StartError::Webhooks)?;
+    Ok(WebhooksConfig { client, show: api::shown })
 }
 
 fn described(

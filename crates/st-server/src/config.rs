@@ -18,6 +18,7 @@ mod show;
 mod sources;
 mod table;
 mod variables;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -39,6 +40,7 @@ use sections::{Sections, Surroundings};
 pub use server::{Access, TlsFiles};
 pub use show::{schema, table, variables_table};
 use sources::Sources;
+pub use webhooks::WebhooksSettings;
 
 /// The port when nothing sets it.
 const PORT: u16 = 8001;
@@ -65,6 +67,8 @@ pub struct Config {
     pub background: BackgroundConfig,
     /// What becomes of the outputs of jobs whose providers delete them.
     pub outputs: OutputsSettings,
+    /// Where webhooks may be sent.
+    pub webhooks: WebhooksSettings,
     /// The account at Replicate. Without a token it is used once one is stored.
     pub replicate: ReplicateConfig,
     /// What jobs on this machine may run and use.
@@ -207,6 +211,7 @@ impl Config {
             port: read.server.port.unwrap_or(PORT),
             config_dir: read.server.config_dir.unwrap_or_else(|| state_dir.join("configs")),
             outputs: read.outputs.settings(&state_dir),
+            webhooks: read.webhooks,
             state_dir,
             background: read.background,
             replicate: read.replicate,

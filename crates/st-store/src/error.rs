@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::model::{
     DamagedRow, Exceeded, InvalidBudget, InvalidJob, InvalidLimits, InvalidRule, InvalidSetting,
-    InvalidText, JobId, TransitionError,
+    InvalidText, InvalidWebhook, JobId, TransitionError,
 };
 
 /// Why a call on a store failed. Nothing was changed, except perhaps where it is
@@ -100,6 +100,9 @@ pub enum Error {
     /// A key that cannot be stored.
     #[error(transparent)]
     InvalidKey(InvalidText),
+    /// A webhook that cannot be stored.
+    #[error(transparent)]
+    InvalidWebhook(#[from] InvalidWebhook),
     /// A weight of an owner that cannot be stored.
     #[error(transparent)]
     InvalidShare(InvalidText),

@@ -24,7 +24,7 @@ pub use repo::{
     ApprovalRepo, AuditRepo, BudgetRepo, Claim, ClaimOptions, Claims, EventLog, EventPage, Expiry,
     HistoryRepo, JobRef, JobRepo, KeyRepo, PrefixMatch, Pruned, QueueRepo, ReceivedRepo,
     RecheckOutcome, ResultRepo, Serving, SettingsRepo, Settlement, Store, StoreStatus, StrayRepo,
-    Submitted, Unsettled, UnsettledCounts,
+    Submitted, Unsettled, UnsettledCounts, WebhookRepo,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{EventGap, Life, MigrationPlan, SqliteConfig, SqliteStore, offline};

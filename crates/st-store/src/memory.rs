@@ -20,6 +20,7 @@ mod settling;
 mod shares;
 mod status;
 mod strays;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,8 +33,8 @@ use crate::clock::{Clock, StoreClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::{
     Acceptances, Budget, BudgetId, Cost, DailyTotals, Epoch, Event, EventId, Group, Hold, JobId,
-    JobRecord, Limits, NewEvent, Page, PageRequest, PostingKind, ProviderJobId, ProviderName,
-    ProviderSettings, Recheck, RecheckId, Rule, Scope, StoredKey, Stray, UserId, WebhookId,
+    JobRecord, Limits, MessageId, NewEvent, Page, PageRequest, PostingKind, ProviderJobId,
+    ProviderName, ProviderSettings, Recheck, RecheckId, Rule, Scope, StoredKey, Stray, UserId,
 };
 
 /// How many event IDs a restored database leaves out, so that none that the lost history gave out
@@ -86,7 +87,8 @@ struct State {
     polling: Option<bool>,
     accounts: accounts::Accounts,
     /// When webhooks of providers were received.
-    received: BTreeMap<(ProviderName, WebhookId), Timestamp>,
+    received: BTreeMap<(ProviderName, MessageId), Timestamp>,
+    webhooks: webhooks::Webhooks,
     epoch: Epoch,
     last_event_id: i64,
     last_entry_id: i64,
@@ -219,6 +221,7 @@ impl State {
             polling: None,
             accounts: accounts::Accounts::default(),
             received: BTreeMap::new(),
+            webhooks: webhooks::Webhooks::default(),
             epoch: Epoch::FIRST,
             last_event_id: 0,
             last_entry_id: 0,

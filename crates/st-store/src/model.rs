@@ -45,6 +45,7 @@ mod status;
 mod submission;
 pub(crate) mod text;
 mod transition;
+mod webhook;
 
 pub use account::{AccountId, InvalidAccount};
 pub use actor::{Actor, ActorKind};
@@ -75,7 +76,7 @@ pub use idempotency::{KeyVerdict, StoredKey};
 pub use ids::{
     ApprovalId, AttemptToken, AuditId, BudgetId, Epoch, EventId, Holder, InvalidMarker, JobId,
     JobPrefix, KeyId, Marker, OrgId, ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId,
-    UserId,
+    UserId, WebhookId,
 };
 pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
 pub use job::{Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, ProviderStatus};
@@ -88,7 +89,7 @@ pub use page::{DamagedRow, JobFilter, Page, PageRequest, QueueFilter, RequestFil
 pub use priority::{InvalidPriority, Priority, PriorityChange};
 pub use queue::{QueueEntry, QueueStats, Standing};
 pub(crate) use received::received_up_to;
-pub use received::{RECEIVED_FOR, WebhookId};
+pub use received::{MessageId, RECEIVED_FOR};
 pub use reclaim::{ALONE_FROM, Caution, MAX_PANICS, MAX_RECLAIMS};
 pub(crate) use record::OpenMatters;
 pub use record::{Grant, Inconsistency, JobRecord, Settling};
@@ -116,4 +117,13 @@ pub use submission::{AtMostOnce, Attempt, Cancellation, ClaimOrigin, Lease, Remo
 pub use text::{UnknownText, Word};
 pub use transition::{
     AttemptFailure, CancelOutcome, Outcome, Resolution, Settled, TransitionError,
+};
+#[cfg(feature = "sqlite")]
+pub(crate) use webhook::Settled as SettledAttempt;
+pub(crate) use webhook::StoredWebhook;
+pub use webhook::{
+    Delivery, DeliveryAttempt, DeliveryResult, DeliveryStatus, Failing, InvalidWebhook,
+    KEEP_DELIVERIES_FOR, KEPT_DELIVERIES, KeyedWebhook, MAX_WEBHOOK_PAUSE, MOST_WEBHOOKS,
+    NewWebhook, OLD_SECRET_FOR, SettledDelivery, TestDelivery, WEBHOOK_GIVE_UP, WantedEvents,
+    Webhook, WebhookEvent, WebhookLease, WebhookPatch, WebhookSecret, WebhookState,
 };

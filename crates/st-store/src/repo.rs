@@ -19,6 +19,7 @@ mod results;
 mod settings;
 mod status;
 mod strays;
+mod webhooks;
 
 pub use approvals::{ApprovalRepo, Expiry};
 pub use audit::AuditRepo;
@@ -35,6 +36,7 @@ pub use settings::SettingsRepo;
 pub use status::StoreStatus;
 pub(crate) use status::until;
 pub use strays::{RecheckOutcome, StrayRepo, Unsettled, UnsettledCounts};
+pub use webhooks::WebhookRepo;
 
 /// All of it. Implemented by every backend, and the type that workers and servers take.
 pub trait Store:
@@ -50,6 +52,7 @@ pub trait Store:
     + ReceivedRepo
     + ResultRepo
     + SettingsRepo
+    + WebhookRepo
     + StoreStatus
     + std::fmt::Debug
 {
@@ -68,6 +71,7 @@ impl<T> Store for T where
         + ReceivedRepo
         + ResultRepo
         + SettingsRepo
+        + WebhookRepo
         + StoreStatus
         + std::fmt::Debug
 {

@@ -33,6 +33,7 @@ mod shares;
 mod status;
 mod strays;
 mod totals;
+mod webhooks;
 mod writer;
 
 use std::fs::File;

@@ -51,8 +51,8 @@ pub async fn dump(store: &dyn Store) -> String {
     writeln!(text, "holds {:?}", store.holds().await.unwrap()).unwrap();
     writeln!(text, "weights {:?}", store.weights().await.unwrap()).unwrap();
     writeln!(text, "used {:?}", store.share_usage().await.unwrap()).unwrap();
-    writeln!(text, "keys {:?}", store.list_keys(None, 500).await.unwrap()).unwrap();
-    writeln!(text, "{:?}", store.audit(&AuditFilter::default(), 500).await.unwrap()).unwrap();
+    text.push_str(&accounts(store).await);
+    text.push_str(&webhooks(store).await);
     writeln!(text, "rules {:?}", store.list_rules().await.unwrap()).unwrap();
     writeln!(text, "stats {:?}", store.queue_stats().await.unwrap()).unwrap();
     let provider_jobs: Vec<_> = (0..20).map(provider_job).collect();
@@ -89,6 +89,19 @@ pub async fn dump(store: &dyn Store) -> String {
     let last = *store.last_event().borrow();
     writeln!(text, "epoch {} last event {last} now {}", store.epoch(), store.now()).unwrap();
     text
+}
+
+#[expect(clippy::unwrap_used, reason = "a test double reports by panicking")]
+async fn accounts(store: &dyn Store) -> String {
+    let (keys, trail) =
+        (store.list_keys(None, 500).await, store.audit(&AuditFilter::default(), 500).await);
+    format!("keys {:?}\n{:?}\n", keys.unwrap(), trail.unwrap())
+}
+
+#[expect(clippy::unwrap_used, reason = "a test double reports by panicking")]
+async fn webhooks(store: &dyn Store) -> String {
+    let (hooks, sent) = (store.webhooks().await, store.deliveries(None, everything()).await);
+    format!("webhooks {:?}\n{:?}\n", hooks.unwrap(), sent.unwrap())
 }
 
 fn everything() -> PageRequest {

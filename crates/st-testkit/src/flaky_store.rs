@@ -5,6 +5,7 @@ mod accounts;
 mod history;
 mod received;
 mod results;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -44,6 +45,8 @@ pub struct Faults {
     pub unsettled: Option<fn() -> Error>,
     /// Every question for the numbers of what is stored is answered with this.
     pub figures: Option<fn() -> Error>,
+    /// Every claim of a webhook is answered with this.
+    pub claim_webhook: Option<fn() -> Error>,
     /// Nothing is appended to the audit trail.
     pub append_audit: Option<fn() -> Error>,
     /// Every question for events is answered with this.

@@ -8,5 +8,6 @@ pub mod fuzz;
 pub mod http_world;
 pub mod provider;
 pub mod provider_suite;
+pub mod receiver;
 pub mod replicate;
 pub mod suite;

@@ -32,6 +32,7 @@ pub mod settling;
 pub mod shares;
 pub mod strays;
 pub mod submitting;
+pub mod webhooks;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -398,6 +399,14 @@ macro_rules! conformance {
             what_is_stored_is_counted_in_every_stage,
             what_waits_is_counted_by_what_keeps_it,
             the_trail_is_counted_as_a_whole_and_of_the_last_day);
+        $crate::conformance!(@topic $store, webhooks:
+            a_webhook_begins_after_the_newest_event, a_webhook_that_cannot_be_stored_is_refused,
+            a_webhook_is_changed_and_removed, an_old_secret_is_used_for_a_day_more,
+            one_holder_delivers_and_others_wait_for_its_lease,
+            a_failed_event_is_tried_again_until_it_is_given_up,
+            a_receiver_that_is_gone_disables_its_webhook,
+            another_receiver_gets_what_waits_at_once, the_last_messages_are_remembered,
+            old_messages_are_forgotten, a_pause_moves_with_the_clock);
         $crate::conformance!(@topic $store, history:
             a_job_that_ended_long_ago_is_deleted_with_all_that_belongs_to_it,
             only_jobs_that_are_over_are_deleted,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use st_store::{Actor, Clock, Error, JobId, JobRecord, ProviderName, Resolution, Store};
+use st_store::{Actor, Clock, Error, JobId, JobRecord, ProviderName, Resolution, Store, WebhookId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -22,6 +22,7 @@ use crate::tasks::poller::{self, IntakeError, Poller, PollerConfig, Received, Sy
 use crate::tasks::results::{ResultFetching, ResultsConfig};
 use crate::tasks::retention::{self, CleanedUp, Retention};
 use crate::tasks::scheduler::Scheduler;
+use crate::tasks::webhooks::{self, TestedWebhook, WebhookDelivery, WebhooksConfig};
 
 /// How the tasks run.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct BackgroundConfig {
     pub keep_jobs_for: Option<SignedDuration>,
     /// Where results go whose providers delete them; `None` leaves them to be deleted.
     pub results: Option<ResultsConfig>,
+    /// How webhooks are sent; `None` sends none.
+    pub webhooks: Option<WebhooksConfig>,
     /// The seed of all jitter.
     pub seed: u64,
 }
@@ -45,6 +48,7 @@ impl Default for BackgroundConfig {
             approval_check: expirer::PERIOD,
             keep_jobs_for: Some(retention::KEEP_FOR),
             results: None,
+            webhooks: None,
             seed: 0,
         }
     }
@@ -57,6 +61,7 @@ pub struct BackgroundTasks {
     dispatcher: Arc<Dispatcher>,
     retention: Arc<Retention>,
     poller: Arc<Poller>,
+    webhooks: Option<Arc<WebhookDelivery>>,
     store: Arc<dyn Store>,
     polling: watch::Sender<PollerConfig>,
 }
@@ -85,7 +90,8 @@ pub struct ProviderFigures {
     pub room_to_submit: usize,
 }
 
-/// Starts the poller, the scheduler, the expirer, the retention and the fetching of results, as a new
+/// Starts the poller, the scheduler, the expirer, the retention, the fetching of results and the delivery
+/// to webhooks, as a new
 /// holder of claims. The store must be
 /// this process's alone: what other holders left claimed is reclaimed immediately.
 pub fn start_background_tasks(
@@ -113,8 +119,19 @@ pub fn start_background_tasks(
     }
     let retention = Arc::new(retention);
     driver.register(Arc::clone(&retention) as Arc<dyn Task>);
+    let webhooks = config
+        .webhooks
+        .map(|webhooks| Arc::new(WebhookDelivery::new(store, &dispatcher, webhooks, config.seed)));
+    if let Some(webhooks) = &webhooks {
+        driver.register(Arc::clone(webhooks) as Arc<dyn Task>);
+    }
     let events = store.last_event();
     let running = driver.start();
+    if let Some(delivery) = &webhooks {
+        let id = TaskId::WebhookDelivery;
+        running.wake_while(events.clone(), delivery.wanted(), webhooks::COLLECT, id);
+        running.wake_on(delivery.served(), &[id]);
+    }
     running.wake_on(events, &[TaskId::QueueProcessing, TaskId::ApprovalExpiration]);
     running.wake_on(dispatcher.results(), &[TaskId::ResultFetching]);
     running.wake_on(polling_changes, &[TaskId::JobStatusPolling]);
@@ -124,7 +141,8 @@ pub fn start_background_tasks(
     for changes in providers.registered().filter_map(|provider| provider.changes()) {
         running.wake_on(changes, &[TaskId::JobStatusPolling]);
     }
-    BackgroundTasks { running, dispatcher, retention, poller, polling, store: Arc::clone(store) }
+    let store = Arc::clone(store);
+    BackgroundTasks { running, dispatcher, retention, poller, webhooks, polling, store }
 }
 
 /// Stops them: nothing new is claimed, what runs finishes within `deadline`, the rest is cut off,
@@ -188,6 +206,18 @@ impl BackgroundTasks {
     /// not known whether they arrived.
     pub async fn sync(&self, provider: Option<&ProviderName>) -> Result<Synced, SyncError> {
         self.poller.sync(provider).await
+    }
+
+    /// Sends a test message of this type to a webhook.
+    pub async fn test_webhook(
+        &self,
+        id: WebhookId,
+        event_type: &str,
+    ) -> Result<TestedWebhook, Error> {
+        match &self.webhooks {
+            Some(webhooks) => webhooks.test(id, event_type).await,
+            None => Err(Error::NotFound { what: "webhook", id: id.to_string() }),
+        }
     }
 
     /// Activates a task and returns how the run ended that this began; `None` when the tasks stop before.

@@ -119,6 +119,33 @@ impl Running {
         });
     }
 
+    /// Wakes a task when something changed, while `open` is true and at most once in `pause`.
+    pub fn wake_while<T: Send + Sync + 'static>(
+        &self,
+        mut source: watch::Receiver<T>,
+        mut open: watch::Receiver<bool>,
+        pause: Duration,
+        task: TaskId,
+    ) {
+        let Some(activator) = self.tasks.get(&task).map(|(activator, _)| activator.clone()) else {
+            return;
+        };
+        let stopping = self.stopping.clone();
+        self.spawn_tracked(async move {
+            let wake = async {
+                while open.wait_for(|open| *open).await.is_ok() && source.changed().await.is_ok() {
+                    activator.activate();
+                    tokio::time::sleep(pause).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => {}
+                () = wake => {}
+            }
+        });
+    }
+
     /// Makes a task run now, or once more when it is running. `false` when there is no such task.
     pub fn activate(&self, id: TaskId) -> bool {
         self.tasks.get(&id).is_some_and(|(activator, _)| {

@@ -24,6 +24,8 @@ pub enum TaskId {
     JobRetention,
     /// The fetching of results before their providers delete them.
     ResultFetching,
+    /// The delivery of events to webhooks.
+    WebhookDelivery,
 }
 
 impl TaskId {
@@ -34,6 +36,7 @@ impl TaskId {
         Self::ApprovalExpiration,
         Self::JobRetention,
         Self::ResultFetching,
+        Self::WebhookDelivery,
     ];
 
     /// The name.
@@ -44,6 +47,7 @@ impl TaskId {
             Self::ApprovalExpiration => "approval_expiration",
             Self::JobRetention => "job_retention",
             Self::ResultFetching => "result_fetching",
+            Self::WebhookDelivery => "webhook_delivery",
         }
     }
 }

@@ -5,3 +5,4 @@ pub mod poller;
 pub mod results;
 pub mod retention;
 pub mod scheduler;
+pub mod webhooks;

@@ -20,11 +20,12 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName};
+use serde_json::{Value, json};
 use st_api::events::{AfterIndex, Broadcast, Follow};
 use st_api::input::Fields;
 use st_api::operation::Input;
 use st_api::problem::Code;
-use st_store::EventId;
+use st_store::{Event, EventId};
 use tokio::time::timeout;
 
 use super::jobs::find;
@@ -39,6 +40,11 @@ pub(super) use feed::Feed;
 pub(super) use view::owned;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// An event as clients see it, as JSON.
+pub(crate) fn shown(event: &Event) -> Value {
+    json!(view::view(event))
+}
 
 /// What a client asks for.
 #[derive(Debug)]

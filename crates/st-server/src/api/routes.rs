@@ -4,13 +4,14 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 use st_api::accounts as login;
+use st_api::webhooks as hook;
 use st_api::{approvals as approval, configs as config, events as event, jobs as job};
 use st_api::{local as on_this_machine, metrics as metric, providers as provider};
 use st_api::{polling as poll, queue as entry, quotas as quota, received as webhook, system};
 
 use super::{
     account, approvals, audit, background, configs, events, health, jobs, keys, local, logging,
-    metrics, polling, prometheus, providers, queue, quotas, received,
+    metrics, polling, prometheus, providers, queue, quotas, received, webhooks,
 };
 use crate::http::problem::Problem;
 use crate::http::route::{Call, Routes};
@@ -19,7 +20,7 @@ use crate::http::route::{Call, Routes};
 pub(crate) fn routes() -> Routes {
     let routes = jobs_and_queue(Routes::default());
     let routes = approvals_and_quotas(routes);
-    operation(routes)
+    operation(webhooks_out(routes))
 }
 
 fn jobs_and_queue(routes: Routes) -> Routes {
@@ -80,6 +81,19 @@ fn approvals_and_quotas(routes: Routes) -> Routes {
         .on(&quota::ADD, quotas::add)
         .on(&quota::CHANGE, quotas::change)
         .on(&quota::DELETE, quotas::remove)
+}
+
+fn webhooks_out(routes: Routes) -> Routes {
+    routes
+        .on(&hook::LIST, webhooks::list)
+        .on(&hook::ADD, webhooks::add)
+        .on(&hook::SHOW, webhooks::show)
+        .on(&hook::CHANGE, webhooks::change)
+        .on(&hook::DELETE, webhooks::remove)
+        .on(&hook::TEST_ONE, webhooks::test)
+        .on(&hook::EVENTS, webhooks::events)
+        .on(&hook::HISTORY, webhooks::history)
+        .on(&hook::HISTORY_OF_ONE, webhooks::history_of_one)
 }
 
 fn operation(routes: Routes) -> Routes {

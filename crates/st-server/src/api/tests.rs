@@ -10,6 +10,7 @@ mod metrics;
 mod outages;
 mod roles;
 mod stream;
+mod webhooks;
 mod weights;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use st_http::{AddressPolicy, Client};
 use st_log::{CorrelationId, LogGuard, Settings};
 use st_store::{
     AccountId, Actor, AtMostOnce, Claim, ClaimOptions, Clock, EventLog, Holder, JobId, JobRepo,
@@ -26,6 +28,7 @@ use st_store::{
 use st_testkit::flaky_store::FlakyStore;
 use st_testkit::provider::FakeProvider;
 use st_workers::provider::Provider;
+use st_workers::tasks::webhooks::WebhooksConfig;
 use st_workers::{BackgroundConfig, KeptLogs, Providers, start_background_tasks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +82,10 @@ impl Harness {
         let providers: Providers = fakes.into_iter().map(|it| it as Arc<dyn Provider>).collect();
         let served = if serving { providers.clone() } else { Providers::default() };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let config = BackgroundConfig::default();
+        let addresses = AddressPolicy::public().allow("127.0.0.0/8".parse().unwrap());
+        let client = Client::new(st_http::Config { addresses, ..Default::default() }).unwrap();
+        let webhooks = Some(WebhooksConfig { client, show: super::shown });
+        let config = BackgroundConfig { webhooks, ..BackgroundConfig::default() };
         let background = start_background_tasks(config, &shared, &served, &clock);
         let settings = Settings { stdout: false, log_panics: false, ..Settings::default() };
         let (_layer, log) = st_log::open(&settings).unwrap();

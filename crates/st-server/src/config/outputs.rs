@@ -74,7 +74,8 @@ fn bytes(fields: &mut Fields, key: &str) -> Option<u64> {
     size
 }
 
-fn networks(fields: &mut Fields, key: &str) -> Vec<IpNet> {
+/// Networks by their prefixes.
+pub(super) fn networks(fields: &mut Fields, key: &str) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for (index, text) in fields.strings(key).unwrap_or_default().into_iter().enumerate() {
         match text.parse() {

@@ -15,6 +15,7 @@ use super::local::LocalSettings;
 use super::outputs::OutputsSection;
 use super::providers::{self, DescribedProvider};
 use super::server::Server;
+use super::webhooks::WebhooksSettings;
 use st_api::input::{ANY_NAME, Fields, is_http_url, quoted};
 use st_http::HttpVersions;
 
@@ -64,6 +65,7 @@ pub(super) struct Sections {
     pub(super) background: BackgroundConfig,
     pub(super) http: st_http::Config,
     pub(super) outputs: OutputsSection,
+    pub(super) webhooks: WebhooksSettings,
     pub(super) replicate: ReplicateConfig,
     pub(super) local: LocalSettings,
     pub(super) described: BTreeMap<ProviderName, DescribedProvider>,
@@ -82,6 +84,7 @@ impl Sections {
                 ..st_http::Config::default()
             },
             outputs: OutputsSection::default(),
+            webhooks: WebhooksSettings::default(),
             replicate: ReplicateConfig {
                 base_url: REPLICATE.to_owned(),
                 api_token: None,
@@ -99,6 +102,7 @@ impl Sections {
         fields.section("http", |fields| http(&mut all.http, fields, around));
         let outputs = fields.section("outputs", |fields| OutputsSection::read(fields, around));
         all.outputs = outputs.unwrap_or_default();
+        all.webhooks = fields.section("webhooks", WebhooksSettings::read).unwrap_or_default();
         fields.section("providers", |fields| {
             if let Some(read) = fields.section("replicate", replicate) {
                 all.replicate = read;

@@ -205,6 +205,11 @@ pub(super) const TABLE: &[Setting] = &[
         "networks that are not public and from which outputs may come",
     ),
     Setting::new(
+        "webhooks.allowed_networks",
+        "none",
+        "networks that are not public and to which webhooks may be sent",
+    ),
+    Setting::new(
         "providers.replicate.api_token",
         "none",
         "the account at Replicate; without it the provider is not there",

@@ -22,6 +22,7 @@ mod logging_docs;
 mod logs;
 mod main_job;
 mod provider;
+mod received_webhooks;
 mod results;
 mod secrets;
 mod start;

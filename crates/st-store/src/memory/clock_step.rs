@@ -37,6 +37,7 @@ impl State {
         }
         self.move_results(by, now);
         self.move_shares(by, now);
+        self.move_webhooks(by, now);
         for grant in self.grants.values_mut() {
             grant.at = longest(after(grant.at, by), SignedDuration::ZERO);
             grant.check_at = longest(after(grant.check_at, by), GRANT_MEMORY);

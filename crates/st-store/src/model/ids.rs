@@ -114,6 +114,8 @@ number_id! {
     RuleId,
     /// Identifies a budget.
     BudgetId,
+    /// Identifies a webhook.
+    WebhookId,
     /// Identifies an entry of the audit trail.
     AuditId,
     /// Identifies an event: its position in the log. Rises with every event and is never reused,

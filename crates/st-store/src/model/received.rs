@@ -18,9 +18,9 @@ pub(crate) fn received_up_to(now: Timestamp) -> Timestamp {
 
 /// A provider's identifier of one of its webhooks: the same in each repetition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WebhookId(String);
+pub struct MessageId(String);
 
-impl WebhookId {
+impl MessageId {
     /// A longer one is refused, in bytes.
     pub const LONGEST: usize = 256;
 
@@ -37,7 +37,7 @@ impl WebhookId {
     }
 }
 
-impl fmt::Display for WebhookId {
+impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         pad(f, &self.0)
     }

@@ -15,7 +15,7 @@ use crate::clock::Step;
 use crate::error::Result;
 use crate::model::{
     ApprovalId, GRANT_MEMORY, IDEMPOTENCY_TTL, MAX_LEASE, MAX_PAUSE, MAX_RECHECK,
-    MAX_RESULTS_PAUSE, MAX_RUN_AFTER, after,
+    MAX_RESULTS_PAUSE, MAX_RUN_AFTER, MAX_WEBHOOK_PAUSE, OLD_SECRET_FOR, after,
 };
 
 /// The operation, for errors.
@@ -102,6 +102,11 @@ fn shift_waits(connection: &Connection, by: i64) -> Result<()> {
         "UPDATE share_usage SET used_at = used_at + ?1, check_at = check_at + ?1 \
          WHERE used_at BETWEEN ?2 AND ?3 AND check_at BETWEEN ?2 AND ?3",
         "UPDATE share_charges SET charged_at = charged_at + ?1 WHERE charged_at BETWEEN ?2 AND ?3",
+        "UPDATE webhooks SET failing_since = failing_since + ?1, next_at = next_at + ?1 \
+         WHERE failing_since BETWEEN ?2 AND ?3 AND next_at BETWEEN ?2 AND ?3",
+        "UPDATE webhooks SET lease_until = lease_until + ?1 WHERE lease_until BETWEEN ?2 AND ?3",
+        "UPDATE webhooks SET old_secret_until = old_secret_until + ?1 \
+         WHERE old_secret_until BETWEEN ?2 AND ?3",
     ] {
         change(connection, "move waits with the clock", sql, [by, first, last])?;
     }
@@ -137,6 +142,10 @@ pub(super) fn cut_waits(connection: &Connection, now: Timestamp) -> Result<()> {
             SignedDuration::ZERO,
         ),
         ("UPDATE share_charges SET charged_at = ?1 WHERE charged_at > ?1", SignedDuration::ZERO),
+        ("UPDATE webhooks SET failing_since = ?1 WHERE failing_since > ?1", SignedDuration::ZERO),
+        ("UPDATE webhooks SET next_at = ?1 WHERE next_at > ?1", MAX_WEBHOOK_PAUSE),
+        ("UPDATE webhooks SET lease_until = ?1 WHERE lease_until > ?1", MAX_LEASE),
+        ("UPDATE webhooks SET old_secret_until = ?1 WHERE old_secret_until > ?1", OLD_SECRET_FOR),
     ] {
         change(connection, CUT, sql, [after(now, longest).as_millisecond()])?;
     }

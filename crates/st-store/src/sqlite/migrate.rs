@@ -54,6 +54,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/sqlite/0007_accounts.sql"),
     },
     Migration {
+        version: 8,
+        name: "webhooks",
+        sql: include_str!("../../migrations/sqlite/0008_webhooks.sql"),
+    },
+    Migration {
         version: 9,
         name: "received_webhooks",
         sql: include_str!("../../migrations/sqlite/0009_received_webhooks.sql"),

@@ -7,19 +7,19 @@ use super::SqliteStore;
 use super::query::{change, value};
 use super::writer::{Lane, Tx};
 use crate::error::Result;
-use crate::model::{ProviderName, WebhookId, received_up_to};
+use crate::model::{MessageId, ProviderName, received_up_to};
 use crate::repo::ReceivedRepo;
 
 #[async_trait]
 impl ReceivedRepo for SqliteStore {
-    async fn is_received(&self, provider: &ProviderName, id: &WebhookId) -> Result<bool> {
+    async fn is_received(&self, provider: &ProviderName, id: &MessageId) -> Result<bool> {
         let (provider, id) = (provider.clone(), id.clone());
         self.readers
             .point("look for a webhook", move |connection| is_received(connection, &provider, &id))
             .await
     }
 
-    async fn note_received(&self, provider: &ProviderName, id: &WebhookId) -> Result<()> {
+    async fn note_received(&self, provider: &ProviderName, id: &MessageId) -> Result<()> {
         let (provider, id) = (provider.clone(), id.clone());
         self.writer
             .write(Lane::Interactive, "note a webhook", move |tx| {
@@ -36,7 +36,7 @@ impl ReceivedRepo for SqliteStore {
     }
 }
 
-fn is_received(connection: &Connection, provider: &ProviderName, id: &WebhookId) -> Result<bool> {
+fn is_received(connection: &Connection, provider: &ProviderName, id: &MessageId) -> Result<bool> {
     let found: Option<bool> = value(
         connection,
         "SELECT EXISTS (SELECT 1 FROM received_webhooks WHERE provider = ?1 AND webhook_id = ?2)",

@@ -10,11 +10,12 @@ use std::io::BufReader;
 use std::path::PathBuf;
 
 use st_store::{
-    Actor, AuditFilter, BudgetAction, Cost, JobStatus, KeyHash, LimitsPatch, NewBudget, Period,
-    Scope, ShareScope, UserId, Verdict, Weight, offline,
+    Actor, AuditFilter, BudgetAction, Cost, DeliveryResult, JobStatus, KeyHash, LimitsPatch,
+    NewBudget, Period, Scope, ShareScope, UserId, Verdict, Weight, offline,
 };
 use st_testkit::dump::check_invariants;
 use st_testkit::suite::keys::new_key;
+use st_testkit::suite::webhooks::{attempt, new_webhook};
 use st_testkit::suite::{accepted, at, claiming, decision, job, user};
 
 use super::bench::{Bench, folder};
@@ -62,11 +63,25 @@ async fn filled() -> Bench {
     store.add_key(key.clone(), KeyHash::new([7; 32]), &Actor::Operator).await.unwrap();
     store.revoke_key(&key.id, &user("lea")).await.unwrap();
     store.append_audit(vec![offline::audit_of_key("revoke_key", &key.id)]).await.unwrap();
+    notified(&bench).await;
     let mut keyed = job(5, "ann");
     keyed.idempotency = Some(st_store::Idempotency { key: "k".to_owned(), digest: "d".to_owned() });
     keyed.estimated_cost = 2.5;
     bench.submit(keyed).await;
     bench
+}
+
+/// A webhook that is sent an event.
+pub(super) async fn notified(bench: &Bench) {
+    let hook = bench.store.add_webhook(new_webhook(1)).await.unwrap().id;
+    let zoe = Scope::User(UserId::new("zoe"));
+    bench.store.pause(zoe.clone(), None, &Actor::Operator).await.unwrap();
+    bench.store.resume(&zoe, &Actor::Operator).await.unwrap();
+    let next = *bench.store.last_event().borrow();
+    let (holder, lease) = (st_testkit::suite::holder(1), std::time::Duration::from_mins(1));
+    bench.store.claim_webhook(hook, holder, lease).await.unwrap().unwrap();
+    let sent = attempt(next, DeliveryResult::Accepted);
+    bench.store.settle_attempt(hook, holder, sent, lease).await.unwrap().unwrap();
 }
 
 /// Versions that no release ever wrote: they came with a later one.
@@ -99,6 +114,8 @@ async fn each_version_of_the_schema_is_taken_up() {
         assert_eq!(keys.iter().filter(|key| key.revoked.is_some()).count(), accounts);
         let trail = bench.store.audit(&AuditFilter::default(), 9).await.unwrap();
         assert_eq!(trail.entries.len(), accounts);
+        let hooks = bench.store.webhooks().await.unwrap();
+        assert_eq!(hooks.len(), usize::from(version >= 8), "of version {version}");
         let mut statuses = Vec::new();
         for number in 1..=6 {
             statuses.push(bench.found(number).await.status().as_str());

@@ -21,6 +21,7 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0005_totals.sql"),
     include_str!("../../migrations/sqlite/0006_cost_limits.sql"),
     include_str!("../../migrations/sqlite/0007_accounts.sql"),
+    include_str!("../../migrations/sqlite/0008_webhooks.sql"),
     include_str!("../../migrations/sqlite/0009_received_webhooks.sql")
 );
 
@@ -117,7 +118,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 85] = [
+const USES: [(&str, &str); 90] = [
     // lists
     (
         "FROM jobs WHERE job_id < ?1",
@@ -293,6 +294,18 @@ const USES: [(&str, &str); 85] = [
     ("actor_name = ?5", "SEARCH audit USING INDEX audit_of_actor (actor_name=? AND at>? AND at<?)"),
     ("job_id = ?5", "SEARCH audit USING INDEX audit_of_job (job_id=? AND at>? AND at<?)"),
     ("DELETE FROM audit", "SEARCH audit USING COVERING INDEX audit_by_time (at<?)"),
+    // webhooks
+    ("FROM webhooks WHERE webhook_id", "SEARCH webhooks USING INTEGER PRIMARY KEY (rowid=?)"),
+    (
+        "event_id = ?2",
+        "SEARCH webhook_deliveries USING INDEX webhook_deliveries_of_event (webhook_id=? AND event_id=?)",
+    ),
+    ("number DESC LIMIT ?2", "SEARCH webhook_deliveries USING PRIMARY KEY (webhook_id=?)"),
+    ("ORDER BY first_at DESC", "SCAN webhook_deliveries USING INDEX webhook_deliveries_by_time"),
+    (
+        "DELETE FROM webhook_deliveries WHERE (",
+        "SEARCH webhook_deliveries USING COVERING INDEX webhook_deliveries_by_time (first_at<?)",
+    ),
     // numbers
     ("MIN(waits_since)", "SEARCH queue_entries USING INDEX queue_waiting"),
     ("ORDER BY started_at DESC", "SEARCH queue_entries USING INDEX queue_claims (started_at>?"),

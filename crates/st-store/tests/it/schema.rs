@@ -6,9 +6,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use st_store::{
-    Actor, ApprovalStatus, AtMostOnce, BudgetAction, Change, ClaimOrigin, Cost, Error, JobStatus,
-    JobType, NewBudget, Period, ProviderName, QueueStatus, Role, Scope, ScopeLevel, ShareLevel,
-    SqliteConfig, SqliteStore, StoreStatus,
+    Actor, ApprovalStatus, AtMostOnce, BudgetAction, Change, ClaimOrigin, Cost, DeliveryStatus,
+    Error, JobStatus, JobType, NewBudget, Period, ProviderName, QueueStatus, Role, Scope,
+    ScopeLevel, ShareLevel, SqliteConfig, SqliteStore, StoreStatus, WebhookState,
 };
 use st_testkit::dump::dump;
 use st_testkit::suite::{at, claiming, costs_more_than, id, job};
@@ -25,6 +25,7 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0005_totals.sql"),
     include_str!("../../migrations/sqlite/0006_cost_limits.sql"),
     include_str!("../../migrations/sqlite/0007_accounts.sql"),
+    include_str!("../../migrations/sqlite/0008_webhooks.sql"),
     include_str!("../../migrations/sqlite/0009_received_webhooks.sql")
 );
 
@@ -104,6 +105,8 @@ fn each_list_of_words_is_the_models() {
         ("stored_totals.job_type", job_types()),
         ("stored_totals.status", vec!["completed", "failed", "cancelled"]),
         ("strays.job_type", job_types()),
+        ("webhook_deliveries.status", words(DeliveryStatus::ALL, DeliveryStatus::as_str)),
+        ("webhooks.state", words(WebhookState::ALL, WebhookState::as_str)),
     ];
     let found = word_lists();
     let found: Vec<(&str, Vec<&str>)> = found
@@ -130,6 +133,7 @@ async fn the_lists_of_words_are_enforced() {
     let key = st_testkit::suite::keys::new_key(1);
     let hash = st_store::KeyHash::new([1; 32]);
     bench.store.add_key(key, hash, &Actor::Operator).await.unwrap();
+    super::fixtures::notified(&bench).await;
     let raw = bench.raw();
     for column in word_lists().into_keys() {
         let (table, column) = column.split_once('.').unwrap();
@@ -168,7 +172,8 @@ async fn what_belongs_to_a_job_goes_with_it_and_nothing_else() {
          table_name=approvals of=rule_id to_table=approval_rules on_delete=NO ACTION\n\
          table_name=budget_periods of=budget_id to_table=budgets on_delete=CASCADE\n\
          table_name=events {cascade}\ntable_name=job_inputs {cascade}\n\
-         table_name=queue_entries {cascade}\ntable_name=results_due {cascade}"
+         table_name=queue_entries {cascade}\ntable_name=results_due {cascade}\n\
+         table_name=webhook_deliveries of=webhook_id to_table=webhooks on_delete=CASCADE"
     );
     assert_eq!(bench.rows(references), expected);
 
@@ -254,6 +259,7 @@ async fn a_second_start_changes_nothing() {
                     version=5 name=totals applied_at=1767225600000\n\
                     version=6 name=cost_limits applied_at=1767225600000\n\
                     version=7 name=accounts applied_at=1767225600000\n\
+                    version=8 name=webhooks applied_at=1767225600000\n\
                     version=9 name=received_webhooks applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
@@ -331,6 +337,7 @@ fn undo(connection: &Connection, migration: &str) {
 pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
     undo(&old, include_str!("../../migrations/sqlite/0009_received_webhooks.sql"));
+    undo(&old, include_str!("../../migrations/sqlite/0008_webhooks.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0007_accounts.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0006_cost_limits.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0005_totals.sql"));
@@ -376,7 +383,7 @@ async fn a_database_of_schema_1_keeps_its_rows() {
         migrations,
         "version=1 name=initial\nversion=2 name=counters\nversion=3 name=results\n\
          version=4 name=deletions\nversion=5 name=totals\nversion=6 name=cost_limits\n\
-         version=7 name=accounts\nversion=9 name=received_webhooks"
+         version=7 name=accounts\nversion=8 name=webhooks\nversion=9 name=received_webhooks"
     );
     let audit = st_store::offline::audit(&bench.path()).unwrap();
     assert_eq!(audit.findings, [], "the numbers are those of its rows");

@@ -1,14 +1,14 @@
 //! Webhooks of providers: remembered, recognized and forgotten.
 
 use jiff::SignedDuration;
-use st_store::{ClockEvidence, ProviderName, Pruned, WebhookId};
+use st_store::{ClockEvidence, MessageId, ProviderName, Pruned};
 
 use super::{Harness, fake};
 
 const HOUR: u64 = 3600;
 
-fn webhook(name: &str) -> WebhookId {
-    WebhookId::new(name).unwrap()
+fn webhook(name: &str) -> MessageId {
+    MessageId::new(name).unwrap()
 }
 
 async fn note(harness: &Harness, name: &str) {
@@ -32,8 +32,8 @@ pub async fn a_webhook_is_remembered_for_its_provider_alone(harness: &Harness) {
     assert_eq!(known(harness, &["a", "b", "A"]).await, ["a"]);
     let other = ProviderName::new("other");
     assert!(!harness.store.is_received(&other, &webhook("a")).await.unwrap());
-    for bad in ["", "a b", "ä", "a\0", &"x".repeat(WebhookId::LONGEST + 1)] {
-        assert_eq!(WebhookId::new(bad), None, "{bad:?}");
+    for bad in ["", "a b", "ä", "a\0", &"x".repeat(MessageId::LONGEST + 1)] {
+        assert_eq!(MessageId::new(bad), None, "{bad:?}");
     }
 }
 

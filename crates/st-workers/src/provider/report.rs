@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use jiff::Timestamp;
-use st_store::{JobId, Marker, ProviderJobId, ProviderStatus, WebhookId};
+use st_store::{JobId, Marker, MessageId, ProviderJobId, ProviderStatus};
 
 use super::signature::BadSignature;
 
@@ -23,7 +23,7 @@ pub struct Delivery<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// Its identifier; `None` where it is not signed: then anyone may have made it up.
-    pub id: Option<WebhookId>,
+    pub id: Option<MessageId>,
     /// What it reports.
     pub reported: Reported,
 }

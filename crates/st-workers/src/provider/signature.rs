@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName};
 use jiff::{SignedDuration, Timestamp};
 use sha2::Sha256;
-use st_store::WebhookId;
+use st_store::MessageId;
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -81,15 +81,15 @@ pub enum BadSignature {
 /// What a webhook carries to prove where it comes from. Its time is good, and nothing else is proven.
 #[derive(Debug, Clone)]
 pub(super) struct Signed<'a> {
-    pub(super) id: WebhookId,
+    pub(super) id: MessageId,
     timestamp: &'a str,
     signatures: Vec<Vec<u8>>,
     body: &'a [u8],
 }
 
 /// The identifier of a webhook, where it has one that can be remembered.
-pub(super) fn webhook_id(headers: &HeaderMap) -> Option<WebhookId> {
-    WebhookId::new(only(headers, &ID)?)
+pub(super) fn webhook_id(headers: &HeaderMap) -> Option<MessageId> {
+    MessageId::new(only(headers, &ID)?)
 }
 
 impl<'a> Signed<'a> {

@@ -25,3 +25,4 @@ mod results;
 mod retention;
 mod support;
 mod syncing;
+mod webhooks;

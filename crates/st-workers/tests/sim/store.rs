@@ -6,6 +6,7 @@ mod history;
 mod received;
 mod results;
 mod settings;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending};
@@ -18,7 +19,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 use st_store::{
     Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Decision,
-    Epoch, Error, EventId, EventLog, EventPage, Expiry, Figures, Group, Holder, Integrity, JobFilter, JobId, JobPrefix, JobRecord, JobRef, JobRepo, LimitUse, NewJob, NewRule, Page, PageRequest, PrefixMatch, Priority, PriorityChange, ProviderJobId, ProviderName, QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    Epoch, Error, EventId, EventLog, EventPage, Expiry, Figures, Group, Holder, Integrity,
+    JobFilter, JobId, JobPrefix, JobRecord, JobRef, JobRepo, LimitUse, NewJob, NewRule, Page,
+    PageRequest, PrefixMatch, Priority, PriorityChange, ProviderJobId, ProviderName, QueueEntryId,
+    QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result,
+    Rule, RuleId, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth,
+    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
 };
 use tokio::sync::watch;
 

@@ -43,7 +43,7 @@ async fn providers_show_what_is_open_at_them_also_those_that_are_not_configured(
     let (_, tasks) = api.get("/api/background/tasks").await;
     let expected = json!({"alpha": {"unresolved": 1, "strays": 0, "rechecks": 0}});
     assert_eq!((&tasks["unsettled"], &tasks["damaged"]), (&expected, &json!(0)));
-    assert_eq!(tasks["tasks"].as_array().unwrap().len(), 4);
+    assert_eq!(tasks["tasks"].as_array().unwrap().len(), 5);
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn tasks_are_shown_while_the_store_cannot_be_read() {
     api.store.faults().unsettled = Some(|| Error::Busy);
     let (status, tasks) = api.get("/api/background/tasks").await;
     assert_eq!((status, &tasks["unsettled"]), (200, &Value::Null));
-    assert_eq!(tasks["tasks"].as_array().unwrap().len(), 4);
+    assert_eq!(tasks["tasks"].as_array().unwrap().len(), 5);
 }
 
 #[tokio::test]

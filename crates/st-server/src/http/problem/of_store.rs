@@ -1,8 +1,8 @@
 //! What the errors of the store mean to a client. Exhaustive: a new error must be given a meaning.
 
 use st_store::{
-    Error, InvalidBudget, InvalidJob, InvalidLimits, InvalidSetting, InvalidText, JobId,
-    LONGEST_HTTP_TIMEOUT, MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, OutOfRange,
+    Error, InvalidBudget, InvalidJob, InvalidLimits, InvalidSetting, InvalidText, InvalidWebhook,
+    JobId, LONGEST_HTTP_TIMEOUT, MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, OutOfRange,
     SHORTEST_HTTP_TIMEOUT, TransitionError,
 };
 
@@ -29,6 +29,30 @@ impl Problem {
             problem = problem.with("job_id", job.to_string());
         }
         problem
+    }
+
+    /// The problem of a setting of a provider.
+    fn of_setting(invalid: &InvalidSetting) -> Self {
+        match invalid {
+            InvalidSetting::Text(invalid) => Self::invalid(vec![text_fault(*invalid)]),
+            InvalidSetting::Slots { found } => {
+                let message = format!("expected 1 to {MOST_PROVIDER_SLOTS}, found {found}");
+                Self::invalid_field("/max_concurrent", message)
+            }
+            InvalidSetting::Runtime { found } => {
+                let message = format!("expected 1 to {MOST_RUNTIME_MINUTES}, found {found}");
+                Self::invalid_field("/max_runtime_minutes", message)
+            }
+            InvalidSetting::Amount { found } => {
+                let message = format!("must be at least 0, found {found}");
+                Self::invalid_field("/cost_limit_amount", message)
+            }
+            InvalidSetting::Timeout { found } => {
+                let (least, most) = (SHORTEST_HTTP_TIMEOUT, LONGEST_HTTP_TIMEOUT);
+                let message = format!("expected {least:?} to {most:?}, found {found:?}");
+                Self::invalid_field("/http_timeout", message)
+            }
+        }
     }
 }
 
@@ -58,32 +82,17 @@ impl From<Error> for Problem {
                 let message = format!("must be at least 0, found {amount}");
                 Self::invalid_field("/limit_value", message)
             }
-            Error::InvalidBudget(InvalidBudget::OfSettings { .. }) => {
+            Error::InvalidBudget(InvalidBudget::OfSettings { .. })
+            | Error::InvalidWebhook(InvalidWebhook::TooMany) => {
                 Self::new(Code::Conflict, error.to_string())
             }
             Error::OverBudget(exceeded) => Self::over_budget(exceeded.to_string()),
-            Error::InvalidSetting(InvalidSetting::Text(invalid))
-            | Error::InvalidBudget(InvalidBudget::Text(invalid))
+            Error::InvalidBudget(InvalidBudget::Text(invalid))
+            | Error::InvalidWebhook(InvalidWebhook::Text(invalid))
             | Error::InvalidHold(invalid)
             | Error::InvalidKey(invalid)
             | Error::InvalidShare(invalid) => Self::invalid(vec![text_fault(invalid)]),
-            Error::InvalidSetting(InvalidSetting::Slots { found }) => {
-                let message = format!("expected 1 to {MOST_PROVIDER_SLOTS}, found {found}");
-                Self::invalid_field("/max_concurrent", message)
-            }
-            Error::InvalidSetting(InvalidSetting::Runtime { found }) => {
-                let message = format!("expected 1 to {MOST_RUNTIME_MINUTES}, found {found}");
-                Self::invalid_field("/max_runtime_minutes", message)
-            }
-            Error::InvalidSetting(InvalidSetting::Amount { found }) => {
-                let message = format!("must be at least 0, found {found}");
-                Self::invalid_field("/cost_limit_amount", message)
-            }
-            Error::InvalidSetting(InvalidSetting::Timeout { found }) => {
-                let (least, most) = (SHORTEST_HTTP_TIMEOUT, LONGEST_HTTP_TIMEOUT);
-                let message = format!("expected {least:?} to {most:?}, found {found:?}");
-                Self::invalid_field("/http_timeout", message)
-            }
+            Error::InvalidSetting(invalid) => Self::of_setting(&invalid),
             Error::Damaged(_) | Error::ManyDamaged { .. } => {
                 Self::damaged(error.to_string()).caused_by(error)
             }

@@ -1,18 +1,18 @@
 //! The webhooks that a life received.
 
 use async_trait::async_trait;
-use st_store::{ProviderName, ReceivedRepo, Result, WebhookId};
+use st_store::{MessageId, ProviderName, ReceivedRepo, Result};
 
 use super::LifeStore;
 
 #[async_trait]
 impl ReceivedRepo for LifeStore {
-    async fn is_received(&self, provider: &ProviderName, id: &WebhookId) -> Result<bool> {
+    async fn is_received(&self, provider: &ProviderName, id: &MessageId) -> Result<bool> {
         self.call("look for a webhook", |it| async move { it.is_received(provider, id).await })
             .await
     }
 
-    async fn note_received(&self, provider: &ProviderName, id: &WebhookId) -> Result<()> {
+    async fn note_received(&self, provider: &ProviderName, id: &MessageId) -> Result<()> {
         self.call("note a webhook", |it| async move { it.note_received(provider, id).await }).await
     }
 }

@@ -78,6 +78,7 @@ struct State {
     shared: shares::Shared,
     holds: BTreeMap<Scope, Hold>,
     budgets: BTreeMap<BudgetId, Budget>,
+    last_rule_id: i64,
     last_budget_id: i64,
     /// Everything that was ever spent: when, for whom, and how much.
     spent: Vec<(Timestamp, Group, Cost)>,
@@ -210,6 +211,7 @@ impl State {
             shared: shares::Shared::default(),
             holds: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            last_rule_id: 0,
             last_budget_id: 0,
             spent: Vec::new(),
             providers: BTreeMap::new(),

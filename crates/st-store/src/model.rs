@@ -84,7 +84,7 @@ pub use opening::Opening;
 pub use owner::{Owner, Role};
 pub use page::{DamagedRow, JobFilter, Page, PageRequest, QueueFilter, RequestFilter};
 pub use priority::{InvalidPriority, Priority, PriorityChange};
-pub use queue::{QueueEntry, QueueStats, Standing};
+pub use queue::{QueueEntry, QueueStats, Standing, UserQueue};
 pub use reclaim::{ALONE_FROM, Caution, MAX_PANICS, MAX_RECLAIMS};
 pub(crate) use record::OpenMatters;
 pub use record::{Grant, Inconsistency, JobRecord, Settling};
@@ -92,7 +92,10 @@ pub use refused::{MAX_REFUSED_GROUPS, Position, Refused};
 pub use results::{
     DueResults, MAX_RESULTS_PAUSE, RESULTS_MARGIN, Results, ResultsOutcome, ResultsState,
 };
-pub use rule::{Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput};
+pub use rule::{
+    Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput, RulePatch,
+    RuleRemoval,
+};
 pub use scope::{Scope, ScopeLevel};
 pub(crate) use settings::CostLimitStep;
 pub use settings::{

@@ -53,6 +53,7 @@ pub async fn dump(store: &dyn Store) -> String {
     writeln!(text, "used {:?}", store.share_usage().await.unwrap()).unwrap();
     writeln!(text, "keys {:?}", store.list_keys(None, 500).await.unwrap()).unwrap();
     writeln!(text, "{:?}", store.audit(&AuditFilter::default(), 500).await.unwrap()).unwrap();
+    text += &queues(store).await;
     writeln!(text, "rules {:?}", store.list_rules().await.unwrap()).unwrap();
     writeln!(text, "stats {:?}", store.queue_stats().await.unwrap()).unwrap();
     let provider_jobs: Vec<_> = (0..20).map(provider_job).collect();
@@ -88,6 +89,21 @@ pub async fn dump(store: &dyn Store) -> String {
     writeln!(text, "expiry in {:?}", store.next_expiry().await.unwrap()).unwrap();
     let last = *store.last_event().borrow();
     writeln!(text, "epoch {} last event {last} now {}", store.epoch(), store.now()).unwrap();
+    text
+}
+
+/// What users have in the queue, and what waits for a decision.
+#[expect(clippy::unwrap_used, reason = "a test double reports by panicking")]
+async fn queues(store: &dyn Store) -> String {
+    let mut text = String::new();
+    for user in ["ann", "user-0", "user-1", "user-2"].map(st_store::UserId::new) {
+        let queue = store.user_queue(&user, 2).await.unwrap();
+        let [next, in_slots] = [&queue.next, &queue.in_slots]
+            .map(|records| records.iter().map(JobRecord::id).collect::<Vec<_>>());
+        let counts = (queue.pending, queue.running, queue.blocked, queue.best_position);
+        writeln!(text, "queue of {user}: {counts:?} {next:?} {in_slots:?}").unwrap();
+    }
+    writeln!(text, "open requests {}", store.pending_requests().await.unwrap()).unwrap();
     text
 }
 

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use regex_lite::Regex;
 
 use crate::model::text::text_enum;
-use crate::model::{InvalidText, NewJob, ProviderName, Role, RuleId, UserId};
+use crate::model::{InvalidText, NewJob, ProviderName, Role, RuleId, SettingChange, UserId};
 
 /// The time over which `daily_jobs_exceed` counts.
 pub const RULE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
@@ -76,6 +76,40 @@ pub struct NewRule {
     pub required_approver_level: Role,
     /// The user who made it.
     pub created_by: UserId,
+}
+
+/// A change of a rule; what it does not name stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RulePatch {
+    /// [`NewRule::name`]
+    pub name: Option<String>,
+    /// [`NewRule::description`]
+    pub description: Option<String>,
+    /// [`NewRule::condition`]
+    pub condition: Option<Condition>,
+    /// [`NewRule::threshold`]
+    pub threshold: Option<String>,
+    /// [`NewRule::is_active`]
+    pub is_active: Option<bool>,
+    /// [`NewRule::priority`]
+    pub priority: Option<i64>,
+    /// [`NewRule::applies_to_provider`]
+    pub applies_to_provider: SettingChange<ProviderName>,
+    /// [`NewRule::applies_to_level`]
+    pub applies_to_level: SettingChange<Role>,
+    /// [`NewRule::exempt_levels`]
+    pub exempt_levels: Option<Vec<Role>>,
+    /// [`NewRule::required_approver_level`]
+    pub required_approver_level: Option<Role>,
+}
+
+/// What became of a rule that was to be deleted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RuleRemoval {
+    /// It is gone.
+    Deleted,
+    /// A request names it, so it is kept and not evaluated any more.
+    Deactivated(Rule),
 }
 
 /// A stored rule.
@@ -160,6 +194,28 @@ enum Predicate {
 }
 
 impl NewRule {
+    /// The rule after a change; refused where what it is then could not be stored.
+    pub(crate) fn patched(&self, patch: RulePatch) -> Result<Self, InvalidRule> {
+        let before = self.clone();
+        let mut after = Self {
+            name: patch.name.unwrap_or(before.name),
+            description: patch.description.unwrap_or(before.description),
+            condition: patch.condition.unwrap_or(before.condition),
+            threshold: patch.threshold.unwrap_or(before.threshold),
+            is_active: patch.is_active.unwrap_or(before.is_active),
+            priority: patch.priority.unwrap_or(before.priority),
+            exempt_levels: patch.exempt_levels.unwrap_or(before.exempt_levels),
+            required_approver_level: patch
+                .required_approver_level
+                .unwrap_or(before.required_approver_level),
+            ..before
+        };
+        patch.applies_to_provider.apply(&mut after.applies_to_provider);
+        patch.applies_to_level.apply(&mut after.applies_to_level);
+        after.check()?;
+        Ok(after)
+    }
+
     /// Refuses a threshold that does not fit the condition, and text that cannot be stored.
     pub fn check(&self) -> Result<(), InvalidRule> {
         InvalidText::check("name", &self.name)?;

@@ -17,7 +17,7 @@ struct Counter {
     outlives: bool,
 }
 
-const COUNTERS: [Counter; 8] = [
+const COUNTERS: [Counter; 10] = [
     Counter {
         table: "job_counts",
         kept: "SELECT status || ' ' || provider || ' ' || job_type, jobs FROM job_counts",
@@ -46,6 +46,13 @@ const COUNTERS: [Counter; 8] = [
         outlives: false,
     },
     Counter {
+        table: "user_approval_counts",
+        kept: "SELECT user_id || ' ' || status, requests FROM user_approval_counts",
+        counted: "SELECT j.user_id || ' ' || a.status, COUNT(*) FROM approvals a \
+                  JOIN jobs j ON j.entry_id = a.entry_id GROUP BY 1",
+        outlives: false,
+    },
+    Counter {
         table: "queue_counts",
         kept: "SELECT status, entries FROM queue_counts",
         counted: "SELECT status, COUNT(*) FROM queue_entries GROUP BY status",
@@ -56,6 +63,13 @@ const COUNTERS: [Counter; 8] = [
         kept: "SELECT user_id, entries FROM queue_users",
         counted: "SELECT user_id, COUNT(*) FROM queue_entries \
                   WHERE alive GROUP BY user_id",
+        outlives: false,
+    },
+    Counter {
+        table: "queue_blocked",
+        kept: "SELECT user_id, entries FROM queue_blocked",
+        counted: "SELECT user_id, COUNT(*) FROM queue_entries WHERE status = 'blocked' \
+                  GROUP BY user_id",
         outlives: false,
     },
     Counter {

@@ -53,6 +53,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "accounts",
         sql: include_str!("../../migrations/sqlite/0007_accounts.sql"),
     },
+    Migration {
+        version: 10,
+        name: "admission",
+        sql: include_str!("../../migrations/sqlite/0010_admission.sql"),
+    },
 ];
 
 /// What is remembered of each migration.

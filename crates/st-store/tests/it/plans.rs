@@ -20,7 +20,8 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0004_deletions.sql"),
     include_str!("../../migrations/sqlite/0005_totals.sql"),
     include_str!("../../migrations/sqlite/0006_cost_limits.sql"),
-    include_str!("../../migrations/sqlite/0007_accounts.sql")
+    include_str!("../../migrations/sqlite/0007_accounts.sql"),
+    include_str!("../../migrations/sqlite/0010_admission.sql")
 );
 
 /// The string literals of a source text, with line continuations joined.
@@ -116,7 +117,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 79] = [
+const USES: [(&str, &str); 84] = [
     // lists
     (
         "FROM jobs WHERE job_id < ?1",
@@ -209,6 +210,23 @@ const USES: [(&str, &str); 79] = [
         "provider_job_id, NULL FROM strays",
         "SEARCH strays USING PRIMARY KEY (provider=? AND provider_job_id=?)",
     ),
+    (
+        "FROM approvals WHERE user_id = ?1 AND status",
+        "SEARCH approvals USING COVERING INDEX approvals_listed_of_user (user_id=? AND status=? \
+         AND rowid<?)",
+    ),
+    // delete a rule
+    (
+        "WHERE rule_id = ?1 LIMIT 1",
+        "SEARCH approvals USING COVERING INDEX approvals_of_rule (rule_id=?)",
+    ),
+    // the queue of one user
+    (
+        "WHERE in_slot AND user_id = ?1",
+        "SEARCH queue_entries USING INDEX queue_in_slots (user_id=?)",
+    ),
+    ("FROM queue_blocked", "SEARCH queue_blocked USING PRIMARY KEY (user_id=?)"),
+    ("FROM queue_users WHERE user_id", "SEARCH queue_users USING PRIMARY KEY (user_id=?)"),
     // expire, next_expiry and a cut of their dates
     ("a.expires_at <= ?1", "SEARCH a USING INDEX approvals_open (expires_at<?)"),
     ("SELECT MIN(a.expires_at)", "SEARCH a USING INDEX approvals_open"),

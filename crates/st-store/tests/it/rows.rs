@@ -172,7 +172,8 @@ fn expected(stage: &str) -> String {
     let over = format!("{waits} started_at=+10s completed_at=+20s attempt=1");
     let request = "approval_id=1 entry_id=1 rule_id=1";
     let reason = "reason=expensive: the estimated cost in USD is above the threshold \
-                  required_role=lead created_at=+0s expires_at=+86400s ttl_ms=86400000";
+                  required_role=lead created_at=+0s expires_at=+86400s ttl_ms=86400000 \
+                  user_id=user-1";
     match stage {
         "blocked" => format!(
             "job: status=pending\nentry: status=blocked {waits} attempt=0 token=0\n\

@@ -24,7 +24,8 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0004_deletions.sql"),
     include_str!("../../migrations/sqlite/0005_totals.sql"),
     include_str!("../../migrations/sqlite/0006_cost_limits.sql"),
-    include_str!("../../migrations/sqlite/0007_accounts.sql")
+    include_str!("../../migrations/sqlite/0007_accounts.sql"),
+    include_str!("../../migrations/sqlite/0010_admission.sql")
 );
 
 /// The words that a `CHECK` allows, by table and column: `column IN (..)`, or `column = .. OR ..`.
@@ -252,7 +253,8 @@ async fn a_second_start_changes_nothing() {
                     version=4 name=deletions applied_at=1767225600000\n\
                     version=5 name=totals applied_at=1767225600000\n\
                     version=6 name=cost_limits applied_at=1767225600000\n\
-                    version=7 name=accounts applied_at=1767225600000";
+                    version=7 name=accounts applied_at=1767225600000\n\
+                    version=10 name=admission applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -276,12 +278,12 @@ async fn refused(sql: &str) -> Error {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let sql = "INSERT INTO schema_migrations VALUES (8, 'later', 'abc', 0, '9.9')";
+    let sql = "INSERT INTO schema_migrations VALUES (11, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 8, known: 7, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 11, known: 10, .. }), "{error:?}");
     let said = error.to_string();
-    assert!(said.contains("cloud.db is from a newer version: its schema is 8"), "{said}");
-    assert!(said.ends_with("this program knows up to 7"), "{said}");
+    assert!(said.contains("cloud.db is from a newer version: its schema is 11"), "{said}");
+    assert!(said.ends_with("this program knows up to 10"), "{said}");
 }
 
 #[tokio::test]
@@ -328,6 +330,7 @@ fn undo(connection: &Connection, migration: &str) {
 /// Makes a closed database of the present schema one of schema 1.
 pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
+    undo(&old, include_str!("../../migrations/sqlite/0010_admission.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0007_accounts.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0006_cost_limits.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0005_totals.sql"));
@@ -373,7 +376,7 @@ async fn a_database_of_schema_1_keeps_its_rows() {
         migrations,
         "version=1 name=initial\nversion=2 name=counters\nversion=3 name=results\n\
          version=4 name=deletions\nversion=5 name=totals\nversion=6 name=cost_limits\n\
-         version=7 name=accounts"
+         version=7 name=accounts\nversion=10 name=admission"
     );
     let audit = st_store::offline::audit(&bench.path()).unwrap();
     assert_eq!(audit.findings, [], "the numbers are those of its rows");

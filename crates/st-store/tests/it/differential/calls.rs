@@ -9,8 +9,8 @@ use st_store::{
     Cost, Group, Idempotency, JobId, JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker,
     NewBudget, NewJob, Opening, OrgId, Outcome, Period, Position, Priority, ProviderName,
     ProviderSettingsPatch, ProviderStatus, Pruned, QueueFilter, QueueStatus, Refused, Resolution,
-    Result, ResultsOutcome, Scope, Searched, SettingChange, Settlement, ShareScope, ShareTime,
-    Sighting, StrayOutcome, TeamId, UserId, Weight,
+    Result, ResultsOutcome, Role, RulePatch, Scope, Searched, SettingChange, Settlement,
+    ShareScope, ShareTime, Sighting, StrayOutcome, TeamId, UserId, Weight,
 };
 use st_testkit::suite::{
     Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -109,6 +109,23 @@ pub(crate) fn scope(number: u8) -> Scope {
         2 => Scope::Org(OrgId::new("org")),
         3 => Scope::Provider(provider(false)),
         other => Scope::User(UserId::new(format!("user-{}", other % 3))),
+    }
+}
+
+/// Above half of the thresholds it is exempt for researchers and of another priority as well.
+pub(crate) fn rule_patch(threshold: u8, is_active: Option<bool>) -> RulePatch {
+    let more = threshold > 50;
+    RulePatch {
+        threshold: Some(threshold.to_string()),
+        is_active,
+        priority: more.then_some(i64::from(threshold)),
+        exempt_levels: Some(if more { vec![Role::Researcher] } else { Vec::new() }),
+        applies_to_provider: if more {
+            SettingChange::Set(provider(true))
+        } else {
+            SettingChange::Clear
+        },
+        ..RulePatch::default()
     }
 }
 

@@ -59,11 +59,15 @@ fn jobs_and_queue(routes: Routes) -> Routes {
 
 fn approvals_and_quotas(routes: Routes) -> Routes {
     routes
-        .on(&approval::RULES, approvals::rules)
-        .on(&approval::ADD_RULE, approvals::add_rule)
-        .on(&approval::RULE, approvals::rule)
+        .on(&approval::RULES, approvals::rules::list)
+        .on(&approval::ADD_RULE, approvals::rules::add)
+        .on(&approval::RULE, approvals::rules::show)
+        .on(&approval::CHANGE_RULE, approvals::rules::change)
+        .on(&approval::DELETE_RULE, approvals::rules::delete)
         .on(&approval::CONDITIONS, approvals::conditions)
         .on(&approval::REQUESTS, approvals::requests)
+        .on(&approval::MY_REQUESTS, approvals::my_requests)
+        .on(&approval::MY_REQUESTS_SHORT, approvals::my_requests)
         .on(&approval::PENDING_COUNT, approvals::brief::pending_count)
         .on(&approval::OF_JOB, approvals::brief::of_job)
         .on(&approval::BULK_APPROVE, approvals::brief::approve_many)
@@ -71,6 +75,7 @@ fn approvals_and_quotas(routes: Routes) -> Routes {
         .on(&approval::REQUEST, approvals::request)
         .on(&approval::APPROVE, approvals::approve)
         .on(&approval::REJECT, approvals::reject)
+        .on(&approval::CANCEL, approvals::cancel)
         .on(&approval::EXPIRE, approvals::brief::expire)
         .on(&approval::APPROVALS, approvals::brief::list)
         .on(&approval::APPROVE_BRIEFLY, approvals::approve)

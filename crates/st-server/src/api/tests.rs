@@ -1,5 +1,6 @@
 //! The API on a memory store that fails as it is asked to, with providers that are never called.
 
+mod approvals;
 mod auth;
 mod budgets;
 mod cancel;

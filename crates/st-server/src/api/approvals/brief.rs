@@ -8,9 +8,7 @@ use st_api::approvals::{
 };
 use st_api::names::{JobName, RequestArg};
 use st_api::problem::Code;
-use st_store::{
-    ApprovalId, ApprovalStatus, Decision, JobRecord, PageRequest, RequestFilter, Store, Verdict,
-};
+use st_store::{ApprovalId, Decision, JobRecord, Store, Verdict};
 use st_workers::TaskId;
 
 use super::{decide, view};
@@ -91,9 +89,7 @@ pub(crate) async fn pending_count(
     store: Arc<dyn Store>,
     _call: Call,
 ) -> Result<PendingCount, Problem> {
-    let filter = RequestFilter { status: Some(ApprovalStatus::Pending), before: None };
-    let page = PageRequest { limit: 1, offset: 0 };
-    let count = store.list_requests(filter, page).await?.total;
+    let count = store.pending_requests().await?;
     Ok(PendingCount { count, pending_count: count })
 }
 

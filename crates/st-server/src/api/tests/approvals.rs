@@ -1,0 +1,87 @@
+//! Approval rules and requests over HTTP, as an administrator, a lead and a submitter meet them.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Harness;
+use super::auth::{Keyed, code};
+
+fn rule(threshold: &str) -> Value {
+    json!({"name": "dear", "condition": "cost_exceeds", "threshold": threshold,
+        "applies_to_provider": "alpha"})
+}
+
+impl Keyed {
+    async fn rule(&self, method: Method, id: &Value, body: Option<Value>) -> (u16, Value) {
+        let request = self.request(method, &format!("/api/approvals/rules/{id}"));
+        let request = request.bearer_auth(&self.admin);
+        Harness::answer(match body {
+            Some(body) => request.json(&body),
+            None => request,
+        })
+        .await
+    }
+
+    /// Submits a job that needs approval, and returns the job and its request.
+    async fn blocked(&self, key: &str) -> (Value, Value) {
+        let (status, body) = self.submit(key, json!({"estimated_cost": 100})).await;
+        assert_eq!((status, &body["requires_approval"]), (200, &json!(true)), "{body}");
+        (body["job_id"].clone(), body["approval_id"].clone())
+    }
+}
+
+#[tokio::test]
+async fn a_rule_is_changed_in_part_and_deleted_unless_a_request_names_it() {
+    let keyed = Keyed::start().await;
+    let (_, made) = keyed.post("/api/approvals/rules", &keyed.admin, rule("50")).await;
+    let id = &made["id"];
+    let change = json!({"threshold": "70", "applies_to_provider": null});
+    let (status, changed) = keyed.rule(Method::PATCH, id, Some(change)).await;
+    let mut expected = made.clone();
+    expected["threshold"] = json!("70");
+    expected["applies_to_provider"] = Value::Null;
+    assert_eq!((status, changed), (200, expected.clone()));
+    assert_eq!(keyed.rule(Method::GET, id, None).await, (200, expected));
+    let wrong = json!({"condition": "user_level"});
+    let refused = keyed.rule(Method::PATCH, id, Some(wrong)).await;
+    assert_eq!((refused.0, &refused.1["errors"][0]["pointer"]), (422, &json!("/threshold")));
+    let ann = keyed.key("ann", "researcher").await;
+    keyed.blocked(&ann).await;
+    let kept = keyed.rule(Method::DELETE, id, None).await;
+    assert_eq!(code(&kept), (409, "rule_in_use"));
+    assert_eq!(keyed.rule(Method::GET, id, None).await.1["is_active"], false);
+    let (status, body) = keyed.submit(&ann, json!({"estimated_cost": 100})).await;
+    assert_eq!((status, &body["requires_approval"]), (200, &json!(false)), "{body}");
+    let (_, unused) = keyed.post("/api/approvals/rules", &keyed.admin, rule("900")).await;
+    let deleted = keyed.rule(Method::DELETE, &unused["id"], None).await;
+    assert_eq!(deleted, (200, json!({"success": true, "rule_id": unused["id"]})));
+    assert_eq!(keyed.rule(Method::DELETE, &unused["id"], None).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_submitter_sees_and_withdraws_own_requests_and_no_others() {
+    let keyed = Keyed::start().await;
+    keyed.post("/api/approvals/rules", &keyed.admin, rule("50")).await;
+    let (ann, ben) = (keyed.key("ann", "researcher").await, keyed.key("ben", "researcher").await);
+    let (job, request) = keyed.blocked(&ann).await;
+    let (_, other) = keyed.blocked(&ben).await;
+    for path in ["/api/approvals/requests/me", "/api/approvals/me?pending_only=true"] {
+        let (status, mine) = keyed.get(path, &ann).await;
+        assert_eq!((status, &mine["total"], &mine["pending_count"]), (200, &json!(1), &json!(1)));
+        assert_eq!(mine["requests"][0]["id"], request, "{mine}");
+    }
+    let count = keyed.get("/api/approvals/requests/pending/count", &ann).await;
+    assert_eq!(count.1["pending_count"], 2);
+    let cancel = async |request: &Value, key: &str| {
+        keyed.post(&format!("/api/approvals/requests/{request}/cancel"), key, json!({})).await
+    };
+    assert_eq!(code(&cancel(&other, &ann).await), (403, "forbidden"));
+    let done = cancel(&request, &ann).await;
+    assert_eq!(done, (200, json!({"success": true, "request_id": request, "job_id": job})));
+    assert_eq!(code(&cancel(&request, &ann).await), (409, "already_decided"));
+    assert_eq!(cancel(&json!(999), &ann).await.0, 404);
+    let (_, mine) = keyed.get("/api/approvals/me", &ann).await;
+    assert_eq!((&mine["total"], &mine["pending_count"]), (&json!(1), &json!(0)));
+    assert_eq!(mine["requests"][0]["status"], "cancelled");
+    assert_eq!(keyed.api.job(job.as_str().unwrap()).await["status"], "cancelled");
+}

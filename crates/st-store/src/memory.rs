@@ -58,6 +58,8 @@ struct State {
     inputs: BTreeMap<JobId, Value>,
     /// How many jobs each user ever submitted, also of those that are no longer here.
     submissions: BTreeMap<UserId, u64>,
+    /// When each job was submitted, and whose it is; also of those that are no longer here.
+    submitted: Vec<(Timestamp, Group)>,
     keys: BTreeMap<(UserId, String), StoredKey>,
     rules: Vec<Rule>,
     events: Vec<Event>,
@@ -195,6 +197,7 @@ impl State {
             records: BTreeMap::new(),
             inputs: BTreeMap::new(),
             submissions: BTreeMap::new(),
+            submitted: Vec::new(),
             keys: BTreeMap::new(),
             rules: Vec::new(),
             events: Vec::new(),

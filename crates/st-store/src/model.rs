@@ -60,8 +60,9 @@ pub use bounds::{
     MAX_RUN_AFTER, STRAY_MEMORY,
 };
 pub use budget::{
-    Budget, BudgetAction, BudgetKeeper, BudgetPatch, BudgetUse, Exceeded, InvalidBudget, NewBudget,
-    Period, Posted, Posting, PostingKind, SpendingRoom,
+    Amount, Budget, BudgetAction, BudgetKeeper, BudgetLimit, BudgetPatch, BudgetUse, Exceeded,
+    InvalidBudget, Measure, NewBudget, Period, Posted, Posting, PostingKind, QuotaType,
+    SpendingRoom,
 };
 #[cfg(feature = "sqlite")]
 pub(crate) use claim_index::ClaimIndex;
@@ -93,8 +94,7 @@ pub use results::{
     DueResults, MAX_RESULTS_PAUSE, RESULTS_MARGIN, Results, ResultsOutcome, ResultsState,
 };
 pub use rule::{
-    Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput, RulePatch,
-    RuleRemoval,
+    Condition, InvalidRule, JobCounts, NewRule, Rule, RuleInput, RulePatch, RuleRemoval,
 };
 pub use scope::{Scope, ScopeLevel};
 pub(crate) use settings::CostLimitStep;

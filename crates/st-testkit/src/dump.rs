@@ -48,9 +48,6 @@ pub async fn dump(store: &dyn Store) -> String {
         writeln!(text, "{budget:?}").unwrap();
     }
     writeln!(text, "polling {:?}", store.polling_preference().await.unwrap()).unwrap();
-    writeln!(text, "holds {:?}", store.holds().await.unwrap()).unwrap();
-    writeln!(text, "weights {:?}", store.weights().await.unwrap()).unwrap();
-    writeln!(text, "used {:?}", store.share_usage().await.unwrap()).unwrap();
     writeln!(text, "keys {:?}", store.list_keys(None, 500).await.unwrap()).unwrap();
     writeln!(text, "{:?}", store.audit(&AuditFilter::default(), 500).await.unwrap()).unwrap();
     text += &queues(store).await;
@@ -96,6 +93,9 @@ pub async fn dump(store: &dyn Store) -> String {
 #[expect(clippy::unwrap_used, reason = "a test double reports by panicking")]
 async fn queues(store: &dyn Store) -> String {
     let mut text = String::new();
+    writeln!(text, "holds {:?}", store.holds().await.unwrap()).unwrap();
+    writeln!(text, "weights {:?}", store.weights().await.unwrap()).unwrap();
+    writeln!(text, "used {:?}", store.share_usage().await.unwrap()).unwrap();
     for user in ["ann", "user-0", "user-1", "user-2"].map(st_store::UserId::new) {
         let queue = store.user_queue(&user, 2).await.unwrap();
         let [next, in_slots] = [&queue.next, &queue.in_slots]

@@ -23,6 +23,7 @@ pub mod lists;
 pub mod own_queue;
 pub mod priorities;
 pub mod queue;
+pub mod quotas;
 pub mod requests;
 pub mod resolving;
 pub mod results;
@@ -434,6 +435,14 @@ macro_rules! conformance {
             a_budget_that_warns_or_requires_approval_lets_jobs_in,
             a_budget_that_stops_cancels_what_has_a_slot, what_a_stray_cost_belongs_to_its_job,
             sums_are_exact_when_many_submit_at_once, budgets_are_stored_changed_and_removed);
+        $crate::conformance!(@topic $store, quotas:
+            a_number_of_jobs_a_day_is_used_up_until_midnight,
+            a_new_quota_of_a_day_counts_what_was_deleted,
+            rules_about_earlier_jobs_are_not_got_round_by_deleting_them,
+            what_a_budget_spent_is_not_given_back_by_a_delete,
+            jobs_beyond_a_number_at_once_wait_for_a_slot,
+            a_number_at_once_may_warn_or_require_approval,
+            a_number_of_jobs_stops_nothing_and_has_no_price);
         $crate::conformance!(@topic $store, cost_limits:
             a_cost_limit_is_enforced_as_a_budget, a_cost_limit_is_changed_by_the_settings_alone);
         $crate::conformance!(@topic $store, holds:

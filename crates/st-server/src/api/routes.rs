@@ -81,6 +81,8 @@ fn approvals_and_quotas(routes: Routes) -> Routes {
         .on(&approval::APPROVE_BRIEFLY, approvals::approve)
         .on(&approval::REJECT_BRIEFLY, approvals::brief::reject)
         .on(&quota::LIST, quotas::list)
+        .on(&quota::STATUS, quotas::list)
+        .on(&quota::TYPES, quotas::types)
         .on(&quota::ADD, quotas::add)
         .on(&quota::CHANGE, quotas::change)
         .on(&quota::DELETE, quotas::remove)

@@ -59,3 +59,32 @@ CREATE TRIGGER user_approval_gone AFTER DELETE ON approvals WHEN old.user_id IS 
         WHERE user_id = old.user_id AND status = old.status;
     DELETE FROM user_approval_counts WHERE user_id = old.user_id AND requests = 0;
 END;
+
+-- A budget may also be of a number of jobs: its amount is that number, and its period means nothing where
+-- jobs at once are counted.
+ALTER TABLE budgets ADD COLUMN measure TEXT NOT NULL DEFAULT 'cost'
+    CHECK (measure IN ('cost', 'concurrent_jobs', 'jobs_per_day'));
+-- How many jobs are taken of it: those of the day, or those that are not over.
+ALTER TABLE budget_periods ADD COLUMN jobs INTEGER NOT NULL DEFAULT 0;
+
+-- How many jobs were submitted on a day (UTC), by whom and for which provider, whether or not they are
+-- still here; '' is no team or no organization. Days that are over are forgotten after a while.
+CREATE TABLE daily_submissions (
+    day      TEXT NOT NULL,
+    user_id  TEXT NOT NULL,
+    team_id  TEXT NOT NULL,
+    org_id   TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    jobs     INTEGER NOT NULL,
+    PRIMARY KEY (day, user_id, team_id, org_id, provider)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO daily_submissions (day, user_id, team_id, org_id, provider, jobs)
+    SELECT date(created_at / 1000, 'unixepoch'), user_id, COALESCE(team_id, ''), COALESCE(org_id, ''),
+        provider, COUNT(*)
+    FROM jobs WHERE created_at >= (SELECT MAX(created_at) FROM jobs) - 2 * 86400000
+    AND date(created_at / 1000, 'unixepoch') IS NOT NULL
+    GROUP BY 1, 2, 3, 4, 5;
+
+-- It was there to count the jobs of a day.
+DROP INDEX jobs_of_user;

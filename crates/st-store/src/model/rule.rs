@@ -1,13 +1,10 @@
 //! Rules that decide which jobs need approval.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use regex_lite::Regex;
 
 use crate::model::text::text_enum;
 use crate::model::{InvalidText, NewJob, ProviderName, Role, RuleId, SettingChange, UserId};
-
-/// The time over which `daily_jobs_exceed` counts.
-pub const RULE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 text_enum! {
     /// What a rule compares.
@@ -41,7 +38,7 @@ impl Condition {
             Self::Provider => "the provider is the threshold",
             Self::UserLevel => "the submitter's level is below the threshold",
             Self::DailyJobsExceed => {
-                "the submitter made more jobs in the last 24 hours than the threshold"
+                "the submitter made more jobs today (UTC) than the threshold, deleted ones too"
             }
             Self::FirstJob => "it is the submitter's first job",
             Self::ConfigPattern => {
@@ -145,8 +142,8 @@ pub enum InvalidRule {
 /// How many jobs a submitter made before this one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobCounts {
-    /// Within the last [`RULE_WINDOW`]; counted only as far as it makes a difference to a rule.
-    pub recent: u64,
+    /// On this day, in UTC; deleted ones too.
+    pub today: u64,
     /// Ever.
     pub all: u64,
 }
@@ -243,7 +240,7 @@ impl NewRule {
             }
             Predicate::Provider(name) => input.provider.as_str() == name,
             Predicate::Below(role) => input.role < role,
-            Predicate::DailyAbove(jobs) => input.jobs.recent > jobs,
+            Predicate::DailyAbove(jobs) => input.jobs.today > jobs,
             Predicate::First => input.jobs.all == 0,
             Predicate::Name(pattern) => input.config_name.is_some_and(|it| pattern.is_match(it)),
         })
@@ -300,20 +297,6 @@ pub(crate) fn first_match<'a>(
         }
     }
     Ok(None)
-}
-
-/// How far the recent jobs must be counted so that it is known of each of `rules` whether its number
-/// is exceeded; 0 when none asks.
-#[cfg_attr(
-    not(feature = "sqlite"),
-    expect(dead_code, reason = "the store in memory counts all of them")
-)]
-pub(crate) fn most_recent(rules: &[Rule]) -> u64 {
-    let numbers = rules.iter().filter_map(|rule| match rule.rule.predicate() {
-        Ok(Predicate::DailyAbove(jobs)) => Some(jobs.saturating_add(1)),
-        Ok(_) | Err(_) => None,
-    });
-    numbers.max().unwrap_or(0)
 }
 
 fn glob(pattern: &str) -> Option<Regex> {

@@ -82,14 +82,17 @@ const COUNTERS: [Counter; 10] = [
     },
     Counter {
         table: "budget_periods",
-        kept: "SELECT budget_id || ' ' || start, reserved FROM budget_periods",
-        counted: "SELECT b.budget_id || ' ' || CASE b.period \
-                  WHEN 'daily' THEN date(j.created_at / 1000, 'unixepoch') \
+        kept: "SELECT budget_id || ' ' || start, CASE (SELECT measure FROM budgets b \
+               WHERE b.budget_id = p.budget_id) WHEN 'cost' THEN reserved \
+               WHEN 'concurrent_jobs' THEN jobs ELSE 0 END FROM budget_periods p",
+        counted: "SELECT b.budget_id || ' ' || CASE WHEN b.measure <> 'cost' THEN '1970-01-01' \
+                  ELSE CASE b.period WHEN 'daily' THEN date(j.created_at / 1000, 'unixepoch') \
                   WHEN 'weekly' THEN date(j.created_at / 1000, 'unixepoch', 'weekday 0', '-6 days') \
-                  ELSE date(j.created_at / 1000, 'unixepoch', 'start of month') END, \
-                  SUM(CAST(ROUND(q.estimated_cost * 1e6) AS INTEGER)) \
+                  ELSE date(j.created_at / 1000, 'unixepoch', 'start of month') END END, \
+                  SUM(CASE b.measure WHEN 'cost' \
+                  THEN CAST(ROUND(q.estimated_cost * 1e6) AS INTEGER) ELSE 1 END) \
                   FROM budgets b, queue_entries q JOIN jobs j ON j.entry_id = q.entry_id \
-                  WHERE q.alive AND (b.scope = 'all' OR (b.scope = 'user' AND q.user_id = b.scope_id) \
+                  WHERE q.alive AND b.measure <> 'jobs_per_day' AND (b.scope = 'all' OR (b.scope = 'user' AND q.user_id = b.scope_id) \
                   OR (b.scope = 'team' AND q.team_id = b.scope_id) \
                   OR (b.scope = 'org' AND q.org_id = b.scope_id) \
                   OR (b.scope = 'provider' AND q.provider = b.scope_id)) GROUP BY 1",

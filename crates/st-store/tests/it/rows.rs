@@ -172,12 +172,11 @@ fn expected(stage: &str) -> String {
     let over = format!("{waits} started_at=+10s completed_at=+20s attempt=1");
     let request = "approval_id=1 entry_id=1 rule_id=1";
     let reason = "reason=expensive: the estimated cost in USD is above the threshold \
-                  required_role=lead created_at=+0s expires_at=+86400s ttl_ms=86400000 \
-                  user_id=user-1";
+                  required_role=lead created_at=+0s expires_at=+86400s ttl_ms=86400000";
     match stage {
         "blocked" => format!(
             "job: status=pending\nentry: status=blocked {waits} attempt=0 token=0\n\
-             approval: {request} status=pending {reason}\n"
+             approval: {request} status=pending {reason} user_id=user-1\n"
         ),
         "waiting now" => {
             format!("job: status=pending\nentry: status=pending {waits} attempt=0 token=0\n")
@@ -228,7 +227,7 @@ fn expected(stage: &str) -> String {
              entry: status=failed {waits} completed_at=+20s attempt=0 \
              error_message=rejected by lead: because token=0\n\
              approval: {request} status=rejected {reason} reviewed_by=lead settled_at=+20s \
-             review_notes=because\n"
+             review_notes=because user_id=user-1\n"
         ),
     }
 }

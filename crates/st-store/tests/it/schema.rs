@@ -6,9 +6,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use st_store::{
-    Actor, ApprovalStatus, AtMostOnce, BudgetAction, Change, ClaimOrigin, Cost, Error, JobStatus,
-    JobType, NewBudget, Period, ProviderName, QueueStatus, Role, Scope, ScopeLevel, ShareLevel,
-    SqliteConfig, SqliteStore, StoreStatus,
+    Actor, ApprovalStatus, AtMostOnce, BudgetAction, BudgetLimit, Change, ClaimOrigin, Cost, Error,
+    JobStatus, JobType, NewBudget, Period, ProviderName, QueueStatus, Role, Scope, ScopeLevel,
+    ShareLevel, SqliteConfig, SqliteStore, StoreStatus,
 };
 use st_testkit::dump::dump;
 use st_testkit::suite::{at, claiming, costs_more_than, id, job};
@@ -121,8 +121,7 @@ async fn the_lists_of_words_are_enforced() {
     bench.store.pause(Scope::All, None, &Actor::Operator).await.unwrap();
     let budget = NewBudget {
         scope: Scope::All,
-        period: Period::Daily,
-        amount: Cost::ZERO,
+        limit: BudgetLimit::Cost { period: Period::Daily, amount: Cost::ZERO },
         action: BudgetAction::Warn,
     };
     bench.store.add_budget(budget, &Actor::Operator).await.unwrap();
@@ -319,6 +318,12 @@ fn undo(connection: &Connection, migration: &str) {
             let name = made.split_whitespace().next().unwrap();
             connection.execute_batch(&format!("DROP {kind} {name}")).unwrap();
         }
+    }
+    for dropped in migration.split("DROP INDEX ").skip(1) {
+        let (name, _) = dropped.split_once(';').unwrap();
+        let (_, made) = SCHEMA.split_once(&format!("CREATE INDEX {name} ")).unwrap();
+        let (definition, _) = made.split_once(';').unwrap();
+        connection.execute_batch(&format!("CREATE INDEX {name} {definition}")).unwrap();
     }
     for made in migration.split("ALTER TABLE ").skip(1) {
         let (table, rest) = made.split_once(" ADD COLUMN ").unwrap();

@@ -356,7 +356,7 @@ fn claim() -> impl Strategy<Value = Step> {
 }
 
 fn budget() -> impl Strategy<Value = Step> {
-    (0..6_u8, 0..3_u8, 0..20_u8, 0..4_u8).prop_map(|(scope, period, amount, action)| {
+    (0..6_u8, 0..5_u8, 0..20_u8, 0..4_u8).prop_map(|(scope, period, amount, action)| {
         Step::AddBudget { scope, period, amount, action }
     })
 }

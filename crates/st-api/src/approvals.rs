@@ -19,7 +19,7 @@ use crate::schema::{Time, optional_word, word, words};
 
 pub use brief::{
     APPROVALS, APPROVE_BRIEFLY, APPROVE_JOB, Approval, Approvals, BULK_APPROVE, BULK_REJECT, Bulk,
-    BulkDecided, BulkFailure, EXPIRE, Expired, OF_JOB, PENDING_COUNT, PendingCount, REJECT_BRIEFLY,
+    BulkDecided, BulkResult, EXPIRE, Expired, OF_JOB, PENDING_COUNT, PendingCount, REJECT_BRIEFLY,
     REJECT_JOB, RejectBriefly,
 };
 

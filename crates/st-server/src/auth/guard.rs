@@ -121,19 +121,26 @@ async fn record(
     if !outcome.may_have_changed() {
         return;
     }
-    let entry = || NewAudit {
+    let entry = |job| NewAudit {
         actor: Some(caller.actor()),
         key: caller.key().cloned(),
-        object,
-        job: caller.job(),
+        object: object.clone(),
+        job,
         peer: peer.map(|peer| peer.address),
         correlation_id: Some(st_log::get_correlation_id()),
         ..NewAudit::new(requirement.operation, outcome.status)
     };
-    match requirement.recording {
-        Recording::Nothing => {}
-        Recording::Batched => auth.recorder.note(entry()),
-        Recording::BeforeAnswer => auth.recorder.record(entry()).await,
+    // What is about several jobs is one entry for each.
+    let mut jobs: Vec<_> = caller.jobs().into_iter().map(Some).collect();
+    if jobs.is_empty() {
+        jobs.push(None);
+    }
+    for job in jobs {
+        match requirement.recording {
+            Recording::Nothing => {}
+            Recording::Batched => auth.recorder.note(entry(job)),
+            Recording::BeforeAnswer => auth.recorder.record(entry(job)).await,
+        }
     }
 }
 

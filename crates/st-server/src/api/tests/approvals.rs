@@ -83,5 +83,47 @@ async fn a_submitter_sees_and_withdraws_own_requests_and_no_others() {
     let (_, mine) = keyed.get("/api/approvals/me", &ann).await;
     assert_eq!((&mine["total"], &mine["pending_count"]), (&json!(1), &json!(0)));
     assert_eq!(mine["requests"][0]["status"], "cancelled");
-    assert_eq!(keyed.api.job(job.as_str().unwrap()).await["status"], "cancelled");
+    let path = format!("/api/cloud/jobs/{}", job.as_str().unwrap());
+    assert_eq!(keyed.get(&path, &ann).await.1["job"]["status"], "cancelled");
+}
+
+#[tokio::test]
+async fn many_decisions_are_made_each_for_itself_and_the_trail_names_every_job() {
+    let keyed = Keyed::start().await;
+    keyed.post("/api/approvals/rules", &keyed.admin, rule("50")).await;
+    let (ann, lea) = (keyed.key("ann", "researcher").await, keyed.key("lea", "lead").await);
+    let (first, one) = keyed.blocked(&ann).await;
+    let (own, two) = keyed.blocked(&lea).await;
+    let (third, three) = keyed.blocked(&ann).await;
+    // The original's page sends the numbers as text.
+    let ids = json!([one, two, 999, one, three.to_string()]);
+    let body = json!({"request_ids": ids, "notes": "fine"});
+    let (status, done) = keyed.post("/api/approvals/requests/bulk-approve", &lea, body).await;
+    let counts = ["total", "succeeded", "failed"].map(|name| done[name].as_u64().unwrap());
+    assert_eq!((status, counts, &done["success"]), (200, [5, 2, 3], &json!(false)), "{done}");
+    let result = |index: usize| {
+        let result = &done["results"][index];
+        (result["job_id"].clone(), result["success"] == true, result["error"].as_str().unwrap())
+    };
+    assert_eq!(result(0), (first.clone(), true, ""));
+    assert_eq!(result(1), (own, false, "nobody decides about the approval of an own job"));
+    assert_eq!(result(2), (Value::Null, false, "there is no approval request 999"));
+    let again = result(3);
+    assert_eq!((again.0, again.1), (first.clone(), false));
+    assert_eq!(result(4), (third.clone(), true, ""));
+    let trail = async || {
+        let entries = keyed.audit("").await;
+        let of = entries.into_iter().filter(|it| it["operation"] == "approve_requests");
+        of.map(|it| it["job_id"].clone()).collect::<Vec<_>>()
+    };
+    // It is written in batches.
+    let mut named = trail().await;
+    while named.len() < 2 {
+        tokio::task::yield_now().await;
+        named = trail().await;
+    }
+    named.sort_by_key(Value::to_string);
+    let mut expected = vec![first, third];
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(named, expected);
 }

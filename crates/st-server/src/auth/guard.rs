@@ -102,9 +102,11 @@ impl Outcome {
         Self { status: response.status().as_u16(), code: problem.map(Problem::code) }
     }
 
-    /// After a fault of ours it may have been done.
+    /// After a fault of ours it may have been done, and a rule that cannot be deleted is deactivated.
     fn may_have_changed(self) -> bool {
-        self.status < 400 || self.status == 500 || self.code == Some("outcome_unknown")
+        let changed =
+            self.code.is_some_and(|code| ["outcome_unknown", "rule_in_use"].contains(&code));
+        self.status < 400 || self.status == 500 || changed
     }
 }
 

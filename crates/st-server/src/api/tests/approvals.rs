@@ -50,8 +50,9 @@ async fn a_rule_is_changed_in_part_and_deleted_unless_a_request_names_it() {
     let kept = keyed.rule(Method::DELETE, id, None).await;
     assert_eq!(code(&kept), (409, "rule_in_use"));
     let trail = keyed.audit("").await;
-    let is_removal =
-        |it: &&Value| it["operation"] == "delete_rule" && it["object"] == id.to_string();
+    let is_removal = |it: &&Value| {
+        it["operation"] == "delete_rule" && it["object"].as_str() == Some(id.to_string().as_str())
+    };
     assert_eq!(trail.iter().filter(is_removal).count(), 1, "{trail:?}");
     assert_eq!(keyed.rule(Method::GET, id, None).await.1["is_active"], false);
     let (status, body) = keyed.submit(&ann, json!({"estimated_cost": 100})).await;

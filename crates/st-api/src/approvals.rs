@@ -1,6 +1,7 @@
 //! Approval rules and approval requests.
 
 mod brief;
+mod rules;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,9 +19,11 @@ use crate::schema::{Time, optional_word, word, words};
 
 pub use brief::{
     APPROVALS, APPROVE_BRIEFLY, APPROVE_JOB, Approval, Approvals, BULK_APPROVE, BULK_REJECT, Bulk,
-    BulkDecided, BulkFailure, EXPIRE, Expired, OF_JOB, PENDING_COUNT, PendingCount, REJECT_BRIEFLY,
+    BulkDecided, BulkResult, EXPIRE, Expired, OF_JOB, PENDING_COUNT, PendingCount, REJECT_BRIEFLY,
     REJECT_JOB, RejectBriefly,
 };
+
+pub use rules::{CHANGE_RULE, ChangeRule, DELETE_RULE, RuleDeleted};
 
 /// The longest note or reason, in bytes.
 pub(crate) const MAX_TEXT: usize = 2000;
@@ -249,7 +252,7 @@ impl Input for ListRequests {
         let pending_only = fields.boolean("pending_only").unwrap_or(false);
         let before = fields.integer("cursor", 0..=i64::MAX).map(ApprovalId);
         let status = if pending_only { Some(ApprovalStatus::Pending) } else { status };
-        Some(Self { filter: RequestFilter { status, before }, page })
+        Some(Self { filter: RequestFilter { status, user: None, before }, page })
     }
 }
 
@@ -315,6 +318,17 @@ pub struct Decided {
     pub reason: Option<String>,
 }
 
+/// The answer to a withdrawal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cancelled {
+    /// Always true.
+    pub success: bool,
+    /// The request.
+    pub request_id: i64,
+    /// Its job, which is cancelled.
+    pub job_id: String,
+}
+
 /// Lists the rules.
 pub const RULES: Operation<(), ListRules, (), Rules> =
     Operation::new(Group::Approvals, Method::Get, "/api/approvals/rules", "list_rules")
@@ -351,6 +365,30 @@ pub const REQUESTS: Operation<(), ListRequests, (), RequestPage> =
 pub const REQUEST: Operation<RequestArg, (), (), Request> =
     Operation::new(Group::Approvals, Method::Get, "/api/approvals/requests/{id}", "get_request")
         .summary("Show an approval request");
+
+/// Lists the caller's own requests.
+pub const MY_REQUESTS: Operation<(), ListRequests, (), RequestPage> =
+    Operation::new(Group::Approvals, Method::Get, "/api/approvals/requests/me", "list_my_requests")
+        .summary("List the approval requests of one's own jobs, newest first")
+        .description("`total` and `pending_count` count one's own requests.")
+        .example_query("pending_only=true");
+
+/// The same by the original's path.
+pub const MY_REQUESTS_SHORT: Operation<(), ListRequests, (), RequestPage> =
+    Operation::new(Group::Approvals, Method::Get, "/api/approvals/me", "list_my_approvals")
+        .summary("List the approval requests of one's own jobs, as the original's page asks");
+
+/// Withdraws a request.
+pub const CANCEL: Operation<RequestArg, (), (), Cancelled> = Operation::new(
+    Group::Approvals,
+    Method::Post,
+    "/api/approvals/requests/{id}/cancel",
+    "cancel_request",
+)
+.summary("Withdraw a request that is not decided; its job is cancelled")
+.description("Below the role `lead`, only the request of one's own job.")
+.role(Role::Researcher)
+.problems(&[Code::AlreadyDecided]);
 
 const DECIDED: &[Code] = &[Code::AlreadyDecided, Code::PastDeadline];
 

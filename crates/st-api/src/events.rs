@@ -67,4 +67,5 @@ impl Input for AfterIndex {
 pub const BROADCAST: Operation<(), AfterIndex, (), Broadcast> =
     Operation::new(Group::Events, Method::Get, "/broadcast", "list_events")
         .summary("List the events after one, and wait a little where there is none")
+        .problems(&[Code::TooManyStreams])
         .example_query("last_event_index=0");

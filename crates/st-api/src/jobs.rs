@@ -498,7 +498,7 @@ pub const RETRY: Operation<JobName, (), (), Submitted> =
     Operation::new(Group::Jobs, Method::Post, "/api/cloud/jobs/{job}/retry", "retry_job")
         .summary("Submit a new job with the input of one that failed or was cancelled")
         .role(Role::Researcher)
-        .problems(&[Code::Conflict, Code::OverBudget, Code::AmbiguousJob]);
+        .problems(&[Code::Conflict, Code::OverBudget, Code::QuotaExceeded, Code::AmbiguousJob]);
 
 /// Deletes a job.
 pub const DELETE: Operation<JobName, (), (), JobDeleted> = Operation::new(

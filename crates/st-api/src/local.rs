@@ -66,5 +66,11 @@ pub const SUBMIT: Operation<(), (), SubmitLocal, LocalSubmitted> =
     Operation::new(Group::Queue, Method::Post, "/api/queue/submit", "submit_local_job")
         .summary("Submit a named configuration to this machine")
         .role(Role::Researcher)
-        .problems(&[Code::UnknownTarget, Code::NotFound, Code::MissingSetting, Code::OverBudget])
+        .problems(&[
+            Code::UnknownTarget,
+            Code::NotFound,
+            Code::MissingSetting,
+            Code::OverBudget,
+            Code::QuotaExceeded,
+        ])
         .example_body(r#"{"config_name": "demo", "target": "local"}"#);

@@ -77,6 +77,7 @@ codes! {
     BodyTooLarge = "body_too_large", 413, "The body is too large.";
     NotJson = "not_json", 415, "The body is not declared as `application/json`.";
     UnknownHost = "unknown_host", 421, "The server is not known by the name in `Host`.";
+    QuotaExceeded = "quota_exceeded", 429, "A quota of a number of jobs is used up; the detail says until when.";
     TooManyAttempts = "too_many_attempts", 429, "Too many logins failed; `Retry-After` says when the next may be tried.";
     InvalidRequest = "invalid_request", 422, "Fields of the request are not valid; `errors` names each.";
     InternalError = "internal_error", 500, "The server failed; its log has the reason under the correlation ID.";

@@ -14,6 +14,7 @@ mod keys;
 mod local;
 mod logging;
 mod metrics;
+mod places;
 mod polling;
 mod prometheus;
 mod providers;
@@ -48,8 +49,10 @@ use crate::access::Accesses;
 pub(crate) use crate::auth::Caller;
 use crate::auth::{Auth, guard};
 use crate::http::middleware;
+use crate::http::problem::Problem;
 use crate::metrics::Kept;
 use events::Feed;
+use places::{Place, Places};
 pub(crate) use routes::routes;
 pub(crate) use routes::{openapi, reference};
 
@@ -87,6 +90,7 @@ struct Shared {
     feed: Arc<Feed>,
     log_streams: Arc<Semaphore>,
     held: Arc<Semaphore>,
+    places: Arc<Places>,
     stopping: CancellationToken,
     log: LogHandle,
     /// The generator of job IDs; locked for one ID.
@@ -113,6 +117,7 @@ impl Api {
             feed: Feed::start(Arc::clone(&store), setup.streams, setup.stopping.clone()),
             log_streams: Arc::new(Semaphore::new(LOG_STREAMS)),
             held: Arc::new(Semaphore::new(HELD)),
+            places: Arc::default(),
             stopping: setup.stopping,
             log: setup.log,
             random: Mutex::new(fastrand::Rng::with_seed(setup.seed)),
@@ -199,6 +204,11 @@ impl Api {
     /// The places of requests that are held until there is an event.
     fn held(&self) -> Arc<Semaphore> {
         Arc::clone(&self.shared.held)
+    }
+
+    /// A place for one more stream or long poll of this caller's.
+    fn place(&self, caller: &Caller) -> Result<Place, Problem> {
+        self.shared.places.take(caller)
     }
 
     /// Ends when the server stops.

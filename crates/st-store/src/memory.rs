@@ -60,6 +60,8 @@ struct State {
     inputs: BTreeMap<JobId, Value>,
     /// How many jobs each user ever submitted, also of those that are no longer here.
     submissions: BTreeMap<UserId, u64>,
+    /// When each job was submitted, and whose it is; also of those that are no longer here.
+    submitted: Vec<(Timestamp, Group)>,
     keys: BTreeMap<(UserId, String), StoredKey>,
     rules: Vec<Rule>,
     events: Vec<Event>,
@@ -80,6 +82,7 @@ struct State {
     shared: shares::Shared,
     holds: BTreeMap<Scope, Hold>,
     budgets: BTreeMap<BudgetId, Budget>,
+    last_rule_id: i64,
     last_budget_id: i64,
     /// Everything that was ever spent: when, for whom, and how much.
     spent: Vec<(Timestamp, Group, Cost)>,
@@ -199,6 +202,7 @@ impl State {
             records: BTreeMap::new(),
             inputs: BTreeMap::new(),
             submissions: BTreeMap::new(),
+            submitted: Vec::new(),
             keys: BTreeMap::new(),
             rules: Vec::new(),
             events: Vec::new(),
@@ -215,6 +219,7 @@ impl State {
             shared: shares::Shared::default(),
             holds: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            last_rule_id: 0,
             last_budget_id: 0,
             spent: Vec::new(),
             providers: BTreeMap::new(),

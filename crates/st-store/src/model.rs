@@ -62,8 +62,9 @@ pub use bounds::{
     MAX_RUN_AFTER, STRAY_MEMORY,
 };
 pub use budget::{
-    Budget, BudgetAction, BudgetKeeper, BudgetPatch, BudgetUse, Exceeded, InvalidBudget, NewBudget,
-    Period, Posted, Posting, PostingKind, SpendingRoom,
+    Amount, Budget, BudgetAction, BudgetKeeper, BudgetLimit, BudgetPatch, BudgetUse, Exceeded,
+    InvalidBudget, Measure, NewBudget, Period, Posted, Posting, PostingKind, QuotaType,
+    SpendingRoom,
 };
 #[cfg(feature = "sqlite")]
 pub(crate) use claim_index::ClaimIndex;
@@ -87,7 +88,7 @@ pub use opening::Opening;
 pub use owner::{Owner, Role};
 pub use page::{DamagedRow, JobFilter, Page, PageRequest, QueueFilter, RequestFilter};
 pub use priority::{InvalidPriority, Priority, PriorityChange};
-pub use queue::{QueueEntry, QueueStats, Standing};
+pub use queue::{QueueEntry, QueueStats, Standing, UserQueue};
 pub(crate) use received::received_up_to;
 pub use received::{MessageId, RECEIVED_FOR};
 pub use reclaim::{ALONE_FROM, Caution, MAX_PANICS, MAX_RECLAIMS};
@@ -97,7 +98,9 @@ pub use refused::{MAX_REFUSED_GROUPS, Position, Refused};
 pub use results::{
     DueResults, MAX_RESULTS_PAUSE, RESULTS_MARGIN, Results, ResultsOutcome, ResultsState,
 };
-pub use rule::{Condition, InvalidRule, JobCounts, NewRule, RULE_WINDOW, Rule, RuleInput};
+pub use rule::{
+    Condition, InvalidRule, JobCounts, NewRule, Rule, RuleInput, RulePatch, RuleRemoval,
+};
 pub use scope::{Scope, ScopeLevel};
 pub(crate) use settings::CostLimitStep;
 pub use settings::{

@@ -48,11 +48,9 @@ pub async fn dump(store: &dyn Store) -> String {
         writeln!(text, "{budget:?}").unwrap();
     }
     writeln!(text, "polling {:?}", store.polling_preference().await.unwrap()).unwrap();
-    writeln!(text, "holds {:?}", store.holds().await.unwrap()).unwrap();
-    writeln!(text, "weights {:?}", store.weights().await.unwrap()).unwrap();
-    writeln!(text, "used {:?}", store.share_usage().await.unwrap()).unwrap();
-    text.push_str(&accounts(store).await);
-    text.push_str(&webhooks(store).await);
+    text += &queues(store).await;
+    text += &accounts(store).await;
+    text += &webhooks(store).await;
     writeln!(text, "rules {:?}", store.list_rules().await.unwrap()).unwrap();
     writeln!(text, "stats {:?}", store.queue_stats().await.unwrap()).unwrap();
     let provider_jobs: Vec<_> = (0..20).map(provider_job).collect();
@@ -102,6 +100,24 @@ async fn accounts(store: &dyn Store) -> String {
 async fn webhooks(store: &dyn Store) -> String {
     let (hooks, sent) = (store.webhooks().await, store.deliveries(None, everything()).await);
     format!("webhooks {:?}\n{:?}\n", hooks.unwrap(), sent.unwrap())
+}
+
+/// What users have in the queue, and what waits for a decision.
+#[expect(clippy::unwrap_used, reason = "a test double reports by panicking")]
+async fn queues(store: &dyn Store) -> String {
+    let mut text = String::new();
+    writeln!(text, "holds {:?}", store.holds().await.unwrap()).unwrap();
+    writeln!(text, "weights {:?}", store.weights().await.unwrap()).unwrap();
+    writeln!(text, "used {:?}", store.share_usage().await.unwrap()).unwrap();
+    for user in ["ann", "user-0", "user-1", "user-2"].map(st_store::UserId::new) {
+        let queue = store.user_queue(&user, 2).await.unwrap();
+        let [next, in_slots] = [&queue.next, &queue.in_slots]
+            .map(|records| records.iter().map(JobRecord::id).collect::<Vec<_>>());
+        let counts = (queue.pending, queue.running, queue.blocked, queue.best_position);
+        writeln!(text, "queue of {user}: {counts:?} {next:?} {in_slots:?}").unwrap();
+    }
+    writeln!(text, "open requests {}", store.pending_requests().await.unwrap()).unwrap();
+    text
 }
 
 fn everything() -> PageRequest {

@@ -2,6 +2,7 @@
 //! store must survive and that no healthy store shows.
 
 mod accounts;
+mod approvals;
 mod history;
 mod received;
 mod results;
@@ -16,15 +17,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use st_store::{
-    Actor, ApprovalId, ApprovalRepo, BudgetId, BudgetPatch, BudgetRepo, BudgetUse, CancelOutcome,
-    ClaimOptions, Claims, ClockEvidence, DamagedRow, Decision, Epoch, Error, EventId, EventLog,
-    EventPage, Expiry, Figures, Group, Hold, Holder, JobFilter, JobId, JobPrefix, JobRecord,
-    JobRef, JobRepo, LimitUse, Limits, LimitsPatch, MemoryStore, NewBudget, NewJob, NewRule, Page,
-    PageRequest, PrefixMatch, Priority, PriorityChange, ProviderJobId, ProviderName,
-    ProviderSettings, ProviderSettingsPatch, QueueEntryId, QueueFilter, QueueRepo, QueueStats,
-    Recheck, RecheckOutcome, RequestFilter, Resolution, Result, Rule, RuleId, Scope, SettingsRepo,
-    Settled, Settlement, ShareScope, ShareUsage, Sighting, SightingOutcome, Standing, StoreHealth,
-    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled, Weight,
+    Actor, BudgetId, BudgetPatch, BudgetRepo, BudgetUse, CancelOutcome, ClaimOptions, Claims,
+    ClockEvidence, DamagedRow, Epoch, Error, EventId, EventLog, EventPage, Figures, Group, Hold,
+    Holder, JobFilter, JobId, JobPrefix, JobRecord, JobRef, JobRepo, LimitUse, Limits, LimitsPatch,
+    MemoryStore, NewBudget, NewJob, Page, PageRequest, PrefixMatch, Priority, PriorityChange,
+    ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, QueueEntryId,
+    QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, Resolution, Result, Scope,
+    SettingsRepo, Settled, Settlement, ShareScope, ShareUsage, Sighting, SightingOutcome, Standing,
+    StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled, UserId,
+    UserQueue, Weight,
 };
 use tokio::sync::watch;
 
@@ -290,51 +291,16 @@ impl QueueRepo for FlakyStore {
         self.inner.queue_stats().await
     }
 
+    async fn user_queue(&self, user: &UserId, max: u32) -> Result<UserQueue> {
+        self.inner.user_queue(user, max).await
+    }
+
     async fn next_due(
         &self,
         options: &ClaimOptions,
         in_flight: &BTreeSet<JobId>,
     ) -> Result<Option<Duration>> {
         self.inner.next_due(options, in_flight).await
-    }
-}
-
-#[async_trait]
-impl ApprovalRepo for FlakyStore {
-    async fn add_rule(&self, rule: NewRule) -> Result<Rule> {
-        self.inner.add_rule(rule).await
-    }
-
-    async fn find_rule(&self, id: RuleId) -> Result<Option<Rule>> {
-        self.inner.find_rule(id).await
-    }
-
-    async fn list_rules(&self) -> Result<Vec<Rule>> {
-        self.inner.list_rules().await
-    }
-
-    async fn list_requests(
-        &self,
-        filter: RequestFilter,
-        page: PageRequest,
-    ) -> Result<Page<JobRecord, ApprovalId>> {
-        self.inner.list_requests(filter, page).await
-    }
-
-    async fn find_request(&self, id: ApprovalId) -> Result<Option<JobRecord>> {
-        self.inner.find_request(id).await
-    }
-
-    async fn decide(&self, id: ApprovalId, decision: &Decision) -> Result<JobRecord> {
-        self.inner.decide(id, decision).await
-    }
-
-    async fn expire(&self, max: u32) -> Result<Expiry> {
-        self.inner.expire(max).await
-    }
-
-    async fn next_expiry(&self) -> Result<Option<Duration>> {
-        self.inner.next_expiry().await
     }
 }
 

@@ -21,12 +21,16 @@ pub mod jobs;
 pub mod keys;
 pub mod leases;
 pub mod lists;
+pub mod own_queue;
 pub mod prefixes;
 pub mod priorities;
 pub mod queue;
+pub mod quotas;
 pub mod received;
+pub mod requests;
 pub mod resolving;
 pub mod results;
+pub mod rules;
 pub mod settings;
 pub mod settling;
 pub mod shares;
@@ -436,6 +440,15 @@ macro_rules! conformance {
             a_change_of_a_priority_has_an_event_and_the_same_again_has_none,
             what_has_a_slot_keeps_it_and_what_is_over_has_no_priority,
             a_job_that_awaits_approval_comes_in_with_its_new_priority);
+        $crate::conformance!(@topic $store, rules:
+            a_patch_changes_of_a_rule_only_what_it_names,
+            a_patch_that_does_not_fit_its_rule_changes_nothing,
+            a_rule_that_a_request_names_is_deactivated_and_another_is_deleted);
+        $crate::conformance!(@topic $store, requests:
+            each_of_many_decisions_is_made_by_itself, a_cancelled_request_cancels_its_job);
+        $crate::conformance!(@topic $store, own_queue:
+            a_users_jobs_are_counted_by_where_they_are,
+            the_next_of_a_user_are_those_of_all_groups_in_the_order_of_the_queue);
         $crate::conformance!(@topic $store, budgets:
             a_budget_refuses_what_it_has_no_room_for, a_budget_of_each_scope_counts_its_own_jobs,
             what_ends_is_spent_in_the_period_of_its_end,
@@ -445,6 +458,14 @@ macro_rules! conformance {
             a_budget_that_warns_or_requires_approval_lets_jobs_in,
             a_budget_that_stops_cancels_what_has_a_slot, what_a_stray_cost_belongs_to_its_job,
             sums_are_exact_when_many_submit_at_once, budgets_are_stored_changed_and_removed);
+        $crate::conformance!(@topic $store, quotas:
+            a_number_of_jobs_a_day_is_used_up_until_midnight,
+            a_new_quota_of_a_day_counts_what_was_deleted,
+            rules_about_earlier_jobs_are_not_got_round_by_deleting_them,
+            what_a_budget_spent_is_not_given_back_by_a_delete,
+            jobs_beyond_a_number_at_once_wait_for_a_slot,
+            a_number_at_once_may_warn_or_require_approval,
+            a_number_of_jobs_stops_nothing_and_has_no_price);
         $crate::conformance!(@topic $store, cost_limits:
             a_cost_limit_is_enforced_as_a_budget, a_cost_limit_is_changed_by_the_settings_alone);
         $crate::conformance!(@topic $store, holds:

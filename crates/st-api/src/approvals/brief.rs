@@ -100,18 +100,26 @@ impl Input for Bulk {
 pub struct BulkDecided {
     /// Whether every one was decided as asked.
     pub success: bool,
-    /// Those that were.
-    pub succeeded: Vec<i64>,
-    /// Those that were not.
-    pub failed: Vec<BulkFailure>,
+    /// How many there are.
+    pub total: u64,
+    /// How many were decided as asked.
+    pub succeeded: u64,
+    /// How many were not.
+    pub failed: u64,
+    /// Each, in the order of the request.
+    pub results: Vec<BulkResult>,
 }
 
-/// Why a request was not decided.
+/// What became of one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BulkFailure {
+pub struct BulkResult {
     /// The request.
     pub request_id: i64,
-    /// Why.
+    /// Its job; `null` where there is no such request.
+    pub job_id: Option<String>,
+    /// Whether it was decided as asked.
+    pub success: bool,
+    /// Why it was not; empty where it was.
     pub error: String,
 }
 

@@ -229,6 +229,17 @@ impl Fields {
         Some(text)
     }
 
+    /// The name of something, as text or as a number; one that is empty counts as not given.
+    pub fn optional_name(&mut self, key: &str, max: usize) -> Option<String> {
+        match self.given.get(key).and_then(Value::as_i64) {
+            Some(number) => {
+                self.note_legal(key);
+                Some(number.to_string())
+            }
+            None => self.optional_string(key, max),
+        }
+    }
+
     /// True or false.
     pub fn boolean(&mut self, key: &str) -> Option<bool> {
         self.note(key, Kind::Boolean);

@@ -164,6 +164,7 @@ pub const SUBMIT: Operation<(), SubmitQuery, SubmitJob, Submitted> = Operation::
     Code::IdempotencyMismatch,
     Code::MissingSetting,
     Code::OverBudget,
+    Code::QuotaExceeded,
 ])
 .example_query("provider=local")
 .example_body(r#"{"config": {"command": "example"}, "config_name": "first"}"#);

@@ -1,18 +1,19 @@
 //! Approval rules and requests over HTTP.
 
 pub(super) mod brief;
+pub(super) mod rules;
 
 use std::sync::Arc;
 
 use st_api::approvals::{
-    AddRule, Approve, ConditionText, Conditions, Decided, ListRequests, ListRules, Reject, Request,
-    RequestPage, Rule, Rules,
+    Approve, Cancelled, ConditionText, Conditions, Decided, ListRequests, Reject, Request,
+    RequestPage,
 };
-use st_api::names::{RequestArg, RuleArg};
+use st_api::names::RequestArg;
 use st_api::schema::Time;
 use st_log::{Logger, get_logger};
 use st_store::{
-    ApprovalId, ApprovalStatus, Condition, Decision, JobRecord, PageRequest, RequestFilter,
+    ApprovalId, ApprovalStatus, Condition, Decision, JobRecord, Page, PageRequest, RequestFilter,
     RequiredBy, Store, Verdict,
 };
 
@@ -62,34 +63,6 @@ pub(crate) async fn conditions((): (), _call: Call) -> Result<Conditions, Proble
     Ok(Conditions { conditions: conditions.collect() })
 }
 
-pub(crate) async fn rules(
-    store: Arc<dyn Store>,
-    call: Call<(), ListRules>,
-) -> Result<Rules, Problem> {
-    let rules = store.list_rules().await?.into_iter();
-    let rules = rules.filter(|rule| rule.rule.is_active || !call.query.active_only);
-    Ok(Rules { rules: rules.map(Rule::from).collect() })
-}
-
-pub(crate) async fn rule(store: Arc<dyn Store>, call: Call<RuleArg>) -> Result<Rule, Problem> {
-    let RuleArg(id) = call.named;
-    let missing = || Problem::not_found(format!("there is no approval rule {id}"));
-    store.find_rule(id).await?.map(Rule::from).ok_or_else(missing)
-}
-
-pub(crate) async fn add_rule(
-    store: Arc<dyn Store>,
-    call: Call<(), (), AddRule>,
-) -> Result<Rule, Problem> {
-    let rule = store.add_rule(call.body.by(call.caller.user)).await?;
-    st_log::info!(
-        logger: LOG, rule_id = rule.id.0, name = rule.rule.name.as_str(),
-        condition = rule.rule.condition.as_str(), threshold = rule.rule.threshold.as_str(),
-        "Approval rule added"
-    );
-    Ok(rule.into())
-}
-
 pub(crate) async fn requests(
     store: Arc<dyn Store>,
     call: Call<(), ListRequests>,
@@ -97,15 +70,35 @@ pub(crate) async fn requests(
     let ListRequests { filter, page } = call.query;
     let found = store.list_requests(filter, page).await?;
     log_damaged(&found.damaged);
-    let open = PageRequest { limit: 1, offset: 0 };
-    let pending = RequestFilter { status: Some(ApprovalStatus::Pending), before: None };
-    let pending_count = store.list_requests(pending, open).await?.total;
-    Ok(RequestPage {
+    let pending_count = store.pending_requests().await?;
+    Ok(page_of(&found, pending_count))
+}
+
+pub(crate) async fn my_requests(
+    store: Arc<dyn Store>,
+    call: Call<(), ListRequests>,
+) -> Result<RequestPage, Problem> {
+    let ListRequests { filter, page } = call.query;
+    let user = call.caller.user;
+    let found = store.list_requests(RequestFilter { user: Some(user.clone()), ..filter }, page);
+    let found = found.await?;
+    log_damaged(&found.damaged);
+    let pending = RequestFilter {
+        status: Some(ApprovalStatus::Pending),
+        user: Some(user),
+        ..RequestFilter::default()
+    };
+    let one = PageRequest { limit: 1, offset: 0 };
+    Ok(page_of(&found, store.list_requests(pending, one).await?.total))
+}
+
+fn page_of(found: &Page<JobRecord, ApprovalId>, pending_count: u64) -> RequestPage {
+    RequestPage {
         requests: found.items.iter().filter_map(view).collect(),
         total: found.total,
         next: found.next.map(|request| request.to_string()),
         pending_count,
-    })
+    }
 }
 
 pub(crate) async fn request(
@@ -136,6 +129,27 @@ pub(crate) async fn reject(
     let (by, notes) = (caller.user.clone(), Some(body.reason));
     let decision = Decision { verdict: Verdict::Reject, by, notes };
     decide(store.as_ref(), &caller, named.0, decision).await
+}
+
+/// Withdraws a request, which cancels its job: only what may cancel the job may do it.
+pub(crate) async fn cancel(
+    store: Arc<dyn Store>,
+    call: Call<RequestArg>,
+) -> Result<Cancelled, Problem> {
+    let RequestArg(id) = call.named;
+    let found = store.find_request(id).await?;
+    let missing = || Problem::not_found(format!("there is no approval request {id}"));
+    let record = found.ok_or_else(missing)?;
+    access::CHANGE_JOB.check_owner(&call.caller, &record.job().owner)?;
+    call.caller.about(record.id());
+    let record = store.cancel_request(id, &call.caller.actor()).await?;
+    record.in_log_scope(|| {
+        st_log::info!(
+            logger: LOG, approval_id = id.0, user_id = call.caller.user.as_str(),
+            "Approval request was withdrawn"
+        );
+    });
+    Ok(Cancelled { success: true, request_id: id.0, job_id: record.id().to_string() })
 }
 
 pub(super) async fn decide(

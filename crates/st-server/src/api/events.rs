@@ -16,6 +16,7 @@ mod view;
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use futures_util::stream;
@@ -29,7 +30,7 @@ use st_store::{Event, EventId};
 use tokio::time::timeout;
 
 use super::jobs::find;
-use super::{Api, log_damaged};
+use super::{Api, Caller, log_damaged};
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 use crate::http::sse::event_stream;
@@ -56,6 +57,7 @@ struct Wanted {
 
 pub(crate) async fn stream(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -66,14 +68,15 @@ pub(crate) async fn stream(
         Some(name) => Some(find(&api, name).await?.id()),
         None => None,
     };
+    let place = api.place(&caller)?;
     let ticket = api
         .feed()
         .join()
         .ok_or_else(|| Problem::new(Code::TooManyStreams, "too many event streams are open"))?;
     let follower = Follower::new(ticket, wanted.after, job, wanted.format);
-    Ok(event_stream(stream::unfold(follower, |mut follower| async {
+    Ok(event_stream(stream::unfold((follower, place), |(mut follower, place)| async {
         let frame = follower.next().await?;
-        Some((frame, follower))
+        Some((frame, (follower, place)))
     })))
 }
 
@@ -85,6 +88,7 @@ const AT_ONCE: u32 = 500;
 /// The events after one, as soon as there is one.
 pub(crate) async fn broadcast(api: Api, call: Call<(), AfterIndex>) -> Result<Broadcast, Problem> {
     let AfterIndex(after) = call.query;
+    let _place = api.place(&call.caller)?;
     // Those that are held are bounded, because each is a request under way; the others ask again.
     if let Ok(_place) = api.held().try_acquire_owned() {
         let mut last = api.store.last_event();

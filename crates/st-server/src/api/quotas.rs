@@ -1,13 +1,13 @@
-//! Budgets over HTTP, as quotas of cost.
+//! Budgets over HTTP, as quotas.
 
 use std::sync::Arc;
 
 use st_api::names::QuotaArg;
 use st_api::quotas::{
-    AddQuota, ChangeQuota, Quota, QuotaAdded, QuotaChanged, QuotaDeleted, Quotas, quota_type,
+    AddQuota, ChangeQuota, Quota, QuotaAdded, QuotaChanged, QuotaDeleted, QuotaTypes, Quotas,
 };
 use st_api::schema::Time;
-use st_store::{BudgetUse, Cost, NewBudget, Store};
+use st_store::{Amount, BudgetUse, Cost, NewBudget, ScopeLevel, Store};
 use st_workers::TaskId;
 
 use super::Api;
@@ -16,22 +16,40 @@ use crate::http::route::Call;
 
 /// A budget as clients see it.
 pub(super) fn view(budget: &BudgetUse) -> Quota {
-    let NewBudget { scope, period, amount, action } = &budget.budget.budget;
+    let NewBudget { scope, limit, action } = &budget.budget.budget;
+    let of = |level| scope.id().filter(|_| scope.level() == level).map(str::to_owned);
+    let (limit_value, used) = match limit.amount() {
+        Amount::Cost(cost) => (cost.to_usd(), budget.used().to_usd()),
+        Amount::Jobs(jobs) => (f64::from(jobs), number(budget.jobs)),
+    };
     Quota {
         id: budget.budget.id.0,
-        quota_type: quota_type(*period).to_owned(),
+        quota_type: limit.quota_type(),
         scope: scope.level(),
         scope_id: scope.id().map(str::to_owned),
-        limit_value: amount.to_usd(),
+        user_id: of(ScopeLevel::User),
+        team_id: of(ScopeLevel::Team),
+        org_id: of(ScopeLevel::Org),
+        limit_value,
         action: *action,
-        used: budget.used().to_usd(),
+        used,
+        current_usage: used,
         spent: budget.spent.to_usd(),
         reserved: budget.reserved.to_usd(),
-        remaining: budget.remaining().to_usd(),
+        remaining: budget.remaining().map_or(limit_value - used, Cost::to_usd),
         is_exceeded: budget.is_exceeded_by(Cost::ZERO),
-        resets_at: Time(budget.resets_at),
+        resets_at: budget.resets_at.map(Time),
         created_at: Time(budget.budget.created_at),
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are never so many jobs")]
+fn number(jobs: u64) -> f64 {
+    jobs as f64
+}
+
+pub(crate) async fn types((): (), _call: Call) -> Result<QuotaTypes, Problem> {
+    Ok(QuotaTypes::all())
 }
 
 pub(crate) async fn list(store: Arc<dyn Store>, _call: Call) -> Result<Quotas, Problem> {
@@ -51,7 +69,14 @@ pub(crate) async fn change(
     call: Call<QuotaArg, (), ChangeQuota>,
 ) -> Result<QuotaChanged, Problem> {
     let by = call.caller.actor();
-    let changed = api.store.patch_budget(call.named.0, call.body.0, &by).await?;
+    let id = call.named.0;
+    let known = api.store.budgets().await?.into_iter().find(|it| it.budget.id == id);
+    let missing = || Problem::not_found(format!("there is no quota {id}"));
+    let quota_type = known.ok_or_else(missing)?.budget.budget.limit.quota_type();
+    let patch = call.body.of(quota_type).ok_or_else(|| {
+        Problem::invalid_field("/limit_value", "expected a whole number of jobs".to_owned())
+    })?;
+    let changed = api.store.patch_budget(id, patch, &by).await?;
     // What was held may have room now, and what runs may have too much.
     api.background.activate(TaskId::QueueProcessing);
     Ok(QuotaChanged { success: true, quota: view(&changed) })

@@ -1,5 +1,6 @@
 //! The API on a memory store that fails as it is asked to, with providers that are never called.
 
+mod approvals;
 mod auth;
 mod budgets;
 mod cancel;
@@ -43,7 +44,7 @@ use crate::http::listen::{self, Capacity};
 const MAY_ARRIVE_FOR: SignedDuration = SignedDuration::from_mins(2);
 
 /// How many event streams may be open, in these tests.
-const STREAMS: usize = 64;
+const STREAMS: usize = 80;
 
 /// The API on a port of its own.
 struct Harness {

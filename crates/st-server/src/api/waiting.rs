@@ -12,8 +12,8 @@ mod words;
 use jiff::Timestamp;
 use st_store::{
     AccountId, ApprovalRequest, AtProvider, BudgetId, BudgetUse, Cancellation, Claimed, Due,
-    Exceeded, Group, Held, HeldBy, Hold, JobRecord, Limit, LimitUse, Scope, ScopeLevel, SlotLimit,
-    Stage, Standing,
+    Exceeded, Group, Held, HeldBy, Hold, JobRecord, Limit, LimitUse, Measure, Scope, ScopeLevel,
+    SlotLimit, Stage, Standing,
 };
 use st_workers::provider::Cause;
 use st_workers::{ClosedBy, GateStatus, UnreadJob};
@@ -260,11 +260,17 @@ fn budget(record: &JobRecord, id: BudgetId, known: Option<&BudgetUse>) -> Waitin
         kind: Kind::Budget,
         reason,
         since: Some(Time(record.entry().waits_since)),
-        until: known.map(|known| Time(known.resets_at)),
-        next_step: format!(
-            "it is submitted when jobs under the budget end for less than they reserve, when its next \
-             period begins, or when an administrator raises it with PUT /api/quotas/{id}"
-        ),
+        until: known.and_then(|known| known.resets_at).map(Time),
+        next_step: match known.map(|known| known.budget.budget.limit.measure()) {
+            Some(Measure::ConcurrentJobs) => format!(
+                "it is submitted when another job under the quota ends, or when an administrator \
+                 raises it with PUT /api/quotas/{id}"
+            ),
+            Some(Measure::Cost | Measure::DailyJobs) | None => format!(
+                "it is submitted when jobs under the budget end for less than they reserve, when its \
+                 next period begins, or when an administrator raises it with PUT /api/quotas/{id}"
+            ),
+        },
     }
 }
 

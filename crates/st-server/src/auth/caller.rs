@@ -1,6 +1,6 @@
 //! The person who makes a request.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use st_store::{Actor, ApiKey, JobId, KeyId, KeyScopes, OrgId, Role, TeamId, UserId};
 
@@ -33,8 +33,8 @@ pub(crate) struct Caller {
     pub(crate) team: Option<TeamId>,
     pub(crate) org: Option<OrgId>,
     pub(crate) via: Via,
-    /// The job that the request turned out to be about.
-    pub(super) job: Arc<OnceLock<JobId>>,
+    /// The jobs that the request turned out to be about.
+    pub(super) jobs: Arc<Mutex<Vec<JobId>>>,
 }
 
 impl Caller {
@@ -47,7 +47,7 @@ impl Caller {
             team: None,
             org: None,
             via: Via::Local,
-            job: Arc::default(),
+            jobs: Arc::default(),
         }
     }
 
@@ -66,7 +66,7 @@ impl Caller {
             team: key.team.clone(),
             org: key.org.clone(),
             via,
-            job: Arc::default(),
+            jobs: Arc::default(),
         }
     }
 
@@ -88,14 +88,16 @@ impl Caller {
         }
     }
 
-    /// Notes for the audit trail which job the request is about.
+    /// Notes for the audit trail that the request is about this job, and maybe others.
     pub(crate) fn about(&self, job: JobId) {
-        // A request is about one job; the first that is named is it.
-        self.job.get_or_init(|| job);
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !jobs.contains(&job) {
+            jobs.push(job);
+        }
     }
 
-    /// The job that the request was about.
-    pub(super) fn job(&self) -> Option<JobId> {
-        self.job.get().copied()
+    /// The jobs that the request was about.
+    pub(super) fn jobs(&self) -> Vec<JobId> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

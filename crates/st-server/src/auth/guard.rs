@@ -104,9 +104,11 @@ impl Outcome {
         Self { status: response.status().as_u16(), code: problem.map(Problem::code) }
     }
 
-    /// After a fault of ours it may have been done.
+    /// After a fault of ours it may have been done, and a rule that cannot be deleted is deactivated.
     fn may_have_changed(self) -> bool {
-        self.status < 400 || self.status == 500 || self.code == Some("outcome_unknown")
+        let changed =
+            self.code.is_some_and(|code| ["outcome_unknown", "rule_in_use"].contains(&code));
+        self.status < 400 || self.status == 500 || changed
     }
 }
 
@@ -123,19 +125,26 @@ async fn record(
     if !outcome.may_have_changed() {
         return;
     }
-    let entry = || NewAudit {
+    let entry = |job| NewAudit {
         actor: Some(caller.actor()),
         key: caller.key().cloned(),
-        object,
-        job: caller.job(),
+        object: object.clone(),
+        job,
         peer: peer.map(|peer| peer.address),
         correlation_id: Some(st_log::get_correlation_id()),
         ..NewAudit::new(requirement.operation, outcome.status)
     };
-    match requirement.recording {
-        Recording::Nothing => {}
-        Recording::Batched => auth.recorder.note(entry()),
-        Recording::BeforeAnswer => auth.recorder.record(entry()).await,
+    // What is about several jobs is one entry for each.
+    let mut jobs: Vec<_> = caller.jobs().into_iter().map(Some).collect();
+    if jobs.is_empty() {
+        jobs.push(None);
+    }
+    for job in jobs {
+        match requirement.recording {
+            Recording::Nothing => {}
+            Recording::Batched => auth.recorder.note(entry(job)),
+            Recording::BeforeAnswer => auth.recorder.record(entry(job)).await,
+        }
     }
 }
 

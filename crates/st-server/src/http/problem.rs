@@ -15,7 +15,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value};
 use st_log::CorrelationId;
-use st_store::{JobId, KeyScope, PrefixMatch, Role};
+use st_store::{Exceeded, JobId, KeyScope, Measure, PrefixMatch, Role};
 
 use crate::http::paths::Paths;
 use st_api::input::FieldFault;
@@ -123,9 +123,13 @@ impl Problem {
         Self::new(Code::NotFound, detail)
     }
 
-    /// 402: a budget leaves no room for the job.
-    pub(crate) fn over_budget(detail: impl Into<String>) -> Self {
-        Self::new(Code::OverBudget, detail)
+    /// 402 or 429: a budget of cost, or of a number of jobs, leaves no room for the job.
+    pub(crate) fn exceeded(exceeded: &Exceeded) -> Self {
+        let code = match exceeded.budget.budget.budget.limit.measure() {
+            Measure::Cost => Code::OverBudget,
+            Measure::ConcurrentJobs | Measure::DailyJobs => Code::QuotaExceeded,
+        };
+        Self::new(code, exceeded.to_string())
     }
 
     /// 409: a name that several jobs have. `jobs` are the candidates.

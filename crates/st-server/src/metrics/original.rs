@@ -2,7 +2,9 @@
 //! goes on.
 
 use st_api::system::Condition;
-use st_store::{ApprovalStatus, BudgetKeeper, Cost, JobStatus, Scope, TimingCounts, Total};
+use st_store::{
+    ApprovalStatus, BudgetKeeper, BudgetLimit, Cost, JobStatus, Scope, TimingCounts, Total,
+};
 
 use super::Stored;
 use super::family::{Family, counter, gauge};
@@ -136,7 +138,7 @@ pub(super) fn add(page: &mut Page, api: &Api, front: &Front, stored: &Stored) {
     let limits = budgets.filter_map(|used| {
         let of_settings = used.budget.kept_by == BudgetKeeper::Settings;
         let Scope::Provider(provider) = &used.budget.budget.scope else { return None };
-        let amount = used.budget.budget.amount;
+        let BudgetLimit::Cost { amount, .. } = used.budget.budget.limit else { return None };
         // Of nothing everything is used.
         let percent = if amount == Cost::ZERO {
             100.0

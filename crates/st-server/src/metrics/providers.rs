@@ -1,7 +1,7 @@
 //! Providers: their gates, the calls, what is open at them, and what may be spent.
 
 use st_http::HostMetrics;
-use st_store::{BudgetKeeper, Scope};
+use st_store::{BudgetKeeper, BudgetLimit, Scope};
 use st_workers::ProviderFigures;
 
 use super::Stored;
@@ -108,8 +108,9 @@ pub(super) fn add(page: &mut Page, api: &Api, stored: &Stored) {
     let of_settings = budgets.filter_map(|used| match &used.budget.budget.scope {
         // One for each provider: people may add others, of which there may be several for one.
         Scope::Provider(provider) if used.budget.kept_by == BudgetKeeper::Settings => {
-            let labels = [provider.as_str(), used.budget.budget.period.as_str()];
-            Some(series(labels, used.remaining().to_usd()))
+            let BudgetLimit::Cost { period, .. } = used.budget.budget.limit else { return None };
+            let remaining = used.remaining()?;
+            Some(series([provider.as_str(), period.as_str()], remaining.to_usd()))
         }
         Scope::Provider(_) | Scope::All | Scope::User(_) | Scope::Team(_) | Scope::Org(_) => None,
     });

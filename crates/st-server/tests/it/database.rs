@@ -89,19 +89,28 @@ async fn what_would_be_migrated_is_told_and_not_done() {
     let mut server = Server::start(Setup::default()).await;
     let state_dir = server.state_dir();
     let plan = run(&state_dir, &["migrate", "--check"]).await;
-    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 7: up to date\n"), "{plan:?}");
+    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 10: up to date\n"), "{plan:?}");
     assert!(server.stop().await.success());
     let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
-    raw.execute_batch("DROP TABLE api_keys; DROP TABLE audit").unwrap();
-    raw.execute("DELETE FROM schema_migrations WHERE version = 7", []).unwrap();
+    let undo = "DROP TRIGGER queue_blocked_added; DROP TRIGGER queue_blocked_left; \
+                DROP TRIGGER queue_blocked_gone; DROP TRIGGER user_approval_added; \
+                DROP TRIGGER user_approval_moved; DROP TRIGGER user_approval_gone; \
+                DROP INDEX approvals_of_rule; DROP INDEX approvals_listed_of_user; \
+                DROP TABLE queue_blocked; DROP TABLE user_approval_counts; \
+                DROP TABLE daily_submissions; ALTER TABLE approvals DROP COLUMN user_id; \
+                ALTER TABLE budgets DROP COLUMN measure; \
+                ALTER TABLE budget_periods DROP COLUMN jobs; \
+                CREATE INDEX jobs_of_user ON jobs (user_id, created_at)";
+    raw.execute_batch(undo).unwrap();
+    raw.execute("DELETE FROM schema_migrations WHERE version = 10", []).unwrap();
     raw.close().unwrap();
     for _ in 0..2 {
         let plan = run(&state_dir, &["migrate", "--check"]).await;
-        let says = "schema 6\n7 accounts would be applied, after a copy is made\n";
+        let says = "schema 7\n10 admission would be applied, after a copy is made\n";
         assert_eq!((plan.code, plan.stdout.as_str()), (Some(2), says), "{plan:?}");
     }
     let done = run(&state_dir, &["migrate"]).await;
-    let says = "schema 6\n7 accounts was applied\n";
+    let says = "schema 7\n10 admission was applied\n";
     assert_eq!((done.code, done.stdout.as_str()), (Some(0), says), "{done:?}");
     let plan = run(&state_dir, &["migrate", "--check"]).await;
     assert_eq!(plan.code, Some(0), "{plan:?}");

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
-    Approval, ApprovalId, Decision, JobId, JobRecord, NewRule, Page, PageRequest, RequestFilter,
-    Rule, RuleId, Stage,
+    Actor, Approval, ApprovalId, Decision, JobId, JobRecord, NewRule, Page, PageRequest,
+    RequestFilter, RequiredBy, Rule, RuleId, RulePatch, RuleRemoval, Stage,
 };
 use crate::repo::{ApprovalRepo, Expiry, until};
 
@@ -23,6 +23,33 @@ impl State {
     fn request(&self, id: ApprovalId) -> Option<&JobRecord> {
         let mut requests = self.requests();
         requests.find(|(approval, _)| approval.request().id == id).map(|(_, record)| record)
+    }
+
+    fn job_of_request(&self, id: ApprovalId) -> Result<JobId> {
+        let missing = || Error::NotFound { what: "approval request", id: id.to_string() };
+        self.request(id).map(JobRecord::id).ok_or_else(missing)
+    }
+
+    fn decide(
+        &mut self,
+        id: ApprovalId,
+        decision: &Decision,
+        Moment { now, clock_confirmed, .. }: Moment,
+    ) -> Result<JobRecord> {
+        let job = self.job_of_request(id)?;
+        let ((), record) =
+            self.step(job, |record| Ok(record.decide(decision, now, clock_confirmed)?))?;
+        Ok(record)
+    }
+
+    fn rule_mut(&mut self, id: RuleId) -> Result<&mut Rule> {
+        let missing = || Error::NotFound { what: "approval rule", id: id.to_string() };
+        self.rules.iter_mut().find(|rule| rule.id == id).ok_or_else(missing)
+    }
+
+    /// In the order in which they are evaluated.
+    fn sort_rules(&mut self) {
+        self.rules.sort_by_key(|rule| (Reverse(rule.rule.priority), rule.id));
     }
 
     pub(super) fn deadlines(&self) -> impl Iterator<Item = (Timestamp, ApprovalId, JobId)> {
@@ -60,11 +87,35 @@ impl ApprovalRepo for MemoryStore {
     async fn add_rule(&self, rule: NewRule) -> Result<Rule> {
         rule.check()?;
         self.write(|state, Moment { now, .. }| {
-            let last = state.rules.iter().map(|rule| rule.id.0).max().unwrap_or(0);
-            let rule = Rule { id: RuleId(last + 1), rule, created_at: now };
+            state.last_rule_id += 1;
+            let rule = Rule { id: RuleId(state.last_rule_id), rule, created_at: now };
             state.rules.push(rule.clone());
-            state.rules.sort_by_key(|rule| (Reverse(rule.rule.priority), rule.id));
+            state.sort_rules();
             Ok(rule)
+        })
+    }
+
+    async fn patch_rule(&self, id: RuleId, patch: RulePatch) -> Result<Rule> {
+        self.write(|state, _| {
+            let rule = state.rule_mut(id)?;
+            rule.rule = rule.rule.patched(patch)?;
+            let rule = rule.clone();
+            state.sort_rules();
+            Ok(rule)
+        })
+    }
+
+    async fn delete_rule(&self, id: RuleId) -> Result<RuleRemoval> {
+        self.write(|state, _| {
+            let named = RequiredBy::Rule(id);
+            let in_use = state.requests().any(|(it, _)| it.request().required_by == named);
+            let rule = state.rule_mut(id)?;
+            if in_use {
+                rule.rule.is_active = false;
+                return Ok(RuleRemoval::Deactivated(rule.clone()));
+            }
+            state.rules.retain(|rule| rule.id != id);
+            Ok(RuleRemoval::Deleted)
         })
     }
 
@@ -85,6 +136,9 @@ impl ApprovalRepo for MemoryStore {
         let mut found: Vec<_> = state
             .requests()
             .filter(|(approval, _)| filter.status.is_none_or(|it| approval.status() == it))
+            .filter(|(_, record)| {
+                filter.user.as_ref().is_none_or(|it| record.job().owner.user == *it)
+            })
             .collect();
         found.sort_by_key(|(approval, _)| Reverse(approval.request().id));
         let total = found.len() as u64;
@@ -102,13 +156,29 @@ impl ApprovalRepo for MemoryStore {
     }
 
     async fn decide(&self, id: ApprovalId, decision: &Decision) -> Result<JobRecord> {
-        self.write(|state, Moment { now, clock_confirmed, .. }| {
-            let missing = || Error::NotFound { what: "approval request", id: id.to_string() };
-            let job = state.request(id).map(JobRecord::id).ok_or_else(missing)?;
-            let ((), record) =
-                state.step(job, |record| Ok(record.decide(decision, now, clock_confirmed)?))?;
+        self.write(|state, moment| state.decide(id, decision, moment))
+    }
+
+    async fn decide_many(
+        &self,
+        ids: &[ApprovalId],
+        decision: &Decision,
+    ) -> Result<Vec<Result<JobRecord>>> {
+        self.write(|state, moment| {
+            Ok(ids.iter().map(|&id| state.decide(id, decision, moment)).collect())
+        })
+    }
+
+    async fn cancel_request(&self, id: ApprovalId, by: &Actor) -> Result<JobRecord> {
+        self.write(|state, Moment { now, .. }| {
+            let job = state.job_of_request(id)?;
+            let ((), record) = state.step(job, |record| Ok(record.cancel_request(by, now)?))?;
             Ok(record)
         })
+    }
+
+    async fn pending_requests(&self) -> Result<u64> {
+        Ok(self.read()?.deadlines().count() as u64)
     }
 
     async fn expire(&self, max: u32) -> Result<Expiry> {

@@ -9,25 +9,33 @@ use crate::error::{Error, Result};
 use crate::model::budget::{Judgement, scopes};
 use crate::model::{
     Actor, Budget, BudgetAction, BudgetId, BudgetKeeper, BudgetPatch, BudgetUse, Change, Cost,
-    CostLimitStep, Group, JobRecord, NewBudget, NewEvent, NewJob, Owner, ProviderName,
-    ProviderSettings, Scope, SpendingRoom, Stray,
+    CostLimitStep, Group, JobRecord, Measure, NewBudget, NewEvent, NewJob, Owner, Posted,
+    ProviderName, ProviderSettings, Scope, SpendingRoom, Stray,
 };
 use crate::repo::BudgetRepo;
 
 impl State {
     fn budget_use(&self, budget: &Budget, now: Timestamp) -> BudgetUse {
-        let NewBudget { scope, period, .. } = &budget.budget;
-        let start = period.start(now);
+        let NewBudget { scope, limit, .. } = &budget.budget;
+        let start = limit.start(now);
         let covers = |group: &Group| scopes(group).any(|it| it == *scope);
-        let spent = self.spent.iter().filter(|(at, ..)| period.start(*at) == start);
-        let spent = spent.filter(|(_, group, _)| covers(group)).map(|(.., cost)| *cost).sum();
+        if limit.measure() == Measure::DailyJobs {
+            let today = self.submitted.iter().filter(|(at, _)| limit.start(*at) == start);
+            let jobs = today.filter(|(_, group)| covers(group)).count() as u64;
+            return BudgetUse::of(budget.clone(), Posted { jobs, ..Posted::default() }, now);
+        }
         let alive = self.records.values().filter(|record| record.ended_at().is_none());
-        let reserved = alive
-            .filter(|record| period.start(record.job().created_at) == start)
-            .filter(|record| covers(&Group::of(record)))
-            .map(JobRecord::reservation)
-            .sum();
-        BudgetUse { budget: budget.clone(), spent, reserved, resets_at: period.end(now) }
+        let alive = alive
+            .filter(|record| limit.start(record.job().created_at) == start)
+            .filter(|record| covers(&Group::of(record)));
+        if limit.measure() == Measure::ConcurrentJobs {
+            let jobs = alive.count() as u64;
+            return BudgetUse::of(budget.clone(), Posted { jobs, ..Posted::default() }, now);
+        }
+        let reserved = alive.map(JobRecord::reservation).sum();
+        let spent = self.spent.iter().filter(|(at, ..)| limit.start(*at) == start);
+        let spent = spent.filter(|(_, group, _)| covers(group)).map(|(.., cost)| *cost).sum();
+        BudgetUse::of(budget.clone(), Posted { spent, reserved, jobs: 0 }, now)
     }
 
     fn budgets_of(&self, group: &Group, now: Timestamp) -> Vec<BudgetUse> {
@@ -49,6 +57,11 @@ impl State {
         for record in self.records.values().filter(|it| it.queue_status().takes_slot()) {
             room.commit(&Group::of(record), record.reservation());
         }
+        for ((provider, _), stray) in &self.strays {
+            let Some(owner) = stray.owner.clone() else { continue };
+            let group = Group { owner, job_type: stray.job_type, provider: provider.clone() };
+            room.commit(&group, Cost::ZERO);
+        }
         room
     }
 
@@ -65,7 +78,7 @@ impl State {
 
     /// Jobs in slots under this budget, if more is spent of it than there is.
     fn over(&self, budget: &BudgetUse) -> Vec<JobRecord> {
-        let NewBudget { scope, amount, action, .. } = &budget.budget.budget;
+        let NewBudget { scope, action, .. } = &budget.budget.budget;
         if *action != BudgetAction::Stop {
             return Vec::new();
         }
@@ -74,7 +87,7 @@ impl State {
         let under: Vec<_> = under.cloned().collect();
         let running: Cost =
             under.iter().filter_map(|it| it.job().cost_usd).map(Cost::from_usd).sum();
-        if budget.spent.plus(running) > *amount { under } else { Vec::new() }
+        if budget.is_overspent_with(running) { under } else { Vec::new() }
     }
 
     fn insert_budget(&mut self, new: NewBudget, kept_by: BudgetKeeper, now: Timestamp) -> Budget {

@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::model::budget::Judgement;
 use crate::model::rule::first_match;
 use crate::model::{
-    Actor, ApprovalId, CancelOutcome, InvalidJob, JobCounts, JobFilter, JobId, JobPrefix,
-    JobRecord, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderJobId, ProviderName,
-    QueueEntryId, RULE_WINDOW, Requirement, Rule, RuleInput, Stage, StoredKey, after,
+    Actor, ApprovalId, CancelOutcome, Group, InvalidJob, JobCounts, JobFilter, JobId, JobPrefix,
+    JobRecord, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, Period, ProviderJobId,
+    ProviderName, QueueEntryId, Requirement, Rule, RuleInput, Stage, StoredKey, after,
 };
 use crate::repo::{JobRef, JobRepo, PrefixMatch, Submitted, first_matches};
 
@@ -34,6 +34,7 @@ impl State {
         let ids = (QueueEntryId(self.last_entry_id), ApprovalId(self.last_approval_id));
         let record = JobRecord::submit(&new, requirement, ids, (now, self.epoch));
         let record = self.save(record);
+        self.submitted.push((now, Group::of_new(&new)));
         *self.submissions.entry(new.owner.user.clone()).or_default() += 1;
         if let Some(idempotency) = new.idempotency {
             let stored = StoredKey::new(&idempotency, new.id, now);
@@ -62,13 +63,13 @@ impl State {
     }
 
     fn requiring_rule(&self, new: &NewJob, now: Timestamp) -> Result<Option<Rule>> {
-        let since = after(now, -RULE_WINDOW);
-        let jobs = self.records.values().map(JobRecord::job);
-        let own = jobs.filter(|job| job.owner.user == new.owner.user);
-        let recent = own.filter(|job| job.created_at > since && job.created_at <= now);
-        let recent = recent.count() as u64;
+        let day = Period::Daily.start(now);
+        let own = self.submitted.iter().filter(|(at, group)| {
+            group.owner.user == new.owner.user && Period::Daily.start(*at) == day
+        });
+        let today = own.count() as u64;
         let all = self.submissions.get(&new.owner.user).copied().unwrap_or_default();
-        let jobs = JobCounts { recent, all };
+        let jobs = JobCounts { today, all };
         Ok(first_match(&self.rules, &RuleInput::of(new, jobs))?.cloned())
     }
 }

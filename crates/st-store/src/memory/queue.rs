@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::model::{
     Actor, Admission, Caution, Due, Group, Holder, JobId, JobRecord, Lease, LimitUse, MAX_LEASE,
     Page, PageRequest, Priority, PriorityChange, ProviderName, QueueEntryId, QueueFilter,
-    QueueStats, Resolution, Settled, Stage, Standing, Usage, Waiting, after,
+    QueueStats, QueueStatus, Resolution, Settled, Stage, Standing, Usage, UserId, UserQueue,
+    Waiting, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
 
@@ -122,6 +123,30 @@ impl State {
             Some(admission.standing(position, &group, record.reservation()))
         };
         jobs.iter().map(standing).collect()
+    }
+
+    fn user_queue(&self, user: &UserId, max: usize, now: Timestamp) -> UserQueue {
+        let own = || self.records.values().filter(|record| record.job().owner.user == *user);
+        let count = |status| own().filter(|it| it.queue_status() == status).count() as u64;
+        let mut next: Vec<_> =
+            self.claimable().filter(|it| it.job().owner.user == *user).cloned().collect();
+        next.sort_by_key(|record| (record.entry().deadline(), record.entry().id));
+        let first = next.first().map(JobRecord::id);
+        let standing = first.and_then(|first| self.standings(&[first], now).pop().flatten());
+        next.truncate(max);
+        let mut in_slots: Vec<_> =
+            own().filter(|it| it.queue_status().takes_slot()).cloned().collect();
+        let running = in_slots.len() as u64;
+        in_slots.sort_by_key(|record| record.entry().id);
+        in_slots.truncate(max);
+        UserQueue {
+            pending: count(QueueStatus::Pending),
+            running,
+            blocked: count(QueueStatus::Blocked),
+            best_position: standing.map(|standing| standing.position),
+            next,
+            in_slots,
+        }
     }
 
     fn stats(&self) -> QueueStats {
@@ -295,6 +320,10 @@ impl QueueRepo for MemoryStore {
 
     async fn queue_stats(&self) -> Result<QueueStats> {
         Ok(self.read()?.stats())
+    }
+
+    async fn user_queue(&self, user: &UserId, max: u32) -> Result<UserQueue> {
+        Ok(self.read()?.user_queue(user, max as usize, self.clock.now()))
     }
 
     async fn next_due(

@@ -1,4 +1,5 @@
-//! Budgets: how much the jobs of a scope may cost in a day, a week or a month.
+//! Budgets: how much the jobs of a scope may cost in a day, a week or a month, how many of them may
+//! be submitted in a day, and how many may have slots at once.
 //!
 //! A job reserves its estimated cost when it is submitted, in the period of its submission. When it
 //! ends, the reservation is released and what it cost is spent, in the period of its end. A budget
@@ -6,62 +7,24 @@
 //! claim is held while what is spent in the current period and what the jobs in slots are estimated
 //! to cost leave none. The second never holds what the first admitted, unless a budget was lowered
 //! or jobs cost more than they were estimated to.
+//!
+//! A number of jobs in a day is taken at the submission and never given back: a deleted job was
+//! submitted as well. A number of jobs at once holds claims, as a limit does; a submission beyond it
+//! waits in the queue, and only where the budget warns or requires approval it is told or asked for,
+//! by the jobs that are not over.
 
-use std::collections::BTreeMap;
+mod limit;
+mod room;
+
 use std::fmt;
 
-use jiff::civil::{Date, Time, Weekday};
-use jiff::tz::Offset;
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 
 use crate::model::text::text_enum;
 use crate::model::{BudgetId, Change, Cost, Group, InvalidText, Scope, ScopeLevel};
 
-text_enum! {
-    /// How long one period of a budget is. Periods begin at midnight UTC; a week on Monday.
-    Period, "period" {
-        /// A day.
-        Daily = "daily",
-        /// A week.
-        Weekly = "weekly",
-        /// A month.
-        Monthly = "monthly",
-    }
-}
-
-impl Period {
-    /// The first day of the period that this time is in.
-    pub fn start(self, at: Timestamp) -> Date {
-        self.start_of(Offset::UTC.to_datetime(at).date())
-    }
-
-    /// The first day of the period that this day is in.
-    pub fn start_of(self, day: Date) -> Date {
-        let first = match self {
-            Self::Daily => Ok(day),
-            Self::Weekly => {
-                let behind = i32::from(day.weekday().since(Weekday::Monday));
-                day.checked_sub(behind.days())
-            }
-            Self::Monthly => Ok(day.first_of_month()),
-        };
-        // Only the very first days of the calendar have none before them.
-        first.unwrap_or(Date::MIN)
-    }
-
-    /// When the period that this time is in is over.
-    pub fn end(self, at: Timestamp) -> Timestamp {
-        let length = match self {
-            Self::Daily => 1.day(),
-            Self::Weekly => 1.week(),
-            Self::Monthly => 1.month(),
-        };
-        let next = self.start(at).checked_add(length);
-        let midnight =
-            next.and_then(|day| Offset::UTC.to_timestamp(day.to_datetime(Time::midnight())));
-        midnight.unwrap_or(Timestamp::MAX)
-    }
-}
+pub use limit::{Amount, BudgetLimit, Measure, Period, QuotaType};
+pub use room::SpendingRoom;
 
 text_enum! {
     /// What happens where a budget leaves no room.
@@ -93,10 +56,8 @@ impl BudgetAction {
 pub struct NewBudget {
     /// The jobs that count.
     pub scope: Scope,
-    /// Over which time.
-    pub period: Period,
-    /// How much they may cost in one period.
-    pub amount: Cost,
+    /// What is limited, and to how much.
+    pub limit: BudgetLimit,
     /// What happens beyond that.
     pub action: BudgetAction,
 }
@@ -105,15 +66,37 @@ impl NewBudget {
     /// Refuses what cannot be stored.
     pub fn check(&self) -> Result<(), InvalidBudget> {
         self.scope.check()?;
-        if self.amount < Cost::ZERO { Err(InvalidBudget::Amount(self.amount)) } else { Ok(()) }
+        match self.limit {
+            BudgetLimit::Cost { amount, .. } if amount < Cost::ZERO => {
+                Err(InvalidBudget::Amount(amount))
+            }
+            BudgetLimit::ConcurrentJobs(_) | BudgetLimit::DailyJobs(_)
+                if self.action == BudgetAction::Stop =>
+            {
+                Err(InvalidBudget::StopsJobs(self.limit.measure()))
+            }
+            BudgetLimit::Cost { .. }
+            | BudgetLimit::ConcurrentJobs(_)
+            | BudgetLimit::DailyJobs(_) => Ok(()),
+        }
+    }
+
+    /// How its kind is called in messages.
+    fn kind(&self) -> &'static str {
+        match self.limit {
+            BudgetLimit::Cost { period, .. } => period.as_str(),
+            BudgetLimit::ConcurrentJobs(_) | BudgetLimit::DailyJobs(_) => {
+                self.limit.measure().as_str()
+            }
+        }
     }
 }
 
 /// A change of a budget; what it does not name stays.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BudgetPatch {
-    /// [`NewBudget::amount`]
-    pub amount: Option<Cost>,
+    /// Of [`NewBudget::limit`].
+    pub amount: Option<Amount>,
     /// [`NewBudget::action`]
     pub action: Option<BudgetAction>,
 }
@@ -127,6 +110,12 @@ pub enum InvalidBudget {
     /// An amount below nothing.
     #[error("amount {0} is below 0")]
     Amount(Cost),
+    /// An amount of something else.
+    #[error("the amount is not one of {0}")]
+    OtherMeasure(Measure),
+    /// A number of jobs that would cancel what runs.
+    #[error("a quota of {0} cannot stop what runs: only one of cost can")]
+    StopsJobs(Measure),
     /// A change of one that follows the settings of a provider.
     #[error(
         "it is the cost limit of provider {provider}, which the settings of the provider change"
@@ -178,19 +167,20 @@ impl Budget {
         patch: BudgetPatch,
     ) -> Result<(Self, Option<Change>), InvalidBudget> {
         let mut after = self.clone();
-        after.budget.amount = patch.amount.unwrap_or(self.budget.amount);
+        after.budget.limit = self.budget.limit.resized(patch.amount)?;
         after.budget.action = patch.action.unwrap_or(self.budget.action);
         after.budget.check()?;
-        let (id, NewBudget { scope, amount, action, .. }) = (self.id, &after.budget);
-        let message = format!("budget {id} of {scope} is {amount}, {action}");
+        let (id, NewBudget { scope, limit, action }) = (self.id, &after.budget);
+        let message = format!("budget {id} of {scope} is {limit}, {action}");
         let change = (after != *self).then(|| scope.change(message));
         Ok((after, change))
     }
 
     /// The event of its creation.
     pub(crate) fn added(&self) -> Change {
-        let (id, NewBudget { scope, period, amount, action }) = (self.id, &self.budget);
-        scope.change(format!("{period} budget {id} of {scope} is {amount}, {action}"))
+        let (id, kind, NewBudget { scope, limit, action }) =
+            (self.id, self.budget.kind(), &self.budget);
+        scope.change(format!("{kind} budget {id} of {scope} is {limit}, {action}"))
     }
 
     /// The event of its removal.
@@ -208,8 +198,11 @@ pub struct BudgetUse {
     pub spent: Cost,
     /// What jobs that were submitted in this period and are not over are estimated to cost.
     pub reserved: Cost,
-    /// When the period is over.
-    pub resets_at: Timestamp,
+    /// How many jobs are taken, of a budget that counts jobs: those of the day, or those that are not
+    /// over.
+    pub jobs: u64,
+    /// When the period is over; `None` where what is taken is given back by jobs that end.
+    pub resets_at: Option<Timestamp>,
 }
 
 impl BudgetUse {
@@ -218,28 +211,54 @@ impl BudgetUse {
         self.spent.plus(self.reserved)
     }
 
-    /// What is left; less than nothing where more is used than there is.
-    pub const fn remaining(&self) -> Cost {
-        self.budget.budget.amount.minus(self.used())
+    /// What one of cost leaves; less than nothing where more is used than there is.
+    pub const fn remaining(&self) -> Option<Cost> {
+        match self.budget.budget.limit {
+            BudgetLimit::Cost { amount, .. } => Some(amount.minus(self.used())),
+            BudgetLimit::ConcurrentJobs(_) | BudgetLimit::DailyJobs(_) => None,
+        }
     }
 
-    /// Whether a job of this cost would be too much.
+    /// Whether more than the amount is spent with this.
+    pub(crate) fn is_overspent_with(&self, running: Cost) -> bool {
+        match self.budget.budget.limit {
+            BudgetLimit::Cost { amount, .. } => self.spent.plus(running) > amount,
+            BudgetLimit::ConcurrentJobs(_) | BudgetLimit::DailyJobs(_) => false,
+        }
+    }
+
+    /// Whether one more job of this cost would be too much.
     pub fn is_exceeded_by(&self, cost: Cost) -> bool {
-        let amount = self.budget.budget.amount;
-        self.used() >= amount || self.used().plus(cost) > amount
+        match self.budget.budget.limit {
+            BudgetLimit::Cost { amount, .. } => {
+                self.used() >= amount || self.used().plus(cost) > amount
+            }
+            BudgetLimit::ConcurrentJobs(most) | BudgetLimit::DailyJobs(most) => {
+                self.jobs >= u64::from(most)
+            }
+        }
+    }
+
+    /// The same with sums as they are kept.
+    pub(crate) fn of(budget: Budget, posted: Posted, now: Timestamp) -> Self {
+        let limit = budget.budget.limit;
+        let Posted { spent, reserved, jobs } = posted;
+        Self { budget, spent, reserved, jobs, resets_at: limit.period().map(|it| it.end(now)) }
     }
 }
 
 impl fmt::Display for BudgetUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { budget, spent, reserved, resets_at } = self;
-        let NewBudget { scope, period, amount, .. } = &budget.budget;
-        write!(
-            f,
-            "the {period} budget {} of {scope} is {amount}: {spent} is spent and {reserved} reserved \
-             until {resets_at:.0}",
-            budget.id
-        )
+        let Self { budget, spent, reserved, jobs, resets_at } = self;
+        let NewBudget { scope, limit, .. } = &budget.budget;
+        let (id, kind) = (budget.id, budget.budget.kind());
+        write!(f, "the {kind} budget {id} of {scope} is {limit}: ")?;
+        match limit {
+            BudgetLimit::Cost { .. } => write!(f, "{spent} is spent and {reserved} reserved")?,
+            BudgetLimit::ConcurrentJobs(_) => write!(f, "{jobs} are not over")?,
+            BudgetLimit::DailyJobs(_) => write!(f, "{jobs} were submitted")?,
+        }
+        resets_at.map_or(Ok(()), |at| write!(f, " until {at:.0}"))
     }
 }
 
@@ -254,7 +273,13 @@ pub struct Exceeded {
 
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, and this job is estimated to cost {}", self.budget, self.cost)
+        write!(f, "{}", self.budget)?;
+        match self.budget.budget.budget.limit {
+            BudgetLimit::Cost { .. } => {
+                write!(f, ", and this job is estimated to cost {}", self.cost)
+            }
+            BudgetLimit::ConcurrentJobs(_) | BudgetLimit::DailyJobs(_) => Ok(()),
+        }
     }
 }
 
@@ -275,7 +300,11 @@ impl Judgement {
     pub(crate) fn of(budgets: impl IntoIterator<Item = BudgetUse>, cost: Cost, asks: bool) -> Self {
         let mut judgement = Self::default();
         for budget in budgets.into_iter().filter(|budget| budget.is_exceeded_by(cost)) {
-            let action = budget.budget.budget.action;
+            let NewBudget { limit, action, .. } = budget.budget.budget;
+            // What waits for a slot has not taken one: it is the claim that is held.
+            if limit.measure() == Measure::ConcurrentJobs && action.blocks() {
+                continue;
+            }
             let exceeded = Exceeded { budget, cost };
             match action {
                 BudgetAction::Warn => judgement.warnings.push(exceeded),
@@ -320,115 +349,32 @@ pub struct Posted {
     pub spent: Cost,
     /// What jobs that were submitted in it and are not over are estimated to cost.
     pub reserved: Cost,
+    /// How many jobs are taken of a number of them.
+    pub jobs: u64,
 }
 
 impl Posted {
-    /// The sums after a posting.
+    /// The sums of a budget that counts this after a posting.
     #[must_use]
-    pub const fn with(self, posting: &Posting) -> Self {
-        let Self { spent, reserved } = self;
-        match posting.kind {
-            PostingKind::Reserve => Self { spent, reserved: reserved.plus(posting.cost) },
-            PostingKind::Release => Self { spent, reserved: reserved.minus(posting.cost) },
-            PostingKind::Spend => Self { spent: spent.plus(posting.cost), reserved },
-        }
-    }
-}
-
-/// Less than what costs nothing needs.
-const NOTHING: Cost = Cost::from_micros(-1);
-
-/// What may still be spent by claims, for the budgets that hold them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SpendingRoom {
-    scopes: BTreeMap<Scope, ScopeRoom>,
-    /// The scope of each budget.
-    budgets: BTreeMap<BudgetId, Scope>,
-    /// When the first period of them is over; later, all of it must be read again.
-    valid_until: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct ScopeRoom {
-    /// What the jobs in slots are estimated to cost.
-    committed: Cost,
-    /// What each budget leaves without them.
-    left: BTreeMap<BudgetId, Cost>,
-}
-
-impl SpendingRoom {
-    /// The room that these budgets leave when no job has a slot.
-    pub fn new(budgets: impl IntoIterator<Item = BudgetUse>) -> Self {
-        let mut room = Self::default();
-        for BudgetUse { budget, spent, resets_at, .. } in budgets {
-            let NewBudget { scope, amount, action, .. } = budget.budget;
-            if !action.blocks() {
-                continue;
+    pub const fn with(self, measure: Measure, posting: &Posting) -> Self {
+        let Self { spent, reserved, jobs } = self;
+        match (measure, posting.kind) {
+            (Measure::Cost, PostingKind::Reserve) => {
+                Self { reserved: reserved.plus(posting.cost), ..self }
             }
-            // An amount of nothing admits not even what costs nothing.
-            let left = if amount == Cost::ZERO { NOTHING } else { amount.minus(spent) };
-            room.budgets.insert(budget.id, scope.clone());
-            room.scopes.entry(scope).or_default().left.insert(budget.id, left);
-            room.valid_until =
-                Some(room.valid_until.map_or(resets_at, |until| until.min(resets_at)));
-        }
-        room
-    }
-
-    /// Whether no budget holds claims, so that no cost has to be added.
-    pub fn is_unlimited(&self) -> bool {
-        self.scopes.is_empty()
-    }
-
-    /// Whether a period was over before this time.
-    pub fn is_outdated(&self, now: Timestamp) -> bool {
-        self.valid_until.is_some_and(|until| until <= now)
-    }
-
-    /// A job in a slot, or several that cost this together.
-    pub fn commit(&mut self, group: &Group, cost: Cost) {
-        self.change(group, |committed| committed.plus(cost));
-    }
-
-    /// A slot that was given back.
-    pub(super) fn release(&mut self, group: &Group, cost: Cost) {
-        self.change(group, |committed| committed.minus(cost));
-    }
-
-    fn change(&mut self, group: &Group, change: impl Fn(Cost) -> Cost) {
-        if self.scopes.is_empty() {
-            return;
-        }
-        for scope in scopes(group) {
-            if let Some(room) = self.scopes.get_mut(&scope) {
-                room.committed = change(room.committed);
+            (Measure::Cost, PostingKind::Release) => {
+                Self { reserved: reserved.minus(posting.cost), ..self }
             }
+            (Measure::Cost, PostingKind::Spend) => Self { spent: spent.plus(posting.cost), ..self },
+            (Measure::ConcurrentJobs | Measure::DailyJobs, PostingKind::Reserve) => {
+                Self { jobs: jobs.saturating_add(1), ..self }
+            }
+            (Measure::ConcurrentJobs, PostingKind::Release) => {
+                Self { jobs: jobs.saturating_sub(1), ..self }
+            }
+            (Measure::DailyJobs, PostingKind::Release)
+            | (Measure::ConcurrentJobs | Measure::DailyJobs, PostingKind::Spend) => self,
         }
-    }
-
-    /// The first budget that leaves no room for a job of this cost.
-    pub(super) fn held_by(&self, group: &Group, cost: Cost) -> Option<BudgetId> {
-        if self.scopes.is_empty() {
-            return None;
-        }
-        let rooms = scopes(group).filter_map(|scope| self.scopes.get(&scope));
-        let budgets =
-            rooms.flat_map(|room| room.left.iter().map(move |(id, left)| (*id, *left, room)));
-        budgets.filter(|(_, left, room)| room.is_too_much(*left, cost)).map(|(id, ..)| id).min()
-    }
-
-    /// Whether this budget leaves room for a job of this cost; one that holds no claims always does.
-    #[cfg(feature = "sqlite")]
-    pub(super) fn admits(&self, id: BudgetId, cost: Cost) -> bool {
-        let room = self.budgets.get(&id).and_then(|scope| self.scopes.get(scope));
-        let left = room.and_then(|room| Some((room, *room.left.get(&id)?)));
-        left.is_none_or(|(room, left)| !room.is_too_much(left, cost))
-    }
-}
-
-impl ScopeRoom {
-    fn is_too_much(&self, left: Cost, cost: Cost) -> bool {
-        left < Cost::ZERO || self.committed.plus(cost) > left
     }
 }
 

@@ -92,10 +92,12 @@ impl QueueFilter {
 }
 
 /// Which approval requests to list.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestFilter {
     /// Their status.
     pub status: Option<ApprovalStatus>,
+    /// The user whose jobs they are for.
+    pub user: Option<UserId>,
     /// Only requests older than this one: where the page before ended.
     pub before: Option<ApprovalId>,
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
-    AttemptToken, Epoch, HeldBy, LimitUse, Limits, Priority, QueueEntryId, QueueStatus, UserId,
+    AttemptToken, Epoch, HeldBy, JobRecord, LimitUse, Limits, Priority, QueueEntryId, QueueStatus,
+    UserId,
 };
 
 /// The place of one job in the queue, from its submission to its end.
@@ -72,6 +73,23 @@ pub struct Standing {
     pub held_by: Option<HeldBy>,
     /// The numbers of the limit that is reached, where one is.
     pub limit: Option<LimitUse>,
+}
+
+/// What one user has in the queue.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UserQueue {
+    /// How many of the user's jobs wait for a slot or a date.
+    pub pending: u64,
+    /// How many are in slots.
+    pub running: u64,
+    /// How many await approval.
+    pub blocked: u64,
+    /// The position of the first that may be claimed now.
+    pub best_position: Option<u64>,
+    /// The first of those that may be claimed now, in the order of the queue.
+    pub next: Vec<JobRecord>,
+    /// Those in slots, in the order in which they were queued.
+    pub in_slots: Vec<JobRecord>,
 }
 
 /// The queue in numbers.

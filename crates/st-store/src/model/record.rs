@@ -213,7 +213,8 @@ impl JobRecord {
     }
 
     fn post(&mut self, kind: PostingKind, cost: Cost, at: Timestamp) {
-        if cost != Cost::ZERO {
+        // A job that costs nothing is one of a number of jobs as well.
+        if kind != PostingKind::Spend || cost != Cost::ZERO {
             self.postings.push(Posting { kind, cost, at });
         }
     }

@@ -1,13 +1,10 @@
 //! Rules that decide which jobs need approval.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use regex_lite::Regex;
 
 use crate::model::text::text_enum;
-use crate::model::{InvalidText, NewJob, ProviderName, Role, RuleId, UserId};
-
-/// The time over which `daily_jobs_exceed` counts.
-pub const RULE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+use crate::model::{InvalidText, NewJob, ProviderName, Role, RuleId, SettingChange, UserId};
 
 text_enum! {
     /// What a rule compares.
@@ -41,7 +38,7 @@ impl Condition {
             Self::Provider => "the provider is the threshold",
             Self::UserLevel => "the submitter's level is below the threshold",
             Self::DailyJobsExceed => {
-                "the submitter made more jobs in the last 24 hours than the threshold"
+                "the submitter made more jobs today (UTC) than the threshold, deleted ones too"
             }
             Self::FirstJob => "it is the submitter's first job",
             Self::ConfigPattern => {
@@ -78,6 +75,40 @@ pub struct NewRule {
     pub created_by: UserId,
 }
 
+/// A change of a rule; what it does not name stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RulePatch {
+    /// [`NewRule::name`]
+    pub name: Option<String>,
+    /// [`NewRule::description`]
+    pub description: Option<String>,
+    /// [`NewRule::condition`]
+    pub condition: Option<Condition>,
+    /// [`NewRule::threshold`]
+    pub threshold: Option<String>,
+    /// [`NewRule::is_active`]
+    pub is_active: Option<bool>,
+    /// [`NewRule::priority`]
+    pub priority: Option<i64>,
+    /// [`NewRule::applies_to_provider`]
+    pub applies_to_provider: SettingChange<ProviderName>,
+    /// [`NewRule::applies_to_level`]
+    pub applies_to_level: SettingChange<Role>,
+    /// [`NewRule::exempt_levels`]
+    pub exempt_levels: Option<Vec<Role>>,
+    /// [`NewRule::required_approver_level`]
+    pub required_approver_level: Option<Role>,
+}
+
+/// What became of a rule that was to be deleted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RuleRemoval {
+    /// It is gone.
+    Deleted,
+    /// A request names it, so it is kept and not evaluated any more.
+    Deactivated(Rule),
+}
+
 /// A stored rule.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::struct_field_names, reason = "its content is a rule as well")]
@@ -111,8 +142,8 @@ pub enum InvalidRule {
 /// How many jobs a submitter made before this one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobCounts {
-    /// Within the last [`RULE_WINDOW`]; counted only as far as it makes a difference to a rule.
-    pub recent: u64,
+    /// On this day, in UTC; deleted ones too.
+    pub today: u64,
     /// Ever.
     pub all: u64,
 }
@@ -160,6 +191,28 @@ enum Predicate {
 }
 
 impl NewRule {
+    /// The rule after a change; refused where what it is then could not be stored.
+    pub(crate) fn patched(&self, patch: RulePatch) -> Result<Self, InvalidRule> {
+        let before = self.clone();
+        let mut after = Self {
+            name: patch.name.unwrap_or(before.name),
+            description: patch.description.unwrap_or(before.description),
+            condition: patch.condition.unwrap_or(before.condition),
+            threshold: patch.threshold.unwrap_or(before.threshold),
+            is_active: patch.is_active.unwrap_or(before.is_active),
+            priority: patch.priority.unwrap_or(before.priority),
+            exempt_levels: patch.exempt_levels.unwrap_or(before.exempt_levels),
+            required_approver_level: patch
+                .required_approver_level
+                .unwrap_or(before.required_approver_level),
+            ..before
+        };
+        patch.applies_to_provider.apply(&mut after.applies_to_provider);
+        patch.applies_to_level.apply(&mut after.applies_to_level);
+        after.check()?;
+        Ok(after)
+    }
+
     /// Refuses a threshold that does not fit the condition, and text that cannot be stored.
     pub fn check(&self) -> Result<(), InvalidRule> {
         InvalidText::check("name", &self.name)?;
@@ -187,7 +240,7 @@ impl NewRule {
             }
             Predicate::Provider(name) => input.provider.as_str() == name,
             Predicate::Below(role) => input.role < role,
-            Predicate::DailyAbove(jobs) => input.jobs.recent > jobs,
+            Predicate::DailyAbove(jobs) => input.jobs.today > jobs,
             Predicate::First => input.jobs.all == 0,
             Predicate::Name(pattern) => input.config_name.is_some_and(|it| pattern.is_match(it)),
         })
@@ -244,20 +297,6 @@ pub(crate) fn first_match<'a>(
         }
     }
     Ok(None)
-}
-
-/// How far the recent jobs must be counted so that it is known of each of `rules` whether its number
-/// is exceeded; 0 when none asks.
-#[cfg_attr(
-    not(feature = "sqlite"),
-    expect(dead_code, reason = "the store in memory counts all of them")
-)]
-pub(crate) fn most_recent(rules: &[Rule]) -> u64 {
-    let numbers = rules.iter().filter_map(|rule| match rule.rule.predicate() {
-        Ok(Predicate::DailyAbove(jobs)) => Some(jobs.saturating_add(1)),
-        Ok(_) | Err(_) => None,
-    });
-    numbers.max().unwrap_or(0)
 }
 
 fn glob(pattern: &str) -> Option<Regex> {

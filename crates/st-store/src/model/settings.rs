@@ -68,7 +68,7 @@ pub enum SettingChange<T> {
 }
 
 impl<T> SettingChange<T> {
-    fn apply(self, setting: &mut Option<T>) {
+    pub(crate) fn apply(self, setting: &mut Option<T>) {
         match self {
             Self::Keep => {}
             Self::Clear => *setting = None,

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::model::{
-    ApprovalId, DamagedRow, Decision, JobRecord, NewRule, Page, PageRequest, RequestFilter, Rule,
-    RuleId,
+    Actor, ApprovalId, DamagedRow, Decision, JobRecord, NewRule, Page, PageRequest, RequestFilter,
+    Rule, RuleId, RulePatch, RuleRemoval,
 };
 
 /// What one pass over the expired requests did.
@@ -30,6 +30,13 @@ pub trait ApprovalRepo: Send + Sync {
     /// Stores a rule; it applies to the submissions after it.
     async fn add_rule(&self, rule: NewRule) -> Result<Rule>;
 
+    /// Changes of a rule what the patch names and leaves the rest; it applies to the submissions
+    /// after it. Returns the rule as it is from now on.
+    async fn patch_rule(&self, id: RuleId, patch: RulePatch) -> Result<Rule>;
+
+    /// Deletes a rule, or deactivates it where a request names it.
+    async fn delete_rule(&self, id: RuleId) -> Result<RuleRemoval>;
+
     /// The rule, if there is one.
     async fn find_rule(&self, id: RuleId) -> Result<Option<Rule>>;
 
@@ -48,6 +55,20 @@ pub trait ApprovalRepo: Send + Sync {
 
     /// Decides about a request. Refused when it is settled already or past its deadline.
     async fn decide(&self, id: ApprovalId, decision: &Decision) -> Result<JobRecord>;
+
+    /// Decides about several requests in one transaction, each for itself: one result for each, in
+    /// order, and a refused one stops none of the others.
+    async fn decide_many(
+        &self,
+        ids: &[ApprovalId],
+        decision: &Decision,
+    ) -> Result<Vec<Result<JobRecord>>>;
+
+    /// Cancels an open request, and with it its job.
+    async fn cancel_request(&self, id: ApprovalId, by: &Actor) -> Result<JobRecord>;
+
+    /// How many requests are open.
+    async fn pending_requests(&self) -> Result<u64>;
 
     /// Expires at most `max` requests that are past their deadline, the oldest first, each whole or
     /// not at all.

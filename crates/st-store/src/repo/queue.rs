@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::model::{
     AccountId, Actor, AtMostOnce, AttemptToken, Caution, DamagedRow, Group, Holder, JobId,
     JobRecord, LimitUse, Opening, Outcome, Page, PageRequest, Priority, PriorityChange,
-    ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution, Settled, Standing,
+    ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution, Settled, Standing, UserId,
+    UserQueue,
 };
 
 /// A provider that a holder serves, and what it knows of it.
@@ -161,6 +162,10 @@ pub trait QueueRepo: Send + Sync {
 
     /// The queue in numbers.
     async fn queue_stats(&self) -> Result<QueueStats>;
+
+    /// What a user has in the queue: counts, and at most `max` of the jobs that may be claimed now
+    /// and `max` of those in slots.
+    async fn user_queue(&self, user: &UserId, max: u32) -> Result<UserQueue>;
 
     /// How long until something in the queue becomes due by itself: a delayed job, or a lease that
     /// this caller would reclaim.

@@ -1,36 +1,27 @@
 //! Approvals in SQLite.
 
+mod rules;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
-use serde_json::Value;
+use rusqlite::{Row, params};
 
 use super::SqliteStore;
-use super::damage::{Damage, log_damaged};
+use super::damage::Damage;
 use super::lists;
-use super::query::{Columns, all, change_one, readable, value};
+use super::query::{Columns, all, value};
 use super::records::{load_entry, record, select_records, step, step_loaded};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::{
-    ApprovalId, Decision, JobRecord, NewRule, Page, PageRequest, ProviderName, QueueEntryId,
-    RequestFilter, Role, Rule, RuleId, UserId,
+    Actor, ApprovalId, Decision, JobId, JobRecord, NewRule, Page, PageRequest, QueueEntryId,
+    RequestFilter, Rule, RuleId, RulePatch, RuleRemoval,
 };
 use crate::repo::{ApprovalRepo, Expiry};
 
-/// A query for rules: the columns in the order in which [`rule`] reads them.
-macro_rules! select_rules {
-    ($rest:literal) => {
-        concat!(
-            "SELECT rule_id, name, description, condition, threshold, is_active, priority, \
-             applies_to_provider, applies_to_level, exempt_levels, required_approver_level, \
-             created_by, created_at FROM approval_rules ",
-            $rest
-        )
-    };
-}
+pub(super) use rules::active_rules;
 
 #[async_trait]
 impl ApprovalRepo for SqliteStore {
@@ -38,30 +29,38 @@ impl ApprovalRepo for SqliteStore {
         rule.check()?;
         self.writer
             .write(Lane::Interactive, "store an approval rule", move |tx| {
-                insert_rule(tx, &rule)?;
+                rules::insert(tx, &rule)?;
                 let id = RuleId(tx.connection.last_insert_rowid());
                 Ok(Rule { id, rule: rule.clone(), created_at: tx.now })
             })
             .await
     }
 
-    async fn find_rule(&self, id: RuleId) -> Result<Option<Rule>> {
-        self.readers
-            .point("read an approval rule", move |connection| {
-                Ok(all(connection, select_rules!("WHERE rule_id = ?1"), [id.0], rule)?.pop())
+    async fn patch_rule(&self, id: RuleId, patch: RulePatch) -> Result<Rule> {
+        self.writer
+            .write(Lane::Interactive, "change an approval rule", move |tx| {
+                let before = rules::load(tx.connection, id)?;
+                let after = Rule { rule: before.rule.patched(patch.clone())?, ..before };
+                rules::update(tx, &after)?;
+                Ok(after)
             })
             .await
     }
 
-    async fn list_rules(&self) -> Result<Vec<Rule>> {
-        self.readers
-            .list("read the approval rules", |connection| {
-                let sql = select_rules!("ORDER BY priority DESC, rule_id");
-                let (rules, damaged) = readable(connection, sql, [], rule)?;
-                log_damaged(&damaged);
-                Ok(rules)
-            })
+    async fn delete_rule(&self, id: RuleId) -> Result<RuleRemoval> {
+        self.writer
+            .write(Lane::Interactive, "delete an approval rule", move |tx| rules::delete(tx, id))
             .await
+    }
+
+    async fn find_rule(&self, id: RuleId) -> Result<Option<Rule>> {
+        self.readers
+            .point("read an approval rule", move |connection| rules::find(connection, id))
+            .await
+    }
+
+    async fn list_rules(&self) -> Result<Vec<Rule>> {
+        self.readers.list("read the approval rules", rules::readable_rules).await
     }
 
     async fn list_requests(
@@ -72,7 +71,7 @@ impl ApprovalRepo for SqliteStore {
         let (page, fresh) = self
             .readers
             .list("list approval requests", move |connection| {
-                lists::requests(connection, filter, page)
+                lists::requests(connection, &filter, page)
             })
             .await?;
         self.set_aside(&fresh).await;
@@ -92,17 +91,55 @@ impl ApprovalRepo for SqliteStore {
         let decision = decision.clone();
         self.writer
             .write(Lane::Interactive, "decide about an approval", move |tx| {
-                let sql = "SELECT j.job_id FROM approvals a JOIN jobs j ON j.entry_id = a.entry_id \
-                           WHERE a.approval_id = ?1";
-                let job: Option<String> = value(tx.connection, sql, [id.0])?;
-                let missing = || Error::NotFound { what: "approval request", id: id.to_string() };
-                let job = job.and_then(|it| it.parse().ok()).ok_or_else(missing)?;
-                let decide = |record: &mut JobRecord| {
-                    Ok(record.decide(&decision, tx.now, tx.clock_confirmed)?)
-                };
-                step(tx, job, decide).map(|((), record)| record)
+                decide(tx, id, &decision)
             })
             .await
+    }
+
+    async fn decide_many(
+        &self,
+        ids: &[ApprovalId],
+        decision: &Decision,
+    ) -> Result<Vec<Result<JobRecord>>> {
+        let (ids, decision) = (ids.to_vec(), decision.clone());
+        self.writer
+            .write(Lane::Interactive, "decide about approvals", move |tx| {
+                let mut results = Vec::with_capacity(ids.len());
+                for &id in &ids {
+                    match decide(tx, id, &decision) {
+                        Err(
+                            error
+                            @ (Error::Refused(_) | Error::Damaged(_) | Error::NotFound { .. }),
+                        ) => results.push(Err(error)),
+                        Err(error) => return Err(error),
+                        Ok(record) => results.push(Ok(record)),
+                    }
+                }
+                Ok(results)
+            })
+            .await
+    }
+
+    async fn cancel_request(&self, id: ApprovalId, by: &Actor) -> Result<JobRecord> {
+        let by = by.clone();
+        self.writer
+            .write(Lane::Interactive, "cancel an approval request", move |tx| {
+                let job = job_of_request(tx, id)?;
+                let cancel = |record: &mut JobRecord| Ok(record.cancel_request(&by, tx.now)?);
+                step(tx, job, cancel).map(|((), record)| record)
+            })
+            .await
+    }
+
+    async fn pending_requests(&self) -> Result<u64> {
+        let count = self
+            .readers
+            .point("count open approval requests", |connection| {
+                let sql = "SELECT requests FROM approval_counts WHERE status = 'pending'";
+                value::<i64>(connection, sql, [])
+            })
+            .await?;
+        Ok(count.unwrap_or(0).unsigned_abs())
     }
 
     async fn expire(&self, max: u32) -> Result<Expiry> {
@@ -123,6 +160,21 @@ impl ApprovalRepo for SqliteStore {
             .await?;
         Ok(next.map(|at: Timestamp| self.until(at)))
     }
+}
+
+fn job_of_request(tx: &Tx<'_>, id: ApprovalId) -> Result<JobId> {
+    let sql = "SELECT j.job_id FROM approvals a JOIN jobs j ON j.entry_id = a.entry_id \
+               WHERE a.approval_id = ?1";
+    let job: Option<String> = value(tx.connection, sql, [id.0])?;
+    let missing = || Error::NotFound { what: "approval request", id: id.to_string() };
+    job.and_then(|it| it.parse().ok()).ok_or_else(missing)
+}
+
+fn decide(tx: &Tx<'_>, id: ApprovalId, decision: &Decision) -> Result<JobRecord> {
+    let job = job_of_request(tx, id)?;
+    let decide =
+        |record: &mut JobRecord| Ok(record.decide(decision, tx.now, tx.clock_confirmed)?);
+    step(tx, job, decide).map(|((), record)| record)
 }
 
 fn expire(tx: &Tx<'_>, max: u32) -> Result<Expiry> {
@@ -154,67 +206,4 @@ fn expire(tx: &Tx<'_>, max: u32) -> Result<Expiry> {
     }
     expiry.damaged = damage.into_rows();
     Ok(expiry)
-}
-
-fn insert_rule(tx: &Tx<'_>, rule: &NewRule) -> Result<()> {
-    let exempt: Vec<Value> =
-        rule.exempt_levels.iter().map(|role| Value::from(role.as_str())).collect();
-    change_one(
-        tx.connection,
-        "store an approval rule",
-        "INSERT INTO approval_rules (name, description, condition, threshold, is_active, \
-         priority, applies_to_provider, applies_to_level, exempt_levels, \
-         required_approver_level, created_by, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        params![
-            rule.name,
-            rule.description,
-            rule.condition.as_str(),
-            rule.threshold,
-            rule.is_active,
-            rule.priority,
-            rule.applies_to_provider.as_ref().map(ProviderName::as_str),
-            rule.applies_to_level.map(Role::as_str),
-            Value::Array(exempt).to_string(),
-            rule.required_approver_level.as_str(),
-            rule.created_by.as_str(),
-            tx.now.as_millisecond(),
-        ],
-    )
-}
-
-/// The active rules in the order in which they are evaluated. One that cannot be decoded is an
-/// error: a rule that is skipped would let jobs run that need approval.
-pub(super) fn active_rules(connection: &Connection) -> Result<Vec<Rule>> {
-    let sql = select_rules!("WHERE is_active <> 0 ORDER BY priority DESC, rule_id");
-    all(connection, sql, [], rule)
-}
-
-fn rule(row: &Row<'_>) -> Result<Rule> {
-    let mut columns = Columns::new(row, "approval_rules");
-    let id = RuleId(columns.plain("rule_id")?);
-    let rule = NewRule {
-        name: columns.plain("name")?,
-        description: columns.plain("description")?,
-        condition: columns.word("condition")?,
-        threshold: columns.plain("threshold")?,
-        is_active: columns.plain("is_active")?,
-        priority: columns.plain("priority")?,
-        applies_to_provider: columns.text_or_null("applies_to_provider", ProviderName::new)?,
-        applies_to_level: columns.word_or_null("applies_to_level")?,
-        exempt_levels: roles(&mut columns)?,
-        required_approver_level: columns.word("required_approver_level")?,
-        created_by: columns.text("created_by", UserId::new)?,
-    };
-    Ok(Rule { id, rule, created_at: columns.time("created_at")? })
-}
-
-fn roles(columns: &mut Columns<'_>) -> Result<Vec<Role>> {
-    let words: Vec<String> = columns.json("exempt_levels")?;
-    words
-        .iter()
-        .map(|word| {
-            word.parse().map_err(|unknown| columns.damaged(format!("exempt_levels: {unknown}")))
-        })
-        .collect()
 }

@@ -8,7 +8,7 @@
 macro_rules! select_budgets {
     ($rest:literal) => {
         concat!(
-            "SELECT budget_id, scope, scope_id, period, amount, action, created_at, of_settings \
+            "SELECT budget_id, scope, scope_id, measure, period, amount, action, created_at, of_settings \
              FROM budgets ",
             $rest
         )
@@ -18,6 +18,7 @@ macro_rules! select_budgets {
 mod cost_limit;
 mod posting;
 mod repo;
+pub(super) mod submissions;
 
 use rusqlite::{Connection, Params, Row, params};
 
@@ -27,8 +28,8 @@ use super::writer::Tx;
 use crate::error::{Error, Result};
 use crate::model::budget::Judgement;
 use crate::model::{
-    Budget, BudgetAction, BudgetId, BudgetKeeper, BudgetUse, Cost, Group, NewBudget, NewJob,
-    Posted, ProviderName, Scope, ScopeLevel,
+    Budget, BudgetAction, BudgetId, BudgetKeeper, BudgetLimit, BudgetUse, Cost, Group, Measure,
+    NewBudget, NewJob, Posted, ProviderName, Scope, ScopeLevel,
 };
 
 pub(super) use cost_limit::follow;
@@ -41,10 +42,17 @@ fn budget(row: &Row<'_>) -> Result<Budget> {
     let name = columns.plain::<String>("scope_id")?;
     let name = (level != ScopeLevel::All).then_some(name.as_str());
     let scope = columns.require("scope_id", Scope::from_parts(level, name))?;
+    let measure = columns.word("measure")?;
     let period = columns.word("period")?;
-    let amount = Cost::from_micros(columns.plain("amount")?);
+    let limit = match measure {
+        Measure::Cost => {
+            BudgetLimit::Cost { period, amount: Cost::from_micros(columns.plain("amount")?) }
+        }
+        Measure::ConcurrentJobs => BudgetLimit::ConcurrentJobs(columns.number("amount")?),
+        Measure::DailyJobs => BudgetLimit::DailyJobs(columns.number("amount")?),
+    };
     let action = columns.word("action")?;
-    let budget = NewBudget { scope, period, amount, action };
+    let budget = NewBudget { scope, limit, action };
     let created_at = columns.time("created_at")?;
     let of_settings: bool = columns.plain("of_settings")?;
     let kept_by = if of_settings { BudgetKeeper::Settings } else { BudgetKeeper::People };
@@ -92,13 +100,14 @@ fn budgets_of(connection: &Connection, group: &Group) -> Result<Vec<Budget>> {
 fn posted(connection: &Connection, budget: BudgetId, start: &str) -> Result<Posted> {
     let (found, damaged) = readable(
         connection,
-        "SELECT budget_id, spent, reserved FROM budget_periods WHERE budget_id = ?1 AND start = ?2",
+        "SELECT budget_id, spent, reserved, jobs FROM budget_periods WHERE budget_id = ?1 AND start = ?2",
         params![budget.0, start],
         |row| {
             let mut columns = Columns::new(row, "budget_periods");
             columns.plain::<i64>("budget_id")?;
             let spent = Cost::from_micros(columns.plain("spent")?);
-            Ok(Posted { spent, reserved: Cost::from_micros(columns.plain("reserved")?) })
+            let reserved = Cost::from_micros(columns.plain("reserved")?);
+            Ok(Posted { spent, reserved, jobs: columns.number("jobs")? })
         },
     )?;
     log_damaged(&damaged);
@@ -106,9 +115,9 @@ fn posted(connection: &Connection, budget: BudgetId, start: &str) -> Result<Post
 }
 
 fn use_of(connection: &Connection, budget: Budget, now: jiff::Timestamp) -> Result<BudgetUse> {
-    let period = budget.budget.period;
-    let Posted { spent, reserved } = posted(connection, budget.id, &period.start(now).to_string())?;
-    Ok(BudgetUse { budget, spent, reserved, resets_at: period.end(now) })
+    let start = budget.budget.limit.start(now).to_string();
+    let posted = posted(connection, budget.id, &start)?;
+    Ok(BudgetUse::of(budget, posted, now))
 }
 
 /// What the budgets make of a submission.

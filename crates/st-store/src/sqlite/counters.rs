@@ -17,7 +17,7 @@ struct Counter {
     outlives: bool,
 }
 
-const COUNTERS: [Counter; 8] = [
+const COUNTERS: [Counter; 10] = [
     Counter {
         table: "job_counts",
         kept: "SELECT status || ' ' || provider || ' ' || job_type, jobs FROM job_counts",
@@ -46,6 +46,13 @@ const COUNTERS: [Counter; 8] = [
         outlives: false,
     },
     Counter {
+        table: "user_approval_counts",
+        kept: "SELECT user_id || ' ' || status, requests FROM user_approval_counts",
+        counted: "SELECT j.user_id || ' ' || a.status, COUNT(*) FROM approvals a \
+                  JOIN jobs j ON j.entry_id = a.entry_id GROUP BY 1",
+        outlives: false,
+    },
+    Counter {
         table: "queue_counts",
         kept: "SELECT status, entries FROM queue_counts",
         counted: "SELECT status, COUNT(*) FROM queue_entries GROUP BY status",
@@ -59,6 +66,13 @@ const COUNTERS: [Counter; 8] = [
         outlives: false,
     },
     Counter {
+        table: "queue_blocked",
+        kept: "SELECT user_id, entries FROM queue_blocked",
+        counted: "SELECT user_id, COUNT(*) FROM queue_entries WHERE status = 'blocked' \
+                  GROUP BY user_id",
+        outlives: false,
+    },
+    Counter {
         table: "queue_depth",
         kept: "SELECT shift || ' ' || bucket, waiting FROM queue_depth",
         counted: "SELECT shift || ' ' || (deadline >> shift), COUNT(*) FROM queue_entries, \
@@ -68,14 +82,17 @@ const COUNTERS: [Counter; 8] = [
     },
     Counter {
         table: "budget_periods",
-        kept: "SELECT budget_id || ' ' || start, reserved FROM budget_periods",
-        counted: "SELECT b.budget_id || ' ' || CASE b.period \
-                  WHEN 'daily' THEN date(j.created_at / 1000, 'unixepoch') \
+        kept: "SELECT budget_id || ' ' || start, CASE (SELECT measure FROM budgets b \
+               WHERE b.budget_id = p.budget_id) WHEN 'cost' THEN reserved \
+               WHEN 'concurrent_jobs' THEN jobs ELSE 0 END FROM budget_periods p",
+        counted: "SELECT b.budget_id || ' ' || CASE WHEN b.measure <> 'cost' THEN '1970-01-01' \
+                  ELSE CASE b.period WHEN 'daily' THEN date(j.created_at / 1000, 'unixepoch') \
                   WHEN 'weekly' THEN date(j.created_at / 1000, 'unixepoch', 'weekday 0', '-6 days') \
-                  ELSE date(j.created_at / 1000, 'unixepoch', 'start of month') END, \
-                  SUM(CAST(ROUND(q.estimated_cost * 1e6) AS INTEGER)) \
+                  ELSE date(j.created_at / 1000, 'unixepoch', 'start of month') END END, \
+                  SUM(CASE b.measure WHEN 'cost' \
+                  THEN CAST(ROUND(q.estimated_cost * 1e6) AS INTEGER) ELSE 1 END) \
                   FROM budgets b, queue_entries q JOIN jobs j ON j.entry_id = q.entry_id \
-                  WHERE q.alive AND (b.scope = 'all' OR (b.scope = 'user' AND q.user_id = b.scope_id) \
+                  WHERE q.alive AND b.measure <> 'jobs_per_day' AND (b.scope = 'all' OR (b.scope = 'user' AND q.user_id = b.scope_id) \
                   OR (b.scope = 'team' AND q.team_id = b.scope_id) \
                   OR (b.scope = 'org' AND q.org_id = b.scope_id) \
                   OR (b.scope = 'provider' AND q.provider = b.scope_id)) GROUP BY 1",

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use jiff::civil::Date;
 use rusqlite::{Connection, params};
 
+use super::budgets::submissions;
 use super::damage::Damage;
 use super::query::{Columns, all, change, change_one, value};
 use super::queue::id_list;
@@ -15,9 +16,13 @@ use super::writer::{Lane, Tx};
 use super::{SqliteStore, audit, received, totals};
 use crate::error::Result;
 use crate::model::history::deleted_up_to;
-use crate::model::{Actor, DailyTotals, DeletedJob, EventId, JobId, JobRecord, QueueEntryId};
+use crate::model::{
+    Actor, DailyTotals, DeletedJob, EventId, JobId, JobRecord, Period, QueueEntryId,
+};
 use crate::repo::{HistoryRepo, Pruned};
 
+/// For how long it is known how many jobs were submitted on a day.
+const FORGET_SUBMISSIONS_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Names the operation in errors of the database.
 const DELETE: &str = "delete an old job";
 
@@ -100,6 +105,9 @@ fn prune(tx: &Tx<'_>, keep_for: Option<SignedDuration>, max: u32) -> Result<Prun
         let clock_unconfirmed = jobs.clock_unconfirmed || others;
         return Ok(Pruned { clock_unconfirmed, ..jobs });
     }
+    // The clock may be set back by some days.
+    let old = tx.now.checked_sub(FORGET_SUBMISSIONS_AFTER).unwrap_or(tx.now);
+    submissions::forget_before(tx.connection, Period::Daily.start(old))?;
     // First the keys: a job stays as long as one of its is there.
     let keys = forget_keys(tx, max)?;
     let jobs = prune_jobs(tx, keep_for, max)?;

@@ -8,19 +8,18 @@ use serde_json::Value;
 
 use super::SqliteStore;
 use super::approvals::active_rules;
-use super::budgets::judge;
+use super::budgets::{judge, submissions};
 use super::lists;
 use super::query::{Columns, all, change, value};
 use super::records::{find, insert, list, record, select_records, step};
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::budget::Judgement;
-use crate::model::rule::{first_match, most_recent};
+use crate::model::rule::first_match;
 use crate::model::{
     Actor, ApprovalId, CancelOutcome, Idempotency, InvalidJob, JobCounts, JobFilter, JobId,
     JobPrefix, JobRecord, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderJobId,
-    ProviderName, QueueEntryId, RULE_WINDOW, Requirement, Rule, RuleInput, StoredKey, UserId,
-    after,
+    ProviderName, QueueEntryId, Requirement, Rule, RuleInput, StoredKey, UserId, after,
 };
 use crate::repo::{JobRef, JobRepo, PrefixMatch, Submitted, first_matches};
 
@@ -261,20 +260,12 @@ fn required_by(tx: &Tx<'_>, new: &NewJob) -> Result<Option<Rule>> {
     if rules.is_empty() {
         return Ok(None);
     }
-    let user = new.owner.user.as_str();
-    // A job of the future was made while the clock was wrong.
-    let (since, until) = (after(tx.now, -RULE_WINDOW).as_millisecond(), tx.now.as_millisecond());
-    let most = i64::try_from(most_recent(&rules)).unwrap_or(i64::MAX);
-    let recent: Option<i64> = value(
-        tx.connection,
-        "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE user_id = ?1 AND created_at > ?2 \
-         AND created_at <= ?3 LIMIT ?4)",
-        params![user, since, until, most],
-    )?;
+    let user = &new.owner.user;
+    let today = submissions::of_user(tx.connection, user, tx.now)?;
     let submitted = "SELECT jobs FROM user_submissions WHERE user_id = ?1";
-    let all: Option<i64> = value(tx.connection, submitted, [user])?;
-    let [recent, all] = [recent, all].map(|jobs| jobs.unwrap_or(0).unsigned_abs());
-    Ok(first_match(&rules, &RuleInput::of(new, JobCounts { recent, all }))?.cloned())
+    let all: Option<i64> = value(tx.connection, submitted, [user.as_str()])?;
+    let all = all.unwrap_or(0).unsigned_abs();
+    Ok(first_match(&rules, &RuleInput::of(new, JobCounts { today, all }))?.cloned())
 }
 
 /// The number that the next row of a table will get; no other writer can use it in this

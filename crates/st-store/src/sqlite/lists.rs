@@ -160,9 +160,12 @@ pub(super) fn entries(
 /// Jobs with their approval requests, the newest request first.
 pub(super) fn requests(
     connection: &Connection,
-    filter: RequestFilter,
+    filter: &RequestFilter,
     page: PageRequest,
 ) -> Result<Found<ApprovalId>> {
+    if let Some(user) = &filter.user {
+        return requests_of(connection, user, filter, page);
+    }
     let wanted: Vec<ApprovalStatus> = filter.status.into_iter().collect();
     let total: Option<i64> = value(
         connection,
@@ -183,6 +186,33 @@ pub(super) fn requests(
             keys(connection, sql, params![status.as_str(), before, max]).map(reversed)
         })
     }?;
+    let keys: Vec<i64> = keys.into_iter().map(|Reverse(request)| request).collect();
+    let total = total.unwrap_or(0).unsigned_abs();
+    let sql = select_records!("WHERE a.approval_id = ?1");
+    found(connection, sql, &keys, (page, total), |&request| Some(ApprovalId(request)))
+}
+
+/// The same of one user's jobs.
+fn requests_of(
+    connection: &Connection,
+    user: &UserId,
+    filter: &RequestFilter,
+    page: PageRequest,
+) -> Result<Found<ApprovalId>> {
+    let total: Option<i64> = value(
+        connection,
+        "SELECT COALESCE(SUM(requests), 0) FROM user_approval_counts \
+         WHERE user_id = ?1 AND (?2 IS NULL OR status = ?2)",
+        params![user.as_str(), filter.status.map(ApprovalStatus::as_str)],
+    )?;
+    let wanted = filter.status.map_or_else(|| ApprovalStatus::ALL.to_vec(), |only| vec![only]);
+    let behind = Reverse(filter.before.map_or(i64::MAX, |request| request.0));
+    let keys = merged(&wanted, &behind, page, |status, Reverse(before), max| {
+        let sql = "SELECT approval_id FROM approvals WHERE user_id = ?1 AND status = ?2 \
+                   AND status <> '' AND approval_id < ?3 ORDER BY approval_id DESC LIMIT ?4";
+        let bound = params![user.as_str(), status.as_str(), before, max];
+        keys(connection, sql, bound).map(reversed)
+    })?;
     let keys: Vec<i64> = keys.into_iter().map(|Reverse(request)| request).collect();
     let total = total.unwrap_or(0).unsigned_abs();
     let sql = select_records!("WHERE a.approval_id = ?1");

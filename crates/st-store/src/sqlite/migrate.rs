@@ -63,6 +63,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "received_webhooks",
         sql: include_str!("../../migrations/sqlite/0009_received_webhooks.sql"),
     },
+    Migration {
+        version: 10,
+        name: "admission",
+        sql: include_str!("../../migrations/sqlite/0010_admission.sql"),
+    },
 ];
 
 /// What is remembered of each migration.

@@ -8,6 +8,7 @@ mod figures;
 mod grants;
 mod heads;
 mod kept;
+mod of_user;
 mod read;
 mod resolve;
 mod settle;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use super::SqliteStore;
@@ -32,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::model::{
     Actor, DamagedRow, Group, Holder, JobId, JobRecord, LimitUse, MAX_LEASE, Page, PageRequest,
     Priority, PriorityChange, ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution,
-    Settled, Standing, after,
+    Settled, Standing, UserId, UserQueue, after,
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
@@ -154,22 +155,7 @@ impl QueueRepo for SqliteStore {
     }
 
     async fn input(&self, job: JobId) -> Result<Value> {
-        self.readers
-            .point("read a job's input", move |connection| {
-                let sql = "SELECT i.input FROM jobs j JOIN job_inputs i ON i.entry_id = j.entry_id \
-                           WHERE j.job_id = ?1";
-                let text: Option<String> = value(connection, sql, [job.to_string()])?;
-                let missing = || Error::NotFound { what: "job", id: job.to_string() };
-                serde_json::from_str(&text.ok_or_else(missing)?).map_err(|syntax| {
-                    let problem = format!("input: {syntax}");
-                    Error::Damaged(DamagedRow {
-                        table: "job_inputs",
-                        key: job.to_string(),
-                        problem,
-                    })
-                })
-            })
-            .await
+        self.readers.point("read a job's input", move |connection| input_of(connection, job)).await
     }
 
     async fn list_entries(
@@ -207,6 +193,18 @@ impl QueueRepo for SqliteStore {
         self.readers.list("count the queue", read::stats).await
     }
 
+    async fn user_queue(&self, user: &UserId, max: u32) -> Result<UserQueue> {
+        let (user, now) = (user.clone(), self.clock.now());
+        let (queue, fresh) = self
+            .readers
+            .list("read the queue of a user", move |connection| {
+                of_user::user_queue(connection, &user, max, now)
+            })
+            .await?;
+        self.set_aside(&fresh).await;
+        Ok(queue)
+    }
+
     async fn next_due(
         &self,
         options: &ClaimOptions,
@@ -223,6 +221,18 @@ impl QueueRepo for SqliteStore {
             .await?;
         Ok(due.map(|due| self.until(due)))
     }
+}
+
+/// What the provider gets for a job.
+pub(super) fn input_of(connection: &Connection, job: JobId) -> Result<Value> {
+    let sql = "SELECT i.input FROM jobs j JOIN job_inputs i ON i.entry_id = j.entry_id \
+               WHERE j.job_id = ?1";
+    let text: Option<String> = value(connection, sql, [job.to_string()])?;
+    let missing = || Error::NotFound { what: "job", id: job.to_string() };
+    serde_json::from_str(&text.ok_or_else(missing)?).map_err(|syntax| {
+        let (table, key) = ("job_inputs", job.to_string());
+        Error::Damaged(DamagedRow { table, key, problem: format!("input: {syntax}") })
+    })
 }
 
 /// Jobs as a JSON array, for `json_each`.

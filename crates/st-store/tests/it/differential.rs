@@ -15,8 +15,8 @@ use proptest::test_runner::Config;
 use st_log::{CorrelationId, InScope};
 use st_store::{
     Actor, ApprovalId, BudgetId, Clock, ClockEvidence, JobId, LimitsPatch, ManualClock,
-    MemoryStore, NewJob, Opening, Priority, RecheckId, RecheckOutcome, Resolution, Settlement,
-    Sighting, SqliteConfig, SqliteStore, UserId, Verdict,
+    MemoryStore, NewJob, Opening, Priority, RecheckId, RecheckOutcome, Resolution, RuleId,
+    Settlement, Sighting, SqliteConfig, SqliteStore, UserId, Verdict,
 };
 use st_testkit::dump::{check_invariants, check_records, dump};
 use st_testkit::suite::{Shared, at, costs_more_than, decision, holder, id, provider_job};
@@ -86,6 +86,21 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
         Step::Submit(_) => text(store.submit(prepared.submission.unwrap()).await),
         Step::Rule(threshold) => {
             text(store.add_rule(costs_more_than(&threshold.to_string())).await)
+        }
+        Step::PatchRule { rule, threshold, active } => {
+            let (id, patch) = (RuleId(i64::from(*rule)), calls::rule_patch(*threshold, *active));
+            text(store.patch_rule(id, patch).await)
+        }
+        Step::DeleteRule(rule) => text(store.delete_rule(RuleId(i64::from(*rule))).await),
+        Step::DecideMany { approvals, approve } => {
+            let verdict = if *approve { Verdict::Approve } else { Verdict::Reject };
+            let ids: Vec<_> = approvals.iter().map(|&it| ApprovalId(i64::from(it))).collect();
+            let results = store.decide_many(&ids, &decision(verdict)).await;
+            results.unwrap().into_iter().map(text).collect()
+        }
+        Step::CancelRequest(approval) => {
+            let by = Actor::User(UserId::new("ann"));
+            text(store.cancel_request(ApprovalId(i64::from(*approval)), &by).await)
         }
         Step::Limits { global, per_user, fair } => {
             let patch = calls::limits(*global, *per_user, *fair);

@@ -10,8 +10,8 @@ use std::io::BufReader;
 use std::path::PathBuf;
 
 use st_store::{
-    Actor, AuditFilter, BudgetAction, Cost, DeliveryResult, JobStatus, KeyHash, LimitsPatch,
-    NewBudget, Period, Scope, ShareScope, UserId, Verdict, Weight, offline,
+    Actor, AuditFilter, BudgetAction, BudgetLimit, Cost, DeliveryResult, JobStatus, KeyHash,
+    LimitsPatch, NewBudget, Period, Scope, ShareScope, UserId, Verdict, Weight, offline,
 };
 use st_testkit::dump::check_invariants;
 use st_testkit::suite::keys::new_key;
@@ -42,8 +42,7 @@ async fn filled() -> Bench {
     store.set_weight(&ann, Weight::new(2.0).ok(), &Actor::Operator).await.unwrap();
     let budget = NewBudget {
         scope: Scope::User(UserId::new("ann")),
-        period: Period::Monthly,
-        amount: Cost::from_usd(500.0),
+        limit: BudgetLimit::Cost { period: Period::Monthly, amount: Cost::from_usd(500.0) },
         action: BudgetAction::Block,
     };
     store.add_budget(budget, &user("lea")).await.unwrap();

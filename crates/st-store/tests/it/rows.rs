@@ -176,7 +176,7 @@ fn expected(stage: &str) -> String {
     match stage {
         "blocked" => format!(
             "job: status=pending\nentry: status=blocked {waits} attempt=0 token=0\n\
-             approval: {request} status=pending {reason}\n"
+             approval: {request} status=pending {reason} user_id=user-1\n"
         ),
         "waiting now" => {
             format!("job: status=pending\nentry: status=pending {waits} attempt=0 token=0\n")
@@ -227,7 +227,7 @@ fn expected(stage: &str) -> String {
              entry: status=failed {waits} completed_at=+20s attempt=0 \
              error_message=rejected by lead: because token=0\n\
              approval: {request} status=rejected {reason} reviewed_by=lead settled_at=+20s \
-             review_notes=because\n"
+             review_notes=because user_id=user-1\n"
         ),
     }
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use st_store::{
-    Actor, ApprovalStatus, AtMostOnce, BudgetAction, Change, ClaimOrigin, Cost, DeliveryStatus,
-    Error, JobStatus, JobType, NewBudget, Period, ProviderName, QueueStatus, Role, Scope,
-    ScopeLevel, ShareLevel, SqliteConfig, SqliteStore, StoreStatus, WebhookState,
+    Actor, ApprovalStatus, AtMostOnce, BudgetAction, BudgetLimit, Change, ClaimOrigin, Cost,
+    DeliveryStatus, Error, JobStatus, JobType, NewBudget, Period, ProviderName, QueueStatus, Role,
+    Scope, ScopeLevel, ShareLevel, SqliteConfig, SqliteStore, StoreStatus, WebhookState,
 };
 use st_testkit::dump::dump;
 use st_testkit::suite::{at, claiming, costs_more_than, id, job};
@@ -26,7 +26,8 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0006_cost_limits.sql"),
     include_str!("../../migrations/sqlite/0007_accounts.sql"),
     include_str!("../../migrations/sqlite/0008_webhooks.sql"),
-    include_str!("../../migrations/sqlite/0009_received_webhooks.sql")
+    include_str!("../../migrations/sqlite/0009_received_webhooks.sql"),
+    include_str!("../../migrations/sqlite/0010_admission.sql")
 );
 
 /// The words that a `CHECK` allows, by table and column: `column IN (..)`, or `column = .. OR ..`.
@@ -124,8 +125,7 @@ async fn the_lists_of_words_are_enforced() {
     bench.store.pause(Scope::All, None, &Actor::Operator).await.unwrap();
     let budget = NewBudget {
         scope: Scope::All,
-        period: Period::Daily,
-        amount: Cost::ZERO,
+        limit: BudgetLimit::Cost { period: Period::Daily, amount: Cost::ZERO },
         action: BudgetAction::Warn,
     };
     bench.store.add_budget(budget, &Actor::Operator).await.unwrap();
@@ -260,7 +260,8 @@ async fn a_second_start_changes_nothing() {
                     version=6 name=cost_limits applied_at=1767225600000\n\
                     version=7 name=accounts applied_at=1767225600000\n\
                     version=8 name=webhooks applied_at=1767225600000\n\
-                    version=9 name=received_webhooks applied_at=1767225600000";
+                    version=9 name=received_webhooks applied_at=1767225600000\n\
+                    version=10 name=admission applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -284,12 +285,12 @@ async fn refused(sql: &str) -> Error {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let sql = "INSERT INTO schema_migrations VALUES (10, 'later', 'abc', 0, '9.9')";
+    let sql = "INSERT INTO schema_migrations VALUES (11, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 10, known: 9, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 11, known: 10, .. }), "{error:?}");
     let said = error.to_string();
-    assert!(said.contains("cloud.db is from a newer version: its schema is 10"), "{said}");
-    assert!(said.ends_with("this program knows up to 9"), "{said}");
+    assert!(said.contains("cloud.db is from a newer version: its schema is 11"), "{said}");
+    assert!(said.ends_with("this program knows up to 10"), "{said}");
 }
 
 #[tokio::test]
@@ -326,6 +327,12 @@ fn undo(connection: &Connection, migration: &str) {
             connection.execute_batch(&format!("DROP {kind} {name}")).unwrap();
         }
     }
+    for dropped in migration.split("DROP INDEX ").skip(1) {
+        let (name, _) = dropped.split_once(';').unwrap();
+        let (_, made) = SCHEMA.split_once(&format!("CREATE INDEX {name} ")).unwrap();
+        let (definition, _) = made.split_once(';').unwrap();
+        connection.execute_batch(&format!("CREATE INDEX {name} {definition}")).unwrap();
+    }
     for made in migration.split("ALTER TABLE ").skip(1) {
         let (table, rest) = made.split_once(" ADD COLUMN ").unwrap();
         let name = rest.split_whitespace().next().unwrap();
@@ -336,6 +343,7 @@ fn undo(connection: &Connection, migration: &str) {
 /// Makes a closed database of the present schema one of schema 1.
 pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
+    undo(&old, include_str!("../../migrations/sqlite/0010_admission.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0009_received_webhooks.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0008_webhooks.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0007_accounts.sql"));
@@ -383,7 +391,8 @@ async fn a_database_of_schema_1_keeps_its_rows() {
         migrations,
         "version=1 name=initial\nversion=2 name=counters\nversion=3 name=results\n\
          version=4 name=deletions\nversion=5 name=totals\nversion=6 name=cost_limits\n\
-         version=7 name=accounts\nversion=8 name=webhooks\nversion=9 name=received_webhooks"
+         version=7 name=accounts\nversion=8 name=webhooks\n\
+         version=9 name=received_webhooks\nversion=10 name=admission"
     );
     let audit = st_store::offline::audit(&bench.path()).unwrap();
     assert_eq!(audit.findings, [], "the numbers are those of its rows");

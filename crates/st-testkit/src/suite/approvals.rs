@@ -158,7 +158,7 @@ pub async fn requests_are_listed_newest_first(harness: &Harness) {
     store.decide(ApprovalId(2), &decision(Verdict::Approve)).await.unwrap();
     store.cancel_job(id(3), &user("ann")).await.unwrap();
     let list = async |status| {
-        let filter = RequestFilter { status, before: None };
+        let filter = RequestFilter { status, ..RequestFilter::default() };
         let page = store.list_requests(filter, everything()).await.unwrap();
         assert_eq!(page.total, page.items.len() as u64);
         page.items.iter().map(number).collect::<Vec<_>>()

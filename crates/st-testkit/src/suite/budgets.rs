@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use st_store::{
-    Actor, ApprovalRequest, BudgetAction, BudgetId, BudgetPatch, BudgetUse, Cost, Error, HeldBy,
-    JobRecord, JobStatus, LimitsPatch, Marker, NewBudget, NewJob, OrgId, Outcome, Owner, Period,
-    RequiredBy, Role, Scope, Settled, Stage, StrayOutcome, Submitted, TeamId, UserId, Verdict,
+    Actor, Amount, ApprovalRequest, BudgetAction, BudgetId, BudgetLimit, BudgetPatch, BudgetUse,
+    Cost, Error, HeldBy, JobRecord, JobStatus, LimitsPatch, Marker, NewBudget, NewJob, OrgId,
+    Outcome, Owner, Period, RequiredBy, Role, Scope, Settled, Stage, StrayOutcome, Submitted,
+    TeamId, UserId, Verdict,
 };
 
 use super::{
@@ -43,7 +44,8 @@ async fn add(
     period: Period,
     (usd, action): (f64, BudgetAction),
 ) -> BudgetId {
-    let budget = NewBudget { scope, period, amount: Cost::from_usd(usd), action };
+    let limit = BudgetLimit::Cost { period, amount: Cost::from_usd(usd) };
+    let budget = NewBudget { scope, limit, action };
     harness.store.add_budget(budget, &user("lea")).await.unwrap().budget.id
 }
 
@@ -191,7 +193,7 @@ pub async fn a_lowered_budget_holds_claims_until_there_is_room(harness: &Harness
     cheap.owner.user = UserId::new("bob");
     harness.submit(cheap).await;
     let amount = Some(Cost::from_usd(9.0));
-    let lower = BudgetPatch { amount, ..BudgetPatch::default() };
+    let lower = BudgetPatch { amount: amount.map(Amount::Cost), ..BudgetPatch::default() };
     store.patch_budget(budget, lower, &user("lea")).await.unwrap();
     // Of ann's two jobs only the first has room; bob's has room beside it.
     assert_eq!(numbers(&harness.claim().await), [1, 3]);
@@ -201,7 +203,8 @@ pub async fn a_lowered_budget_holds_claims_until_there_is_room(harness: &Harness
     harness.settle(&first, accepted(1)).await.unwrap();
     end(harness, 1, JobStatus::Completed, 2.0).await;
     assert_eq!(numbers(&harness.claim().await), [] as [u8; 0], "2 spent, 1 in a slot, 9 wanted");
-    let raise = BudgetPatch { amount: Some(Cost::from_usd(12.0)), ..BudgetPatch::default() };
+    let raise =
+        BudgetPatch { amount: Some(Amount::Cost(Cost::from_usd(12.0))), ..BudgetPatch::default() };
     store.patch_budget(budget, raise, &user("lea")).await.unwrap();
     assert_eq!(numbers(&harness.claim().await), [2]);
 }
@@ -266,7 +269,8 @@ pub async fn a_budget_that_stops_cancels_what_has_a_slot(harness: &Harness) {
         .settle(&harness.found(3).await, Outcome::Reported(status(3, JobStatus::Running)))
         .await
         .unwrap();
-    let patch = BudgetPatch { amount: Some(Cost::from_usd(3.5)), ..BudgetPatch::default() };
+    let patch =
+        BudgetPatch { amount: Some(Amount::Cost(Cost::from_usd(3.5))), ..BudgetPatch::default() };
     store.patch_budget(budget, patch, &user("lea")).await.unwrap();
     let stopped = store.stop_over_budget(1).await.unwrap();
     assert_eq!(stopped.len(), 1);
@@ -326,17 +330,19 @@ pub async fn budgets_are_stored_changed_and_removed(harness: &Harness) {
     let first = add(harness, acme(), Period::Monthly, (10.0, BudgetAction::Warn)).await;
     let second =
         add(harness, Scope::Provider(fake()), Period::Daily, (5.5, BudgetAction::Stop)).await;
-    let patch =
-        BudgetPatch { amount: Some(Cost::from_usd(20.0)), action: Some(BudgetAction::Block) };
+    let patch = BudgetPatch {
+        amount: Some(Amount::Cost(Cost::from_usd(20.0))),
+        action: Some(BudgetAction::Block),
+    };
     for _ in 0..2 {
         let changed = store.patch_budget(first, patch, &Actor::Operator).await.unwrap();
-        assert_eq!(changed.budget.budget.amount, Cost::from_usd(20.0));
+        assert_eq!(changed.budget.budget.limit.amount(), Amount::Cost(Cost::from_usd(20.0)));
     }
     let budgets = store.budgets().await.unwrap();
     let ids: Vec<_> = budgets.iter().map(|it| it.budget.id).collect();
     assert_eq!(ids, [first, second]);
     assert_eq!(budgets[0].budget.budget.action, BudgetAction::Block);
-    assert_eq!(budgets[1].resets_at, at(24 * 3600));
+    assert_eq!(budgets[1].resets_at, Some(at(24 * 3600)));
     assert!(store.remove_budget(second, &Actor::Operator).await.unwrap());
     assert!(!store.remove_budget(second, &Actor::Operator).await.unwrap());
     let gone = store.patch_budget(second, patch, &Actor::Operator).await;
@@ -345,8 +351,7 @@ pub async fn budgets_are_stored_changed_and_removed(harness: &Harness) {
     assert!(third > second, "an ID is never used again");
     let bad = NewBudget {
         scope: Scope::All,
-        period: Period::Daily,
-        amount: Cost::from_usd(-1.0),
+        limit: BudgetLimit::Cost { period: Period::Daily, amount: Cost::from_usd(-1.0) },
         action: BudgetAction::Warn,
     };
     let refused = store.add_budget(bad, &Actor::Operator).await;

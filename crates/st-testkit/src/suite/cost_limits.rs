@@ -1,8 +1,8 @@
 //! The cost limit of a provider: its settings make the budget that enforces it.
 
 use st_store::{
-    Actor, BudgetAction, BudgetKeeper, BudgetPatch, BudgetUse, Cost, Error, InvalidBudget,
-    NewBudget, NewJob, Period, ProviderSettingsPatch, Scope, SettingChange,
+    Actor, Amount, BudgetAction, BudgetKeeper, BudgetLimit, BudgetPatch, BudgetUse, Cost, Error,
+    InvalidBudget, NewBudget, NewJob, Period, ProviderSettingsPatch, Scope, SettingChange,
 };
 
 use super::{Harness, claiming, fake, job, numbers, user};
@@ -46,8 +46,7 @@ pub async fn a_cost_limit_is_enforced_as_a_budget(harness: &Harness) {
     let made = only(harness).await;
     let expected = NewBudget {
         scope: Scope::Provider(fake()),
-        period: Period::Monthly,
-        amount: Cost::from_usd(10.0),
+        limit: BudgetLimit::Cost { period: Period::Monthly, amount: Cost::from_usd(10.0) },
         action: BudgetAction::Block,
     };
     assert_eq!((&made.budget.budget, made.budget.kept_by), (&expected, BudgetKeeper::Settings));
@@ -72,7 +71,10 @@ pub async fn a_cost_limit_is_enforced_as_a_budget(harness: &Harness) {
     assert_eq!(only(harness).await.used(), Cost::from_usd(110.0));
     limit(harness, 200.0, Period::Daily, BudgetAction::Block).await;
     let daily = only(harness).await;
-    assert_eq!((daily.budget.budget.period, daily.used()), (Period::Daily, Cost::from_usd(110.0)));
+    assert_eq!(
+        (daily.budget.budget.limit.period(), daily.used()),
+        (Some(Period::Daily), Cost::from_usd(110.0))
+    );
 }
 
 pub async fn a_cost_limit_is_changed_by_the_settings_alone(harness: &Harness) {
@@ -80,7 +82,7 @@ pub async fn a_cost_limit_is_changed_by_the_settings_alone(harness: &Harness) {
     limit(harness, 10.0, Period::Monthly, BudgetAction::Warn).await;
     let made = only(harness).await;
     let id = made.budget.id;
-    let patch = BudgetPatch { amount: Some(Cost::ZERO), action: None };
+    let patch = BudgetPatch { amount: Some(Amount::Cost(Cost::ZERO)), action: None };
     let patched = store.patch_budget(id, patch, &Actor::Operator).await;
     let removed = store.remove_budget(id, &Actor::Operator).await;
     for refused in [patched.map(drop), removed.map(drop)] {
@@ -92,7 +94,8 @@ pub async fn a_cost_limit_is_changed_by_the_settings_alone(harness: &Harness) {
     }
     assert_eq!(only(harness).await, made);
     // A budget of people on the same provider is another one.
-    let own = NewBudget { amount: Cost::from_usd(7.0), ..made.budget.budget.clone() };
+    let limit = BudgetLimit::Cost { period: Period::Monthly, amount: Cost::from_usd(7.0) };
+    let own = NewBudget { limit, ..made.budget.budget.clone() };
     let own = store.add_budget(own, &user("lea")).await.unwrap();
     switch(harness, false).await;
     assert_eq!(only(harness).await.budget, own.budget);

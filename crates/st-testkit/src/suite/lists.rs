@@ -130,7 +130,7 @@ pub async fn pages_of_requests_leave_nothing_out_while_they_are_decided(harness:
         requests.push(harness.blocked(number, 600).await);
     }
     let list = async |status, before| {
-        let filter = RequestFilter { status, before };
+        let filter = RequestFilter { status, user: None, before };
         harness.store.list_requests(filter, FEW).await.unwrap()
     };
     let all: Vec<_> = (1..=14).rev().map(id).collect();
@@ -197,10 +197,18 @@ async fn check_lists(harness: &Harness) {
     for status in std::iter::once(None).chain(ApprovalStatus::ALL.iter().copied().map(Some)) {
         let requested = all.iter().filter_map(JobRecord::approval);
         let expected = requested.filter(|it| status.is_none_or(|status| it.status() == status));
-        let filter = RequestFilter { status, before: None };
+        let filter = RequestFilter { status, ..RequestFilter::default() };
         let page = harness.store.list_requests(filter, everything()).await.unwrap();
         assert_eq!(page.total, expected.count() as u64, "{status:?}");
         assert_eq!(page.items.len() as u64, page.total, "{status:?}");
+        for user in ["ann", "bob"].map(UserId::new) {
+            let own = page.items.iter().filter(|it| it.job().owner.user == user);
+            let own: Vec<JobId> = own.map(JobRecord::id).collect();
+            let filter = RequestFilter { status, user: Some(user), before: None };
+            let page = harness.store.list_requests(filter, everything()).await.unwrap();
+            let listed: Vec<JobId> = page.items.iter().map(JobRecord::id).collect();
+            assert_eq!((page.total, listed), (own.len() as u64, own), "{status:?}");
+        }
     }
 }
 
@@ -212,6 +220,7 @@ pub async fn totals_are_right_after_every_transition(harness: &Harness) {
     }
     let (approved, rejected) = (harness.blocked(20, 60).await, harness.blocked(21, 60).await);
     harness.blocked(22, 60).await;
+    harness.submit(NewJob { estimated_cost: 100.0, ..job(23, "bob") }).await;
     check_lists(harness).await;
     harness.store.decide(approved, &decision(Verdict::Approve)).await.unwrap();
     harness.store.decide(rejected, &decision(Verdict::Reject)).await.unwrap();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use st_store::{
-    Actor, BudgetAction, Cost, Error, JobFilter, JobId, JobRecord, JobStatus, NewBudget,
-    PageRequest, Period, ProviderEnding, QueueStatus, Scope, UserId,
+    Actor, BudgetAction, BudgetLimit, Cost, Error, JobFilter, JobId, JobRecord, JobStatus,
+    NewBudget, PageRequest, Period, ProviderEnding, QueueStatus, Scope, UserId,
 };
 
 use st_testkit::flaky_store::FlakyStore;
@@ -82,8 +82,7 @@ async fn a_budget_that_has_room_for_one_of_them_has_room_for_the_next_run() {
     harness.provider.rerun_on(ProviderEnding::Preempted);
     let budget = NewBudget {
         scope: Scope::All,
-        period: Period::Daily,
-        amount: Cost::from_usd(15.0),
+        limit: BudgetLimit::Cost { period: Period::Daily, amount: Cost::from_usd(15.0) },
         action: BudgetAction::Block,
     };
     harness.store.add_budget(budget, &Actor::Operator).await.unwrap();

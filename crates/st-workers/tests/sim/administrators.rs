@@ -2,8 +2,8 @@
 //! budgets that hold everything for a while. When the people are done, nothing of it is left.
 
 use st_store::{
-    Actor, BudgetAction, BudgetPatch, BudgetRepo, Cost, LimitsPatch, NewBudget, Period, Scope,
-    SettingsRepo, ShareScope, UserId, Weight,
+    Actor, Amount, BudgetAction, BudgetLimit, BudgetPatch, BudgetRepo, Cost, LimitsPatch,
+    NewBudget, Period, Scope, SettingsRepo, ShareScope, UserId, Weight,
 };
 
 use crate::clients::Clients;
@@ -81,16 +81,17 @@ impl Clients {
     /// A budget of nothing: what waits is held, and submissions are refused until it is gone.
     async fn budget_for_a_while(&self) {
         self.world.count("budget");
-        let (period, action) = (Period::Daily, BudgetAction::Block);
-        let budget =
-            &NewBudget { scope: self.some_scope(), period, amount: Cost::from_usd(1.0), action };
+        let limit = BudgetLimit::Cost { period: Period::Daily, amount: Cost::from_usd(1.0) };
+        let action = BudgetAction::Block;
+        let budget = &NewBudget { scope: self.some_scope(), limit, action };
         self.world.journal.note(format!("a budget of {}", budget.scope));
         let added = self.insist(|life| async move {
             life.store.add_budget(budget.clone(), &Actor::Operator).await
         });
         let Ok(added) = added.await else { return };
         let id = added.budget.id;
-        let lower = BudgetPatch { amount: Some(Cost::ZERO), ..BudgetPatch::default() };
+        let lower =
+            BudgetPatch { amount: Some(Amount::Cost(Cost::ZERO)), ..BudgetPatch::default() };
         // A restore may have undone it.
         let lowered = self.insist(|life| async move {
             life.store.patch_budget(id, lower, &Actor::Operator).await

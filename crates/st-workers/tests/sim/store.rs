@@ -2,6 +2,7 @@
 //! the process.
 
 mod accounts;
+mod approvals;
 mod history;
 mod received;
 mod results;
@@ -18,13 +19,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use st_store::{
-    Actor, ApprovalId, ApprovalRepo, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Decision,
-    Epoch, Error, EventId, EventLog, EventPage, Expiry, Figures, Group, Holder, Integrity,
-    JobFilter, JobId, JobPrefix, JobRecord, JobRef, JobRepo, LimitUse, NewJob, NewRule, Page,
-    PageRequest, PrefixMatch, Priority, PriorityChange, ProviderJobId, ProviderName, QueueEntryId,
-    QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, RequestFilter, Resolution, Result,
-    Rule, RuleId, Settled, Settlement, Sighting, SightingOutcome, Standing, Store, StoreHealth,
-    StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    Actor, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Epoch, Error, EventId, EventLog,
+    EventPage, Figures, Group, Holder, Integrity, JobFilter, JobId, JobPrefix, JobRecord, JobRef,
+    JobRepo, LimitUse, NewJob, Page, PageRequest, PrefixMatch, Priority, PriorityChange,
+    ProviderJobId, ProviderName, QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck,
+    RecheckOutcome, Resolution, Result, Settled, Settlement, Sighting, SightingOutcome, Standing,
+    Store, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled, UserId,
+    UserQueue,
 };
 use tokio::sync::watch;
 
@@ -321,61 +322,16 @@ impl QueueRepo for LifeStore {
         self.call("queue statistics", |it| async move { it.queue_stats().await }).await
     }
 
+    async fn user_queue(&self, user: &UserId, max: u32) -> Result<UserQueue> {
+        self.call("the queue of a user", |it| async move { it.user_queue(user, max).await }).await
+    }
+
     async fn next_due(
         &self,
         options: &ClaimOptions,
         in_flight: &BTreeSet<JobId>,
     ) -> Result<Option<Duration>> {
         self.call("next due", |it| async move { it.next_due(options, in_flight).await }).await
-    }
-}
-
-#[async_trait]
-impl ApprovalRepo for LifeStore {
-    async fn add_rule(&self, rule: NewRule) -> Result<Rule> {
-        self.call("add a rule", |it| async move { it.add_rule(rule).await }).await
-    }
-
-    async fn find_rule(&self, id: RuleId) -> Result<Option<Rule>> {
-        self.call("find a rule", |it| async move { it.find_rule(id).await }).await
-    }
-
-    async fn list_rules(&self) -> Result<Vec<Rule>> {
-        self.call("list rules", |it| async move { it.list_rules().await }).await
-    }
-
-    async fn list_requests(
-        &self,
-        filter: RequestFilter,
-        page: PageRequest,
-    ) -> Result<Page<JobRecord, ApprovalId>> {
-        self.call("list requests", |it| async move { it.list_requests(filter, page).await }).await
-    }
-
-    async fn find_request(&self, id: ApprovalId) -> Result<Option<JobRecord>> {
-        self.call("find a request", |it| async move { it.find_request(id).await }).await
-    }
-
-    async fn decide(&self, id: ApprovalId, decision: &Decision) -> Result<JobRecord> {
-        self.call("decide", |it| async move {
-            let record = it.decide(id, decision).await?;
-            self.world.note_end(&record);
-            Ok(record)
-        })
-        .await
-    }
-
-    async fn expire(&self, max: u32) -> Result<Expiry> {
-        self.call("expire", |it| async move {
-            let expiry = it.expire(max).await?;
-            self.world.judge_expiry(&expiry);
-            Ok(expiry)
-        })
-        .await
-    }
-
-    async fn next_expiry(&self) -> Result<Option<Duration>> {
-        self.call("next expiry", |it| async move { it.next_expiry().await }).await
     }
 }
 

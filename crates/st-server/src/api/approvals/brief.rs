@@ -3,21 +3,19 @@
 use std::sync::Arc;
 
 use st_api::approvals::{
-    Approval, Approvals, Approve, Bulk, BulkDecided, BulkFailure, Decided, Expired, ListRequests,
+    Approval, Approvals, Approve, Bulk, BulkDecided, BulkResult, Decided, Expired, ListRequests,
     PendingCount, RejectBriefly, Request,
 };
 use st_api::names::{JobName, RequestArg};
 use st_api::problem::Code;
-use st_store::{
-    ApprovalId, ApprovalStatus, Decision, JobRecord, PageRequest, RequestFilter, Store, Verdict,
-};
+use st_store::{ApprovalId, Decision, JobRecord, Store, Verdict};
 use st_workers::TaskId;
 
-use super::{decide, view};
+use super::{decide, log_decision, view};
 use crate::api::background::{counted, run_task};
 use crate::api::jobs::find;
 use crate::api::{Api, log_damaged};
-use crate::auth::Caller;
+use crate::auth::{Caller, access};
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -91,9 +89,7 @@ pub(crate) async fn pending_count(
     store: Arc<dyn Store>,
     _call: Call,
 ) -> Result<PendingCount, Problem> {
-    let filter = RequestFilter { status: Some(ApprovalStatus::Pending), before: None };
-    let page = PageRequest { limit: 1, offset: 0 };
-    let count = store.list_requests(filter, page).await?.total;
+    let count = store.pending_requests().await?;
     Ok(PendingCount { count, pending_count: count })
 }
 
@@ -116,23 +112,56 @@ pub(crate) async fn reject_many(
     Ok(decide_many(store.as_ref(), &caller, &body.request_ids, &decision).await)
 }
 
-/// Each on its own: one that cannot be decided stops no other.
+/// Each on its own: one that cannot be decided stops no other. Those that this caller may decide are
+/// decided in one transaction.
 async fn decide_many(
     store: &dyn Store,
     caller: &Caller,
     ids: &[ApprovalId],
     decision: &Decision,
 ) -> BulkDecided {
-    let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
+    let mut results = Vec::with_capacity(ids.len());
+    let (mut admitted, mut places) = (Vec::new(), Vec::new());
     for &id in ids {
-        match decide(store, caller, id, decision.clone()).await {
-            Ok(_decided) => succeeded.push(id.0),
-            Err(problem) => {
-                failed.push(BulkFailure { request_id: id.0, error: problem.detail().to_owned() });
+        let mut result =
+            BulkResult { request_id: id.0, job_id: None, success: false, error: String::new() };
+        let found = named(store, id).await;
+        result.job_id = found.as_ref().ok().map(|record| record.id().to_string());
+        match found.and_then(|record| access::may_decide(caller, &record)) {
+            Ok(()) => {
+                admitted.push(id);
+                places.push(results.len());
             }
+            Err(problem) => problem.detail().clone_into(&mut result.error),
+        }
+        results.push(result);
+    }
+    let decided = match store.decide_many(&admitted, decision).await {
+        Ok(decided) => decided.into_iter().map(|one| one.map_err(Problem::from)).collect(),
+        // Nothing of it is certain.
+        Err(error) => vec![Err(Problem::from(error)); admitted.len()],
+    };
+    for ((place, id), decided) in places.into_iter().zip(admitted).zip(decided) {
+        let Some(result) = results.get_mut(place) else { continue };
+        match decided {
+            Ok(record) => {
+                caller.about(record.id());
+                log_decision(&record, id, decision);
+                result.success = true;
+            }
+            Err(problem) => problem.detail().clone_into(&mut result.error),
         }
     }
-    BulkDecided { success: failed.is_empty(), succeeded, failed }
+    let succeeded = results.iter().filter(|result| result.success).count() as u64;
+    let total = results.len() as u64;
+    let failed = total.saturating_sub(succeeded);
+    BulkDecided { success: failed == 0, total, succeeded, failed, results }
+}
+
+/// The job of a request.
+async fn named(store: &dyn Store, id: ApprovalId) -> Result<JobRecord, Problem> {
+    let missing = || Problem::not_found(format!("there is no approval request {id}"));
+    store.find_request(id).await?.ok_or_else(missing)
 }
 
 /// Runs the expirer once, and says how many requests that run settled.

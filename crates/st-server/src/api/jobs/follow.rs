@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use futures_util::stream;
@@ -12,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::{find, logs};
-use crate::api::Api;
+use crate::api::{Api, Caller, Place};
 use crate::http::problem::Problem;
 use crate::http::sse::event_stream;
 
@@ -38,6 +39,7 @@ struct Follower {
     misses: u32,
     last_sent: Instant,
     _place: OwnedSemaphorePermit,
+    _place_of_key: Place,
 }
 
 enum Phase {
@@ -48,9 +50,11 @@ enum Phase {
 
 pub(crate) async fn stream(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let record = find(&api, &name).await?;
+    let place_of_key = api.place(&caller)?;
     let place = api
         .log_streams()
         .try_acquire_owned()
@@ -66,6 +70,7 @@ pub(crate) async fn stream(
         misses: 0,
         last_sent: Instant::now(),
         _place: place,
+        _place_of_key: place_of_key,
         api,
     };
     Ok(event_stream(stream::unfold(follower, |mut follower| async {

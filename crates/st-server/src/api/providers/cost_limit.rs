@@ -40,7 +40,8 @@ fn view(provider: &ProviderName, limit: &CostLimit, used: Option<&BudgetUse>) ->
         (true, None, _) => "no amount is set, so nothing is limited".to_owned(),
         (true, Some(amount), None) => format!("the limit of {amount} is not in force"),
         (true, Some(amount), Some(budget)) => {
-            format!("{current} of {amount} are spent or reserved until {:.0}", budget.resets_at)
+            let until = budget.resets_at.map(|at| format!(" until {at:.0}"));
+            format!("{current} of {amount} are spent or reserved{}", until.unwrap_or_default())
         }
     };
     CostLimitStatus {

@@ -6,9 +6,7 @@ use st_api::queue::{
     Cleaned, Cleanup, ListUser, PriorityChanged, Processed, SetPriority, UserQueue,
 };
 use st_log::{Logger, get_logger};
-use st_store::{
-    Change, JobFilter, JobRecord, JobStatus, PageRequest, Priority, QueueStatus, UserId,
-};
+use st_store::{Change, JobRecord, JobStatus, Priority, UserId};
 use st_workers::TaskId;
 use st_workers::tasks::retention::{CleanedUp, Left};
 
@@ -22,8 +20,6 @@ use crate::http::route::Call;
 
 const LOG: Logger = get_logger("simpletuner.cloud.queue");
 
-/// How many jobs of each status are counted of a user.
-const COUNTED: u32 = 500;
 /// How many events of a run of the scheduler are read.
 const EVENTS: u32 = 500;
 
@@ -106,31 +102,18 @@ pub(crate) async fn of(api: Api, call: Call<UserArg, ListUser>) -> Result<UserQu
 }
 
 async fn of_user(api: &Api, user: UserId, limit: u32) -> Result<UserQueue, Problem> {
-    let mut records: Vec<JobRecord> = Vec::new();
-    for status in [JobStatus::Pending, JobStatus::Uploading, JobStatus::Queued, JobStatus::Running]
-    {
-        let filter =
-            JobFilter { status: Some(status), user: Some(user.clone()), ..JobFilter::default() };
-        let found = api.store.list_jobs(&filter, PageRequest { limit: COUNTED, offset: 0 }).await?;
-        log_damaged(&found.damaged);
-        records.extend(found.items);
-    }
+    let queue = api.store.user_queue(&user, limit).await?;
+    let records: Vec<JobRecord> = queue.next.iter().chain(&queue.in_slots).cloned().collect();
     let surroundings = Surroundings::read(api, &records).await?;
-    let best_position = records.iter().filter_map(|it| surroundings.position(it)).min();
-    let of = |wanted: fn(QueueStatus) -> bool| {
-        records.iter().filter(move |record| wanted(record.queue_status()))
-    };
-    let count = |wanted: fn(QueueStatus) -> bool| of(wanted).count() as u64;
-    let views = |wanted: fn(QueueStatus) -> bool| {
-        of(wanted).take(limit as usize).map(|record| view(record, &surroundings)).collect()
-    };
+    let views =
+        |records: &[JobRecord]| records.iter().map(|record| view(record, &surroundings)).collect();
     Ok(UserQueue {
         user_id: user.to_string(),
-        pending_count: count(|status| status == QueueStatus::Pending),
-        running_count: count(QueueStatus::takes_slot),
-        blocked_count: count(|status| status == QueueStatus::Blocked),
-        best_position,
-        pending_jobs: views(|status| status == QueueStatus::Pending),
-        running_jobs: views(QueueStatus::takes_slot),
+        pending_count: queue.pending,
+        running_count: queue.running,
+        blocked_count: queue.blocked,
+        best_position: queue.best_position,
+        pending_jobs: views(&queue.next),
+        running_jobs: views(&queue.in_slots),
     })
 }

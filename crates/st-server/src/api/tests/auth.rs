@@ -6,33 +6,33 @@ use reqwest::{Method, Response};
 use super::*;
 
 /// A server with a key of an administrator.
-struct Keyed {
-    api: Harness,
-    admin: String,
+pub(super) struct Keyed {
+    pub(super) api: Harness,
+    pub(super) admin: String,
 }
 
 impl Keyed {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let api = Harness::start().await;
         let (status, body) = api.post("/api/keys", new("root", "admin")).await;
         assert_eq!(status, 200, "{body}");
         Self { api, admin: body["secret"].as_str().unwrap().to_owned() }
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.api.client.request(method, format!("{}{path}", self.api.url))
     }
 
-    async fn get(&self, path: &str, key: &str) -> (u16, Value) {
+    pub(super) async fn get(&self, path: &str, key: &str) -> (u16, Value) {
         Harness::answer(self.request(Method::GET, path).bearer_auth(key)).await
     }
 
-    async fn post(&self, path: &str, key: &str, body: Value) -> (u16, Value) {
+    pub(super) async fn post(&self, path: &str, key: &str, body: Value) -> (u16, Value) {
         Harness::answer(self.request(Method::POST, path).bearer_auth(key).json(&body)).await
     }
 
     /// Makes a key and returns its text.
-    async fn key(&self, user: &str, role: &str) -> String {
+    pub(super) async fn key(&self, user: &str, role: &str) -> String {
         self.key_of(new(user, role)).await
     }
 
@@ -42,20 +42,20 @@ impl Keyed {
         body["secret"].as_str().unwrap().to_owned()
     }
 
-    async fn submit(&self, key: &str, extra: Value) -> (u16, Value) {
+    pub(super) async fn submit(&self, key: &str, extra: Value) -> (u16, Value) {
         let mut body = json!({"config": {}});
         let (Value::Object(all), Value::Object(extra)) = (&mut body, extra) else { panic!() };
         all.extend(extra);
         self.post("/api/cloud/jobs/submit?provider=alpha", key, body).await
     }
 
-    async fn submitted(&self, key: &str) -> String {
+    pub(super) async fn submitted(&self, key: &str) -> String {
         let (status, body) = self.submit(key, json!({})).await;
         assert_eq!(status, 200, "{body}");
         body["job_id"].as_str().unwrap().to_owned()
     }
 
-    async fn audit(&self, query: &str) -> Vec<Value> {
+    pub(super) async fn audit(&self, query: &str) -> Vec<Value> {
         let (status, body) = self.get(&format!("/api/audit{query}"), &self.admin).await;
         assert_eq!(status, 200, "{body}");
         body["entries"].as_array().unwrap().clone()
@@ -70,7 +70,7 @@ fn id(key: &str) -> &str {
     key.split('_').nth(1).unwrap()
 }
 
-fn code(answer: &(u16, Value)) -> (u16, &str) {
+pub(super) fn code(answer: &(u16, Value)) -> (u16, &str) {
     (answer.0, answer.1["code"].as_str().unwrap_or_default())
 }
 

@@ -86,3 +86,53 @@ async fn a_paused_queue_grants_nothing_and_says_who_paused_it() {
         (&json!("the queue was not paused"), &Value::Null)
     );
 }
+
+#[tokio::test]
+async fn a_quota_of_jobs_is_made_shown_and_kept_as_the_command_line_asks() {
+    let api = Harness::start().await;
+    let (_, types) = api.get("/api/quotas/types").await;
+    let names: Vec<&Value> =
+        types["types"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    let expected = ["concurrent_jobs", "jobs_per_day", "cost_daily", "cost_weekly", "cost_monthly"];
+    assert_eq!(json!(names), json!(expected));
+    assert_eq!(types["types"][1]["unit"], "jobs");
+    let new = json!({"quota_type": "jobs_per_day", "limit_value": 2.0, "action": "block"});
+    let (status, made) = api.post("/api/quotas", new).await;
+    assert_eq!(status, 200, "{made}");
+    for _ in 0..2 {
+        assert_eq!(submit(&api, 1.0).await.0, 200);
+    }
+    let (status, refused) = submit(&api, 1.0).await;
+    assert_eq!((status, &refused["code"]), (429, &json!("quota_exceeded")), "{refused}");
+    let at_once = json!({"quota_type": "concurrent_jobs", "limit_value": 1, "user_id": 7});
+    let (status, made) = api.post("/api/quotas", at_once).await;
+    assert_eq!((status, &made["quota"]["user_id"]), (200, &json!("7")), "{made}");
+    let (_, status) = api.get("/api/quotas/status").await;
+    let of = |index: usize, name: &str| status["quotas"][index][name].clone();
+    assert_eq!((of(0, "current_usage"), of(0, "is_exceeded")), (json!(2.0), json!(true)));
+    assert_eq!((of(1, "current_usage"), of(1, "resets_at")), (json!(0.0), Value::Null));
+    let path = format!("/api/quotas/{}", made["id"]);
+    let (status, wrong) = api.put(&path, json!({"limit_value": 1.5})).await;
+    assert_eq!((status, &wrong["errors"][0]["pointer"]), (422, &json!("/limit_value")));
+    let (status, wrong) = api.put(&path, json!({"action": "stop"})).await;
+    assert_eq!((status, &wrong["errors"][0]["pointer"]), (422, &json!("/action")), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_job_beyond_a_number_at_once_says_what_it_waits_for() {
+    let api = Harness::start().await;
+    let quota = json!({"quota_type": "concurrent_jobs", "limit_value": 1});
+    assert_eq!(api.post("/api/quotas", quota).await.0, 200);
+    submit(&api, 1.0).await;
+    let (_, second) = submit(&api, 1.0).await;
+    assert_eq!(api.claim("alpha").await.len(), 1);
+    let held = explain(&api, &second["job_id"]).await;
+    assert_eq!(held["waiting_for"]["kind"], "budget", "{held}");
+    let reason = held["waiting_for"]["reason"].as_str().unwrap();
+    assert_eq!(
+        reason,
+        "the concurrent_jobs budget 1 of the queue is 1 job at once: 2 are not over"
+    );
+    let next = held["waiting_for"]["next_step"].as_str().unwrap();
+    assert!(next.starts_with("it is submitted when another job under the quota ends"), "{next}");
+}

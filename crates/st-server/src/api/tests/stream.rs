@@ -162,3 +162,31 @@ async fn changed_limits_and_settings_name_who_changed_them_and_no_job() {
         assert_eq!(frame.data.get("job_id"), None);
     }
 }
+
+#[tokio::test]
+async fn one_key_has_so_many_streams_and_others_have_theirs() {
+    let keyed = super::auth::Keyed::start().await;
+    let (ann, ben) = (keyed.key("ann", "viewer").await, keyed.key("ben", "viewer").await);
+    let open = async |path: &str, key: &str| {
+        keyed.request(reqwest::Method::GET, path).bearer_auth(key).send().await.unwrap()
+    };
+    let mut streams = Vec::new();
+    for _ in 0..64 {
+        let stream = open("/api/events", &ann).await;
+        assert_eq!(stream.status(), 200);
+        streams.push(stream);
+    }
+    for path in ["/api/events", "/broadcast?last_event_index=0"] {
+        let refused = open(path, &ann).await;
+        assert_eq!(refused.status(), 503, "{path}");
+        assert_eq!(refused.headers()["retry-after"], "1");
+        let body: Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
+        assert_eq!(body["code"], "too_many_streams");
+    }
+    assert_eq!(open("/api/events", &ben).await.status(), 200);
+    streams.pop();
+    // It is noticed when the next frame cannot be sent to who is gone.
+    while open("/api/events", &ann).await.status() != 200 {
+        tokio::task::yield_now().await;
+    }
+}

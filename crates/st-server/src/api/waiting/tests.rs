@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 use st_log::CorrelationId;
 use st_store::{
     Actor, ApprovalId, AtMostOnce, Attempt, AttemptToken, Budget, BudgetAction, BudgetKeeper,
-    ClaimOrigin, Cost, End, Epoch, Finished, Holder, JobId, JobType, Lease, NewBudget, NewJob,
-    OrgId, Owner, Period, Phase, ProviderJobId, ProviderName, QueueEntryId, RemoteId, RequiredBy,
-    Role, RuleId, TeamId, UserId, Waiting,
+    BudgetLimit, ClaimOrigin, Cost, End, Epoch, Finished, Holder, JobId, JobType, Lease, NewBudget,
+    NewJob, OrgId, Owner, Period, Phase, ProviderJobId, ProviderName, QueueEntryId, RemoteId,
+    RequiredBy, Role, RuleId, TeamId, UserId, Waiting,
 };
 
 use super::*;
@@ -435,8 +435,7 @@ fn a_job_without_room_in_a_budget_names_all_its_numbers_and_when_it_begins_anew(
     let job = record(waiting(Due::Now));
     let budget = NewBudget {
         scope: Scope::Org(OrgId::new("acme")),
-        period: Period::Monthly,
-        amount: Cost::from_usd(100.0),
+        limit: BudgetLimit::Cost { period: Period::Monthly, amount: Cost::from_usd(100.0) },
         action: BudgetAction::Block,
     };
     let budget = BudgetUse {
@@ -448,7 +447,8 @@ fn a_job_without_room_in_a_budget_names_all_its_numbers_and_when_it_begins_anew(
         },
         spent: Cost::from_usd(95.5),
         reserved: Cost::from_usd(4.0),
-        resets_at: at(900),
+        jobs: 0,
+        resets_at: Some(at(900)),
     };
     let standing =
         Some(Standing { position: 3, held_by: Some(HeldBy::Budget(BudgetId(7))), limit: None });

@@ -50,6 +50,7 @@ fn each_operation_is_for_its_roles() {
     let researcher = [
         "cancel_job",
         "cancel_queue_entry",
+        "cancel_request",
         "check_config",
         "delete_job",
         "get_config",

@@ -78,17 +78,13 @@ impl From<Error> for Problem {
             Error::InvalidJob(invalid) => Self::invalid(vec![job_fault(&invalid)]),
             Error::InvalidLimits(invalid) => Self::invalid(limit_faults(&invalid)),
             Error::InvalidRule(invalid) => Self::invalid_field("/threshold", invalid.to_string()),
-            Error::InvalidBudget(InvalidBudget::Amount(amount)) => {
-                let message = format!("must be at least 0, found {amount}");
-                Self::invalid_field("/limit_value", message)
+            Error::InvalidBudget(invalid) => invalid.into(),
+            Error::OverBudget(exceeded) => Self::exceeded(&exceeded),
+            Error::InvalidWebhook(InvalidWebhook::TooMany) => {
+                Self::new(Code::Conflict, InvalidWebhook::TooMany.to_string())
             }
-            Error::InvalidBudget(InvalidBudget::OfSettings { .. })
-            | Error::InvalidWebhook(InvalidWebhook::TooMany) => {
-                Self::new(Code::Conflict, error.to_string())
-            }
-            Error::OverBudget(exceeded) => Self::over_budget(exceeded.to_string()),
-            Error::InvalidBudget(InvalidBudget::Text(invalid))
-            | Error::InvalidWebhook(InvalidWebhook::Text(invalid))
+            Error::InvalidWebhook(InvalidWebhook::Text(invalid))
+            | Error::InvalidSetting(InvalidSetting::Text(invalid))
             | Error::InvalidHold(invalid)
             | Error::InvalidKey(invalid)
             | Error::InvalidShare(invalid) => Self::invalid(vec![text_fault(invalid)]),
@@ -112,6 +108,23 @@ impl From<Error> for Problem {
             | Error::Backup { .. }
             | Error::File { .. }
             | Error::SeveralNames { .. } => Self::internal().caused_by(error),
+        }
+    }
+}
+
+impl From<InvalidBudget> for Problem {
+    fn from(invalid: InvalidBudget) -> Self {
+        match invalid {
+            InvalidBudget::Amount(amount) => {
+                let message = format!("must be at least 0, found {amount}");
+                Self::invalid_field("/limit_value", message)
+            }
+            InvalidBudget::OtherMeasure(_) => {
+                Self::invalid_field("/limit_value", invalid.to_string())
+            }
+            InvalidBudget::StopsJobs(_) => Self::invalid_field("/action", invalid.to_string()),
+            InvalidBudget::OfSettings { .. } => Self::new(Code::Conflict, invalid.to_string()),
+            InvalidBudget::Text(invalid) => Self::invalid(vec![text_fault(invalid)]),
         }
     }
 }

@@ -4,6 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
+use jiff::civil::Date;
+
 use super::*;
 use crate::model::{JobType, OrgId, Owner, ProviderName};
 
@@ -19,7 +21,7 @@ fn group(user: &str) -> Group {
 fn budget(id: i64, action: BudgetAction, amount: f64) -> Budget {
     let scope = Scope::Org(OrgId::new("acme"));
     let (period, amount) = (Period::Monthly, Cost::from_usd(amount));
-    let budget = NewBudget { scope, period, amount, action };
+    let budget = NewBudget { scope, limit: BudgetLimit::Cost { period, amount }, action };
     Budget {
         id: BudgetId(id),
         budget,
@@ -30,7 +32,8 @@ fn budget(id: i64, action: BudgetAction, amount: f64) -> Budget {
 
 fn used(budget: Budget, spent: f64, reserved: f64) -> BudgetUse {
     let [spent, reserved] = [spent, reserved].map(Cost::from_usd);
-    BudgetUse { budget, spent, reserved, resets_at: time("2026-02-01T00:00:00Z") }
+    let resets_at = Some(time("2026-02-01T00:00:00Z"));
+    BudgetUse { budget, spent, reserved, jobs: 0, resets_at }
 }
 
 #[test]
@@ -134,15 +137,14 @@ proptest! {
         let now = time("2026-01-05T00:00:00Z");
         let budget_of = |posted: Posted| {
             let mut budget = budget(1, BudgetAction::Block, 0.0);
-            budget.budget.amount = amount;
-            let Posted { spent, reserved } = posted;
-            BudgetUse { budget, spent, reserved, resets_at: now }
+            budget.budget.limit = BudgetLimit::Cost { period: Period::Monthly, amount };
+            BudgetUse::of(budget, posted, now)
         };
         let mut order = order;
         for (cost, then) in jobs {
             let cost = Cost::from_micros(cost);
             if !budget_of(posted).is_exceeded_by(cost) {
-                posted = posted.with(&Posting { kind: PostingKind::Reserve, cost, at: now });
+                posted = posted.with(Measure::Cost, &Posting { kind: PostingKind::Reserve, cost, at: now });
                 admitted.push(cost);
             }
             prop_assert!(posted.spent.plus(posted.reserved) <= amount);
@@ -160,8 +162,8 @@ proptest! {
             if then == 2 {
                 let ended = running.remove(0);
                 posted = posted
-                    .with(&Posting { kind: PostingKind::Release, cost: ended, at: now })
-                    .with(&Posting { kind: PostingKind::Spend, cost: ended, at: now });
+                    .with(Measure::Cost, &Posting { kind: PostingKind::Release, cost: ended, at: now })
+                    .with(Measure::Cost, &Posting { kind: PostingKind::Spend, cost: ended, at: now });
             }
         }
     }

@@ -8,8 +8,8 @@ use super::*;
 use crate::model::budget::scopes;
 use crate::model::share::{correction, usage_after};
 use crate::model::{
-    Budget, BudgetAction, BudgetKeeper, BudgetUse, ClaimOrder, JobId, JobType, NewBudget, Owner,
-    Period, Scope, SpendingRoom, Usage,
+    Budget, BudgetAction, BudgetKeeper, BudgetLimit, BudgetUse, ClaimOrder, JobId, JobType,
+    NewBudget, Owner, Period, Scope, SpendingRoom, Usage,
 };
 
 /// A job of the test's own, simple enough to be searched by reading all of them.
@@ -172,12 +172,14 @@ impl World {
             let scope = scopes_of_all().swap_remove(which);
             let spent = self.spent.iter().filter(|(group, _)| scopes(group).any(|it| it == scope));
             let spent = Cost::from_micros(spent.map(|(_, cost)| cost).sum());
-            let (period, action) = (Period::Daily, BudgetAction::Block);
+            let action = BudgetAction::Block;
             let amount = Cost::from_micros(amount);
+            let limit = BudgetLimit::Cost { period: Period::Daily, amount };
             let id = BudgetId(i64::try_from(which).unwrap());
-            let budget = NewBudget { scope, period, amount, action };
+            let budget = NewBudget { scope, limit, action };
             let budget = Budget { id, budget, created_at: time(0), kept_by: BudgetKeeper::People };
-            BudgetUse { budget, spent, reserved: Cost::ZERO, resets_at: Timestamp::MAX }
+            let (reserved, resets_at) = (Cost::ZERO, Some(Timestamp::MAX));
+            BudgetUse { budget, spent, reserved, jobs: 0, resets_at }
         });
         let mut room = SpendingRoom::new(budgets);
         for job in self.jobs.iter().filter(|job| job.in_slot.is_some()) {

@@ -29,7 +29,7 @@ fn filters_and_pages_let_everything_through_unless_they_say_otherwise() {
     assert_eq!(PageRequest::default(), PageRequest { limit: 50, offset: 0 });
     let all = JobFilter { job_type: None, status: None, provider: None, user: None, before: None };
     assert_eq!(JobFilter::default(), all);
-    assert_eq!(RequestFilter::default(), RequestFilter { status: None, before: None });
+    assert_eq!(RequestFilter::default(), RequestFilter { status: None, user: None, before: None });
 }
 
 #[test]

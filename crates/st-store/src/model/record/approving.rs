@@ -52,6 +52,12 @@ impl JobRecord {
         Ok(())
     }
 
+    /// Cancels its open request, and with it the job.
+    pub fn cancel_request(&mut self, by: &Actor, now: Timestamp) -> Result<(), TransitionError> {
+        self.open_request()?;
+        self.cancel(by, now).map(drop)
+    }
+
     fn open_request(&self) -> Result<ApprovalRequest, TransitionError> {
         match self.approval() {
             Some(Approval::Open(request)) => Ok(request.clone()),

@@ -1,7 +1,7 @@
 //! The cost limit of a provider: a budget that its settings describe.
 
 use super::ProviderSettings;
-use crate::model::{BudgetAction, Cost, NewBudget, Period, ProviderName, Scope};
+use crate::model::{BudgetAction, BudgetLimit, Cost, NewBudget, Period, ProviderName, Scope};
 
 /// The cost limit that a provider's settings describe, with the defaults of what they leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,8 @@ impl CostLimit {
     pub(crate) fn budget(&self, provider: &ProviderName) -> Option<NewBudget> {
         let amount = self.amount.filter(|_| self.enabled)?;
         let scope = Scope::Provider(provider.clone());
-        Some(NewBudget { scope, period: self.period, amount, action: self.action })
+        let limit = BudgetLimit::Cost { period: self.period, amount };
+        Some(NewBudget { scope, limit, action: self.action })
     }
 }
 
@@ -48,7 +49,7 @@ impl ProviderSettings {
         match (before, after) {
             (before, after) if before == after => CostLimitStep::Keep,
             // Of another period other sums are kept.
-            (Some(before), Some(after)) if before.period == after.period => {
+            (Some(before), Some(after)) if before.limit.period() == after.limit.period() => {
                 CostLimitStep::Change(after)
             }
             (_, after) => CostLimitStep::Replace(after),

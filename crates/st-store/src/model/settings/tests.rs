@@ -170,8 +170,10 @@ fn a_cost_limit_is_a_budget_while_it_is_switched_on_and_has_an_amount() {
     assert_eq!((budget(&off), budget(&on)), (None, None));
     let expected = NewBudget {
         scope: Scope::Provider(provider.clone()),
-        period: Period::Monthly,
-        amount: Cost::from_usd(10.0),
+        limit: crate::model::BudgetLimit::Cost {
+            period: Period::Monthly,
+            amount: Cost::from_usd(10.0),
+        },
         action: BudgetAction::Warn,
     };
     assert_eq!(budget(&ten).as_ref(), Some(&expected));

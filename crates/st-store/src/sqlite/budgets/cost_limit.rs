@@ -29,7 +29,9 @@ pub(in crate::sqlite) fn follow(
 fn set(tx: &Tx<'_>, provider: &ProviderName, budget: &NewBudget) -> Result<()> {
     let known = of_settings(tx.connection, provider)?;
     match known.first() {
-        Some(known) if known.budget.period == budget.period => update(tx, known.id, budget),
+        Some(known) if known.budget.limit.period() == budget.limit.period() => {
+            update(tx, known.id, budget)
+        }
         // It could not be decoded, or a user changed the database by hand.
         Some(_) | None => {
             remove(tx, provider)?;

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use rusqlite::{Connection, params};
 
-use super::{Tx, budgets_of, key, posted};
+use super::{Tx, budgets_of, key, posted, submissions};
 use crate::error::Result;
 use crate::model::{
-    Budget, Cost, Group, OrgId, Owner, Period, Posted, Posting, PostingKind, Scope, Stray, TeamId,
+    Budget, BudgetLimit, Cost, Group, Measure, OrgId, Owner, Period, Posted, Posting, PostingKind,
+    Scope, Stray, TeamId,
 };
 use crate::sqlite::damage::log_damaged;
 use crate::sqlite::query::{Columns, change_one, readable};
@@ -24,13 +25,19 @@ pub(in crate::sqlite) fn post(
     }
     let budgets = budgets_of(connection, group)?;
     for posting in postings {
-        if posting.kind == PostingKind::Spend {
-            spend(connection, group, posting)?;
+        match posting.kind {
+            PostingKind::Spend => spend(connection, group, posting)?,
+            PostingKind::Reserve => submissions::add(connection, group, posting.at)?,
+            PostingKind::Release => {}
         }
         for budget in &budgets {
-            let start = budget.budget.period.start(posting.at).to_string();
-            let sums = posted(connection, budget.id, &start)?.with(posting);
-            put(connection, budget, &start, sums)?;
+            let limit = budget.budget.limit;
+            let start = limit.start(posting.at).to_string();
+            let before = posted(connection, budget.id, &start)?;
+            let after = before.with(limit.measure(), posting);
+            if after != before {
+                put(connection, budget, &start, after)?;
+            }
         }
     }
     Ok(())
@@ -51,10 +58,16 @@ fn put(connection: &Connection, budget: &Budget, start: &str, sums: Posted) -> R
     change_one(
         connection,
         "store what is taken of a budget",
-        "INSERT INTO budget_periods (budget_id, start, spent, reserved) VALUES (?1, ?2, ?3, ?4) \
-         ON CONFLICT (budget_id, start) DO UPDATE SET spent = excluded.spent, \
-         reserved = excluded.reserved",
-        params![budget.id.0, start, sums.spent.to_micros(), sums.reserved.to_micros()],
+        "INSERT INTO budget_periods (budget_id, start, spent, reserved, jobs) \
+         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (budget_id, start) DO UPDATE SET \
+         spent = excluded.spent, reserved = excluded.reserved, jobs = excluded.jobs",
+        params![
+            budget.id.0,
+            start,
+            sums.spent.to_micros(),
+            sums.reserved.to_micros(),
+            i64::try_from(sums.jobs).unwrap_or(i64::MAX),
+        ],
     )
 }
 
@@ -92,14 +105,26 @@ fn spend(connection: &Connection, group: &Group, posting: &Posting) -> Result<()
 /// (the clock may have been set back), and what each job that is not over reserves in the period of its
 /// submission, where it is released.
 pub(super) fn take_up(tx: &Tx<'_>, budget: &Budget) -> Result<()> {
-    let (scope, period) = (&budget.budget.scope, budget.budget.period);
-    let start = period.start(tx.now);
-    let mut sums = reserved_by_period(tx.connection, scope, period)?;
-    sums.entry(start).or_default();
-    for (day, spent) in spent_since(tx.connection, scope, start)? {
-        let of_period = sums.entry(period.start_of(day)).or_default();
-        of_period.spent = of_period.spent.plus(spent);
+    let (scope, limit) = (&budget.budget.scope, budget.budget.limit);
+    let start = limit.start(tx.now);
+    let mut sums = BTreeMap::<Date, Posted>::new();
+    match limit.measure() {
+        Measure::Cost => {
+            sums = reserved_by_period(tx.connection, scope, limit)?;
+            for (day, spent) in spent_since(tx.connection, scope, start)? {
+                let of_period = sums.entry(limit.start_of(day)).or_default();
+                of_period.spent = of_period.spent.plus(spent);
+            }
+        }
+        Measure::ConcurrentJobs => sums = reserved_by_period(tx.connection, scope, limit)?,
+        Measure::DailyJobs => {
+            for (day, jobs) in submissions::since(tx.connection, scope, start)? {
+                let of_day = sums.entry(day).or_default();
+                of_day.jobs = of_day.jobs.saturating_add(jobs);
+            }
+        }
     }
+    sums.entry(start).or_default();
     for (start, sums) in sums {
         put(tx.connection, budget, &start.to_string(), sums)?;
     }
@@ -124,11 +149,11 @@ fn spent_since(connection: &Connection, scope: &Scope, start: Date) -> Result<Ve
     Ok(found)
 }
 
-/// What jobs of a scope that are not over are estimated to cost, by the period of their submission.
+/// What jobs of a scope that are not over take, by the period of their submission.
 fn reserved_by_period(
     connection: &Connection,
     scope: &Scope,
-    period: Period,
+    limit: BudgetLimit,
 ) -> Result<BTreeMap<Date, Posted>> {
     let (level, name) = key(scope);
     // What cannot be decoded is set aside when it is met.
@@ -149,8 +174,8 @@ fn reserved_by_period(
     )?;
     let mut by_period = BTreeMap::<Date, Posted>::new();
     for (cost, at) in reserved {
-        let sums = by_period.entry(period.start(at)).or_default();
-        *sums = sums.with(&Posting { kind: PostingKind::Reserve, cost, at });
+        let sums = by_period.entry(limit.start(at)).or_default();
+        *sums = sums.with(limit.measure(), &Posting { kind: PostingKind::Reserve, cost, at });
     }
     Ok(by_period)
 }

@@ -8,8 +8,8 @@ use super::posting::take_up;
 use super::{Tx, all_budgets, budgets_of, find, key, stopping, use_of};
 use crate::error::Result;
 use crate::model::{
-    Actor, Budget, BudgetId, BudgetKeeper, BudgetPatch, BudgetUse, Cost, Group, JobRecord,
-    NewBudget,
+    Actor, Amount, Budget, BudgetId, BudgetKeeper, BudgetLimit, BudgetPatch, BudgetUse, Cost,
+    Group, JobRecord, NewBudget, Period,
 };
 use crate::repo::BudgetRepo;
 use crate::sqlite::SqliteStore;
@@ -122,16 +122,18 @@ pub(super) fn insert(tx: &Tx<'_>, new: &NewBudget, kept_by: BudgetKeeper) -> Res
     change_one(
         tx.connection,
         "store a budget",
-        "INSERT INTO budgets (scope, scope_id, period, amount, action, created_at, of_settings) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO budgets (scope, scope_id, period, amount, action, created_at, of_settings, \
+         measure) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             level,
             name,
-            new.period.as_str(),
-            new.amount.to_micros(),
+            // What has no period is not summed up by one.
+            new.limit.period().unwrap_or(Period::Daily).as_str(),
+            amount(new.limit),
             new.action.as_str(),
             tx.now.as_millisecond(),
             kept_by == BudgetKeeper::Settings,
+            new.limit.measure().as_str(),
         ],
     )?;
     let id = BudgetId(tx.connection.last_insert_rowid());
@@ -140,13 +142,21 @@ pub(super) fn insert(tx: &Tx<'_>, new: &NewBudget, kept_by: BudgetKeeper) -> Res
     Ok(budget)
 }
 
+/// The amount as it is stored.
+fn amount(limit: BudgetLimit) -> i64 {
+    match limit.amount() {
+        Amount::Cost(cost) => cost.to_micros(),
+        Amount::Jobs(jobs) => jobs.into(),
+    }
+}
+
 /// Stores another amount and another action.
 pub(super) fn update(tx: &Tx<'_>, id: BudgetId, after: &NewBudget) -> Result<()> {
     change_one(
         tx.connection,
         "change a budget",
         "UPDATE budgets SET amount = ?2, action = ?3 WHERE budget_id = ?1",
-        params![id.0, after.amount.to_micros(), after.action.as_str()],
+        params![id.0, amount(after.limit), after.action.as_str()],
     )
 }
 
@@ -163,7 +173,7 @@ fn over(connection: &Connection, budget: &BudgetUse, max: u32) -> Result<Vec<Job
         [level, name],
         |row| Ok(Cost::from_usd(row.get(0).unwrap_or_default())),
     )?;
-    if budget.spent.plus(so_far.into_iter().sum()) <= budget.budget.budget.amount {
+    if !budget.is_overspent_with(so_far.into_iter().sum()) {
         return Ok(Vec::new());
     }
     let over = all(

@@ -47,7 +47,10 @@ fn room(connection: &Connection, now: Timestamp) -> Result<SpendingRoom> {
     let in_slots = all(
         connection,
         "SELECT estimated_cost, user_id, team_id, org_id, job_type, provider FROM queue_entries \
-         WHERE in_slot",
+         WHERE in_slot \
+         UNION ALL \
+         SELECT 0.0, user_id, COALESCE(team_id, ''), COALESCE(org_id, ''), job_type, provider \
+         FROM strays WHERE user_id IS NOT NULL",
         [],
         |row| {
             let mut columns = Columns::new(row, "queue_entries");

@@ -117,8 +117,8 @@ fn insert_approval(
         connection,
         "store an approval request",
         "INSERT OR FAIL INTO approvals (approval_id, entry_id, rule_id, budget_id, status, reason, \
-         required_role, created_at, expires_at, ttl_ms) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+         required_role, created_at, expires_at, ttl_ms, user_id) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             request.id.0,
             record.entry().id.0,
@@ -130,6 +130,7 @@ fn insert_approval(
             request.created_at.as_millisecond(),
             request.expires_at.as_millisecond(),
             duration_millis(request.ttl),
+            record.job().owner.user.as_str(),
         ],
     )
 }

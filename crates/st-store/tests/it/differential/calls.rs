@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use st_store::{
-    AccountId, AtMostOnce, AttemptFailure, AttemptToken, BudgetAction, BudgetPatch, ClaimOptions,
-    Cost, Group, Idempotency, JobId, JobRecord, JobRef, JobStatus, JobType, LimitsPatch, Marker,
-    NewBudget, NewJob, Opening, OrgId, Outcome, Period, Position, Priority, ProviderName,
-    ProviderSettingsPatch, ProviderStatus, Pruned, QueueFilter, QueueStatus, Refused, Resolution,
-    Result, ResultsOutcome, Scope, Searched, SettingChange, Settlement, ShareScope, ShareTime,
-    Sighting, StrayOutcome, TeamId, UserId, Weight,
+    AccountId, Amount, AtMostOnce, AttemptFailure, AttemptToken, BudgetAction, BudgetLimit,
+    BudgetPatch, ClaimOptions, Cost, Group, Idempotency, JobId, JobRecord, JobRef, JobStatus,
+    JobType, LimitsPatch, Marker, NewBudget, NewJob, Opening, OrgId, Outcome, Period, Position,
+    Priority, ProviderName, ProviderSettingsPatch, ProviderStatus, Pruned, QueueFilter,
+    QueueStatus, Refused, Resolution, Result, ResultsOutcome, Role, RulePatch, Scope, Searched,
+    SettingChange, Settlement, ShareScope, ShareTime, Sighting, StrayOutcome, TeamId, UserId,
+    Weight,
 };
 use st_testkit::suite::{
     Shared, at, claiming, everything, holder, id, job, number, provider_job, serving,
@@ -112,17 +113,41 @@ pub(crate) fn scope(number: u8) -> Scope {
     }
 }
 
+/// Above half of the thresholds it is exempt for researchers and of another priority as well.
+pub(crate) fn rule_patch(threshold: u8, is_active: Option<bool>) -> RulePatch {
+    let more = threshold > 50;
+    RulePatch {
+        threshold: Some(threshold.to_string()),
+        is_active,
+        priority: more.then_some(i64::from(threshold)),
+        exempt_levels: Some(if more { vec![Role::Researcher] } else { Vec::new() }),
+        applies_to_provider: if more {
+            SettingChange::Set(provider(true))
+        } else {
+            SettingChange::Clear
+        },
+        ..RulePatch::default()
+    }
+}
+
 pub(crate) fn new_budget(of: u8, period: u8, halves: u8, action: u8) -> NewBudget {
     NewBudget {
         scope: scope(of),
-        period: Period::ALL[usize::from(period) % Period::ALL.len()],
-        amount: halves_of_dollars(halves),
+        limit: match Period::ALL.get(usize::from(period) % (Period::ALL.len() + 2)) {
+            Some(&period) => BudgetLimit::Cost { period, amount: halves_of_dollars(halves) },
+            None if halves.is_multiple_of(2) => BudgetLimit::ConcurrentJobs(halves.into()),
+            None => BudgetLimit::DailyJobs(halves.into()),
+        },
         action: budget_action(action),
     }
 }
 
 pub(crate) fn budget_patch(halves: Option<u8>, action: Option<u8>) -> BudgetPatch {
-    BudgetPatch { amount: halves.map(halves_of_dollars), action: action.map(budget_action) }
+    let amount = |halves: u8| match halves % 3 {
+        0 => Amount::Jobs(halves.into()),
+        _ => Amount::Cost(halves_of_dollars(halves)),
+    };
+    BudgetPatch { amount: halves.map(amount), action: action.map(budget_action) }
 }
 
 fn halves_of_dollars(halves: u8) -> Cost {

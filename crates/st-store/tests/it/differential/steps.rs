@@ -83,6 +83,17 @@ pub(crate) enum Step {
     Submit(Submit),
     /// A rule for what costs more than so many dollars.
     Rule(u8),
+    PatchRule {
+        rule: u8,
+        threshold: u8,
+        active: Option<bool>,
+    },
+    DeleteRule(u8),
+    DecideMany {
+        approvals: Vec<u8>,
+        approve: bool,
+    },
+    CancelRequest(u8),
     Limits {
         global: u8,
         per_user: Option<u8>,
@@ -261,6 +272,10 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ConfirmClock),
         8 => submit().prop_map(Step::Submit),
         1 => (0..100_u8).prop_map(Step::Rule),
+        1 => rules(),
+        1 => (vec(1..6_u8, 1..4), flag())
+            .prop_map(|(approvals, approve)| Step::DecideMany { approvals, approve }),
+        1 => (1..6_u8).prop_map(Step::CancelRequest),
         1 => limits(),
         1 => share_times(),
         1 => weigh(),
@@ -316,6 +331,14 @@ pub(crate) fn fair_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn rules() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (1..4_u8, 0..100_u8, prop::option::of(flag()))
+            .prop_map(|(rule, threshold, active)| Step::PatchRule { rule, threshold, active }),
+        (1..4_u8).prop_map(Step::DeleteRule),
+    ]
+}
+
 fn share_times() -> impl Strategy<Value = Step> {
     (1..200_u8, 1..30_u8)
         .prop_map(|(starvation, half_life)| Step::ShareTimes { starvation, half_life })
@@ -333,7 +356,7 @@ fn claim() -> impl Strategy<Value = Step> {
 }
 
 fn budget() -> impl Strategy<Value = Step> {
-    (0..6_u8, 0..3_u8, 0..20_u8, 0..4_u8).prop_map(|(scope, period, amount, action)| {
+    (0..6_u8, 0..5_u8, 0..20_u8, 0..4_u8).prop_map(|(scope, period, amount, action)| {
         Step::AddBudget { scope, period, amount, action }
     })
 }

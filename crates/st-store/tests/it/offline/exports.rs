@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
-use st_store::{Actor, BudgetAction, Cost, Error, NewBudget, Period, Scope, offline};
+use st_store::{Actor, BudgetAction, BudgetLimit, Cost, Error, NewBudget, Period, Scope, offline};
 use st_testkit::suite::{at, claiming};
 
 use super::super::bench::{Bench, folder};
@@ -47,8 +47,7 @@ async fn full() -> Bench {
     let bench = filled().await;
     let budget = NewBudget {
         scope: Scope::All,
-        period: Period::Daily,
-        amount: Cost::from_usd(2.5),
+        limit: BudgetLimit::Cost { period: Period::Daily, amount: Cost::from_usd(2.5) },
         action: BudgetAction::Warn,
     };
     bench.store.add_budget(budget, &Actor::Operator).await.unwrap();

@@ -106,11 +106,11 @@ async fn what_would_be_migrated_is_told_and_not_done() {
     raw.close().unwrap();
     for _ in 0..2 {
         let plan = run(&state_dir, &["migrate", "--check"]).await;
-        let says = "schema 7\n10 admission would be applied, after a copy is made\n";
+        let says = "schema 9\n10 admission would be applied, after a copy is made\n";
         assert_eq!((plan.code, plan.stdout.as_str()), (Some(2), says), "{plan:?}");
     }
     let done = run(&state_dir, &["migrate"]).await;
-    let says = "schema 7\n10 admission was applied\n";
+    let says = "schema 9\n10 admission was applied\n";
     assert_eq!((done.code, done.stdout.as_str()), (Some(0), says), "{done:?}");
     let plan = run(&state_dir, &["migrate", "--check"]).await;
     assert_eq!(plan.code, Some(0), "{plan:?}");

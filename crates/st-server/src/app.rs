@@ -270,19 +270,22 @@ impl App {
             st_log::warning!(logger: LOG, "Requests were cut off");
         }
         auth.close().await;
-        let Unfinished { tasks, submissions } =
-            stop_background_tasks(&background, DRAIN_WORK).await;
-        if !tasks.is_empty() || submissions > 0 {
-            let tasks: Vec<&str> = tasks.iter().map(|task| task.as_str()).collect();
-            st_log::warning!(
-                logger: LOG, tasks = tasks.join(", "), submissions,
-                "Work was left to the next start"
-            );
-        }
+        log_unfinished(&stop_background_tasks(&background, DRAIN_WORK).await);
         log_running_jobs(store.as_ref()).await;
         store.close().await.map_err(StartError::Store)?;
         st_log::info!(logger: LOG, "Stopped");
         Ok(())
+    }
+}
+
+/// Says what had to be given up when the time to stop was over.
+fn log_unfinished(Unfinished { tasks, submissions }: &Unfinished) {
+    if !tasks.is_empty() || *submissions > 0 {
+        let tasks: Vec<&str> = tasks.iter().map(|task| task.as_str()).collect();
+        st_log::warning!(
+            logger: LOG, tasks = tasks.join(", "), submissions = *submissions,
+            "Work was left to the next start"
+        );
     }
 }
 

@@ -142,7 +142,7 @@ pub fn start_background_tasks(
         running.wake_on(changes, &[TaskId::JobStatusPolling]);
     }
     let store = Arc::clone(store);
-    BackgroundTasks { running, dispatcher, retention, poller, webhooks, polling, store }
+    BackgroundTasks { running, dispatcher, retention, poller, webhooks, store, polling }
 }
 
 /// Stops them: nothing new is claimed, what runs finishes within `deadline`, the rest is cut off,

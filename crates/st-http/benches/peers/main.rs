@@ -199,8 +199,8 @@ fn median(turns: &[Measured]) -> Measured {
     }
 }
 
-fn start_server(served: &Served) -> (Child, String) {
-    let arguments = match served {
+fn start_server(kind: &Served) -> (Child, String) {
+    let arguments = match kind {
         Served::Plain => vec!["--serve".to_owned()],
         Served::Tls(delay) => vec!["--serve-tls".to_owned(), delay.as_millis().to_string()],
     };

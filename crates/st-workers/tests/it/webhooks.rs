@@ -226,13 +226,13 @@ async fn a_failure_is_tried_again_before_what_comes_after_it() {
     assert!((3750..=6250).contains(&wait.as_millis()), "5 s with jitter: {wait:?}");
     bench.harness.clock.advance(wait);
     bench.deliver().await;
-    assert_eq!(bench.run().await.wake_in, Some(Duration::from_secs(7200)), "as it asked for");
+    assert_eq!(bench.run().await.wake_in, Some(Duration::from_hours(2)), "as it asked for");
     bench.harness.clock.advance(Duration::from_secs(7199));
     assert_eq!(bench.run().await.counts, [("begun", 0)]);
     bench.harness.clock.advance(Duration::from_secs(1));
     bench.deliver().await;
     assert_eq!(bench.history().await[0].response_status, Some(302), "no redirect is followed");
-    bench.harness.clock.advance(Duration::from_secs(60));
+    bench.harness.clock.advance(Duration::from_mins(1));
     bench.deliver().await;
     let received = bench.receiver.received();
     assert_eq!(jobs(&received), ["c-1", "c-1", "c-1", "c-1", "c-2"]);

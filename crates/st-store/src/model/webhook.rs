@@ -13,7 +13,9 @@ pub use delivery::{
     Delivery, DeliveryAttempt, DeliveryResult, DeliveryStatus, SettledDelivery, TestDelivery,
 };
 pub use event::{WantedEvents, WebhookEvent};
-pub(crate) use stored::{Settled, StoredWebhook};
+#[cfg(feature = "sqlite")]
+pub(crate) use stored::Settled;
+pub(crate) use stored::StoredWebhook;
 
 use crate::model::text::text_enum;
 use crate::model::{EventId, Holder, InvalidText, UserId, WebhookId};

@@ -91,8 +91,16 @@ impl State {
     }
 
     fn insert_budget(&mut self, new: NewBudget, kept_by: BudgetKeeper, now: Timestamp) -> Budget {
-        self.last_budget_id += 1;
-        let id = BudgetId(self.last_budget_id);
+        let id = match kept_by {
+            BudgetKeeper::People => {
+                self.last_budget_id += 1;
+                BudgetId(self.last_budget_id)
+            }
+            BudgetKeeper::Settings => {
+                let lowest = self.budgets.keys().next().map_or(0, |id| id.0);
+                BudgetId(lowest.min(0) - 1)
+            }
+        };
         let budget = Budget { id, budget: new, created_at: now, kept_by };
         self.budgets.insert(id, budget.clone());
         budget

@@ -112,7 +112,8 @@ number_id! {
     ApprovalId,
     /// Identifies an approval rule.
     RuleId,
-    /// Identifies a budget.
+    /// Identifies a budget. Negative for one that a provider's settings keep: those that people make are
+    /// numbered from 1, whatever the settings are.
     BudgetId,
     /// Identifies a webhook.
     WebhookId,

@@ -1,8 +1,8 @@
 //! The cost limit of a provider: its settings make the budget that enforces it.
 
 use st_store::{
-    Actor, Amount, BudgetAction, BudgetKeeper, BudgetLimit, BudgetPatch, BudgetUse, Cost, Error,
-    InvalidBudget, NewBudget, NewJob, Period, ProviderSettingsPatch, Scope, SettingChange,
+    Actor, Amount, BudgetAction, BudgetId, BudgetKeeper, BudgetLimit, BudgetPatch, BudgetUse, Cost,
+    Error, InvalidBudget, NewBudget, NewJob, Period, ProviderSettingsPatch, Scope, SettingChange,
 };
 
 use super::{Harness, claiming, fake, job, numbers, user};
@@ -50,6 +50,7 @@ pub async fn a_cost_limit_is_enforced_as_a_budget(harness: &Harness) {
         action: BudgetAction::Block,
     };
     assert_eq!((&made.budget.budget, made.budget.kept_by), (&expected, BudgetKeeper::Settings));
+    assert_eq!(made.budget.id, BudgetId(-1), "the numbers of people's budgets are not used up");
     assert_eq!(made.reserved, Cost::from_usd(4.0), "what waited already counts");
     assert!(is_over_budget(&store.submit(costing(2, 6.5)).await));
     harness.submit(costing(3, 6.0)).await;
@@ -97,6 +98,7 @@ pub async fn a_cost_limit_is_changed_by_the_settings_alone(harness: &Harness) {
     let limit = BudgetLimit::Cost { period: Period::Monthly, amount: Cost::from_usd(7.0) };
     let own = NewBudget { limit, ..made.budget.budget.clone() };
     let own = store.add_budget(own, &user("lea")).await.unwrap();
+    assert_eq!(own.budget.id, BudgetId(1));
     switch(harness, false).await;
     assert_eq!(only(harness).await.budget, own.budget);
     let messages = harness.messages().await;

@@ -122,8 +122,10 @@ pub(super) fn insert(tx: &Tx<'_>, new: &NewBudget, kept_by: BudgetKeeper) -> Res
     change_one(
         tx.connection,
         "store a budget",
-        "INSERT INTO budgets (scope, scope_id, period, amount, action, created_at, of_settings, \
-         measure) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO budgets (budget_id, scope, scope_id, period, amount, action, created_at, \
+         of_settings, measure) VALUES \
+         (CASE WHEN ?7 THEN (SELECT MIN(0, IFNULL(MIN(budget_id), 0)) - 1 FROM budgets) END, \
+         ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             level,
             name,

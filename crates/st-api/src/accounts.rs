@@ -53,7 +53,7 @@ pub struct Key {
     pub org_id: Option<String>,
     /// When it was made.
     pub created_at: Time,
-    /// Who made it.
+    /// The user or program that created the key.
     pub created_by: String,
     /// When it expires.
     pub expires_at: Option<Time>,
@@ -137,7 +137,7 @@ impl Input for CreateKey {
 /// A key that was made. Its secret is shown this once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyCreated {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// The key.
     pub key: Key,
@@ -154,7 +154,7 @@ impl std::fmt::Debug for KeyCreated {
 /// A key that was revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyRevoked {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// The key.
     pub key: Key,
@@ -220,7 +220,7 @@ impl Input for SignIn {
 /// A session that was opened; its cookie is in the header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignedIn {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// Who has signed in.
     pub user: User,
@@ -233,7 +233,7 @@ pub struct SignedIn {
 /// A session that was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignedOut {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
 }
 
@@ -268,7 +268,7 @@ impl Input for ListAudit {
 /// An entry of the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
-    /// Its number.
+    /// The entry's number; a later entry has a greater one.
     pub id: i64,
     /// When.
     pub timestamp: Time,

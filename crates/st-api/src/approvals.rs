@@ -31,7 +31,7 @@ pub(crate) const MAX_TEXT: usize = 2000;
 /// An approval rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rule {
-    /// Its number.
+    /// The rule's number, which is never given to another rule.
     pub id: i64,
     /// What it is called.
     pub name: String,
@@ -64,7 +64,7 @@ pub struct Rule {
     pub required_approver_level: Role,
     /// When it was made.
     pub created_at: Time,
-    /// Who made it.
+    /// The user who created the rule.
     pub created_by: String,
 }
 
@@ -196,7 +196,7 @@ pub struct ConditionText {
 /// A request for approval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
-    /// Its number.
+    /// The request's number, which its decision names.
     pub id: i64,
     /// The job that waits for it.
     pub job_id: String,
@@ -301,7 +301,7 @@ impl Input for Reject {
 /// The answer to a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Decided {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// The request.
     pub request_id: i64,
@@ -321,7 +321,7 @@ pub struct Decided {
 /// The answer to a withdrawal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cancelled {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// The request.
     pub request_id: i64,

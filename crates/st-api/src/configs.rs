@@ -46,14 +46,14 @@ pub struct Configs {
 /// A configuration in the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigEntry {
-    /// Its name.
+    /// The configuration's name, as `config_name_to_load` has it.
     pub name: String,
 }
 
 /// A configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
-    /// Its name.
+    /// The configuration's name, as `config_name_to_load` has it.
     pub name: String,
     /// What it holds, without what is saved beside the settings.
     pub config: Map<String, Value>,

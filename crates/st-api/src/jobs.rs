@@ -51,7 +51,7 @@ pub struct Job {
     pub cost_usd: Option<f64>,
     /// The hardware that it runs on.
     pub hardware_type: Option<String>,
-    /// Why it failed.
+    /// Why the job failed; null while it has not.
     pub error_message: Option<String>,
     /// Where its output is at the provider.
     pub output_url: Option<String>,
@@ -227,7 +227,7 @@ pub struct Cancelled {
 /// What was done with a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobChanged {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// The job.
     pub job_id: String,
@@ -487,7 +487,7 @@ pub const RESOLVE: Operation<JobName, (), Resolve, JobChanged> =
 /// A job that was deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobDeleted {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// The job.
     pub job_id: String,

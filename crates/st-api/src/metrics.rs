@@ -29,7 +29,7 @@ impl Input for OverDays {
 /// Over which period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverPeriod {
-    /// Its name.
+    /// The period's name, as a query has it.
     pub name: &'static str,
     /// The days, with today.
     pub days: u16,
@@ -222,9 +222,9 @@ pub struct PrometheusText {
 /// Whether metrics are collected, as the original's command line reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricsStatus {
-    /// Always true.
+    /// Always true: the server always counts.
     pub enabled: bool,
-    /// Always true.
+    /// Always true: the metrics are always served.
     pub prometheus_enabled: bool,
     /// Where Prometheus reads them.
     pub prometheus_endpoint: String,
@@ -237,7 +237,7 @@ pub struct MetricsStatus {
 pub struct PrometheusInfo {
     /// Where Prometheus reads it.
     pub endpoint: String,
-    /// Always true.
+    /// Always true: the metrics are always served.
     pub enabled: bool,
     /// The names of all families of series.
     pub metric_families: Vec<String>,

@@ -104,6 +104,6 @@ number_names! {
     RequestArg(ApprovalId), "approval request", "The request's number.";
     /// A quota.
     QuotaArg(BudgetId), "quota", "The quota's number.";
-    /// A webhook.
+    /// The number of a webhook in a path.
     WebhookArg(WebhookId), "webhook", "The webhook's number.";
 }

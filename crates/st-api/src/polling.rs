@@ -40,7 +40,7 @@ impl Input for SetPolling {
 /// The answer to a decision about polling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PollingSet {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// What was decided; `null` for as configured.
     pub enabled: Option<bool>,

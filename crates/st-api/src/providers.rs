@@ -72,7 +72,7 @@ pub struct Provider {
 /// The providers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Providers {
-    /// Each.
+    /// All providers that this server knows, configured or not.
     pub providers: Vec<Provider>,
 }
 
@@ -109,7 +109,7 @@ pub enum TokenSource {
 /// Whose a credential is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserInfo {
-    /// Always true.
+    /// Always true: without a valid account there is no such object.
     pub valid: bool,
     /// The account's name at the provider.
     pub username: String,
@@ -184,7 +184,7 @@ impl Input for SetToken {
 /// The answer to a change of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenChanged {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// Always null.
     pub error: Option<String>,
@@ -239,7 +239,7 @@ pub struct CostLimitStatus {
 /// The answer to a request to try a provider now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tried {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// Whether it accepts submissions now.
     pub gate: Option<Gate>,

@@ -201,9 +201,9 @@ impl From<&Limits> for LimitsView {
 /// The limits after a change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitsChanged {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
-    /// All of them.
+    /// All limits as they are now.
     #[serde(flatten)]
     pub limits: LimitsView,
 }
@@ -252,7 +252,7 @@ pub struct Hold {
 /// The holds there are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Holds {
-    /// Each.
+    /// The holds that are in effect.
     pub holds: Vec<Hold>,
 }
 
@@ -312,7 +312,7 @@ fn read_scope(fields: &mut Fields) -> Option<Scope> {
 /// What became of a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HoldChanged {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// For a person.
     pub message: String,
@@ -342,7 +342,7 @@ impl OwnerWeight {
 /// The weights that are not the default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Weights {
-    /// Each.
+    /// The weights that were set; every other owner has 1.
     pub weights: Vec<OwnerWeight>,
     /// That of every other owner.
     pub default: f64,
@@ -378,7 +378,7 @@ impl Input for SetWeight {
 /// A weight after its change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WeightChanged {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// For a person.
     pub message: String,

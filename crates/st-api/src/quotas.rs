@@ -20,7 +20,7 @@ const MAX_VALUE: f64 = 1e9;
 /// A limit on what jobs cost, in US dollars, or on how many there are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Quota {
-    /// Its number.
+    /// The quota's number; negative for the cost limit of a provider, which its settings change.
     pub id: i64,
     /// What it limits, and for how long.
     #[schemars(schema_with = "word::<QuotaType>")]
@@ -100,7 +100,7 @@ fn whole(value: f64) -> Option<u32> {
 /// The quotas.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Quotas {
-    /// Each.
+    /// The quotas, oldest first.
     pub quotas: Vec<Quota>,
 }
 
@@ -170,12 +170,12 @@ impl ChangeQuota {
 /// The types of quotas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaTypes {
-    /// Each.
+    /// The types that a quota can have.
     pub types: Vec<QuotaTypeText>,
 }
 
 impl QuotaTypes {
-    /// All of them.
+    /// Every type that a quota can have.
     pub fn all() -> Self {
         let explained = |&name: &QuotaType| QuotaTypeText {
             name,
@@ -201,9 +201,9 @@ pub struct QuotaTypeText {
 /// A quota that was added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaAdded {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
-    /// Its number.
+    /// The number of the new quota.
     pub id: i64,
     /// The quota.
     pub quota: Quota,
@@ -212,7 +212,7 @@ pub struct QuotaAdded {
 /// A quota that was changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaChanged {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// The quota.
     pub quota: Quota,
@@ -221,9 +221,9 @@ pub struct QuotaChanged {
 /// A quota that was deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaDeleted {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
-    /// Its number.
+    /// The number of the quota that was deleted.
     pub id: i64,
     /// For a person.
     pub message: String,

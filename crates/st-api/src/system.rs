@@ -70,7 +70,7 @@ pub struct Health {
 /// How well a component works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Component {
-    /// Its name.
+    /// The component's name.
     pub name: String,
     /// How well it works.
     pub status: Condition,
@@ -98,7 +98,7 @@ impl Input for HealthQuery {
 /// The background tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tasks {
-    /// Each.
+    /// The background tasks.
     pub tasks: Vec<Task>,
     /// What is open at the providers, by provider; `null` while the database cannot be read.
     pub unsettled: Option<BTreeMap<String, Unsettled>>,
@@ -120,7 +120,7 @@ pub struct Unsettled {
 /// A background task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Task {
-    /// Its name.
+    /// The task's name.
     pub name: String,
     /// How often it runs at least.
     pub period_seconds: f64,
@@ -157,7 +157,7 @@ pub struct EndedRun {
     pub outcome: String,
     /// What it did, counted.
     pub counts: BTreeMap<String, u64>,
-    /// Why it failed.
+    /// Why the run failed; null where it did not.
     pub error: Option<String>,
 }
 
@@ -265,7 +265,7 @@ pub const ACTIVATE_TASK: Operation<TaskName, (), (), Activated> = Operation::new
 /// That a task runs now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Activated {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// The task.
     pub name: String,

@@ -21,10 +21,10 @@ pub const ALL_EVENTS: &str = "*";
 /// The type of a test that names no other.
 const TEST: &str = "test";
 
-/// A webhook.
+/// A receiver to which events are sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Webhook {
-    /// Its number.
+    /// The webhook's number, which is never given to another webhook.
     pub id: i64,
     /// What it is called.
     pub name: String,
@@ -39,7 +39,7 @@ pub struct Webhook {
     pub has_secret: bool,
     /// The types of events that it is sent; `*` for all.
     pub events: Vec<String>,
-    /// Who made it.
+    /// The user who created the webhook.
     pub owner: String,
     /// When it was made.
     pub created_at: Time,
@@ -58,7 +58,7 @@ pub struct Webhook {
 /// The webhooks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Webhooks {
-    /// Each.
+    /// All webhooks, oldest first.
     pub webhooks: Vec<Webhook>,
 }
 
@@ -170,11 +170,11 @@ fn events(fields: &mut Fields) -> Option<WantedEvents> {
 /// A webhook that was added. Its secret is shown this once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookAdded {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
-    /// Its number.
+    /// The number of the new webhook.
     pub id: i64,
-    /// The webhook.
+    /// The webhook as it was stored, without its secret.
     pub webhook: Webhook,
     /// What messages are signed with.
     pub secret: String,
@@ -189,11 +189,11 @@ impl std::fmt::Debug for WebhookAdded {
 /// A webhook that was changed. A new secret is shown this once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookChanged {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
-    /// Its number.
+    /// The number of the changed webhook.
     pub id: i64,
-    /// The webhook.
+    /// The webhook as it is now, without its secret.
     pub webhook: Webhook,
     /// The secret, where it is another one now. For 24 hours messages are signed with the one before, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,9 +209,9 @@ impl std::fmt::Debug for WebhookChanged {
 /// A webhook that was deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookDeleted {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
-    /// Its number.
+    /// The number of the webhook that was deleted.
     pub id: i64,
     /// For a person.
     pub message: String,
@@ -243,7 +243,7 @@ pub struct WebhookTested {
     pub response_status: Option<u16>,
     /// How long it took.
     pub response_time_ms: u64,
-    /// Why it failed.
+    /// Why the message was not delivered; null where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -251,7 +251,7 @@ pub struct WebhookTested {
 /// A type of events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventType {
-    /// Its name.
+    /// The type's name, as a webhook's `events` has it.
     pub name: String,
     /// What it means.
     pub description: String,
@@ -260,7 +260,7 @@ pub struct EventType {
 /// The types of events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventTypes {
-    /// Each.
+    /// The types that a webhook can ask for.
     pub events: Vec<EventType>,
 }
 
@@ -274,7 +274,7 @@ impl Input for ListDeliveries {
     }
 }
 
-/// A message.
+/// A message that was sent, is to be sent again, or was given up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     /// Its `webhook-id`, the same in every attempt.
@@ -311,7 +311,7 @@ pub struct Delivery {
 /// Messages, those first that were begun last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deliveries {
-    /// Each.
+    /// The messages, newest first.
     pub deliveries: Vec<Delivery>,
 }
 

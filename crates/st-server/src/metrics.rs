@@ -30,7 +30,7 @@ pub(crate) use stored::Kept;
 /// The families of one part of the server.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// Its name.
+    /// The group's name.
     pub(crate) name: &'static str,
     pub(crate) families: &'static [&'static Family],
 }

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 /// A message as it arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// Its headers.
+    /// The headers of the request, signature included.
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
@@ -51,7 +51,7 @@ pub enum Reply {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Locked for one look or change.
+    /// Never locked across an await.
     replies: Mutex<VecDeque<Reply>>,
     received: watch::Sender<Vec<Received>>,
     released: Notify,

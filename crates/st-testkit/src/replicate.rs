@@ -110,7 +110,7 @@ pub struct Job {
     pub completed_at: Option<Timestamp>,
     /// The time at which the provider aborts it, if it has not ended before.
     pub deadline: Option<Timestamp>,
-    /// Why it failed.
+    /// The error that the provider shows of a failed job.
     pub error: Option<String>,
     /// What it made, where that is not the usual.
     pub output: Option<Value>,

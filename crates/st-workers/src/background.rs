@@ -78,7 +78,7 @@ pub struct Unfinished {
 /// What was asked of a provider since the start, and what it can be asked now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderFigures {
-    /// Its name.
+    /// The provider's name.
     pub provider: ProviderName,
     /// Whether it is given submissions.
     pub gate: GateStatus,

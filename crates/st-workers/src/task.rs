@@ -130,7 +130,7 @@ pub struct Timing {
 /// A background task.
 #[async_trait]
 pub trait Task: fmt::Debug + Send + Sync {
-    /// Its name.
+    /// The task's name.
     fn id(&self) -> TaskId;
 
     /// How often it runs, and for how long at most.

@@ -15,7 +15,7 @@ use crate::schema::{Time, word};
 /// An approval request, as the original's command line reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Approval {
-    /// Its number.
+    /// The request's number, which its decision names.
     pub id: i64,
     /// The job that waits for it.
     pub job_id: String,

@@ -51,9 +51,9 @@ fn change<T>(cleared: bool, value: Option<T>) -> SettingChange<T> {
 /// A rule that was deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RuleDeleted {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
-    /// Its number.
+    /// The number of the rule that was deleted.
     pub rule_id: i64,
 }
 

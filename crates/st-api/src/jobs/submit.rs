@@ -117,7 +117,7 @@ impl Input for SubmitJob {
 /// The answer to a submission.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Submitted {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// The job.
     pub job_id: String,

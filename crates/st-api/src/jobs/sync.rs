@@ -25,7 +25,7 @@ impl Input for SyncJobs {
     }
 }
 
-/// What a synchronization did.
+/// What was found at the providers, and what changed here because of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobsSynced {
     /// How many jobs were found at their provider of which it was not known whether they had arrived.
@@ -43,7 +43,7 @@ pub const SYNC: Operation<(), (), SyncJobs, JobsSynced> = Operation::new(
     "/api/cloud/jobs/sync",
     "sync_jobs",
 )
-.summary("Ask the providers about all active jobs now, and look there for missing ones")
+.summary("Ask the providers about all active jobs now, and adopt submissions that are missing here")
 .description(
     "Of the provider's list the newest thousand jobs of a day are read. Jobs that this server \
              did not submit are left alone.",

@@ -33,7 +33,7 @@ impl Input for SetPriority {
 /// The priority of a job after its change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PriorityChanged {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// The job.
     pub job_id: String,
@@ -75,7 +75,7 @@ impl Input for Cleanup {
 /// How many jobs were deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cleaned {
-    /// Always true.
+    /// Always true: a failure is answered with a problem.
     pub success: bool,
     /// How many.
     pub deleted: u64,

@@ -39,7 +39,7 @@ pub(crate) async fn text_or_json(
     answer(&api, &arrival, accepted(&headers).next()).await
 }
 
-/// Whoever accepts none of the forms gets the usual one.
+/// A client that accepts none of the forms gets Prometheus' text format.
 async fn answer(api: &Api, arrival: &Arrival, form: Option<Form>) -> Result<Response, Problem> {
     let page = metrics::page(api, &arrival.front).await;
     let format = match form {

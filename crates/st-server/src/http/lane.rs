@@ -32,7 +32,7 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
-    /// All of them.
+    /// Every lane, in the order of the metrics.
     const ALL: [Self; 3] = [Self::Vital, Self::Interactive, Self::Bulk];
 
     /// The word for it in metrics.

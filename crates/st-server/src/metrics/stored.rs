@@ -56,8 +56,8 @@ struct Readings {
 }
 
 impl Kept {
-    /// What the store holds now, or held a moment ago. Whoever asks while it is read waits for the same
-    /// reading.
+    /// What the store holds now, or held a moment ago. Requests that arrive during a reading
+    /// wait for it and share it.
     pub(super) async fn read(&self, api: &Api) -> Option<Arc<Stored>> {
         let mut readings = self.0.lock().await;
         if let Some((at, keep_for, stored)) = &readings.latest

@@ -77,9 +77,9 @@ async fn a_signed_report_ends_a_job_once_and_for_all() {
     .await;
     let after = server.job(&job).await;
     assert_eq!(after["status"], "completed");
-    let told = history(&server, &job).await;
+    let recorded = history(&server, &job).await;
     let last = ("completed".to_owned(), "webhook".to_owned());
-    assert_eq!(told.last(), Some(&last));
+    assert_eq!(recorded.last(), Some(&last));
 
     // The same again, what was true before, and both at the other address.
     let again = hook.send(&server.url(PATH)).await;
@@ -90,7 +90,7 @@ async fn a_signed_report_ends_a_job_once_and_for_all() {
         replicate.world().hook(&id).send(&server.url(path)).await;
     }
     assert_eq!(server.job(&job).await, after);
-    assert_eq!(history(&server, &job).await, told);
+    assert_eq!(history(&server, &job).await, recorded);
 
     let server = server.kill_and_restart().await;
     let again = hook.send(&server.url(PATH)).await;
@@ -214,9 +214,10 @@ async fn reports_and_polls_beside_each_other_make_each_change_once() {
     let answers = join_all(hooks.into_iter().map(|hook| hook.send(&url))).await;
     assert!(answers.iter().all(|it| seen(it) == (200, "received")), "{answers:?}");
     server.until(&job, "completed").await;
-    let told: Vec<String> = history(&server, &job).await.into_iter().map(|(to, _)| to).collect();
-    assert_eq!(told.iter().filter(|it| *it == "completed").count(), 1, "{told:?}");
-    assert_eq!(told.last().unwrap(), "completed", "no status moves backwards: {told:?}");
+    let recorded: Vec<String> =
+        history(&server, &job).await.into_iter().map(|(to, _)| to).collect();
+    assert_eq!(recorded.iter().filter(|it| *it == "completed").count(), 1, "{recorded:?}");
+    assert_eq!(recorded.last().unwrap(), "completed", "no status moves backwards: {recorded:?}");
 }
 
 #[tokio::test]

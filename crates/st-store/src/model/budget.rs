@@ -8,10 +8,10 @@
 //! to cost leave none. The second never holds what the first admitted, unless a budget was lowered
 //! or jobs cost more than they were estimated to.
 //!
-//! A number of jobs in a day is taken at the submission and never given back: a deleted job was
-//! submitted as well. A number of jobs at once holds claims, as a limit does; a submission beyond it
-//! waits in the queue, and only where the budget warns or requires approval it is told or asked for,
-//! by the jobs that are not over.
+//! A limit of jobs a day is checked at the submission, and the count never decreases: a deleted job was
+//! submitted as well. A limit of concurrent jobs holds claims back; a submission beyond it waits in the
+//! queue. Where the budget warns or requires approval, the submission is judged by the number of jobs
+//! that have not ended.
 
 mod limit;
 mod room;

@@ -16,7 +16,7 @@ pub struct Hold {
     pub scope: Scope,
     /// Why, for the people who wait.
     pub reason: Option<String>,
-    /// Who made it.
+    /// The actor that placed the hold.
     pub by: Actor,
     /// Since when.
     pub since: Timestamp,

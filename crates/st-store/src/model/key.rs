@@ -126,7 +126,7 @@ pub struct ApiKey {
     pub key: NewApiKey,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Who made it.
+    /// The actor that created the key.
     pub created_by: Actor,
     /// When a request was last made with it, to about a minute.
     pub last_used_at: Option<Timestamp>,

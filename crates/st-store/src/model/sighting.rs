@@ -114,7 +114,7 @@ pub enum Searched {
 pub enum RecheckedAttempt {
     /// One attempt, which did not arrive as far as is known, or of which another copy may arrive.
     One {
-        /// Its number.
+        /// The attempt's number, from 1.
         number: u32,
         /// When it was claimed, by the store's clock.
         claimed_at: Timestamp,

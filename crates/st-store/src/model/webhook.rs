@@ -83,7 +83,7 @@ pub struct NewWebhook {
     pub enabled: bool,
     /// What it is sent.
     pub events: WantedEvents,
-    /// Who made it.
+    /// The user who creates the webhook.
     pub owner: UserId,
     /// What messages are signed with.
     pub secret: WebhookSecret,
@@ -180,7 +180,7 @@ pub struct Webhook {
     pub state: WebhookState,
     /// What it is sent.
     pub events: WantedEvents,
-    /// Who made it.
+    /// The user who created the webhook.
     pub owner: UserId,
     /// When.
     pub created_at: Timestamp,
@@ -228,7 +228,7 @@ impl Webhook {
 /// A webhook with what its messages are signed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyedWebhook {
-    /// The webhook.
+    /// The webhook that is served under the lease.
     pub webhook: Webhook,
     /// The current secret, and the one before for as long as it is still used.
     pub secrets: Vec<WebhookSecret>,

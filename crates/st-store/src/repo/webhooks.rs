@@ -10,9 +10,9 @@ use crate::model::{
     SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookPatch,
 };
 
-/// Webhooks. Whoever delivers to one holds its lease, so that its events go out in order whatever the
-/// number of processes; a lease that is not extended ends, and the event that was being delivered is
-/// delivered again.
+/// Webhooks. The process that delivers to one holds its lease, so that its events are sent in order
+/// whatever the number of processes. A lease that is not extended expires, and the event that was being
+/// delivered is delivered again.
 #[async_trait]
 pub trait WebhookRepo: Send + Sync {
     /// Stores a webhook. It is sent what is committed from now on.

@@ -15,7 +15,9 @@ impl ReceivedRepo for SqliteStore {
     async fn is_received(&self, provider: &ProviderName, id: &MessageId) -> Result<bool> {
         let (provider, id) = (provider.clone(), id.clone());
         self.readers
-            .point("look for a webhook", move |connection| is_received(connection, &provider, &id))
+            .point("find a received webhook", move |connection| {
+                is_received(connection, &provider, &id)
+            })
             .await
     }
 

@@ -328,7 +328,7 @@ const USES: [(&str, &str); 96] = [
     // numbers
     ("MIN(waits_since)", "SEARCH queue_entries USING INDEX queue_waiting"),
     ("ORDER BY started_at DESC", "SEARCH queue_entries USING INDEX queue_claims (started_at>?"),
-    // claimable entries are counted without a look at one of them, but for the first of each group
+    // claimable entries are counted by their index; of each group the first entry alone is read
     ("COUNT(*) AS waiting", "SCAN queue_entries USING INDEX queue_claimable"),
     ("COUNT(*) AS waiting", "SEARCH q USING INDEX queue_claimable (user_id=? AND team_id=?"),
     ("WHERE held IS NOT NULL", "SCAN queue_entries USING INDEX queue_held"),

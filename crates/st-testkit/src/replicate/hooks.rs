@@ -16,10 +16,10 @@ use super::{World, wire};
 /// The secret of the account's webhooks, until it is changed.
 pub(super) const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
-/// A webhook.
+/// A webhook as Replicate sends it, signed or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
-    /// Its headers.
+    /// The headers of the request, signature included.
     pub headers: Vec<(&'static str, String)>,
     /// Its body.
     pub body: Vec<u8>,

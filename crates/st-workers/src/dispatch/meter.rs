@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use st_store::{ClaimOrigin, JobRecord, Scale, TimingCounts, Timings};
 
-/// Counted by the dispatcher, read by whoever wants to know.
+/// How long jobs wait in the queue and until the provider has them. The dispatcher counts, the metrics
+/// read.
 #[derive(Debug)]
 pub(super) struct DispatchMeter {
     queue_waits: Timings,

@@ -9,7 +9,7 @@ use super::signature::BadSignature;
 /// A webhook as it arrived.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery<'a> {
-    /// Its headers.
+    /// The headers of the request.
     pub headers: &'a HeaderMap,
     /// Its body, byte for byte: that is what is signed.
     pub body: &'a [u8],

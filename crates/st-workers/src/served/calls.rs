@@ -28,7 +28,7 @@ pub enum CallKind {
 }
 
 impl CallKind {
-    /// All of them.
+    /// Every kind of call, in the order of its number.
     pub const ALL: [Self; 7] = [
         Self::Submit,
         Self::Release,
@@ -71,7 +71,7 @@ pub enum CallOutcome {
 }
 
 impl CallOutcome {
-    /// All of them.
+    /// Every outcome of a call, in the order of its number.
     pub const ALL: [Self; 10] = [
         Self::Ok,
         Self::NotFound,

@@ -66,9 +66,9 @@ struct Work {
     holder: Holder,
     /// Whether leases of earlier processes were ended.
     begun: AtomicBool,
-    /// The webhooks that are being served. Locked for one look or change.
+    /// The webhooks that are being served. Never locked across an await.
     serving: Mutex<BTreeSet<WebhookId>>,
-    /// Up to where webhooks that are not being served want nothing. Locked for one look or change.
+    /// Up to where webhooks that are not being served want nothing. Never locked across an await.
     passed: Mutex<BTreeMap<WebhookId, EventId>>,
     /// Whether there is a webhook that is enabled.
     wanted: watch::Sender<bool>,
@@ -76,7 +76,7 @@ struct Work {
     served: watch::Sender<()>,
     /// The jitter of pauses; locked for one number.
     random: Mutex<fastrand::Rng>,
-    /// When old messages are forgotten next. Locked for one look.
+    /// When old messages are forgotten next. Never locked across an await.
     forget_at: Mutex<Instant>,
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// All of them.
+    /// Every phase, in the order of the metrics.
     pub(crate) const ALL: [Self; 4] = [Self::Silent, Self::Receiving, Self::Unread, Self::Working];
 
     /// The word for it in metrics.

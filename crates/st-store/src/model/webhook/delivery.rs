@@ -56,7 +56,7 @@ pub struct DeliveryAttempt {
     pub response_status: Option<u16>,
     /// How long it took.
     pub took: Duration,
-    /// Why it failed.
+    /// Why the receiver did not accept the message; `None` where it did.
     pub error: Option<String>,
 }
 
@@ -75,7 +75,7 @@ pub struct TestDelivery {
     pub response_status: Option<u16>,
     /// How long it took.
     pub took: Duration,
-    /// Why it failed.
+    /// Why the receiver did not accept the message; `None` where it did.
     pub error: Option<String>,
 }
 

@@ -6,7 +6,7 @@ use super::Lane;
 use crate::figures::WriteTimings;
 use crate::timings::{Scale, Timings};
 
-/// Counted by the writing thread, read by whoever wants to know.
+/// How long writes wait and commit. The writing thread counts, the metrics read.
 #[derive(Debug)]
 pub(super) struct Meter {
     worker: Timings,

@@ -23,7 +23,7 @@ const NEWEST: SignedDuration = SignedDuration::from_hours(24);
 /// How long a person waits for it. What has begun goes on afterwards.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What a synchronization did.
+/// What was found at the providers, and what changed here because of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Synced {
     /// Jobs that were found at their provider although it was not known whether they had arrived.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use st_store::{Event, Webhook, WebhookEvent};
 
-/// A message.
+/// A message of a webhook, signed.
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     /// Its ID: the same each time that it is sent, and of no other.

@@ -17,7 +17,7 @@ pub struct TestedWebhook {
     pub response_status: Option<u16>,
     /// How long it took.
     pub took: Duration,
-    /// Why it failed.
+    /// Why the receiver did not accept the message; `None` where it did.
     pub error: Option<String>,
 }
 

@@ -32,7 +32,7 @@ fn is_there(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// All of them.
+/// The processes of the job that are alive.
 async fn pids(place: &Place) -> Vec<i32> {
     let mut pids = Vec::new();
     for name in NAMES {

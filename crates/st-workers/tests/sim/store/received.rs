@@ -8,7 +8,7 @@ use super::LifeStore;
 #[async_trait]
 impl ReceivedRepo for LifeStore {
     async fn is_received(&self, provider: &ProviderName, id: &MessageId) -> Result<bool> {
-        self.call("look for a webhook", |it| async move { it.is_received(provider, id).await })
+        self.call("find a received webhook", |it| async move { it.is_received(provider, id).await })
             .await
     }
 

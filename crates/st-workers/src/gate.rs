@@ -87,13 +87,15 @@ pub struct GateStatus {
     pub cause: Option<ClosedBy>,
     /// The reason in words.
     pub reason: Option<String>,
-    /// For how long it has been closed.
+    /// For how long it has been closed, the time in which it is probed included.
     pub closed_for: Option<Duration>,
     /// How long until it is probed next; `None` while it is open or being probed.
     pub next_probe_in: Option<Duration>,
-    /// How often it has closed since the start.
+    /// Whether the next submission is let through to probe the provider: no job waits for the gate.
+    pub admits_probe: bool,
+    /// How often it was open and closed since the start; failed probes do not count.
     pub closures: u64,
-    /// How many submissions were accepted since it closed last.
+    /// How many submissions were accepted since the start.
     pub accepted: u64,
 }
 
@@ -112,7 +114,9 @@ struct Inner {
     state: State,
     /// Rises with every closure, so that what was granted before one is not sent after it.
     generation: u64,
-    /// How many submissions were accepted since it closed last.
+    /// How often it was open and closed.
+    closures: u64,
+    /// How many submissions were accepted.
     accepted: u64,
     /// Whether the latest query since the gate closed was not answered.
     failing: bool,
@@ -161,6 +165,7 @@ impl Gate {
             provider,
             state: State::closed(Closure::new(ClosedBy::Start, reason), Instant::now()),
             generation: 0,
+            closures: 0,
             accepted: 0,
             failing: true,
             unknown: Vec::new(),
@@ -320,7 +325,8 @@ impl Gate {
             reason: closure.map(|closure| closure.reason.clone()),
             closed_for: closure.map(|closure| closure.since.elapsed()),
             next_probe_in: inner.state.retry_in(),
-            closures: inner.generation,
+            admits_probe: matches!(&inner.state, State::Probing { round, .. } if round.left() > 0),
+            closures: inner.closures,
             accepted: inner.accepted,
         }
     }
@@ -332,8 +338,8 @@ impl Inner {
         if !matches!(self.state, State::Closed { .. }) {
             self.failing = refusal.by.ends_with_an_answer();
         }
+        self.closures += u64::from(self.state.closure().is_none());
         self.state.close(&self.provider, refusal, draw);
         self.generation += 1;
-        self.accepted = 0;
     }
 }

@@ -10,11 +10,12 @@ use super::page::{Page, Series, series};
 use crate::api::Api;
 
 const GATE_OPEN: Family =
-    gauge("st_provider_gate_open", &["provider"], "Whether the provider is given submissions");
+    gauge("st_provider_gate_open", &["provider"], "Whether the provider is given all submissions");
 const GATE_CLOSED: Family = gauge(
     "st_provider_gate_closed_seconds",
     &["provider", "cause"],
-    "For how long the provider has been given no submissions, and why; absent while it is given some",
+    "For how long the provider has been given no submissions, and why; absent while the next one would be \
+     let through",
 );
 const ROOM: Family = gauge(
     "st_provider_submission_room",
@@ -122,7 +123,8 @@ fn gates_and_calls(page: &mut Page, figures: &[ProviderFigures]) {
     let each = || figures.iter().map(|it| (it.provider.as_str(), it));
     page.add(&GATE_OPEN, each().map(|(provider, it)| series([provider], it.gate.open)));
     let closed = each().filter_map(|(provider, it)| {
-        let (cause, closed_for) = (it.gate.cause?, it.gate.closed_for?);
+        let closed_for = it.gate.closed_for.filter(|_| !it.gate.admits_probe)?;
+        let cause = it.gate.cause?;
         Some(series([provider, cause.as_str()], closed_for))
     });
     page.add(&GATE_CLOSED, closed);

@@ -438,3 +438,26 @@ async fn a_query_that_fails_keeps_it_closed() {
     assert!(gate.next_probe_in().unwrap() > Duration::from_millis(1400), "{began:?}");
     assert!(gate.status().closed_for.unwrap() >= seconds(2), "it is the same closure");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_probe_is_no_closure_and_a_probe_that_can_begin_keeps_nothing_waiting() {
+    let gate = open();
+    let status = gate.status();
+    assert_eq!((status.closures, status.admits_probe), (0, false));
+    let accepted = status.accepted;
+    assert!(accepted > 0);
+    grant(&gate, 1).refused(&unavailable(Cause::Trouble));
+    for _ in 0..3 {
+        advance(gate.next_probe_in().unwrap()).await;
+        let step = gate.begin_probe().unwrap();
+        step.end(Err((ClosedBy::Refusal(Cause::Trouble), unavailable(Cause::Trouble))));
+        let status = gate.status();
+        assert_eq!((status.closures, status.accepted, status.admits_probe), (1, accepted, false));
+    }
+    probe_within(&gate, Duration::from_mins(2)).await;
+    assert!(gate.status().admits_probe && gate.status().closed_for.is_some());
+    let pass = grant(&gate, 2);
+    assert!(!gate.status().admits_probe, "the one submission that probes is under way");
+    pass.accepted();
+    assert_eq!((gate.status().closures, gate.status().closed_for), (1, None));
+}

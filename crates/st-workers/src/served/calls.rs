@@ -156,9 +156,15 @@ impl CallMeter {
     pub(crate) fn called(&self, kind: CallKind, began: Instant, outcome: CallOutcome) {
         let kind = CallKind::ALL.iter().position(|it| *it == kind);
         let of_kind = kind.and_then(|kind| self.calls.get(kind));
-        if let Some(calls) = of_kind.and_then(|calls| calls.get(index(outcome)?)) {
-            let calls = calls.get_or_init(|| Box::new(Timings::new(Scale::Calls)));
-            calls.observe(began.elapsed());
+        let of = |outcome| of_kind.and_then(|calls| calls.get(index(outcome)?));
+        // Failures are shown before there is one: a rate sees no increase from nothing.
+        for cause in [Cause::Unreachable, Cause::Trouble] {
+            if let Some(failures) = of(CallOutcome::Unavailable(cause)) {
+                failures.get_or_init(timings);
+            }
+        }
+        if let Some(calls) = of(outcome) {
+            calls.get_or_init(timings).observe(began.elapsed());
         }
     }
 
@@ -169,7 +175,7 @@ impl CallMeter {
         }
     }
 
-    /// The calls so far; what never happened is left out.
+    /// The calls so far; what never happened is left out, but for the failures of kinds that were called.
     pub(crate) fn calls(&self) -> Vec<Calls> {
         let kinds = CallKind::ALL.into_iter().zip(&self.calls);
         let all = kinds.flat_map(|(kind, calls)| {
@@ -181,13 +187,16 @@ impl CallMeter {
         all.collect()
     }
 
-    /// The jobs whose status was asked for; what never happened is left out.
+    /// The jobs whose status was asked for.
     pub(crate) fn polled_jobs(&self) -> Vec<PolledJobs> {
         let counts = self.polled.iter().map(|count| count.load(Ordering::Relaxed));
         let all = CallOutcome::ALL.into_iter().zip(counts);
-        let all = all.map(|(outcome, jobs)| PolledJobs { outcome, jobs });
-        all.filter(|it| it.jobs > 0).collect()
+        all.map(|(outcome, jobs)| PolledJobs { outcome, jobs }).collect()
     }
+}
+
+fn timings() -> Box<Timings> {
+    Box::new(Timings::new(Scale::Calls))
 }
 
 fn index(outcome: CallOutcome) -> Option<usize> {
@@ -216,11 +225,21 @@ mod tests {
             .iter()
             .map(|it| (it.kind, it.outcome, it.took.count(), it.took.sum.as_millis()))
             .collect();
-        let expected =
-            [(CallKind::Submit, CallOutcome::Ok, 2, 60), (CallKind::Account, refused, 1, 30)];
+        let [unreachable, trouble] =
+            [Cause::Unreachable, Cause::Trouble].map(CallOutcome::Unavailable);
+        let expected = [
+            (CallKind::Submit, CallOutcome::Ok, 2, 60),
+            (CallKind::Submit, unreachable, 0, 0),
+            (CallKind::Submit, trouble, 0, 0),
+            (CallKind::Account, unreachable, 0, 0),
+            (CallKind::Account, refused, 1, 30),
+            (CallKind::Account, trouble, 0, 0),
+        ];
         assert_eq!(calls, expected);
-        let polled = PolledJobs { outcome: CallOutcome::NotFound, jobs: 1 };
-        assert_eq!(meter.polled_jobs(), [polled]);
+        let polled = meter.polled_jobs();
+        assert_eq!(polled.len(), OUTCOMES);
+        let counted: Vec<_> = polled.into_iter().filter(|it| it.jobs > 0).collect();
+        assert_eq!(counted, [PolledJobs { outcome: CallOutcome::NotFound, jobs: 1 }]);
     }
 
     #[test]

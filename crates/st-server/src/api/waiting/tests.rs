@@ -141,6 +141,7 @@ fn gate(cause: ClosedBy, next_probe: Option<u64>) -> GateStatus {
         reason: Some("alpha said no".to_owned()),
         closed_for: Some(Duration::from_secs(40)),
         next_probe_in: next_probe.map(Duration::from_secs),
+        admits_probe: false,
         closures: 1,
         accepted: 0,
     }

@@ -74,7 +74,7 @@ pub struct JobMetrics {
     pub total_cost: f64,
     /// How many jobs ended.
     pub job_count: u64,
-    /// How long those that completed or failed ran on average; `null` where there are none.
+    /// How long those that completed ran on average; `null` where there are none.
     pub avg_job_duration_seconds: Option<f64>,
     /// How many ended in each way, and how many are not over.
     pub jobs_by_status: BTreeMap<String, u64>,

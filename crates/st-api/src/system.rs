@@ -287,7 +287,7 @@ pub struct Breaker {
     pub state: String,
     /// How often it stopped accepting submissions since the start.
     pub failure_count: u64,
-    /// How many were accepted since then.
+    /// How many submissions it accepted since the start.
     pub success_count: u64,
     /// Since when it accepts none.
     pub last_failure: Option<Time>,

@@ -48,17 +48,18 @@ pub(crate) const GROUPS: [Group; 7] = [
 
 /// Everything as it is now.
 pub(crate) async fn page(api: &Api, front: &Front) -> Page {
-    let stored = api.kept().read(api).await;
+    let shown = api.kept().read(api).await;
+    let stored = &shown.stored;
     let mut page = Page::default();
-    jobs::add(&mut page, api, &stored);
-    providers::add(&mut page, api, &stored);
+    jobs::add(&mut page, api, stored);
+    providers::add(&mut page, api, stored);
     http::add(&mut page, api, front);
-    store::add(&mut page, api, &stored);
+    store::add(&mut page, api, &shown);
     tasks::add(&mut page, api);
     process::add(&mut page, api).await;
-    original::add(&mut page, api, front, &stored);
+    original::add(&mut page, api, front, &shown);
     page
 }
 
-/// What the store holds, and where it could not be read, nothing.
+/// What the store holds; nothing before it could be read once.
 type Stored = Option<Arc<stored::Stored>>;

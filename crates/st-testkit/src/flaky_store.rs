@@ -27,7 +27,7 @@ use st_store::{
     StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled, UserId,
     UserQueue, Weight,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// What fails. Each count is of the next calls.
 #[derive(Debug, Default)]
@@ -46,6 +46,8 @@ pub struct Faults {
     pub unsettled: Option<fn() -> Error>,
     /// Every question for the numbers of what is stored is answered with this.
     pub figures: Option<fn() -> Error>,
+    /// That question waits for a permit before it is answered.
+    pub figures_wait: Option<Arc<Semaphore>>,
     /// Every claim of a webhook is answered with this.
     pub claim_webhook: Option<fn() -> Error>,
     /// Nothing is appended to the audit trail.
@@ -451,6 +453,12 @@ impl StoreStatus for FlakyStore {
 
     async fn figures(&self) -> Result<Figures> {
         self.figure_reads.fetch_add(1, Ordering::SeqCst);
+        let wait = self.faults().figures_wait.clone();
+        if let Some(wait) = wait
+            && let Ok(permit) = wait.acquire().await
+        {
+            permit.forget();
+        }
         let fault = self.faults().figures;
         fault.map_or(self.inner.figures().await, |error| Err(error()))
     }

@@ -80,10 +80,10 @@ pub(crate) async fn jobs(
     })
 }
 
-/// Of the jobs that completed or failed: one that was cancelled may not have run at all.
+/// Of the jobs that completed: one that failed or was cancelled may not have run at all.
 fn mean_seconds(totals: &DailyTotals) -> Option<f64> {
     let mut ran = totals.clone();
-    ran.retain(|key, _| matches!(key.status, JobStatus::Completed | JobStatus::Failed));
+    ran.retain(|key, _| key.status == JobStatus::Completed);
     let total = all(&ran);
     #[expect(clippy::cast_precision_loss, reason = "a mean of whole seconds needs no more")]
     (total.jobs > 0).then(|| total.seconds as f64 / total.jobs as f64)

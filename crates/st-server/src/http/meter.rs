@@ -18,6 +18,7 @@ tokio::task_local! {
 
 /// The classes of a status.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+const SERVER_ERRORS: usize = 4;
 
 /// Answers a request, and returns with the answer which operation it was; `None` where it came to none.
 pub(super) async fn with_operation<T>(
@@ -78,6 +79,10 @@ pub(crate) struct Throttled {
     pub(crate) requests: u64,
 }
 
+fn timings() -> Box<Timings> {
+    Box::new(Timings::new(Scale::Calls))
+}
+
 impl Meter {
     /// For these operations.
     pub(crate) fn of<'a>(operations: impl Iterator<Item = &'a About>) -> Self {
@@ -89,8 +94,12 @@ impl Meter {
     pub(super) fn observe(&self, operation: Option<&'static str>, status: u16, took: Duration) {
         let measured = operation.and_then(|id| self.operations.get(id)).unwrap_or(&self.none);
         let class = usize::from(status / 100).wrapping_sub(1);
-        if let Some(timings) = measured.classes.get(class) {
-            timings.get_or_init(|| Box::new(Timings::new(Scale::Calls))).observe(took);
+        if let Some(of_class) = measured.classes.get(class) {
+            of_class.get_or_init(timings).observe(took);
+        }
+        // The errors of an operation are shown before there is one: a rate sees no increase from nothing.
+        if let Some(errors) = measured.classes.get(SERVER_ERRORS) {
+            errors.get_or_init(timings);
         }
         if status == Code::TooManyAttempts.status() {
             measured.throttled.fetch_add(1, Ordering::Relaxed);
@@ -102,7 +111,7 @@ impl Meter {
         self.operations.iter().map(|(id, measured)| (*id, measured)).chain(none)
     }
 
-    /// The requests so far; what never happened is left out.
+    /// The requests so far; what never happened is left out, but for the server's errors.
     pub(crate) fn requests(&self) -> Vec<Requests> {
         let all = self.all().flat_map(|(operation, measured)| {
             let Measured { method, path, .. } = *measured;
@@ -165,7 +174,9 @@ mod tests {
         let expected = [
             ("list_jobs", "GET", "2xx", 2),
             ("list_jobs", "GET", "4xx", 1),
+            ("list_jobs", "GET", "5xx", 0),
             ("none", "any", "4xx", 2),
+            ("none", "any", "5xx", 0),
         ];
         assert_eq!(counts, expected);
         let throttled = Throttled { method: "GET", path: "/api/cloud/jobs", requests: 1 };

@@ -61,7 +61,7 @@ pub(super) fn add(page: &mut Page, api: &Api, stored: &Stored) {
     page.one(&QUEUE_WAIT, timings.queue_waits);
     page.one(&DISPATCH, timings.handovers);
     page.one(&LEASES, api.background.in_flight());
-    let figures = stored.as_ref().map(|stored| (&stored.figures, stored.now));
+    let figures = stored.as_ref().map(|stored| (&stored.figures, stored.now()));
     let jobs = figures.into_iter().flat_map(|(figures, _)| &figures.jobs);
     page.add(
         &JOBS,

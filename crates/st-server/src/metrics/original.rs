@@ -1,7 +1,7 @@
 //! What the original shows, under its names and in its units, so that a dashboard that was made for it
 //! goes on.
 
-use st_api::system::Condition;
+use st_api::system::{Component, Condition};
 use st_store::{
     ApprovalStatus, BudgetKeeper, BudgetLimit, Cost, JobStatus, Scope, TimingCounts, Total,
 };
@@ -10,6 +10,7 @@ use super::Stored;
 use super::family::{Family, counter, gauge};
 use super::jobs::of_status;
 use super::page::{Page, Series, series};
+use super::stored::Shown;
 use crate::api::Api;
 use crate::http::front::Front;
 
@@ -42,7 +43,7 @@ const BY_STATUS: Family = gauge(
 const DURATION: Family = gauge(
     "simpletuner_job_duration_seconds_avg",
     &[],
-    "How long jobs ran on average that completed or failed in the last 30 days",
+    "How long the jobs ran on average that completed in the last 30 days",
 );
 const ACTIVE: Family = gauge("simpletuner_jobs_active", &[], "Jobs that are not over");
 const REQUESTS: Family = counter(
@@ -94,7 +95,7 @@ const BREAKER_FAILURES: Family = counter(
 const BREAKER_SUCCESSES: Family = counter(
     "simpletuner_circuit_breaker_successes_total",
     &["breaker"],
-    "Submissions that a provider accepted since it last stopped to",
+    "Submissions that a provider accepted",
 );
 const COST_LIMIT: Family = gauge(
     "simpletuner_cost_limit_percent_used",
@@ -126,9 +127,10 @@ pub(super) const FAMILIES: [&Family; 21] = [
     &COST_LIMIT,
 ];
 
-pub(super) fn add(page: &mut Page, api: &Api, front: &Front, stored: &Stored) {
+pub(super) fn add(page: &mut Page, api: &Api, front: &Front, shown: &Shown) {
+    let stored = &shown.stored;
     page.one(&UPTIME, api.uptime());
-    health(page, stored);
+    health(page, &shown.components);
     jobs(page, stored);
     requests(page, front);
     page.one(&TRACKED, api.auth.tracked_clients());
@@ -150,16 +152,18 @@ pub(super) fn add(page: &mut Page, api: &Api, front: &Front, stored: &Stored) {
     page.add(&COST_LIMIT, limits);
 }
 
-fn health(page: &mut Page, stored: &Stored) {
-    let components = stored.iter().flat_map(|stored| &stored.components);
-    let database = components.clone().find(|it| it.name == "database");
+fn health(page: &mut Page, components: &[Component]) {
+    let database = components.iter().find(|it| it.name == "database");
     page.known(&LATENCY, database.and_then(|it| it.latency_ms));
     let status = |condition| match condition {
         Condition::Unhealthy => 0_u64,
         Condition::Degraded => 1,
         Condition::Healthy => 2,
     };
-    page.add(&COMPONENTS, components.map(|it| series([it.name.as_str()], status(it.status))));
+    page.add(
+        &COMPONENTS,
+        components.iter().map(|it| series([it.name.as_str()], status(it.status))),
+    );
 }
 
 fn jobs(page: &mut Page, stored: &Stored) {
@@ -189,8 +193,8 @@ fn jobs(page: &mut Page, stored: &Stored) {
     page.known(
         &DURATION,
         stored.and_then(|stored| {
-            let ran = [JobStatus::Completed, JobStatus::Failed].map(|it| of_month(stored, it));
-            mean_seconds(&ran)
+            // Those that failed may never have run.
+            mean_seconds(&[of_month(stored, JobStatus::Completed)])
         }),
     );
 }

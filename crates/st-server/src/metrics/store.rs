@@ -2,14 +2,17 @@
 
 use st_store::Integrity;
 
-use super::Stored;
 use super::family::{Family, gauge, histogram};
 use super::page::{Page, series};
+use super::stored::Shown;
 use crate::api::Api;
 
 const WRITABLE: Family = gauge("st_store_writable", &[], "Whether writes succeed");
-const READABLE: Family =
-    gauge("st_store_readable", &[], "Whether what the store holds could be read for these metrics");
+const READABLE: Family = gauge(
+    "st_store_readable",
+    &[],
+    "Whether the latest reading of the store for these metrics succeeded",
+);
 const SOUND: Family = gauge(
     "st_store_sound",
     &[],
@@ -18,7 +21,13 @@ const SOUND: Family = gauge(
 const READ: Family = gauge(
     "st_store_read_seconds",
     &[],
-    "How long it took to read what the store holds, which is done every 5 seconds at most",
+    "How long it took to read what the store holds, which is done every 5 seconds, or less often where it \
+     takes long",
+);
+const READ_AGE: Family = gauge(
+    "st_store_read_age_seconds",
+    &[],
+    "How long ago what these metrics show of the store was read",
 );
 const WAITING: Family =
     gauge("st_store_writes_waiting", &["lane"], "Writes that wait to begin, by lane");
@@ -38,15 +47,16 @@ const DAMAGED: Family = gauge(
     "Jobs that are set aside because a part of them could not be read",
 );
 
-pub(super) const FAMILIES: [&Family; 8] =
-    [&WRITABLE, &READABLE, &SOUND, &READ, &WAITING, &WRITE_WAIT, &COMMIT, &DAMAGED];
+pub(super) const FAMILIES: [&Family; 9] =
+    [&WRITABLE, &READABLE, &SOUND, &READ, &READ_AGE, &WAITING, &WRITE_WAIT, &COMMIT, &DAMAGED];
 
-pub(super) fn add(page: &mut Page, api: &Api, stored: &Stored) {
+pub(super) fn add(page: &mut Page, api: &Api, Shown { stored, readable, .. }: &Shown) {
     let health = api.store.health();
     page.one(&WRITABLE, health.writable.is_ok());
-    page.one(&READABLE, stored.is_some());
+    page.known(&READABLE, *readable);
     page.one(&SOUND, !matches!(health.integrity, Integrity::Damaged(_)));
     page.known(&READ, stored.as_ref().map(|stored| stored.took));
+    page.known(&READ_AGE, stored.as_ref().map(|stored| stored.age()));
     let waiting = [
         ("worker", health.waiting.worker),
         ("interactive", health.waiting.interactive),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use st_store::{Error, SettingsRepo, UserId};
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::metrics::tests::exposition::{Exposition, Labels};
@@ -155,6 +156,44 @@ async fn while_the_store_cannot_be_read_the_rest_is_shown() {
     let read = api.scrape_later().await;
     assert_eq!(read.value("st_store_readable", []), 1.0);
     assert!(read.has("simpletuner_jobs_total"));
+}
+
+#[tokio::test]
+async fn what_was_read_last_is_shown_until_the_store_can_be_read_again() {
+    let api = Harness::start().await;
+    api.submit("alpha").await;
+    api.scrape().await;
+    api.store.faults().figures = Some(|| Error::Busy);
+    let jobs = [("provider", "alpha"), ("status", "pending")];
+    for _ in 0..2 {
+        let read = api.scrape_later().await;
+        assert_eq!(read.value("st_store_readable", []), 0.0);
+        assert_eq!(read.value("st_jobs", jobs), 1.0);
+    }
+    let read = api.scrape().await;
+    assert!(read.value("st_store_read_age_seconds", []) >= 2.0 * KEEP_FOR.as_secs_f64());
+    assert!(read.value("st_queue_oldest_waiting_seconds", []) >= 2.0 * KEEP_FOR.as_secs_f64());
+    let database = [("component", "database")];
+    assert_eq!(read.value("simpletuner_health_component_status", database), 2.0);
+}
+
+#[tokio::test]
+async fn a_reading_goes_on_when_its_client_does_not_wait() {
+    let api = Harness::start().await;
+    let wait = Arc::new(Semaphore::new(0));
+    api.store.faults().figures_wait = Some(Arc::clone(&wait));
+    let (before, request) =
+        (api.store.figure_reads(), api.client.get(format!("{}/metrics", api.url)));
+    let client = tokio::spawn(request.send());
+    while api.store.figure_reads() == before {
+        tokio::task::yield_now().await;
+    }
+    client.abort();
+    assert!(client.await.is_err());
+    wait.add_permits(1);
+    let read = api.scrape().await;
+    assert_eq!(read.value("st_store_readable", []), 1.0);
+    assert_eq!(api.store.figure_reads() - before, 1, "nothing was read again");
 }
 
 #[tokio::test]

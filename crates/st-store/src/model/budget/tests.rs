@@ -121,6 +121,20 @@ fn a_lowered_budget_holds_what_it_has_no_room_for() {
     }
 }
 
+#[test]
+fn a_budget_of_jobs_at_once_admits_another_when_a_slot_is_given_back() {
+    let mut limit = budget(4, BudgetAction::Block, 0.0);
+    limit.budget.limit = BudgetLimit::ConcurrentJobs(2);
+    let mut room = SpendingRoom::new([used(limit, 0.0, 0.0)]);
+    for user in ["ann", "bob"] {
+        assert_eq!(room.held_by(&group(user), Cost::ZERO), None);
+        room.commit(&group(user), Cost::ZERO);
+    }
+    assert_eq!(room.held_by(&group("eve"), Cost::ZERO), Some(BudgetId(4)));
+    room.release(&group("ann"), Cost::ZERO);
+    assert_eq!(room.held_by(&group("eve"), Cost::ZERO), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         rng_seed: RngSeed::Fixed(3), failure_persistence: None, ..ProptestConfig::default()

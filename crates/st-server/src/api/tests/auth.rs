@@ -388,3 +388,24 @@ async fn the_trail_says_who_did_what() {
     assert_eq!(keyed.get("/api/audit?cursor=x", &keyed.admin).await.0, 422);
     assert_eq!(keyed.get("/api/audit", &key).await.0, 403);
 }
+
+#[tokio::test]
+async fn who_may_not_read_is_told_of_no_job_of_others_by_the_beginning_of_its_name() {
+    let keyed = Keyed::start().await;
+    let reader = keyed.key("ann", "submitter").await;
+    let mut narrow = new("bob", "submitter");
+    narrow["scopes"] = json!(["submit"]);
+    let narrow = keyed.key_of(narrow).await;
+    let theirs = [keyed.submitted(&reader).await, keyed.submitted(&reader).await];
+    // Those of one time begin alike.
+    let start: String = theirs[0].chars().take(6).collect();
+    let cancel = format!("/api/cloud/jobs/{start}/cancel");
+    let (status, body) = keyed.post(&cancel, &reader, json!({})).await;
+    assert_eq!((status, &body["code"]), (409, &json!("ambiguous_job")), "{body}");
+    let (status, body) = keyed.post(&cancel, &narrow, json!({})).await;
+    assert_eq!((status, &body["code"]), (404, &json!("not_found")), "{body}");
+    assert!(!body.to_string().contains(&theirs[0]), "{body}");
+    let own = keyed.submitted(&narrow).await;
+    let (status, body) = keyed.post(&cancel, &narrow, json!({})).await;
+    assert_eq!((status, &body["job_id"]), (200, &json!(own)), "{body}");
+}

@@ -319,6 +319,18 @@ async fn a_report_about_a_stranger_is_ignored_and_a_sync_asks_for_all() {
     assert_eq!(server.job(&job).await["status"], "completed");
     let unknown = server.post("/api/cloud/jobs/sync", json!({"provider": "nobody"})).await;
     assert_eq!((unknown.status, &unknown.body["code"]), (422, &json!("invalid_request")));
+    for call in [Call::List, Call::Get] {
+        replicate.world().always(call, Fault::ServerError);
+    }
+    let unread = server.post("/api/cloud/jobs/sync", json!({})).await;
+    assert_eq!((unread.status, &unread.body["code"]), (502, &json!("provider_error")));
     let cancels = replicate.world().requests();
     assert!(cancels.iter().all(|it| !it.path.ends_with("/cancel")), "others' jobs are left alone");
+}
+
+#[tokio::test]
+async fn a_provider_without_a_credential_is_not_said_to_be_synchronized() {
+    let server = Server::start(Setup::default()).await;
+    let synced = server.post("/api/cloud/jobs/sync", json!({"provider": "replicate"})).await;
+    assert_eq!((synced.status, &synced.body["code"]), (409, &json!("provider_not_configured")));
 }

@@ -252,8 +252,12 @@ async fn networks_and_the_need_of_a_signature_are_settings_that_need_no_restart(
         assert_eq!((answer.status, &answer.body), (200, &received), "{hook:?}");
     }
     server.until(&job, "running").await;
-    let (other, id) = at_provider(&server).await;
     end(&replicate, &id, "succeeded");
+    assert_eq!(seen(&replicate.world().report(&id).await), (200, "received"));
+    replicate.world().hold("processing");
+    let other = server.train("hooked").await;
+    let id = server.until(&other, "running").await["provider_job_id"].clone();
+    end(&replicate, id.as_str().unwrap(), "succeeded");
     let hint = unsigned(json!({"prediction_id": "of-another-name", "job_id": other}));
     assert_eq!(hint.send(&url).await.body, received);
     server.until(&other, "completed").await;
@@ -322,7 +326,7 @@ async fn a_report_about_a_stranger_is_ignored_and_a_sync_asks_for_all() {
     for call in [Call::List, Call::Get] {
         replicate.world().always(call, Fault::ServerError);
     }
-    let unread = server.post("/api/cloud/jobs/sync", json!({})).await;
+    let unread = server.post("/api/cloud/jobs/sync", json!({"provider": "replicate"})).await;
     assert_eq!((unread.status, &unread.body["code"]), (502, &json!("provider_error")));
     let cancels = replicate.world().requests();
     assert!(cancels.iter().all(|it| !it.path.ends_with("/cancel")), "others' jobs are left alone");

@@ -395,8 +395,8 @@ async fn the_trail_says_who_did_what() {
 #[tokio::test]
 async fn who_may_not_read_is_told_of_no_job_of_others_by_the_beginning_of_its_name() {
     let keyed = Keyed::start().await;
-    let reader = keyed.key("ann", "submitter").await;
-    let mut narrow = new("bob", "submitter");
+    let reader = keyed.key("ann", "researcher").await;
+    let mut narrow = new("bob", "researcher");
     narrow["scopes"] = json!(["submit"]);
     let narrow = keyed.key_of(narrow).await;
     let theirs = [keyed.submitted(&reader).await, keyed.submitted(&reader).await];

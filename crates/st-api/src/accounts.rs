@@ -3,11 +3,10 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use st_store::{
-    AuditFilter, JobId, KeyId, KeyScope, KeyScopes, OrgId, PageRequest, Role, TeamId, UserId,
-};
+use st_store::{AuditFilter, KeyId, KeyScope, KeyScopes, OrgId, PageRequest, Role, TeamId, UserId};
 
 use crate::input::Fields;
+use crate::names::JobName;
 use crate::operation::{Group, Input, Method, Named, Operation, Parameter};
 use crate::page::page;
 use crate::problem::Code;
@@ -240,8 +239,10 @@ pub struct SignedOut {
 /// Which entries of the audit trail are listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListAudit {
-    /// What they must have.
+    /// What they must have, apart from the job.
     pub filter: AuditFilter,
+    /// The job that they must be about, named as wherever a job is named.
+    pub job: Option<JobName>,
     /// How many at most.
     pub page: PageRequest,
 }
@@ -251,7 +252,7 @@ impl Input for ListAudit {
         let page = page(fields);
         let filter = AuditFilter {
             actor: fields.optional_string("actor", MAX_NAME),
-            job: fields.word::<JobId>("job_id"),
+            job: None,
             since: fields.word::<Timestamp>("since"),
             before: fields.optional_string("cursor", MAX_NAME).and_then(|text| {
                 let cursor = text.parse().ok();
@@ -261,7 +262,8 @@ impl Input for ListAudit {
                 cursor
             }),
         };
-        Some(Self { filter, page })
+        let job = fields.optional_string("job_id", MAX_NAME).map(JobName);
+        Some(Self { filter, job, page })
     }
 }
 

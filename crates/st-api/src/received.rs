@@ -101,11 +101,13 @@ const PROBLEMS: &[Code] = &[
     Code::ProviderNotConfigured,
     Code::ProviderError,
     Code::NoWebhookSecret,
+    Code::Damaged,
 ];
 const SUMMARY: &str = "Take what Replicate reports about a job";
 const DESCRIPTION: &str = "Without a login: the request is signed by its sender, as Standard Webhooks \
      describes it, with the secret of the account. A report that comes late or twice changes nothing. \
-     A 200 with `ignored` need not be repeated.";
+     A 200 with `ignored` need not be repeated. The body may have 16 MiB. Where no signature is required, one \
+     that is not signed is answered with `received` alone, whatever it is about, and its sender learns nothing.";
 const EXAMPLE: &str = r#"{"id": "rmnv2hmxf9rma0cr9s3s6h2qtr", "status": "succeeded"}"#;
 
 /// A webhook of Replicate.

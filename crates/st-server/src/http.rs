@@ -10,6 +10,7 @@ pub(crate) mod middleware;
 pub(crate) mod paths;
 pub(crate) mod peer;
 pub(crate) mod problem;
+mod refused;
 pub(crate) mod route;
 pub(crate) mod site;
 pub(crate) mod sse;

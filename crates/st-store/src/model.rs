@@ -105,7 +105,7 @@ pub use scope::{Scope, ScopeLevel};
 pub(crate) use settings::CostLimitStep;
 pub use settings::{
     CostLimit, InvalidSetting, LONGEST_HTTP_TIMEOUT, MOST_RUNTIME_MINUTES, OutputsSetting,
-    ProviderSettings, ProviderSettingsPatch, SHORTEST_HTTP_TIMEOUT, SettingChange,
+    ProviderSettings, ProviderSettingsPatch, SHORTEST_HTTP_TIMEOUT, SettingChange, WebhookSource,
 };
 pub use share::{
     CHARGE, InvalidWeight, ShareKey, ShareLevel, SharePlace, ShareScope, ShareUsage, Shares, Weight,

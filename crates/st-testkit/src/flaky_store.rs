@@ -62,6 +62,8 @@ pub struct Faults {
     pub busy_settlements: u32,
     /// So many settlements of the poller are refused because the store is busy.
     pub busy_polls: u32,
+    /// Every report of a webhook about a job is answered with this.
+    pub reports: Option<fn() -> Error>,
     /// So many settlements of the scheduler are stored, but the caller cannot know it.
     pub uncertain_settlements: u32,
     /// Delays the answer to the next claim by this after its commit.
@@ -231,6 +233,10 @@ impl QueueRepo for FlakyStore {
         }
         if *actor == Actor::Poller && self.fails(|faults| &mut faults.busy_polls) {
             return Err(Error::Busy);
+        }
+        let refusal = self.faults().reports.filter(|_| matches!(actor, Actor::Webhook(_)));
+        if let Some(refusal) = refusal {
+            return Ok(settlements.iter().map(|_| Err(refusal())).collect());
         }
         let settled = self.inner.settle(actor, settlements).await;
         if dispatch && self.fails(|faults| &mut faults.uncertain_settlements) {

@@ -15,12 +15,12 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
 use st_store::{
-    AccountId, AtMostOnce, JobId, JobStatus, JobType, Marker, ProviderEnding, ProviderJobId,
-    ProviderName, ProviderSettings, ProviderStatus,
+    AccountId, AtMostOnce, JobId, JobStatus, JobType, Marker, MessageId, ProviderEnding,
+    ProviderJobId, ProviderName, ProviderSettings, ProviderStatus,
 };
 use st_workers::provider::{
-    Account, Arrivals, Cause, JobList, ListPage, ListQuery, PolledJob, Provider, QueryError,
-    RemoteJob, Submission, SubmitError, Unavailable,
+    Account, Arrivals, Cause, Delivery, JobList, ListPage, ListQuery, PolledJob, Provider,
+    QueryError, ReceiveError, RemoteJob, Report, Reported, Submission, SubmitError, Unavailable,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
@@ -475,6 +475,20 @@ impl Provider for FakeProvider {
     async fn forget(&self, job: JobId) -> Result<(), QueryError> {
         self.state().removed.push(job);
         Ok(())
+    }
+
+    /// The body names the job. With a `webhook-id` it counts as signed, and says what the ledger says.
+    async fn receive(&self, delivery: &Delivery<'_>) -> Result<Report, ReceiveError> {
+        let id = ProviderJobId::new(String::from_utf8_lossy(delivery.body));
+        let signed = delivery.headers.get("webhook-id").and_then(|id| id.to_str().ok());
+        let found = self.state().ledger.find(&id).cloned();
+        let reported = match found.filter(|_| signed.is_some()) {
+            Some(job) => {
+                Reported::Status { status: Box::new(job.status), marker: Some(job.marker) }
+            }
+            None => Reported::Hint { provider_job_id: Some(id), job: None },
+        };
+        Ok(Report { id: signed.and_then(MessageId::new), reported })
     }
 
     async fn validate(&self) -> Result<Account, QueryError> {

@@ -191,15 +191,7 @@ impl BackgroundTasks {
         provider: &ProviderName,
         delivery: &Delivery<'_>,
     ) -> Result<Received, IntakeError> {
-        let received = self.poller.receive(provider, delivery).await?;
-        if let Received::Applied { after, .. } = &received
-            && after.cancel_requested()
-            && !after.status().is_terminal()
-        {
-            // Only now it can be cancelled there.
-            self.activate(TaskId::JobStatusPolling);
-        }
-        Ok(received)
+        self.poller.receive(provider, delivery).await
     }
 
     /// Polls now every job at this provider, or at all of them, and looks there for those of which it is

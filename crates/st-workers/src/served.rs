@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use st_log::{Logger, get_logger};
-use st_store::{AccountId, JobId, ProviderName, ProviderStatus, Store};
+use st_store::{AccountId, JobId, JobStatus, ProviderName, ProviderStatus, Store};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
@@ -108,6 +108,17 @@ impl ServedProvider {
         self.other_account(account)?;
         self.learn_account().await;
         self.other_account(account)
+    }
+
+    /// What is stored of a job that was found at the provider. Of an end that another run follows only that
+    /// the job is there: what follows is seen to where the status is settled that is read next.
+    pub(crate) fn arrival_of(&self, status: ProviderStatus) -> ProviderStatus {
+        match status.ending {
+            Some(ending) if self.provider.reruns(ending) => {
+                ProviderStatus::new(status.provider_job_id, JobStatus::Queued)
+            }
+            Some(_) | None => status,
+        }
     }
 
     /// The provider's time now, where it is known. Keeps how its clock moves.

@@ -49,5 +49,5 @@ pub const SYNC: Operation<(), (), SyncJobs, JobsSynced> = Operation::new(
              did not submit are left alone.",
 )
 .role(Role::Lead)
-.problems(&[Code::Conflict])
+.problems(&[Code::Conflict, Code::ProviderNotConfigured, Code::ProviderError])
 .example_body(r#"{"provider": "replicate"}"#);

@@ -1,12 +1,12 @@
 //! The audit trail over HTTP.
 
-use std::sync::Arc;
-
 use st_api::accounts::{AuditActor, AuditEntry, AuditPage, ListAudit};
+use st_api::names::JobName;
 use st_api::schema::Time;
-use st_store::{Actor, Audit, Store};
+use st_store::{Actor, Audit};
 
-use super::log_damaged;
+use super::jobs::find;
+use super::{Api, log_damaged};
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -32,12 +32,16 @@ fn view(audit: &Audit) -> AuditEntry {
     }
 }
 
-pub(crate) async fn list(
-    store: Arc<dyn Store>,
-    call: Call<(), ListAudit>,
-) -> Result<AuditPage, Problem> {
-    let ListAudit { filter, page } = call.query;
-    let page = store.audit(&filter, page.limit).await?;
+pub(crate) async fn list(api: Api, call: Call<(), ListAudit>) -> Result<AuditPage, Problem> {
+    let ListAudit { mut filter, job, page } = call.query;
+    if let Some(JobName(name)) = job {
+        // The entries stay when the job is deleted.
+        filter.job = Some(match name.parse() {
+            Ok(id) => id,
+            Err(_) => find(&api, &call.caller, &name).await?.id(),
+        });
+    }
+    let page = api.store.audit(&filter, page.limit).await?;
     log_damaged(&page.damaged);
     let entries = page.entries.iter().map(view).collect();
     Ok(AuditPage { entries, next: page.next.map(|next| next.to_string()) })

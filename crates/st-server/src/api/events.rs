@@ -65,7 +65,7 @@ pub(crate) async fn stream(
     let query = query.and_then(Follow::from_fields).map_err(Problem::invalid_query)?;
     let wanted = Wanted::read(&headers, query)?;
     let job = match &wanted.job {
-        Some(name) => Some(find(&api, name).await?.id()),
+        Some(name) => Some(find(&api, &caller, name).await?.id()),
         None => None,
     };
     let place = api.place(&caller)?;

@@ -19,14 +19,14 @@ use st_api::names::JobName;
 use st_api::problem::Code;
 use st_api::schema::Time;
 use st_store::{
-    JobFilter, JobId, JobPrefix, JobRecord, JobRef, ProviderJobId, Results, ResultsState,
+    JobFilter, JobId, JobPrefix, JobRecord, JobRef, KeyScope, ProviderJobId, Results, ResultsState,
     UnknownText,
 };
 use st_workers::provider::Provider;
 
 use super::queue::estimate;
 use super::waiting::Surroundings;
-use super::{Api, events, log_damaged, providers};
+use super::{Api, Caller, events, log_damaged, providers};
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -103,8 +103,9 @@ pub(super) fn shown_attempt(record: &JobRecord) -> u32 {
 const CANDIDATES: u32 = 10;
 
 /// The job with this ID, ours or a provider's, or else the one of which an ID begins so. A provider's may
-/// be formed like ours, and two providers may use the same.
-pub(super) async fn find(api: &Api, name: &str) -> Result<JobRecord, Problem> {
+/// be formed like ours, and two providers may use the same. Whoever may not read jobs is told of none but
+/// their own by anything less than our whole ID.
+pub(super) async fn find(api: &Api, caller: &Caller, name: &str) -> Result<JobRecord, Problem> {
     if let Ok(id) = name.parse()
         && let Some(record) = api.store.find_job(&JobRef::Id(id)).await?
     {
@@ -115,25 +116,41 @@ pub(super) async fn find(api: &Api, name: &str) -> Result<JobRecord, Problem> {
         let job = JobRef::Provider { provider, id: ProviderJobId::new(name) };
         found.extend(api.store.find_job(&job).await?);
     }
+    found.retain(|record| may_see(caller, record));
     if found.len() > 1 {
         let jobs: Vec<JobId> = found.iter().map(JobRecord::id).collect();
         return Err(Problem::ambiguous_job(name, &jobs));
     }
     match found.pop() {
         Some(record) => Ok(record),
-        None => find_by_prefix(api, name).await,
+        None => find_by_prefix(api, caller, name).await,
     }
 }
 
-/// Every caller may see every job, so all candidates are named.
-async fn find_by_prefix(api: &Api, name: &str) -> Result<JobRecord, Problem> {
+fn may_see(caller: &Caller, record: &JobRecord) -> bool {
+    caller.scopes.allow(KeyScope::Read) || record.job().owner.user == caller.user
+}
+
+async fn find_by_prefix(api: &Api, caller: &Caller, name: &str) -> Result<JobRecord, Problem> {
     let missing = || Problem::not_found(format!("there is no job {name:?}"));
     let prefix = JobPrefix::new(name).ok_or_else(missing)?;
-    let matches = api.store.jobs_with_prefix(&prefix, CANDIDATES + 1).await?;
-    match matches.as_slice() {
-        [] => Err(missing()),
-        [only] => api.store.find_job(&JobRef::Id(only.job)).await?.ok_or_else(missing),
-        several => Err(Problem::ambiguous_prefix(name, several, CANDIDATES as usize)),
+    let mut matches = api.store.jobs_with_prefix(&prefix, CANDIDATES + 1).await?;
+    if let [only] = matches.as_slice() {
+        let record = api.store.find_job(&JobRef::Id(only.job)).await?;
+        return record.filter(|record| may_see(caller, record)).ok_or_else(missing);
+    }
+    let mut own = Vec::new();
+    if !caller.scopes.allow(KeyScope::Read) {
+        for found in &matches {
+            let record = api.store.find_job(&JobRef::Id(found.job)).await?;
+            own.extend(record.filter(|record| may_see(caller, record)));
+        }
+        matches.retain(|found| own.iter().any(|record| record.id() == found.job));
+    }
+    match (matches.as_slice(), own.pop()) {
+        ([], _) => Err(missing()),
+        ([_], Some(only)) => Ok(only),
+        (several, _) => Err(Problem::ambiguous_prefix(name, several, CANDIDATES as usize)),
     }
 }
 
@@ -159,7 +176,7 @@ pub(crate) async fn list(api: Api, call: Call<(), ListJobs>) -> Result<JobPage, 
 }
 
 pub(crate) async fn show(api: Api, call: Call<JobName>) -> Result<OneJob, Problem> {
-    let record = find(&api, &call.named.0).await?;
+    let record = find(&api, &call.caller, &call.named.0).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
     let mut job = view(&record, &surroundings);
     if let Some(position) = job.queue_position {
@@ -173,7 +190,7 @@ pub(crate) async fn history(
     call: Call<JobName, ListHistory>,
 ) -> Result<History, Problem> {
     let ListHistory { after, limit } = call.query;
-    let record = find(&api, &call.named.0).await?;
+    let record = find(&api, &call.caller, &call.named.0).await?;
     let page = api.store.job_events(record.id(), after, limit).await?;
     log_damaged(&page.damaged);
     let rows = (page.events.len() + page.damaged.len()) as u64;

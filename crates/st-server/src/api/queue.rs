@@ -139,7 +139,7 @@ async fn local(api: &Api) -> Result<Option<LocalJobs>, Problem> {
 }
 
 pub(crate) async fn position(api: Api, call: Call<JobName>) -> Result<Position, Problem> {
-    let record = find(&api, &call.named.0).await?;
+    let record = find(&api, &call.caller, &call.named.0).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
     let position = surroundings.position(&record);
     let stats = api.store.queue_stats().await?;

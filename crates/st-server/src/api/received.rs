@@ -6,15 +6,18 @@ use st_api::input::FieldFault;
 use st_api::problem::Code;
 use st_api::received::{Receipt, Reception, Updates};
 use st_api::schema::Time;
-use st_store::{JobRecord, ProviderJobId, ProviderName, ProviderSettings};
+use st_store::{JobRecord, ProviderJobId, ProviderName, ProviderSettings, WebhookSource};
 use st_workers::provider::{Delivery, ReceiveError};
 use st_workers::tasks::poller::{IntakeError, Received};
 
 use super::{Api, REPLICATE};
-use crate::http::extract::bytes_of;
+use crate::http::extract::bytes_within;
 use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 use crate::http::route::{OfJob, json};
+
+/// The largest webhook that is read, in bytes: the object of a job that is over holds its whole log.
+const LARGEST: usize = 16 * 1024 * 1024;
 
 /// A webhook of Replicate. Who sends it is found out by its signature, and what it says changes a job only as
 /// far as an answer of the provider would.
@@ -27,7 +30,7 @@ pub(crate) async fn replicate(
     let settings = api.store.provider_settings(&provider).await?;
     check_address(&settings, request.extensions().get().copied())?;
     let (parts, body) = request.into_parts();
-    let body = bytes_of(body).await?;
+    let body = bytes_within(LARGEST, body).await?;
     let delivery = Delivery {
         headers: &parts.headers,
         body: &body,
@@ -51,20 +54,30 @@ pub(crate) async fn replicate(
             updates: None,
             reason: Some(reason),
         }),
+        // The same whatever it is about: whoever sent it is not known.
+        Received::Noted => json(&Receipt {
+            status: Reception::Received,
+            job_id: None,
+            updates: None,
+            reason: None,
+        }),
     })
 }
 
-/// Where a list of networks is set, all others are refused before anything is read.
+/// Where a list of networks is set, all others are refused before anything is read; and so is everyone
+/// while it cannot be read.
 fn check_address(settings: &ProviderSettings, peer: Option<Peer>) -> Result<(), Problem> {
-    let Some(allowed) = settings.webhook_allowed_ips.as_ref().filter(|it| !it.is_empty()) else {
-        return Ok(());
-    };
     let Some(Peer { address, .. }) = peer else { return Err(Problem::internal()) };
-    if allowed.iter().any(|network| network.contains(&address)) {
-        return Ok(());
+    match settings.webhook_source(address) {
+        WebhookSource::Allowed => Ok(()),
+        WebhookSource::Other => {
+            let detail = format!("webhooks of this provider may not come from {address}");
+            Err(Problem::new(Code::AddressNotAllowed, detail))
+        }
+        WebhookSource::Unknown => Err(Problem::damaged(
+            "the setting webhook_allowed_ips of the provider cannot be read; set it again",
+        )),
     }
-    let detail = format!("webhooks of this provider may not come from {address}");
-    Err(Problem::new(Code::AddressNotAllowed, detail))
 }
 
 /// What is another value than before.
@@ -97,6 +110,11 @@ impl From<IntakeError> for Problem {
                 Self::provider(format!("what happened is not known: {}", st_log::Chain(&error)))
             }
             IntakeError::Busy => Self::overloaded(),
+            IntakeError::Stopping => Self::new(Code::Stopping, error.to_string()),
+            IntakeError::NotStored(cause) => {
+                let detail = "what is reported could not be stored; send it again";
+                Self::new(Code::StoreUnavailable, detail).caused_by(cause)
+            }
             IntakeError::Store(error) => error.into(),
         }
     }

@@ -49,8 +49,17 @@ pub(crate) async fn body_of(
     }
 }
 
-/// Reads a body into one buffer: a piece of it keeps the whole buffer that it arrived in.
-pub(crate) async fn bytes_of(mut body: axum::body::Body) -> Result<BytesMut, Problem> {
+/// Reads a body of usual size.
+async fn bytes_of(body: axum::body::Body) -> Result<BytesMut, Problem> {
+    bytes_within(LIMIT, body).await
+}
+
+/// Reads a body of at most `limit` bytes into one buffer: a piece of it keeps the whole buffer that it
+/// arrived in.
+pub(crate) async fn bytes_within(
+    limit: usize,
+    mut body: axum::body::Body,
+) -> Result<BytesMut, Problem> {
     let began = Instant::now();
     let mut bytes = BytesMut::new();
     loop {
@@ -64,8 +73,8 @@ pub(crate) async fn bytes_of(mut body: axum::body::Body) -> Result<BytesMut, Pro
         })?;
         // Trailers are the other kind of frame; nobody asked for them.
         let Ok(data) = frame.into_data() else { continue };
-        if data.len() > LIMIT.saturating_sub(bytes.len()) {
-            return Err(Problem::too_large(LIMIT));
+        if data.len() > limit.saturating_sub(bytes.len()) {
+            return Err(Problem::too_large(limit));
         }
         bytes.extend_from_slice(&data);
     }

@@ -12,6 +12,7 @@ use super::lane::Lanes;
 use super::listen::{Capacity, Places};
 use super::meter::Meter;
 use super::peer::TrustedProxies;
+use super::refused::RefusedWebhooks;
 use super::site::Names;
 
 /// How many connections one client may have, where nothing says otherwise.
@@ -48,6 +49,7 @@ pub(crate) struct Front {
     pub(crate) refused: AtomicU64,
     pub(crate) lanes: Lanes,
     pub(crate) meter: Meter,
+    pub(crate) refused_webhooks: RefusedWebhooks,
 }
 
 impl Front {
@@ -60,6 +62,7 @@ impl Front {
             places: Places::new(connections),
             refused: AtomicU64::new(0),
             lanes,
+            refused_webhooks: RefusedWebhooks::default(),
             meter: Meter::of(routes.operations().iter().map(|operation| &operation.about)),
         })
     }

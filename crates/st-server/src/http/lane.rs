@@ -9,22 +9,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// As many ordinary requests as are useful: more only wait for one another.
 const ORDINARY: usize = 1024;
 /// These paths, and what is below them.
-const VITAL: [&str; 8] = [
+const VITAL: [&str; 6] = [
     "/health",
     "/api/cloud/health",
     "/api/metrics/health",
     "/metrics",
     "/api/metrics/prometheus",
     "/api/cloud/metrics/prometheus",
-    "/api/webhooks",
-    "/api/cloud/webhook",
 ];
+/// Exactly these paths: what providers report. Anyone may send there, however slowly.
+const RECEIVED: [&str; 2] = ["/api/webhooks/replicate", "/api/cloud/webhook/replicate"];
+/// As many of those at once as are useful. Each may hold a body of 16 MiB while it is read.
+const MOST_RECEIVED: usize = 32;
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// Health, metrics, and what providers report.
+    /// Health and metrics.
     Vital,
+    /// What providers report.
+    Received,
     /// What a person or a program waits for.
     Interactive,
     /// Many things at once, which may as well be done later.
@@ -33,12 +37,13 @@ pub(crate) enum Lane {
 
 impl Lane {
     /// Every lane, in the order of the metrics.
-    const ALL: [Self; 3] = [Self::Vital, Self::Interactive, Self::Bulk];
+    const ALL: [Self; 4] = [Self::Vital, Self::Received, Self::Interactive, Self::Bulk];
 
     /// The word for it in metrics.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Vital => "vital",
+            Self::Received => "received",
             Self::Interactive => "interactive",
             Self::Bulk => "bulk",
         }
@@ -52,6 +57,9 @@ impl Lane {
         if VITAL.into_iter().any(is_below) {
             return Self::Vital;
         }
+        if RECEIVED.contains(&path) {
+            return Self::Received;
+        }
         let last = path.rsplit('/').next().unwrap_or_default();
         if last.starts_with("bulk-") || matches!(last, "cleanup" | "sync" | "export") {
             return Self::Bulk;
@@ -64,11 +72,12 @@ impl Lane {
 #[derive(Debug)]
 pub(crate) struct Lanes {
     vital: Arc<Semaphore>,
+    received: Arc<Semaphore>,
     ordinary: Arc<Semaphore>,
     /// Bulk requests need a permit of `ordinary` as well, of which they cannot get all.
     bulk: Arc<Semaphore>,
-    most: [usize; 3],
-    shed: [AtomicU64; 3],
+    most: [usize; 4],
+    shed: [AtomicU64; 4],
 }
 
 /// What goes on in a lane.
@@ -96,12 +105,14 @@ impl Lanes {
         let ordinary = (connections - connections / 4).clamp(1, ORDINARY);
         let vital = connections.saturating_sub(ordinary).max(1);
         let of = |permits: usize| Arc::new(Semaphore::new(permits));
+        let received = (connections / 16).clamp(1, MOST_RECEIVED);
         let bulk = ordinary.div_ceil(2);
         Self {
             vital: of(vital),
+            received: of(received),
             ordinary: of(ordinary),
             bulk: of(bulk),
-            most: [vital, ordinary, bulk],
+            most: [vital, received, ordinary, bulk],
             shed: Default::default(),
         }
     }
@@ -110,9 +121,10 @@ impl Lanes {
     pub(crate) fn enter(&self, lane: Lane) -> Option<Permit> {
         let permit = self.try_enter(lane);
         if permit.is_none() {
-            let [vital, interactive, bulk] = &self.shed;
+            let [vital, received, interactive, bulk] = &self.shed;
             let shed = match lane {
                 Lane::Vital => vital,
+                Lane::Received => received,
                 Lane::Interactive => interactive,
                 Lane::Bulk => bulk,
             };
@@ -122,12 +134,13 @@ impl Lanes {
     }
 
     /// What goes on in each lane.
-    pub(crate) fn traffic(&self) -> [Traffic; 3] {
-        let [vital, ordinary, bulk] = self.most;
+    pub(crate) fn traffic(&self) -> [Traffic; 4] {
+        let [vital, received, ordinary, bulk] = self.most;
         let used = |most: usize, of: &Semaphore| most.saturating_sub(of.available_permits());
         let bulk_used = used(bulk, &self.bulk);
         let under_way = [
             used(vital, &self.vital),
+            used(received, &self.received),
             used(ordinary, &self.ordinary).saturating_sub(bulk_used),
             bulk_used,
         ];
@@ -143,6 +156,7 @@ impl Lanes {
         let permit = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
         Some(match lane {
             Lane::Vital => Permit { _lane: permit(&self.vital)?, _bulk: None },
+            Lane::Received => Permit { _lane: permit(&self.received)?, _bulk: None },
             Lane::Interactive => Permit { _lane: permit(&self.ordinary)?, _bulk: None },
             Lane::Bulk => {
                 let bulk = permit(&self.bulk)?;
@@ -165,10 +179,11 @@ mod tests {
         let lanes = Lanes::within(8);
         let bulk = fill(&lanes, Lane::Bulk);
         let interactive = fill(&lanes, Lane::Interactive);
+        let received = fill(&lanes, Lane::Received);
         let vital = fill(&lanes, Lane::Vital);
-        assert_eq!([bulk.len(), interactive.len(), vital.len()], [3, 3, 2]);
+        assert_eq!([bulk.len(), interactive.len(), received.len(), vital.len()], [3, 3, 1, 2]);
         let traffic = lanes.traffic().map(|it| (it.most, it.under_way, it.shed));
-        assert_eq!(traffic, [(2, 2, 1), (6, 3, 1), (3, 3, 1)]);
+        assert_eq!(traffic, [(2, 2, 1), (1, 1, 1), (6, 3, 1), (3, 3, 1)]);
         drop(bulk);
         assert_eq!(fill(&lanes, Lane::Interactive).len(), 3);
     }
@@ -177,7 +192,8 @@ mod tests {
     fn however_few_connections_there_are_each_lane_has_one() {
         for connections in 0..4 {
             let lanes = Lanes::within(connections);
-            let counts = [Lane::Vital, Lane::Bulk].map(|lane| fill(&lanes, lane).len());
+            let counts =
+                [Lane::Vital, Lane::Received, Lane::Bulk].map(|lane| fill(&lanes, lane).len());
             assert!(counts.into_iter().all(|count| count >= 1), "{connections}: {counts:?}");
         }
         assert_eq!(fill(&Lanes::within(5000), Lane::Interactive).len(), ORDINARY);
@@ -189,7 +205,11 @@ mod tests {
             ("/health", Lane::Vital),
             ("/api/cloud/health/ready", Lane::Vital),
             ("/api/metrics/prometheus", Lane::Vital),
-            ("/api/webhooks/replicate", Lane::Vital),
+            ("/api/webhooks/replicate", Lane::Received),
+            ("/api/cloud/webhook/replicate", Lane::Received),
+            ("/api/webhooks", Lane::Interactive),
+            ("/api/webhooks/history", Lane::Interactive),
+            ("/api/webhooks/replicate/test", Lane::Interactive),
             ("/api/cloud/healthy", Lane::Interactive),
             ("/api/metrics/costs", Lane::Interactive),
             ("/api/cloud/jobs/submit", Lane::Interactive),

@@ -26,6 +26,7 @@ use crate::http::lane::Lane;
 use crate::http::meter::with_operation;
 use crate::http::paths::Paths;
 use crate::http::problem::Problem;
+use crate::http::refused::Line;
 use crate::http::route::OfJob;
 use crate::http::site;
 
@@ -69,7 +70,9 @@ async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Re
     {
         response = allowed(allow);
     }
+    let mut line = Line::Own;
     if let Some(front) = front {
+        line = front.refused_webhooks.note(&path, response.status());
         front.meter.observe(operation, response.status().as_u16(), began.elapsed());
     }
     let problem = problem_of(&mut response, &method, &path, &paths);
@@ -78,7 +81,7 @@ async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Re
         let context = LogContext::new().field("job_id", job.to_string());
         context.field("job_correlation_id", correlation_id.as_str()).enter()
     });
-    log(&method, &path, began, response.status(), problem.as_ref());
+    log(&method, &path, began, response.status(), problem.as_ref(), line);
     match problem {
         Some(problem) => problem.render(&path, &id, &response),
         None => response,
@@ -125,7 +128,14 @@ fn problem_of(
 }
 
 /// Logs the request, and the cause of a fault of ours: once, here, where the request is known.
-fn log(method: &Method, path: &str, began: Instant, status: StatusCode, problem: Option<&Problem>) {
+fn log(
+    method: &Method,
+    path: &str,
+    began: Instant,
+    status: StatusCode,
+    problem: Option<&Problem>,
+    line: Line,
+) {
     let status = status.as_u16();
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut context = LogContext::new();
@@ -140,7 +150,11 @@ fn log(method: &Method, path: &str, began: Instant, status: StatusCode, problem:
         context = context.field("code", problem.code()).field("reason", problem.detail());
     }
     let in_context = context.enter();
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+    if let Line::Sum(refused) = line {
+        st_log::info!(logger: LOG, path, status, refused, "Webhooks of a provider were refused");
+    }
+    let is_summed = line != Line::Own;
+    if is_summed || matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         st_log::debug!(logger: LOG, status, elapsed_ms, "{method} {path}");
     } else {
         st_log::info!(logger: LOG, status, elapsed_ms, "{method} {path}");

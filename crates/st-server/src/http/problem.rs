@@ -233,7 +233,7 @@ impl Problem {
     }
 
     /// 500: stored data that cannot be read. `detail` names it, so that it can be repaired.
-    fn damaged(detail: impl Into<String>) -> Self {
+    pub(crate) fn damaged(detail: impl Into<String>) -> Self {
         Self::new(Code::Damaged, detail)
     }
 

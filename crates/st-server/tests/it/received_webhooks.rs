@@ -152,7 +152,7 @@ async fn what_is_not_signed_by_the_account_changes_nothing() {
         (b"{}".to_vec(), (422, "invalid_request")),
         (br#"{"id": "../x", "status": "failed"}"#.to_vec(), (422, "invalid_request")),
         (format!("{{\"id\": {id:?}}}").into_bytes(), (422, "invalid_request")),
-        (vec![b' '; 2 * 1024 * 1024], (413, "body_too_large")),
+        (vec![b' '; 16 * 1024 * 1024 + 1], (413, "body_too_large")),
     ] {
         let (status, code) = send(Hook::signed("msg_4", now, &[secret], body)).await;
         assert_eq!((status, &*code), expected);
@@ -161,6 +161,12 @@ async fn what_is_not_signed_by_the_account_changes_nothing() {
     let asked = replicate.world().requests();
     let asked = asked.iter().filter(|it| it.path == "/webhooks/default/secret").count();
     assert!(asked <= 2, "strangers cost {asked} calls");
+    // The whole log of a job is in its object.
+    let mut large: Value = serde_json::from_slice(&body).unwrap();
+    large["id"] = json!("of-a-stranger");
+    large["logs"] = json!("x".repeat(15 * 1024 * 1024));
+    let large = Hook::signed("msg_large", now, &[secret], large.to_string());
+    assert_eq!(seen(&large.send(&server.url(PATH)).await), (200, "ignored"));
     // One of several signatures is enough.
     let both = Hook::signed("msg_5", now, &[OTHER_SECRET, secret], body);
     assert_eq!(seen(&both.send(&server.url(PATH)).await), (200, "received"));
@@ -234,19 +240,27 @@ async fn networks_and_the_need_of_a_signature_are_settings_that_need_no_restart(
     set(&server, json!({"webhook_require_signature": false})).await;
     // Now it is a hint: what happened is what the provider says.
     replicate.world().hold("processing");
+    let received = json!({"status": "received"});
     for hook in [
         forged.clone(),
         unsigned(json!({"type": "training.status", "prediction_id": id, "status": "failed"})),
         unsigned(json!({"type": "completed", "job_id": job})),
+        unsigned(json!({"id": "nobodys", "status": "failed"})),
+        unsigned(json!({"type": "completed", "prediction_id": "nobodys"})),
     ] {
-        assert_eq!(seen(&hook.send(&url).await), (200, "received"), "{hook:?}");
-        assert_eq!(server.job(&job).await["status"], "running");
+        let answer = hook.send(&url).await;
+        assert_eq!((answer.status, &answer.body), (200, &received), "{hook:?}");
     }
-    replicate.world().fault_on(Call::Get, Fault::ServerError);
-    assert_eq!(seen(&forged.send(&url).await).0, 502);
+    server.until(&job, "running").await;
     end(&replicate, &id, "succeeded");
-    assert_eq!(seen(&forged.send(&url).await), (200, "received"));
-    assert_eq!(server.job(&job).await["status"], "completed");
+    assert_eq!(seen(&replicate.world().report(&id).await), (200, "received"));
+    replicate.world().hold("processing");
+    let other = server.train("hooked").await;
+    let id = server.until(&other, "running").await["provider_job_id"].clone();
+    end(&replicate, id.as_str().unwrap(), "succeeded");
+    let hint = unsigned(json!({"prediction_id": "of-another-name", "job_id": other}));
+    assert_eq!(hint.send(&url).await.body, received);
+    server.until(&other, "completed").await;
     set(&server, json!({"webhook_require_signature": true})).await;
     assert_eq!(seen(&forged.send(&url).await), (401, "bad_signature"));
 }
@@ -309,6 +323,18 @@ async fn a_report_about_a_stranger_is_ignored_and_a_sync_asks_for_all() {
     assert_eq!(server.job(&job).await["status"], "completed");
     let unknown = server.post("/api/cloud/jobs/sync", json!({"provider": "nobody"})).await;
     assert_eq!((unknown.status, &unknown.body["code"]), (422, &json!("invalid_request")));
+    for call in [Call::List, Call::Get] {
+        replicate.world().always(call, Fault::ServerError);
+    }
+    let unread = server.post("/api/cloud/jobs/sync", json!({"provider": "replicate"})).await;
+    assert_eq!((unread.status, &unread.body["code"]), (502, &json!("provider_error")));
     let cancels = replicate.world().requests();
     assert!(cancels.iter().all(|it| !it.path.ends_with("/cancel")), "others' jobs are left alone");
+}
+
+#[tokio::test]
+async fn a_provider_without_a_credential_is_not_said_to_be_synchronized() {
+    let server = Server::start(Setup::default()).await;
+    let synced = server.post("/api/cloud/jobs/sync", json!({"provider": "replicate"})).await;
+    assert_eq!((synced.status, &synced.body["code"]), (409, &json!("provider_not_configured")));
 }

@@ -2,7 +2,9 @@
 
 mod cost_limit;
 mod value;
+mod webhook_source;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -13,6 +15,7 @@ pub use cost_limit::CostLimit;
 pub(crate) use cost_limit::CostLimitStep;
 pub use value::OutputsSetting;
 use value::SettingValue;
+pub use webhook_source::WebhookSource;
 
 /// The most minutes that a provider may be set to let a job run: 30 days.
 pub const MOST_RUNTIME_MINUTES: u32 = 30 * 24 * 60;
@@ -91,6 +94,9 @@ macro_rules! provider_settings {
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct ProviderSettings {
             $($(#[$meta])* pub $field: Option<$type>,)+
+            /// Settings that are stored and cannot be read. They look as if they were not set, and what
+            /// protects something must not take them for that.
+            pub unreadable: BTreeSet<&'static str>,
         }
 
         /// A change of some settings of a provider; the others stay.
@@ -129,7 +135,25 @@ macro_rules! provider_settings {
 
             /// Applies a patch.
             pub fn apply(&mut self, patch: ProviderSettingsPatch) {
+                $(if patch.$field != SettingChange::Keep {
+                    self.unreadable.remove(stringify!($field));
+                })+
                 $(patch.$field.apply(&mut self.$field);)+
+            }
+
+            /// Notes that the setting with this name is stored and cannot be read; `false` when there is
+            /// none.
+            pub fn note_unreadable(&mut self, name: &str) -> bool {
+                let known = Self::NAMES.iter().find(|known| **known == name);
+                known.is_some_and(|known| {
+                    self.unreadable.insert(known);
+                    true
+                })
+            }
+
+            /// Whether the setting with this name is stored and cannot be read.
+            pub fn is_unreadable(&self, name: &str) -> bool {
+                self.unreadable.contains(name)
             }
         }
 

@@ -12,7 +12,7 @@ use super::writer::{Lane, Tx};
 use super::{SqliteStore, budgets, events, holds, shares};
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, Change, Hold, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
+    Actor, Change, DamagedRow, Hold, Limits, LimitsPatch, NewEvent, ProviderName, ProviderSettings,
     ProviderSettingsPatch, Scope, ShareScope, ShareUsage, Weight,
 };
 use crate::repo::SettingsRepo;
@@ -150,7 +150,9 @@ pub(crate) fn changed_names(
     after: &ProviderSettings,
 ) -> Vec<&'static str> {
     let pairs = before.entries().zip(after.entries());
-    pairs.filter(|(one, two)| one != two).map(|((name, _), _)| name).collect()
+    let is_cleared = |name| before.is_unreadable(name) && !after.is_unreadable(name);
+    let changed = pairs.filter(|(one, two)| one != two || is_cleared(one.0));
+    changed.map(|((name, _), _)| name).collect()
 }
 
 pub(super) fn record_change(
@@ -247,21 +249,37 @@ fn put_polling_preference(tx: &Tx<'_>, preference: Option<bool>) -> Result<()> {
 }
 
 fn provider_settings(connection: &Connection, provider: &ProviderName) -> Result<ProviderSettings> {
-    let (rows, damaged) = readable(
+    let (rows, mut damaged) = readable(
         connection,
         "SELECT name, value FROM provider_settings WHERE provider = ?1",
         [provider.as_str()],
         |row| {
             let mut columns = Columns::new(row, "provider_settings");
-            Ok((columns.plain::<String>("name")?, columns.plain::<String>("value")?))
+            let name: String = columns.plain("name")?;
+            match columns.plain::<String>("value") {
+                Ok(value) => Ok((name, Ok(value))),
+                Err(error) => Ok((name, Err(error.into_damaged()?))),
+            }
         },
     )?;
-    log_damaged(&damaged);
     let mut settings = ProviderSettings::default();
     for (name, value) in rows {
+        let problem = match value {
+            Ok(value) => {
+                if settings.set(&name, Some(value)) {
+                    continue;
+                }
+                "the setting cannot have this value".to_owned()
+            }
+            Err(row) => row.problem,
+        };
         // A name that is not known here was written by a newer version; it stays in the database.
-        settings.set(&name, Some(value));
+        if settings.note_unreadable(&name) {
+            let key = format!("{provider} {name}");
+            damaged.push(DamagedRow { table: "provider_settings", key, problem });
+        }
     }
+    log_damaged(&damaged);
     Ok(settings)
 }
 
@@ -288,7 +306,8 @@ fn put_provider_settings(
     after: &ProviderSettings,
 ) -> Result<()> {
     for ((name, old), (_, value)) in before.entries().zip(after.entries()) {
-        if old == value {
+        let is_cleared = before.is_unreadable(name) && !after.is_unreadable(name);
+        if old == value && !is_cleared {
             continue;
         }
         match value {

@@ -429,7 +429,8 @@ async fn settings_that_cannot_be_read_are_the_defaults_until_they_are_set() {
     assert_eq!(store.limits().await.unwrap(), Limits::default());
     assert_eq!(store.queue_stats().await.unwrap().limits, Limits::default());
     let settings = store.provider_settings(&fake()).await.unwrap();
-    assert_eq!(settings, ProviderSettings::default());
+    assert!(settings.is_unreadable("version_override"), "it is not the same as not set");
+    assert_eq!(settings.version_override, None);
     let patch = LimitsPatch { per_user: Some(7), ..LimitsPatch::default() };
     let patched = store.patch_limits(patch, &by).await.unwrap();
     assert_eq!(patched, Limits { per_user: 7, ..Limits::default() });
@@ -438,6 +439,25 @@ async fn settings_that_cannot_be_read_are_the_defaults_until_they_are_set() {
     assert_eq!(bench.store.limits().await.unwrap(), patched);
     let settings = bench.store.provider_settings(&fake()).await.unwrap();
     assert_eq!(settings.version_override.as_deref(), Some("v3"));
+    assert!(settings.unreadable.is_empty());
+}
+
+#[tokio::test]
+async fn a_setting_that_cannot_be_read_is_told_from_one_of_a_newer_version_and_can_be_cleared() {
+    let bench = world().await;
+    bench.damage("UPDATE provider_settings SET name = 'webhook_allowed_ips', value = '[300]'");
+    bench.damage(
+        "INSERT INTO provider_settings (provider, name, value, changed_at) \
+         SELECT provider, 'of_a_newer_version', 'x', changed_at FROM provider_settings",
+    );
+    let settings = bench.store.provider_settings(&fake()).await.unwrap();
+    assert_eq!(settings.unreadable.into_iter().collect::<Vec<_>>(), ["webhook_allowed_ips"]);
+    let webhook_allowed_ips = SettingChange::Clear;
+    let patch = ProviderSettingsPatch { webhook_allowed_ips, ..ProviderSettingsPatch::default() };
+    bench.store.patch_provider_settings(&fake(), patch, &Actor::Operator).await.unwrap();
+    assert_eq!(bench.rows("SELECT name FROM provider_settings"), "name=of_a_newer_version");
+    let settings = bench.store.provider_settings(&fake()).await.unwrap();
+    assert_eq!(settings, ProviderSettings::default());
 }
 
 #[tokio::test]

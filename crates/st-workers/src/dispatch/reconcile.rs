@@ -208,7 +208,8 @@ impl Dispatcher {
             }
             return self.release_held(job, first.status.clone()).await;
         }
-        let settled = self.settle(job, Outcome::Found(first.status.clone())).await;
+        let arrival = job.served.arrival_of(first.status.clone());
+        let settled = self.settle(job, Outcome::Found(arrival.clone())).await;
         if !others.is_empty() {
             self.record_strays(&others).await;
         }
@@ -218,7 +219,7 @@ impl Dispatcher {
                 "Job is at the provider more than once, cancelling the later one"
             );
         }
-        self.follow_up(job, first.status.clone(), settled).await;
+        self.follow_up(job, arrival, settled).await;
         if !others.is_empty() {
             self.cancel_strays(&job.served).await;
         }

@@ -32,6 +32,7 @@ mod webhook;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -156,9 +157,9 @@ pub struct Replicate {
     retry_on: BTreeSet<ProviderEnding>,
     webhook_secrets: Vec<WebhookSecret>,
     recent: Recent,
-    time: ServerTime,
+    time: Arc<ServerTime>,
     creates: CallBudget,
-    others: CallBudget,
+    others: Arc<CallBudget>,
 }
 
 impl Replicate {
@@ -172,9 +173,9 @@ impl Replicate {
             retry_on: config.retry_on,
             webhook_secrets: config.webhook_secrets,
             recent: Recent::default(),
-            time: ServerTime::default(),
+            time: Arc::default(),
             creates: CallBudget::new(Rate::per_minute(config.limits.creates)),
-            others: CallBudget::shared(Rate::per_minute(config.limits.others)),
+            others: Arc::new(CallBudget::shared(Rate::per_minute(config.limits.others))),
         })
     }
 
@@ -189,20 +190,13 @@ impl Replicate {
         Some(AccountId::new(self.address.base(), name.as_deref(), Some(&credential)))
     }
 
-    /// Sends a request; every answer shows the provider's time. `budget`: that of which the call is.
-    /// `shape`: what is needed of a success.
     async fn send(
         &self,
         request: Request,
         budget: &CallBudget,
         shape: &'static Shape,
     ) -> Result<Answer, Unanswered> {
-        let response = request.body_limit(answer::LARGEST_BODY).open().await?;
-        self.time.observe(response.headers());
-        if response.status() == StatusCode::TOO_MANY_REQUESTS {
-            budget.note_refusal();
-        }
-        Answer::read(response, shape).await
+        send(request, &self.time, budget, shape).await
     }
 
     async fn ask(
@@ -254,6 +248,22 @@ impl Replicate {
         let url = self.address.page(query).ok_or_else(foreign_link)?;
         self.ask(Method::GET, &url, Subject::Account, &PAGE).await
     }
+}
+
+/// Sends a request; every answer shows the provider's time. `budget`: that of which the call is. `shape`:
+/// what is needed of a success.
+async fn send(
+    request: Request,
+    time: &ServerTime,
+    budget: &CallBudget,
+    shape: &'static Shape,
+) -> Result<Answer, Unanswered> {
+    let response = request.body_limit(answer::LARGEST_BODY).open().await?;
+    time.observe(response.headers());
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        budget.note_refusal();
+    }
+    Answer::read(response, shape).await
 }
 
 fn foreign_link() -> QueryError {

@@ -14,9 +14,11 @@
 mod decision;
 mod forget;
 mod gone;
+mod hints;
 mod memory;
 mod receive;
 mod rerun;
+mod settle;
 mod sync;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,19 +31,17 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use futures_util::stream::StreamExt;
 use st_log::{Chain, Logger, get_logger};
-use st_store::{
-    Actor, Error, JobId, JobRecord, JobRef, JobStatus, ProviderJobId, ProviderStatus, Settled,
-    Settlement, Store,
-};
+use st_store::{Actor, Error, JobId, JobRecord, JobRef, JobStatus, ProviderJobId, Store};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::dispatch::{Dispatcher, report};
+use crate::dispatch::Dispatcher;
 use crate::provider::{QueryError, RemoteJob};
 use crate::reminder::Reminder;
 use crate::served::{LastingUnread, ServedProvider, UnreadJob};
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
 pub use decision::Decision;
+use hints::Hints;
 use memory::Memory;
 pub use receive::{IntakeError, Received};
 pub use sync::{SyncError, Synced};
@@ -95,8 +95,10 @@ struct Poll {
     ending: Arc<tokio::sync::Mutex<()>>,
     /// Held while what is kept of unknown jobs is being removed.
     forgetting: Arc<tokio::sync::Mutex<()>>,
-    /// A permit for each question that a webhook leads to.
-    hints: Semaphore,
+    /// A permit for each question that a signed webhook leads to.
+    questions: Semaphore,
+    /// The questions that the other webhooks lead to.
+    hints: Hints,
     /// Guards when it was last logged that webhooks cannot be verified.
     unverified: Mutex<Reminder>,
 }
@@ -111,15 +113,21 @@ enum Occasion {
 }
 
 /// How many jobs of one provider, or of all, were polled, and with what result.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 struct Tally {
     synced: u64,
     changed: u64,
     failed: u64,
+    /// Of those that were synced: what was read of them could not be stored.
+    unsettled: u64,
     /// Not polled, because they belong to another account.
     skipped: u64,
     /// Found there although it was not known whether they had arrived.
     found: u64,
+    /// Why the provider's list could not be read for those, if it could not.
+    list_unread: Option<String>,
+    /// Why the provider could not be reached, if it could not.
+    unreachable: Option<String>,
 }
 
 /// What one run learns of the jobs that could not be read.
@@ -150,7 +158,8 @@ impl Poller {
                 turn: Arc::default(),
                 ending: Arc::default(),
                 forgetting: Arc::default(),
-                hints: Semaphore::new(receive::HINTS),
+                questions: Semaphore::new(receive::QUESTIONS),
+                hints: Hints::default(),
                 unverified: Mutex::default(),
             };
             (served.name().clone(), Arc::new(poll))
@@ -258,13 +267,14 @@ impl Poll {
             self.poll_jobs(gathered, &mut tally, &mut unread).await?;
             self.end_gone(unread.gone);
             self.served.unread.record(unread.jobs);
-            let down = self.memory.record(&self.served, tally, unread.unreachable.as_ref());
+            let down = self.memory.record(&self.served, &tally, unread.unreachable.as_ref());
             if !down && let Some(lasting) = self.served.unread.take_lasting() {
                 self.warn_of_unread(lasting).await;
             }
         }
         if matches!(occasion, Occasion::Asked) {
-            tally.found = self.find_missing().await;
+            tally.unreachable = unread.unreachable.as_ref().map(|error| Chain(error).to_string());
+            (tally.found, tally.list_unread) = self.find_missing().await;
         }
         read.map(|()| tally)
     }
@@ -310,7 +320,8 @@ impl Poll {
                     }
                 }
             }
-            self.settle(&Actor::Poller, reports, tally).await?;
+            let unsettled = self.settle(&Actor::Poller, reports, tally).await?;
+            tally.unsettled += unsettled.len() as u64;
         }
         drop(answers);
         for record in records.into_values().filter(|record| asked.contains(&record.id())) {
@@ -344,40 +355,6 @@ impl Poll {
             Ok(Some(record)) => record.in_log_scope(warn),
             Ok(None) | Err(_) => warn(),
         }
-    }
-
-    /// Stores what changed, all in one transaction.
-    async fn settle(
-        &self,
-        by: &Actor,
-        reports: Vec<(JobRecord, ProviderStatus)>,
-        tally: &mut Tally,
-    ) -> Result<(), Error> {
-        let (reports, reruns) = self.rerun(reports).await;
-        let (records, settlements): (Vec<JobRecord>, Vec<Settlement>) = reports
-            .into_iter()
-            .map(|(record, status)| {
-                let settlement = report(&record, status);
-                (record, settlement)
-            })
-            .unzip();
-        if settlements.is_empty() {
-            return Ok(());
-        }
-        let results = self.store.settle(by, settlements).await?;
-        for (before, result) in records.iter().zip(results) {
-            match result {
-                Ok((Settled::Unchanged, _)) => {}
-                Ok((_, record)) => {
-                    tally.changed += 1;
-                    log_status_change(&record);
-                    self.dispatcher.note_results(&record);
-                }
-                Err(error) => log_sync_failure(before, &error),
-            }
-        }
-        self.submit_after_end(reruns).await;
-        Ok(())
     }
 }
 

@@ -18,6 +18,7 @@ mod local;
 mod outages;
 mod poller;
 mod provider_suite;
+mod receiving;
 mod replicate;
 mod replicate_contract;
 mod rerun;

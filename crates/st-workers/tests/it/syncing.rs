@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join;
 use st_store::{ProviderName, QueueStatus};
 use st_testkit::provider::SubmitFault;
+use st_workers::provider::{Cause, Provider};
 use st_workers::tasks::poller::{SyncError, Synced};
 use tokio::time::Instant;
 
@@ -44,4 +45,19 @@ async fn one_provider_or_all_are_synchronized_and_one_run_at_a_time() {
     assert_eq!(refused.count(), 1, "{one:?} {two:?}");
     assert_eq!(one.unwrap().updated, 1);
     assert_eq!(harness.record(job).await.status().as_str(), "running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_cannot_be_asked_is_no_success() {
+    let harness = Harness::start();
+    harness.submit_and_run("ann").await;
+    let name = Provider::name(&*harness.provider);
+    harness.provider.set_refusal(Some((Cause::Unreachable, Duration::ZERO)));
+    let refused = harness.tasks.sync(Some(name)).await.unwrap_err();
+    let SyncError::Unreachable { reason } = &refused else { panic!("{refused:?}") };
+    assert!(reason.contains("out of order"), "{reason}");
+    // The other provider answers.
+    let synced = harness.tasks.sync(None).await.unwrap();
+    assert_eq!((synced.asked(), synced.polled, synced.failed), (1, 0, 1));
+    assert_eq!((synced.lists_unread, synced.reason.is_some()), (1, true));
 }

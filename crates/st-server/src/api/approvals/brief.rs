@@ -58,7 +58,7 @@ pub(crate) async fn approve_job(
     api: Api,
     call: Call<JobName, (), Approve>,
 ) -> Result<Decided, Problem> {
-    let id = request_of(&find(&api, &call.named.0).await?)?;
+    let id = request_of(&find(&api, &call.caller, &call.named.0).await?)?;
     let Call { caller, body, .. } = call;
     let by = caller.user.clone();
     let decision = Decision { verdict: Verdict::Approve, by, notes: body.notes };
@@ -69,7 +69,7 @@ pub(crate) async fn reject_job(
     api: Api,
     call: Call<JobName, RejectBriefly>,
 ) -> Result<Decided, Problem> {
-    let id = request_of(&find(&api, &call.named.0).await?)?;
+    let id = request_of(&find(&api, &call.caller, &call.named.0).await?)?;
     let Call { caller, query, .. } = call;
     decide(api.store.as_ref(), &caller, id, rejection(&caller, query.reason)).await
 }
@@ -80,7 +80,7 @@ fn request_of(record: &JobRecord) -> Result<ApprovalId, Problem> {
 }
 
 pub(crate) async fn of_job(api: Api, call: Call<JobName>) -> Result<Request, Problem> {
-    let record = find(&api, &call.named.0).await?;
+    let record = find(&api, &call.caller, &call.named.0).await?;
     let missing = || Problem::not_found(format!("the job {} needs no approval", record.id()));
     view(&record).ok_or_else(missing)
 }

@@ -13,7 +13,7 @@ use crate::http::problem::Problem;
 use crate::http::route::Call;
 
 pub(crate) async fn cancel(api: Api, call: Call<JobName>) -> Result<Cancelled, Problem> {
-    let record = find(&api, &call.named.0).await?;
+    let record = find(&api, &call.caller, &call.named.0).await?;
     access::CHANGE_JOB.check_owner(&call.caller, &record.job().owner)?;
     call.caller.about(record.id());
     let record = api.background.cancel(record.id(), &call.caller.actor()).await?;

@@ -14,7 +14,7 @@ use crate::http::problem::Problem;
 use crate::http::route::Call;
 
 pub(crate) async fn explain(api: Api, call: Call<JobName>) -> Result<Explanation, Problem> {
-    let record = find(&api, &call.named.0).await?;
+    let record = find(&api, &call.caller, &call.named.0).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
     let stats = api.store.queue_stats().await?;
     let group = Group::of(&record);

@@ -53,7 +53,7 @@ pub(crate) async fn stream(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    let record = find(&api, &name).await?;
+    let record = find(&api, &caller, &name).await?;
     let place_of_key = api.place(&caller)?;
     let place = api
         .log_streams()

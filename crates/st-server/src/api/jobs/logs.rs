@@ -11,7 +11,7 @@ use crate::http::problem::Problem;
 use crate::http::route::Call;
 
 pub(crate) async fn logs(api: Api, call: Call<JobName>) -> Result<Logs, Problem> {
-    let record = find(&api, &call.named.0).await?;
+    let record = find(&api, &call.caller, &call.named.0).await?;
     let logs = of(&api, &record).await?;
     Ok(Logs { job_id: record.id().to_string(), logs })
 }

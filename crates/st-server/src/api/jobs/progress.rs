@@ -19,7 +19,7 @@ const LONGEST_LINE: usize = 80;
 /// Asks the provider, which may remember what it said a moment ago; nothing is stored. Of a job that is
 /// over it is that of the log that was kept; any other that does not run has none.
 pub(crate) async fn progress(api: Api, call: Call<JobName>) -> Result<InlineProgress, Problem> {
-    let record = find(&api, &call.named.0).await?;
+    let record = find(&api, &call.caller, &call.named.0).await?;
     let running = record.status() == JobStatus::Running;
     let progress = match RemoteJob::of(&record, api.store.now()).filter(|_| running) {
         None => kept(&api, &record).await,

@@ -16,7 +16,7 @@ use crate::http::route::Call;
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 
 pub(crate) async fn delete(api: Api, call: Call<JobName>) -> Result<JobDeleted, Problem> {
-    let record = find(&api, &call.named.0).await?;
+    let record = find(&api, &call.caller, &call.named.0).await?;
     access::CHANGE_JOB.check_owner(&call.caller, &record.job().owner)?;
     call.caller.about(record.id());
     api.background.delete(record.id(), &call.caller.actor()).await?;
@@ -29,7 +29,7 @@ pub(crate) async fn delete(api: Api, call: Call<JobName>) -> Result<JobDeleted, 
 /// The new job is the caller's, whoever submitted the first: it counts for who asks for it.
 pub(crate) async fn retry(api: Api, call: Call<JobName>) -> Result<Submitted, Problem> {
     let Call { caller, named, headers, .. } = call;
-    let record = find(&api, &named.0).await?;
+    let record = find(&api, &caller, &named.0).await?;
     access::CHANGE_JOB.check_owner(&caller, &record.job().owner)?;
     require_retriable(&record)?;
     let input = api.store.input(record.id()).await?;

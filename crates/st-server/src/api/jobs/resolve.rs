@@ -18,7 +18,7 @@ pub(crate) async fn resolve(
     call: Call<JobName, (), Resolve>,
 ) -> Result<JobChanged, Problem> {
     let Resolve { resolution, note } = &call.body;
-    let job = find(&api, &call.named.0).await?.id();
+    let job = find(&api, &call.caller, &call.named.0).await?.id();
     call.caller.about(job);
     let (resolution, by) = (resolution.clone(), call.caller.actor());
     let record = api.background.resolve(job, resolution, note.as_deref(), &by).await?;

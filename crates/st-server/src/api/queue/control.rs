@@ -27,7 +27,7 @@ pub(crate) async fn set_priority(
     api: Api,
     call: Call<JobName, (), SetPriority>,
 ) -> Result<PriorityChanged, Problem> {
-    let record = find(&api, &call.named.0).await?;
+    let record = find(&api, &call.caller, &call.named.0).await?;
     call.caller.about(record.id());
     let by = call.caller.actor();
     let priority = call.body.priority;

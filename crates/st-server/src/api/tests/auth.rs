@@ -379,7 +379,10 @@ async fn the_trail_says_who_did_what() {
     assert_eq!((&cancel["peer"], &cancel["times"]), (&json!("127.0.0.1"), &json!(1)));
     assert!(cancel["correlation_id"].as_str().is_some());
     assert_eq!(names(&keyed.audit("?actor=ann").await), ["cancel_job", "submit_job"]);
-    assert_eq!(names(&keyed.audit(&format!("?job_id={job}")).await), ["cancel_job", "submit_job"]);
+    for name in [job.as_str(), &job[..13]] {
+        let of_job = keyed.audit(&format!("?job_id={name}")).await;
+        assert_eq!(names(&of_job), ["cancel_job", "submit_job"], "{name}");
+    }
     assert_eq!(names(&keyed.audit("?since=2100-01-01T00:00:00Z").await), [""; 0]);
     let (_, page) = keyed.get("/api/audit?limit=2", &keyed.admin).await;
     let next = page["next"].as_str().unwrap();
@@ -387,4 +390,25 @@ async fn the_trail_says_who_did_what() {
     assert_eq!(names(&rest), expected[2..]);
     assert_eq!(keyed.get("/api/audit?cursor=x", &keyed.admin).await.0, 422);
     assert_eq!(keyed.get("/api/audit", &key).await.0, 403);
+}
+
+#[tokio::test]
+async fn who_may_not_read_is_told_of_no_job_of_others_by_the_beginning_of_its_name() {
+    let keyed = Keyed::start().await;
+    let reader = keyed.key("ann", "researcher").await;
+    let mut narrow = new("bob", "researcher");
+    narrow["scopes"] = json!(["submit"]);
+    let narrow = keyed.key_of(narrow).await;
+    let theirs = [keyed.submitted(&reader).await, keyed.submitted(&reader).await];
+    // Those of one time begin alike.
+    let start: String = theirs[0].chars().take(6).collect();
+    let cancel = format!("/api/cloud/jobs/{start}/cancel");
+    let (status, body) = keyed.post(&cancel, &reader, json!({})).await;
+    assert_eq!((status, &body["code"]), (409, &json!("ambiguous_job")), "{body}");
+    let (status, body) = keyed.post(&cancel, &narrow, json!({})).await;
+    assert_eq!((status, &body["code"]), (404, &json!("not_found")), "{body}");
+    assert!(!body.to_string().contains(&theirs[0]), "{body}");
+    let own = keyed.submitted(&narrow).await;
+    let (status, body) = keyed.post(&cancel, &narrow, json!({})).await;
+    assert_eq!((status, &body["job_id"]), (200, &json!(own)), "{body}");
 }

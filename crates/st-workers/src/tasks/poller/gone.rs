@@ -99,6 +99,7 @@ impl Poll {
                 return;
             }
         };
+        // What could not be stored of one job alone is logged where it is settled.
         if let Err(error) =
             self.settle(&Actor::Poller, vec![(record, status)], &mut Tally::default()).await
         {

@@ -59,7 +59,7 @@ impl Memory {
     pub(super) fn record(
         &self,
         served: &ServedProvider,
-        tally: Tally,
+        tally: &Tally,
         unreachable: Option<&QueryError>,
     ) -> bool {
         let down = unreachable.filter(|_| tally.synced == 0);

@@ -1,22 +1,22 @@
 //! What a provider reports by itself takes the same way as what it is asked for: the same settlement, under
 //! another actor. A report that comes late or twice changes nothing there.
 
-use std::slice::from_ref;
-use std::sync::PoisonError;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::{Arc, PoisonError};
 
-use futures_util::StreamExt;
+use futures_util::FutureExt;
 use st_log::{InScope, LogContext, get_correlation_id};
 use st_store::{
-    Actor, ClaimOrigin, Error, JobId, JobRecord, JobRef, Marker, ProviderJobId, ProviderName,
+    Actor, ClaimOrigin, Error, JobRecord, JobRef, Marker, MessageId, ProviderJobId, ProviderName,
     ProviderStatus, Sighting, SightingOutcome, Stage,
 };
+use tokio::sync::oneshot;
 
 use super::{LOG, Poll, Poller, Tally, log_status_change};
-use crate::provider::{Delivery, QueryError, ReceiveError, RemoteJob, Reported};
+use crate::provider::{Delivery, QueryError, ReceiveError, Report, Reported};
 
-/// How many questions webhooks may lead to at the same time. One that is not signed proves nothing, so
-/// strangers can send them.
-pub(super) const HINTS: usize = 8;
+/// How many signed webhooks that only hint at something lead to a question at the same time.
+pub(super) const QUESTIONS: usize = 8;
 
 /// What became of a webhook.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,9 @@ pub enum Received {
         /// Why.
         reason: String,
     },
+    /// It proves nothing, so its sender learns nothing: neither whether there is such a job, nor whether the
+    /// provider is asked about it.
+    Noted,
 }
 
 /// Why nothing became of a webhook. A provider may send it again.
@@ -50,13 +53,19 @@ pub enum IntakeError {
     /// Too many others lead to a question already.
     #[error("the provider is being asked about too many webhooks already")]
     Busy,
+    /// What it reports could not be stored.
+    #[error("what is reported could not be stored")]
+    NotStored(#[source] Error),
+    /// The program stops.
+    #[error("the server is stopping")]
+    Stopping,
     /// The store could not be read or written.
     #[error(transparent)]
     Store(#[from] Error),
 }
 
 impl Received {
-    fn ignored(reason: impl Into<String>) -> Self {
+    pub(super) fn ignored(reason: impl Into<String>) -> Self {
         Self::Ignored { reason: reason.into() }
     }
 }
@@ -73,41 +82,80 @@ impl Poller {
         let request = LogContext::new()
             .field("provider", provider.as_str())
             .field("request_correlation_id", get_correlation_id().as_str());
-        let received = poll.receive(delivery).in_context(request).await?;
-        if let Received::Ignored { reason } = &received {
-            st_log::info!(
-                logger: LOG, provider = provider.as_str(), reason = reason.as_str(),
-                "Webhook was ignored"
-            );
-        }
-        Ok(received)
+        poll.receive(delivery).in_context(request).await
     }
 }
 
 impl Poll {
-    async fn receive(&self, delivery: &Delivery<'_>) -> Result<Received, IntakeError> {
-        let report = match self.served.provider().receive(delivery).await {
-            Ok(report) => report,
-            Err(error) => {
-                self.warn_of_secret(&error);
-                return Err(error.into());
+    async fn receive(self: &Arc<Self>, delivery: &Delivery<'_>) -> Result<Received, IntakeError> {
+        let report = self.served.provider().receive(delivery).await;
+        let report = report.inspect_err(|error| self.warn_of_secret(error))?;
+        match report {
+            Report { id: Some(id), reported } => self.carry_out(id, reported).await,
+            Report { id: None, reported } => {
+                let (provider_job_id, job) = match reported {
+                    Reported::Hint { provider_job_id, job } => (provider_job_id, job),
+                    Reported::Status { status, marker: _ } => (Some(status.provider_job_id), None),
+                };
+                self.note_hint(provider_job_id, job).await?;
+                Ok(Received::Noted)
             }
-        };
-        let provider = self.served.name();
-        if let Some(id) = &report.id
-            && self.store.is_received(provider, id).await?
-        {
-            return Ok(Received::ignored(format!("webhook {id} was received before")));
         }
-        let received = match report.reported {
-            Reported::Status { status, marker } => self.apply_report(*status, marker).await?,
-            Reported::Hint { provider_job_id, job } => {
-                self.follow_hint(provider_job_id, job).await?
+    }
+
+    /// Does what a signed webhook says, to its end: that its sender hangs up ends only the wait for it.
+    async fn carry_out(
+        self: &Arc<Self>,
+        id: MessageId,
+        reported: Reported,
+    ) -> Result<Received, IntakeError> {
+        let (done, received) = oneshot::channel();
+        let this = Arc::clone(self);
+        self.dispatcher.spawn_helper(async move {
+            let result = AssertUnwindSafe(this.receive_signed(&id, reported)).catch_unwind().await;
+            drop(done.send(result));
+        });
+        match received.await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_stopped) => Err(IntakeError::Stopping),
+        }
+    }
+
+    async fn receive_signed(
+        &self,
+        id: &MessageId,
+        reported: Reported,
+    ) -> Result<Received, IntakeError> {
+        let provider = self.served.name();
+        let received = if self.store.is_received(provider, id).await? {
+            Received::ignored(format!("webhook {id} was received before"))
+        } else {
+            match reported {
+                Reported::Status { status, marker } => self.apply_report(*status, marker).await?,
+                Reported::Hint { provider_job_id, job } => {
+                    let Ok(_permit) = self.questions.try_acquire() else {
+                        return Err(IntakeError::Busy);
+                    };
+                    self.follow_hint(provider_job_id, job).await?
+                }
             }
         };
-        // Afterwards: one that could not be dealt with may come again.
-        if let (Some(id), Received::Applied { .. }) = (&report.id, &received) {
-            self.store.note_received(provider, id).await?;
+        match &received {
+            Received::Applied { after, .. } => {
+                // Afterwards: one that could not be dealt with may come again.
+                self.store.note_received(provider, id).await?;
+                if after.cancel_requested() && !after.status().is_terminal() {
+                    // Only now it can be cancelled there.
+                    let open = vec![JobRecord::clone(after)];
+                    self.dispatcher.repeat_cancellations(&self.served, open);
+                }
+            }
+            Received::Ignored { reason } => st_log::info!(
+                logger: LOG, provider = provider.as_str(), reason = reason.as_str(),
+                "Webhook was ignored"
+            ),
+            Received::Noted => {}
         }
         Ok(received)
     }
@@ -127,10 +175,10 @@ impl Poll {
         &self,
         status: ProviderStatus,
         marker: Option<Marker>,
-    ) -> Result<Received, Error> {
+    ) -> Result<Received, IntakeError> {
         let id = status.provider_job_id.clone();
         if let Some(record) = self.find(&id).await? {
-            return self.apply(record, status).await;
+            return self.apply(&self.webhook(), record, status).await;
         }
         let Some(marker) = marker else {
             return Ok(Received::ignored(format!("no job of this server is {id} at the provider")));
@@ -148,56 +196,33 @@ impl Poll {
         Ok(Received::ignored(format!("job {job} does not wait for {id} of its attempt {attempt}")))
     }
 
-    /// What is reported is no proof, so the provider is asked.
-    async fn follow_hint(
-        &self,
-        provider_job_id: Option<ProviderJobId>,
-        job: Option<JobId>,
-    ) -> Result<Received, IntakeError> {
-        let found = match (&provider_job_id, job) {
-            (Some(id), _) => self.find(id).await?,
-            (None, Some(job)) => self.store.find_job(&JobRef::Id(job)).await?,
-            (None, None) => None,
-        };
-        let Some(record) = found.filter(|it| it.job().provider == *self.served.name()) else {
-            return Ok(Received::ignored("no job of this server is meant"));
-        };
-        let remote = RemoteJob::of(&record, self.store.now());
-        let Some(remote) = remote.filter(|remote| self.serves(remote)) else {
-            return Ok(Received::ignored("the account does not have the job"));
-        };
-        if record.status().is_terminal() {
-            return Ok(Received::Applied { after: record.clone().into(), before: record.into() });
-        }
-        let Ok(_permit) = self.hints.try_acquire() else { return Err(IntakeError::Busy) };
-        let answer = self.served.statuses(from_ref(&remote)).next().await;
-        match answer.map_or_else(|| Err(self.served.no_status()), |(_, answer)| answer) {
-            Ok(status) => Ok(self.apply(record, status).await?),
-            Err(QueryError::NotFound) => {
-                Ok(Received::ignored("the provider does not know the job"))
-            }
-            Err(error) => Err(IntakeError::Unanswered(error)),
-        }
-    }
-
-    async fn find(&self, id: &ProviderJobId) -> Result<Option<JobRecord>, Error> {
+    pub(super) async fn find(&self, id: &ProviderJobId) -> Result<Option<JobRecord>, Error> {
         let provider = self.served.name().clone();
         self.store.find_job(&JobRef::Provider { provider, id: id.clone() }).await
     }
 
-    fn webhook(&self) -> Actor {
+    pub(super) fn webhook(&self) -> Actor {
         Actor::Webhook(self.served.name().clone())
     }
 
-    async fn apply(&self, before: JobRecord, status: ProviderStatus) -> Result<Received, Error> {
+    pub(super) async fn apply(
+        &self,
+        by: &Actor,
+        before: JobRecord,
+        status: ProviderStatus,
+    ) -> Result<Received, IntakeError> {
         self.served.denials.clear(&status.provider_job_id);
         let reports = vec![(before.clone(), status)];
-        self.settle(&self.webhook(), reports, &mut Tally::default()).await?;
+        let unsettled = self.settle(by, reports, &mut Tally::default()).await;
+        let unsettled = unsettled.map_err(IntakeError::NotStored)?.pop();
         let after = self.store.find_job(&JobRef::Id(before.id())).await?;
-        Ok(match after {
-            Some(after) => Received::Applied { before: before.into(), after: after.into() },
-            None => Received::ignored("the job was deleted meanwhile"),
-        })
+        match (after, unsettled) {
+            (None, _) => Ok(Received::ignored("the job was deleted meanwhile")),
+            (Some(_), Some((_, error))) => Err(IntakeError::NotStored(error)),
+            (Some(after), None) => {
+                Ok(Received::Applied { before: before.into(), after: after.into() })
+            }
+        }
     }
 
     /// Gives a job of which it was not known whether it arrived what was found of it. `None` where the job
@@ -208,9 +233,11 @@ impl Poll {
         before: &JobRecord,
         marker: Marker,
         status: ProviderStatus,
-    ) -> Result<Option<JobRecord>, Error> {
+    ) -> Result<Option<JobRecord>, IntakeError> {
+        let mut was_unknown = false;
         let is_awaited = match before.stage() {
             Stage::Claimed(claimed) => {
+                was_unknown = claimed.unresolved_since.is_some();
                 let is_same = claimed.attempt.number == marker.attempt;
                 is_same || claimed.origin == ClaimOrigin::Restored
             }
@@ -228,24 +255,35 @@ impl Poll {
         }
         let account = account.or_else(|| self.served.provider().account());
         let provider = self.served.name().clone();
-        let sighting = Sighting { marker, provider, account, status };
+        // What follows from its end is seen to where every other end is settled.
+        let arrival = self.served.arrival_of(status.clone());
+        let ends_later = arrival != status;
+        let sighting = Sighting { marker, provider, account, status: arrival };
         let outcome = self.store.record_sightings(by, vec![sighting]).await?.into_iter().next();
         match outcome.transpose()? {
             Some(SightingOutcome::Adopted | SightingOutcome::AlreadyAdopted) => {}
             Some(SightingOutcome::Stray | SightingOutcome::Over | SightingOutcome::Expected)
             | None => return Ok(None),
         }
-        let after = self.store.find_job(&JobRef::Id(before.id())).await?;
-        if let Some(after) = &after {
+        let Some(after) = self.store.find_job(&JobRef::Id(before.id())).await? else {
+            return Ok(None);
+        };
+        if was_unknown {
             after.in_log_scope(|| {
                 st_log::info!(
                     logger: LOG, provider_job_id = after.provider_job_id().map(ProviderJobId::as_str),
                     "Submission of unknown outcome was found at the provider"
                 );
             });
-            log_status_change(after);
-            self.dispatcher.note_results(after);
         }
-        Ok(after)
+        if !ends_later {
+            log_status_change(&after);
+            self.dispatcher.note_results(&after);
+            return Ok(Some(after));
+        }
+        match self.apply(by, after, status).await? {
+            Received::Applied { after, .. } => Ok(Some(*after)),
+            Received::Ignored { .. } | Received::Noted => Ok(None),
+        }
     }
 }

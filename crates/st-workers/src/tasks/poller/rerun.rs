@@ -10,6 +10,7 @@ use st_store::{
     Error, JobId, JobRecord, JobRef, NewJob, ProviderEnding, ProviderStatus, Stage, Submitted,
 };
 
+use super::settle::Unsettled;
 use super::{LOG, Poll, log_sync_failure};
 
 /// A job that ends, and the run that follows it.
@@ -22,12 +23,13 @@ pub(super) struct Rerun {
 
 impl Poll {
     /// Submits the next run of each job that is to have one. Returns the reports that can be settled
-    /// now, and the runs that are to be submitted after that. Without its next run, a report is left
-    /// to the next poll.
+    /// now, the runs that are to be submitted after that, and the reports that cannot be settled because
+    /// their next run could not be submitted.
     pub(super) async fn rerun(
         &self,
         reports: Vec<(JobRecord, ProviderStatus)>,
-    ) -> (Vec<(JobRecord, ProviderStatus)>, Vec<Rerun>) {
+    ) -> (Vec<(JobRecord, ProviderStatus)>, Vec<Rerun>, Unsettled) {
+        let mut unsettled = Unsettled::new();
         let (mut settled_now, mut afterwards) = (Vec::with_capacity(reports.len()), Vec::new());
         for (record, status) in reports {
             match self.submit_next_run(&record, &status).await {
@@ -35,10 +37,13 @@ impl Poll {
                     afterwards.extend(later);
                     settled_now.push((record, status));
                 }
-                Err(error) => log_sync_failure(&record, &error),
+                Err(error) => {
+                    log_sync_failure(&record, &error);
+                    unsettled.push((record.id(), error));
+                }
             }
         }
-        (settled_now, afterwards)
+        (settled_now, afterwards, unsettled)
     }
 
     /// Submits the runs for which there was no room beside the jobs that have ended since.

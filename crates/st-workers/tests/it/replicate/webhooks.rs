@@ -1,12 +1,14 @@
 //! Webhooks of Replicate: who signed them, and what they say.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use st_http::{Client, Config};
 use st_store::{Clock, JobStatus, Marker, SystemClock};
-use st_testkit::replicate::{Call, Hook};
+use st_testkit::replicate::{Call, Fault, Hook, World};
 use st_workers::provider::replicate::{CallLimits, Prices, Replicate, ReplicateConfig};
 use st_workers::provider::{
     BadSignature, Delivery, Provider, ReceiveError, Report, Reported, WebhookSecret,
@@ -70,7 +72,7 @@ async fn a_rotated_secret_is_asked_for_again_but_not_by_every_stranger() {
     world.change_webhook_secret("whsec_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB");
     assert_eq!(receive(&provider, &world.hook(&id), true).await, no_match, "not yet");
     tokio::time::pause();
-    tokio::time::advance(std::time::Duration::from_secs(31)).await;
+    tokio::time::advance(Duration::from_secs(31)).await;
     tokio::time::resume();
     receive(&provider, &world.hook(&id), true).await.unwrap();
     assert_eq!(
@@ -85,6 +87,39 @@ async fn a_rotated_secret_is_asked_for_again_but_not_by_every_stranger() {
 }
 
 #[tokio::test]
+async fn a_stranger_who_hangs_up_ends_no_question_and_what_is_known_waits_for_none() {
+    let (fake, provider) = start().await;
+    let world = fake.world();
+    let id = world.add(serde_json::json!({}));
+    let questions = |world: &World| {
+        let requests = world.requests();
+        requests.iter().filter(|it| it.path == "/webhooks/default/secret").count()
+    };
+    let forged = Hook::signed("msg_f", now(), &[OTHER], "{}");
+    world.delay(Duration::from_millis(50));
+    {
+        let stranger = std::pin::pin!(receive(&provider, &forged, true));
+        let asked = world.wait_for(|world| questions(world) == 1);
+        assert!(matches!(select(stranger, std::pin::pin!(asked)).await, Either::Right(_)));
+    }
+    receive(&provider, &world.hook(&id), true).await.unwrap();
+    assert_eq!(questions(world), 1, "the stranger's question was answered");
+
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    world.fault_on(Call::Secret, Fault::Silence);
+    let stranger = std::pin::pin!(receive(&provider, &forged, true));
+    let asked = world.wait_for(|world| questions(world) == 2);
+    let Either::Right((_, stranger)) = select(stranger, std::pin::pin!(asked)).await else {
+        panic!("it is not answered");
+    };
+    let good = world.hook(&id);
+    let known = receive(&provider, &good, true);
+    assert!(matches!(select(stranger, std::pin::pin!(known)).await, Either::Right((Ok(_), _))));
+}
+
+#[tokio::test]
 async fn what_needs_no_question_makes_none() {
     let (fake, provider) = start().await;
     let old = now() - jiff::SignedDuration::from_hours(1);
@@ -96,7 +131,7 @@ async fn what_needs_no_question_makes_none() {
         assert!(matches!(refused, ReceiveError::Signature(_)), "{refused}");
     }
     assert!(fake.world().requests().is_empty());
-    fake.world().always(Call::Secret, st_testkit::replicate::Fault::ServerError);
+    fake.world().always(Call::Secret, Fault::ServerError);
     let hook = Hook::signed("m", now(), &[SECRET], "{}");
     let refused = receive(&provider, &hook, true).await.unwrap_err();
     assert!(matches!(refused, ReceiveError::NoSecret { .. }), "{refused}");

@@ -25,4 +25,5 @@ mod results;
 mod retention;
 mod support;
 mod syncing;
+mod webhook_changes;
 mod webhooks;

@@ -1,5 +1,7 @@
 //! Webhooks out: who is sent which events.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use st_store::{
@@ -16,6 +18,8 @@ use crate::schema::{Time, word};
 const MAX_NAME: usize = 200;
 /// The longest URL and the longest secret, in bytes.
 const MAX_TEXT: usize = 2048;
+/// The most types of events that may be listed.
+const MOST_EVENTS: usize = 64;
 /// The word for all events.
 pub const ALL_EVENTS: &str = "*";
 /// The type of a test that names no other.
@@ -85,7 +89,7 @@ impl std::fmt::Debug for AddWebhook {
 
 impl Input for AddWebhook {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let name = fields.non_empty_string("name", MAX_NAME);
+        let name = name(fields);
         let name = fields.require(name, "name");
         let url = url(fields);
         let url = fields.require(url, "url");
@@ -121,7 +125,7 @@ impl std::fmt::Debug for ChangeWebhook {
 
 impl Input for ChangeWebhook {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let name = fields.non_empty_string("name", MAX_NAME);
+        let name = name(fields);
         let (url, events) = (url(fields), events(fields));
         let enabled = fields.boolean("enabled");
         let secret = fields.optional_string("secret", MAX_TEXT);
@@ -135,22 +139,70 @@ impl Input for ChangeWebhook {
 
 fn url(fields: &mut Fields) -> Option<String> {
     let url = fields.non_empty_string("url", MAX_TEXT)?;
-    let authority = url.parse::<http::Uri>().ok().and_then(|uri| uri.authority().cloned());
-    if !is_http_url(&url) || authority.is_none_or(|it| it.as_str().contains('@')) {
+    if !is_receiver(&url) {
         // The URL may have a secret in it, and is not repeated.
-        let legal =
-            "expected an http or https URL such as https://example.org/hook, without a user name";
+        let legal = "expected an http or https URL such as https://example.org/hook, with the name or \
+                     the address of a host, with a port from 1 to 65535 where one is given, without a \
+                     user name and without a fragment (#)";
         fields.fault("url", legal);
         return None;
     }
     Some(url)
 }
 
+/// What people read in lists and logs, on one line.
+fn name(fields: &mut Fields) -> Option<String> {
+    let name = fields.non_empty_string("name", MAX_NAME)?;
+    if name.trim().is_empty() || name.chars().any(char::is_control) {
+        fields.fault("name", "expected a name that is not blank, without control characters");
+        return None;
+    }
+    Some(name)
+}
+
+/// Whether messages can be sent to this URL as it stands.
+fn is_receiver(url: &str) -> bool {
+    // A fragment is dropped by the parser, and a user name is refused by no one else.
+    if !is_http_url(url) || url.contains('#') {
+        return false;
+    }
+    let uri = url.parse::<http::Uri>().ok();
+    let Some(authority) = uri.as_ref().and_then(http::Uri::authority) else { return false };
+    let host = authority.host();
+    let port =
+        authority.as_str().strip_prefix(host).map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+    let has_port = authority.as_str().len() > host.len();
+    let is_port = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|it| it > 0)
+    };
+    is_host(host) && port.is_some_and(|text| !has_port || is_port(text))
+}
+
+/// Whether it is an address, or a name as DNS has them.
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    // What ends with a number is an address.
+    let ends_with_number = name.rsplit('.').next().is_some_and(is_number);
+    name.len() <= 253
+        && name.split('.').all(is_label)
+        && (!ends_with_number || name.parse::<Ipv4Addr>().is_ok())
+}
+
 /// The types of events; none, or `*` among them, means all.
 fn events(fields: &mut Fields) -> Option<WantedEvents> {
     let mut kinds = Vec::new();
     let mut all = false;
-    for (index, word) in fields.strings("events")?.into_iter().enumerate() {
+    for (index, word) in fields.strings_up_to("events", MOST_EVENTS)?.into_iter().enumerate() {
         if word == ALL_EVENTS {
             all = true;
             continue;
@@ -351,8 +403,10 @@ pub const CHANGE: Operation<WebhookArg, (), ChangeWebhook, WebhookChanged> = Ope
 )
 .summary("Change a webhook")
 .description(
-    "With another secret, given or made with `rotate_secret`, messages have the signatures of \
-             both for 24 hours. What happened while a webhook was off is not sent.",
+    "With another secret, given or made with `rotate_secret`, messages have the signature of the one \
+             before as well for 24 hours. Up to three are kept so; one more is a conflict. What \
+             happened while a webhook was off is not sent. `enabled: true` for one that is not off \
+             tries now what could not be delivered.",
 )
 .role(Role::Admin)
 .example_body(r#"{"enabled": true, "rotate_secret": true}"#);
@@ -432,6 +486,55 @@ mod tests {
         for bad in ["https://", "https://ann:pw@example.org/", "example.org"] {
             assert!(add(&json!({"name": "a", "url": bad})).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn only_what_can_be_connected_to_is_a_receiver() {
+        let long = format!("https://{}.org", "a".repeat(64));
+        for bad in [
+            "https://a.b:0/",
+            "https://a.b:65536/",
+            "https://a.b:/",
+            "https://a.b/#part",
+            "https://:8080/",
+            "https://a..b/",
+            "https://-a.b/",
+            "https://a.256/",
+            "https://1.2.3.999/",
+            "https://[::1/",
+            "https://[1]/",
+            "https://a!b/",
+            long.as_str(),
+        ] {
+            let refused = add(&json!({"name": "a", "url": bad})).unwrap_err();
+            assert!(refused.starts_with("/url: expected an http or https URL"), "{bad}: {refused}");
+        }
+        for good in [
+            "https://a.b:65535/x?y",
+            "http://127.0.0.1:8000/",
+            "https://[2001:db8::1]:8443",
+            "https://my_host.local./",
+            "http://localhost",
+        ] {
+            assert_eq!(add(&json!({"name": "a", "url": good})).unwrap().url, good);
+        }
+    }
+
+    #[test]
+    fn a_name_can_be_read() {
+        for bad in [" ", "\t", "a\nb", "a\u{7f}"] {
+            let refused = add(&json!({"name": bad, "url": "https://a.b"})).unwrap_err();
+            assert_eq!(
+                refused,
+                "/name: expected a name that is not blank, without control characters"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_one_fault() {
+        let refused = add(&json!({"name": "a", "url": "https://a.b", "events": vec!["x"; 65]}));
+        assert_eq!(refused.unwrap_err(), "/events: has 65 items, and at most 64 are legal");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use st_http::AddressPolicy;
+use st_http::{AddressPolicy, IpNet};
 use st_log::{LogHandle, Logger, get_logger};
 use st_store::{
     Clock, JobRepo, KeyRepo, ProviderName, SqliteConfig, SqliteStore, Store, StoreStatus,
@@ -366,17 +366,22 @@ fn results(config: &Config) -> Result<ResultsConfig, StartError> {
 
 /// Where webhooks may be sent, and how long a receiver may take.
 fn webhooks(config: &Config) -> Result<WebhooksConfig, StartError> {
+    let http = of_receivers(&config.http, &config.webhooks.allowed_networks);
+    let client = st_http::Client::new(http).map_err(StartError::Webhooks)?;
+    Ok(WebhooksConfig { client, show: api::shown })
+}
+
+fn of_receivers(http: &st_http::Config, networks: &[IpNet]) -> st_http::Config {
     let public = AddressPolicy::public().through_proxies();
-    let networks = &config.webhooks.allowed_networks;
-    let http = st_http::Config {
+    st_http::Config {
         addresses: networks.iter().fold(public, |it, net| it.allow(*net)),
+        // That the certificates of providers are not checked says nothing about receivers.
+        tls_verify: true,
         attempt_timeout: WEBHOOK_TIMEOUT,
         overall_timeout: WEBHOOK_TIMEOUT,
         body_limit: WEBHOOK_ANSWER,
-        ..config.http.clone()
-    };
-    let client = st_http::Client::new(http).map_err(StartError::Webhooks)?;
-    Ok(WebhooksConfig { client, show: api::shown })
+        ..http.clone()
+    }
 }
 
 fn described(
@@ -453,6 +458,12 @@ fn local(config: &Config) -> Result<Local, StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_certificates_of_receivers_are_checked_whatever_providers_have() {
+        let unchecked = st_http::Config { tls_verify: false, ..st_http::Config::default() };
+        assert!(of_receivers(&unchecked, &[]).tls_verify);
+    }
 
     #[tokio::test]
     async fn an_address_that_is_let_go_of_a_moment_later_is_no_error() {

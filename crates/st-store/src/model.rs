@@ -125,8 +125,9 @@ pub use transition::{
 pub(crate) use webhook::Settled as SettledAttempt;
 pub(crate) use webhook::StoredWebhook;
 pub use webhook::{
-    Delivery, DeliveryAttempt, DeliveryResult, DeliveryStatus, Failing, InvalidWebhook,
-    KEEP_DELIVERIES_FOR, KEPT_DELIVERIES, KeyedWebhook, MAX_WEBHOOK_PAUSE, MOST_WEBHOOKS,
-    NewWebhook, OLD_SECRET_FOR, SettledDelivery, TestDelivery, WEBHOOK_GIVE_UP, WantedEvents,
-    Webhook, WebhookEvent, WebhookLease, WebhookPatch, WebhookSecret, WebhookState,
+    Delivery, DeliveryAttempt, DeliveryResult, DeliveryStatus, Failing, FilterRevision,
+    InvalidWebhook, KEEP_DELIVERIES_FOR, KEPT_DELIVERIES, KeyedWebhook, MAX_WEBHOOK_PAUSE,
+    MOST_OLD_SECRETS, MOST_WEBHOOKS, NewWebhook, OLD_SECRET_FOR, SettledDelivery, TestDelivery,
+    WEBHOOK_GIVE_UP, WEBHOOK_LEAST_ATTEMPTS, WantedEvents, Webhook, WebhookEvent, WebhookLease,
+    WebhookPatch, WebhookSecret, WebhookState,
 };

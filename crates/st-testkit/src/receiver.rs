@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test double reports by panicking")]
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -45,6 +46,8 @@ pub enum Reply {
     Later(&'static str),
     /// That it accepts it, as soon as [`Receiver::release`] is called.
     Held,
+    /// That it accepts it, and then a body that never ends.
+    Endless,
     /// Nothing at all, for as long as the receiver is there.
     Silence,
 }
@@ -117,6 +120,10 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
         Reply::Held => {
             shared.released.notified().await;
             StatusCode::OK.into_response()
+        }
+        Reply::Endless => {
+            Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>())
+                .into_response()
         }
         Reply::Silence => std::future::pending().await,
     }

@@ -36,6 +36,7 @@ pub mod settling;
 pub mod shares;
 pub mod strays;
 pub mod submitting;
+pub mod webhook_changes;
 pub mod webhooks;
 
 use std::collections::BTreeSet;
@@ -411,6 +412,11 @@ macro_rules! conformance {
             a_receiver_that_is_gone_disables_its_webhook,
             another_receiver_gets_what_waits_at_once, the_last_messages_are_remembered,
             old_messages_are_forgotten, a_pause_moves_with_the_clock);
+        $crate::conformance!(@topic $store, webhook_changes:
+            what_was_found_out_for_other_wishes_is_void, a_failure_is_that_of_one_event,
+            what_is_not_tried_any_more_says_so,
+            no_event_is_given_up_by_a_clock_that_may_be_wrong,
+            a_person_who_says_that_it_works_again_is_believed);
         $crate::conformance!(@topic $store, history:
             a_job_that_ended_long_ago_is_deleted_with_all_that_belongs_to_it,
             only_jobs_that_are_over_are_deleted,

@@ -207,7 +207,14 @@ impl BackgroundTasks {
         event_type: &str,
     ) -> Result<TestedWebhook, Error> {
         match &self.webhooks {
-            Some(webhooks) => webhooks.test(id, event_type).await,
+            Some(webhooks) => {
+                let tested = webhooks.test(id, event_type).await?;
+                if tested.accepted {
+                    // What could not be delivered is due now.
+                    self.activate(TaskId::WebhookDelivery);
+                }
+                Ok(tested)
+            }
             None => Err(Error::NotFound { what: "webhook", id: id.to_string() }),
         }
     }

@@ -67,6 +67,8 @@ pub struct Dispatcher {
     dispatches: TaskTracker,
     /// Renewals and cancellations: what no stop waits for.
     helpers: TaskTracker,
+    /// What a stop waits for as long as it may: it ends by itself when the program stops.
+    finishing: TaskTracker,
     /// Cancelled when the program stops: reconciling is left to the next start.
     stopping: CancellationToken,
     /// Cancelled when a stop has waited long enough.
@@ -128,6 +130,7 @@ impl Dispatcher {
             backoff: Backoff::default(),
             dispatches: TaskTracker::new(),
             helpers: TaskTracker::new(),
+            finishing: TaskTracker::new(),
             stopping: CancellationToken::new(),
             aborting: CancellationToken::new(),
             in_flight: Mutex::new(InFlight::new()),
@@ -280,12 +283,17 @@ impl Dispatcher {
     pub async fn drain(&self, deadline: Duration) -> usize {
         self.stopping.cancel();
         self.dispatches.close();
-        let drained = tokio::time::timeout(deadline, self.dispatches.wait()).await;
+        self.finishing.close();
+        let until = Instant::now() + deadline;
+        let drained = tokio::time::timeout_at(until, self.dispatches.wait()).await;
+        // What has not finished then is repeated by the next start.
+        drop(tokio::time::timeout_at(until, self.finishing.wait()).await);
         let left = if drained.is_ok() { 0 } else { self.dispatches.len() };
         self.aborting.cancel();
         self.helpers.close();
         self.dispatches.wait().await;
         self.helpers.wait().await;
+        self.finishing.wait().await;
         left
     }
 
@@ -307,15 +315,25 @@ impl Dispatcher {
 
     /// Runs `help` in the background until it is done or the program stops.
     pub(crate) fn spawn_helper(&self, help: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_in(&self.helpers, help);
+    }
+
+    /// Runs `work` in the background; a stop lets it finish within its deadline. It must begin nothing new
+    /// once the program stops.
+    pub(crate) fn spawn_finishing(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_in(&self.finishing, work);
+    }
+
+    fn spawn_in(&self, tracker: &TaskTracker, work: impl Future<Output = ()> + Send + 'static) {
         let aborting = self.aborting.clone();
-        let help = self.helpers.track_future(async move {
+        let work = tracker.track_future(async move {
             tokio::select! {
                 biased;
                 () = aborting.cancelled() => {}
-                () = help => {}
+                () = work => {}
             }
         });
-        drop(st_log::spawn(help));
+        drop(st_log::spawn(work));
     }
 
     /// One attempt until it is resolved. A panic does not end it: whether the provider was called

@@ -6,6 +6,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "JSON will have no new kinds of values")]
 
+mod lists;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -306,31 +307,6 @@ impl Fields {
         }
     }
 
-    /// A list.
-    pub fn array(&mut self, key: &str) -> Option<Vec<Value>> {
-        self.note(key, Kind::List(Box::new(Kind::Any)));
-        match self.value(key)? {
-            Value::Array(items) => Some(items),
-            other => self.wrong(key, "an array", &other),
-        }
-    }
-
-    /// An array of text.
-    pub fn strings(&mut self, key: &str) -> Option<Vec<String>> {
-        self.note(key, Kind::List(Box::new(Kind::Text { longest: None })));
-        let mut texts = Vec::new();
-        for (index, item) in self.array(key)?.into_iter().enumerate() {
-            match item {
-                Value::String(text) => texts.push(text),
-                other => {
-                    let found = kind_of(&other);
-                    self.item_fault(key, index, format!("expected text, found {found}"));
-                }
-            }
-        }
-        Some(texts)
-    }
-
     /// Text with a meaning; what it should have been is in the error of its type.
     pub fn word<T: FromStr<Err: Display>>(&mut self, key: &str) -> Option<T> {
         let text = self.string(key)?;
@@ -393,26 +369,6 @@ impl Fields {
         if !self.has(key) {
             self.fault(key, format!("is required: one of {}", words.join(", ")));
         }
-    }
-
-    /// A list of words of an enum; each that is none is named with its place.
-    pub fn choices<T: Word>(&mut self, key: &str) -> Option<Vec<T>> {
-        let words = T::all().iter().map(|word| word.word()).collect();
-        self.note(key, Kind::List(Box::new(Kind::Word(words))));
-        let mut choices = Vec::new();
-        for (index, item) in self.array(key)?.into_iter().enumerate() {
-            match item.as_str().map(str::parse::<T>) {
-                Some(Ok(choice)) => choices.push(choice),
-                Some(Err(unknown)) => self.item_fault(key, index, unknown.to_string()),
-                None => self.item_fault(key, index, format!("expected text, found {item}")),
-            }
-        }
-        Some(choices)
-    }
-
-    fn item_fault(&mut self, key: &str, index: usize, message: String) {
-        let pointer = format!("{}/{index}", self.pointer_of(key));
-        self.faults.push(FieldFault { pointer, message });
     }
 
     /// An object within: its faults, and what it has that nobody asked for, count as ours.

@@ -25,6 +25,8 @@ use super::route::json;
 
 /// How long a client is asked to wait when the server is busy, in seconds.
 const BUSY_SECONDS: u16 = 1;
+/// So many faults are named in an answer.
+const MOST_FAULTS: usize = 100;
 /// How long one is asked to wait that has sent too many wrong keys, in seconds.
 const ATTEMPT_SECONDS: u16 = 10;
 
@@ -199,14 +201,19 @@ impl Problem {
         Self::with_faults(faults.collect())
     }
 
-    fn with_faults(faults: Vec<Fault>) -> Self {
+    fn with_faults(mut faults: Vec<Fault>) -> Self {
+        let more = faults.len().saturating_sub(MOST_FAULTS);
+        faults.truncate(MOST_FAULTS);
         let messages = faults.iter().map(|fault| {
             let pointer = fault.pointer.as_deref().map(|it| it.trim_start_matches('/'));
             let name = pointer.or(fault.parameter.as_deref()).unwrap_or_default();
             let name = if name.is_empty() { "request" } else { name };
             format!("{name}: {}", fault.message)
         });
-        let messages: Vec<String> = messages.collect();
+        let mut messages: Vec<String> = messages.collect();
+        if more > 0 {
+            messages.push(format!("and {more} more"));
+        }
         Self { faults, ..Self::new(Code::InvalidRequest, messages.join("; ")) }
     }
 

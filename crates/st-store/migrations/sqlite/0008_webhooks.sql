@@ -9,20 +9,30 @@ CREATE TABLE webhooks (
     user_id           TEXT NOT NULL,
     created_at        INTEGER NOT NULL,
     last_triggered_at INTEGER,
-    -- What messages are signed with, and until when they are signed with the secret before that as well.
+    -- What messages are signed with.
     secret            BLOB NOT NULL,
-    old_secret        BLOB,
-    old_secret_until  INTEGER CHECK ((old_secret_until IS NULL) = (old_secret IS NULL)),
     -- The last event that is done with.
     position          INTEGER NOT NULL,
-    -- How often the next one could not be delivered, since when, and when it is tried again.
+    -- Counts the changes of what is wanted and where, so that what was found out before is not believed.
+    revision          INTEGER NOT NULL,
+    -- How often which one could not be delivered, since when, and when it is tried again.
     attempts          INTEGER NOT NULL,
+    failing_event     INTEGER CHECK ((failing_event IS NULL) = (attempts = 0)),
     failing_since     INTEGER CHECK ((failing_since IS NULL) = (attempts = 0)),
     next_at           INTEGER CHECK ((next_at IS NULL) = (attempts = 0)),
     -- Who delivers, and for how long nobody else does.
     lease_holder      TEXT,
     lease_until       INTEGER CHECK ((lease_until IS NULL) = (lease_holder IS NULL))
 ) STRICT;
+
+-- The secrets before, with which messages are signed as well until then, the oldest first.
+CREATE TABLE webhook_secrets (
+    webhook_id INTEGER NOT NULL REFERENCES webhooks (webhook_id) ON DELETE CASCADE,
+    number     INTEGER NOT NULL,
+    secret     BLOB NOT NULL,
+    used_until INTEGER NOT NULL,
+    PRIMARY KEY (webhook_id, number)
+) STRICT, WITHOUT ROWID;
 
 -- What became of the last messages of each webhook.
 CREATE TABLE webhook_deliveries (
@@ -35,7 +45,7 @@ CREATE TABLE webhook_deliveries (
     message_id      TEXT NOT NULL,
     correlation_id  TEXT NOT NULL,
     status          TEXT NOT NULL CHECK (
-        status IN ('delivered', 'retrying', 'given_up', 'gone', 'failed')),
+        status IN ('delivered', 'retrying', 'given_up', 'dropped', 'gone', 'failed')),
     attempts        INTEGER NOT NULL,
     first_at        INTEGER NOT NULL,
     last_at         INTEGER NOT NULL,

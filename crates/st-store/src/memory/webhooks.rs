@@ -10,9 +10,9 @@ use super::{MemoryStore, Moment, State};
 use crate::error::{Error, Result};
 use crate::model::history::deleted_up_to;
 use crate::model::{
-    Delivery, DeliveryAttempt, EventId, Holder, InvalidWebhook, KEEP_DELIVERIES_FOR,
-    KEPT_DELIVERIES, KeyedWebhook, MAX_LEASE, MOST_WEBHOOKS, NewWebhook, PageRequest,
-    SettledDelivery, StoredWebhook, TestDelivery, Webhook, WebhookId, WebhookPatch,
+    Delivery, DeliveryAttempt, EventId, Failing, FilterRevision, Holder, InvalidWebhook,
+    KEEP_DELIVERIES_FOR, KEPT_DELIVERIES, KeyedWebhook, MAX_LEASE, MOST_WEBHOOKS, NewWebhook,
+    PageRequest, SettledDelivery, StoredWebhook, TestDelivery, Webhook, WebhookId, WebhookPatch,
 };
 use crate::repo::WebhookRepo;
 
@@ -47,14 +47,16 @@ impl State {
         id: WebhookId,
         lease: (Holder, SignedDuration),
         attempt: &DeliveryAttempt,
-        now: Timestamp,
+        (now, clock_confirmed): (Timestamp, bool),
     ) -> Option<SettledDelivery> {
         let (stored, deliveries) = self.webhooks.get_mut(id)?;
-        let settled = stored.settle(lease, attempt, now)?;
+        let before = stored.webhook.failing;
+        let settled = stored.settle(lease, attempt, (now, clock_confirmed))?;
         match deliveries.iter_mut().find(|it| it.event == Some(attempt.event)) {
             Some(known) => *known = known.clone().again(attempt, &settled, now),
             None => keep(deliveries, Delivery::first(id, attempt, &settled, now)),
         }
+        let_go(stored, deliveries, before);
         Some(SettledDelivery {
             webhook: stored.webhook.clone(),
             status: settled.status,
@@ -78,6 +80,13 @@ impl State {
             }
         }
         old.len() as u64
+    }
+}
+
+/// Remembers that a message is not tried again, where a step of its webhook ended that.
+fn let_go(stored: &StoredWebhook, deliveries: &mut [Delivery], before: Option<Failing>) {
+    if let Some(event) = stored.let_go(before) {
+        deliveries.iter_mut().filter(|it| it.event == Some(event)).for_each(Delivery::let_go);
     }
 }
 
@@ -124,8 +133,10 @@ impl WebhookRepo for MemoryStore {
         self.write(|state, Moment { now, .. }| {
             let newest = state.newest_position();
             let missing = || Error::NotFound { what: "webhook", id: id.to_string() };
-            let (stored, _) = state.webhooks.get_mut(id).ok_or_else(missing)?;
-            stored.patch(patch, newest, now);
+            let (stored, deliveries) = state.webhooks.get_mut(id).ok_or_else(missing)?;
+            let before = stored.webhook.failing;
+            stored.patch(patch, newest, now)?;
+            let_go(stored, deliveries, before);
             Ok(stored.webhook.clone())
         })
     }
@@ -166,15 +177,24 @@ impl WebhookRepo for MemoryStore {
         attempt: DeliveryAttempt,
         lease: Duration,
     ) -> Result<Option<SettledDelivery>> {
-        self.write(|state, Moment { now, .. }| {
-            Ok(state.settle_attempt(id, (holder, signed(lease)), &attempt, now))
+        self.write(|state, Moment { now, clock_confirmed, .. }| {
+            let moment = (now, clock_confirmed);
+            Ok(state.settle_attempt(id, (holder, signed(lease)), &attempt, moment))
         })
     }
 
-    async fn pass_events(&self, id: WebhookId, holder: Holder, up_to: EventId) -> Result<()> {
+    async fn pass_events(
+        &self,
+        id: WebhookId,
+        holder: Holder,
+        up_to: EventId,
+        revision: FilterRevision,
+    ) -> Result<()> {
         self.write(|state, Moment { now, .. }| {
-            if let Some((stored, _)) = state.webhooks.get_mut(id) {
-                stored.pass(holder, up_to, now);
+            if let Some((stored, deliveries)) = state.webhooks.get_mut(id) {
+                let before = stored.webhook.failing;
+                stored.pass(holder, (up_to, revision), now);
+                let_go(stored, deliveries, before);
             }
             Ok(())
         })
@@ -182,7 +202,10 @@ impl WebhookRepo for MemoryStore {
 
     async fn note_test(&self, id: WebhookId, test: TestDelivery) -> Result<()> {
         self.write(|state, Moment { now, .. }| {
-            if let Some((_, deliveries)) = state.webhooks.get_mut(id) {
+            if let Some((stored, deliveries)) = state.webhooks.get_mut(id) {
+                if test.accepted {
+                    stored.webhook.hurry(now);
+                }
                 keep(deliveries, Delivery::of_test(id, &test, now));
             }
             Ok(())

@@ -24,10 +24,14 @@ use crate::model::{EventId, Holder, InvalidText, UserId, WebhookId};
 pub const MOST_WEBHOOKS: usize = 100;
 /// For how long an event is tried again before it is given up.
 pub const WEBHOOK_GIVE_UP: SignedDuration = SignedDuration::from_hours(72);
+/// The fewest attempts before that.
+pub const WEBHOOK_LEAST_ATTEMPTS: u32 = 10;
 /// The longest pause between two attempts, whatever the receiver asks for.
 pub const MAX_WEBHOOK_PAUSE: SignedDuration = SignedDuration::from_hours(24);
-/// For how long messages are signed with the secret before the current one as well.
+/// For how long messages are signed with a secret that was replaced as well.
 pub const OLD_SECRET_FOR: SignedDuration = SignedDuration::from_hours(24);
+/// How many secrets before the current one may be in use at a time.
+pub const MOST_OLD_SECRETS: usize = 3;
 /// How many deliveries of a webhook are remembered.
 pub const KEPT_DELIVERIES: i64 = 500;
 /// For how long they are remembered at most.
@@ -111,11 +115,13 @@ pub struct WebhookPatch {
     pub name: Option<String>,
     /// Another receiver. What waits for the next attempt is sent to it at once.
     pub url: Option<String>,
-    /// Whether it is sent anything. What was committed while it was off is not sent.
+    /// Whether it is sent anything. What was committed while it was off is not sent. Where it was not
+    /// off, the next attempt is due now.
     pub enabled: Option<bool>,
     /// Which of the events that it has not passed yet it is sent.
     pub events: Option<WantedEvents>,
-    /// Another secret. The one before is used as well for [`OLD_SECRET_FOR`].
+    /// Another secret. The one before is used as well for [`OLD_SECRET_FOR`]; of these there are at most
+    /// [`MOST_OLD_SECRETS`].
     pub secret: Option<WebhookSecret>,
 }
 
@@ -145,17 +151,39 @@ pub enum InvalidWebhook {
     /// There are as many as there may be.
     #[error("there are {MOST_WEBHOOKS} webhooks already, which is as many as there may be")]
     TooMany,
+    /// As many old secrets are in use as may be.
+    #[error(
+        "{MOST_OLD_SECRETS} earlier secrets are still in use; the oldest ends at {until}, and another one \
+         can be set from then on"
+    )]
+    TooManySecrets {
+        /// When the first of them ends.
+        until: Timestamp,
+    },
 }
 
 /// An event that could not be delivered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failing {
+    /// The event.
+    pub event: EventId,
     /// Since when.
     pub since: Timestamp,
     /// How many attempts have failed, at least one.
     pub attempts: u32,
     /// When the next one is made.
     pub next_at: Timestamp,
+}
+
+/// Counts the changes of what a webhook wants and where: what was found out before a change says nothing
+/// after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilterRevision(pub i64);
+
+impl FilterRevision {
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 /// Who delivers to a webhook, and for how long nobody else does.
@@ -188,6 +216,8 @@ pub struct Webhook {
     pub last_triggered_at: Option<Timestamp>,
     /// The last event that is done with: it was delivered, given up, or is not wanted.
     pub position: EventId,
+    /// Of what it wants.
+    pub revision: FilterRevision,
     /// What is in the way of the next one.
     pub failing: Option<Failing>,
     /// Who delivers.
@@ -205,6 +235,7 @@ impl fmt::Debug for Webhook {
             .field("created_at", &self.created_at)
             .field("last_triggered_at", &self.last_triggered_at)
             .field("position", &self.position)
+            .field("revision", &self.revision)
             .field("failing", &self.failing)
             .field("lease", &self.lease)
             .finish_non_exhaustive()
@@ -230,6 +261,6 @@ impl Webhook {
 pub struct KeyedWebhook {
     /// The webhook that is served under the lease.
     pub webhook: Webhook,
-    /// The current secret, and the one before for as long as it is still used.
+    /// The current secret, and those before that are still used, the newest first.
     pub secrets: Vec<WebhookSecret>,
 }

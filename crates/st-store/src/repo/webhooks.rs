@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::model::{
-    Delivery, DeliveryAttempt, EventId, Holder, KeyedWebhook, NewWebhook, PageRequest,
-    SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookPatch,
+    Delivery, DeliveryAttempt, EventId, FilterRevision, Holder, KeyedWebhook, NewWebhook,
+    PageRequest, SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookPatch,
 };
 
 /// Webhooks. The process that delivers to one holds its lease, so that its events are sent in order
@@ -52,11 +52,19 @@ pub trait WebhookRepo: Send + Sync {
         lease: Duration,
     ) -> Result<Option<SettledDelivery>>;
 
-    /// Passes the events up to this one, of which none is wanted, and gives the lease back. Nothing
-    /// happens where another holder has it, or there is no such webhook.
-    async fn pass_events(&self, id: WebhookId, holder: Holder, up_to: EventId) -> Result<()>;
+    /// Passes the events up to this one, of which none was wanted at this revision, and gives the lease
+    /// back. Nothing happens where another holder has it, where others are wanted since, or where there
+    /// is no such webhook.
+    async fn pass_events(
+        &self,
+        id: WebhookId,
+        holder: Holder,
+        up_to: EventId,
+        revision: FilterRevision,
+    ) -> Result<()>;
 
-    /// Remembers a test of a webhook, if that is still there.
+    /// Remembers a test of a webhook, if that is still there. Where it was accepted, the next attempt is
+    /// due now.
     async fn note_test(&self, id: WebhookId, test: TestDelivery) -> Result<()>;
 
     /// The messages of one webhook or of all, those first that were begun last. Of each webhook the last

@@ -105,8 +105,7 @@ fn shift_waits(connection: &Connection, by: i64) -> Result<()> {
         "UPDATE webhooks SET failing_since = failing_since + ?1, next_at = next_at + ?1 \
          WHERE failing_since BETWEEN ?2 AND ?3 AND next_at BETWEEN ?2 AND ?3",
         "UPDATE webhooks SET lease_until = lease_until + ?1 WHERE lease_until BETWEEN ?2 AND ?3",
-        "UPDATE webhooks SET old_secret_until = old_secret_until + ?1 \
-         WHERE old_secret_until BETWEEN ?2 AND ?3",
+        "UPDATE webhook_secrets SET used_until = used_until + ?1 WHERE used_until BETWEEN ?2 AND ?3",
     ] {
         change(connection, "move waits with the clock", sql, [by, first, last])?;
     }
@@ -145,7 +144,7 @@ pub(super) fn cut_waits(connection: &Connection, now: Timestamp) -> Result<()> {
         ("UPDATE webhooks SET failing_since = ?1 WHERE failing_since > ?1", SignedDuration::ZERO),
         ("UPDATE webhooks SET next_at = ?1 WHERE next_at > ?1", MAX_WEBHOOK_PAUSE),
         ("UPDATE webhooks SET lease_until = ?1 WHERE lease_until > ?1", MAX_LEASE),
-        ("UPDATE webhooks SET old_secret_until = ?1 WHERE old_secret_until > ?1", OLD_SECRET_FOR),
+        ("UPDATE webhook_secrets SET used_until = ?1 WHERE used_until > ?1", OLD_SECRET_FOR),
     ] {
         change(connection, CUT, sql, [after(now, longest).as_millisecond()])?;
     }

@@ -2,8 +2,8 @@
 
 mod deliveries;
 mod repo;
+mod secrets;
 
-use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
 use super::damage::log_damaged;
@@ -11,8 +11,8 @@ use super::query::{Columns, all, change_one, millis, readable, value};
 use super::writer::Tx;
 use crate::error::{Error, Result};
 use crate::model::{
-    EventId, Failing, NewWebhook, StoredWebhook, UserId, WantedEvents, Webhook, WebhookId,
-    WebhookLease, WebhookSecret,
+    EventId, Failing, FilterRevision, NewWebhook, StoredWebhook, UserId, WantedEvents, Webhook,
+    WebhookId, WebhookLease, WebhookSecret,
 };
 
 /// A query for webhooks: the columns in the order in which [`stored`] reads them.
@@ -20,13 +20,14 @@ macro_rules! select_webhooks {
     ($rest:literal) => {
         concat!(
             "SELECT webhook_id, name, url, state, events, user_id, created_at, last_triggered_at, \
-             secret, old_secret, old_secret_until, position, attempts, failing_since, next_at, \
+             secret, position, revision, attempts, failing_event, failing_since, next_at, \
              lease_holder, lease_until FROM webhooks ",
             $rest
         )
     };
 }
 
+/// A webhook without its old secrets.
 fn stored(row: &Row<'_>) -> Result<StoredWebhook> {
     let mut columns = Columns::new(row, "webhooks");
     let id = WebhookId(columns.plain("webhook_id")?);
@@ -39,8 +40,8 @@ fn stored(row: &Row<'_>) -> Result<StoredWebhook> {
     let last_triggered_at = columns.time_or_null("last_triggered_at")?;
     let secret = WebhookSecret::new(columns.plain("secret")?);
     let secret = columns.require("secret", secret)?;
-    let old_secret = old_secret(&mut columns)?;
     let position = EventId(columns.plain("position")?);
+    let revision = FilterRevision(columns.plain("revision")?);
     let failing = failing(&mut columns)?;
     let lease = lease(&mut columns)?;
     let webhook = Webhook {
@@ -53,10 +54,11 @@ fn stored(row: &Row<'_>) -> Result<StoredWebhook> {
         created_at,
         last_triggered_at,
         position,
+        revision,
         failing,
         lease,
     };
-    Ok(StoredWebhook { webhook, secret, old_secret })
+    Ok(StoredWebhook { webhook, secret, old_secrets: Vec::new() })
 }
 
 fn wanted(columns: &mut Columns<'_>) -> Result<WantedEvents> {
@@ -65,23 +67,17 @@ fn wanted(columns: &mut Columns<'_>) -> Result<WantedEvents> {
     wanted.map_err(|unknown| columns.damaged(format!("events: {unknown}")))
 }
 
-fn old_secret(columns: &mut Columns<'_>) -> Result<Option<(WebhookSecret, Timestamp)>> {
-    let bytes: Option<Vec<u8>> = columns.plain("old_secret")?;
-    let until = columns.time_or_null("old_secret_until")?;
-    let Some(bytes) = bytes else { return Ok(None) };
-    let secret = columns.require("old_secret", WebhookSecret::new(bytes))?;
-    Ok(Some((secret, columns.require("old_secret_until", until)?)))
-}
-
 fn failing(columns: &mut Columns<'_>) -> Result<Option<Failing>> {
     let attempts: u32 = columns.number("attempts")?;
+    let event: Option<i64> = columns.plain("failing_event")?;
     let since = columns.time_or_null("failing_since")?;
     let next_at = columns.time_or_null("next_at")?;
     if attempts == 0 {
         return Ok(None);
     }
+    let event = EventId(columns.require("failing_event", event)?);
     let since = columns.require("failing_since", since)?;
-    Ok(Some(Failing { since, attempts, next_at: columns.require("next_at", next_at)? }))
+    Ok(Some(Failing { event, since, attempts, next_at: columns.require("next_at", next_at)? }))
 }
 
 fn lease(columns: &mut Columns<'_>) -> Result<Option<WebhookLease>> {
@@ -100,7 +96,10 @@ fn list(connection: &Connection) -> Result<Vec<Webhook>> {
 }
 
 fn find(connection: &Connection, id: WebhookId) -> Result<Option<StoredWebhook>> {
-    Ok(all(connection, select_webhooks!("WHERE webhook_id = ?1"), [id.0], stored)?.pop())
+    let sql = select_webhooks!("WHERE webhook_id = ?1");
+    let Some(mut found) = all(connection, sql, [id.0], stored)?.pop() else { return Ok(None) };
+    found.old_secrets = secrets::of(connection, id)?;
+    Ok(Some(found))
 }
 
 fn require(connection: &Connection, id: WebhookId) -> Result<StoredWebhook> {
@@ -122,7 +121,7 @@ fn insert(tx: &Tx<'_>, new: &NewWebhook) -> Result<Webhook> {
         tx.connection,
         "store a webhook",
         "INSERT INTO webhooks (name, url, state, events, user_id, created_at, secret, position, \
-         attempts) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0)",
+         revision, attempts) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)",
         params![
             webhook.name,
             webhook.url,
@@ -132,21 +131,22 @@ fn insert(tx: &Tx<'_>, new: &NewWebhook) -> Result<Webhook> {
             webhook.created_at.as_millisecond(),
             made.secret.as_bytes(),
             webhook.position.0,
+            webhook.revision.0,
         ],
     )?;
     made.webhook.id = WebhookId(tx.connection.last_insert_rowid());
     Ok(made.webhook)
 }
 
-/// Stores what a step made of a webhook.
+/// Stores what a step made of a webhook, apart from its old secrets.
 fn update(connection: &Connection, after: &StoredWebhook) -> Result<()> {
-    let StoredWebhook { webhook, secret, old_secret } = after;
+    let StoredWebhook { webhook, secret, old_secrets: _ } = after;
     let (failing, lease) = (webhook.failing, webhook.lease);
     change_one(
         connection,
         "store a step of a webhook",
         "UPDATE webhooks SET name = ?2, url = ?3, state = ?4, events = ?5, last_triggered_at = ?6, \
-         secret = ?7, old_secret = ?8, old_secret_until = ?9, position = ?10, attempts = ?11, \
+         secret = ?7, position = ?8, revision = ?9, attempts = ?10, failing_event = ?11, \
          failing_since = ?12, next_at = ?13, lease_holder = ?14, lease_until = ?15 \
          WHERE webhook_id = ?1",
         params![
@@ -157,10 +157,10 @@ fn update(connection: &Connection, after: &StoredWebhook) -> Result<()> {
             webhook.events.to_text(),
             millis(webhook.last_triggered_at),
             secret.as_bytes(),
-            old_secret.as_ref().map(|(old, _)| old.as_bytes()),
-            millis(old_secret.as_ref().map(|(_, until)| *until)),
             webhook.position.0,
+            webhook.revision.0,
             failing.map_or(0, |failing| failing.attempts),
+            failing.map(|failing| failing.event.0),
             millis(failing.map(|failing| failing.since)),
             millis(failing.map(|failing| failing.next_at)),
             lease.map(|lease| lease.holder.to_string()),

@@ -173,7 +173,8 @@ async fn what_belongs_to_a_job_goes_with_it_and_nothing_else() {
          table_name=budget_periods of=budget_id to_table=budgets on_delete=CASCADE\n\
          table_name=events {cascade}\ntable_name=job_inputs {cascade}\n\
          table_name=queue_entries {cascade}\ntable_name=results_due {cascade}\n\
-         table_name=webhook_deliveries of=webhook_id to_table=webhooks on_delete=CASCADE"
+         table_name=webhook_deliveries of=webhook_id to_table=webhooks on_delete=CASCADE\n\
+         table_name=webhook_secrets of=webhook_id to_table=webhooks on_delete=CASCADE"
     );
     assert_eq!(bench.rows(references), expected);
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use st_store::{
-    Delivery, DeliveryAttempt, EventId, Holder, KeyedWebhook, NewWebhook, PageRequest, Result,
-    SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookPatch, WebhookRepo,
+    Delivery, DeliveryAttempt, EventId, FilterRevision, Holder, KeyedWebhook, NewWebhook,
+    PageRequest, Result, SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookPatch,
+    WebhookRepo,
 };
 
 use super::FlakyStore;
@@ -59,8 +60,14 @@ impl WebhookRepo for FlakyStore {
         self.inner.settle_attempt(id, holder, attempt, lease).await
     }
 
-    async fn pass_events(&self, id: WebhookId, holder: Holder, up_to: EventId) -> Result<()> {
-        self.inner.pass_events(id, holder, up_to).await
+    async fn pass_events(
+        &self,
+        id: WebhookId,
+        holder: Holder,
+        up_to: EventId,
+        revision: FilterRevision,
+    ) -> Result<()> {
+        self.inner.pass_events(id, holder, up_to, revision).await
     }
 
     async fn note_test(&self, id: WebhookId, test: TestDelivery) -> Result<()> {

@@ -6,17 +6,17 @@ use jiff::SignedDuration;
 use st_log::CorrelationId;
 use st_store::{
     ClockEvidence, Delivery, DeliveryAttempt, DeliveryResult, DeliveryStatus, Error, EventId,
-    Failing, InvalidWebhook, KEPT_DELIVERIES, MAX_WEBHOOK_PAUSE, MOST_WEBHOOKS, NewWebhook,
-    PageRequest, SettledDelivery, TestDelivery, UserId, WantedEvents, Webhook, WebhookEvent,
-    WebhookId, WebhookPatch, WebhookSecret, WebhookState,
+    Failing, FilterRevision, InvalidWebhook, KEPT_DELIVERIES, MAX_WEBHOOK_PAUSE, MOST_WEBHOOKS,
+    NewWebhook, PageRequest, SettledDelivery, TestDelivery, UserId, WEBHOOK_LEAST_ATTEMPTS,
+    WantedEvents, Webhook, WebhookEvent, WebhookId, WebhookPatch, WebhookSecret, WebhookState,
 };
 
 use super::{Harness, at, everything, holder, job};
 
-const LEASE: Duration = Duration::from_mins(1);
-const DAY: u64 = 24 * 3600;
+pub(super) const LEASE: Duration = Duration::from_mins(1);
+pub(super) const DAY: u64 = 24 * 3600;
 
-fn secret(number: u8) -> WebhookSecret {
+pub(super) fn secret(number: u8) -> WebhookSecret {
     WebhookSecret::new(vec![number; 32]).unwrap()
 }
 
@@ -32,12 +32,12 @@ pub fn new_webhook(number: u8) -> NewWebhook {
     }
 }
 
-async fn added(harness: &Harness, number: u8) -> Webhook {
+pub(super) async fn added(harness: &Harness, number: u8) -> Webhook {
     harness.store.add_webhook(new_webhook(number)).await.unwrap()
 }
 
 /// Commits an event and returns its ID.
-async fn event(harness: &Harness, number: u8) -> EventId {
+pub(super) async fn event(harness: &Harness, number: u8) -> EventId {
     harness.submit(job(number, &format!("user-{number}"))).await;
     *harness.store.last_event().borrow()
 }
@@ -57,15 +57,15 @@ pub fn attempt(event: EventId, result: DeliveryResult) -> DeliveryAttempt {
     }
 }
 
-fn failed(seconds: i64) -> DeliveryResult {
+pub(super) fn failed(seconds: i64) -> DeliveryResult {
     DeliveryResult::Failed { retry_in: SignedDuration::from_secs(seconds) }
 }
 
-async fn claimed(harness: &Harness, id: WebhookId, by: u8) -> bool {
+pub(super) async fn claimed(harness: &Harness, id: WebhookId, by: u8) -> bool {
     harness.store.claim_webhook(id, holder(by), LEASE).await.unwrap().is_some()
 }
 
-async fn settled(
+pub(super) async fn settled(
     harness: &Harness,
     id: WebhookId,
     attempt: DeliveryAttempt,
@@ -73,11 +73,11 @@ async fn settled(
     harness.store.settle_attempt(id, holder(1), attempt, LEASE).await.unwrap()
 }
 
-async fn found(harness: &Harness, id: WebhookId) -> Webhook {
+pub(super) async fn found(harness: &Harness, id: WebhookId) -> Webhook {
     harness.store.find_webhook(id).await.unwrap().unwrap().webhook
 }
 
-async fn history(harness: &Harness, of: Option<WebhookId>) -> Vec<Delivery> {
+pub(super) async fn history(harness: &Harness, of: Option<WebhookId>) -> Vec<Delivery> {
     harness.store.deliveries(of, everything()).await.unwrap()
 }
 
@@ -95,6 +95,7 @@ pub async fn a_webhook_begins_after_the_newest_event(harness: &Harness) {
         created_at: at(5),
         last_triggered_at: None,
         position: newest,
+        revision: FilterRevision(0),
         failing: None,
         lease: None,
     };
@@ -131,7 +132,8 @@ pub async fn a_webhook_is_changed_and_removed(harness: &Harness) {
         ..WebhookPatch::default()
     };
     let changed = harness.store.patch_webhook(hook.id, patch).await.unwrap();
-    let expected = Webhook { name: "other".to_owned(), events: wanted, ..hook.clone() };
+    let revision = FilterRevision(1);
+    let expected = Webhook { name: "other".to_owned(), events: wanted, revision, ..hook.clone() };
     assert_eq!(changed, expected);
     assert_eq!(found(harness, hook.id).await, expected);
     let off = WebhookPatch { enabled: Some(false), ..WebhookPatch::default() };
@@ -166,6 +168,22 @@ pub async fn an_old_secret_is_used_for_a_day_more(harness: &Harness) {
     assert_eq!(secrets().await, [secret(2)]);
     rotate(3).await;
     assert_eq!(secrets().await, [secret(3), secret(2)]);
+    harness.go_to(20 + DAY);
+    rotate(4).await;
+    rotate(5).await;
+    assert_eq!(secrets().await, [5, 4, 3, 2].map(secret), "each is used until its own end");
+    let one_more = WebhookPatch { secret: Some(secret(6)), ..WebhookPatch::default() };
+    let refused = harness.store.patch_webhook(hook.id, one_more).await.unwrap_err();
+    let until = at(10 + 2 * i64::try_from(DAY).unwrap());
+    assert!(
+        matches!(refused, Error::InvalidWebhook(InvalidWebhook::TooManySecrets { until: end }) if end == until),
+        "{refused}"
+    );
+    rotate(3).await;
+    assert_eq!(secrets().await, [3, 5, 4, 2].map(secret), "back to one that is in use");
+    harness.go_to(10 + 2 * DAY);
+    rotate(6).await;
+    assert_eq!(secrets().await, [6, 3, 5, 4].map(secret));
 }
 
 pub async fn one_holder_delivers_and_others_wait_for_its_lease(harness: &Harness) {
@@ -174,7 +192,7 @@ pub async fn one_holder_delivers_and_others_wait_for_its_lease(harness: &Harness
     assert!(claimed(harness, hook.id, 1).await);
     assert!(!claimed(harness, hook.id, 2).await);
     assert!(claimed(harness, hook.id, 1).await, "its own lease is in nobody's way");
-    harness.store.pass_events(hook.id, holder(2), EventId(99)).await.unwrap();
+    harness.store.pass_events(hook.id, holder(2), EventId(99), hook.revision).await.unwrap();
     let unchanged = found(harness, hook.id).await;
     assert_eq!((unchanged.position, unchanged.lease.unwrap().holder), (hook.position, holder(1)));
     harness.go_to(59);
@@ -185,7 +203,11 @@ pub async fn one_holder_delivers_and_others_wait_for_its_lease(harness: &Harness
     assert!(claimed(harness, hook.id, 2).await, "the lease has ended");
     let late = attempt(EventId(first.0 + 1), DeliveryResult::Accepted);
     assert_eq!(settled(harness, hook.id, late).await, None, "it is another's now");
-    harness.store.pass_events(hook.id, holder(2), EventId(first.0 + 1)).await.unwrap();
+    harness
+        .store
+        .pass_events(hook.id, holder(2), EventId(first.0 + 1), hook.revision)
+        .await
+        .unwrap();
     let passed = found(harness, hook.id).await;
     assert_eq!((passed.position, passed.lease), (EventId(first.0 + 1), None));
     assert!(claimed(harness, hook.id, 1).await);
@@ -200,7 +222,7 @@ pub async fn a_failed_event_is_tried_again_until_it_is_given_up(harness: &Harnes
     harness.go_to(10);
     assert!(claimed(harness, hook.id, 1).await);
     let once = settled(harness, hook.id, attempt(first, failed(30))).await.unwrap();
-    let failing = Failing { since: at(10), attempts: 1, next_at: at(40) };
+    let failing = Failing { event: first, since: at(10), attempts: 1, next_at: at(40) };
     assert_eq!((once.status, once.webhook.failing), (DeliveryStatus::Retrying, Some(failing)));
     assert_eq!((once.webhook.position, once.webhook.lease), (hook.position, None));
     harness.go_to(39);
@@ -210,7 +232,10 @@ pub async fn a_failed_event_is_tried_again_until_it_is_given_up(harness: &Harnes
     let far = attempt(first, failed(9_000_000));
     let twice = settled(harness, hook.id, far.clone()).await.unwrap();
     let next_at = at(40) + MAX_WEBHOOK_PAUSE;
-    assert_eq!(twice.webhook.failing, Some(Failing { since: at(10), attempts: 2, next_at }));
+    assert_eq!(
+        twice.webhook.failing,
+        Some(Failing { event: first, since: at(10), attempts: 2, next_at })
+    );
     assert_eq!((twice.attempts, twice.failing_since), (2, Some(at(10))));
     assert_eq!(settled(harness, hook.id, far).await, None, "settled once");
     let known = history(harness, Some(hook.id)).await;
@@ -219,10 +244,16 @@ pub async fn a_failed_event_is_tried_again_until_it_is_given_up(harness: &Harnes
         (known[0].status, known[0].attempts, known[0].first_at, known[0].last_at, known[0].next_at),
         (DeliveryStatus::Retrying, 2, at(10), at(40), Some(next_at))
     );
-    harness.go_to(10 + 3 * DAY);
+    for attempts in 3..WEBHOOK_LEAST_ATTEMPTS {
+        harness.go_to(10 + 3 * DAY + 60 * u64::from(attempts));
+        assert!(claimed(harness, hook.id, 1).await);
+        let again = settled(harness, hook.id, attempt(first, failed(30))).await.unwrap();
+        assert_eq!((again.status, again.attempts), (DeliveryStatus::Retrying, attempts));
+    }
+    harness.go_to(11 + 4 * DAY);
     assert!(claimed(harness, hook.id, 1).await);
     let given_up = settled(harness, hook.id, attempt(first, failed(30))).await.unwrap();
-    assert_eq!((given_up.status, given_up.attempts), (DeliveryStatus::GivenUp, 3));
+    assert_eq!((given_up.status, given_up.attempts), (DeliveryStatus::GivenUp, 10));
     assert_eq!((given_up.webhook.position, given_up.webhook.failing), (first, None));
     let known = history(harness, Some(hook.id)).await;
     assert_eq!((known[0].status, known[0].next_at), (DeliveryStatus::GivenUp, None));
@@ -342,7 +373,11 @@ pub async fn a_pause_moves_with_the_clock(harness: &Harness) {
     for by in [hour, -hour - hour] {
         harness.clock.step(by);
         // A write takes up the new time.
-        harness.store.pass_events(WebhookId(99), holder(1), first).await.unwrap();
+        harness
+            .store
+            .pass_events(WebhookId(99), holder(1), first, FilterRevision(0))
+            .await
+            .unwrap();
     }
     let moved = found(harness, hook).await.failing.unwrap();
     assert_eq!((moved.since, moved.next_at), (at(0) - hour, at(30) - hour));

@@ -24,13 +24,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use st_http::Client;
 use st_log::{Logger, get_logger};
-use st_store::{Event, EventId, Holder, Store, WebhookId};
+use st_store::{Event, Holder, Store, WebhookId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::dispatch::Dispatcher;
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
 pub use secret::{InvalidSecret, parse_secret, show_secret};
+use sweep::Passed;
 pub use testing::TestedWebhook;
 
 const LOG: Logger = get_logger("simpletuner.cloud.webhooks");
@@ -69,7 +70,7 @@ struct Work {
     /// The webhooks that are being served. Never locked across an await.
     serving: Mutex<BTreeSet<WebhookId>>,
     /// Up to where webhooks that are not being served want nothing. Never locked across an await.
-    passed: Mutex<BTreeMap<WebhookId, EventId>>,
+    passed: Mutex<BTreeMap<WebhookId, Passed>>,
     /// Whether there is a webhook that is enabled.
     wanted: watch::Sender<bool>,
     /// Changes when the serving of a webhook ends.
@@ -163,7 +164,8 @@ impl Task for WebhookDelivery {
             if lock(&work.serving).insert(id) {
                 begun += 1;
                 let (work, stopping) = (Arc::clone(work), cycle.stopping.clone());
-                self.dispatcher.spawn_helper(async move { work.serve(id, from, &stopping).await });
+                self.dispatcher
+                    .spawn_finishing(async move { work.serve(id, from, &stopping).await });
             }
         }
         Ok(RunSummary { counts: vec![("begun", begun)], wake_in: found.later })

@@ -26,4 +26,5 @@ mod results;
 mod retention;
 mod support;
 mod syncing;
+mod webhook_changes;
 mod webhooks;

@@ -25,11 +25,11 @@ use tracing_subscriber::layer::SubscriberExt as _;
 const DAY: u64 = 24 * 3600;
 
 /// The task on a store in memory, and who receives what it sends.
-struct Bench {
-    harness: Harness,
-    dispatcher: Arc<Dispatcher>,
-    task: WebhookDelivery,
-    receiver: Receiver,
+pub(crate) struct Bench {
+    pub(crate) harness: Harness,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) task: WebhookDelivery,
+    pub(crate) receiver: Receiver,
 }
 
 fn show(event: &Event) -> Value {
@@ -45,20 +45,20 @@ fn task(harness: &Harness, addresses: AddressPolicy) -> (Arc<Dispatcher>, Webhoo
     (dispatcher, task)
 }
 
-fn local() -> AddressPolicy {
+pub(crate) fn local() -> AddressPolicy {
     AddressPolicy::public().allow("127.0.0.0/8".parse().unwrap())
 }
 
-fn secret(number: u8) -> WebhookSecret {
+pub(crate) fn secret(number: u8) -> WebhookSecret {
     WebhookSecret::new(vec![number; 32]).unwrap()
 }
 
 impl Bench {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(local()).await
     }
 
-    async fn with(addresses: AddressPolicy) -> Self {
+    pub(crate) async fn with(addresses: AddressPolicy) -> Self {
         let harness = Harness::new(|clock| Arc::new(MemoryStore::with_clock(clock)));
         let (dispatcher, task) = task(&harness, addresses);
         Self { harness, dispatcher, task, receiver: Receiver::start().await }
@@ -71,7 +71,7 @@ impl Bench {
         Self { dispatcher, task, ..self }
     }
 
-    async fn add(&self, url: &str, events: WantedEvents) -> Webhook {
+    pub(crate) async fn add(&self, url: &str, events: WantedEvents) -> Webhook {
         let owner = UserId::new("ann");
         let (name, url) = ("hook".to_owned(), url.to_owned());
         let new = NewWebhook { name, url, enabled: true, events, owner, secret: secret(1) };
@@ -79,39 +79,39 @@ impl Bench {
     }
 
     /// A webhook that wants the acceptance of jobs alone.
-    async fn hook(&self) -> Webhook {
+    pub(crate) async fn hook(&self) -> Webhook {
         self.add(self.receiver.url(), WantedEvents::of([WebhookEvent::JobPending])).await
     }
 
-    async fn submit(&self, numbers: impl IntoIterator<Item = u8>) {
+    pub(crate) async fn submit(&self, numbers: impl IntoIterator<Item = u8>) {
         for number in numbers {
             self.harness.submit(job(number, "ann")).await;
         }
     }
 
-    async fn run(&self) -> RunSummary {
+    pub(crate) async fn run(&self) -> RunSummary {
         let cycle = Cycle { reason: Reason::Timer, stopping: CancellationToken::new() };
         self.task.run(&cycle).await.unwrap()
     }
 
     /// Runs once, and waits until what it began has ended.
-    async fn deliver(&self) {
+    pub(crate) async fn deliver(&self) {
         let mut served = self.task.served();
         assert_eq!(self.run().await.counts, [("begun", 1)]);
         served.changed().await.unwrap();
     }
 
-    async fn history(&self) -> Vec<Delivery> {
+    pub(crate) async fn history(&self) -> Vec<Delivery> {
         self.harness.store.deliveries(None, PageRequest::default()).await.unwrap()
     }
 
-    async fn found(&self, hook: &Webhook) -> Webhook {
+    pub(crate) async fn found(&self, hook: &Webhook) -> Webhook {
         self.harness.store.find_webhook(hook.id).await.unwrap().unwrap().webhook
     }
 }
 
 /// The jobs that messages are about, by the correlation IDs that they came with.
-fn jobs(received: &[Received]) -> Vec<String> {
+pub(crate) fn jobs(received: &[Received]) -> Vec<String> {
     received.iter().map(|it| it.header("x-correlation-id").to_owned()).collect()
 }
 
@@ -135,7 +135,7 @@ fn is_signed(message: &Received, with: &WebhookSecret) -> bool {
 }
 
 /// What is logged on this thread from now on.
-fn logged() -> (tracing::subscriber::DefaultGuard, impl Fn() -> String) {
+pub(crate) fn logged() -> (tracing::subscriber::DefaultGuard, impl Fn() -> String) {
     let lines = Arc::new(Mutex::new(String::new()));
     let written = Arc::clone(&lines);
     let settings = st_log::Settings { level: st_log::Level::Debug.into(), ..Default::default() };
@@ -191,9 +191,11 @@ async fn what_nobody_wants_is_passed_without_a_call_and_a_claim() {
         bench.harness.store.pause(ann.clone(), None, &Actor::Operator).await.unwrap();
         bench.harness.store.resume(&ann, &Actor::Operator).await.unwrap();
     }
-    bench.run().await;
+    assert_eq!(bench.run().await.wake_in, Some(Duration::ZERO), "the rest follows at once");
+    assert_eq!(bench.run().await.wake_in, None);
     let last = *bench.harness.store.last_event().borrow();
-    assert_eq!(bench.found(&hook).await.position, last, "a start need not read them all again");
+    let unread = last.0 - bench.found(&hook).await.position.0;
+    assert!(unread < 200, "a start need not read them all again: {unread}");
     assert_eq!(bench.receiver.received().len(), 0);
 }
 

@@ -118,3 +118,52 @@ async fn a_test_says_what_its_receiver_answered_and_is_in_the_history_and_the_tr
         "{trail}"
     );
 }
+
+#[tokio::test]
+async fn a_secret_is_replaced_no_oftener_than_receivers_can_follow() {
+    let api = Harness::start().await;
+    let new = json!({"name": "a", "url": "https://a.b", "enabled": false});
+    let id = api.post("/api/webhooks", new).await.1["id"].as_i64().unwrap();
+    let path = format!("/api/webhooks/{id}");
+    for _ in 0..3 {
+        assert_eq!(api.patch(&path, json!({"rotate_secret": true})).await.0, 200);
+    }
+    let (status, refused) = api.patch(&path, json!({"rotate_secret": true})).await;
+    assert_eq!(status, 409, "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("the oldest ends at 20"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_answer_names_a_hundred_faults_and_counts_the_rest() {
+    let api = Harness::start().await;
+    let body: Value = (0..150).map(|nth| (format!("x{nth}"), json!(1))).collect();
+    let (status, refused) = api.post("/api/webhooks", body).await;
+    assert_eq!((status, refused["errors"].as_array().unwrap().len()), (422, 100));
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.ends_with("; and 52 more"), "150 of them, the name and the URL: {detail}");
+}
+
+#[tokio::test]
+async fn a_test_is_in_the_trail_although_its_caller_hung_up() {
+    let api = Harness::start().await;
+    let receiver = Receiver::start().await;
+    let new = json!({"name": "a", "url": receiver.url(), "enabled": false});
+    let id = api.post("/api/webhooks", new).await.1["id"].as_i64().unwrap();
+    receiver.plan([Reply::Held]);
+    let path = format!("/api/webhooks/{id}/test");
+    tokio::select! {
+        biased;
+        answered = api.post(&path, json!({})) => panic!("it is held: {answered:?}"),
+        _ = receiver.wait_for(1) => {}
+    }
+    receiver.release();
+    loop {
+        let (_, trail) = api.get("/api/audit").await;
+        let entries = trail["entries"].as_array().unwrap();
+        if entries.iter().any(|it| it["operation"] == "test_webhook") {
+            break;
+        }
+    }
+    let (_, history) = api.get(&format!("/api/webhooks/{id}/history")).await;
+    assert_eq!(history["deliveries"][0]["success"], true);
+}

@@ -80,9 +80,9 @@ impl From<Error> for Problem {
             Error::InvalidRule(invalid) => Self::invalid_field("/threshold", invalid.to_string()),
             Error::InvalidBudget(invalid) => invalid.into(),
             Error::OverBudget(exceeded) => Self::exceeded(&exceeded),
-            Error::InvalidWebhook(InvalidWebhook::TooMany) => {
-                Self::new(Code::Conflict, InvalidWebhook::TooMany.to_string())
-            }
+            Error::InvalidWebhook(
+                conflict @ (InvalidWebhook::TooMany | InvalidWebhook::TooManySecrets { .. }),
+            ) => Self::new(Code::Conflict, conflict.to_string()),
             Error::InvalidWebhook(InvalidWebhook::Text(invalid))
             | Error::InvalidSetting(InvalidSetting::Text(invalid))
             | Error::InvalidHold(invalid)

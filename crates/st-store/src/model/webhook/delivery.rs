@@ -18,6 +18,9 @@ text_enum! {
         Retrying = "retrying",
         /// It was tried for too long.
         GivenUp = "given_up",
+        /// It was tried, and is not wanted there any more: the webhook was switched off, moved or wants
+        /// other events, or the event was deleted.
+        Dropped = "dropped",
         /// Its receiver is gone for good, so that the webhook was disabled.
         Gone = "gone",
         /// A test that failed; it is not tried again.
@@ -117,7 +120,7 @@ pub struct SettledDelivery {
     pub webhook: Webhook,
     /// What became of the message.
     pub status: DeliveryStatus,
-    /// How many attempts were made in all.
+    /// How many attempts were made in a row.
     pub attempts: u32,
     /// Since when it failed, where it did before or does now.
     pub failing_since: Option<Timestamp>,

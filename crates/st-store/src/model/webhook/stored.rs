@@ -3,9 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Delivery, DeliveryAttempt, DeliveryResult, DeliveryStatus, Failing, KeyedWebhook,
-    MAX_WEBHOOK_PAUSE, NewWebhook, OLD_SECRET_FOR, TestDelivery, WEBHOOK_GIVE_UP, Webhook,
-    WebhookLease, WebhookPatch, WebhookSecret, WebhookState,
+    Delivery, DeliveryAttempt, DeliveryResult, DeliveryStatus, Failing, FilterRevision,
+    InvalidWebhook, KeyedWebhook, MAX_WEBHOOK_PAUSE, MOST_OLD_SECRETS, NewWebhook, OLD_SECRET_FOR,
+    TestDelivery, WEBHOOK_GIVE_UP, WEBHOOK_LEAST_ATTEMPTS, Webhook, WebhookLease, WebhookPatch,
+    WebhookSecret, WebhookState,
 };
 use crate::model::text::without_nul;
 use crate::model::{EventId, Holder, MAX_LEASE, WebhookId, after};
@@ -15,8 +16,8 @@ use crate::model::{EventId, Holder, MAX_LEASE, WebhookId, after};
 pub(crate) struct StoredWebhook {
     pub(crate) webhook: Webhook,
     pub(crate) secret: WebhookSecret,
-    /// The one before, and until when it is used.
-    pub(crate) old_secret: Option<(WebhookSecret, Timestamp)>,
+    /// Those before, the oldest first, each with the time until which it is used.
+    pub(crate) old_secrets: Vec<(WebhookSecret, Timestamp)>,
 }
 
 /// What an attempt came to.
@@ -42,22 +43,37 @@ impl StoredWebhook {
             created_at: now,
             last_triggered_at: None,
             position: newest,
+            revision: FilterRevision(0),
             failing: None,
             lease: None,
         };
-        Self { webhook, secret, old_secret: None }
+        Self { webhook, secret, old_secrets: Vec::new() }
     }
 
     /// Changes it. Who delivers with what was true before loses the lease, so that the event is sent
     /// again as it is right now.
-    pub(crate) fn patch(&mut self, patch: WebhookPatch, newest: EventId, now: Timestamp) {
-        let webhook = &mut self.webhook;
+    pub(crate) fn patch(
+        &mut self,
+        patch: WebhookPatch,
+        newest: EventId,
+        now: Timestamp,
+    ) -> Result<(), InvalidWebhook> {
         let WebhookPatch { name, url, enabled, events, secret } = patch;
+        if let Some(secret) = secret.filter(|secret| *secret != self.secret) {
+            self.rotate(secret, now)?;
+        }
+        let webhook = &mut self.webhook;
         webhook.name = name.unwrap_or_else(|| webhook.name.clone());
-        webhook.events = events.unwrap_or_else(|| webhook.events.clone());
+        if let Some(events) = events.filter(|events| *events != webhook.events) {
+            webhook.events = events;
+            webhook.begin_anew();
+        }
         if let Some(url) = url.filter(|url| *url != webhook.url) {
             webhook.url = url;
             webhook.begin_anew();
+        }
+        if enabled == Some(true) && webhook.is_enabled() {
+            webhook.hurry(now);
         }
         if let Some(enabled) = enabled.filter(|enabled| *enabled != webhook.is_enabled()) {
             webhook.state = state(enabled);
@@ -66,17 +82,35 @@ impl StoredWebhook {
                 webhook.position = webhook.position.max(newest);
             }
         }
-        if let Some(secret) = secret.filter(|secret| *secret != self.secret) {
-            let old = std::mem::replace(&mut self.secret, secret);
-            self.old_secret = Some((old, after(now, OLD_SECRET_FOR)));
+        Ok(())
+    }
+
+    /// Signs with another secret from now on. Those before are used until their end, so that no
+    /// receiver that has not changed over yet is lost.
+    fn rotate(&mut self, secret: WebhookSecret, now: Timestamp) -> Result<(), InvalidWebhook> {
+        let mut old = self.old_secrets.clone();
+        old.retain(|(old, until)| now < *until && *old != secret);
+        if old.len() >= MOST_OLD_SECRETS
+            && let Some(until) = old.iter().map(|(_, until)| *until).min()
+        {
+            return Err(InvalidWebhook::TooManySecrets { until });
         }
+        old.push((std::mem::replace(&mut self.secret, secret), after(now, OLD_SECRET_FOR)));
+        self.old_secrets = old;
+        Ok(())
+    }
+
+    /// The event that was tried again before a step, and is not any more.
+    pub(crate) fn let_go(&self, before: Option<Failing>) -> Option<EventId> {
+        let event = before?.event;
+        self.webhook.failing.is_none_or(|failing| failing.event != event).then_some(event)
     }
 
     /// With what its messages are signed with now.
     pub(crate) fn keyed(&self, now: Timestamp) -> KeyedWebhook {
-        let old = self.old_secret.as_ref().filter(|(_, until)| now < *until);
-        let secrets = [Some(&self.secret), old.map(|(old, _)| old)];
-        let secrets = secrets.into_iter().flatten().cloned().collect();
+        let old = self.old_secrets.iter().rev().filter(|(_, until)| now < *until);
+        let secrets = std::iter::once(&self.secret).chain(old.map(|(old, _)| old));
+        let secrets = secrets.cloned().collect();
         KeyedWebhook { webhook: self.webhook.clone(), secrets }
     }
 
@@ -95,12 +129,20 @@ impl StoredWebhook {
         self.webhook.lease.is_none_or(|lease| lease.holder == holder || lease.until <= now)
     }
 
-    /// Passes events that are not wanted, and ends the lease. `false` where another has it.
-    pub(crate) fn pass(&mut self, holder: Holder, up_to: EventId, now: Timestamp) -> bool {
-        if !self.is_free_for(holder, now) {
+    /// Passes events that are not wanted, and ends the lease. `false` where another has it, or where
+    /// others are wanted since.
+    pub(crate) fn pass(
+        &mut self,
+        holder: Holder,
+        (up_to, revision): (EventId, FilterRevision),
+        now: Timestamp,
+    ) -> bool {
+        if revision != self.webhook.revision || !self.is_free_for(holder, now) {
             return false;
         }
-        self.webhook.position = self.webhook.position.max(up_to);
+        let position = self.webhook.position.max(up_to);
+        self.webhook.position = position;
+        self.webhook.failing.take_if(|failing| failing.event <= position);
         self.webhook.lease = None;
         true
     }
@@ -110,7 +152,7 @@ impl StoredWebhook {
         &mut self,
         (holder, lease): (Holder, SignedDuration),
         attempt: &DeliveryAttempt,
-        now: Timestamp,
+        (now, clock_confirmed): (Timestamp, bool),
     ) -> Option<Settled> {
         let webhook = &mut self.webhook;
         let held = webhook.is_enabled() && webhook.lease.is_some_and(|it| it.holder == holder);
@@ -118,7 +160,7 @@ impl StoredWebhook {
             return None;
         }
         webhook.last_triggered_at = Some(now);
-        let before = webhook.failing.take();
+        let before = webhook.failing.take().filter(|it| it.event == attempt.event);
         let attempts = before.map_or(0, |failing| failing.attempts).saturating_add(1);
         let since = before.map(|failing| failing.since);
         let settled = |status, failing_since, next_at| {
@@ -137,13 +179,15 @@ impl StoredWebhook {
             }
             DeliveryResult::Failed { retry_in } => {
                 let since = since.unwrap_or(now);
-                if now >= after(since, WEBHOOK_GIVE_UP) {
+                // What the server was off for, or a wrong clock skipped, was no patience.
+                let is_tried = clock_confirmed && attempts >= WEBHOOK_LEAST_ATTEMPTS;
+                if is_tried && now >= after(since, WEBHOOK_GIVE_UP) {
                     webhook.position = attempt.event;
                     webhook.extend(holder, lease, now);
                     return settled(DeliveryStatus::GivenUp, Some(since), None);
                 }
                 let next_at = after(now, retry_in.min(MAX_WEBHOOK_PAUSE));
-                webhook.failing = Some(Failing { since, attempts, next_at });
+                webhook.failing = Some(Failing { event: attempt.event, since, attempts, next_at });
                 webhook.lease = None;
                 settled(DeliveryStatus::Retrying, Some(since), Some(next_at))
             }
@@ -160,7 +204,7 @@ impl StoredWebhook {
         if let Some(lease) = &mut self.webhook.lease {
             lease.until = moved(lease.until, MAX_LEASE);
         }
-        if let Some((_, until)) = &mut self.old_secret {
+        for (_, until) in &mut self.old_secrets {
             *until = moved(*until, OLD_SECRET_FOR);
         }
     }
@@ -171,10 +215,18 @@ impl Webhook {
         self.lease = Some(WebhookLease { holder, until: after(now, lease.min(MAX_LEASE)) });
     }
 
-    /// Nothing has failed, and nobody is at it.
+    /// Nothing has failed, nobody is at it, and what was found out about unwanted events is void.
     fn begin_anew(&mut self) {
         self.failing = None;
         self.lease = None;
+        self.revision = self.revision.next();
+    }
+
+    /// The next attempt is due now.
+    pub(crate) fn hurry(&mut self, now: Timestamp) {
+        if let Some(failing) = &mut self.failing {
+            failing.next_at = failing.next_at.min(now);
+        }
     }
 }
 
@@ -197,7 +249,7 @@ impl Delivery {
             message_id: without_nul(&attempt.message_id),
             correlation_id: attempt.correlation_id.clone(),
             status: settled.status,
-            attempts: settled.attempts,
+            attempts: settled.attempts.saturating_sub(1),
             first_at: now,
             last_at: now,
             next_at: None,
@@ -217,13 +269,21 @@ impl Delivery {
     ) -> Self {
         Self {
             status: settled.status,
-            attempts: settled.attempts,
+            attempts: self.attempts.saturating_add(1),
             last_at: now,
             next_at: settled.next_at,
             response_status: attempt.response_status,
             took: attempt.took,
             error: attempt.error.as_deref().map(without_nul),
             ..self
+        }
+    }
+
+    /// It is not tried again, where it would have been.
+    pub(crate) fn let_go(&mut self) {
+        if self.status == DeliveryStatus::Retrying {
+            self.status = DeliveryStatus::Dropped;
+            self.next_at = None;
         }
     }
 

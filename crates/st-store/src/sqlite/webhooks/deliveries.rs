@@ -82,6 +82,15 @@ pub(super) fn note(
     }
 }
 
+/// Notes that the message about an event is not tried again, where it would have been.
+pub(super) fn let_go(tx: &Tx<'_>, id: WebhookId, event: EventId) -> Result<()> {
+    let sql = select_deliveries!("WHERE webhook_id = ?1 AND event_id = ?2");
+    let known = all(tx.connection, sql, params![id.0, event.0], delivery)?.pop();
+    let Some((number, mut known)) = known else { return Ok(()) };
+    known.let_go();
+    update(tx.connection, number, &known)
+}
+
 /// Notes a test.
 pub(super) fn note_test(tx: &Tx<'_>, id: WebhookId, test: &TestDelivery) -> Result<()> {
     insert(tx.connection, &Delivery::of_test(id, test, tx.now))

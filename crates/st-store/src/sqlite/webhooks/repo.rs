@@ -5,12 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
-use super::{count, deliveries, find, insert, list, require, update};
+use super::{count, deliveries, find, insert, list, require, secrets, update};
 use crate::error::Result;
 use crate::model::{
-    Delivery, DeliveryAttempt, EventId, Holder, InvalidWebhook, KeyedWebhook, MAX_LEASE,
-    MOST_WEBHOOKS, NewWebhook, PageRequest, SettledDelivery, TestDelivery, Webhook, WebhookId,
-    WebhookPatch,
+    Delivery, DeliveryAttempt, EventId, Failing, FilterRevision, Holder, InvalidWebhook,
+    KeyedWebhook, MAX_LEASE, MOST_WEBHOOKS, NewWebhook, PageRequest, SettledDelivery,
+    StoredWebhook, TestDelivery, Webhook, WebhookId, WebhookPatch,
 };
 use crate::repo::WebhookRepo;
 use crate::sqlite::query::change;
@@ -49,8 +49,12 @@ impl WebhookRepo for SqliteStore {
         self.writer
             .write(Lane::Interactive, "change a webhook", move |tx| {
                 let mut found = require(tx.connection, id)?;
-                found.patch(patch.clone(), events::last_id(tx.connection)?, tx.now);
-                update(tx.connection, &found)?;
+                let (before, old_secrets) = (found.webhook.failing, found.old_secrets.clone());
+                found.patch(patch.clone(), events::last_id(tx.connection)?, tx.now)?;
+                step(tx, &found, before)?;
+                if found.old_secrets != old_secrets {
+                    secrets::replace(tx.connection, id, &found.old_secrets)?;
+                }
                 Ok(found.webhook)
             })
             .await
@@ -103,13 +107,19 @@ impl WebhookRepo for SqliteStore {
             .await
     }
 
-    async fn pass_events(&self, id: WebhookId, holder: Holder, up_to: EventId) -> Result<()> {
+    async fn pass_events(
+        &self,
+        id: WebhookId,
+        holder: Holder,
+        up_to: EventId,
+        revision: FilterRevision,
+    ) -> Result<()> {
         self.writer
             .write(Lane::Worker, "pass events of a webhook", move |tx| {
-                if let Some(mut found) = find(tx.connection, id)?
-                    && found.pass(holder, up_to, tx.now)
-                {
-                    update(tx.connection, &found)?;
+                let Some(mut found) = find(tx.connection, id)? else { return Ok(()) };
+                let before = found.webhook.failing;
+                if found.pass(holder, (up_to, revision), tx.now) {
+                    step(tx, &found, before)?;
                 }
                 Ok(())
             })
@@ -119,10 +129,12 @@ impl WebhookRepo for SqliteStore {
     async fn note_test(&self, id: WebhookId, test: TestDelivery) -> Result<()> {
         self.writer
             .write(Lane::Interactive, "note a test of a webhook", move |tx| {
-                match find(tx.connection, id)? {
-                    Some(found) => deliveries::note_test(tx, found.webhook.id, &test),
-                    None => Ok(()),
+                let Some(mut found) = find(tx.connection, id)? else { return Ok(()) };
+                if test.accepted {
+                    found.webhook.hurry(tx.now);
+                    update(tx.connection, &found)?;
                 }
+                deliveries::note_test(tx, id, &test)
             })
             .await
     }
@@ -145,6 +157,16 @@ fn signed(lease: Duration) -> SignedDuration {
     SignedDuration::try_from(lease).unwrap_or(MAX_LEASE)
 }
 
+/// Stores what a step made of a webhook, and that a message is not tried again where the step ended
+/// that.
+fn step(tx: &Tx<'_>, after: &StoredWebhook, before: Option<Failing>) -> Result<()> {
+    update(tx.connection, after)?;
+    match after.let_go(before) {
+        Some(event) => deliveries::let_go(tx, after.webhook.id, event),
+        None => Ok(()),
+    }
+}
+
 fn claim(
     tx: &Tx<'_>,
     id: WebhookId,
@@ -165,9 +187,11 @@ fn settle(
     attempt: &DeliveryAttempt,
 ) -> Result<Option<SettledDelivery>> {
     let Some(mut found) = find(tx.connection, id)? else { return Ok(None) };
-    let Some(settled) = found.settle(lease, attempt, tx.now) else { return Ok(None) };
-    update(tx.connection, &found)?;
+    let before = found.webhook.failing;
+    let moment = (tx.now, tx.clock_confirmed);
+    let Some(settled) = found.settle(lease, attempt, moment) else { return Ok(None) };
     deliveries::note(tx, id, attempt, &settled)?;
+    step(tx, &found, before)?;
     Ok(Some(SettledDelivery {
         webhook: found.webhook,
         status: settled.status,

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::message::Message;
 use super::send::{Verdict, host_of};
-use super::sweep::{AT_ONCE, includes};
+use super::sweep::{AT_ONCE, Passed, includes};
 use super::{LOG, Work, lock};
 use crate::backoff::Backoff;
 use crate::driver::panic_message;
@@ -53,7 +53,7 @@ impl Drop for Serving<'_> {
 
 impl Work {
     /// Serves a webhook, whatever becomes of it.
-    pub(super) async fn serve(&self, id: WebhookId, from: EventId, stopping: &CancellationToken) {
+    pub(super) async fn serve(&self, id: WebhookId, from: Passed, stopping: &CancellationToken) {
         let _serving = Serving(self, id);
         let served = AssertUnwindSafe(self.deliver(id, from, stopping)).catch_unwind().await;
         match served {
@@ -81,13 +81,13 @@ impl Work {
     async fn deliver(
         &self,
         id: WebhookId,
-        from: EventId,
+        from: Passed,
         stopping: &CancellationToken,
     ) -> Result<(), Error> {
         let Some(mut keyed) = self.store.claim_webhook(id, self.holder, LEASE).await? else {
             return Ok(());
         };
-        let read_to = from.max(keyed.webhook.position);
+        let read_to = from.of(&keyed.webhook);
         let mut wanted = Wanted { read: VecDeque::new(), read_to };
         while !stopping.is_cancelled() {
             let Some(event) = self.next(&keyed.webhook, &mut wanted).await? else { break };
@@ -96,7 +96,7 @@ impl Work {
             if !attempt.with_correlation_id(event.event.correlation_id.clone()).await? {
                 return Ok(());
             }
-            // Its secrets and what it wants may have changed meanwhile. Who moved it or switched it off
+            // Its secrets may have changed meanwhile. Who changed what it wants, moved it or switched it off
             // has ended the lease.
             let Some(now) = self.store.find_webhook(id).await? else { return Ok(()) };
             if now.webhook.lease.is_none_or(|lease| lease.holder != self.holder) {
@@ -104,8 +104,9 @@ impl Work {
             }
             keyed = now;
         }
-        let passed = if stopping.is_cancelled() { keyed.webhook.position } else { wanted.read_to };
-        self.store.pass_events(id, self.holder, passed).await
+        let hook = &keyed.webhook;
+        let passed = if stopping.is_cancelled() { hook.position } else { wanted.read_to };
+        self.store.pass_events(id, self.holder, passed, hook.revision).await
     }
 
     /// The next event that the webhook wants.
@@ -140,7 +141,7 @@ impl Work {
             Verdict::Accepted => DeliveryResult::Accepted,
             Verdict::Gone => DeliveryResult::Gone,
             Verdict::Failed => {
-                let retry_in = self.pause(webhook, answer.retry_after);
+                let retry_in = self.pause(webhook, event.id, answer.retry_after);
                 DeliveryResult::Failed { retry_in }
             }
         };
@@ -160,8 +161,9 @@ impl Work {
     }
 
     /// How long to leave the receiver alone, at least as long as it wants to be.
-    fn pause(&self, webhook: &Webhook, wish: Option<Duration>) -> SignedDuration {
-        let attempts = webhook.failing.map_or(0, |failing| failing.attempts).saturating_add(1);
+    fn pause(&self, webhook: &Webhook, of: EventId, wish: Option<Duration>) -> SignedDuration {
+        let failing = webhook.failing.filter(|failing| failing.event == of);
+        let attempts = failing.map_or(0, |failing| failing.attempts).saturating_add(1);
         let draw = lock(&self.random).f64();
         let pause = PAUSES.delay(attempts, draw).max(wish.unwrap_or_default());
         SignedDuration::try_from(pause).unwrap_or(MAX_WEBHOOK_PAUSE)
@@ -222,8 +224,8 @@ fn log(attempt: &DeliveryAttempt, settled: &SettledDelivery) {
         DeliveryStatus::Gone => st_log::warning!(
             logger: LOG, host, "Webhook is disabled, its receiver says that it is gone"
         ),
-        // Only of tests.
-        DeliveryStatus::Failed => {}
+        // Of tests, and of what is not tried any more.
+        DeliveryStatus::Failed | DeliveryStatus::Dropped => {}
     }
 }
 

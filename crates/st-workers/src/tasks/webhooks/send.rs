@@ -6,7 +6,7 @@ use http::Uri;
 use http::header::CONTENT_TYPE;
 use st_http::{StatusCode, StreamingResponse, retry_after};
 use st_store::{Webhook, WebhookSecret};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Work;
 use super::deliver::explained;
@@ -15,6 +15,8 @@ use super::secret::signatures;
 
 /// So much of an answer is read, so that its connection can be used again; it means nothing.
 const READ: usize = 16 * 1024;
+/// For so long.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// What an answer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +63,8 @@ impl Work {
             Ok(response) => {
                 let status = response.status();
                 let retry_after = retry_after(response.headers());
-                drain(response).await;
+                // It has been said already.
+                drop(timeout(DRAIN, drain(response)).await);
                 let error =
                     (!status.is_success()).then(|| format!("its receiver answered {status}"));
                 let status_code = Some(status.as_u16());

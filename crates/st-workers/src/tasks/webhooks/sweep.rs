@@ -1,8 +1,9 @@
-//! Which webhooks want an event that is there: one walk over the new events for all of them.
+//! Which webhooks want an event that is there: a walk over the new events, shared by all that are equally
+//! far.
 
 use std::time::Duration;
 
-use st_store::{Error, Event, EventId, EventPage, Webhook, WebhookId};
+use st_store::{Error, Event, EventId, EventPage, FilterRevision, Webhook, WebhookId};
 
 use super::{Work, lock};
 
@@ -11,14 +12,55 @@ pub(super) const AT_ONCE: u32 = 200;
 /// A webhook that wants none of so many events has its position stored, so that a start need not read
 /// them again.
 const FAR: i64 = 1000;
+/// How many pages are read for a webhook in one walk. The next walk goes on at once, and what was found
+/// to be due is sent meanwhile.
+const PAGES: u32 = 4;
 
 /// What a walk found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// The webhooks that want an event now, and after which event it comes.
-    pub(super) due: Vec<(WebhookId, EventId)>,
-    /// How long until the next attempt is due of one that waits for it.
+    pub(super) due: Vec<(WebhookId, Passed)>,
+    /// How long until the next attempt is due of one that waits for it, or until the walk goes on.
     pub(super) later: Option<Duration>,
+}
+
+/// Up to where a webhook wants nothing, by what it wanted at a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Passed {
+    up_to: EventId,
+    revision: FilterRevision,
+}
+
+impl Passed {
+    /// After which event a webhook goes on, as it is now.
+    pub(super) fn of(self, hook: &Webhook) -> EventId {
+        if self.revision == hook.revision { self.up_to.max(hook.position) } else { hook.position }
+    }
+}
+
+/// A webhook for which events are read.
+#[derive(Debug)]
+struct Waiting {
+    hook: Webhook,
+    /// It wants nothing up to here.
+    passed: EventId,
+    /// How many pages were read for it in this walk.
+    pages: u32,
+}
+
+impl Waiting {
+    fn due(&self) -> (WebhookId, Passed) {
+        (self.hook.id, Passed { up_to: self.passed, revision: self.hook.revision })
+    }
+}
+
+/// What came of a walk.
+#[derive(Debug)]
+struct Walked {
+    due: Vec<(WebhookId, Passed)>,
+    /// Whether all events were read.
+    is_whole: bool,
 }
 
 impl Work {
@@ -41,45 +83,71 @@ impl Work {
                     let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
                     found.later = Some(found.later.map_or(wait, |later| later.min(wait)));
                 }
-                None => waiting.push((self.passed_by(&hook), hook)),
+                None => waiting.push(self.waiting(hook)),
             }
         }
-        found.due = self.walk(waiting).await?;
+        let Walked { due, is_whole } = self.walk(waiting).await?;
+        found.due = due;
+        if !is_whole {
+            found.later = Some(Duration::ZERO);
+        }
         Ok(found)
     }
 
-    fn passed_by(&self, hook: &Webhook) -> EventId {
-        let passed = lock(&self.passed).get(&hook.id).copied();
-        passed.map_or(hook.position, |passed| passed.max(hook.position))
+    /// After which event a webhook goes on.
+    fn waiting(&self, hook: Webhook) -> Waiting {
+        let known = lock(&self.passed).get(&hook.id).copied();
+        let passed = known.map_or(hook.position, |known| known.of(&hook));
+        Waiting { hook, passed, pages: 0 }
     }
 
-    /// Reads on from the one that is furthest behind.
-    async fn walk(
-        &self,
-        mut waiting: Vec<(EventId, Webhook)>,
-    ) -> Result<Vec<(WebhookId, EventId)>, Error> {
+    /// Reads on for each of them, in turns: one that is far behind delays no other.
+    async fn walk(&self, mut waiting: Vec<Waiting>) -> Result<Walked, Error> {
         let mut due = Vec::new();
-        while let Some(at) = waiting.iter().map(|(passed, _)| *passed).min() {
-            let page = self.store.events_after(at, AT_ONCE).await?;
-            let Some(next) = page.next.filter(|next| *next > at) else { break };
-            let wants = |passed: EventId, hook: &Webhook| {
-                page.events.iter().any(|it| it.id > passed && includes(hook, it))
-            };
-            let (found, others): (Vec<_>, Vec<_>) =
-                waiting.into_iter().partition(|(passed, hook)| wants(*passed, hook));
-            due.extend(found.into_iter().map(|(passed, hook)| (hook.id, passed)));
-            waiting = others.into_iter().map(|(passed, hook)| (passed.max(next), hook)).collect();
-            if is_last(&page) {
+        loop {
+            let behind = waiting.iter().filter(|it| it.pages < PAGES);
+            let Some(at) = behind.min_by_key(|it| (it.pages, it.passed)).map(|it| it.passed) else {
                 break;
+            };
+            let page = self.store.events_after(at, AT_ONCE).await?;
+            let next = page.next.filter(|next| *next > at);
+            let is_end = next.is_none() || is_last(&page);
+            let next = next.unwrap_or(at);
+            let mut others = Vec::new();
+            for mut one in waiting {
+                if one.passed < at || (one.passed >= next && !is_end) {
+                    others.push(one);
+                    continue;
+                }
+                if page.events.iter().any(|it| it.id > one.passed && includes(&one.hook, it)) {
+                    due.push(one.due());
+                    continue;
+                }
+                one.passed = one.passed.max(next);
+                one.pages += 1;
+                self.note(&mut one, is_end).await?;
+                if !is_end {
+                    others.push(one);
+                }
             }
+            waiting = others;
         }
-        for (passed, hook) in waiting {
-            lock(&self.passed).insert(hook.id, passed);
-            if passed.0.saturating_sub(hook.position.0) > FAR {
-                self.store.pass_events(hook.id, self.holder, passed).await?;
-            }
+        Ok(Walked { due, is_whole: waiting.is_empty() })
+    }
+
+    /// Notes how far a webhook was read for. At the end of the events, one that could not be delivered and
+    /// was not met is not there any more.
+    async fn note(&self, one: &mut Waiting, is_end: bool) -> Result<(), Error> {
+        let Waiting { hook, passed, .. } = one;
+        let failing = hook.failing.take_if(|_| is_end).map(|failing| failing.event);
+        let up_to = failing.map_or(*passed, |event| event.max(*passed));
+        let known = Passed { up_to, revision: hook.revision };
+        lock(&self.passed).insert(hook.id, known);
+        if failing.is_some() || up_to.0.saturating_sub(hook.position.0) > FAR {
+            self.store.pass_events(hook.id, self.holder, up_to, hook.revision).await?;
+            hook.position = up_to;
         }
-        Ok(due)
+        Ok(())
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use st_store::{
-    Delivery, DeliveryAttempt, EventId, Holder, KeyedWebhook, NewWebhook, PageRequest, Result,
-    SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookPatch, WebhookRepo,
+    Delivery, DeliveryAttempt, EventId, FilterRevision, Holder, KeyedWebhook, NewWebhook,
+    PageRequest, Result, SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookPatch,
+    WebhookRepo,
 };
 
 use super::LifeStore;
@@ -60,8 +61,18 @@ impl WebhookRepo for LifeStore {
         .await
     }
 
-    async fn pass_events(&self, id: WebhookId, holder: Holder, up_to: EventId) -> Result<()> {
-        self.call("pass events", |it| async move { it.pass_events(id, holder, up_to).await }).await
+    async fn pass_events(
+        &self,
+        id: WebhookId,
+        holder: Holder,
+        up_to: EventId,
+        revision: FilterRevision,
+    ) -> Result<()> {
+        self.call(
+            "pass events",
+            |it| async move { it.pass_events(id, holder, up_to, revision).await },
+        )
+        .await
     }
 
     async fn note_test(&self, id: WebhookId, test: TestDelivery) -> Result<()> {

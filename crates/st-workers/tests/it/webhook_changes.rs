@@ -99,7 +99,7 @@ async fn a_stop_waits_for_the_message_that_is_under_way() {
     bench.run().await;
     bench.receiver.wait_for(1).await;
     let (dispatcher, receiver) = (bench.dispatcher.clone(), bench.receiver.clone());
-    let (_, left) = tokio::join!(
+    let ((), left) = tokio::join!(
         async move {
             tokio::task::yield_now().await;
             receiver.release();
@@ -135,7 +135,7 @@ async fn an_answer_that_never_ends_delays_nothing() {
     bench.hook().await;
     bench.receiver.plan([Reply::Endless]);
     bench.submit([1]).await;
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     bench.deliver().await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(bench.history().await[0].status, DeliveryStatus::Delivered);

@@ -81,7 +81,7 @@ async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Re
         let context = LogContext::new().field("job_id", job.to_string());
         context.field("job_correlation_id", correlation_id.as_str()).enter()
     });
-    log(&method, &path, began, response.status(), problem.as_ref(), line);
+    log((&method, &path), began, response.status(), problem.as_ref(), line);
     match problem {
         Some(problem) => problem.render(&path, &id, &response),
         None => response,
@@ -129,8 +129,7 @@ fn problem_of(
 
 /// Logs the request, and the cause of a fault of ours: once, here, where the request is known.
 fn log(
-    method: &Method,
-    path: &str,
+    (method, path): (&Method, &str),
     began: Instant,
     status: StatusCode,
     problem: Option<&Problem>,

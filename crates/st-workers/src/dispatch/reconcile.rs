@@ -84,7 +84,8 @@ impl Dispatcher {
             };
             let certain_at = repetitions.certain_at;
             let waits_for = match finding {
-                Finding::Found { jobs, .. } => match self.found(job, jobs).await {
+                // Boxed, because it is rare and would make the future of every attempt larger.
+                Finding::Found { jobs, .. } => match Box::pin(self.found(job, jobs)).await {
                     Ok(()) => return,
                     Err(reason) => reason,
                 },

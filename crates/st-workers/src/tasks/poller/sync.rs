@@ -104,16 +104,14 @@ impl Poller {
         let mut synced = Synced::default();
         let mut answered = false;
         for polled in join_all(polls).await {
-            match polled {
-                Ok(Some(tally)) => {
-                    let tally = tally?;
-                    answered |= tally.is_answered();
-                    synced.add(tally);
-                }
-                Ok(None) | Err(_) => {
-                    answered = true;
-                    synced.unfinished += 1;
-                }
+            // Else it goes on, or the program stops.
+            if let Ok(Some(tally)) = polled {
+                let tally = tally?;
+                answered |= tally.is_answered();
+                synced.add(tally);
+            } else {
+                answered = true;
+                synced.unfinished += 1;
             }
         }
         match synced.reason.take_if(|_| !answered) {

@@ -111,7 +111,7 @@ async fn a_stranger_who_hangs_up_ends_no_question_and_what_is_known_waits_for_no
     world.fault_on(Call::Secret, Fault::Silence);
     let stranger = std::pin::pin!(receive(&provider, &forged, true));
     let asked = world.wait_for(|world| questions(world) == 2);
-    let Either::Right((_, stranger)) = select(stranger, std::pin::pin!(asked)).await else {
+    let Either::Right(((), stranger)) = select(stranger, std::pin::pin!(asked)).await else {
         panic!("it is not answered");
     };
     let good = world.hook(&id);

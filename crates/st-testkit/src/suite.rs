@@ -465,6 +465,7 @@ macro_rules! conformance {
             what_a_budget_spent_is_not_given_back_by_a_delete,
             jobs_beyond_a_number_at_once_wait_for_a_slot,
             a_number_at_once_may_warn_or_require_approval,
+            a_run_that_follows_one_by_itself_takes_its_place,
             a_number_of_jobs_stops_nothing_and_has_no_price);
         $crate::conformance!(@topic $store, cost_limits:
             a_cost_limit_is_enforced_as_a_budget, a_cost_limit_is_changed_by_the_settings_alone);

@@ -45,10 +45,9 @@ impl State {
     }
 
     pub(super) fn judge(&self, new: &NewJob, now: Timestamp) -> Judgement {
-        {
-            let budgets = self.budgets_of(&Group::of_new(new), now);
-            Judgement::of(budgets, Cost::from_usd(new.estimated_cost), new.asks_beyond_budget)
-        }
+        let budgets = self.budgets_of(&Group::of_new(new), now);
+        let follows = new.follows.and_then(|it| self.records.get(&it.job));
+        Judgement::of(new, budgets, follows, now)
     }
 
     pub(super) fn room(&self, now: Timestamp) -> SpendingRoom {

@@ -21,7 +21,9 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::model::text::text_enum;
-use crate::model::{BudgetId, Change, Cost, Group, InvalidText, Scope, ScopeLevel};
+use crate::model::{
+    BudgetId, Change, Cost, Group, InvalidText, JobRecord, NewJob, Predecessor, Scope, ScopeLevel,
+};
 
 pub use limit::{Amount, BudgetLimit, Measure, Period, QuotaType};
 pub use room::SpendingRoom;
@@ -239,6 +241,22 @@ impl BudgetUse {
         }
     }
 
+    /// The same as if a run that has ended, which is in its scope, were stored as over.
+    pub(crate) fn after_end_of(mut self, ended: &JobRecord, cost: Cost, now: Timestamp) -> Self {
+        let limit = self.budget.budget.limit;
+        match limit.measure() {
+            Measure::Cost => {
+                if limit.start(ended.job().created_at) == limit.start(now) {
+                    self.reserved = self.reserved.minus(ended.reservation());
+                }
+                self.spent = self.spent.plus(cost);
+            }
+            Measure::ConcurrentJobs => self.jobs = self.jobs.saturating_sub(1),
+            Measure::DailyJobs => {}
+        }
+        self
+    }
+
     /// The same with sums as they are kept.
     pub(crate) fn of(budget: Budget, posted: Posted, now: Timestamp) -> Self {
         let limit = budget.budget.limit;
@@ -295,12 +313,31 @@ pub(crate) struct Judgement {
 }
 
 impl Judgement {
-    /// `budgets`: those whose scope the job is in, in the order of their IDs. `asks`: whether the job
-    /// waits for approval where it would be refused.
-    pub(crate) fn of(budgets: impl IntoIterator<Item = BudgetUse>, cost: Cost, asks: bool) -> Self {
+    /// `budgets`: those whose scope the job is in, oldest first. `follows`: the record of the run that a
+    /// run without a submission follows, if it is still here.
+    pub(crate) fn of(
+        new: &NewJob,
+        budgets: impl IntoIterator<Item = BudgetUse>,
+        follows: Option<&JobRecord>,
+        now: Timestamp,
+    ) -> Self {
+        let cost = Cost::from_usd(new.estimated_cost);
+        let asks = new.asks_beyond_budget;
         let mut judgement = Self::default();
-        for budget in budgets.into_iter().filter(|budget| budget.is_exceeded_by(cost)) {
+        for budget in budgets {
             let NewBudget { limit, action, .. } = budget.budget.budget;
+            if new.follows.is_some() && limit.measure() == Measure::DailyJobs {
+                continue;
+            }
+            let budget = match (new.follows, follows) {
+                (Some(Predecessor { cost, .. }), Some(ended)) if ended.ended_at().is_none() => {
+                    budget.after_end_of(ended, cost, now)
+                }
+                (Some(_) | None, Some(_) | None) => budget,
+            };
+            if !budget.is_exceeded_by(cost) {
+                continue;
+            }
             // What waits for a slot has not taken one: it is the claim that is held.
             if limit.measure() == Measure::ConcurrentJobs && action.blocks() {
                 continue;
@@ -334,8 +371,10 @@ pub struct Posting {
 /// What is done to a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostingKind {
-    /// The estimated cost of a new job is reserved.
+    /// The estimated cost of a job that was submitted is reserved.
     Reserve,
+    /// The same of a run that follows another by itself, which is no submission of the day.
+    ReserveAgain,
     /// The job is over, and its reservation with it.
     Release,
     /// Something was spent.
@@ -359,20 +398,21 @@ impl Posted {
     pub const fn with(self, measure: Measure, posting: &Posting) -> Self {
         let Self { spent, reserved, jobs } = self;
         match (measure, posting.kind) {
-            (Measure::Cost, PostingKind::Reserve) => {
+            (Measure::Cost, PostingKind::Reserve | PostingKind::ReserveAgain) => {
                 Self { reserved: reserved.plus(posting.cost), ..self }
             }
             (Measure::Cost, PostingKind::Release) => {
                 Self { reserved: reserved.minus(posting.cost), ..self }
             }
             (Measure::Cost, PostingKind::Spend) => Self { spent: spent.plus(posting.cost), ..self },
-            (Measure::ConcurrentJobs | Measure::DailyJobs, PostingKind::Reserve) => {
+            (Measure::ConcurrentJobs | Measure::DailyJobs, PostingKind::Reserve)
+            | (Measure::ConcurrentJobs, PostingKind::ReserveAgain) => {
                 Self { jobs: jobs.saturating_add(1), ..self }
             }
             (Measure::ConcurrentJobs, PostingKind::Release) => {
                 Self { jobs: jobs.saturating_sub(1), ..self }
             }
-            (Measure::DailyJobs, PostingKind::Release)
+            (Measure::DailyJobs, PostingKind::ReserveAgain | PostingKind::Release)
             | (Measure::ConcurrentJobs | Measure::DailyJobs, PostingKind::Spend) => self,
         }
     }

@@ -353,7 +353,7 @@ impl Poll {
         reports: Vec<(JobRecord, ProviderStatus)>,
         tally: &mut Tally,
     ) -> Result<(), Error> {
-        let (reports, reruns) = self.rerun(reports).await;
+        let reports = self.rerun(reports).await;
         let (records, settlements): (Vec<JobRecord>, Vec<Settlement>) = reports
             .into_iter()
             .map(|(record, status)| {
@@ -376,7 +376,6 @@ impl Poll {
                 Err(error) => log_sync_failure(before, &error),
             }
         }
-        self.submit_after_end(reruns).await;
         Ok(())
     }
 }

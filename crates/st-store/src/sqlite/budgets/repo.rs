@@ -5,7 +5,9 @@ use rusqlite::{Connection, params};
 use st_log::CorrelationId;
 
 use super::posting::take_up;
-use super::{Tx, all_budgets, budgets_of, find, key, stopping, use_of};
+use super::{
+    Tx, Undecodable, all_budgets, budgets_of, find, key, readable_uses, stopping, use_of,
+};
 use crate::error::Result;
 use crate::model::{
     Actor, Amount, Budget, BudgetId, BudgetKeeper, BudgetLimit, BudgetPatch, BudgetUse, Cost,
@@ -24,8 +26,8 @@ impl BudgetRepo for SqliteStore {
         let now = self.clock.now();
         self.readers
             .list("list budgets", move |connection| {
-                let budgets = all_budgets(connection)?.into_iter();
-                budgets.map(|budget| use_of(connection, budget, now)).collect()
+                let budgets = all_budgets(connection)?;
+                readable_uses(connection, budgets, now)
             })
             .await
     }
@@ -34,8 +36,8 @@ impl BudgetRepo for SqliteStore {
         let (now, group) = (self.clock.now(), group.clone());
         self.readers
             .point("read budgets", move |connection| {
-                let budgets = budgets_of(connection, &group)?.into_iter();
-                budgets.map(|budget| use_of(connection, budget, now)).collect()
+                let budgets = budgets_of(connection, &group, Undecodable::LeftOut)?;
+                readable_uses(connection, budgets, now)
             })
             .await
     }
@@ -92,8 +94,8 @@ impl BudgetRepo for SqliteStore {
         self.writer
             .write(Lane::Worker, "stop jobs over budget", move |tx| {
                 let mut stopped = Vec::new();
-                for budget in stopping(tx.connection)? {
-                    let budget = use_of(tx.connection, budget, tx.now)?;
+                let stopping = stopping(tx.connection)?;
+                for budget in readable_uses(tx.connection, stopping, tx.now)? {
                     let left = max.saturating_sub(u32::try_from(stopped.len()).unwrap_or(max));
                     for mut record in over(tx.connection, &budget, left)? {
                         step_loaded(

@@ -64,6 +64,12 @@ END;
 -- jobs at once are counted.
 ALTER TABLE budgets ADD COLUMN measure TEXT NOT NULL DEFAULT 'cost'
     CHECK (measure IN ('cost', 'concurrent_jobs', 'jobs_per_day'));
+-- The number of the latest budget that follows the settings of a provider. They fall from -1, so that
+-- those of people keep their own; none is given out again. Without a row none was given out.
+CREATE TABLE settings_budget_numbers (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    latest INTEGER NOT NULL
+) STRICT;
 -- How many jobs are taken of it: those of the day, or those that are not over.
 ALTER TABLE budget_periods ADD COLUMN jobs INTEGER NOT NULL DEFAULT 0;
 

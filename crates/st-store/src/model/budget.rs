@@ -10,7 +10,7 @@
 //!
 //! A limit of jobs a day is checked at the submission, and the count never decreases: a deleted job was
 //! submitted as well. A limit of concurrent jobs holds claims back; a submission beyond it waits in the
-//! queue. Where the budget warns or requires approval, the submission is judged by the number of jobs
+//! queue, and what is taken are the slots. Where the budget warns or requires approval, the submission is judged by the number of jobs
 //! that have not ended.
 
 mod limit;
@@ -18,7 +18,7 @@ mod room;
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::text::text_enum;
 use crate::model::{
@@ -200,8 +200,8 @@ pub struct BudgetUse {
     pub spent: Cost,
     /// What jobs that were submitted in this period and are not over are estimated to cost.
     pub reserved: Cost,
-    /// How many jobs are taken, of a budget that counts jobs: those of the day, or those that are not
-    /// over.
+    /// How many jobs are taken, of a budget that counts jobs: those of the day, those in slots where it
+    /// blocks, or else those that are not over.
     pub jobs: u64,
     /// When the period is over; `None` where what is taken is given back by jobs that end.
     pub resets_at: Option<Timestamp>,
@@ -273,6 +273,9 @@ impl fmt::Display for BudgetUse {
         write!(f, "the {kind} budget {id} of {scope} is {limit}: ")?;
         match limit {
             BudgetLimit::Cost { .. } => write!(f, "{spent} is spent and {reserved} reserved")?,
+            BudgetLimit::ConcurrentJobs(_) if budget.budget.action.blocks() => {
+                write!(f, "{jobs} in slots")?;
+            }
             BudgetLimit::ConcurrentJobs(_) => write!(f, "{jobs} are not over")?,
             BudgetLimit::DailyJobs(_) => write!(f, "{jobs} were submitted")?,
         }
@@ -287,6 +290,19 @@ pub struct Exceeded {
     pub budget: BudgetUse,
     /// What the job is estimated to cost.
     pub cost: Cost,
+    /// When it was judged.
+    pub at: Timestamp,
+}
+
+impl Exceeded {
+    /// How long until a limit of jobs a day begins anew. What a budget of cost leaves grows earlier, where
+    /// a job costs less than it was estimated to.
+    pub fn admits_after(&self) -> Option<SignedDuration> {
+        match self.budget.budget.budget.limit.measure() {
+            Measure::DailyJobs => self.budget.resets_at.map(|end| end.duration_since(self.at)),
+            Measure::Cost | Measure::ConcurrentJobs => None,
+        }
+    }
 }
 
 impl fmt::Display for Exceeded {
@@ -342,7 +358,7 @@ impl Judgement {
             if limit.measure() == Measure::ConcurrentJobs && action.blocks() {
                 continue;
             }
-            let exceeded = Exceeded { budget, cost };
+            let exceeded = Exceeded { budget, cost, at: now };
             match action {
                 BudgetAction::Warn => judgement.warnings.push(exceeded),
                 BudgetAction::Block | BudgetAction::Stop if !asks => {

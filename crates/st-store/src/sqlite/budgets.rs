@@ -23,7 +23,7 @@ pub(super) mod submissions;
 use rusqlite::{Connection, Params, Row, params};
 
 use super::damage::log_damaged;
-use super::query::{Columns, all, readable};
+use super::query::{Columns, all, readable, value};
 use super::records;
 use super::writer::Tx;
 use crate::error::{Error, Result};
@@ -74,7 +74,7 @@ enum Undecodable {
     Refused,
 }
 
-/// Budgets that a query selects, in the order of their IDs.
+/// Budgets that a query selects, oldest first.
 fn read(
     connection: &Connection,
     sql: &str,
@@ -87,7 +87,7 @@ fn read(
         (Undecodable::Refused, None) => {}
         (Undecodable::LeftOut, _) => log_damaged(&damaged),
     }
-    found.sort_unstable_by_key(|budget| budget.id);
+    found.sort_unstable_by_key(|budget| (budget.created_at, budget.id));
     Ok(found)
 }
 
@@ -140,8 +140,27 @@ fn posted(connection: &Connection, budget: BudgetId, start: &str) -> Result<Post
 
 fn use_of(connection: &Connection, budget: Budget, now: jiff::Timestamp) -> Result<BudgetUse> {
     let start = budget.budget.limit.start(now).to_string();
-    let posted = posted(connection, budget.id, &start)?;
+    let mut posted = posted(connection, budget.id, &start)?;
+    let NewBudget { scope, limit, action } = &budget.budget;
+    if limit.measure() == Measure::ConcurrentJobs && action.blocks() {
+        posted.jobs = in_slots(connection, scope)?;
+    }
     Ok(BudgetUse::of(budget, posted, now))
+}
+
+/// How many jobs of a scope have slots, strays among them.
+fn in_slots(connection: &Connection, scope: &Scope) -> Result<u64> {
+    let (level, name) = key(scope);
+    let counted: Option<i64> = value(
+        connection,
+        "SELECT COUNT(*) FROM (SELECT user_id, team_id, org_id, provider FROM queue_entries \
+         WHERE in_slot UNION ALL SELECT user_id, COALESCE(team_id, ''), COALESCE(org_id, ''), provider \
+         FROM strays WHERE user_id IS NOT NULL) \
+         WHERE ?1 = 'all' OR (?1 = 'user' AND user_id = ?2) OR (?1 = 'team' AND team_id = ?2) \
+         OR (?1 = 'org' AND org_id = ?2) OR (?1 = 'provider' AND provider = ?2)",
+        [level, name],
+    )?;
+    Ok(counted.unwrap_or(0).unsigned_abs())
 }
 
 /// The budgets with what is taken of them, apart from those of which that cannot be decoded, which are

@@ -7,8 +7,9 @@ use std::path::Path;
 use rusqlite::Connection;
 use st_store::{
     Actor, ApprovalStatus, AtMostOnce, BudgetAction, BudgetLimit, Change, ClaimOrigin, Cost,
-    DeliveryStatus, Error, JobStatus, JobType, NewBudget, NewJob, Period, ProviderName, QueueStatus, Role,
-    Scope, ScopeLevel, ShareLevel, SqliteConfig, SqliteStore, StoreStatus, WebhookState,
+    DeliveryStatus, Error, JobStatus, JobType, NewBudget, NewJob, Period, ProviderName,
+    QueueStatus, Role, Scope, ScopeLevel, ShareLevel, SqliteConfig, SqliteStore, StoreStatus,
+    WebhookState,
 };
 use st_testkit::dump::dump;
 use st_testkit::suite::{at, claiming, costs_more_than, id, job};
@@ -193,7 +194,7 @@ async fn what_belongs_to_a_job_goes_with_it_and_nothing_else() {
         ("job_inputs", 1),
         ("queue_entries", 1),
         ("approvals", 1),
-        ("events", 3),
+        ("events", 4),
         ("idempotency_keys", 2),
     ] {
         let count = bench.rows(&format!("SELECT COUNT(*) AS n FROM {table}"));
@@ -418,7 +419,8 @@ async fn a_job_of_the_future_takes_no_submission_of_today_from_the_count() {
     let sql = "SELECT day, user_id, jobs FROM daily_submissions ORDER BY day";
     let kept = bench.closed().await;
     let raw = Connection::open(kept.path().join("cloud.db")).unwrap();
-    let future = "UPDATE jobs SET created_at = created_at + 400 * 86400000 WHERE config_name = 'job-5'";
+    let future =
+        "UPDATE jobs SET created_at = created_at + 400 * 86400000 WHERE config_name = 'job-5'";
     assert_eq!(raw.execute(future, []).unwrap(), 1);
     raw.close().unwrap();
     downgrade(kept.path());

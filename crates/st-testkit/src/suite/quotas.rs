@@ -133,9 +133,10 @@ pub async fn jobs_beyond_a_number_at_once_wait_for_a_slot(harness: &Harness) {
         harness.submit(job(number, "ann")).await;
     }
     harness.submit(job(5, "ben")).await;
-    assert_eq!(used(harness, budget).await.jobs, 4, "those that are not over");
+    assert_eq!(used(harness, budget).await.jobs, 0, "those that wait have no slots");
     let claims = store.claim(&claiming(9)).await.unwrap().claims;
     assert_eq!(numbers(&claims), [1, 2, 5]);
+    assert_eq!(used(harness, budget).await.jobs, 2);
     let standings = store.standings(&[id(3)]).await.unwrap();
     assert_eq!(standings[0].as_ref().unwrap().held_by, Some(HeldBy::Budget(budget)));
     harness.settle(&claims[0].record, accepted(1)).await.unwrap();
@@ -170,8 +171,10 @@ pub async fn a_number_at_once_may_warn_or_require_approval(harness: &Harness) {
 pub async fn a_run_that_follows_one_by_itself_takes_its_place(harness: &Harness) {
     let daily = add(harness, BudgetLimit::DailyJobs(1), BudgetAction::Block).await;
     let at_once = add(harness, BudgetLimit::ConcurrentJobs(1), BudgetAction::RequireApproval).await;
-    let cost =
-        BudgetLimit::Cost { period: st_store::Period::Daily, amount: st_store::Cost::from_usd(7.0) };
+    let cost = BudgetLimit::Cost {
+        period: st_store::Period::Daily,
+        amount: st_store::Cost::from_usd(7.0),
+    };
     let cost = add(harness, cost, BudgetAction::RequireApproval).await;
     let mut first = job(1, "ann");
     first.estimated_cost = 4.0;

@@ -103,7 +103,8 @@ fn each_action_has_its_own_consequence() {
 #[test]
 fn the_words_about_an_exceeded_budget_have_all_its_numbers() {
     let budget = used(budget(7, BudgetAction::Block, 100.0), 80.0, 15.5);
-    let exceeded = Exceeded { budget, cost: Cost::from_usd(10.0) };
+    let at = Timestamp::UNIX_EPOCH;
+    let exceeded = Exceeded { budget, cost: Cost::from_usd(10.0), at };
     assert_eq!(
         exceeded.to_string(),
         "the monthly budget 7 of organization acme is 100.00 USD: 80.00 USD is spent and 15.50 USD \

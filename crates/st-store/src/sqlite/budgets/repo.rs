@@ -5,17 +5,15 @@ use rusqlite::{Connection, params};
 use st_log::CorrelationId;
 
 use super::posting::take_up;
-use super::{
-    Tx, Undecodable, all_budgets, budgets_of, find, key, readable_uses, stopping, use_of,
-};
-use crate::error::Result;
+use super::{Tx, Undecodable, all_budgets, budgets_of, find, key, readable_uses, stopping, use_of};
+use crate::error::{Error, Result};
 use crate::model::{
     Actor, Amount, Budget, BudgetId, BudgetKeeper, BudgetLimit, BudgetPatch, BudgetUse, Cost,
     Group, JobRecord, NewBudget, Period,
 };
 use crate::repo::BudgetRepo;
 use crate::sqlite::SqliteStore;
-use crate::sqlite::query::{all, change, change_one};
+use crate::sqlite::query::{all, change, change_one, value};
 use crate::sqlite::records::{record, select_records, step_loaded};
 use crate::sqlite::settings::record_change;
 use crate::sqlite::writer::Lane;
@@ -121,13 +119,15 @@ fn add(tx: &Tx<'_>, new: &NewBudget, (by, request): (&Actor, &CorrelationId)) ->
 /// Stores a new budget, with what its current period has cost already.
 pub(super) fn insert(tx: &Tx<'_>, new: &NewBudget, kept_by: BudgetKeeper) -> Result<Budget> {
     let (level, name) = key(&new.scope);
+    let number = match kept_by {
+        BudgetKeeper::People => None,
+        BudgetKeeper::Settings => Some(settings_number(tx)?),
+    };
     change_one(
         tx.connection,
         "store a budget",
         "INSERT INTO budgets (budget_id, scope, scope_id, period, amount, action, created_at, \
-         of_settings, measure) VALUES \
-         (CASE WHEN ?7 THEN (SELECT MIN(0, IFNULL(MIN(budget_id), 0)) - 1 FROM budgets) END, \
-         ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+         of_settings, measure) VALUES (?9, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             level,
             name,
@@ -138,12 +138,31 @@ pub(super) fn insert(tx: &Tx<'_>, new: &NewBudget, kept_by: BudgetKeeper) -> Res
             tx.now.as_millisecond(),
             kept_by == BudgetKeeper::Settings,
             new.limit.measure().as_str(),
+            number,
         ],
     )?;
     let id = BudgetId(tx.connection.last_insert_rowid());
     let budget = Budget { id, ..find(tx.connection, id)? };
     take_up(tx, &budget)?;
     Ok(budget)
+}
+
+/// A number for a budget that follows settings. It is never given out again: an event or a request may
+/// name it.
+fn settings_number(tx: &Tx<'_>) -> Result<i64> {
+    change_one(
+        tx.connection,
+        "number a cost limit",
+        "INSERT INTO settings_budget_numbers (id, latest) \
+         SELECT 1, MIN(0, IFNULL(MIN(budget_id), 0)) - 1 FROM budgets WHERE true \
+         ON CONFLICT (id) DO UPDATE SET latest = latest - 1",
+        [],
+    )?;
+    let sql = "SELECT latest FROM settings_budget_numbers";
+    value(tx.connection, sql, [])?.ok_or_else(|| Error::Database {
+        operation: "number a cost limit",
+        source: "the number is not there".into(),
+    })
 }
 
 /// The amount as it is stored.

@@ -20,7 +20,7 @@ async fn bench(action: BudgetAction) -> (Bench, BudgetUse) {
     (bench, budget)
 }
 
-fn is_damaged<T: std::fmt::Debug>(result: st_store::Result<T>) -> bool {
+fn is_damaged<T>(result: &st_store::Result<T>) -> bool {
     matches!(result, Err(Error::Damaged(_)))
 }
 
@@ -36,8 +36,8 @@ async fn a_budget_that_cannot_be_read_admits_nothing_and_is_left_out_of_lists() 
     let (bench, budget) = bench(BudgetAction::Block).await;
     bench.damage("UPDATE budgets SET action = 'blok'");
     let bench = bench.reopened(st_testkit::suite::at(0)).await;
-    assert!(is_damaged(bench.store.submit(job(3, "ann")).await));
-    assert!(is_damaged(bench.store.claim(&claiming(9)).await));
+    assert!(is_damaged(&bench.store.submit(job(3, "ann")).await));
+    assert!(is_damaged(&bench.store.claim(&claiming(9)).await));
     assert_eq!(bench.store.budgets().await.unwrap(), []);
     end_first(&bench).await;
     // To remove it mends that.
@@ -51,8 +51,8 @@ async fn what_is_taken_of_a_budget_is_not_nothing_where_it_cannot_be_read() {
     let (bench, _) = bench(BudgetAction::Block).await;
     bench.damage("UPDATE budget_periods SET jobs = -1");
     let bench = bench.reopened(st_testkit::suite::at(0)).await;
-    assert!(is_damaged(bench.store.submit(job(3, "ann")).await));
-    assert!(is_damaged(bench.store.claim(&claiming(9)).await));
+    assert!(is_damaged(&bench.store.submit(job(3, "ann")).await));
+    assert!(is_damaged(&bench.store.claim(&claiming(9)).await));
     assert_eq!(bench.store.budgets().await.unwrap(), []);
     end_first(&bench).await;
     let kept = bench.rows("SELECT jobs FROM budget_periods");
@@ -64,6 +64,6 @@ async fn a_damaged_budget_that_only_warns_holds_no_claims() {
     let (bench, _) = bench(BudgetAction::Warn).await;
     bench.damage("UPDATE budgets SET created_at = 9223372036854775807");
     let bench = bench.reopened(st_testkit::suite::at(0)).await;
-    assert!(is_damaged(bench.store.submit(job(3, "ann")).await));
+    assert!(is_damaged(&bench.store.submit(job(3, "ann")).await));
     assert_eq!(bench.store.claim(&claiming(9)).await.unwrap().claims.len(), 1);
 }

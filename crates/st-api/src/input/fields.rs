@@ -6,6 +6,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "JSON will have no new kinds of values")]
 
+mod lists;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,22 +207,23 @@ impl Fields {
 
     /// Text of 1 to `max` bytes.
     pub fn non_empty_string(&mut self, key: &str, max: usize) -> Option<String> {
-        self.note(key, Kind::Text { longest: Some(max) });
-        let text = self.string(key)?;
+        let text = self.bounded_string(key, max)?;
         if text.is_empty() {
             self.fault(key, "may not be empty");
-        } else if text.len() > max {
-            self.fault(key, format!("is longer than {max} bytes"));
-        } else {
-            return Some(text);
+            return None;
         }
-        None
+        Some(text)
     }
 
     /// Text of up to `max` bytes; one that is empty counts as not given.
     pub fn optional_string(&mut self, key: &str, max: usize) -> Option<String> {
+        self.bounded_string(key, max).filter(|text| !text.is_empty())
+    }
+
+    /// Text of up to `max` bytes.
+    pub fn bounded_string(&mut self, key: &str, max: usize) -> Option<String> {
         self.note(key, Kind::Text { longest: Some(max) });
-        let text = self.string(key).filter(|text| !text.is_empty())?;
+        let text = self.string(key)?;
         if text.len() > max {
             self.fault(key, format!("is longer than {max} bytes"));
             return None;
@@ -304,31 +306,6 @@ impl Fields {
             Value::Object(object) => Some(object),
             other => self.wrong(key, "an object", &other),
         }
-    }
-
-    /// A list.
-    pub fn array(&mut self, key: &str) -> Option<Vec<Value>> {
-        self.note(key, Kind::List(Box::new(Kind::Any)));
-        match self.value(key)? {
-            Value::Array(items) => Some(items),
-            other => self.wrong(key, "an array", &other),
-        }
-    }
-
-    /// An array of text.
-    pub fn strings(&mut self, key: &str) -> Option<Vec<String>> {
-        self.note(key, Kind::List(Box::new(Kind::Text { longest: None })));
-        let mut texts = Vec::new();
-        for (index, item) in self.array(key)?.into_iter().enumerate() {
-            match item {
-                Value::String(text) => texts.push(text),
-                other => {
-                    let found = kind_of(&other);
-                    self.item_fault(key, index, format!("expected text, found {found}"));
-                }
-            }
-        }
-        Some(texts)
     }
 
     /// Text with a meaning; what it should have been is in the error of its type.

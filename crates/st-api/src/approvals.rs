@@ -130,13 +130,13 @@ impl Input for AddRule {
         let name = fields.non_empty_string("name", 200);
         let name = fields.require(name, "name");
         let condition = fields.required_choice::<Condition>("condition");
-        let threshold = fields.string("threshold");
+        let threshold = fields.bounded_string("threshold", MAX_TEXT);
         let threshold = match condition {
             Some(Condition::FirstJob) => Some(threshold.unwrap_or_default()),
             Some(_) | None => fields.require(threshold, "threshold"),
         };
         let exempt_levels = fields.choices::<Role>("exempt_levels").unwrap_or_default();
-        let description = fields.string("description").unwrap_or_default();
+        let description = fields.bounded_string("description", MAX_TEXT).unwrap_or_default();
         let is_active = fields.boolean("is_active").unwrap_or(true);
         let priority = fields.integer("priority", -1_000_000..=1_000_000).unwrap_or(0);
         let applies_to_provider = fields.optional_string("applies_to_provider", 100);

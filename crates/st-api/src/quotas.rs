@@ -20,7 +20,8 @@ const MAX_VALUE: f64 = 1e9;
 /// A limit on what jobs cost, in US dollars, or on how many there are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Quota {
-    /// The quota's number; negative for the cost limit of a provider, which its settings change.
+    /// The quota's number, which is never given to another quota. That of a provider's cost limit, which
+    /// its settings change, is negative, unless an earlier release made it.
     pub id: i64,
     /// What it limits, and for how long.
     #[schemars(schema_with = "word::<QuotaType>")]
@@ -41,7 +42,8 @@ pub struct Quota {
     /// What happens to a job beyond it.
     #[schemars(schema_with = "word::<BudgetAction>")]
     pub action: BudgetAction,
-    /// What is taken: what is spent and reserved, or the jobs that count.
+    /// What is taken: what is spent and reserved, or the jobs that count. Of `concurrent_jobs` that blocks,
+    /// these are the jobs that have slots; else those that are not over, waiting ones too.
     pub used: f64,
     /// The same as `used`; the original's command line reads it.
     pub current_usage: f64,

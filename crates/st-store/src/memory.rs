@@ -84,6 +84,8 @@ struct State {
     budgets: BTreeMap<BudgetId, Budget>,
     last_rule_id: i64,
     last_budget_id: i64,
+    /// Of the budgets that follow settings; it falls.
+    last_settings_budget_id: i64,
     /// Everything that was ever spent: when, for whom, and how much.
     spent: Vec<(Timestamp, Group, Cost)>,
     providers: BTreeMap<ProviderName, ProviderSettings>,
@@ -221,6 +223,7 @@ impl State {
             budgets: BTreeMap::new(),
             last_rule_id: 0,
             last_budget_id: 0,
+            last_settings_budget_id: 0,
             spent: Vec::new(),
             providers: BTreeMap::new(),
             polling: None,

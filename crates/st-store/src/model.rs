@@ -80,7 +80,9 @@ pub use ids::{
     UserId, WebhookId,
 };
 pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
-pub use job::{Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, ProviderStatus};
+pub use job::{
+    Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, Predecessor, ProviderStatus,
+};
 pub(crate) use job::{after, to_millis};
 pub use key::{ApiKey, KeyHash, KeyScope, KeyScopes, NewApiKey, StoredApiKey};
 pub use limits::{InvalidLimits, Limit, Limits, LimitsPatch, OutOfRange, ShareTime};

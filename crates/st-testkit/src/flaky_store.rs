@@ -52,6 +52,8 @@ pub struct Faults {
     pub claim_webhook: Option<fn() -> Error>,
     /// Nothing is appended to the audit trail.
     pub append_audit: Option<fn() -> Error>,
+    /// Every decision about several requests is answered with this.
+    pub decide_many: Option<fn() -> Error>,
     /// Every question for events is answered with this.
     pub events: Option<fn() -> Error>,
     /// Rows that every list and every part of the event log reports as damaged.

@@ -448,6 +448,7 @@ macro_rules! conformance {
             a_job_that_awaits_approval_comes_in_with_its_new_priority);
         $crate::conformance!(@topic $store, rules:
             a_patch_changes_of_a_rule_only_what_it_names,
+            each_change_of_a_rule_is_recorded_with_what_changed,
             a_patch_that_does_not_fit_its_rule_changes_nothing,
             a_rule_that_a_request_names_is_deactivated_and_another_is_deleted);
         $crate::conformance!(@topic $store, requests:
@@ -471,9 +472,11 @@ macro_rules! conformance {
             what_a_budget_spent_is_not_given_back_by_a_delete,
             jobs_beyond_a_number_at_once_wait_for_a_slot,
             a_number_at_once_may_warn_or_require_approval,
+            a_run_that_follows_one_by_itself_takes_its_place,
             a_number_of_jobs_stops_nothing_and_has_no_price);
         $crate::conformance!(@topic $store, cost_limits:
-            a_cost_limit_is_enforced_as_a_budget, a_cost_limit_is_changed_by_the_settings_alone);
+            a_cost_limit_is_enforced_as_a_budget, a_cost_limit_is_changed_by_the_settings_alone,
+            the_number_of_a_cost_limit_is_not_given_out_again);
         $crate::conformance!(@topic $store, holds:
             nothing_of_a_scope_is_claimed_while_it_is_on_hold,
             a_hold_holds_back_its_own_jobs_and_no_others, what_has_a_slot_keeps_it,

@@ -73,7 +73,7 @@ const MOST_AT_ONCE: usize = 500;
 
 impl Input for Bulk {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let given = fields.array("request_ids");
+        let given = fields.numbers("request_ids", MOST_AT_ONCE);
         let given = fields.require(given, "request_ids");
         let notes = fields.optional_string("notes", MAX_TEXT);
         let reason = fields.optional_string("reason", MAX_TEXT);
@@ -87,9 +87,6 @@ impl Input for Bulk {
                 let message = format!("expected the number of a request, found {item}");
                 fields.faults_in("request_ids", [(format!("/{index}"), message)]);
             }
-        }
-        if request_ids.len() > MOST_AT_ONCE {
-            fields.fault("request_ids", format!("has more than {MOST_AT_ONCE} requests"));
         }
         Some(Self { request_ids, text: notes.or(reason) })
     }
@@ -119,6 +116,8 @@ pub struct BulkResult {
     pub job_id: Option<String>,
     /// Whether it was decided as asked.
     pub success: bool,
+    /// The kind of the problem, as problems have it; `null` where it was decided.
+    pub code: Option<Code>,
     /// Why it was not; empty where it was.
     pub error: String,
 }

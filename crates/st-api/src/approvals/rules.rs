@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use st_store::{Condition, ProviderName, Role, RulePatch, SettingChange};
 
-use super::Rule;
+use super::{MAX_TEXT, Rule};
 use crate::input::Fields;
 use crate::names::RuleArg;
 use crate::operation::{Group, Input, Method, Operation};
@@ -22,9 +22,9 @@ impl Input for ChangeRule {
         let applies_to_level = fields.choice::<Role>("applies_to_level");
         Some(Self(RulePatch {
             name: fields.non_empty_string("name", 200),
-            description: fields.string("description"),
+            description: fields.bounded_string("description", MAX_TEXT),
             condition: fields.choice::<Condition>("condition"),
-            threshold: fields.string("threshold"),
+            threshold: fields.bounded_string("threshold", MAX_TEXT),
             is_active: fields.boolean("is_active"),
             priority: fields.integer("priority", -1_000_000..=1_000_000),
             applies_to_provider: change(provider, applies_to_provider.map(ProviderName::new)),

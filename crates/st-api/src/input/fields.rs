@@ -207,22 +207,23 @@ impl Fields {
 
     /// Text of 1 to `max` bytes.
     pub fn non_empty_string(&mut self, key: &str, max: usize) -> Option<String> {
-        self.note(key, Kind::Text { longest: Some(max) });
-        let text = self.string(key)?;
+        let text = self.bounded_string(key, max)?;
         if text.is_empty() {
             self.fault(key, "may not be empty");
-        } else if text.len() > max {
-            self.fault(key, format!("is longer than {max} bytes"));
-        } else {
-            return Some(text);
+            return None;
         }
-        None
+        Some(text)
     }
 
     /// Text of up to `max` bytes; one that is empty counts as not given.
     pub fn optional_string(&mut self, key: &str, max: usize) -> Option<String> {
+        self.bounded_string(key, max).filter(|text| !text.is_empty())
+    }
+
+    /// Text of up to `max` bytes.
+    pub fn bounded_string(&mut self, key: &str, max: usize) -> Option<String> {
         self.note(key, Kind::Text { longest: Some(max) });
-        let text = self.string(key).filter(|text| !text.is_empty())?;
+        let text = self.string(key)?;
         if text.len() > max {
             self.fault(key, format!("is longer than {max} bytes"));
             return None;

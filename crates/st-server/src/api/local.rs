@@ -6,7 +6,7 @@ use st_api::jobs::SubmitJob;
 use st_api::local::{LocalSubmitted, SubmitLocal, TARGETS};
 use st_api::operation::Input;
 use st_api::problem::Code;
-use st_store::{Group, NewJob, ProviderName, QueueStatus};
+use st_store::{Cost, Group, Measure, NewBudget, NewJob, ProviderName, QueueStatus, Scope};
 
 use super::Api;
 use super::jobs::submit::{answer, configured, log_submitted, new_job};
@@ -60,19 +60,34 @@ pub(crate) async fn submit(
     })
 }
 
-/// Why a job that is submitted now would have to wait, if it would.
+/// Why a job that is submitted now would have to wait, if it would: a person's hold before a limit, and a
+/// limit before a quota, as claims are held. What a quota of cost has no room for, the submission refuses.
 async fn full(api: &Api, new: &NewJob) -> Result<Option<String>, Problem> {
     let group = Group::of_new(new);
+    let holds = api.store.holds().await?.into_iter();
+    let mut held = holds.filter(|hold| {
+        Scope::of(hold.scope.level(), &group).is_some_and(|scope| scope == hold.scope)
+    });
+    if let Some(hold) = held.next() {
+        return Ok(Some(format!("the job would have to wait: {} is paused", hold.scope)));
+    }
     let uses = api.store.limit_uses(&group).await?;
     let reached = uses.into_iter().find(st_store::LimitUse::is_reached);
-    Ok(reached.map(|limit| {
-        format!(
+    if let Some(limit) = reached {
+        return Ok(Some(format!(
             "the job would have to wait: {} of {} slots of {} are in use",
             limit.used,
             limit.max,
             limit.limit.as_str()
-        )
-    }))
+        )));
+    }
+    let quotas = api.store.budgets_of(&group).await?.into_iter();
+    let mut full = quotas.filter(|quota| {
+        let NewBudget { limit, action, .. } = &quota.budget.budget;
+        let holds_claims = limit.measure() == Measure::ConcurrentJobs && action.blocks();
+        holds_claims && quota.is_exceeded_by(Cost::ZERO)
+    });
+    Ok(full.next().map(|quota| format!("the job would have to wait: {quota}")))
 }
 
 fn rejected(reason: String) -> LocalSubmitted {

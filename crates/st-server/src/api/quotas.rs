@@ -61,6 +61,7 @@ pub(crate) async fn add(
     call: Call<(), (), AddQuota>,
 ) -> Result<QuotaAdded, Problem> {
     let added = store.add_budget(call.body.0, &call.caller.actor()).await?;
+    call.caller.made(added.budget.id.0);
     Ok(QuotaAdded { success: true, id: added.budget.id.0, quota: view(&added) })
 }
 

@@ -100,7 +100,7 @@ fn in_queue(record: &JobRecord, due: Due, facts: &Facts<'_>) -> Option<WaitingFo
         Some(standing) => standing.held_by.map(|held_by| match held_by {
             HeldBy::Hold(level) => hold(record, level, facts.hold),
             HeldBy::Limit(held_by) => limit(record, held_by, standing.limit),
-            HeldBy::Budget(id) => budget(record, id, facts.budget),
+            HeldBy::Budget(id) => budget(record, id, (facts.budget, facts.now)),
         }),
         None => (due == Due::Now && facts.damage).then(set_aside),
     }
@@ -250,10 +250,14 @@ fn limit(record: &JobRecord, held_by: SlotLimit, known: Option<LimitUse>) -> Wai
 }
 
 /// `known`: what is taken of the budget, unless it was removed meanwhile.
-fn budget(record: &JobRecord, id: BudgetId, known: Option<&BudgetUse>) -> WaitingFor {
+fn budget(
+    record: &JobRecord,
+    id: BudgetId,
+    (known, at): (Option<&BudgetUse>, Timestamp),
+) -> WaitingFor {
     let cost = record.reservation();
     let reason = match known {
-        Some(known) => Exceeded { budget: known.clone(), cost }.to_string(),
+        Some(known) => Exceeded { budget: known.clone(), cost, at }.to_string(),
         None => format!("budget {id} has no room for {cost}"),
     };
     WaitingFor {

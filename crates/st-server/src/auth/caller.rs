@@ -33,8 +33,21 @@ pub(crate) struct Caller {
     pub(crate) team: Option<TeamId>,
     pub(crate) org: Option<OrgId>,
     pub(crate) via: Via,
-    /// The jobs that the request turned out to be about.
-    pub(super) jobs: Arc<Mutex<Vec<JobId>>>,
+    /// What the request turned out to be about.
+    pub(super) notes: Arc<Mutex<Notes>>,
+}
+
+/// What is known of a request only after its operation, for the audit trail.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Notes {
+    /// The jobs that it was about.
+    pub(super) jobs: Vec<JobId>,
+    /// The number of what it made.
+    pub(super) made: Option<String>,
+    /// A part of it was refused to this caller, though its answer is a success.
+    pub(super) refused: bool,
+    /// It changed nothing, though its answer is a success.
+    pub(super) unchanged: bool,
 }
 
 impl Caller {
@@ -47,7 +60,7 @@ impl Caller {
             team: None,
             org: None,
             via: Via::Local,
-            jobs: Arc::default(),
+            notes: Arc::default(),
         }
     }
 
@@ -66,7 +79,7 @@ impl Caller {
             team: key.team.clone(),
             org: key.org.clone(),
             via,
-            jobs: Arc::default(),
+            notes: Arc::default(),
         }
     }
 
@@ -90,14 +103,29 @@ impl Caller {
 
     /// Notes for the audit trail that the request is about this job, and maybe others.
     pub(crate) fn about(&self, job: JobId) {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if !jobs.contains(&job) {
-            jobs.push(job);
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notes.jobs.contains(&job) {
+            notes.jobs.push(job);
         }
     }
 
-    /// The jobs that the request was about.
-    pub(super) fn jobs(&self) -> Vec<JobId> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Notes for the audit trail the number of what the request made.
+    pub(crate) fn made(&self, number: i64) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.made = Some(number.to_string());
+    }
+
+    /// Notes for the audit trail that a part of the request was refused to this caller.
+    pub(crate) fn was_refused(&self) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).refused = true;
+    }
+
+    /// Notes for the audit trail that the request changed nothing, though it is answered with a success.
+    pub(crate) fn changed_nothing(&self) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).unchanged = true;
+    }
+
+    pub(super) fn notes(&self) -> Notes {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -137,23 +137,24 @@ async fn record(
     (caller, peer): (&Caller, Option<Peer>),
     (object, outcome): (Option<String>, Outcome),
 ) {
-    if outcome.code == Some("forbidden") {
+    let notes = caller.notes();
+    if outcome.code == Some("forbidden") || notes.refused {
         report(auth, requirement, caller, peer);
     }
-    if !outcome.may_have_changed() {
+    if !outcome.may_have_changed() || notes.unchanged {
         return;
     }
     let entry = |job| NewAudit {
         actor: Some(caller.actor()),
         key: caller.key().cloned(),
-        object: object.clone(),
+        object: object.clone().or_else(|| notes.made.clone()),
         job,
         peer: peer.map(|peer| peer.address),
         correlation_id: Some(st_log::get_correlation_id()),
         ..NewAudit::new(requirement.operation, outcome.status)
     };
     // What is about several jobs is one entry for each.
-    let mut jobs: Vec<_> = caller.jobs().into_iter().map(Some).collect();
+    let mut jobs: Vec<_> = notes.jobs.iter().copied().map(Some).collect();
     if jobs.is_empty() {
         jobs.push(None);
     }

@@ -72,7 +72,7 @@ async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Re
     }
     let mut line = Line::Own;
     if let Some(front) = front {
-        line = front.refused_webhooks.note(&path, response.status());
+        line = front.refused_webhooks.note(&path, response.status().as_u16());
         front.meter.observe(operation, response.status().as_u16(), began.elapsed());
     }
     let problem = problem_of(&mut response, &method, &path, &paths);

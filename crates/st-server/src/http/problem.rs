@@ -24,11 +24,11 @@ use st_api::problem::{Code, Fault};
 use super::route::json;
 
 /// How long a client is asked to wait when the server is busy, in seconds.
-const BUSY_SECONDS: u16 = 1;
+const BUSY_SECONDS: u32 = 1;
 /// So many faults are named in an answer.
 const MOST_FAULTS: usize = 100;
 /// How long one is asked to wait that has sent too many wrong keys, in seconds.
-const ATTEMPT_SECONDS: u16 = 10;
+const ATTEMPT_SECONDS: u32 = 10;
 
 /// An error on its way to a client.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub(crate) struct Problem {
     faults: Vec<Fault>,
     /// Members of the body that only this kind of problem has.
     members: Map<String, Value>,
-    retry_after: Option<u16>,
+    retry_after: Option<u32>,
     /// The cause of a fault of ours. For the log alone: clients must not learn it.
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -131,7 +131,12 @@ impl Problem {
             Measure::Cost => Code::OverBudget,
             Measure::ConcurrentJobs | Measure::DailyJobs => Code::QuotaExceeded,
         };
-        Self::new(code, exceeded.to_string())
+        let mut problem = Self::new(code, exceeded.to_string());
+        problem.retry_after = exceeded.admits_after().map(|wait| {
+            // A part of a second is waited for whole, so that it is not asked too early.
+            u32::try_from(wait.as_secs().saturating_add(1)).unwrap_or(u32::MAX)
+        });
+        problem
     }
 
     /// 409: a name that several jobs have. `jobs` are the candidates.
@@ -305,6 +310,11 @@ impl Problem {
     /// The status code of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// What kind of problem it is.
+    pub(crate) fn kind(&self) -> Code {
+        self.code
     }
 
     /// The stable word for this kind of problem.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::StatusCode;
+use st_api::problem::Code;
 use tokio::time::Instant;
 
 use super::lane::Lane;
@@ -36,8 +36,9 @@ pub(crate) enum Line {
 
 impl RefusedWebhooks {
     /// Counts a request if it is one of those.
-    pub(crate) fn note(&self, path: &str, status: StatusCode) -> Line {
-        let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    pub(crate) fn note(&self, path: &str, status: u16) -> Line {
+        let is_refusal =
+            [Code::BadSignature, Code::AddressNotAllowed].map(Code::status).contains(&status);
         if !is_refusal || Lane::of(path) != Lane::Received {
             return Line::Own;
         }
@@ -59,14 +60,14 @@ mod tests {
     async fn a_flood_of_refusals_is_one_line_a_minute() {
         let refused = RefusedWebhooks::default();
         let path = "/api/webhooks/replicate";
-        let note = |status| refused.note(path, status);
-        assert_eq!(note(StatusCode::OK), Line::Own);
-        assert_eq!(refused.note("/api/webhooks", StatusCode::UNAUTHORIZED), Line::Own);
-        assert_eq!(note(StatusCode::UNAUTHORIZED), Line::Sum(1));
+        let note = |code: Code| refused.note(path, code.status());
+        assert_eq!(note(Code::BodyTooLarge), Line::Own);
+        assert_eq!(refused.note("/api/webhooks", Code::BadSignature.status()), Line::Own);
+        assert_eq!(note(Code::BadSignature), Line::Sum(1));
         for _ in 0..500 {
-            assert_eq!(note(StatusCode::FORBIDDEN), Line::Summed);
+            assert_eq!(note(Code::AddressNotAllowed), Line::Summed);
         }
         tokio::time::advance(AGAIN).await;
-        assert_eq!(note(StatusCode::UNAUTHORIZED), Line::Sum(501));
+        assert_eq!(note(Code::BadSignature), Line::Sum(501));
     }
 }

@@ -97,7 +97,7 @@ async fn what_would_be_migrated_is_told_and_not_done() {
                 DROP TRIGGER user_approval_moved; DROP TRIGGER user_approval_gone; \
                 DROP INDEX approvals_of_rule; DROP INDEX approvals_listed_of_user; \
                 DROP TABLE queue_blocked; DROP TABLE user_approval_counts; \
-                DROP TABLE daily_submissions; ALTER TABLE approvals DROP COLUMN user_id; \
+                DROP TABLE daily_submissions; DROP TABLE settings_budget_numbers; ALTER TABLE approvals DROP COLUMN user_id; \
                 ALTER TABLE budgets DROP COLUMN measure; \
                 ALTER TABLE budget_periods DROP COLUMN jobs; \
                 CREATE INDEX jobs_of_user ON jobs (user_id, created_at)";

@@ -97,3 +97,28 @@ async fn people_process_clean_up_and_stop_by_http() {
     assert_eq!(server.post("/api/system/shutdown", json!({})).await.status, 200);
     assert!(server.ended().await.success());
 }
+
+#[tokio::test]
+async fn what_does_not_want_to_wait_is_rejected_by_a_quota_and_by_a_pause() {
+    let server = Server::start(Setup::default()).await;
+    fs::create_dir_all(server.config_dir()).unwrap();
+    let text = json!({"command": "example", "steps": 1, "seconds": 0}).to_string();
+    fs::write(server.config_dir().join("demo.json"), text).unwrap();
+    let body = json!({"config_name": "demo", "no_wait": true});
+    let none = json!({"quota_type": "concurrent_jobs", "limit_value": 0, "action": "block"});
+    let quota = server.post("/api/quotas", none).await.body;
+    let full = server.post("/api/queue/submit", body.clone()).await.body;
+    let reason = "the job would have to wait: the concurrent_jobs budget 1 of the queue is 0 jobs at \
+                  once: 0 in slots";
+    assert_eq!((&full["status"], &full["reason"]), (&json!("rejected"), &json!(reason)), "{full}");
+    let pause = json!({"scope": "provider", "id": "local"});
+    server.post("/api/queue/pause", pause.clone()).await;
+    let paused = server.post("/api/queue/submit", body.clone()).await.body;
+    let reason = "the job would have to wait: provider local is paused";
+    assert_eq!(paused["reason"], reason, "{paused}");
+    server.post("/api/queue/resume", pause).await;
+    let url = server.url(&format!("/api/quotas/{}", quota["id"]));
+    assert_eq!(server.client().delete(url).send().await.unwrap().status(), 200);
+    let free = server.post("/api/queue/submit", body).await.body;
+    assert_eq!(free["success"], true, "{free}");
+}

@@ -64,11 +64,18 @@ END;
 -- jobs at once are counted.
 ALTER TABLE budgets ADD COLUMN measure TEXT NOT NULL DEFAULT 'cost'
     CHECK (measure IN ('cost', 'concurrent_jobs', 'jobs_per_day'));
+-- The number of the latest budget that follows the settings of a provider. They fall from -1, so that
+-- those of people keep their own; none is given out again. Without a row none was given out.
+CREATE TABLE settings_budget_numbers (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    latest INTEGER NOT NULL
+) STRICT;
 -- How many jobs are taken of it: those of the day, or those that are not over.
 ALTER TABLE budget_periods ADD COLUMN jobs INTEGER NOT NULL DEFAULT 0;
 
 -- How many jobs were submitted on a day (UTC), by whom and for which provider, whether or not they are
--- still here; '' is no team or no organization. Days that are over are forgotten after a while.
+-- still here; '' is no team or no organization. A run that follows one by itself, which its metadata
+-- number, is no submission. Days that are over are forgotten after a while.
 CREATE TABLE daily_submissions (
     day      TEXT NOT NULL,
     user_id  TEXT NOT NULL,
@@ -82,8 +89,8 @@ CREATE TABLE daily_submissions (
 INSERT INTO daily_submissions (day, user_id, team_id, org_id, provider, jobs)
     SELECT date(created_at / 1000, 'unixepoch'), user_id, COALESCE(team_id, ''), COALESCE(org_id, ''),
         provider, COUNT(*)
-    FROM jobs WHERE created_at >= (SELECT MAX(created_at) FROM jobs) - 2 * 86400000
-    AND date(created_at / 1000, 'unixepoch') IS NOT NULL
+    FROM jobs WHERE date(created_at / 1000, 'unixepoch') IS NOT NULL
+    AND NOT (json_valid(metadata) AND json_extract(metadata, '$.run') IS NOT NULL)
     GROUP BY 1, 2, 3, 4, 5;
 
 -- It was there to count the jobs of a day.

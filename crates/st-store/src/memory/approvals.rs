@@ -86,35 +86,53 @@ impl State {
 impl ApprovalRepo for MemoryStore {
     async fn add_rule(&self, rule: NewRule) -> Result<Rule> {
         rule.check()?;
+        let request = st_log::get_correlation_id();
         self.write(|state, Moment { now, .. }| {
             state.last_rule_id += 1;
             let rule = Rule { id: RuleId(state.last_rule_id), rule, created_at: now };
             state.rules.push(rule.clone());
             state.sort_rules();
+            let by = Actor::User(rule.rule.created_by.clone());
+            state.append_change(rule.added(), &by, request, now);
             Ok(rule)
         })
     }
 
-    async fn patch_rule(&self, id: RuleId, patch: RulePatch) -> Result<Rule> {
-        self.write(|state, _| {
+    async fn patch_rule(&self, id: RuleId, patch: RulePatch, by: &Actor) -> Result<Rule> {
+        let request = st_log::get_correlation_id();
+        self.write(|state, Moment { now, .. }| {
             let rule = state.rule_mut(id)?;
-            rule.rule = rule.rule.patched(patch)?;
+            let after = rule.rule.patched(patch)?;
+            let change = rule.changed_to(&after);
+            rule.rule = after;
             let rule = rule.clone();
             state.sort_rules();
+            if let Some(change) = change {
+                state.append_change(change, by, request, now);
+            }
             Ok(rule)
         })
     }
 
-    async fn delete_rule(&self, id: RuleId) -> Result<RuleRemoval> {
-        self.write(|state, _| {
+    async fn delete_rule(&self, id: RuleId, by: &Actor) -> Result<RuleRemoval> {
+        let request = st_log::get_correlation_id();
+        self.write(|state, Moment { now, .. }| {
             let named = RequiredBy::Rule(id);
             let in_use = state.requests().any(|(it, _)| it.request().required_by == named);
             let rule = state.rule_mut(id)?;
             if in_use {
-                rule.rule.is_active = false;
-                return Ok(RuleRemoval::Deactivated(rule.clone()));
+                let off = NewRule { is_active: false, ..rule.rule.clone() };
+                let change = rule.changed_to(&off);
+                rule.rule = off;
+                let rule = rule.clone();
+                if let Some(change) = change {
+                    state.append_change(change, by, request, now);
+                }
+                return Ok(RuleRemoval::Deactivated(rule));
             }
+            let removed = rule.removed();
             state.rules.retain(|rule| rule.id != id);
+            state.append_change(removed, by, request, now);
             Ok(RuleRemoval::Deleted)
         })
     }

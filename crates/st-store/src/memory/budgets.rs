@@ -29,7 +29,20 @@ impl State {
             .filter(|record| limit.start(record.job().created_at) == start)
             .filter(|record| covers(&Group::of(record)));
         if limit.measure() == Measure::ConcurrentJobs {
-            let jobs = alive.count() as u64;
+            let jobs = if budget.budget.action.blocks() {
+                let strays = self.strays.iter().filter(|((provider, _), stray)| {
+                    let group = stray.owner.clone().map(|owner| Group {
+                        owner,
+                        job_type: stray.job_type,
+                        provider: provider.clone(),
+                    });
+                    group.is_some_and(|group| covers(&group))
+                });
+                let in_slots = alive.filter(|record| record.queue_status().takes_slot());
+                in_slots.count() as u64 + strays.count() as u64
+            } else {
+                alive.count() as u64
+            };
             return BudgetUse::of(budget.clone(), Posted { jobs, ..Posted::default() }, now);
         }
         let reserved = alive.map(JobRecord::reservation).sum();
@@ -39,16 +52,21 @@ impl State {
     }
 
     fn budgets_of(&self, group: &Group, now: Timestamp) -> Vec<BudgetUse> {
-        let in_scope =
-            self.budgets.values().filter(|it| scopes(group).any(|s| s == it.budget.scope));
+        let all = self.oldest_first().into_iter();
+        let in_scope = all.filter(|it| scopes(group).any(|s| s == it.budget.scope));
         in_scope.map(|budget| self.budget_use(budget, now)).collect()
     }
 
+    fn oldest_first(&self) -> Vec<&Budget> {
+        let mut budgets: Vec<&Budget> = self.budgets.values().collect();
+        budgets.sort_by_key(|it| (it.created_at, it.id));
+        budgets
+    }
+
     pub(super) fn judge(&self, new: &NewJob, now: Timestamp) -> Judgement {
-        {
-            let budgets = self.budgets_of(&Group::of_new(new), now);
-            Judgement::of(budgets, Cost::from_usd(new.estimated_cost), new.asks_beyond_budget)
-        }
+        let budgets = self.budgets_of(&Group::of_new(new), now);
+        let follows = new.follows.and_then(|it| self.records.get(&it.job));
+        Judgement::of(new, budgets, follows, now)
     }
 
     pub(super) fn room(&self, now: Timestamp) -> SpendingRoom {
@@ -97,8 +115,8 @@ impl State {
                 BudgetId(self.last_budget_id)
             }
             BudgetKeeper::Settings => {
-                let lowest = self.budgets.keys().next().map_or(0, |id| id.0);
-                BudgetId(lowest.min(0) - 1)
+                self.last_settings_budget_id -= 1;
+                BudgetId(self.last_settings_budget_id)
             }
         };
         let budget = Budget { id, budget: new, created_at: now, kept_by };
@@ -131,7 +149,7 @@ impl State {
         }
     }
 
-    fn append_change(
+    pub(super) fn append_change(
         &mut self,
         change: Change,
         by: &Actor,
@@ -148,7 +166,8 @@ impl BudgetRepo for MemoryStore {
     async fn budgets(&self) -> Result<Vec<BudgetUse>> {
         let now = self.clock.now();
         let state = self.read()?;
-        Ok(state.budgets.values().map(|budget| state.budget_use(budget, now)).collect())
+        let budgets = state.oldest_first().into_iter();
+        Ok(budgets.map(|budget| state.budget_use(budget, now)).collect())
     }
 
     async fn budgets_of(&self, group: &Group) -> Result<Vec<BudgetUse>> {

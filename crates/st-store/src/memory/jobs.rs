@@ -34,7 +34,9 @@ impl State {
         let ids = (QueueEntryId(self.last_entry_id), ApprovalId(self.last_approval_id));
         let record = JobRecord::submit(&new, requirement, ids, (now, self.epoch));
         let record = self.save(record);
-        self.submitted.push((now, Group::of_new(&new)));
+        if new.follows.is_none() {
+            self.submitted.push((now, Group::of_new(&new)));
+        }
         *self.submissions.entry(new.owner.user.clone()).or_default() += 1;
         if let Some(idempotency) = new.idempotency {
             let stored = StoredKey::new(&idempotency, new.id, now);

@@ -10,7 +10,7 @@
 //!
 //! A limit of jobs a day is checked at the submission, and the count never decreases: a deleted job was
 //! submitted as well. A limit of concurrent jobs holds claims back; a submission beyond it waits in the
-//! queue. Where the budget warns or requires approval, the submission is judged by the number of jobs
+//! queue, and what is taken are the slots. Where the budget warns or requires approval, the submission is judged by the number of jobs
 //! that have not ended.
 
 mod limit;
@@ -18,10 +18,12 @@ mod room;
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::text::text_enum;
-use crate::model::{BudgetId, Change, Cost, Group, InvalidText, Scope, ScopeLevel};
+use crate::model::{
+    BudgetId, Change, Cost, Group, InvalidText, JobRecord, NewJob, Predecessor, Scope, ScopeLevel,
+};
 
 pub use limit::{Amount, BudgetLimit, Measure, Period, QuotaType};
 pub use room::SpendingRoom;
@@ -198,8 +200,8 @@ pub struct BudgetUse {
     pub spent: Cost,
     /// What jobs that were submitted in this period and are not over are estimated to cost.
     pub reserved: Cost,
-    /// How many jobs are taken, of a budget that counts jobs: those of the day, or those that are not
-    /// over.
+    /// How many jobs are taken, of a budget that counts jobs: those of the day, those in slots where it
+    /// blocks, or else those that are not over.
     pub jobs: u64,
     /// When the period is over; `None` where what is taken is given back by jobs that end.
     pub resets_at: Option<Timestamp>,
@@ -239,6 +241,22 @@ impl BudgetUse {
         }
     }
 
+    /// The same as if a run that has ended, which is in its scope, were stored as over.
+    pub(crate) fn after_end_of(mut self, ended: &JobRecord, cost: Cost, now: Timestamp) -> Self {
+        let limit = self.budget.budget.limit;
+        match limit.measure() {
+            Measure::Cost => {
+                if limit.start(ended.job().created_at) == limit.start(now) {
+                    self.reserved = self.reserved.minus(ended.reservation());
+                }
+                self.spent = self.spent.plus(cost);
+            }
+            Measure::ConcurrentJobs => self.jobs = self.jobs.saturating_sub(1),
+            Measure::DailyJobs => {}
+        }
+        self
+    }
+
     /// The same with sums as they are kept.
     pub(crate) fn of(budget: Budget, posted: Posted, now: Timestamp) -> Self {
         let limit = budget.budget.limit;
@@ -255,6 +273,9 @@ impl fmt::Display for BudgetUse {
         write!(f, "the {kind} budget {id} of {scope} is {limit}: ")?;
         match limit {
             BudgetLimit::Cost { .. } => write!(f, "{spent} is spent and {reserved} reserved")?,
+            BudgetLimit::ConcurrentJobs(_) if budget.budget.action.blocks() => {
+                write!(f, "{jobs} in slots")?;
+            }
             BudgetLimit::ConcurrentJobs(_) => write!(f, "{jobs} are not over")?,
             BudgetLimit::DailyJobs(_) => write!(f, "{jobs} were submitted")?,
         }
@@ -269,6 +290,19 @@ pub struct Exceeded {
     pub budget: BudgetUse,
     /// What the job is estimated to cost.
     pub cost: Cost,
+    /// When it was judged.
+    pub at: Timestamp,
+}
+
+impl Exceeded {
+    /// How long until a limit of jobs a day begins anew. What a budget of cost leaves grows earlier, where
+    /// a job costs less than it was estimated to.
+    pub fn admits_after(&self) -> Option<SignedDuration> {
+        match self.budget.budget.budget.limit.measure() {
+            Measure::DailyJobs => self.budget.resets_at.map(|end| end.duration_since(self.at)),
+            Measure::Cost | Measure::ConcurrentJobs => None,
+        }
+    }
 }
 
 impl fmt::Display for Exceeded {
@@ -295,17 +329,36 @@ pub(crate) struct Judgement {
 }
 
 impl Judgement {
-    /// `budgets`: those whose scope the job is in, in the order of their IDs. `asks`: whether the job
-    /// waits for approval where it would be refused.
-    pub(crate) fn of(budgets: impl IntoIterator<Item = BudgetUse>, cost: Cost, asks: bool) -> Self {
+    /// `budgets`: those whose scope the job is in, oldest first. `follows`: the record of the run that a
+    /// run without a submission follows, if it is still here.
+    pub(crate) fn of(
+        new: &NewJob,
+        budgets: impl IntoIterator<Item = BudgetUse>,
+        follows: Option<&JobRecord>,
+        now: Timestamp,
+    ) -> Self {
+        let cost = Cost::from_usd(new.estimated_cost);
+        let asks = new.asks_beyond_budget;
         let mut judgement = Self::default();
-        for budget in budgets.into_iter().filter(|budget| budget.is_exceeded_by(cost)) {
+        for budget in budgets {
             let NewBudget { limit, action, .. } = budget.budget.budget;
+            if new.follows.is_some() && limit.measure() == Measure::DailyJobs {
+                continue;
+            }
+            let budget = match (new.follows, follows) {
+                (Some(Predecessor { cost, .. }), Some(ended)) if ended.ended_at().is_none() => {
+                    budget.after_end_of(ended, cost, now)
+                }
+                (Some(_) | None, Some(_) | None) => budget,
+            };
+            if !budget.is_exceeded_by(cost) {
+                continue;
+            }
             // What waits for a slot has not taken one: it is the claim that is held.
             if limit.measure() == Measure::ConcurrentJobs && action.blocks() {
                 continue;
             }
-            let exceeded = Exceeded { budget, cost };
+            let exceeded = Exceeded { budget, cost, at: now };
             match action {
                 BudgetAction::Warn => judgement.warnings.push(exceeded),
                 BudgetAction::Block | BudgetAction::Stop if !asks => {
@@ -334,8 +387,10 @@ pub struct Posting {
 /// What is done to a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostingKind {
-    /// The estimated cost of a new job is reserved.
+    /// The estimated cost of a job that was submitted is reserved.
     Reserve,
+    /// The same of a run that follows another by itself, which is no submission of the day.
+    ReserveAgain,
     /// The job is over, and its reservation with it.
     Release,
     /// Something was spent.
@@ -359,20 +414,21 @@ impl Posted {
     pub const fn with(self, measure: Measure, posting: &Posting) -> Self {
         let Self { spent, reserved, jobs } = self;
         match (measure, posting.kind) {
-            (Measure::Cost, PostingKind::Reserve) => {
+            (Measure::Cost, PostingKind::Reserve | PostingKind::ReserveAgain) => {
                 Self { reserved: reserved.plus(posting.cost), ..self }
             }
             (Measure::Cost, PostingKind::Release) => {
                 Self { reserved: reserved.minus(posting.cost), ..self }
             }
             (Measure::Cost, PostingKind::Spend) => Self { spent: spent.plus(posting.cost), ..self },
-            (Measure::ConcurrentJobs | Measure::DailyJobs, PostingKind::Reserve) => {
+            (Measure::ConcurrentJobs | Measure::DailyJobs, PostingKind::Reserve)
+            | (Measure::ConcurrentJobs, PostingKind::ReserveAgain) => {
                 Self { jobs: jobs.saturating_add(1), ..self }
             }
             (Measure::ConcurrentJobs, PostingKind::Release) => {
                 Self { jobs: jobs.saturating_sub(1), ..self }
             }
-            (Measure::DailyJobs, PostingKind::Release)
+            (Measure::DailyJobs, PostingKind::ReserveAgain | PostingKind::Release)
             | (Measure::ConcurrentJobs | Measure::DailyJobs, PostingKind::Spend) => self,
         }
     }

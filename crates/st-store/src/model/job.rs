@@ -98,6 +98,17 @@ pub struct NewJob {
     pub approval_ttl: SignedDuration,
     /// Whether a budget that would refuse it makes it wait for approval instead.
     pub asks_beyond_budget: bool,
+    /// The run that it follows, where no person asked for it.
+    pub follows: Option<Predecessor>,
+}
+
+/// A run of a job that has ended, though that may not be stored yet, and that another run follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Predecessor {
+    /// The job.
+    pub job: JobId,
+    /// What it cost, as far as that is known.
+    pub cost: Cost,
 }
 
 /// The submitter's promise that two submissions with one key are one.
@@ -179,6 +190,7 @@ impl NewJob {
             idempotency: None,
             approval_ttl: APPROVAL_TTL,
             asks_beyond_budget: false,
+            follows: None,
         }
     }
 

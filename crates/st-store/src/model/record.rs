@@ -107,7 +107,11 @@ impl JobRecord {
             events: Vec::new(),
             postings: Vec::new(),
         };
-        record.post(PostingKind::Reserve, record.reservation(), now);
+        let kind = match new.follows {
+            Some(_) => PostingKind::ReserveAgain,
+            None => PostingKind::Reserve,
+        };
+        record.post(kind, record.reservation(), now);
         let actor = Actor::User(new.owner.user.clone());
         record.record_creation(Step::new(&actor, now));
         record

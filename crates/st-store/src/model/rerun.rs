@@ -6,7 +6,7 @@
 use serde_json::Value;
 use st_log::CorrelationId;
 
-use super::{Idempotency, JobId, JobRecord, NewJob, Owner, Role};
+use super::{Cost, Idempotency, JobId, JobRecord, NewJob, Owner, Predecessor, Role};
 
 /// In the metadata of a job that runs again: the job before it.
 const RETRY_OF: &str = "retry_of";
@@ -45,9 +45,9 @@ impl JobRecord {
         }
     }
 
-    /// The job `id` that runs this one once more, with its `input`; `None` when it has run as often as
-    /// it may be attempted. Submitting it twice makes one job.
-    pub fn rerun(&self, input: Value, id: JobId) -> Option<NewJob> {
+    /// The job `id` that runs this one, which cost this, once more, with its `input`; `None` when it has
+    /// run as often as it may be attempted. Submitting it twice makes one job.
+    pub fn rerun(&self, input: Value, id: JobId, cost: Cost) -> Option<NewJob> {
         let (job, entry) = (self.job(), self.entry());
         let run = self.run().checked_add(1).filter(|&run| run <= entry.max_attempts)?;
         let place = (job.job_type, job.provider.clone());
@@ -65,6 +65,7 @@ impl JobRecord {
             hardware_type: job.hardware_type.clone(),
             input,
             idempotency: Some(Idempotency { key: again.clone(), digest: again }),
+            follows: Some(Predecessor { job: job.id, cost }),
             ..new
         })
     }
@@ -77,8 +78,8 @@ mod tests {
     use st_log::CorrelationId;
 
     use crate::model::{
-        ApprovalId, Epoch, JobId, JobRecord, JobType, NewJob, Owner, Priority, ProviderName,
-        QueueEntryId, Role,
+        ApprovalId, Cost, Epoch, JobId, JobRecord, JobType, NewJob, Owner, Predecessor, Priority,
+        ProviderName, QueueEntryId, Role,
     };
 
     fn id(number: u8) -> JobId {
@@ -107,7 +108,7 @@ mod tests {
     fn it_is_the_same_job_under_another_id_and_names_the_one_before() {
         let new =
             NewJob { metadata: json!({"run_name": "x"}).as_object().unwrap().clone(), ..job() };
-        let again = record(&new).rerun(json!({"config": {}}), id(2)).unwrap();
+        let again = record(&new).rerun(json!({"config": {}}), id(2), Cost::from_usd(2.0)).unwrap();
         assert_eq!(
             serde_json::Value::Object(again.metadata.clone()),
             json!({"run_name": "x", "retry_of": id(1).to_string(), "run": 2})
@@ -117,18 +118,19 @@ mod tests {
             metadata: again.metadata.clone(),
             input: again.input.clone(),
             idempotency: again.idempotency.clone(),
+            follows: Some(Predecessor { job: id(1), cost: Cost::from_usd(2.0) }),
             id: id(2),
             ..job()
         };
         assert_eq!(again, same);
-        let once_more = record(&new).rerun(json!({}), id(3)).unwrap();
+        let once_more = record(&new).rerun(json!({}), id(3), Cost::ZERO).unwrap();
         assert_eq!(once_more.idempotency, again.idempotency, "two of it would be one job");
     }
 
     #[test]
     fn it_runs_as_often_as_it_may_be_attempted() {
         let (mut new, mut runs) = (job(), 1);
-        while let Some(again) = record(&new).rerun(json!({}), id(2)) {
+        while let Some(again) = record(&new).rerun(json!({}), id(2), Cost::ZERO) {
             (new, runs) = (again, runs + 1);
         }
         assert_eq!(runs, 3);

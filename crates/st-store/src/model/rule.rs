@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use regex_lite::Regex;
 
 use crate::model::text::text_enum;
-use crate::model::{InvalidText, NewJob, ProviderName, Role, RuleId, SettingChange, UserId};
+use crate::model::{
+    Change, InvalidText, NewJob, ProviderName, Role, RuleId, SettingChange, UserId,
+};
 
 text_enum! {
     /// What a rule compares.
@@ -121,6 +123,33 @@ pub struct Rule {
     pub created_at: Timestamp,
 }
 
+impl Rule {
+    /// The event of its creation.
+    pub(crate) fn added(&self) -> Change {
+        let NewRule { name, condition, threshold, required_approver_level: level, .. } = &self.rule;
+        let message = format!(
+            "rule {} {name:?}: {condition} {threshold:?}, required_approver_level {level}",
+            self.id
+        );
+        Change::Limits { message }
+    }
+
+    /// The event of a change to what it is afterwards; `None` where nothing changes.
+    pub(crate) fn changed_to(&self, after: &NewRule) -> Option<Change> {
+        let before = self.rule.fields();
+        let changes = before.into_iter().zip(after.fields()).filter(|(old, new)| old != new);
+        let changes: Vec<String> =
+            changes.map(|((name, old), (_, new))| format!("{name} {old} to {new}")).collect();
+        let message = format!("rule {}: {}", self.id, changes.join(", "));
+        (!changes.is_empty()).then_some(Change::Limits { message })
+    }
+
+    /// The event of its removal.
+    pub(crate) fn removed(&self) -> Change {
+        Change::Limits { message: format!("rule {} {:?} is removed", self.id, self.rule.name) }
+    }
+}
+
 /// A rule that cannot be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRule {
@@ -191,6 +220,24 @@ enum Predicate {
 }
 
 impl NewRule {
+    /// What may change of it, by name, in words for an event.
+    fn fields(&self) -> [(&'static str, String); 10] {
+        let exempt: Vec<&str> = self.exempt_levels.iter().map(|it| it.as_str()).collect();
+        let provider = self.applies_to_provider.as_ref().map_or("all", ProviderName::as_str);
+        [
+            ("name", format!("{:?}", self.name)),
+            ("description", format!("{:?}", self.description)),
+            ("condition", self.condition.to_string()),
+            ("threshold", format!("{:?}", self.threshold)),
+            ("is_active", self.is_active.to_string()),
+            ("priority", self.priority.to_string()),
+            ("applies_to_provider", provider.to_owned()),
+            ("applies_to_level", self.applies_to_level.map_or("all", Role::as_str).to_owned()),
+            ("exempt_levels", format!("[{}]", exempt.join(", "))),
+            ("required_approver_level", self.required_approver_level.to_string()),
+        ]
+    }
+
     /// The rule after a change; refused where what it is then could not be stored.
     pub(crate) fn patched(&self, patch: RulePatch) -> Result<Self, InvalidRule> {
         let before = self.clone();

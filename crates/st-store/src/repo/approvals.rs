@@ -27,15 +27,15 @@ pub struct Expiry {
 /// Approvals.
 #[async_trait]
 pub trait ApprovalRepo: Send + Sync {
-    /// Stores a rule; it applies to the submissions after it.
+    /// Stores a rule; it applies to the submissions after it. As each change of a rule, it has an event.
     async fn add_rule(&self, rule: NewRule) -> Result<Rule>;
 
     /// Changes of a rule what the patch names and leaves the rest; it applies to the submissions
     /// after it. Returns the rule as it is from now on.
-    async fn patch_rule(&self, id: RuleId, patch: RulePatch) -> Result<Rule>;
+    async fn patch_rule(&self, id: RuleId, patch: RulePatch, by: &Actor) -> Result<Rule>;
 
     /// Deletes a rule, or deactivates it where a request names it.
-    async fn delete_rule(&self, id: RuleId) -> Result<RuleRemoval>;
+    async fn delete_rule(&self, id: RuleId, by: &Actor) -> Result<RuleRemoval>;
 
     /// The rule, if there is one.
     async fn find_rule(&self, id: RuleId) -> Result<Option<Rule>>;

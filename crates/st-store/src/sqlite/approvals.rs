@@ -13,6 +13,7 @@ use super::damage::Damage;
 use super::lists;
 use super::query::{Columns, all, value};
 use super::records::{load_entry, record, select_records, step, step_loaded};
+use super::settings::record_change;
 use super::writer::{Lane, Tx};
 use crate::error::{Error, Result};
 use crate::model::{
@@ -27,29 +28,45 @@ pub(super) use rules::active_rules;
 impl ApprovalRepo for SqliteStore {
     async fn add_rule(&self, rule: NewRule) -> Result<Rule> {
         rule.check()?;
+        let (by, request) = (Actor::User(rule.created_by.clone()), st_log::get_correlation_id());
         self.writer
             .write(Lane::Interactive, "store an approval rule", move |tx| {
                 rules::insert(tx, &rule)?;
                 let id = RuleId(tx.connection.last_insert_rowid());
-                Ok(Rule { id, rule: rule.clone(), created_at: tx.now })
+                let added = Rule { id, rule: rule.clone(), created_at: tx.now };
+                record_change(tx, &by, &request, added.added())?;
+                Ok(added)
             })
             .await
     }
 
-    async fn patch_rule(&self, id: RuleId, patch: RulePatch) -> Result<Rule> {
+    async fn patch_rule(&self, id: RuleId, patch: RulePatch, by: &Actor) -> Result<Rule> {
+        let (by, request) = (by.clone(), st_log::get_correlation_id());
         self.writer
             .write(Lane::Interactive, "change an approval rule", move |tx| {
                 let before = rules::load(tx.connection, id)?;
-                let after = Rule { rule: before.rule.patched(patch.clone())?, ..before };
-                rules::update(tx, &after)?;
+                let after = before.rule.patched(patch.clone())?;
+                let change = before.changed_to(&after);
+                let after = Rule { rule: after, ..before };
+                if let Some(change) = change {
+                    rules::update(tx, &after)?;
+                    record_change(tx, &by, &request, change)?;
+                }
                 Ok(after)
             })
             .await
     }
 
-    async fn delete_rule(&self, id: RuleId) -> Result<RuleRemoval> {
+    async fn delete_rule(&self, id: RuleId, by: &Actor) -> Result<RuleRemoval> {
+        let (by, request) = (by.clone(), st_log::get_correlation_id());
         self.writer
-            .write(Lane::Interactive, "delete an approval rule", move |tx| rules::delete(tx, id))
+            .write(Lane::Interactive, "delete an approval rule", move |tx| {
+                let (removal, change) = rules::delete(tx, id)?;
+                if let Some(change) = change {
+                    record_change(tx, &by, &request, change)?;
+                }
+                Ok(removal)
+            })
             .await
     }
 

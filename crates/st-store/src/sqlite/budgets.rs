@@ -23,7 +23,8 @@ pub(super) mod submissions;
 use rusqlite::{Connection, Params, Row, params};
 
 use super::damage::log_damaged;
-use super::query::{Columns, readable};
+use super::query::{Columns, all, readable, value};
+use super::records;
 use super::writer::Tx;
 use crate::error::{Error, Result};
 use crate::model::budget::Judgement;
@@ -64,20 +65,42 @@ fn key(scope: &Scope) -> (&'static str, &str) {
     (scope.level().as_str(), scope.id().unwrap_or_default())
 }
 
-/// Budgets that a query selects, in the order in which they were made; those that cannot be decoded are logged.
-fn read(connection: &Connection, sql: &str, bound: impl Params) -> Result<Vec<Budget>> {
+/// What becomes of a row that cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undecodable {
+    /// It is logged and left out: what is only shown or recorded goes on without it.
+    LeftOut,
+    /// It is the error: a budget that cannot be read must admit nothing.
+    Refused,
+}
+
+/// Budgets that a query selects, oldest first.
+fn read(
+    connection: &Connection,
+    sql: &str,
+    bound: impl Params,
+    undecodable: Undecodable,
+) -> Result<Vec<Budget>> {
     let (mut found, damaged) = readable(connection, sql, bound, budget)?;
-    log_damaged(&damaged);
-    found.sort_unstable_by_key(|budget| budget.id);
+    match (undecodable, damaged.first()) {
+        (Undecodable::Refused, Some(row)) => return Err(Error::Damaged(row.clone())),
+        (Undecodable::Refused, None) => {}
+        (Undecodable::LeftOut, _) => log_damaged(&damaged),
+    }
+    found.sort_unstable_by_key(|budget| (budget.created_at, budget.id));
     Ok(found)
 }
 
 fn all_budgets(connection: &Connection) -> Result<Vec<Budget>> {
-    read(connection, select_budgets!(""), [])
+    read(connection, select_budgets!(""), [], Undecodable::LeftOut)
 }
 
 /// The budgets whose scope the jobs of a group are in.
-fn budgets_of(connection: &Connection, group: &Group) -> Result<Vec<Budget>> {
+fn budgets_of(
+    connection: &Connection,
+    group: &Group,
+    undecodable: Undecodable,
+) -> Result<Vec<Budget>> {
     let name = |level| Scope::of(level, group).and_then(|scope| scope.id().map(str::to_owned));
     // NULL, where the group has no team or organization, is equal to nothing.
     read(
@@ -93,12 +116,14 @@ fn budgets_of(connection: &Connection, group: &Group) -> Result<Vec<Budget>> {
             name(ScopeLevel::Org),
             name(ScopeLevel::Provider)
         ],
+        undecodable,
     )
 }
 
-/// What is taken of a budget in its period that begins on this day.
+/// What is taken of a budget in its period that begins on this day. A row that cannot be decoded is the
+/// error: nothing taken would admit everything.
 fn posted(connection: &Connection, budget: BudgetId, start: &str) -> Result<Posted> {
-    let (found, damaged) = readable(
+    let found = all(
         connection,
         "SELECT budget_id, spent, reserved, jobs FROM budget_periods WHERE budget_id = ?1 AND start = ?2",
         params![budget.0, start],
@@ -110,39 +135,80 @@ fn posted(connection: &Connection, budget: BudgetId, start: &str) -> Result<Post
             Ok(Posted { spent, reserved, jobs: columns.number("jobs")? })
         },
     )?;
-    log_damaged(&damaged);
     Ok(found.into_iter().next().unwrap_or_default())
 }
 
 fn use_of(connection: &Connection, budget: Budget, now: jiff::Timestamp) -> Result<BudgetUse> {
     let start = budget.budget.limit.start(now).to_string();
-    let posted = posted(connection, budget.id, &start)?;
+    let mut posted = posted(connection, budget.id, &start)?;
+    let NewBudget { scope, limit, action } = &budget.budget;
+    if limit.measure() == Measure::ConcurrentJobs && action.blocks() {
+        posted.jobs = in_slots(connection, scope)?;
+    }
     Ok(BudgetUse::of(budget, posted, now))
+}
+
+/// How many jobs of a scope have slots, strays among them.
+fn in_slots(connection: &Connection, scope: &Scope) -> Result<u64> {
+    let (level, name) = key(scope);
+    let counted: Option<i64> = value(
+        connection,
+        "SELECT COUNT(*) FROM (SELECT user_id, team_id, org_id, provider FROM queue_entries \
+         WHERE in_slot UNION ALL SELECT user_id, COALESCE(team_id, ''), COALESCE(org_id, ''), provider \
+         FROM strays WHERE user_id IS NOT NULL) \
+         WHERE ?1 = 'all' OR (?1 = 'user' AND user_id = ?2) OR (?1 = 'team' AND team_id = ?2) \
+         OR (?1 = 'org' AND org_id = ?2) OR (?1 = 'provider' AND provider = ?2)",
+        [level, name],
+    )?;
+    Ok(counted.unwrap_or(0).unsigned_abs())
+}
+
+/// The budgets with what is taken of them, apart from those of which that cannot be decoded, which are
+/// logged.
+fn readable_uses(
+    connection: &Connection,
+    budgets: Vec<Budget>,
+    now: jiff::Timestamp,
+) -> Result<Vec<BudgetUse>> {
+    let mut uses = Vec::with_capacity(budgets.len());
+    for budget in budgets {
+        match use_of(connection, budget, now) {
+            Ok(it) => uses.push(it),
+            Err(error) => log_damaged(&[error.into_damaged()?]),
+        }
+    }
+    Ok(uses)
 }
 
 /// What the budgets make of a submission.
 pub(super) fn judge(tx: &Tx<'_>, new: &NewJob) -> Result<Judgement> {
-    let budgets = budgets_of(tx.connection, &Group::of_new(new))?;
+    let budgets = budgets_of(tx.connection, &Group::of_new(new), Undecodable::Refused)?;
     let uses = budgets.into_iter().map(|budget| use_of(tx.connection, budget, tx.now));
     let uses: Vec<BudgetUse> = uses.collect::<Result<_>>()?;
-    Ok(Judgement::of(uses, Cost::from_usd(new.estimated_cost), new.asks_beyond_budget))
+    let follows = new.follows.map(|it| records::find(tx.connection, it.job)).transpose()?;
+    Ok(Judgement::of(new, uses, follows.flatten().as_ref(), tx.now))
 }
 
 /// The budgets that hold claims, with what is taken of them.
 pub(super) fn blocking(connection: &Connection, now: jiff::Timestamp) -> Result<Vec<BudgetUse>> {
-    let blocking = all_budgets(connection)?.into_iter().filter(|it| it.budget.action.blocks());
+    // Those that certainly hold nothing are left out, so that the others may be damaged: a word that is
+    // not known may have been one that blocks.
+    let sql = select_budgets!("WHERE action NOT IN ('warn', 'require_approval')");
+    let blocking = read(connection, sql, [], Undecodable::Refused)?.into_iter();
     blocking.map(|budget| use_of(connection, budget, now)).collect()
 }
 
 /// The cost limit of a provider, if there is one.
 fn of_settings(connection: &Connection, provider: &ProviderName) -> Result<Vec<Budget>> {
     let sql = select_budgets!("WHERE scope = 'provider' AND scope_id = ?1 AND of_settings");
-    read(connection, sql, [provider.as_str()])
+    // One that cannot be decoded is replaced.
+    read(connection, sql, [provider.as_str()], Undecodable::LeftOut)
 }
 
 /// The budget, which must exist.
 fn find(connection: &Connection, id: BudgetId) -> Result<Budget> {
-    let found = read(connection, select_budgets!("WHERE budget_id = ?1"), [id.0])?;
+    let sql = select_budgets!("WHERE budget_id = ?1");
+    let found = read(connection, sql, [id.0], Undecodable::Refused)?;
     let missing = || Error::NotFound { what: "budget", id: id.to_string() };
     found.into_iter().next().ok_or_else(missing)
 }

@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 /// A table of numbers, and how they are counted.
-struct Counter {
-    table: &'static str,
+pub(super) struct Counter {
+    pub(super) table: &'static str,
     /// What is kept: a text that names the row, and its number. Zero is the same as no row.
-    kept: &'static str,
+    pub(super) kept: &'static str,
     counted: &'static str,
     /// Whether it also counts what is no longer there.
-    outlives: bool,
+    pub(super) outlives: bool,
 }
 
-const COUNTERS: [Counter; 10] = [
+pub(super) const COUNTERS: [Counter; 12] = [
     Counter {
         table: "job_counts",
         kept: "SELECT status || ' ' || provider || ' ' || job_type, jobs FROM job_counts",
@@ -96,6 +96,34 @@ const COUNTERS: [Counter; 10] = [
                   OR (b.scope = 'team' AND q.team_id = b.scope_id) \
                   OR (b.scope = 'org' AND q.org_id = b.scope_id) \
                   OR (b.scope = 'provider' AND q.provider = b.scope_id)) GROUP BY 1",
+        outlives: false,
+    },
+    Counter {
+        table: "daily_submissions",
+        kept: "SELECT day || ' ' || user_id || ' ' || team_id || ' ' || org_id || ' ' || provider, jobs \
+               FROM daily_submissions",
+        // Days that are over are forgotten as a whole. What follows a run by itself was not submitted.
+        counted: "SELECT date(created_at / 1000, 'unixepoch') || ' ' || user_id || ' ' \
+                  || COALESCE(team_id, '') || ' ' || COALESCE(org_id, '') || ' ' || provider, COUNT(*) \
+                  FROM jobs WHERE date(created_at / 1000, 'unixepoch') \
+                  IN (SELECT day FROM daily_submissions) \
+                  AND NOT (json_valid(metadata) AND json_extract(metadata, '$.run') IS NOT NULL) \
+                  GROUP BY 1",
+        outlives: true,
+    },
+    Counter {
+        table: "budget_periods",
+        // Of the days since the budget was made, and of those that are not forgotten.
+        kept: "SELECT b.budget_id || ' ' || p.start, p.jobs FROM budgets b \
+               JOIN budget_periods p ON p.budget_id = b.budget_id \
+               WHERE b.measure = 'jobs_per_day' AND p.start >= date(b.created_at / 1000, 'unixepoch') \
+               AND p.start IN (SELECT day FROM daily_submissions)",
+        counted: "SELECT b.budget_id || ' ' || d.day, SUM(d.jobs) FROM budgets b, daily_submissions d \
+                  WHERE b.measure = 'jobs_per_day' AND d.day >= date(b.created_at / 1000, 'unixepoch') \
+                  AND (b.scope = 'all' OR (b.scope = 'user' AND d.user_id = b.scope_id) \
+                  OR (b.scope = 'team' AND d.team_id = b.scope_id) \
+                  OR (b.scope = 'org' AND d.org_id = b.scope_id) \
+                  OR (b.scope = 'provider' AND d.provider = b.scope_id)) GROUP BY 1",
         outlives: false,
     },
 ];

@@ -89,9 +89,11 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
         }
         Step::PatchRule { rule, threshold, active } => {
             let (id, patch) = (RuleId(i64::from(*rule)), calls::rule_patch(*threshold, *active));
-            text(store.patch_rule(id, patch).await)
+            text(store.patch_rule(id, patch, &Actor::Operator).await)
         }
-        Step::DeleteRule(rule) => text(store.delete_rule(RuleId(i64::from(*rule))).await),
+        Step::DeleteRule(rule) => {
+            text(store.delete_rule(RuleId(i64::from(*rule)), &Actor::Operator).await)
+        }
         Step::DecideMany { approvals, approve } => {
             let verdict = if *approve { Verdict::Approve } else { Verdict::Reject };
             let ids: Vec<_> = approvals.iter().map(|&it| ApprovalId(i64::from(it))).collect();

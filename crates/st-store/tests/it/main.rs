@@ -12,6 +12,7 @@ mod clock_steps;
 mod crash_random;
 mod damage;
 mod damage_elsewhere;
+mod damaged_budgets;
 mod differential;
 mod durability;
 mod files;

@@ -7,8 +7,9 @@ use std::path::Path;
 use rusqlite::Connection;
 use st_store::{
     Actor, ApprovalStatus, AtMostOnce, BudgetAction, BudgetLimit, Change, ClaimOrigin, Cost,
-    DeliveryStatus, Error, JobStatus, JobType, NewBudget, Period, ProviderName, QueueStatus, Role,
-    Scope, ScopeLevel, ShareLevel, SqliteConfig, SqliteStore, StoreStatus, WebhookState,
+    DeliveryStatus, Error, JobStatus, JobType, NewBudget, NewJob, Period, ProviderName,
+    QueueStatus, Role, Scope, ScopeLevel, ShareLevel, SqliteConfig, SqliteStore, StoreStatus,
+    WebhookState,
 };
 use st_testkit::dump::dump;
 use st_testkit::suite::{at, claiming, costs_more_than, id, job};
@@ -194,7 +195,7 @@ async fn what_belongs_to_a_job_goes_with_it_and_nothing_else() {
         ("job_inputs", 1),
         ("queue_entries", 1),
         ("approvals", 1),
-        ("events", 3),
+        ("events", 4),
         ("idempotency_keys", 2),
     ] {
         let count = bench.rows(&format!("SELECT COUNT(*) AS n FROM {table}"));
@@ -400,4 +401,33 @@ async fn a_database_of_schema_1_keeps_its_rows() {
     let statuses = "SELECT status, entries FROM queue_counts ORDER BY status";
     let expected = "status=pending entries=1\nstatus=ready entries=2\nstatus=running entries=1";
     assert_eq!(bench.rows(statuses), expected);
+}
+
+#[tokio::test]
+async fn a_job_of_the_future_takes_no_submission_of_today_from_the_count() {
+    const DAY: u64 = 86_400;
+    let bench = Bench::new().await;
+    bench.submit(job(1, "ann")).await;
+    bench.go_to(DAY);
+    let rerun = NewJob {
+        metadata: serde_json::Map::from_iter([("run".to_owned(), 2.into())]),
+        ..job(2, "ann")
+    };
+    for new in [rerun, job(3, "ann"), job(4, "ann"), job(5, "ann")] {
+        bench.submit(new).await;
+    }
+    let now = bench.store.now();
+    let sql = "SELECT day, user_id, jobs FROM daily_submissions ORDER BY day";
+    let kept = bench.closed().await;
+    let raw = Connection::open(kept.path().join("cloud.db")).unwrap();
+    let future =
+        "UPDATE jobs SET created_at = created_at + 400 * 86400000 WHERE config_name = 'job-5'";
+    assert_eq!(raw.execute(future, []).unwrap(), 1);
+    raw.close().unwrap();
+    downgrade(kept.path());
+    let bench = Bench::open_in(kept, now).await;
+    let days: Vec<String> = bench.rows(sql).lines().map(str::to_owned).collect();
+    let [first, second, _future] = &days[..] else { panic!("{days:?}") };
+    assert!(first.ends_with("user_id=ann jobs=1"), "{first}");
+    assert!(second.ends_with("user_id=ann jobs=2"), "{second}");
 }

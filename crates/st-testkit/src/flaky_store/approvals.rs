@@ -48,12 +48,12 @@ impl ApprovalRepo for FlakyStore {
         self.inner.next_expiry().await
     }
 
-    async fn patch_rule(&self, id: RuleId, patch: RulePatch) -> Result<Rule> {
-        self.inner.patch_rule(id, patch).await
+    async fn patch_rule(&self, id: RuleId, patch: RulePatch, by: &Actor) -> Result<Rule> {
+        self.inner.patch_rule(id, patch, by).await
     }
 
-    async fn delete_rule(&self, id: RuleId) -> Result<RuleRemoval> {
-        self.inner.delete_rule(id).await
+    async fn delete_rule(&self, id: RuleId, by: &Actor) -> Result<RuleRemoval> {
+        self.inner.delete_rule(id, by).await
     }
 
     async fn decide_many(
@@ -61,6 +61,10 @@ impl ApprovalRepo for FlakyStore {
         ids: &[ApprovalId],
         decision: &Decision,
     ) -> Result<Vec<Result<JobRecord>>> {
+        let fault = self.faults().decide_many;
+        if let Some(fault) = fault {
+            return Err(fault());
+        }
         self.inner.decide_many(ids, decision).await
     }
 

@@ -112,3 +112,24 @@ pub async fn a_cost_limit_is_changed_by_the_settings_alone(harness: &Harness) {
     );
     assert_eq!(messages.len(), 3, "{messages:?}");
 }
+
+pub async fn the_number_of_a_cost_limit_is_not_given_out_again(harness: &Harness) {
+    limit(harness, 10.0, Period::Monthly, BudgetAction::Warn).await;
+    let first = only(harness).await.budget.id;
+    switch(harness, false).await;
+    switch(harness, true).await;
+    let second = only(harness).await.budget.id;
+    assert!(first < BudgetId(0) && second < first, "{first} {second}");
+    // The oldest is listed first, whatever its number.
+    harness.go_to(60);
+    let limit = BudgetLimit::Cost { period: Period::Monthly, amount: Cost::from_usd(7.0) };
+    let own = NewBudget { scope: Scope::All, limit, action: BudgetAction::Warn };
+    let own = harness.store.add_budget(own, &user("lea")).await.unwrap().budget.id;
+    harness.go_to(120);
+    switch(harness, false).await;
+    switch(harness, true).await;
+    let ids: Vec<BudgetId> =
+        harness.store.budgets().await.unwrap().iter().map(|it| it.budget.id).collect();
+    assert_eq!(ids[0], own, "{ids:?}");
+    assert!(ids[1] < second, "{ids:?}");
+}

@@ -133,9 +133,10 @@ pub async fn jobs_beyond_a_number_at_once_wait_for_a_slot(harness: &Harness) {
         harness.submit(job(number, "ann")).await;
     }
     harness.submit(job(5, "ben")).await;
-    assert_eq!(used(harness, budget).await.jobs, 4, "those that are not over");
+    assert_eq!(used(harness, budget).await.jobs, 0, "those that wait have no slots");
     let claims = store.claim(&claiming(9)).await.unwrap().claims;
     assert_eq!(numbers(&claims), [1, 2, 5]);
+    assert_eq!(used(harness, budget).await.jobs, 2);
     let standings = store.standings(&[id(3)]).await.unwrap();
     assert_eq!(standings[0].as_ref().unwrap().held_by, Some(HeldBy::Budget(budget)));
     harness.settle(&claims[0].record, accepted(1)).await.unwrap();
@@ -165,6 +166,40 @@ pub async fn a_number_at_once_may_warn_or_require_approval(harness: &Harness) {
     }
     assert_eq!((used(harness, warn).await.jobs, used(harness, ask).await.jobs), (0, 0));
     assert_eq!(required_by(&harness.submit(job(4, "ann")).await), None);
+}
+
+pub async fn a_run_that_follows_one_by_itself_takes_its_place(harness: &Harness) {
+    let daily = add(harness, BudgetLimit::DailyJobs(1), BudgetAction::Block).await;
+    let at_once = add(harness, BudgetLimit::ConcurrentJobs(1), BudgetAction::RequireApproval).await;
+    let cost = BudgetLimit::Cost {
+        period: st_store::Period::Daily,
+        amount: st_store::Cost::from_usd(7.0),
+    };
+    let cost = add(harness, cost, BudgetAction::RequireApproval).await;
+    let mut first = job(1, "ann");
+    first.estimated_cost = 4.0;
+    let first = harness.submit(first).await;
+    let next = |number, usd| {
+        first.rerun(serde_json::json!({}), id(number), st_store::Cost::from_usd(usd)).unwrap()
+    };
+    // What the first one cost counts, though it is not stored yet.
+    let mut dear = next(2, 3.5);
+    dear.idempotency = None;
+    assert_eq!(required_by(&harness.submit(dear).await), Some(RequiredBy::Budget(cost)));
+    harness.store.cancel_job(id(2), &user("ann")).await.unwrap();
+    assert_eq!(required_by(&harness.submit(next(3, 3.0)).await), None);
+    assert_eq!(used(harness, at_once).await.jobs, 2, "until the end of the first is stored");
+    assert_eq!(used(harness, daily).await.jobs, 1, "only one was submitted");
+    harness.store.cancel_job(id(1), &user("ann")).await.unwrap();
+    harness.store.cancel_job(id(3), &user("ann")).await.unwrap();
+    // A person's own is a submission as any other.
+    let retried = harness.found(1).await.retry(
+        serde_json::json!({}),
+        id(4),
+        (Owner::user("ann"), st_store::Role::Researcher),
+        st_log::CorrelationId::generate(),
+    );
+    assert!(matches!(harness.store.submit(retried).await, Err(Error::OverBudget(_))));
 }
 
 pub async fn a_number_of_jobs_stops_nothing_and_has_no_price(harness: &Harness) {

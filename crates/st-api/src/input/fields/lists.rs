@@ -61,4 +61,15 @@ impl Fields {
         let pointer = format!("{}/{index}", self.pointer_of(key));
         self.faults.push(FieldFault { pointer, message });
     }
+
+    /// Up to `most` whole numbers, as numbers or as text.
+    pub fn numbers(&mut self, key: &str, most: usize) -> Option<Vec<Value>> {
+        self.note(key, Kind::Numbers { most });
+        let given = self.array(key)?;
+        if given.len() > most {
+            self.fault(key, format!("has {} items, more than {most}", given.len()));
+            return None;
+        }
+        Some(given)
+    }
 }

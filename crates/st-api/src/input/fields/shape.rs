@@ -36,6 +36,11 @@ pub enum Kind {
     },
     /// A list of such values.
     List(Box<Self>),
+    /// A list of whole numbers, as numbers or as text.
+    Numbers {
+        /// How many there may be.
+        most: usize,
+    },
     /// An object with members of any names.
     Free,
     /// An object.
@@ -105,7 +110,8 @@ impl Shape {
                 | Kind::Whole { .. }
                 | Kind::Number { .. }
                 | Kind::Free
-                | Kind::List(_) => leaves.push((path, kind)),
+                | Kind::List(_)
+                | Kind::Numbers { .. } => leaves.push((path, kind)),
             }
         }
     }
@@ -163,6 +169,10 @@ impl Kind {
             Self::List(items) => {
                 json!({"type": "array", "items": items.schema(path, describe)})
             }
+            Self::Numbers { most } => {
+                let items = json!({"type": ["integer", "string"]});
+                json!({"type": "array", "items": items, "maxItems": most})
+            }
             Self::Free => json!({"type": "object"}),
             Self::Object(shape) => shape.schema_at(&format!("{path}."), describe),
         }
@@ -181,6 +191,7 @@ impl Kind {
             Self::Whole { least, most } => format!("whole number, {least} to {most}"),
             Self::Number { least, most } => format!("number, {least} to {most}"),
             Self::List(items) => format!("list: {}", items.words()),
+            Self::Numbers { most } => format!("list of up to {most} whole numbers"),
             Self::Free | Self::Object(_) => "section".to_owned(),
         }
     }

@@ -8,7 +8,7 @@ use st_api::approvals::{
 };
 use st_api::names::{JobName, RequestArg};
 use st_api::problem::Code;
-use st_store::{ApprovalId, Decision, JobRecord, Store, Verdict};
+use st_store::{ApprovalId, Decision, Error, JobRecord, Store, Verdict};
 use st_workers::TaskId;
 
 use super::{decide, log_decision, view};
@@ -100,7 +100,7 @@ pub(crate) async fn approve_many(
     let Call { caller, body, .. } = call;
     let by = caller.user.clone();
     let decision = Decision { verdict: Verdict::Approve, by, notes: body.text };
-    Ok(decide_many(store.as_ref(), &caller, &body.request_ids, &decision).await)
+    decide_many(store.as_ref(), &caller, &body.request_ids, &decision).await
 }
 
 pub(crate) async fn reject_many(
@@ -109,38 +109,46 @@ pub(crate) async fn reject_many(
 ) -> Result<BulkDecided, Problem> {
     let Call { caller, body, .. } = call;
     let decision = rejection(&caller, body.text);
-    Ok(decide_many(store.as_ref(), &caller, &body.request_ids, &decision).await)
+    decide_many(store.as_ref(), &caller, &body.request_ids, &decision).await
 }
 
 /// Each on its own: one that cannot be decided stops no other. Those that this caller may decide are
-/// decided in one transaction.
+/// decided in one transaction. Where the store fails, nothing of it is certain.
 async fn decide_many(
     store: &dyn Store,
     caller: &Caller,
     ids: &[ApprovalId],
     decision: &Decision,
-) -> BulkDecided {
+) -> Result<BulkDecided, Problem> {
     let mut results = Vec::with_capacity(ids.len());
     let (mut admitted, mut places) = (Vec::new(), Vec::new());
     for &id in ids {
-        let mut result =
-            BulkResult { request_id: id.0, job_id: None, success: false, error: String::new() };
-        let found = named(store, id).await;
-        result.job_id = found.as_ref().ok().map(|record| record.id().to_string());
-        match found.and_then(|record| access::may_decide(caller, &record)) {
-            Ok(()) => {
-                admitted.push(id);
-                places.push(results.len());
+        let mut result = BulkResult {
+            request_id: id.0,
+            job_id: None,
+            success: false,
+            code: None,
+            error: String::new(),
+        };
+        match named(store, id).await? {
+            Ok(record) => {
+                result.job_id = Some(record.id().to_string());
+                match access::may_decide(caller, &record) {
+                    Ok(()) => {
+                        admitted.push(id);
+                        places.push(results.len());
+                    }
+                    Err(problem) => {
+                        caller.was_refused();
+                        explain(&mut result, &problem);
+                    }
+                }
             }
-            Err(problem) => problem.detail().clone_into(&mut result.error),
+            Err(problem) => explain(&mut result, &problem),
         }
         results.push(result);
     }
-    let decided = match store.decide_many(&admitted, decision).await {
-        Ok(decided) => decided.into_iter().map(|one| one.map_err(Problem::from)).collect(),
-        // Nothing of it is certain.
-        Err(error) => vec![Err(Problem::from(error)); admitted.len()],
-    };
+    let decided = store.decide_many(&admitted, decision).await?;
     for ((place, id), decided) in places.into_iter().zip(admitted).zip(decided) {
         let Some(result) = results.get_mut(place) else { continue };
         match decided {
@@ -149,19 +157,31 @@ async fn decide_many(
                 log_decision(&record, id, decision);
                 result.success = true;
             }
-            Err(problem) => problem.detail().clone_into(&mut result.error),
+            Err(error) => explain(result, &Problem::from(error)),
         }
     }
     let succeeded = results.iter().filter(|result| result.success).count() as u64;
     let total = results.len() as u64;
     let failed = total.saturating_sub(succeeded);
-    BulkDecided { success: failed == 0, total, succeeded, failed, results }
+    if succeeded == 0 {
+        caller.changed_nothing();
+    }
+    Ok(BulkDecided { success: failed == 0, total, succeeded, failed, results })
 }
 
-/// The job of a request.
-async fn named(store: &dyn Store, id: ApprovalId) -> Result<JobRecord, Problem> {
+fn explain(result: &mut BulkResult, problem: &Problem) {
+    result.code = Some(problem.kind());
+    problem.detail().clone_into(&mut result.error);
+}
+
+/// The job of a request, or why this one request cannot be decided; a failure of the store is the error.
+async fn named(store: &dyn Store, id: ApprovalId) -> Result<Result<JobRecord, Problem>, Problem> {
     let missing = || Problem::not_found(format!("there is no approval request {id}"));
-    store.find_request(id).await?.ok_or_else(missing)
+    match store.find_request(id).await {
+        Ok(found) => Ok(found.ok_or_else(missing)),
+        Err(error @ Error::Damaged(_)) => Ok(Err(error.into())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Runs the expirer once, and says how many requests that run settled.

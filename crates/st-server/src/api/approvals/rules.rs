@@ -30,7 +30,9 @@ pub(crate) async fn add(
     store: Arc<dyn Store>,
     call: Call<(), (), AddRule>,
 ) -> Result<Rule, Problem> {
-    let rule = store.add_rule(call.body.by(call.caller.user)).await?;
+    let Call { caller, body, .. } = call;
+    let rule = store.add_rule(body.by(caller.user.clone())).await?;
+    caller.made(rule.id.0);
     st_log::info!(
         logger: LOG, rule_id = rule.id.0, name = rule.rule.name.as_str(),
         condition = rule.rule.condition.as_str(), threshold = rule.rule.threshold.as_str(),
@@ -43,7 +45,7 @@ pub(crate) async fn change(
     store: Arc<dyn Store>,
     call: Call<RuleArg, (), ChangeRule>,
 ) -> Result<Rule, Problem> {
-    let rule = store.patch_rule(call.named.0, call.body.0).await?;
+    let rule = store.patch_rule(call.named.0, call.body.0, &call.caller.actor()).await?;
     st_log::info!(
         logger: LOG, rule_id = rule.id.0, user_id = call.caller.user.as_str(),
         condition = rule.rule.condition.as_str(), threshold = rule.rule.threshold.as_str(),
@@ -57,7 +59,7 @@ pub(crate) async fn delete(
     call: Call<RuleArg>,
 ) -> Result<RuleDeleted, Problem> {
     let RuleArg(id) = call.named;
-    let removal = store.delete_rule(id).await?;
+    let removal = store.delete_rule(id, &call.caller.actor()).await?;
     let is_deleted = removal == RuleRemoval::Deleted;
     st_log::info!(
         logger: LOG, rule_id = id.0, user_id = call.caller.user.as_str(), is_deleted,

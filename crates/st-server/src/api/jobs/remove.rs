@@ -35,11 +35,8 @@ pub(crate) async fn retry(api: Api, call: Call<JobName>) -> Result<Submitted, Pr
     let input = api.store.input(record.id()).await?;
     let provider = configured(&api, &record.job().provider)?;
     check_runnable(&api, provider.as_ref(), &input, "/job").await?;
-    let owner = if record.job().owner.user == caller.user {
-        record.job().owner.clone()
-    } else {
-        access::owner(&caller, None, None)?
-    };
+    // Not the first job's team and organization: the caller may have left them since.
+    let owner = access::owner(&caller, None, None)?;
     let id = api.new_job_id();
     let correlation_id = st_log::get_correlation_id();
     let new = record.retry(input, id, (owner, caller.role), correlation_id);

@@ -111,6 +111,13 @@ async fn many_decisions_are_made_each_for_itself_and_the_trail_names_every_job()
         (result["job_id"].clone(), result["success"] == true, result["error"].as_str().unwrap())
     };
     assert_eq!(result(0), (first.clone(), true, ""));
+    let codes = |done: &Value| {
+        let results = done["results"].as_array().unwrap();
+        results.iter().map(|it| it["code"].clone()).collect::<Vec<_>>()
+    };
+    let forbidden = json!("forbidden");
+    let expected = [Value::Null, forbidden, json!("not_found"), json!("already_decided")];
+    assert_eq!(codes(&done)[..4], expected);
     assert_eq!(result(1), (own, false, "nobody decides about the approval of an own job"));
     assert_eq!(result(2), (Value::Null, false, "there is no approval request 999"));
     let again = result(3);
@@ -131,4 +138,48 @@ async fn many_decisions_are_made_each_for_itself_and_the_trail_names_every_job()
     let mut expected = vec![first, third];
     expected.sort_by_key(Value::to_string);
     assert_eq!(named, expected);
+}
+
+#[tokio::test]
+async fn many_decisions_of_which_none_is_made_are_no_success_of_the_trail() {
+    let keyed = Keyed::start().await;
+    let (_, made) = keyed.post("/api/approvals/rules", &keyed.admin, rule("50")).await;
+    let lea = keyed.key("lea", "lead").await;
+    let (_, own) = keyed.blocked(&lea).await;
+    let body = json!({"request_ids": [own]});
+    let path = "/api/approvals/requests/bulk-approve";
+    let (status, done) = keyed.post(path, &lea, body.clone()).await;
+    assert_eq!((status, &done["failed"]), (200, &json!(1)), "{done}");
+    let of = async |operation: &str| {
+        let entries = keyed.audit("").await;
+        entries.into_iter().filter(|it| it["operation"] == operation).collect::<Vec<_>>()
+    };
+    // What is decided afterwards is written after it.
+    let ben = keyed.key("ben", "researcher").await;
+    let (_, request) = keyed.blocked(&ben).await;
+    let decided = keyed.post(path, &lea, json!({"request_ids": [request]})).await;
+    assert_eq!(decided.1["succeeded"], 1);
+    let mut found = of("approve_requests").await;
+    while found.is_empty() {
+        tokio::task::yield_now().await;
+        found = of("approve_requests").await;
+    }
+    let of_success: Vec<&Value> = found.iter().filter(|it| it["status"] == 200).collect();
+    assert_eq!(of_success.len(), 1, "{found:?}");
+    assert!(!of_success[0]["job_id"].is_null(), "{found:?}");
+    // What is made is named by its number.
+    assert_eq!(of("add_rule").await[0]["object"], made["id"].to_string());
+
+    // Where the store itself fails, nothing is said about one of them.
+    keyed.api.store.faults().decide_many = Some(|| st_store::Error::Busy);
+    let ann = keyed.key("ann", "researcher").await;
+    let (_, request) = keyed.blocked(&ann).await;
+    let failed = keyed.post(path, &lea, json!({"request_ids": [request]})).await;
+    assert_eq!(code(&failed), (503, "store_busy"));
+    let many: Vec<u32> = (0..501).collect();
+    let failed = keyed.post(path, &lea, json!({"request_ids": many})).await;
+    assert_eq!((failed.0, &failed.1["errors"][0]["pointer"]), (422, &json!("/request_ids")));
+    let long = json!({"threshold": "1".repeat(2001), "description": "d".repeat(2001)});
+    let refused = keyed.rule(Method::PATCH, &made["id"], Some(long)).await;
+    assert_eq!((refused.0, refused.1["errors"].as_array().unwrap().len()), (422, 2));
 }

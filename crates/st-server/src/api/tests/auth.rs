@@ -36,7 +36,7 @@ impl Keyed {
         self.key_of(new(user, role)).await
     }
 
-    async fn key_of(&self, body: Value) -> String {
+    pub(super) async fn key_of(&self, body: Value) -> String {
         let (status, body) = self.post("/api/keys", &self.admin, body).await;
         assert_eq!(status, 200, "{body}");
         body["secret"].as_str().unwrap().to_owned()

@@ -1,8 +1,10 @@
 //! Budgets and holds over HTTP, as a submitter and an administrator meet them.
 
 use serde_json::{Value, json};
+use st_store::StoreStatus as _;
 
 use super::Harness;
+use super::auth::{Keyed, code};
 
 async fn submit(api: &Harness, usd: f64) -> (u16, Value) {
     let body = json!({"config": {"a": 1}, "estimated_cost": usd});
@@ -102,8 +104,14 @@ async fn a_quota_of_jobs_is_made_shown_and_kept_as_the_command_line_asks() {
     for _ in 0..2 {
         assert_eq!(submit(&api, 1.0).await.0, 200);
     }
-    let (status, refused) = submit(&api, 1.0).await;
+    let path = format!("{}/api/cloud/jobs/submit?provider=alpha", api.url);
+    let refused = api.client.post(path).json(&json!({"config": {}})).send().await.unwrap();
+    let wait: i64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    let (status, refused) = (refused.status().as_u16(), refused.json::<Value>().await.unwrap());
     assert_eq!((status, &refused["code"]), (429, &json!("quota_exceeded")), "{refused}");
+    let resets: jiff::Timestamp = made["quota"]["resets_at"].as_str().unwrap().parse().unwrap();
+    let left = resets.duration_since(api.store.inner().now()).as_secs();
+    assert!((left..left + 120).contains(&wait), "{wait} of {left}");
     let at_once = json!({"quota_type": "concurrent_jobs", "limit_value": 1, "user_id": 7});
     let (status, made) = api.post("/api/quotas", at_once).await;
     assert_eq!((status, &made["quota"]["user_id"]), (200, &json!("7")), "{made}");
@@ -125,14 +133,37 @@ async fn a_job_beyond_a_number_at_once_says_what_it_waits_for() {
     assert_eq!(api.post("/api/quotas", quota).await.0, 200);
     submit(&api, 1.0).await;
     let (_, second) = submit(&api, 1.0).await;
+    let quota = async || api.get("/api/quotas").await.1["quotas"][0].clone();
+    let waiting = quota().await;
+    assert_eq!((&waiting["used"], &waiting["is_exceeded"]), (&json!(0.0), &json!(false)));
     assert_eq!(api.claim("alpha").await.len(), 1);
+    assert_eq!(quota().await["used"], 1.0);
     let held = explain(&api, &second["job_id"]).await;
     assert_eq!(held["waiting_for"]["kind"], "budget", "{held}");
     let reason = held["waiting_for"]["reason"].as_str().unwrap();
-    assert_eq!(
-        reason,
-        "the concurrent_jobs budget 1 of the queue is 1 job at once: 2 are not over"
-    );
+    assert_eq!(reason, "the concurrent_jobs budget 1 of the queue is 1 job at once: 1 in slots");
     let next = held["waiting_for"]["next_step"].as_str().unwrap();
     assert!(next.starts_with("it is submitted when another job under the quota ends"), "{next}");
+}
+
+#[tokio::test]
+async fn a_retry_counts_for_the_team_of_the_key_that_asks_for_it() {
+    let keyed = Keyed::start().await;
+    let body = json!({"name": "a", "user": "ann", "role": "researcher"});
+    let alone = keyed.key_of(body.clone()).await;
+    let mut body = body;
+    body["team_id"] = json!("red");
+    let of_team = keyed.key_of(body).await;
+    let [without, with] = [keyed.submitted(&alone).await, keyed.submitted(&of_team).await];
+    for job in [&without, &with] {
+        let path = format!("/api/cloud/jobs/{job}/cancel");
+        assert_eq!(keyed.post(&path, &alone, json!({})).await.0, 200);
+    }
+    let quota = json!({"quota_type": "jobs_per_day", "limit_value": 1, "team_id": "red"});
+    assert_eq!(keyed.post("/api/quotas", &keyed.admin, quota).await.0, 200);
+    let retry = |job: &str| format!("/api/cloud/jobs/{job}/retry");
+    let refused = keyed.post(&retry(&without), &of_team, json!({})).await;
+    assert_eq!(code(&refused), (429, "quota_exceeded"), "{refused:?}");
+    let (status, left) = keyed.post(&retry(&with), &alone, json!({})).await;
+    assert_eq!(status, 200, "the team is not charged for who has left it: {left}");
 }

@@ -7,7 +7,7 @@ use proptest::test_runner::RngSeed;
 use jiff::civil::Date;
 
 use super::*;
-use crate::model::{JobType, OrgId, Owner, ProviderName};
+use crate::model::{JobId, JobType, OrgId, Owner, ProviderName, Role};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -72,6 +72,14 @@ fn a_budget_is_exceeded_by_what_it_has_no_room_for() {
     }
 }
 
+fn new(estimated_cost: f64) -> NewJob {
+    let id = JobId::new(Timestamp::UNIX_EPOCH, [1; 10]);
+    let place = (JobType::Cloud, ProviderName::new("p"));
+    let correlation = st_log::CorrelationId::generate();
+    let new = NewJob::new(id, place, Owner::user("ann"), Role::Researcher, correlation);
+    NewJob { estimated_cost, ..new }
+}
+
 #[test]
 fn each_action_has_its_own_consequence() {
     let actions = [
@@ -82,19 +90,21 @@ fn each_action_has_its_own_consequence() {
     ];
     let budgets =
         actions.iter().zip(1..).map(|(&action, id)| used(budget(id, action, 1.0), 1.0, 0.0));
-    let judgement = Judgement::of(budgets, Cost::from_usd(0.5), false);
+    let judgement = Judgement::of(&new(0.5), budgets, None, Timestamp::UNIX_EPOCH);
     let id = |exceeded: &Exceeded| exceeded.budget.budget.id.0;
     assert_eq!(judgement.warnings.iter().map(id).collect::<Vec<_>>(), [1]);
     assert_eq!(judgement.refused_by.as_ref().map(id), Some(2), "the first of two");
     assert_eq!(judgement.approval_by.as_ref().map(id), Some(3));
     let rich = actions.iter().map(|&action| used(budget(1, action, 9.0), 1.0, 0.0));
-    assert_eq!(Judgement::of(rich, Cost::from_usd(0.5), false), Judgement::default());
+    let judgement = Judgement::of(&new(0.5), rich, None, Timestamp::UNIX_EPOCH);
+    assert_eq!(judgement, Judgement::default());
 }
 
 #[test]
 fn the_words_about_an_exceeded_budget_have_all_its_numbers() {
     let budget = used(budget(7, BudgetAction::Block, 100.0), 80.0, 15.5);
-    let exceeded = Exceeded { budget, cost: Cost::from_usd(10.0) };
+    let at = Timestamp::UNIX_EPOCH;
+    let exceeded = Exceeded { budget, cost: Cost::from_usd(10.0), at };
     assert_eq!(
         exceeded.to_string(),
         "the monthly budget 7 of organization acme is 100.00 USD: 80.00 USD is spent and 15.50 USD \

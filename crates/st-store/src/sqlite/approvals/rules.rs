@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::model::{NewRule, ProviderName, Role, Rule, RuleId, RuleRemoval, UserId};
+use crate::model::{Change, NewRule, ProviderName, Role, Rule, RuleId, RuleRemoval, UserId};
 use crate::sqlite::damage::log_damaged;
 use crate::sqlite::query::{Columns, all, change_one, readable, value};
 use crate::sqlite::writer::Tx;
@@ -63,18 +63,20 @@ pub(super) fn update(tx: &Tx<'_>, Rule { id, rule, .. }: &Rule) -> Result<()> {
     )
 }
 
-/// Deletes a rule, or deactivates it where a request names it.
-pub(super) fn delete(tx: &Tx<'_>, id: RuleId) -> Result<RuleRemoval> {
-    let mut rule = load(tx.connection, id)?;
+/// Deletes a rule, or deactivates it where a request names it. Returns the event of it as well.
+pub(super) fn delete(tx: &Tx<'_>, id: RuleId) -> Result<(RuleRemoval, Option<Change>)> {
+    let rule = load(tx.connection, id)?;
     let sql = "SELECT 1 FROM approvals WHERE rule_id = ?1 LIMIT 1";
     if value::<i64>(tx.connection, sql, [id.0])?.is_some() {
-        rule.rule.is_active = false;
+        let off = NewRule { is_active: false, ..rule.rule.clone() };
+        let change = rule.changed_to(&off);
+        let rule = Rule { rule: off, ..rule };
         update(tx, &rule)?;
-        return Ok(RuleRemoval::Deactivated(rule));
+        return Ok((RuleRemoval::Deactivated(rule), change));
     }
     let sql = "DELETE FROM approval_rules WHERE rule_id = ?1";
     change_one(tx.connection, "delete an approval rule", sql, [id.0])?;
-    Ok(RuleRemoval::Deleted)
+    Ok((RuleRemoval::Deleted, Some(rule.removed())))
 }
 
 fn exempt_levels(rule: &NewRule) -> String {

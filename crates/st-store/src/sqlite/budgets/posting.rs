@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use rusqlite::{Connection, params};
 
-use super::{Tx, budgets_of, key, posted, submissions};
+use super::{Tx, Undecodable, budgets_of, key, posted, submissions};
 use crate::error::Result;
 use crate::model::{
     Budget, BudgetLimit, Cost, Group, Measure, OrgId, Owner, Period, Posted, Posting, PostingKind,
@@ -23,17 +23,26 @@ pub(in crate::sqlite) fn post(
     if postings.is_empty() {
         return Ok(());
     }
-    let budgets = budgets_of(connection, group)?;
+    // A submission was judged by all of them already. Of what ends, a damaged budget keeps nothing from
+    // being stored: until its row is mended, nothing more is admitted under it.
+    let budgets = budgets_of(connection, group, Undecodable::LeftOut)?;
     for posting in postings {
         match posting.kind {
             PostingKind::Spend => spend(connection, group, posting)?,
             PostingKind::Reserve => submissions::add(connection, group, posting.at)?,
-            PostingKind::Release => {}
+            PostingKind::ReserveAgain | PostingKind::Release => {}
         }
         for budget in &budgets {
             let limit = budget.budget.limit;
             let start = limit.start(posting.at).to_string();
-            let before = posted(connection, budget.id, &start)?;
+            let before = match posted(connection, budget.id, &start) {
+                Ok(before) => before,
+                Err(error) => {
+                    // Written over, it would look as if nothing had been taken before.
+                    log_damaged(&[error.into_damaged()?]);
+                    continue;
+                }
+            };
             let after = before.with(limit.measure(), posting);
             if after != before {
                 put(connection, budget, &start, after)?;

@@ -5,15 +5,15 @@ use rusqlite::{Connection, params};
 use st_log::CorrelationId;
 
 use super::posting::take_up;
-use super::{Tx, all_budgets, budgets_of, find, key, stopping, use_of};
-use crate::error::Result;
+use super::{Tx, Undecodable, all_budgets, budgets_of, find, key, readable_uses, stopping, use_of};
+use crate::error::{Error, Result};
 use crate::model::{
     Actor, Amount, Budget, BudgetId, BudgetKeeper, BudgetLimit, BudgetPatch, BudgetUse, Cost,
     Group, JobRecord, NewBudget, Period,
 };
 use crate::repo::BudgetRepo;
 use crate::sqlite::SqliteStore;
-use crate::sqlite::query::{all, change, change_one};
+use crate::sqlite::query::{all, change, change_one, value};
 use crate::sqlite::records::{record, select_records, step_loaded};
 use crate::sqlite::settings::record_change;
 use crate::sqlite::writer::Lane;
@@ -24,8 +24,8 @@ impl BudgetRepo for SqliteStore {
         let now = self.clock.now();
         self.readers
             .list("list budgets", move |connection| {
-                let budgets = all_budgets(connection)?.into_iter();
-                budgets.map(|budget| use_of(connection, budget, now)).collect()
+                let budgets = all_budgets(connection)?;
+                readable_uses(connection, budgets, now)
             })
             .await
     }
@@ -34,8 +34,8 @@ impl BudgetRepo for SqliteStore {
         let (now, group) = (self.clock.now(), group.clone());
         self.readers
             .point("read budgets", move |connection| {
-                let budgets = budgets_of(connection, &group)?.into_iter();
-                budgets.map(|budget| use_of(connection, budget, now)).collect()
+                let budgets = budgets_of(connection, &group, Undecodable::LeftOut)?;
+                readable_uses(connection, budgets, now)
             })
             .await
     }
@@ -92,8 +92,8 @@ impl BudgetRepo for SqliteStore {
         self.writer
             .write(Lane::Worker, "stop jobs over budget", move |tx| {
                 let mut stopped = Vec::new();
-                for budget in stopping(tx.connection)? {
-                    let budget = use_of(tx.connection, budget, tx.now)?;
+                let stopping = stopping(tx.connection)?;
+                for budget in readable_uses(tx.connection, stopping, tx.now)? {
                     let left = max.saturating_sub(u32::try_from(stopped.len()).unwrap_or(max));
                     for mut record in over(tx.connection, &budget, left)? {
                         step_loaded(
@@ -119,13 +119,15 @@ fn add(tx: &Tx<'_>, new: &NewBudget, (by, request): (&Actor, &CorrelationId)) ->
 /// Stores a new budget, with what its current period has cost already.
 pub(super) fn insert(tx: &Tx<'_>, new: &NewBudget, kept_by: BudgetKeeper) -> Result<Budget> {
     let (level, name) = key(&new.scope);
+    let number = match kept_by {
+        BudgetKeeper::People => None,
+        BudgetKeeper::Settings => Some(settings_number(tx)?),
+    };
     change_one(
         tx.connection,
         "store a budget",
         "INSERT INTO budgets (budget_id, scope, scope_id, period, amount, action, created_at, \
-         of_settings, measure) VALUES \
-         (CASE WHEN ?7 THEN (SELECT MIN(0, IFNULL(MIN(budget_id), 0)) - 1 FROM budgets) END, \
-         ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+         of_settings, measure) VALUES (?9, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             level,
             name,
@@ -136,12 +138,31 @@ pub(super) fn insert(tx: &Tx<'_>, new: &NewBudget, kept_by: BudgetKeeper) -> Res
             tx.now.as_millisecond(),
             kept_by == BudgetKeeper::Settings,
             new.limit.measure().as_str(),
+            number,
         ],
     )?;
     let id = BudgetId(tx.connection.last_insert_rowid());
     let budget = Budget { id, ..find(tx.connection, id)? };
     take_up(tx, &budget)?;
     Ok(budget)
+}
+
+/// A number for a budget that follows settings. It is never given out again: an event or a request may
+/// name it.
+fn settings_number(tx: &Tx<'_>) -> Result<i64> {
+    change_one(
+        tx.connection,
+        "number a cost limit",
+        "INSERT INTO settings_budget_numbers (id, latest) \
+         SELECT 1, MIN(0, IFNULL(MIN(budget_id), 0)) - 1 FROM budgets WHERE true \
+         ON CONFLICT (id) DO UPDATE SET latest = latest - 1",
+        [],
+    )?;
+    let sql = "SELECT latest FROM settings_budget_numbers";
+    value(tx.connection, sql, [])?.ok_or_else(|| Error::Database {
+        operation: "number a cost limit",
+        source: "the number is not there".into(),
+    })
 }
 
 /// The amount as it is stored.

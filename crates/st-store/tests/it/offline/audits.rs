@@ -79,7 +79,7 @@ async fn each_kind_of_damage_is_named() {
                 of(1)
             ),
             vec![format!(
-                "events {}: event 5 goes from ready to running, but the one before led to pending",
+                "events {}: event 6 goes from ready to running, but the one before led to pending",
                 job(1)
             )],
         ),

@@ -29,7 +29,7 @@ fn restore(kept: &TempDir, backups: &TempDir) -> st_store::Result<offline::Resto
 async fn expect_new_life(kept: TempDir, than: u32) -> Bench {
     let bench = Bench::open_in(kept, at(60)).await;
     assert!(bench.store.epoch().0 > than, "epoch {}", bench.store.epoch());
-    let seen = bench.store.events_after(EventId(20), 10).await.unwrap();
+    let seen = bench.store.events_after(EventId(21), 10).await.unwrap();
     assert!(seen.resync, "a reader of the life that is lost");
     bench.go_to(600);
     let claims = bench.store.claim(&claiming(100)).await.unwrap().claims;

@@ -1,96 +1,72 @@
 //! Jobs that their provider ended by itself and that run once more.
 //!
 //! The next run is submitted before the end of this one is stored: a crash in between repeats both,
-//! and submitting the same run again makes no second job. Only where a budget has no room beside what
-//! this run has reserved is it submitted afterwards.
+//! and submitting the same run again makes no second job. The store judges it as if this run were over.
 
 use jiff::Timestamp;
 use st_log::Chain;
 use st_store::{
-    Error, JobId, JobRecord, JobRef, NewJob, ProviderEnding, ProviderStatus, Stage, Submitted,
+    Cost, Error, JobId, JobRecord, JobRef, ProviderEnding, ProviderStatus, Stage, Submitted,
 };
 
 use super::settle::Unsettled;
 use super::{LOG, Poll, log_sync_failure};
 
-/// A job that ends, and the run that follows it.
-#[derive(Debug)]
-pub(super) struct Rerun {
-    ended: JobRecord,
-    ending: ProviderEnding,
-    next: NewJob,
-}
-
 impl Poll {
     /// Submits the next run of each job that is to have one. Returns the reports that can be settled
-    /// now, the runs that are to be submitted after that, and the reports that cannot be settled because
-    /// their next run could not be submitted.
+    /// now, and those that cannot be, because their next run could not be stored: they are left to the next
+    /// poll.
     pub(super) async fn rerun(
         &self,
         reports: Vec<(JobRecord, ProviderStatus)>,
-    ) -> (Vec<(JobRecord, ProviderStatus)>, Vec<Rerun>, Unsettled) {
-        let mut unsettled = Unsettled::new();
-        let (mut settled_now, mut afterwards) = (Vec::with_capacity(reports.len()), Vec::new());
+    ) -> (Vec<(JobRecord, ProviderStatus)>, Unsettled) {
+        let (mut settled_now, mut unsettled) =
+            (Vec::with_capacity(reports.len()), Unsettled::new());
         for (record, status) in reports {
             match self.submit_next_run(&record, &status).await {
-                Ok(later) => {
-                    afterwards.extend(later);
-                    settled_now.push((record, status));
-                }
+                Ok(()) => settled_now.push((record, status)),
                 Err(error) => {
                     log_sync_failure(&record, &error);
                     unsettled.push((record.id(), error));
                 }
             }
         }
-        (settled_now, afterwards, unsettled)
+        (settled_now, unsettled)
     }
 
-    /// Submits the runs for which there was no room beside the jobs that have ended since.
-    pub(super) async fn submit_after_end(&self, reruns: Vec<Rerun>) {
-        for Rerun { ended, ending, next } in reruns {
-            match self.store.submit(next).await {
-                Ok(submitted) => log_rerun(&ended, ending, &submitted),
-                Err(error) => log_refused(&ended, ending, &error),
-            }
-        }
-    }
-
-    /// Returns the run that must wait until the end of this one is stored.
     async fn submit_next_run(
         &self,
         record: &JobRecord,
         status: &ProviderStatus,
-    ) -> Result<Option<Rerun>, Error> {
+    ) -> Result<(), Error> {
         let Some(ending) = status.ending.filter(|&it| self.served.provider().reruns(it)) else {
-            return Ok(None);
+            return Ok(());
         };
         if !self.is_wanted(record).await? {
-            return Ok(None);
+            return Ok(());
         }
         let input = self.store.input(record.id()).await?;
-        let Some(next) = record.rerun(input, new_id(self.store.now())) else {
+        let cost = status.cost_usd.or(record.job().cost_usd).map_or(Cost::ZERO, Cost::from_usd);
+        let Some(next) = record.rerun(input, new_id(self.store.now()), cost) else {
             record.in_log_scope(|| {
                 st_log::warning!(
                     logger: LOG, ending = ending.as_str(), run = record.run(),
                     "Job that its provider ended has run as often as it may"
                 );
             });
-            return Ok(None);
+            return Ok(());
         };
-        match self.store.submit(next.clone()).await {
+        match self.store.submit(next).await {
             Ok(submitted) => log_rerun(record, ending, &submitted),
-            Err(Error::OverBudget(_)) => {
-                return Ok(Some(Rerun { ended: record.clone(), ending, next }));
-            }
             Err(
-                error @ (Error::IdempotencyMismatch { .. }
+                error @ (Error::OverBudget(_)
+                | Error::IdempotencyMismatch { .. }
                 | Error::InvalidJob(_)
                 | Error::Refused(_)),
             ) => log_refused(record, ending, &error),
             Err(error) => return Err(error),
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Whether the run is still the one that was polled, and its cancellation was not requested since.

@@ -16,7 +16,7 @@ impl Poll {
         reports: Vec<(JobRecord, ProviderStatus)>,
         tally: &mut Tally,
     ) -> Result<Unsettled, Error> {
-        let (reports, reruns, mut unsettled) = self.rerun(reports).await;
+        let (reports, mut unsettled) = self.rerun(reports).await;
         let (records, settlements): (Vec<JobRecord>, Vec<Settlement>) = reports
             .into_iter()
             .map(|(record, status)| {
@@ -42,7 +42,6 @@ impl Poll {
                 }
             }
         }
-        self.submit_after_end(reruns).await;
         Ok(unsettled)
     }
 }

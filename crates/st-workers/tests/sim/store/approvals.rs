@@ -58,12 +58,12 @@ impl ApprovalRepo for LifeStore {
         self.call("next expiry", |it| async move { it.next_expiry().await }).await
     }
 
-    async fn patch_rule(&self, id: RuleId, patch: RulePatch) -> Result<Rule> {
-        self.call("change a rule", |it| async move { it.patch_rule(id, patch).await }).await
+    async fn patch_rule(&self, id: RuleId, patch: RulePatch, by: &Actor) -> Result<Rule> {
+        self.call("change a rule", |it| async move { it.patch_rule(id, patch, by).await }).await
     }
 
-    async fn delete_rule(&self, id: RuleId) -> Result<RuleRemoval> {
-        self.call("delete a rule", |it| async move { it.delete_rule(id).await }).await
+    async fn delete_rule(&self, id: RuleId, by: &Actor) -> Result<RuleRemoval> {
+        self.call("delete a rule", |it| async move { it.delete_rule(id, by).await }).await
     }
 
     async fn decide_many(

@@ -146,7 +146,7 @@ impl Breakers {
         let probe_until = now.checked_add(self.0.config.open_for).unwrap_or(now);
         let next = hosts.probes.wrapping_add(1);
         let probe = Probe { number: next, until: probe_until };
-        let number = match hosts.by_name.get_mut(&host) {
+        let number = match hosts.by_name.get_mut(&*host) {
             None | Some(State::Closed { .. }) => None,
             Some(State::Open { until }) if now < *until => return Err(*until - now),
             Some(state @ State::Open { .. }) => {
@@ -165,13 +165,13 @@ impl Breakers {
             hosts.probes = next;
         }
         drop(hosts);
-        Ok(Permit { breakers: self.clone(), host, probe: number, ended: false })
+        Ok(Permit { breakers: self.clone(), host: host.into_owned(), probe: number, ended: false })
     }
 
     /// How long no call to `host` is let through: `None` while its breaker is closed or a probe may go.
     pub fn open_for(&self, host: &str) -> Option<Duration> {
         let now = Instant::now();
-        let until = match self.hosts().by_name.get(&origin(host))? {
+        let until = match self.hosts().by_name.get(&*origin(host))? {
             State::Closed { .. } | State::HalfOpen { probe: None, .. } => return None,
             State::Open { until } | State::HalfOpen { probe: Some(Probe { until, .. }), .. } => {
                 *until

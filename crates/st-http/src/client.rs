@@ -15,11 +15,12 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::body::Body;
 use crate::connect::{self, Pool};
-use crate::metrics::{Meter, Metrics};
+use crate::metrics::Metrics;
 use crate::phase::Progress;
 use crate::proxy::Routes;
 use crate::request::Prepared;
 use crate::response::BodyLimits;
+use crate::target::Shown;
 use crate::{Builder, Config, Error, HostMetrics, LOG, Request, Response, StreamingResponse};
 
 type Outgoing = http::Request<Body>;
@@ -135,11 +136,11 @@ impl Client {
     }
 
     /// Sends `request`, reads the whole response and leaves one line about it.
-    pub(crate) async fn send(&self, request: Prepared) -> Result<Response, Error> {
+    pub(crate) async fn send(&self, request: Box<Prepared>) -> Result<Response, Error> {
         let start = Instant::now();
-        let (method, url) = (request.method.clone(), request.url.clone());
+        let (method, url) = (request.method.clone(), request.target.shown.clone());
         let outcome = match self.exchange(request, start).await {
-            Ok(response) => response.collect().await,
+            Ok(mut response) => response.rest().await.map(|body| response.with_body(body)),
             Err(error) => Err(error),
         };
         log(&method, &url, outcome.as_ref().map(Response::status), start);
@@ -147,21 +148,23 @@ impl Client {
     }
 
     /// Sends `request`, waits for the response head and leaves one line about it.
-    pub(crate) async fn open(&self, request: Prepared) -> Result<StreamingResponse, Error> {
+    pub(crate) async fn open(&self, request: Box<Prepared>) -> Result<StreamingResponse, Error> {
         let start = Instant::now();
-        let (method, url) = (request.method.clone(), request.url.clone());
+        let (method, url) = (request.method.clone(), request.target.shown.clone());
         let outcome = self.exchange(request, start).await;
         log(&method, &url, outcome.as_ref().map(StreamingResponse::status), start);
         outcome
     }
 
+    /// Sends `request` and waits for the response head.
     async fn exchange(
         &self,
-        request: Prepared,
+        request: Box<Prepared>,
         start: Instant,
     ) -> Result<StreamingResponse, Error> {
         let config = &self.0.config;
-        let mut meter = self.0.metrics.begin(request.origin());
+        let (url, gzip) = (request.target.shown.clone(), request.gzip);
+        let mut meter = self.0.metrics.begin(url.origin(), start);
         let timeout = request.limits.overall.unwrap_or(config.overall_timeout);
         let limits = BodyLimits {
             size: request.limits.body.unwrap_or(config.body_limit),
@@ -169,29 +172,19 @@ impl Client {
             timeout: request.limits.of_all.unwrap_or(timeout),
             idle: config.body_idle_timeout,
         };
-        let (url, gunzip) = (request.url.clone(), request.gzip);
         let time = Time { start, overall: timeout, of_all: limits.timeout };
-        let response = self.head_of(request, time, &mut meter).await?;
-        Ok(StreamingResponse::new(response, url, limits, meter).decoded(gunzip))
-    }
-
-    /// Sends `request` and waits for the response head.
-    async fn head_of(
-        &self,
-        request: Prepared,
-        time: Time,
-        meter: &mut Meter,
-    ) -> Result<http::Response<Incoming>, Error> {
         let progress = Arc::new(Progress::default());
-        let url = request.url.clone();
-        let outgoing = self.outgoing(request, &progress);
-        let pending = self.answer(outgoing, &url, time, &progress);
-        let outcome = Arc::clone(&progress).of(pending).await;
-        match &outcome {
-            Ok(response) => meter.answered(response.status()),
-            Err(error) => meter.failed(error.phase()),
+        let answer = self.answer(request, &url, time, &progress);
+        match Arc::clone(&progress).of(answer).await {
+            Ok(response) => {
+                meter.answered(response.status());
+                Ok(StreamingResponse::new(response, url, limits, meter, gzip))
+            }
+            Err(error) => {
+                meter.failed(error.phase());
+                Err(error)
+            }
         }
-        outcome
     }
 
     /// The request with all that the client adds to it.
@@ -199,7 +192,7 @@ impl Client {
         let Prepared { method, target, headers, content, .. } = request;
         let mut outgoing = http::Request::new(Body::new(content, Arc::clone(progress)));
         *outgoing.method_mut() = method;
-        *outgoing.uri_mut() = target;
+        *outgoing.uri_mut() = target.uri;
         *outgoing.headers_mut() = headers;
         self.add_headers(&mut outgoing);
         outgoing
@@ -226,11 +219,12 @@ impl Client {
 
     async fn answer(
         &self,
-        mut request: Outgoing,
-        url: &str,
+        request: Box<Prepared>,
+        url: &Shown,
         time: Time,
-        progress: &Progress,
+        progress: &Arc<Progress>,
     ) -> Result<http::Response<Incoming>, Error> {
+        let mut request = self.outgoing(*request, progress);
         // Filled in by the pool just before it gives the request to a connection, from inside the
         // future below and nowhere else. While it is empty nothing was written; drop the future then
         // and nothing ever will be.
@@ -295,17 +289,20 @@ fn after(start: Instant, timeout: Duration) -> Instant {
     start.checked_add(timeout).unwrap_or_else(|| start + FAR)
 }
 
-fn log(method: &Method, url: &str, outcome: Result<StatusCode, &Error>, start: Instant) {
-    let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let method = method.as_str();
+fn log(method: &Method, url: &Shown, outcome: Result<StatusCode, &Error>, start: Instant) {
+    let elapsed_ms = || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (method, url) = (method.as_str(), url.as_str());
     match outcome {
         Ok(status) => {
             let status = status.as_u16();
-            st_log::debug!(logger: LOG, method, url, status, elapsed_ms, "HTTP request answered");
+            st_log::debug!(
+                logger: LOG, method, url, status, elapsed_ms = elapsed_ms(), "HTTP request answered"
+            );
         }
         Err(error) => {
             st_log::debug!(
-                logger: LOG, method, url, error = *error, elapsed_ms, "HTTP request failed"
+                logger: LOG, method, url, error = *error, elapsed_ms = elapsed_ms(),
+                "HTTP request failed"
             );
         }
     }

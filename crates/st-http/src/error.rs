@@ -14,6 +14,7 @@ use hyper_util::client::legacy;
 use crate::body::NotProduced;
 use crate::connect::{ConnectFault, NoConnection, causes};
 use crate::phase::{Phase, Progress};
+use crate::target::Shown;
 
 /// Whether the other side may have seen the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,7 +59,7 @@ pub struct Error(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     failure: Failure,
-    url: Option<String>,
+    url: Option<Shown>,
     sent: Sent,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -119,7 +120,7 @@ pub(crate) enum Refused {
 }
 
 impl Error {
-    fn new(failure: Failure, url: Option<String>, sent: Sent) -> Self {
+    fn new(failure: Failure, url: Option<Shown>, sent: Sent) -> Self {
         Self(Box::new(Inner { failure, url, sent, source: None }))
     }
 
@@ -139,26 +140,30 @@ impl Error {
         Self::config(what).because(source)
     }
 
-    pub(crate) fn refused(url: Option<String>, why: Refused) -> Self {
-        Self::new(Failure::Request, url, Sent::No).because(why)
+    pub(crate) fn refused(url: Option<&Shown>, why: Refused) -> Self {
+        Self::new(Failure::Request, url.cloned(), Sent::No).because(why)
     }
 
     /// A deadline passed before a connection was given the request.
-    pub(crate) fn no_connection_in_time(url: &str, timeout: Duration, progress: &Progress) -> Self {
+    pub(crate) fn no_connection_in_time(
+        url: &Shown,
+        timeout: Duration,
+        progress: &Progress,
+    ) -> Self {
         let failure = Failure::ConnectDeadline(timeout, progress.before_connection());
-        Self::new(failure, Some(url.to_owned()), Sent::No)
+        Self::new(failure, Some(url.clone()), Sent::No)
     }
 
     /// A deadline passed on a connection before the response head.
-    pub(crate) fn no_head_in_time(url: &str, timeout: Duration, progress: &Progress) -> Self {
+    pub(crate) fn no_head_in_time(url: &Shown, timeout: Duration, progress: &Progress) -> Self {
         let failure = Failure::HeadDeadline(timeout, progress.on_connection());
-        Self::new(failure, Some(url.to_owned()), Sent::Maybe)
+        Self::new(failure, Some(url.clone()), Sent::Maybe)
     }
 
     /// hyper failed before the response head. `handed_over` is whether a connection was given the
     /// request.
     pub(crate) fn exchange(
-        url: &str,
+        url: &Shown,
         error: legacy::Error,
         handed_over: bool,
         progress: &Progress,
@@ -181,12 +186,12 @@ impl Error {
             (false, _) if unprocessed => (Failure::Unprocessed(progress.on_connection()), sent),
             (false, _) => (Failure::Exchange(progress.on_connection()), sent),
         };
-        Self::new(failure, Some(url.to_owned()), sent).because(error)
+        Self::new(failure, Some(url.clone()), sent).because(error)
     }
 
     /// The breaker lets nothing through before `wait` has passed.
-    pub(crate) fn breaker_open(url: &str, wait: Duration) -> Self {
-        Self::new(Failure::BreakerOpen(wait), Some(url.to_owned()), Sent::No)
+    pub(crate) fn breaker_open(url: Option<&Shown>, wait: Duration) -> Self {
+        Self::new(Failure::BreakerOpen(wait), url.cloned(), Sent::No)
     }
 
     /// The same failure, after an earlier attempt of which it is not known whether it arrived.
@@ -198,12 +203,12 @@ impl Error {
     }
 
     /// The response head was received; what followed was not usable.
-    pub(crate) fn answered(url: &str, failure: Failure) -> Self {
-        Self::new(failure, Some(url.to_owned()), Sent::Yes)
+    pub(crate) fn answered(url: &Shown, failure: Failure) -> Self {
+        Self::new(failure, Some(url.clone()), Sent::Yes)
     }
 
     pub(crate) fn answered_because(
-        url: &str,
+        url: &Shown,
         failure: Failure,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
@@ -271,7 +276,7 @@ impl Error {
     /// Where the request was going, as scheme, host, port and path; `None` where no such place is
     /// known.
     pub fn url(&self) -> Option<&str> {
-        self.0.url.as_deref()
+        self.0.url.as_ref().map(Shown::as_str)
     }
 
     /// Whether something took too long, connecting included.
@@ -338,7 +343,7 @@ fn is_unprocessed(error: &(dyn StdError + 'static), progress: &Progress) -> bool
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = self.0.url.as_deref().unwrap_or("an unreadable url");
+        let url = self.0.url.as_ref().map_or("an unreadable url", Shown::as_str);
         match &self.0.failure {
             Failure::Config(what) => f.write_str(what),
             Failure::Request => write!(f, "the request to {url} cannot be sent"),
@@ -389,7 +394,7 @@ impl fmt::Debug for Error {
             .field("kind", &self.kind())
             .field("sent", &self.0.sent)
             .field("failure", &self.0.failure)
-            .field("url", &self.0.url)
+            .field("url", &self.url())
             .field("source", &self.0.source)
             .finish()
     }

@@ -11,6 +11,7 @@ use http::header::CONTENT_ENCODING;
 
 use crate::Error;
 use crate::error::Failure;
+use crate::target::Shown;
 
 /// How much is decompressed at once. It unpacks to a thousand times as much at most.
 const PIECE: usize = 512;
@@ -33,7 +34,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) fn at(self, url: &str) -> Error {
+    pub(crate) fn at(self, url: &Shown) -> Error {
         match self {
             Self::TooLarge(limit) => Error::answered(url, Failure::BodyTooLarge(limit)),
             Self::Damaged(error) => Error::answered_because(url, Failure::BodyCoding, error),

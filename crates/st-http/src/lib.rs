@@ -25,6 +25,7 @@ mod retry;
 mod retry_after;
 mod send;
 mod spelling;
+mod target;
 mod tls;
 #[cfg(feature = "tower")]
 pub mod tower;

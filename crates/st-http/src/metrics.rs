@@ -89,12 +89,12 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Counts an attempt at `origin` that begins now.
-    pub(crate) fn begin(&self, origin: &str) -> Meter {
+    /// Counts an attempt at `origin` that began at `start`.
+    pub(crate) fn begin(&self, origin: &str, start: Instant) -> Meter {
         let counters = self.counters(&spelling::origin(origin));
         add(&counters.attempts, 1);
         add(&counters.in_flight, 1);
-        Meter { counters, start: Instant::now(), settled: false }
+        Meter { counters, start, settled: false }
     }
 
     fn counters(&self, origin: &str) -> Arc<Counters> {
@@ -165,7 +165,7 @@ mod tests {
         for origin in
             ["http://host", "http://HOST:80", "http://Host", "https://host", "https://host:443"]
         {
-            drop(metrics.begin(origin));
+            drop(metrics.begin(origin, Instant::now()));
         }
 
         let read: Vec<_> = metrics.read().into_iter().map(|it| (it.host, it.attempts)).collect();
@@ -177,9 +177,9 @@ mod tests {
     fn hosts_beyond_the_bound_share_their_numbers() {
         let metrics = Metrics::default();
         for number in 0..MOST_HOSTS + 5 {
-            drop(metrics.begin(&format!("http://host-{number:04}")));
+            drop(metrics.begin(&format!("http://host-{number:04}"), Instant::now()));
         }
-        metrics.begin("http://host-0000").answered(StatusCode::OK);
+        metrics.begin("http://host-0000", Instant::now()).answered(StatusCode::OK);
 
         let read = metrics.read();
 

@@ -11,51 +11,42 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST,
     PROXY_AUTHORIZATION, TRANSFER_ENCODING,
 };
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Serialize;
 
 use crate::body::Content;
 use crate::client::Limits;
 use crate::error::Refused;
 use crate::send::{self, Policies};
+use crate::target::{Refusal, Shown, Target};
 use crate::{Breakers, Client, Error, Response, Retries, StreamingResponse};
 
 /// One request; [`send`](Request::send) sends it once, unless it is given a policy for repetitions.
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
     client: Client,
-    method: Method,
-    target: Result<Uri, Refused>,
-    /// The target as it may be shown.
-    url: Option<String>,
-    headers: HeaderMap,
-    content: Content,
-    limits: Limits,
-    gzip: bool,
+    /// Boxed, because each call in a chain moves it. The first fault is in its place.
+    prepared: Result<Box<Prepared>, Box<Refusal>>,
     policies: Policies,
-    fault: Option<Refused>,
 }
 
 impl Request {
     pub(crate) fn new(client: Client, method: Method, url: &str) -> Self {
-        let fault = (method == Method::CONNECT).then_some(Refused::Method);
-        let (target, url) = match url.parse::<Uri>() {
-            Ok(uri) => {
-                let shown = showable(&uri);
-                (check(uri), shown)
-            }
-            Err(error) => (Err(Refused::Url(error)), None),
-        };
-        let (headers, content) = (HeaderMap::new(), Content::default());
-        let (limits, gzip, policies) = (Limits::default(), false, Policies::default());
-        Self { client, method, target, url, headers, content, limits, gzip, policies, fault }
+        let policies = Policies::default();
+        let connect = method == Method::CONNECT;
+        let prepared = Target::parse(url).map_err(Box::new).map(|target| {
+            let (headers, content) = (HeaderMap::new(), Content::default());
+            let limits = Limits::default();
+            Box::new(Prepared { method, target, headers, content, limits, gzip: false })
+        });
+        let request = Self { client, prepared, policies };
+        if connect { request.refuse(Refused::Method) } else { request }
     }
 
     /// Sets a header, in the place of an earlier one of the name. `X-Correlation-ID` is always that
     /// of the scope; `traceparent` is that of the scope where none is set here; `Content-Length` and
     /// `Transfer-Encoding` are refused, they follow the body, and so is `Host`, which follows the URL.
-    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
@@ -70,8 +61,7 @@ impl Request {
         if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
             value.set_sensitive(true);
         }
-        self.headers.insert(name, value);
-        self
+        self.edit(|request| drop(request.headers.insert(name, value)))
     }
 
     /// Sets a header whose value is a secret, such as `X-API-Key`: it is marked as one for the layers
@@ -92,11 +82,11 @@ impl Request {
     /// Says that the path of the URL is a secret, as those of many webhooks are: errors, `Debug` and the line
     /// in the log then show scheme, host and port alone.
     pub fn secret_path(mut self) -> Self {
-        if let Ok(target) = &self.target {
-            self.url = origin_of(target);
-        } else {
-            self.url = None;
-        }
+        let shown = match &mut self.prepared {
+            Ok(request) => Some(&mut request.target.shown),
+            Err(refusal) => refusal.shown.as_mut(),
+        };
+        shown.into_iter().for_each(Shown::hide_path);
         self
     }
 
@@ -122,56 +112,51 @@ impl Request {
             Ok(added) => added,
             Err(error) => return self.refuse(Refused::Query(error)),
         };
-        self.target = self.target.and_then(|target| with_query(target, &added));
-        self
+        let target = self.prepared.as_mut().ok().map(|request| &mut request.target);
+        match target.map_or(Ok(()), |target| target.add_query(&added)) {
+            Ok(()) => self,
+            Err(why) => self.refuse(why),
+        }
     }
 
     /// Uses `value` as the JSON body, with its `Content-Type` unless one is set.
-    pub fn json(mut self, value: &(impl Serialize + ?Sized)) -> Self {
+    pub fn json(self, value: &(impl Serialize + ?Sized)) -> Self {
         match serde_json::to_vec(value) {
-            Ok(bytes) => {
-                self.content_type("application/json");
-                self.body(bytes.into())
-            }
+            Ok(bytes) => self.content_type("application/json").body(bytes.into()),
             Err(error) => self.refuse(Refused::Json(error)),
         }
     }
 
     /// Uses `pairs` as the body in the form of an HTML form, with its `Content-Type` unless one is
     /// set; they are as for [`query`](Self::query).
-    pub fn form(mut self, pairs: &(impl Serialize + ?Sized)) -> Self {
+    pub fn form(self, pairs: &(impl Serialize + ?Sized)) -> Self {
         match serde_urlencoded::to_string(pairs) {
-            Ok(text) => {
-                self.content_type("application/x-www-form-urlencoded");
-                self.body(text.into())
-            }
+            Ok(text) => self.content_type("application/x-www-form-urlencoded").body(text.into()),
             Err(error) => self.refuse(Refused::Form(error)),
         }
     }
 
     /// Uses `bytes` as the body.
-    pub fn body(mut self, bytes: Bytes) -> Self {
-        self.content = Content::Whole(bytes);
-        self
+    pub fn body(self, bytes: Bytes) -> Self {
+        self.edit(|request| request.content = Content::Whole(bytes))
     }
 
     /// Uses a body that is produced while it is sent, for what is too large to keep. It goes out with a
     /// `Content-Length` where the body knows its exact size, else in chunks, and can be sent once only:
     /// such a request is never repeated. When the body fails, the request fails with
     /// [`Kind::Request`](crate::Kind::Request).
-    pub fn streaming_body<B>(mut self, body: B) -> Self
+    pub fn streaming_body<B>(self, body: B) -> Self
     where
         B: hyper::body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.content = Content::streamed(body);
-        self
+        self.edit(|request| request.content = Content::streamed(body))
     }
 
     /// Asks for an answer that is compressed with gzip, and decompresses it. The limit of the body
     /// counts for what comes out, so that a small answer cannot fill the memory.
     pub fn gzip(self) -> Self {
-        let asked = Self { gzip: true, ..self };
+        let asked = self.edit(|request| request.gzip = true);
         asked.header(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))
     }
 
@@ -181,15 +166,13 @@ impl Request {
         if overall.is_zero() {
             return self.refuse(Refused::Timeout);
         }
-        let limits = Limits { overall: Some(overall), ..self.limits };
-        Self { limits, ..self }
+        self.edit(|request| request.limits.overall = Some(overall))
     }
 
     /// Gives this request another limit for the response body than the client's, in bytes. A larger
     /// body is an error with [`Error::is_body_too_large`].
     pub fn body_limit(self, bytes: usize) -> Self {
-        let limits = Limits { body: Some(bytes), ..self.limits };
-        Self { limits, ..self }
+        self.edit(|request| request.limits.body = Some(bytes))
     }
 
     /// Sends it once more where `retries` says that this is safe and worth it. The overall timeout counts
@@ -216,48 +199,50 @@ impl Request {
     /// Sends it and reads the whole response. An HTTP status of any class is a [`Response`]; redirects
     /// are not followed. Dropping the future gives the request up, wherever it is.
     pub async fn send(self) -> Result<Response, Error> {
-        let (client, request, policies) = self.prepared()?;
-        send::send(&client, request, policies).await
+        let Self { client, prepared, policies } = self;
+        send::send(&client, prepared.map_err(refused)?, policies).await
     }
 
     /// Sends it and waits for the response head; the body is then read as it arrives. Otherwise as
     /// [`send`](Self::send).
     pub async fn open(self) -> Result<StreamingResponse, Error> {
-        let (client, request, policies) = self.prepared()?;
-        send::send(&client, request, policies).await
+        let Self { client, prepared, policies } = self;
+        send::send(&client, prepared.map_err(refused)?, policies).await
     }
 
-    fn prepared(self) -> Result<(Client, Prepared, Policies), Error> {
-        let Self { client, method, target, url, headers, content, limits, gzip, policies, fault } =
-            self;
-        let (target, url) = match (target, fault, url) {
-            (Ok(target), None, Some(url)) => (target, url),
-            (Err(why), _, url) | (Ok(_), Some(why), url) => return Err(Error::refused(url, why)),
-            (Ok(_), None, None) => return Err(Error::refused(None, Refused::Host)),
-        };
-        let request = Prepared { method, target, headers, content, url, limits, gzip };
-        Ok((client, request, policies))
+    fn content_type(self, value: &'static str) -> Self {
+        self.edit(|request| {
+            request.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(value));
+        })
     }
 
-    fn content_type(&mut self, value: &'static str) {
-        self.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(value));
-    }
-
-    fn refuse(mut self, why: Refused) -> Self {
-        self.fault.get_or_insert(why);
+    fn edit(mut self, edit: impl FnOnce(&mut Prepared)) -> Self {
+        if let Ok(request) = &mut self.prepared {
+            edit(request);
+        }
         self
     }
+
+    fn refuse(self, why: Refused) -> Self {
+        let prepared = self
+            .prepared
+            .and_then(|request| Err(Box::new(Refusal { shown: Some(request.target.shown), why })));
+        Self { prepared, ..self }
+    }
+}
+
+fn refused(refusal: Box<Refusal>) -> Error {
+    let Refusal { shown, why } = *refusal;
+    Error::refused(shown.as_ref(), why)
 }
 
 /// A request with nothing wrong in it.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) method: Method,
-    pub(crate) target: Uri,
+    pub(crate) target: Target,
     pub(crate) headers: HeaderMap,
     pub(crate) content: Content,
-    /// The target as it may be shown.
-    pub(crate) url: String,
     pub(crate) limits: Limits,
     pub(crate) gzip: bool,
 }
@@ -271,101 +256,54 @@ impl Prepared {
         limits: Limits,
         secret_path: bool,
     ) -> Result<Self, Error> {
-        let shown = if secret_path { origin_of } else { showable };
-        let url = shown(&head.uri);
-        let refused = |why| Err(Error::refused(url.clone(), why));
-        if head.method == Method::CONNECT {
-            return refused(Refused::Method);
+        let mut target = Target::checked(head.uri);
+        if secret_path {
+            match &mut target {
+                Ok(target) => target.shown.hide_path(),
+                Err(refusal) => refusal.shown.iter_mut().for_each(Shown::hide_path),
+            }
         }
-        let target = match check(head.uri) {
-            Ok(target) => target,
-            Err(why) => return refused(why),
-        };
+        let target = target.map_err(|refusal| refused(Box::new(refusal)))?;
+        if head.method == Method::CONNECT {
+            return Err(Error::refused(Some(&target.shown), Refused::Method));
+        }
         let mut headers = head.headers;
         // They follow the body, and the host follows the URL.
         headers.remove(CONTENT_LENGTH);
         headers.remove(TRANSFER_ENCODING);
         headers.remove(HOST);
-        let Some(url) = url else { return refused(Refused::Host) };
-        Ok(Self { method: head.method, target, headers, content, url, limits, gzip: false })
+        Ok(Self { method: head.method, target, headers, content, limits, gzip: false })
     }
 
     /// The same once more, if its body is there whole.
-    pub(crate) fn again(&self) -> Option<Self> {
+    pub(crate) fn again(&self) -> Option<Box<Self>> {
         let (method, target, headers) =
             (self.method.clone(), self.target.clone(), self.headers.clone());
-        let (content, url) = (self.content.again()?, self.url.clone());
-        Some(Self { method, target, headers, content, url, limits: self.limits, gzip: self.gzip })
-    }
-
-    /// Scheme, host and port.
-    pub(crate) fn origin(&self) -> &str {
-        self.url.strip_suffix(self.target.path()).unwrap_or(&self.url)
+        let (content, limits, gzip) = (self.content.again()?, self.limits, self.gzip);
+        Some(Box::new(Self { method, target, headers, content, limits, gzip }))
     }
 }
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request")
-            .field("method", &self.method)
-            .field("url", &self.url)
-            // Names only: a key may be in any of the values.
-            .field("headers", &self.headers.keys().collect::<Vec<_>>())
-            .finish_non_exhaustive()
+        match &self.prepared {
+            Ok(request) => f
+                .debug_struct("Request")
+                .field("method", &request.method)
+                .field("url", &request.target.shown.as_str())
+                // Names only: a key may be in any of the values.
+                .field("headers", &request.headers.keys().collect::<Vec<_>>())
+                .finish_non_exhaustive(),
+            Err(refusal) => {
+                f.debug_struct("Request").field("refused", &refusal.why).finish_non_exhaustive()
+            }
+        }
     }
-}
-
-/// Scheme, host, port and path: neither userinfo nor query, where secrets are.
-fn showable(uri: &Uri) -> Option<String> {
-    let (scheme, host, path) = (uri.scheme_str()?, uri.host()?, uri.path());
-    Some(match uri.port() {
-        Some(port) => format!("{scheme}://{host}:{port}{path}"),
-        None => format!("{scheme}://{host}{path}"),
-    })
 }
 
 /// What the client alone decides, by the body and the URL.
 pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     [CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(name)
-}
-
-fn with_query(target: Uri, added: &str) -> Result<Uri, Refused> {
-    let path_and_query = match target.query() {
-        Some(query) if !query.is_empty() => format!("{}?{query}&{added}", target.path()),
-        Some(_) | None => format!("{}?{added}", target.path()),
-    };
-    let mut parts = target.into_parts();
-    let path_and_query = PathAndQuery::try_from(path_and_query).map_err(Refused::Url)?;
-    parts.path_and_query = Some(path_and_query);
-    // A URL that had all its parts still has them.
-    Uri::from_parts(parts).ok().ok_or(Refused::Host)
-}
-
-/// Scheme, host and port.
-pub(crate) fn origin_of(uri: &Uri) -> Option<String> {
-    let mut url = showable(uri)?;
-    url.truncate(url.len().saturating_sub(uri.path().len()));
-    Some(url)
-}
-
-/// Refuses what the layers below would panic on, take for something else or drop in silence.
-fn check(uri: Uri) -> Result<Uri, Refused> {
-    if ![Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&uri.scheme()) {
-        return Err(Refused::Scheme);
-    }
-    let Some(authority) = uri.authority() else { return Err(Refused::Host) };
-    if authority.as_str().contains('@') {
-        return Err(Refused::Userinfo);
-    }
-    let host = authority.host();
-    if host.is_empty() {
-        return Err(Refused::Host);
-    }
-    // An impossible port would be read as none, and the request go to port 80.
-    if authority.as_str() != host && authority.port_u16().is_none() {
-        return Err(Refused::Port);
-    }
-    Ok(uri)
 }
 
 #[cfg(test)]
@@ -378,7 +316,8 @@ mod tests {
         let client = Client::new(Config::default()).unwrap();
         let request = client.get("http://localhost/").bearer("secret").header("Cookie", "secret");
 
-        assert_eq!(request.headers[AUTHORIZATION], "Bearer secret");
-        assert!(request.headers.values().all(HeaderValue::is_sensitive));
+        let headers = request.prepared.unwrap().headers;
+        assert_eq!(headers[AUTHORIZATION], "Bearer secret");
+        assert!(headers.values().all(HeaderValue::is_sensitive));
     }
 }

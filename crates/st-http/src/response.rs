@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::Failure;
 use crate::gunzip::{Gunzip, is_gzip};
 use crate::metrics::Meter;
+use crate::target::Shown;
 use crate::{Error, Phase};
 
 /// A whole response. `Debug` shows the status, the names of the headers and the length of the body.
@@ -23,7 +24,7 @@ pub struct Response {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
-    url: String,
+    url: Shown,
 }
 
 impl Response {
@@ -109,7 +110,7 @@ pub struct StreamingResponse {
     /// Whether the body says only at its end that it is whole: one of HTTP/2, which hyper also takes for
     /// ended where the other side gives the stream up without an error.
     ends_by_flag: bool,
-    url: String,
+    url: Shown,
     limits: BodyLimits,
     /// Bytes of the body so far, as they were received.
     received: usize,
@@ -149,15 +150,23 @@ pub(crate) struct BodyLimits {
 }
 
 impl StreamingResponse {
+    /// With `gzip`, a body that is compressed is decompressed, and the headers that describe the compressed
+    /// one are removed.
     pub(crate) fn new(
         response: http::Response<Incoming>,
-        url: String,
+        url: Shown,
         limits: BodyLimits,
         meter: Meter,
+        gzip: bool,
     ) -> Self {
         let (head, body) = response.into_parts();
-        let (status, headers) = (head.status, head.headers);
+        let (status, mut headers) = (head.status, head.headers);
         let ends_by_flag = head.version == Version::HTTP_2;
+        let gunzip = (gzip && is_gzip(&headers)).then(|| {
+            headers.remove(CONTENT_ENCODING);
+            headers.remove(CONTENT_LENGTH);
+            Gunzip::new(limits.size)
+        });
         Self {
             status,
             headers,
@@ -166,22 +175,11 @@ impl StreamingResponse {
             url,
             limits,
             received: 0,
-            gunzip: None,
+            gunzip,
             meter,
             quiet_until: None,
             failed: None,
         }
-    }
-
-    /// The same, its body decompressed where it is gzip and that was `asked` for. The headers that
-    /// describe the compressed body are removed.
-    pub(crate) fn decoded(mut self, asked: bool) -> Self {
-        if asked && is_gzip(&self.headers) {
-            self.headers.remove(CONTENT_ENCODING);
-            self.headers.remove(CONTENT_LENGTH);
-            self.gunzip = Some(Gunzip::new(self.limits.size));
-        }
-        self
     }
 
     /// The status, of whatever class.
@@ -236,12 +234,15 @@ impl StreamingResponse {
 
     /// The next piece as it was sent.
     async fn received(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.body.is_end_stream() {
+            return Ok(None);
+        }
         let BodyLimits { size: limit, deadline, timeout, idle } = self.limits;
         // Compressed data is hardly ever longer, and then a little.
         let size = if self.gunzip.is_some() { with_overhead(limit) } else { limit };
         // Of a body with a known length nothing is read that would be thrown away.
         let rest = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
-        if rest > size.saturating_sub(self.received) && !self.body.is_end_stream() {
+        if rest > size.saturating_sub(self.received) {
             return Err(Error::answered(&self.url, Failure::BodyTooLarge(limit)));
         }
         loop {
@@ -294,11 +295,21 @@ impl StreamingResponse {
 
     /// Reads what is left of the body. Fails as [`chunk`](Self::chunk) does.
     pub async fn collect(mut self) -> Result<Response, Error> {
-        let mut body = BytesMut::new();
+        let body = self.rest().await?;
+        Ok(self.with_body(body))
+    }
+
+    /// Copied, so that a short body does not keep the whole buffer of its connection.
+    pub(crate) async fn rest(&mut self) -> Result<Bytes, Error> {
+        let mut body = Vec::new();
         while let Some(chunk) = self.chunk().await? {
             body.extend_from_slice(&chunk);
         }
+        Ok(body.into())
+    }
+
+    pub(crate) fn with_body(self, body: Bytes) -> Response {
         let Self { status, headers, url, .. } = self;
-        Ok(Response { status, headers, body: body.freeze(), url })
+        Response { status, headers, body, url }
     }
 }

@@ -19,14 +19,14 @@ pub(crate) struct Policies {
 pub(crate) trait Answer: Sized + Send {
     fn fetch(
         client: &Client,
-        request: Prepared,
+        request: Box<Prepared>,
     ) -> impl Future<Output = Result<Self, Error>> + Send;
 
     fn head(&self) -> (StatusCode, &HeaderMap);
 }
 
 impl Answer for Response {
-    async fn fetch(client: &Client, request: Prepared) -> Result<Self, Error> {
+    async fn fetch(client: &Client, request: Box<Prepared>) -> Result<Self, Error> {
         client.send(request).await
     }
 
@@ -36,7 +36,7 @@ impl Answer for Response {
 }
 
 impl Answer for StreamingResponse {
-    async fn fetch(client: &Client, request: Prepared) -> Result<Self, Error> {
+    async fn fetch(client: &Client, request: Box<Prepared>) -> Result<Self, Error> {
         client.open(request).await
     }
 
@@ -48,7 +48,7 @@ impl Answer for StreamingResponse {
 /// Sends `request` until its policies want no further attempt, or its time is over.
 pub(crate) async fn send<A: Answer>(
     client: &Client,
-    mut request: Prepared,
+    mut request: Box<Prepared>,
     policies: Policies,
 ) -> Result<A, Error> {
     let Policies { retries, idempotent, breakers } = policies;
@@ -72,12 +72,12 @@ pub(crate) async fn send<A: Answer>(
 
 async fn attempt<A: Answer>(
     client: &Client,
-    request: Prepared,
+    request: Box<Prepared>,
     breakers: Option<&Breakers>,
 ) -> Result<A, Error> {
     let Some(breakers) = breakers else { return A::fetch(client, request).await };
-    let admitted = breakers.admit(request.origin());
-    let permit = admitted.map_err(|wait| Error::breaker_open(&request.url, wait))?;
+    let admitted = breakers.admit(request.target.shown.origin());
+    let permit = admitted.map_err(|wait| Error::breaker_open(Some(&request.target.shown), wait))?;
     let outcome = A::fetch(client, request).await;
     permit.end(CallEnd::of(outcome.as_ref().map(|answer| answer.head().0)));
     outcome

@@ -2,17 +2,26 @@
 //! is: `127.1`, `0x7f000001`, `[::1%25lo]`. The system and most proxies understand those, and a check of the
 //! usual form alone would not see them.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The one form of an origin, such as `https://a.example` or `http://a.example:8080`: in lower case, without
 /// the port that is the scheme's own. Any other text is only put in lower case.
-pub(crate) fn origin(text: &str) -> String {
-    let mut origin = text.to_ascii_lowercase();
-    let own = if origin.starts_with("https://") { ":443" } else { ":80" };
-    if origin.starts_with("http") && origin.ends_with(own) {
-        origin.truncate(origin.len().saturating_sub(own.len()));
+pub(crate) fn origin(text: &str) -> Cow<'_, str> {
+    let own = if starts_with(text, "https://") { ":443" } else { ":80" };
+    let without = text.strip_suffix(own).filter(|_| starts_with(text, "http"));
+    let origin = without.unwrap_or(text);
+    // Without an early end, so that it is done for many bytes at once.
+    if origin.bytes().fold(false, |found, byte| found | byte.is_ascii_uppercase()) {
+        Cow::Owned(origin.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(origin)
     }
-    origin
+}
+
+/// In either case.
+fn starts_with(text: &str, start: &str) -> bool {
+    text.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start))
 }
 
 /// The address that `host` means to those who understand every spelling of one.

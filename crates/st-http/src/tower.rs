@@ -39,7 +39,8 @@ use tower_service::Service;
 use crate::body::Content;
 use crate::breaker::CallEnd;
 use crate::client::Limits;
-use crate::request::{Prepared, origin_of};
+use crate::request::Prepared;
+use crate::target::Shown;
 use crate::{Breakers, Client, Error, Retries, StreamingResponse};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -87,7 +88,7 @@ where
             let limits = Limits { overall, of_all, ..Limits::default() };
             let secret_path = head.extensions.get::<SecretPath>().is_some();
             let prepared = Prepared::checked(head, Content::streamed(body), limits, secret_path)?;
-            let mut answer = client.open(prepared).await?;
+            let mut answer = client.open(Box::new(prepared)).await?;
             let mut response = Response::new(());
             *response.status_mut() = answer.status();
             *response.headers_mut() = answer.take_headers();
@@ -282,9 +283,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let origin = origin_of(request.uri()).unwrap_or_default();
-        match self.breakers.admit(&origin) {
-            Err(wait) => Box::pin(async move { Err(Error::breaker_open(&origin, wait)) }),
+        let mut url = Shown::of(request.uri());
+        url.iter_mut().for_each(Shown::hide_path);
+        match self.breakers.admit(url.as_ref().map_or("", Shown::origin)) {
+            Err(wait) => Box::pin(async move { Err(Error::breaker_open(url.as_ref(), wait)) }),
             Ok(permit) => {
                 let answering = self.inner.call(request);
                 Box::pin(async move {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tokio::time::advance;
 
 use super::*;
+use crate::target::Shown;
 
 const HOST: &str = "http://a.example";
 const OPEN_FOR: u64 = 30;
@@ -268,7 +269,8 @@ fn an_end_is_read_from_what_came_back() {
 
     use crate::error::Failure;
 
-    let answered = |failure| CallEnd::of(Err(&Error::answered(HOST, failure)));
+    let url = Shown::of(&http::Uri::from_static(HOST)).unwrap();
+    let answered = |failure| CallEnd::of(Err(&Error::answered(&url, failure)));
     assert_eq!(answered(Failure::BodyTooLarge(7)), CallEnd::ClientError);
     assert_eq!(answered(Failure::Decode("json")), CallEnd::ClientError);
     assert_eq!(answered(Failure::BodyCoding), CallEnd::ClientError);

@@ -71,8 +71,8 @@ async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Re
     }
     let mut line = Line::Own;
     if let Some(front) = front {
-        let lane = front.lane_of.lane(&method, &path);
-        line = front.refused_webhooks.note(lane, response.status().as_u16());
+        let status = response.status().as_u16();
+        line = front.refused_webhooks.note(front.lane_of.lane(&method, &path), status);
         front.meter.observe(operation, response.status().as_u16(), began.elapsed());
     }
     let problem = problem_of(&mut response, &method, &path, &paths);

@@ -9,7 +9,7 @@ use super::FieldFault;
 const NEAR: usize = 3;
 
 /// A client may send a number of any length; an error quotes no more of its digits than these.
-const SHOWN: usize = 40;
+pub(super) const SHOWN: usize = 40;
 
 /// Whether it is an absolute http or https URL with a host.
 pub fn is_http_url(text: &str) -> bool {

@@ -105,12 +105,10 @@ async fn all_that_a_job_would_wait_for_is_named_with_what_ends_it() {
 #[tokio::test]
 async fn a_job_behind_a_closed_gate_would_wait_for_it() {
     let api = Harness::serving().await;
-    let is_open = |open: bool| move |it: &Value| it["can_start_now"] == open;
-    api.until("/api/cloud/pre-submit-check?provider=alpha", is_open(true)).await;
     api.alpha.set_refusal(Some((st_workers::provider::Cause::Credentials, super::Duration::ZERO)));
     api.submit("alpha").await;
     let path = "/api/cloud/pre-submit-check?provider=alpha";
-    let closed = api.until(path, is_open(false)).await;
+    let closed = api.until(path, |it| it["can_start_now"] == false).await;
     assert_eq!(each(&closed["waiting_for"], "kind"), ["gate"], "{closed}");
     assert_eq!(closed["accepted"], true);
 }

@@ -1,16 +1,18 @@
 //! Jobs: what is asked about them and what is answered.
 
+mod check;
+mod estimate;
+mod explain;
+mod history;
 mod submit;
 mod sync;
-
-use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use st_store::{
-    EventId, JobFilter, JobStatus, JobType, PageRequest, ProviderJobId, ProviderName, QueueStatus,
-    Resolution, Role, UnknownText, UserId,
+    JobFilter, JobStatus, JobType, PageRequest, ProviderJobId, ProviderName, Resolution, Role,
+    UnknownText, UserId,
 };
 
 use crate::input::Fields;
@@ -18,9 +20,13 @@ use crate::names::JobName;
 use crate::operation::{Group, Input, Media, Method, Operation};
 use crate::page::page;
 use crate::problem::Code;
-use crate::quotas::Quota;
 use crate::schema::{Time, word};
 
+pub use check::{CHECK, CheckQuery, PreSubmitCheck, Refusal};
+pub use estimate::{CostEstimate, ESTIMATE, EstimateCost};
+pub use explain::{EXPLAIN, ExpectedStart, Explanation, LimitUsed, WaitKind, WaitingFor};
+pub use history::{Actor, Event, HISTORY, History, ListHistory};
+pub(crate) use submit::MAX_KEY;
 pub use submit::{SUBMIT, SubmitJob, SubmitQuery, Submitted};
 pub use sync::{JobsSynced, SYNC, SyncJobs};
 
@@ -108,53 +114,6 @@ pub enum ResultsWord {
     Lost,
 }
 
-/// The kinds of waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum WaitKind {
-    /// The decision of a reviewer.
-    Approval,
-    /// The date that the submitter chose.
-    Date,
-    /// The end of the pause after an attempt.
-    Pause,
-    /// A slot under a limit.
-    Limit,
-    /// The release of a person's hold.
-    Hold,
-    /// Room in a budget.
-    Budget,
-    /// The provider, which does not accept submissions.
-    Gate,
-    /// The configuration of its provider.
-    Provider,
-    /// The outcome of its submission, which is unknown.
-    Outcome,
-    /// The credentials of the account that it belongs to.
-    Account,
-    /// The provider's confirmation that it is cancelled.
-    Cancellation,
-    /// A report of the provider about its status.
-    Status,
-    /// The repair of its row.
-    Damaged,
-}
-
-/// What a job waits for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct WaitingFor {
-    /// The kind of the wait.
-    pub kind: WaitKind,
-    /// Why, in words.
-    pub reason: String,
-    /// Since when; `null` where that is not recorded.
-    pub since: Option<Time>,
-    /// When it ends, or is tried again, by itself; `null` where no time is known.
-    pub until: Option<Time>,
-    /// What ends the wait, in words.
-    pub next_step: String,
-}
-
 /// Which jobs are listed.
 #[derive(Debug)]
 pub struct ListJobs {
@@ -234,136 +193,6 @@ pub struct JobChanged {
     /// Its status now.
     #[schemars(schema_with = "word::<JobStatus>")]
     pub status: JobStatus,
-}
-
-/// Why a job is where it is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Explanation {
-    /// The job.
-    pub job_id: String,
-    /// Its status.
-    #[schemars(schema_with = "word::<JobStatus>")]
-    pub status: JobStatus,
-    /// The status of its queue entry.
-    #[schemars(schema_with = "word::<QueueStatus>")]
-    pub queue_status: QueueStatus,
-    /// In one sentence.
-    pub summary: String,
-    /// What must happen next, by itself or by a person; `null` when the job is over.
-    pub next_step: Option<String>,
-    /// What it waits for.
-    pub waiting_for: Option<WaitingFor>,
-    /// Its place among the jobs that may be claimed now, from 1; `null` for others.
-    pub position: Option<u64>,
-    /// How many jobs wait in all.
-    pub waiting: u64,
-    /// The limits that count for it.
-    pub limits: Vec<LimitUsed>,
-    /// The budgets that it counts for.
-    pub budgets: Vec<Quota>,
-    /// When it is expected to start; `null` where nothing is known about that.
-    pub expected_start: Option<ExpectedStart>,
-}
-
-/// How far a limit is used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LimitUsed {
-    /// The limit's name among the queue's settings.
-    pub limit: String,
-    /// Slots in use.
-    pub used: u32,
-    /// Slots in all.
-    pub max: u32,
-    /// Whether none is free.
-    pub reached: bool,
-}
-
-/// When a job is expected to start.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ExpectedStart {
-    /// The time.
-    pub at: Time,
-    /// The same as a distance.
-    pub in_seconds: f64,
-    /// What the estimate rests on.
-    pub basis: String,
-}
-
-/// Which events of a job are listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListHistory {
-    /// Those after this one.
-    pub after: EventId,
-    /// How many at most.
-    pub limit: u32,
-}
-
-/// How many events of a job are listed when the request does not say.
-const EVENTS: u32 = 100;
-
-impl Input for ListHistory {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let after = EventId(fields.integer("cursor", 0..=i64::MAX).unwrap_or(0));
-        let limit = fields.integer("limit", 1..=500);
-        let limit = limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(EVENTS);
-        Some(Self { after, limit })
-    }
-}
-
-/// What happened to a job, oldest first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct History {
-    /// The job.
-    pub job_id: String,
-    /// The events.
-    pub events: Vec<Event<'static>>,
-    /// The `cursor` of the next page; `null` on the last one.
-    pub next: Option<i64>,
-}
-
-/// Something that happened. `subject`, `from`, `to` and `actor` are the history's; `status`,
-/// `previous_status` and `source` say the same for older clients of the stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Event<'a> {
-    /// Its kind, such as `job_status_changed`.
-    pub r#type: Cow<'a, str>,
-    /// The job; left out where the change is not about a job.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job_id: Option<String>,
-    /// Its place in the log.
-    pub id: i64,
-    /// When.
-    pub timestamp: Time,
-    /// What changed.
-    pub subject: Cow<'a, str>,
-    /// The status before; `null` where the object came into being, or has no status.
-    pub from: Option<Cow<'a, str>>,
-    /// The status after.
-    pub to: Option<Cow<'a, str>>,
-    /// Who changed it.
-    pub actor: Actor<'a>,
-    /// The kind of the actor, as older clients know it.
-    pub source: Cow<'a, str>,
-    /// Empty where the change says all there is to say.
-    pub message: Cow<'a, str>,
-    /// Under which the log has it.
-    pub correlation_id: Cow<'a, str>,
-    /// The same as `to`.
-    pub status: Option<Cow<'a, str>>,
-    /// The same as `from`.
-    pub previous_status: Option<Cow<'a, str>>,
-    /// Left out where the change is not about an approval request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval_id: Option<i64>,
-}
-
-/// Who changed something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Actor<'a> {
-    /// What kind of actor.
-    pub kind: Cow<'a, str>,
-    /// The user's or the provider's name; `null` for actors of which there is only one.
-    pub name: Option<Cow<'a, str>>,
 }
 
 /// What a job printed.
@@ -447,18 +276,6 @@ pub const CANCEL: Operation<JobName, (), (), Cancelled> =
         )
         .role(Role::Researcher)
         .problems(&[Code::JobOver, Code::AmbiguousJob]);
-
-/// Explains a job.
-pub const EXPLAIN: Operation<JobName, (), (), Explanation> =
-    Operation::new(Group::Jobs, Method::Get, "/api/cloud/jobs/{job}/explain", "explain_job")
-        .summary("Say why a job is where it is, and what comes next")
-        .problems(&[Code::AmbiguousJob]);
-
-/// Lists what happened to a job.
-pub const HISTORY: Operation<JobName, ListHistory, (), History> =
-    Operation::new(Group::Jobs, Method::Get, "/api/cloud/jobs/{job}/events", "list_job_events")
-        .summary("List what happened to a job, oldest first")
-        .problems(&[Code::AmbiguousJob]);
 
 /// Shows what a job printed.
 pub const LOGS: Operation<JobName, (), (), Logs> =

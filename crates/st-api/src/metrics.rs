@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use st_store::ProviderName;
 
 use crate::input::Fields;
-use crate::operation::{Group, Input, Media, Method, Operation};
+use crate::operation::{Group, Input, Lane, Media, Method, Operation};
 
 /// Over how many days.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,6 +210,7 @@ pub const USAGE: Operation<(), UsagePeriod, (), Usage> =
 /// Whether each part works.
 pub const HEALTH: Operation<(), (), (), PartsHealth> =
     Operation::new(Group::Metrics, Method::Get, "/api/metrics/health", "get_metrics_health")
+        .lane(Lane::Vital)
         .summary("Say whether each part works, as the original's command line reads it");
 
 /// The metrics as a text within JSON, as the original's command line reads it.
@@ -249,6 +250,7 @@ const FORMATS: &str = "The text format of Prometheus, version 0.0.4, or OpenMetr
 /// Where Prometheus reads the metrics.
 pub const PROMETHEUS: Operation<(), (), (), PrometheusText> =
     Operation::new(Group::Metrics, Method::Get, "/metrics", "scrape_metrics")
+        .lane(Lane::Vital)
         .summary("Show the metrics to Prometheus")
         .description(FORMATS)
         .media(Media::Metrics);
@@ -260,6 +262,7 @@ pub const PROMETHEUS_OF_CLOUD: Operation<(), (), (), PrometheusText> = Operation
     "/api/cloud/metrics/prometheus",
     "scrape_cloud_metrics",
 )
+.lane(Lane::Vital)
 .summary("The same as /metrics")
 .description(FORMATS)
 .media(Media::Metrics);
@@ -271,6 +274,7 @@ pub const PROMETHEUS_OR_JSON: Operation<(), (), (), PrometheusText> = Operation:
     "/api/metrics/prometheus",
     "get_prometheus_metrics",
 )
+.lane(Lane::Vital)
 .summary("The same as /metrics, and as JSON for clients that accept only that")
 .description(FORMATS)
 .media(Media::MetricsOrJson);

@@ -112,6 +112,9 @@ impl Group {
 
 /// A query or a body, read strictly.
 pub trait Input: Sized {
+    /// The member that a body stands for which is a list; `None` where a body must be an object.
+    const LIST: Option<&'static str> = None;
+
     /// Reads it. `None` only with a fault noted.
     fn read(fields: &mut Fields) -> Option<Self>;
 
@@ -187,6 +190,20 @@ pub enum Media {
     MetricsOrJson,
 }
 
+/// What the requests of an operation are for. Of each kind only so many are answered at once, so that a
+/// flood of one keeps none of another out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Health and metrics: answered also when there are too many others.
+    Vital,
+    /// What providers report. Anyone may send it, however slowly.
+    Received,
+    /// What a person or a program waits for.
+    Interactive,
+    /// Many things at once, which may as well be done later.
+    Bulk,
+}
+
 /// An operation: a method on a path. `P` is what the path names, `Q` the query, `B` the body, `A` the
 /// answer.
 #[derive(Debug)]
@@ -221,10 +238,12 @@ pub struct About {
     pub example_body: &'static str,
     /// What it answers.
     pub media: Media,
+    /// What its requests are for.
+    pub lane: Lane,
 }
 
 impl<P, Q, B, A> Operation<P, Q, B, A> {
-    /// An operation that viewers and everyone above may ask for.
+    /// An operation that viewers and everyone above may ask for, and wait for.
     pub const fn new(group: Group, method: Method, path: &'static str, id: &'static str) -> Self {
         let about = About {
             id,
@@ -238,6 +257,7 @@ impl<P, Q, B, A> Operation<P, Q, B, A> {
             example_query: "",
             example_body: "",
             media: Media::Json,
+            lane: Lane::Interactive,
         };
         Self { about, types: PhantomData }
     }
@@ -295,6 +315,13 @@ impl<P, Q, B, A> Operation<P, Q, B, A> {
     #[must_use]
     pub const fn example_body(mut self, body: &'static str) -> Self {
         self.about.example_body = body;
+        self
+    }
+
+    /// What its requests are for, where nobody waits for them or they must always be answered.
+    #[must_use]
+    pub const fn lane(mut self, lane: Lane) -> Self {
+        self.about.lane = lane;
         self
     }
 

@@ -1,15 +1,15 @@
 //! The queue: entries, limits, holds and weights.
 
 mod control;
+mod holds;
+mod limits;
+mod weights;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use st_store::{
-    Limit, Limits, LimitsPatch, PageRequest, QueueEntryId, QueueStatus, Role, Scope, ScopeLevel,
-    ShareLevel, ShareScope, ShareTime, UnknownText, Weight,
-};
+use st_store::{PageRequest, QueueEntryId, QueueStatus, Role, UnknownText};
 
 use crate::input::Fields;
 use crate::jobs::{Cancelled, WaitingFor};
@@ -18,6 +18,10 @@ use crate::operation::{Group, Input, Method, Operation};
 use crate::page::page;
 use crate::problem::Code;
 use crate::schema::{Time, word};
+
+pub use holds::{HOLDS, Hold, HoldChanged, Holds, PAUSE, Pause, RESUME, Resume};
+pub use limits::{LIMITS, LimitsChanged, LimitsView, SET_LIMITS, SetLimits};
+pub use weights::{OwnerWeight, SET_WEIGHT, SetWeight, WEIGHTS, WeightChanged, Weights};
 
 pub use control::{
     CLEANUP, Cleaned, Cleanup, ListUser, ME, PRIORITY, PROCESS, PriorityChanged, Processed,
@@ -179,213 +183,6 @@ pub struct LocalJobs {
     pub allocated_gpus: Vec<u64>,
 }
 
-/// The limits and the settings of fair share.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LimitsView {
-    /// Each by its name.
-    #[serde(flatten)]
-    pub numbers: BTreeMap<String, u32>,
-    /// Whether slots are shared out between owners in turn.
-    pub enable_fair_share: bool,
-}
-
-impl From<&Limits> for LimitsView {
-    fn from(limits: &Limits) -> Self {
-        let slots = Limit::ALL.iter().map(|&it| (it.as_str().to_owned(), limits.get(it)));
-        let times = ShareTime::ALL.iter();
-        let times = times.map(|&it| (it.as_str().to_owned(), limits.time(it)));
-        Self { numbers: slots.chain(times).collect(), enable_fair_share: limits.fair_share }
-    }
-}
-
-/// The limits after a change.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LimitsChanged {
-    /// Always true: a failure is answered with a problem.
-    pub success: bool,
-    /// All limits as they are now.
-    #[serde(flatten)]
-    pub limits: LimitsView,
-}
-
-/// Limits to change; the others stay.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SetLimits(pub LimitsPatch);
-
-impl Input for SetLimits {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let mut patch = LimitsPatch::default();
-        for &limit in Limit::ALL {
-            let value = fields.integer(limit.as_str(), 1..=i64::from(limit.largest()));
-            if let Some(value) = value.and_then(|value| u32::try_from(value).ok()) {
-                patch.set(limit, value);
-            }
-        }
-        patch.fair_share = fields.boolean("enable_fair_share");
-        for &time in ShareTime::ALL {
-            let (smallest, largest) = time.range().into_inner();
-            let value = fields.integer(time.as_str(), i64::from(smallest)..=i64::from(largest));
-            if let Some(value) = value.and_then(|value| u32::try_from(value).ok()) {
-                patch.set_time(time, value);
-            }
-        }
-        Some(Self(patch))
-    }
-}
-
-/// A hold: nothing new is claimed within its scope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Hold {
-    /// What is held.
-    #[schemars(schema_with = "word::<ScopeLevel>")]
-    pub scope: ScopeLevel,
-    /// Which owner or provider; `null` for everything.
-    pub id: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
-    /// Who paused it.
-    pub by: String,
-    /// Since when.
-    pub since: Time,
-}
-
-/// The holds there are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Holds {
-    /// The holds that are in effect.
-    pub holds: Vec<Hold>,
-}
-
-/// A scope to pause.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pause {
-    /// What is paused.
-    pub scope: Scope,
-    /// Why.
-    pub reason: Option<String>,
-}
-
-impl Input for Pause {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let scope = read_scope(fields);
-        let reason = fields.optional_string("reason", MAX_TEXT);
-        Some(Self { scope: scope?, reason })
-    }
-}
-
-/// A scope to resume.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resume {
-    /// What is resumed.
-    pub scope: Scope,
-}
-
-impl Input for Resume {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { scope: read_scope(fields)? })
-    }
-}
-
-/// The scope, everything unless another is given. `None` only with a fault noted.
-fn read_scope(fields: &mut Fields) -> Option<Scope> {
-    let given = fields.has("scope");
-    let level = fields.choice::<ScopeLevel>("scope");
-    let id = fields.optional_string("id", MAX_TEXT);
-    let level = match level {
-        Some(level) => level,
-        None if given => return None,
-        None => ScopeLevel::All,
-    };
-    let scope = Scope::from_parts(level, id.as_deref());
-    if scope.is_none() {
-        let message = match level {
-            ScopeLevel::All => "is not for the scope all; leave it out".to_owned(),
-            ScopeLevel::User | ScopeLevel::Team | ScopeLevel::Org | ScopeLevel::Provider => {
-                format!("is required: which {level}")
-            }
-        };
-        fields.fault("id", message);
-    }
-    scope
-}
-
-/// What became of a hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct HoldChanged {
-    /// Always true: a failure is answered with a problem.
-    pub success: bool,
-    /// For a person.
-    pub message: String,
-    /// The hold that was placed or released; `null` where there was none to release.
-    pub hold: Option<Hold>,
-}
-
-/// The weight of an owner under fair share.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct OwnerWeight {
-    /// The kind of owner.
-    #[schemars(schema_with = "word::<ShareLevel>")]
-    pub scope: ShareLevel,
-    /// Which owner.
-    pub id: String,
-    /// How many turns it gets for one of an owner with the weight 1.
-    pub weight: f64,
-}
-
-impl OwnerWeight {
-    /// The weight of this owner.
-    pub fn of(scope: &ShareScope, weight: Weight) -> Self {
-        Self { scope: scope.level(), id: scope.id().to_owned(), weight: weight.get() }
-    }
-}
-
-/// The weights that are not the default.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Weights {
-    /// The weights that were set; every other owner has 1.
-    pub weights: Vec<OwnerWeight>,
-    /// That of every other owner.
-    pub default: f64,
-}
-
-/// A weight to set.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SetWeight {
-    /// Whose.
-    pub scope: ShareScope,
-    /// What it becomes; `None` for the default.
-    pub weight: Option<Weight>,
-}
-
-impl Input for SetWeight {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let level = fields.choice::<ShareLevel>("scope");
-        let level = fields.require(level, "scope");
-        let id = fields.non_empty_string("id", MAX_TEXT);
-        let id = fields.require(id, "id");
-        let is_default = fields.is_null("weight");
-        let number = fields.number("weight", Weight::SMALLEST.get()..=Weight::LARGEST.get());
-        let weight = if is_default { None } else { Some(fields.require(number, "weight")) };
-        let scope = ShareScope::from_parts(level?, &id?);
-        let weight = match weight {
-            None => None,
-            Some(number) => Some(Weight::new(number?).ok()?),
-        };
-        Some(Self { scope, weight })
-    }
-}
-
-/// A weight after its change.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct WeightChanged {
-    /// Always true: a failure is answered with a problem.
-    pub success: bool,
-    /// For a person.
-    pub message: String,
-    /// The weight now.
-    pub weight: OwnerWeight,
-}
-
 /// Lists the queue.
 pub const LIST: Operation<(), ListEntries, (), QueuePage> =
     Operation::new(Group::Queue, Method::Get, "/api/queue", "list_queue")
@@ -411,54 +208,10 @@ pub const CANCEL: Operation<JobName, (), (), Cancelled> =
         .role(Role::Researcher)
         .problems(&[Code::JobOver, Code::AmbiguousJob]);
 
-/// Shows the limits.
-pub const LIMITS: Operation<(), (), (), LimitsView> =
-    Operation::new(Group::Queue, Method::Get, "/api/queue/concurrency", "get_concurrency")
-        .summary("Show the limits and the settings of fair share");
-
-/// Changes limits.
-pub const SET_LIMITS: Operation<(), (), SetLimits, LimitsChanged> =
-    Operation::new(Group::Queue, Method::Post, "/api/queue/concurrency", "set_concurrency")
-        .summary("Change limits; the others stay")
-        .description("Lowering a limit stops claims and ends nothing.")
-        .role(Role::Admin)
-        .example_body(r#"{"max_concurrent": 8, "enable_fair_share": true}"#);
-
-/// Pauses.
-pub const PAUSE: Operation<(), (), Pause, HoldChanged> =
-    Operation::new(Group::Queue, Method::Post, "/api/queue/pause", "pause_queue")
-        .summary("Submit nothing new of everything, of an owner or of a provider")
-        .role(Role::Admin)
-        .example_body(r#"{"scope": "user", "id": "ann", "reason": "maintenance"}"#);
-
-/// Resumes.
-pub const RESUME: Operation<(), (), Resume, HoldChanged> =
-    Operation::new(Group::Queue, Method::Post, "/api/queue/resume", "resume_queue")
-        .summary("End a pause")
-        .role(Role::Admin)
-        .example_body(r#"{"scope": "user", "id": "ann"}"#);
-
-/// Lists the holds.
-pub const HOLDS: Operation<(), (), (), Holds> =
-    Operation::new(Group::Queue, Method::Get, "/api/queue/holds", "list_holds")
-        .summary("List what is paused");
-
-/// Lists the weights.
-pub const WEIGHTS: Operation<(), (), (), Weights> =
-    Operation::new(Group::Queue, Method::Get, "/api/queue/weights", "list_weights")
-        .summary("List the weights of owners under fair share");
-
-/// Sets a weight.
-pub const SET_WEIGHT: Operation<(), (), SetWeight, WeightChanged> =
-    Operation::new(Group::Queue, Method::Put, "/api/queue/weights", "set_weight")
-        .summary("Set the weight of an owner; null is the default")
-        .role(Role::Admin)
-        .example_body(r#"{"scope": "team", "id": "vision", "weight": 2}"#);
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use st_store::{OrgId, UserId};
+    use st_store::{OrgId, Scope, ShareScope, UserId, Weight};
 
     use super::*;
 

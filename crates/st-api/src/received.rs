@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::input::Fields;
-use crate::operation::{Group, Input, Method, Operation};
+use crate::operation::{Group, Input, Lane, Method, Operation};
 use crate::problem::Code;
 use crate::schema::Time;
 
@@ -117,6 +117,7 @@ pub const REPLICATE: Operation<(), (), ProviderReport, Receipt> = Operation::new
     "/api/webhooks/replicate",
     "receive_replicate_webhook",
 )
+.lane(Lane::Received)
 .summary(SUMMARY)
 .description(DESCRIPTION)
 .public()
@@ -130,6 +131,7 @@ pub const REPLICATE_OF_CLOUD: Operation<(), (), ProviderReport, Receipt> = Opera
     "/api/cloud/webhook/replicate",
     "receive_replicate_webhook_of_cloud",
 )
+.lane(Lane::Received)
 .summary(SUMMARY)
 .description(DESCRIPTION)
 .public()

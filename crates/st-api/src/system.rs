@@ -8,7 +8,7 @@ use serde_json::Value;
 use st_store::Role;
 
 use crate::input::Fields;
-use crate::operation::{Group, Input, Method, Named, Operation, Parameter};
+use crate::operation::{Group, Input, Lane, Method, Named, Operation, Parameter};
 use crate::problem::Code;
 use crate::schema::Time;
 
@@ -185,24 +185,28 @@ impl Input for SetLogLevel {
 /// That the server answers.
 pub const PLAIN: Operation<(), (), (), Alive> =
     Operation::new(Group::Operation, Method::Get, "/health", "get_plain_health")
+        .lane(Lane::Vital)
         .summary("Say that the server answers")
         .public();
 
 /// How well the server works.
 pub const HEALTH: Operation<(), HealthQuery, (), Health> =
     Operation::new(Group::Operation, Method::Get, "/api/cloud/health", "get_health")
+        .lane(Lane::Vital)
         .summary("Say how well each part of the server works")
         .example_query("deep=true");
 
 /// That the process lives.
 pub const LIVE: Operation<(), (), (), StatusWord> =
     Operation::new(Group::Operation, Method::Get, "/api/cloud/health/live", "get_liveness")
+        .lane(Lane::Vital)
         .summary("Say that the process lives, whatever else fails")
         .public();
 
 /// Whether the server can work.
 pub const READY: Operation<(), (), (), StatusWord> =
     Operation::new(Group::Operation, Method::Get, "/api/cloud/health/ready", "get_readiness")
+        .lane(Lane::Vital)
         .summary("Say whether the server can work now")
         .problems(&[Code::NotReady])
         .public();

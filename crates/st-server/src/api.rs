@@ -14,6 +14,7 @@ mod keys;
 mod local;
 mod logging;
 mod metrics;
+mod outlook;
 mod places;
 mod polling;
 mod prometheus;

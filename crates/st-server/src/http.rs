@@ -3,7 +3,7 @@
 
 pub(crate) mod extract;
 pub(crate) mod front;
-mod lane;
+pub(crate) mod lane;
 pub(crate) mod listen;
 pub(crate) mod meter;
 pub(crate) mod middleware;

@@ -171,16 +171,21 @@ impl MemoryStore {
         if state.closed { Err(Error::Closed) } else { Ok(state) }
     }
 
+    /// The time of a step.
+    fn moment(&self) -> Moment {
+        let (clock_confirmed, generation) = (self.clock.is_confirmed(), self.clock.generation());
+        Moment { now: self.clock.now(), clock_confirmed, generation }
+    }
+
     /// Runs something that may append events, and wakes those who wait for them.
     fn write<T>(&self, write: impl FnOnce(&mut State, Moment) -> Result<T>) -> Result<T> {
         let mut state = self.read()?;
         if let Some(step) = self.clock.tick() {
             state.follow_clock(step);
         }
-        let now = self.clock.now();
-        let (clock_confirmed, generation) = (self.clock.is_confirmed(), self.clock.generation());
-        let result = write(&mut state, Moment { now, clock_confirmed, generation });
-        state.last_write_at = Some(now);
+        let moment = self.moment();
+        let result = write(&mut state, moment);
+        state.last_write_at = Some(moment.now);
         let latest = state.newest_event();
         drop(state);
         self.last_event.send_if_modified(|known| {

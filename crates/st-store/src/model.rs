@@ -36,6 +36,7 @@ mod refused;
 mod rerun;
 pub(crate) mod results;
 pub(crate) mod rule;
+mod ruling;
 mod scope;
 mod settings;
 pub(crate) mod share;
@@ -103,6 +104,8 @@ pub use results::{
 pub use rule::{
     Condition, InvalidRule, JobCounts, NewRule, Rule, RuleInput, RulePatch, RuleRemoval,
 };
+pub(crate) use ruling::Grounds;
+pub use ruling::{Preview, Ruling};
 pub use scope::{Scope, ScopeLevel};
 pub(crate) use settings::CostLimitStep;
 pub use settings::{

@@ -32,6 +32,7 @@ mod settings;
 mod shares;
 mod status;
 mod strays;
+mod submitting;
 mod totals;
 mod webhooks;
 mod writer;

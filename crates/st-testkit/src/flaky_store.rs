@@ -20,12 +20,12 @@ use st_store::{
     Actor, BudgetId, BudgetPatch, BudgetRepo, BudgetUse, CancelOutcome, ClaimOptions, Claims,
     ClockEvidence, DamagedRow, Epoch, Error, EventId, EventLog, EventPage, Figures, Group, Hold,
     Holder, JobFilter, JobId, JobPrefix, JobRecord, JobRef, JobRepo, LimitUse, Limits, LimitsPatch,
-    MemoryStore, NewBudget, NewJob, Page, PageRequest, PrefixMatch, Priority, PriorityChange,
-    ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch, QueueEntryId,
-    QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, Resolution, Result, Scope,
-    SettingsRepo, Settled, Settlement, ShareScope, ShareUsage, Sighting, SightingOutcome, Standing,
-    StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled, UserId,
-    UserQueue, Weight,
+    MemoryStore, NewBudget, NewJob, Page, PageRequest, PrefixMatch, Preview, Priority,
+    PriorityChange, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch,
+    QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, Resolution, Result,
+    Scope, SettingsRepo, Settled, Settlement, ShareScope, ShareUsage, Sighting, SightingOutcome,
+    Standing, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    UserId, UserQueue, Weight,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -143,6 +143,10 @@ impl JobRepo for FlakyStore {
         let submitted = self.inner.submit(new).await;
         let fault = self.faults().submit.take();
         fault.map_or(submitted, Err)
+    }
+
+    async fn preview(&self, new: &NewJob) -> Result<Preview> {
+        self.inner.preview(new).await
     }
 
     async fn find_job(&self, job: &JobRef) -> Result<Option<JobRecord>> {

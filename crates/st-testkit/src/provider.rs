@@ -19,7 +19,7 @@ use st_store::{
     ProviderJobId, ProviderName, ProviderSettings, ProviderStatus,
 };
 use st_workers::provider::{
-    Account, Arrivals, Cause, Delivery, JobList, ListPage, ListQuery, PolledJob, Provider,
+    Account, Arrivals, Cause, Delivery, JobList, ListPage, ListQuery, NoPrice, PolledJob, Provider,
     QueryError, ReceiveError, RemoteJob, Report, Reported, Submission, SubmitError, Unavailable,
 };
 use tokio::sync::{Semaphore, watch};
@@ -51,6 +51,7 @@ struct State {
     clock: ShownClock,
     account: Option<AccountId>,
     missing: Option<String>,
+    price: Option<f64>,
     cancel_hangs: bool,
     retry_on: BTreeSet<ProviderEnding>,
     cancel_failures: u32,
@@ -99,6 +100,11 @@ impl FakeProvider {
     /// Every submission fails like this from now on; `None` ends it.
     pub fn fail_all(&self, fault: Option<SubmitFault>) {
         self.state().fault_of_all = fault;
+    }
+
+    /// What a second costs from now on, in US dollars. There is no price at the beginning.
+    pub fn set_price(&self, price: Option<f64>) {
+        self.state().price = price;
     }
 
     /// Lets no submission through until [`Self::open_gate`].
@@ -418,6 +424,15 @@ impl Provider for FakeProvider {
 
     fn check(&self, _input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
         Ok(())
+    }
+
+    fn price_per_second(
+        &self,
+        hardware: Option<&str>,
+        _settings: &ProviderSettings,
+    ) -> Result<f64, NoPrice> {
+        let none = || NoPrice::new(format!("no price of {} is known", hardware.unwrap_or("any")));
+        self.state().price.ok_or_else(none)
     }
 
     fn reruns(&self, ending: ProviderEnding) -> bool {

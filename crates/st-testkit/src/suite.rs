@@ -23,6 +23,7 @@ pub mod leases;
 pub mod lists;
 pub mod own_queue;
 pub mod prefixes;
+pub mod previews;
 pub mod priorities;
 pub mod queue;
 pub mod quotas;
@@ -317,6 +318,10 @@ macro_rules! conformance {
             a_submission_stores_everything_in_one_step, one_key_of_one_user_makes_one_job,
             a_key_is_not_forgotten_by_an_unconfirmed_clock, the_same_id_twice_is_a_repetition,
             what_could_not_be_read_back_is_refused, a_date_is_at_most_ten_years_ahead);
+        $crate::conformance!(@topic $store, previews:
+            a_preview_decides_as_the_submission_does, a_preview_writes_and_reserves_nothing,
+            a_preview_names_all_that_holds_a_job_from_a_slot,
+            a_preview_recognizes_what_was_submitted_before);
         $crate::conformance!(@topic $store, jobs:
             a_job_is_found_by_either_identifier, lists_are_paged_and_counted,
             a_provider_lists_what_it_has, known_provider_jobs_are_found_in_bulk, a_report_is_merged_and_never_erases,

@@ -164,6 +164,21 @@ pub struct ListedVersion {
     pub created_at: Option<String>,
 }
 
+/// Why it is not known what a job will cost.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct NoPrice {
+    /// In words; it fits behind a colon.
+    pub reason: String,
+}
+
+impl NoPrice {
+    /// For this reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
+}
+
 /// The answer about one of several jobs.
 pub type PolledJob = (JobId, Result<ProviderStatus, QueryError>);
 
@@ -218,6 +233,16 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Says what is wrong with a job's input before it is queued; the text fits behind a colon.
     /// `settings` are the provider's settings as they are now.
     fn check(&self, input: &Value, settings: &ProviderSettings) -> Result<(), String>;
+
+    /// What a second of a job costs, in US dollars, that asks for this hardware and is submitted under these
+    /// settings. By the prices that its cost is later computed from.
+    fn price_per_second(
+        &self,
+        _hardware: Option<&str>,
+        _settings: &ProviderSettings,
+    ) -> Result<f64, NoPrice> {
+        Err(NoPrice::new(format!("there are no prices of jobs at {}", self.name())))
+    }
 
     /// Whether a job that the provider ended so is to be run once more.
     fn reruns(&self, _ending: ProviderEnding) -> bool {

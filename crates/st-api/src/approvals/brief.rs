@@ -8,7 +8,7 @@ use st_store::{ApprovalId, ApprovalStatus, Role};
 use super::{Approve, DECIDED, Decided, ListRequests, MAX_TEXT, Request};
 use crate::input::Fields;
 use crate::names::{JobName, RequestArg};
-use crate::operation::{Group, Input, Method, Operation};
+use crate::operation::{Group, Input, Lane, Method, Operation};
 use crate::problem::Code;
 use crate::schema::{Time, word};
 
@@ -158,6 +158,7 @@ pub const BULK_APPROVE: Operation<(), (), Bulk, BulkDecided> = Operation::new(
     "/api/approvals/requests/bulk-approve",
     "approve_requests",
 )
+.lane(Lane::Bulk)
 .summary("Approve several requests, each on its own")
 .role(Role::Lead)
 .example_body(r#"{"request_ids": [1, 2], "notes": "within the budget"}"#);
@@ -169,6 +170,7 @@ pub const BULK_REJECT: Operation<(), (), Bulk, BulkDecided> = Operation::new(
     "/api/approvals/requests/bulk-reject",
     "reject_requests",
 )
+.lane(Lane::Bulk)
 .summary("Reject several requests, each on its own")
 .role(Role::Lead)
 .example_body(r#"{"request_ids": [1, 2], "reason": "too expensive"}"#);

@@ -6,14 +6,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use st_store::{JobStatus, OrgId, Priority, ProviderName, Role, TeamId};
 
-use crate::input::{Fields, is_http_url};
+use crate::input::{FieldFault, Fields, is_http_url};
 use crate::operation::{Group, Input, Method, Operation};
 use crate::problem::Code;
 use crate::schema::word;
 
-const MAX_NAME: usize = 200;
+pub(super) const MAX_NAME: usize = 200;
+/// The highest cost that a job may be estimated at, in US dollars.
+pub(super) const MOST_USD: f64 = 1e9;
 /// The longest idempotency key, in bytes.
-pub(super) const MAX_KEY: usize = 200;
+pub(crate) const MAX_KEY: usize = 200;
 /// What people call the job and its run: shown with it.
 const LABELS: [&str; 5] =
     ["tracker_run_name", "run_name", "snapshot_name", "snapshot_message", "upload_id"];
@@ -104,13 +106,33 @@ impl Input for SubmitJob {
             hardware_profile: fields.optional_string("hardware_profile", 100),
             idempotency_key: fields.optional_string("idempotency_key", MAX_KEY),
             // Without the sign that zero may have.
-            estimated_cost: fields.number("estimated_cost", 0.0..=1e9).unwrap_or(0.0) + 0.0,
+            estimated_cost: fields.number("estimated_cost", 0.0..=MOST_USD).unwrap_or(0.0) + 0.0,
             max_attempts: u32::try_from(attempts).unwrap_or(3),
             priority: priority.and_then(|number| Priority::new(number).ok()),
             team_id: fields.optional_string("team_id", MAX_NAME).map(TeamId::new),
             org_id: fields.optional_string("org_id", MAX_NAME).map(OrgId::new),
             run_after: fields.word("run_after"),
         })
+    }
+}
+
+impl SubmitJob {
+    /// Of nothing but a stored configuration.
+    ///
+    /// # Errors
+    /// What is wrong with its name.
+    pub fn named(config: impl Into<Value>) -> Result<Self, Vec<FieldFault>> {
+        let fields = Map::from_iter([("config_name_to_load".to_owned(), config.into())]);
+        Self::from_fields(Fields::new(fields))
+    }
+
+    /// Of nothing but this configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of(config: Map<String, Value>) -> Result<Self, Vec<FieldFault>> {
+        let fields = Map::from_iter([("config".to_owned(), Value::Object(config))]);
+        Self::from_fields(Fields::new(fields))
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use st_store::{ProviderName, Role};
 
 use crate::input::Fields;
-use crate::operation::{Group, Input, Method, Operation};
+use crate::operation::{Group, Input, Lane, Method, Operation};
 use crate::problem::Code;
 
 /// The longest name of a provider, in bytes.
@@ -43,6 +43,7 @@ pub const SYNC: Operation<(), (), SyncJobs, JobsSynced> = Operation::new(
     "/api/cloud/jobs/sync",
     "sync_jobs",
 )
+.lane(Lane::Bulk)
 .summary("Ask the providers about all active jobs now, and adopt submissions that are missing here")
 .description(
     "Of the provider's list the newest thousand jobs of a day are read. Jobs that this server \

@@ -8,7 +8,7 @@ use st_store::{Priority, Role};
 use super::QueueEntry;
 use crate::input::Fields;
 use crate::names::{JobName, UserArg};
-use crate::operation::{Group, Input, Method, Operation};
+use crate::operation::{Group, Input, Lane, Method, Operation};
 use crate::problem::Code;
 
 /// A priority to set.
@@ -142,6 +142,7 @@ pub const PROCESS: Operation<(), (), (), Processed> =
 /// Deletes old jobs.
 pub const CLEANUP: Operation<(), Cleanup, (), Cleaned> =
     Operation::new(Group::Queue, Method::Post, "/api/queue/cleanup", "clean_up_queue")
+        .lane(Lane::Bulk)
         .summary("Delete jobs that ended so many days ago or earlier")
         .role(Role::Admin)
         .example_query("days=30");

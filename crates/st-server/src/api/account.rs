@@ -72,7 +72,7 @@ fn unstored(mut response: Response) -> Response {
 pub(crate) async fn sign_in(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let peer = peer_of(&request);
     let (parts, body) = request.into_parts();
-    let fields = Fields::new(body_of(&parts, body).await?);
+    let fields = Fields::new(body_of(&parts, body, None).await?);
     let SignIn { api_key } = SignIn::from_fields(fields).map_err(Problem::invalid)?;
     if api.auth.is_single_user().await {
         let detail = "there is no key yet, and every request is the local administrator's";

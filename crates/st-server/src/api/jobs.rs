@@ -1,6 +1,8 @@
 //! Jobs over HTTP.
 
 mod cancel;
+mod check;
+mod estimate;
 mod explain;
 mod follow;
 mod logs;
@@ -31,6 +33,8 @@ use crate::http::problem::Problem;
 use crate::http::route::Call;
 
 pub(crate) use cancel::cancel;
+pub(crate) use check::check;
+pub(crate) use estimate::estimate_cost;
 pub(crate) use explain::explain;
 pub(crate) use follow::stream as follow_logs;
 pub(crate) use logs::logs;

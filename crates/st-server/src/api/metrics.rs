@@ -10,7 +10,7 @@ use st_api::metrics::{
     OverDays, OverPeriod, PartHealth, PartsHealth, Usage, UsagePeriod,
 };
 use st_api::system::Condition;
-use st_store::{DailyTotals, JobFilter, JobStatus, PageRequest, Store, Total};
+use st_store::{DailyTotals, JobFilter, JobStatus, PageRequest, ProviderName, Store, Total};
 
 use super::health;
 use super::{Api, log_damaged};
@@ -78,6 +78,17 @@ pub(crate) async fn jobs(
         cost_by_day: cost_by_day.collect(),
         period_days: days,
     })
+}
+
+/// The mean time of the jobs of a provider that completed on these days, with today.
+pub(super) async fn mean_seconds_at(
+    store: &dyn Store,
+    provider: &ProviderName,
+    days: u16,
+) -> Result<Option<f64>, Problem> {
+    let (_, mut totals) = totals(store, days).await?;
+    totals.retain(|key, _| key.provider == *provider);
+    Ok(mean_seconds(&totals))
 }
 
 /// Of the jobs that completed: one that failed or was cancelled may not have run at all.

@@ -110,32 +110,28 @@ pub(crate) async fn stats(api: Api, _call: Call) -> Result<StatsView, Problem> {
         oldest_claimable_seconds: oldest,
         limits: LimitsView::from(&stats.limits),
         local_gpu_max_concurrent: gpus,
-        local: local(&api).await?,
+        local: local(&api, &stats).await,
         workers: None,
     })
 }
 
 /// Jobs on this machine; `None` where no graphics cards are managed.
-async fn local(api: &Api) -> Result<Option<LocalJobs>, Problem> {
-    let Some(provider) = api.providers.iter().find(|it| it.job_type() == JobType::Local) else {
-        return Ok(None);
-    };
+async fn local(api: &Api, stats: &QueueStats) -> Option<LocalJobs> {
+    let provider = api.providers.iter().find(|it| it.job_type() == JobType::Local)?;
     let cards = provider.devices().await;
     if cards.is_empty() {
-        return Ok(None);
+        return None;
     }
-    let running = api.store.list_at_provider(provider.name(), None, 500).await?.len() as u64;
-    let max_concurrent_jobs = api.store.limits().await?.local;
     let places = (0..).zip(&cards);
     let (allocated, available): (Vec<_>, Vec<_>) = places.partition(|(_, card)| card.in_use);
     let numbers = |cards: Vec<(u64, _)>| cards.into_iter().map(|(place, _)| place).collect();
-    Ok(Some(LocalJobs {
-        running_jobs: running,
-        max_concurrent_jobs,
+    Some(LocalJobs {
+        running_jobs: stats.at_providers.get(provider.name()).copied().unwrap_or(0),
+        max_concurrent_jobs: stats.limits.local,
         total_gpus: cards.len() as u64,
         available_gpus: numbers(available),
         allocated_gpus: numbers(allocated),
-    }))
+    })
 }
 
 pub(crate) async fn position(api: Api, call: Call<JobName>) -> Result<Position, Problem> {

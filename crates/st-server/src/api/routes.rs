@@ -26,6 +26,8 @@ pub(crate) fn routes() -> Routes {
 fn jobs_and_queue(routes: Routes) -> Routes {
     routes
         .on(&job::SUBMIT, jobs::submit::submit)
+        .on(&job::CHECK, jobs::check)
+        .on(&job::ESTIMATE, jobs::estimate_cost)
         .on(&job::LIST, jobs::list)
         .on(&job::SHOW, jobs::show)
         .on(&job::CANCEL, jobs::cancel)

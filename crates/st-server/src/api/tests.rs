@@ -9,6 +9,7 @@ mod faults;
 mod jobs;
 mod metrics;
 mod outages;
+mod previews;
 mod roles;
 mod stream;
 mod webhooks;

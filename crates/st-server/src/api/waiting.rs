@@ -11,7 +11,7 @@ mod words;
 
 use jiff::Timestamp;
 use st_store::{
-    AccountId, ApprovalRequest, AtProvider, BudgetId, BudgetUse, Cancellation, Claimed, Due,
+    AccountId, ApprovalRequest, AtProvider, BudgetId, BudgetUse, Cancellation, Claimed, Cost, Due,
     Exceeded, Group, Held, HeldBy, Hold, JobRecord, Limit, LimitUse, Measure, Scope, ScopeLevel,
     SlotLimit, Stage, Standing,
 };
@@ -54,6 +54,28 @@ pub(super) struct Facts<'a> {
     pub(super) unread: Option<UnreadJob>,
 }
 
+/// A job that waits for a slot, or would if it were submitted.
+#[derive(Debug, Clone)]
+pub(super) struct Waiter {
+    pub(super) group: Group,
+    /// What it is estimated to cost.
+    pub(super) cost: Cost,
+    /// Since when it waits; `None` before it is submitted.
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Waiter {
+    fn of(record: &JobRecord) -> Self {
+        let since = Some(record.entry().waits_since);
+        Self { group: Group::of(record), cost: record.reservation(), since }
+    }
+
+    /// Since when it waits for what began at this time: a job that came later waits only since then.
+    fn since(&self, began: Timestamp) -> Time {
+        Time(self.since.map_or(began, |since| since.max(began)))
+    }
+}
+
 /// What this job waits for, if it waits for anything.
 pub(super) fn waiting_for(record: &JobRecord, facts: &Facts<'_>) -> Option<WaitingFor> {
     match record.stage() {
@@ -87,20 +109,21 @@ fn in_queue(record: &JobRecord, due: Due, facts: &Facts<'_>) -> Option<WaitingFo
     if facts.reach == Reach::NotConfigured {
         return Some(not_configured(record));
     }
+    let waiter = Waiter::of(record);
     let ahead = due.at().filter(|&at| at > facts.now);
     match (due, ahead) {
         (Due::Date(_), Some(at)) => return Some(date(at)),
         (Due::Pause(_), Some(at)) => return Some(pause(record, at)),
         (Due::Now | Due::Date(_) | Due::Pause(_), None) | (Due::Now, Some(_)) => {}
     }
-    if let Some(waiting) = facts.gate.and_then(|gate| closed_gate(record, gate, facts.now)) {
+    if let Some(waiting) = facts.gate.and_then(|gate| closed_gate(&waiter, gate, facts.now)) {
         return Some(waiting);
     }
     match facts.standing {
         Some(standing) => standing.held_by.map(|held_by| match held_by {
-            HeldBy::Hold(level) => hold(record, level, facts.hold),
-            HeldBy::Limit(held_by) => limit(record, held_by, standing.limit),
-            HeldBy::Budget(id) => budget(record, id, (facts.budget, facts.now)),
+            HeldBy::Hold(level) => hold(&waiter, level, facts.hold),
+            HeldBy::Limit(held_by) => limit(&waiter, held_by, standing.limit),
+            HeldBy::Budget(id) => budget(&waiter, id, (facts.budget, facts.now)),
         }),
         None => (due == Due::Now && facts.damage).then(set_aside),
     }
@@ -140,11 +163,15 @@ fn pause(record: &JobRecord, at: Timestamp) -> WaitingFor {
     }
 }
 
-fn closed_gate(record: &JobRecord, gate: &GateStatus, now: Timestamp) -> Option<WaitingFor> {
+pub(super) fn closed_gate(
+    waiter: &Waiter,
+    gate: &GateStatus,
+    now: Timestamp,
+) -> Option<WaitingFor> {
     if gate.open {
         return None;
     }
-    let provider = &record.job().provider;
+    let provider = &waiter.group.provider;
     let reason = gate.reason.as_deref().unwrap_or("no reason is known");
     let next_probe = next_probe(gate, now);
     let tried = match next_probe {
@@ -152,12 +179,11 @@ fn closed_gate(record: &JobRecord, gate: &GateStatus, now: Timestamp) -> Option<
         Some(_) | None => format!("{provider} is being tried now"),
     };
     let remedy = gate.cause.map_or("", remedy);
-    // A job that came later waits only since then.
-    let since = closed_since(gate, now).map(|at| at.max(record.entry().waits_since));
+    let since = closed_since(gate, now).map(|at| waiter.since(at));
     Some(WaitingFor {
         kind: Kind::Gate,
         reason: format!("{provider} does not accept submissions: {reason}"),
-        since: since.map(Time),
+        since,
         until: next_probe.map(Time),
         next_step: format!(
             "{remedy}{tried}, and immediately with POST /api/cloud/providers/{provider}/retry; the \
@@ -194,12 +220,11 @@ pub(super) fn next_probe(gate: &GateStatus, now: Timestamp) -> Option<Timestamp>
 }
 
 /// What a person put on hold. `known`: the hold itself, unless it was released meanwhile.
-fn hold(record: &JobRecord, level: ScopeLevel, known: Option<&Hold>) -> WaitingFor {
-    let scope = Scope::of(level, &Group::of(record)).unwrap_or(Scope::All);
+pub(super) fn hold(waiter: &Waiter, level: ScopeLevel, known: Option<&Hold>) -> WaitingFor {
+    let scope = Scope::of(level, &waiter.group).unwrap_or(Scope::All);
     let reason = known.and_then(|hold| hold.reason.as_ref()).map(|reason| format!(": {reason}"));
     let by = known.map(|hold| format!(" by {}", hold.by)).unwrap_or_default();
-    // A job that came later waits only since then.
-    let since = known.map(|hold| Time(hold.since.max(record.entry().waits_since)));
+    let since = known.map(|hold| waiter.since(hold.since));
     let id = scope.id().map(|id| format!(", \"id\": \"{id}\"")).unwrap_or_default();
     WaitingFor {
         kind: Kind::Hold,
@@ -214,33 +239,33 @@ fn hold(record: &JobRecord, level: ScopeLevel, known: Option<&Hold>) -> WaitingF
 }
 
 /// `held_by`: the limit that the job's owner is at; `known`: its numbers.
-fn limit(record: &JobRecord, held_by: SlotLimit, known: Option<LimitUse>) -> WaitingFor {
-    let job = record.job();
+pub(super) fn limit(waiter: &Waiter, held_by: SlotLimit, known: Option<LimitUse>) -> WaitingFor {
+    let Group { owner, provider, .. } = &waiter.group;
     let who = match held_by {
         SlotLimit::Queue(Limit::Global) => "the server".to_owned(),
-        SlotLimit::Queue(Limit::User) => format!("user {}", job.owner.user),
+        SlotLimit::Queue(Limit::User) => format!("user {}", owner.user),
         SlotLimit::Queue(Limit::Team) => {
-            let named = job.owner.team.as_ref().map(|it| format!("team {it}"));
+            let named = owner.team.as_ref().map(|it| format!("team {it}"));
             named.unwrap_or_else(|| "the team".to_owned())
         }
         SlotLimit::Queue(Limit::Org) => {
-            let named = job.owner.org.as_ref().map(|it| format!("organization {it}"));
+            let named = owner.org.as_ref().map(|it| format!("organization {it}"));
             named.unwrap_or_else(|| "the organization".to_owned())
         }
         SlotLimit::Queue(Limit::Local) => "this machine".to_owned(),
-        SlotLimit::Provider => format!("provider {}", job.provider),
+        SlotLimit::Provider => format!("provider {provider}"),
     };
     let (name, raised_with) = match held_by {
         SlotLimit::Queue(limit) => (limit.as_str(), "POST /api/queue/concurrency".to_owned()),
         SlotLimit::Provider => {
-            ("max_concurrent", format!("PUT /api/cloud/providers/{}/config", job.provider))
+            ("max_concurrent", format!("PUT /api/cloud/providers/{provider}/config"))
         }
     };
     let value = known.map(|it| format!(", which is {} ({} are taken)", it.max, it.used));
     WaitingFor {
         kind: Kind::Limit,
         reason: format!("{who} has no free slot by {name}{}", value.unwrap_or_default()),
-        since: Some(Time(record.entry().waits_since)),
+        since: waiter.since.map(Time),
         until: None,
         next_step: format!(
             "it is submitted when another job ends, or when an administrator raises {name} with \
@@ -250,12 +275,12 @@ fn limit(record: &JobRecord, held_by: SlotLimit, known: Option<LimitUse>) -> Wai
 }
 
 /// `known`: what is taken of the budget, unless it was removed meanwhile.
-fn budget(
-    record: &JobRecord,
+pub(super) fn budget(
+    waiter: &Waiter,
     id: BudgetId,
     (known, at): (Option<&BudgetUse>, Timestamp),
 ) -> WaitingFor {
-    let cost = record.reservation();
+    let cost = waiter.cost;
     let reason = match known {
         Some(known) => Exceeded { budget: known.clone(), cost, at }.to_string(),
         None => format!("budget {id} has no room for {cost}"),
@@ -263,7 +288,7 @@ fn budget(
     WaitingFor {
         kind: Kind::Budget,
         reason,
-        since: Some(Time(record.entry().waits_since)),
+        since: waiter.since.map(Time),
         until: known.and_then(|known| known.resets_at).map(Time),
         next_step: match known.map(|known| known.budget.budget.limit.measure()) {
             Some(Measure::ConcurrentJobs) => format!(

@@ -24,11 +24,12 @@ const GRACE: Duration = Duration::from_secs(5);
 /// From then on at least so many bytes must have arrived in each second.
 const SLOWEST: u32 = 1024;
 
-/// A JSON object. A missing body is an empty object, whatever its type is said to be. Anything else must
+/// A JSON object. `list`: the member that a list stands for, where one is legal. A missing body is an empty object, whatever its type is said to be. Anything else must
 /// be declared as `application/json`, which a page of another origin cannot send without asking first.
 pub(crate) async fn body_of(
     parts: &Parts,
     body: axum::body::Body,
+    list: Option<&str>,
 ) -> Result<Map<String, Value>, Problem> {
     let bytes = bytes_of(body).await?;
     if bytes.is_empty() {
@@ -41,11 +42,13 @@ pub(crate) async fn body_of(
         let detail = format!("the request body is not JSON: {}", fault.message);
         Problem::new(Code::MalformedJson, detail)
     })?;
-    match value {
-        Value::Object(object) => Ok(object),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(Problem::invalid_field("", "expected an object"))
-        }
+    match (value, list) {
+        (Value::Object(object), _) => Ok(object),
+        (list @ Value::Array(_), Some(member)) => Ok(Map::from_iter([(member.to_owned(), list)])),
+        (
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
+            _,
+        ) => Err(Problem::invalid_field("", "expected an object")),
     }
 }
 
@@ -125,7 +128,7 @@ pub(in crate::http) mod tests {
         request: axum::extract::Request,
     ) -> Result<&'static str, Problem> {
         let (parts, body) = request.into_parts();
-        body_of(&parts, body).await.map(|_body| "read")
+        body_of(&parts, body, None).await.map(|_body| "read")
     }
 
     fn pieces(
@@ -188,8 +191,20 @@ pub(in crate::http) mod tests {
         }
         let request = request.body(Sent::from(body)).unwrap();
         let (parts, body) = request.into_parts();
-        let read = body_of(&parts, body).await;
+        let read = body_of(&parts, body, None).await;
         read.map(|object| object.len()).map_err(|problem| problem.status().as_u16())
+    }
+
+    #[tokio::test]
+    async fn a_list_stands_for_a_member_where_that_is_legal() {
+        let request = http::Request::builder().header(CONTENT_TYPE, "application/json");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let list = body_of(&parts, Sent::from("[1]"), Some("items")).await.unwrap();
+        assert_eq!(Value::Object(list), serde_json::json!({"items": [1]}));
+        for (body, list) in [("[1]", None), ("1", Some("items")), ("null", Some("items"))] {
+            let refused = body_of(&parts, Sent::from(body), list).await.unwrap_err();
+            assert_eq!(refused.status().as_u16(), 422, "{body}");
+        }
     }
 
     #[tokio::test]

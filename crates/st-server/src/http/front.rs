@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 
-use super::lane::Lanes;
+use super::lane::{LaneTable, Lanes};
 use super::listen::{Capacity, Places};
 use super::meter::Meter;
 use super::peer::TrustedProxies;
@@ -48,6 +48,7 @@ pub(crate) struct Front {
     /// How many connections were refused because their address had too many.
     pub(crate) refused: AtomicU64,
     pub(crate) lanes: Lanes,
+    pub(crate) lane_of: LaneTable,
     pub(crate) meter: Meter,
     pub(crate) refused_webhooks: RefusedWebhooks,
 }
@@ -57,13 +58,15 @@ impl Front {
         let Capacity { connections, streams } = capacity;
         let lanes = Lanes::within(connections.saturating_sub(streams));
         let routes = crate::api::routes();
+        let operations = || routes.operations().iter().map(|operation| &operation.about);
         Arc::new(Self {
             live: ArcSwap::from_pointee(live),
             places: Places::new(connections),
             refused: AtomicU64::new(0),
             lanes,
+            lane_of: LaneTable::of(operations()),
             refused_webhooks: RefusedWebhooks::default(),
-            meter: Meter::of(routes.operations().iter().map(|operation| &operation.about)),
+            meter: Meter::of(operations()),
         })
     }
 

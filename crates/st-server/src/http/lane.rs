@@ -4,67 +4,61 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::Method;
+use st_api::operation::{About, Lane};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// As many ordinary requests as are useful: more only wait for one another.
 const ORDINARY: usize = 1024;
-/// These paths, and what is below them.
-const VITAL: [&str; 6] = [
-    "/health",
-    "/api/cloud/health",
-    "/api/metrics/health",
-    "/metrics",
-    "/api/metrics/prometheus",
-    "/api/cloud/metrics/prometheus",
-];
-/// Exactly these paths: what providers report. Anyone may send there, however slowly.
-const RECEIVED: [&str; 2] = ["/api/webhooks/replicate", "/api/cloud/webhook/replicate"];
-/// As many of those at once as are useful. Each may hold a body of 16 MiB while it is read.
+/// As many webhooks of providers at once as are useful. Each may hold a body of 16 MiB while it is read.
 const MOST_RECEIVED: usize = 32;
 
-/// What a request is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
-    /// Health and metrics.
-    Vital,
-    /// What providers report.
-    Received,
-    /// What a person or a program waits for.
-    Interactive,
-    /// Many things at once, which may as well be done later.
-    Bulk,
+/// Every lane, in the order of the metrics.
+const ALL: [Lane; 4] = [Lane::Vital, Lane::Received, Lane::Interactive, Lane::Bulk];
+
+/// The word for a lane in metrics.
+pub(crate) const fn word(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Vital => "vital",
+        Lane::Received => "received",
+        Lane::Interactive => "interactive",
+        Lane::Bulk => "bulk",
+    }
 }
 
-impl Lane {
-    /// Every lane, in the order of the metrics.
-    const ALL: [Self; 4] = [Self::Vital, Self::Received, Self::Interactive, Self::Bulk];
+/// In which lane the requests of each operation are. A request is put into its lane before the router has
+/// found its operation, which would cost more than to refuse it.
+#[derive(Debug)]
+pub(crate) struct LaneTable {
+    /// By method and path, apart from those that are interactive.
+    others: Vec<(&'static str, &'static str, Lane)>,
+}
 
-    /// The word for it in metrics.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Vital => "vital",
-            Self::Received => "received",
-            Self::Interactive => "interactive",
-            Self::Bulk => "bulk",
-        }
+impl LaneTable {
+    pub(crate) fn of<'a>(operations: impl Iterator<Item = &'a About>) -> Self {
+        let others = operations.filter(|it| it.lane != Lane::Interactive);
+        Self { others: others.map(|it| (it.method.as_str(), it.path, it.lane)).collect() }
     }
 
-    pub(crate) fn of(path: &str) -> Self {
-        let is_below = |root: &str| {
-            let below = path.strip_prefix(root);
-            below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
-        };
-        if VITAL.into_iter().any(is_below) {
-            return Self::Vital;
+    /// The lane of a request; what is no operation is interactive.
+    pub(crate) fn lane(&self, method: &Method, path: &str) -> Lane {
+        // A HEAD is answered as the GET is, without its body.
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let is_it =
+            |(of, pattern, _): &&(&str, &str, Lane)| *of == method.as_str() && fits(pattern, path);
+        self.others.iter().find(is_it).map_or(Lane::Interactive, |(.., lane)| *lane)
+    }
+}
+
+/// Whether a path is one of a pattern, in which braces are around what is named.
+fn fits(pattern: &str, path: &str) -> bool {
+    let (mut parts, mut given) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (parts.next(), given.next()) {
+            (None, None) => return true,
+            (Some(part), Some(given)) if part == given || part.starts_with('{') => {}
+            (Some(_) | None, Some(_) | None) => return false,
         }
-        if RECEIVED.contains(&path) {
-            return Self::Received;
-        }
-        let last = path.rsplit('/').next().unwrap_or_default();
-        if last.starts_with("bulk-") || matches!(last, "cleanup" | "sync" | "export") {
-            return Self::Bulk;
-        }
-        Self::Interactive
     }
 }
 
@@ -146,7 +140,7 @@ impl Lanes {
         ];
         let shed = self.shed.each_ref().map(|shed| shed.load(Ordering::Relaxed));
         let mut numbers = self.most.into_iter().zip(under_way).zip(shed);
-        Lane::ALL.map(|lane| {
+        ALL.map(|lane| {
             let ((most, under_way), shed) = numbers.next().unwrap_or_default();
             Traffic { lane, most, under_way, shed }
         })
@@ -200,23 +194,37 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_in_their_lanes() {
-        for (path, lane) in [
-            ("/health", Lane::Vital),
-            ("/api/cloud/health/ready", Lane::Vital),
-            ("/api/metrics/prometheus", Lane::Vital),
-            ("/api/webhooks/replicate", Lane::Received),
-            ("/api/cloud/webhook/replicate", Lane::Received),
-            ("/api/webhooks", Lane::Interactive),
-            ("/api/webhooks/history", Lane::Interactive),
-            ("/api/webhooks/replicate/test", Lane::Interactive),
-            ("/api/cloud/healthy", Lane::Interactive),
-            ("/api/metrics/costs", Lane::Interactive),
-            ("/api/cloud/jobs/submit", Lane::Interactive),
-            ("/api/approvals/requests/bulk-approve", Lane::Bulk),
-            ("/api/queue/cleanup", Lane::Bulk),
+    fn each_operation_is_in_the_lane_that_it_names() {
+        let routes = crate::api::routes();
+        let operations = || routes.operations().iter().map(|it| &it.about);
+        let table = LaneTable::of(operations());
+        for about in operations() {
+            let method = Method::from_bytes(about.method.as_str().as_bytes()).unwrap();
+            assert_eq!(table.lane(&method, about.path), about.lane, "{}", about.id);
+        }
+        let of = |lane| operations().filter(|it| it.lane == lane).map(|it| it.id).collect();
+        let (vital, received, bulk): (Vec<_>, Vec<_>, Vec<_>) =
+            (of(Lane::Vital), of(Lane::Received), of(Lane::Bulk));
+        assert!(vital.contains(&"scrape_metrics") && vital.contains(&"get_readiness"), "{vital:?}");
+        assert_eq!(received, ["receive_replicate_webhook", "receive_replicate_webhook_of_cloud"]);
+        assert_eq!(bulk, ["sync_jobs", "clean_up_queue", "approve_requests", "reject_requests"]);
+    }
+
+    #[test]
+    fn a_request_is_in_the_lane_of_its_operation_and_what_is_none_is_interactive() {
+        const OF_ONE: About = st_api::jobs::CANCEL.lane(Lane::Bulk).about;
+        let table = LaneTable::of([&OF_ONE, &st_api::system::PLAIN.about].into_iter());
+        for (method, path, lane) in [
+            (Method::GET, "/health", Lane::Vital),
+            (Method::HEAD, "/health", Lane::Vital),
+            (Method::POST, "/health", Lane::Interactive),
+            (Method::GET, "/health/", Lane::Interactive),
+            (Method::GET, "/healthy", Lane::Interactive),
+            (Method::POST, "/api/cloud/jobs/7/cancel", Lane::Bulk),
+            (Method::POST, "/api/cloud/jobs/7/cancel/more", Lane::Interactive),
+            (Method::POST, "/api/cloud/jobs/7", Lane::Interactive),
         ] {
-            assert_eq!(Lane::of(path), lane, "{path}");
+            assert_eq!(table.lane(&method, path), lane, "{method} {path}");
         }
     }
 }

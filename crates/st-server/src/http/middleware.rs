@@ -22,7 +22,6 @@ use st_log::{LogContext, Logger, get_correlation_id, get_logger};
 use tokio::time::{Instant, timeout};
 
 use crate::http::front::Arrival;
-use crate::http::lane::Lane;
 use crate::http::meter::with_operation;
 use crate::http::paths::Paths;
 use crate::http::problem::Problem;
@@ -72,7 +71,8 @@ async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Re
     }
     let mut line = Line::Own;
     if let Some(front) = front {
-        line = front.refused_webhooks.note(&path, response.status().as_u16());
+        let status = response.status().as_u16();
+        line = front.refused_webhooks.note(front.lane_of.lane(&method, &path), status);
         front.meter.observe(operation, response.status().as_u16(), began.elapsed());
     }
     let problem = problem_of(&mut response, &method, &path, &paths);
@@ -98,7 +98,8 @@ async fn answer(request: Request, next: Next) -> Response {
     if let Err(refused) = site::check(arrival, method, uri, request.headers()) {
         return refused.into_response();
     }
-    let Some(permit) = arrival.front.lanes.enter(Lane::of(uri.path())) else {
+    let lane = arrival.front.lane_of.lane(method, uri.path());
+    let Some(permit) = arrival.front.lanes.enter(lane) else {
         return Problem::overloaded().into_response();
     };
     let answer = timeout(DEADLINE, next.run(request)).await;

@@ -3,10 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use st_api::operation::Lane;
 use st_api::problem::Code;
 use tokio::time::Instant;
-
-use super::lane::Lane;
 
 /// How long no further line is written after one.
 const AGAIN: Duration = Duration::from_mins(1);
@@ -36,10 +35,10 @@ pub(crate) enum Line {
 
 impl RefusedWebhooks {
     /// Counts a request if it is one of those.
-    pub(crate) fn note(&self, path: &str, status: u16) -> Line {
+    pub(crate) fn note(&self, lane: Lane, status: u16) -> Line {
         let is_refusal =
             [Code::BadSignature, Code::AddressNotAllowed].map(Code::status).contains(&status);
-        if !is_refusal || Lane::of(path) != Lane::Received {
+        if !is_refusal || lane != Lane::Received {
             return Line::Own;
         }
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,10 +58,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_refusals_is_one_line_a_minute() {
         let refused = RefusedWebhooks::default();
-        let path = "/api/webhooks/replicate";
-        let note = |code: Code| refused.note(path, code.status());
+        let note = |code: Code| refused.note(Lane::Received, code.status());
         assert_eq!(note(Code::BodyTooLarge), Line::Own);
-        assert_eq!(refused.note("/api/webhooks", Code::BadSignature.status()), Line::Own);
+        assert_eq!(refused.note(Lane::Interactive, Code::BadSignature.status()), Line::Own);
         assert_eq!(note(Code::BadSignature), Line::Sum(1));
         for _ in 0..500 {
             assert_eq!(note(Code::AddressNotAllowed), Line::Summed);

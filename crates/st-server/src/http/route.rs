@@ -167,7 +167,8 @@ async fn read<P: Named, Q: Input, B: Input>(
     };
     let query = Fields::from_query(parts.uri.query().unwrap_or_default());
     let query = query.and_then(Q::from_fields).map_err(Problem::invalid_query)?;
-    let fields = if has_body { body_of(&parts, body).await? } else { serde_json::Map::new() };
+    let fields =
+        if has_body { body_of(&parts, body, B::LIST).await? } else { serde_json::Map::new() };
     let body = B::from_fields(Fields::new(fields)).map_err(Problem::invalid)?;
     Ok(Call { caller, named, query, body, headers: parts.headers })
 }

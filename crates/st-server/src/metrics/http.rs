@@ -6,6 +6,7 @@ use super::family::{Family, counter, gauge, histogram};
 use super::page::{Page, series};
 use crate::api::Api;
 use crate::http::front::Front;
+use crate::http::lane::word;
 
 const REQUESTS: Family = histogram(
     "st_http_request_duration_seconds",
@@ -60,7 +61,7 @@ pub(super) fn add(page: &mut Page, api: &Api, front: &Front) {
         requests.into_iter().map(|it| series([it.operation, it.method, it.class], it.took)),
     );
     let traffic = front.lanes.traffic();
-    let each = || traffic.iter().map(|it| (it.lane.as_str(), it));
+    let each = || traffic.iter().map(|it| (word(it.lane), it));
     page.add(&IN_FLIGHT, each().map(|(lane, it)| series([lane], it.under_way)));
     page.add(&MOST, each().map(|(lane, it)| series([lane], it.most)));
     page.add(&SHED, each().map(|(lane, it)| series([lane], it.shed)));

@@ -114,11 +114,52 @@ async fn what_does_not_want_to_wait_is_rejected_by_a_quota_and_by_a_pause() {
     let pause = json!({"scope": "provider", "id": "local"});
     server.post("/api/queue/pause", pause.clone()).await;
     let paused = server.post("/api/queue/submit", body.clone()).await.body;
-    let reason = "the job would have to wait: provider local is paused";
+    let reason = "the job would have to wait: provider local was paused by user local";
     assert_eq!(paused["reason"], reason, "{paused}");
     server.post("/api/queue/resume", pause).await;
     let url = server.url(&format!("/api/quotas/{}", quota["id"]));
     assert_eq!(server.client().delete(url).send().await.unwrap().status(), 200);
+    let rule = json!({"name": "all", "condition": "provider", "threshold": "local"});
+    let rule = server.post("/api/approvals/rules", rule).await.body;
+    let asks = server.post("/api/queue/submit", body.clone()).await.body;
+    let reason = "the job would have to wait: it needs approval by the role ";
+    assert!(asks["reason"].as_str().unwrap().starts_with(reason), "{asks}");
+    let url = server.url(&format!("/api/approvals/rules/{}", rule["id"]));
+    assert_eq!(server.client().delete(url).send().await.unwrap().status(), 200);
     let free = server.post("/api/queue/submit", body).await.body;
     assert_eq!(free["success"], true, "{free}");
+    assert_eq!(server.get("/api/cloud/jobs").await.body["total"], 1, "the others left nothing");
+}
+
+#[tokio::test]
+async fn one_key_submits_a_named_configuration_once() {
+    let server = Server::start(Setup::default()).await;
+    fs::create_dir_all(server.config_dir()).unwrap();
+    let text = json!({"command": "example", "steps": 1, "seconds": 0}).to_string();
+    fs::write(server.config_dir().join("demo.json"), text).unwrap();
+    let path = "/api/queue/submit";
+    let one_a_day = json!({"quota_type": "jobs_per_day", "limit_value": 1, "action": "block"});
+    assert_eq!(server.post("/api/quotas", one_a_day).await.status, 200);
+    let body = json!({"config_name": "demo", "no_wait": true, "idempotency_key": "k"});
+    let first = server.post(path, body.clone()).await.body;
+    assert_eq!((&first["success"], &first["idempotent_hit"]), (&json!(true), &json!(false)));
+    server.until(first["job_id"].as_str().unwrap(), "completed").await;
+    server.post("/api/queue/pause", json!({})).await;
+    let again = server.post(path, body).await.body;
+    assert_eq!((&again["job_id"], &again["idempotent_hit"]), (&first["job_id"], &json!(true)));
+    assert_eq!(again["status"], "completed", "it is not rejected for what holds new jobs: {again}");
+    let of_header = |key: &'static str, body: serde_json::Value| {
+        let request = server.client().post(server.url(path)).header("Idempotency-Key", key);
+        async move { request.json(&body).send().await.unwrap() }
+    };
+    let plain = json!({"config_name": "demo", "no_wait": true});
+    let header = of_header("k", plain).await;
+    let header: serde_json::Value = header.json().await.unwrap();
+    assert_eq!(header["job_id"], first["job_id"], "as a header or in the body: {header}");
+    let other = of_header("k", json!({"config_name": "demo"})).await;
+    let other = (other.status().as_u16(), other.json::<serde_json::Value>().await.unwrap());
+    assert_eq!((other.0, &other.1["code"]), (409, &json!("idempotency_mismatch")));
+    let empty = of_header("", json!({"config_name": "demo"})).await;
+    let empty = (empty.status().as_u16(), empty.json::<serde_json::Value>().await.unwrap());
+    assert_eq!((empty.0, &empty.1["code"]), (400, &json!("bad_idempotency_key")));
 }

@@ -6,11 +6,11 @@ use st_log::CorrelationId;
 
 use super::{MemoryStore, Moment, State};
 use crate::error::{Error, Result};
-use crate::model::budget::{Judgement, scopes};
+use crate::model::budget::scopes;
 use crate::model::{
     Actor, Budget, BudgetAction, BudgetId, BudgetKeeper, BudgetPatch, BudgetUse, Change, Cost,
-    CostLimitStep, Group, JobRecord, Measure, NewBudget, NewEvent, NewJob, Owner, Posted,
-    ProviderName, ProviderSettings, Scope, SpendingRoom, Stray,
+    CostLimitStep, Group, JobRecord, Measure, NewBudget, NewEvent, Owner, Posted, ProviderName,
+    ProviderSettings, Scope, SpendingRoom, Stray,
 };
 use crate::repo::BudgetRepo;
 
@@ -51,7 +51,7 @@ impl State {
         BudgetUse::of(budget.clone(), Posted { spent, reserved, jobs: 0 }, now)
     }
 
-    fn budgets_of(&self, group: &Group, now: Timestamp) -> Vec<BudgetUse> {
+    pub(super) fn budgets_of(&self, group: &Group, now: Timestamp) -> Vec<BudgetUse> {
         let all = self.oldest_first().into_iter();
         let in_scope = all.filter(|it| scopes(group).any(|s| s == it.budget.scope));
         in_scope.map(|budget| self.budget_use(budget, now)).collect()
@@ -61,12 +61,6 @@ impl State {
         let mut budgets: Vec<&Budget> = self.budgets.values().collect();
         budgets.sort_by_key(|it| (it.created_at, it.id));
         budgets
-    }
-
-    pub(super) fn judge(&self, new: &NewJob, now: Timestamp) -> Judgement {
-        let budgets = self.budgets_of(&Group::of_new(new), now);
-        let follows = new.follows.and_then(|it| self.records.get(&it.job));
-        Judgement::of(new, budgets, follows, now)
     }
 
     pub(super) fn room(&self, now: Timestamp) -> SpendingRoom {

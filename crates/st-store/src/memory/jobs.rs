@@ -7,28 +7,22 @@ use jiff::Timestamp;
 
 use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
-use crate::model::budget::Judgement;
-use crate::model::rule::first_match;
 use crate::model::{
-    Actor, ApprovalId, CancelOutcome, Group, InvalidJob, JobCounts, JobFilter, JobId, JobPrefix,
-    JobRecord, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, Period, ProviderJobId,
-    ProviderName, QueueEntryId, Requirement, Rule, RuleInput, Stage, StoredKey, after,
+    Actor, ApprovalId, CancelOutcome, Grounds, Group, JobCounts, JobFilter, JobId, JobPrefix,
+    JobRecord, KeyVerdict, NewJob, Page, PageRequest, Period, Preview, ProviderJobId, ProviderName,
+    QueueEntryId, Ruling, Stage, StoredKey,
 };
 use crate::repo::{JobRef, JobRepo, PrefixMatch, Submitted, first_matches};
 
 impl State {
     fn submit(&mut self, new: NewJob, moment: Moment) -> Result<Submitted> {
         let Moment { now, .. } = moment;
-        check(&new, now)?;
+        new.check()?;
+        new.check_dates(now)?;
         if let Some(earlier) = self.earlier_submission(&new, moment)? {
             return Ok(Submitted { record: earlier, repeated: true, warnings: Vec::new() });
         }
-        let Judgement { refused_by, approval_by, warnings } = self.judge(&new, now);
-        if let Some(exceeded) = refused_by {
-            return Err(Error::OverBudget(Box::new(exceeded)));
-        }
-        let rule = self.requiring_rule(&new, now)?;
-        let requirement = Requirement::of(rule.as_ref(), approval_by.as_ref());
+        let (requirement, warnings) = Ruling::of(&new, self.grounds(&new, now), now)?.admit()?;
         self.last_entry_id += 1;
         self.last_approval_id += i64::from(requirement.is_some());
         let ids = (QueueEntryId(self.last_entry_id), ApprovalId(self.last_approval_id));
@@ -44,6 +38,17 @@ impl State {
         }
         self.inputs.insert(new.id, new.input);
         Ok(Submitted { record, repeated: false, warnings })
+    }
+
+    fn preview(&self, new: &NewJob, moment: Moment) -> Result<Preview> {
+        let Moment { now, .. } = moment;
+        new.check()?;
+        new.check_dates(now)?;
+        if let Some(earlier) = self.earlier_submission(new, moment)? {
+            return Ok(Preview::of_earlier(earlier.id()));
+        }
+        let (admission, holds) = (self.admission(now), self.holds.values().cloned().collect());
+        Preview::of(new, self.grounds(new, now), (&admission, holds), now)
     }
 
     /// The job that an earlier submission with the same key or the same ID made.
@@ -64,32 +69,31 @@ impl State {
         Ok(self.records.get(&new.id).cloned())
     }
 
-    fn requiring_rule(&self, new: &NewJob, now: Timestamp) -> Result<Option<Rule>> {
+    fn grounds(&self, new: &NewJob, now: Timestamp) -> Grounds<'_> {
         let day = Period::Daily.start(now);
         let own = self.submitted.iter().filter(|(at, group)| {
             group.owner.user == new.owner.user && Period::Daily.start(*at) == day
         });
         let today = own.count() as u64;
         let all = self.submissions.get(&new.owner.user).copied().unwrap_or_default();
-        let jobs = JobCounts { today, all };
-        Ok(first_match(&self.rules, &RuleInput::of(new, jobs))?.cloned())
+        Grounds {
+            budgets: self.budgets_of(&Group::of_new(new), now),
+            follows: new.follows.and_then(|it| self.records.get(&it.job)),
+            rules: &self.rules,
+            counts: JobCounts { today, all },
+        }
     }
-}
-
-/// Refuses a submission that could not be stored, or whose date is too far ahead.
-fn check(new: &NewJob, now: Timestamp) -> Result<()> {
-    new.check()?;
-    if new.run_after.is_some_and(|at| at > after(now, MAX_RUN_AFTER)) {
-        let (field, legal) = ("run_after", "at most 10 years ahead");
-        return Err(InvalidJob::OutOfRange { field, legal }.into());
-    }
-    Ok(())
 }
 
 #[async_trait]
 impl JobRepo for MemoryStore {
     async fn submit(&self, new: NewJob) -> Result<Submitted> {
         self.write(|state, moment| state.submit(new, moment))
+    }
+
+    async fn preview(&self, new: &NewJob) -> Result<Preview> {
+        let moment = self.moment();
+        self.read()?.preview(new, moment)
     }
 
     async fn find_job(&self, job: &JobRef) -> Result<Option<JobRecord>> {

@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, Admission, Caution, Due, Group, Holder, JobId, JobRecord, Lease, LimitUse, MAX_LEASE,
-    Page, PageRequest, Priority, PriorityChange, ProviderName, QueueEntryId, QueueFilter,
-    QueueStats, QueueStatus, Resolution, Settled, Stage, Standing, Usage, UserId, UserQueue,
-    Waiting, after,
+    Actor, Admission, Caution, Due, Group, Holder, JobId, JobRecord, JobStatus, Lease, LimitUse,
+    MAX_LEASE, Page, PageRequest, Priority, PriorityChange, ProviderName, QueueEntryId,
+    QueueFilter, QueueStats, QueueStatus, Resolution, Settled, Stage, Standing, Usage, UserId,
+    UserQueue, Waiting, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
 
@@ -151,11 +151,14 @@ impl State {
 
     fn stats(&self) -> QueueStats {
         let mut by_status = BTreeMap::new();
-        let mut by_user = BTreeMap::new();
+        let (mut by_user, mut at_providers) = (BTreeMap::new(), BTreeMap::new());
         for record in self.records.values() {
             *by_status.entry(record.queue_status()).or_insert(0) += 1;
             if !record.queue_status().is_terminal() {
                 *by_user.entry(record.job().owner.user.clone()).or_insert(0) += 1;
+            }
+            if matches!(record.status(), JobStatus::Queued | JobStatus::Running) {
+                *at_providers.entry(record.job().provider.clone()).or_insert(0) += 1;
             }
         }
         let entries = self.records.values().map(JobRecord::entry);
@@ -173,6 +176,7 @@ impl State {
         QueueStats {
             by_status,
             by_user,
+            at_providers,
             avg_wait_seconds: QueueStats::mean_wait(total, count),
             oldest_claimable_at: self.claimable().map(|record| record.entry().waits_since).min(),
             limits: self.limits,

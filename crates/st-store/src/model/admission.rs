@@ -231,12 +231,17 @@ impl Admission {
     /// What keeps a job of this group and estimated cost from having a slot, if anything does: a
     /// person's hold before a limit, and a limit before a budget.
     pub fn held_by(&self, group: &Group, cost: Cost) -> Option<HeldBy> {
-        if let Some(level) = self.holds.of(group) {
-            return Some(HeldBy::Hold(level));
-        }
-        self.reached(group)
-            .map(|it| HeldBy::Limit(it.limit))
-            .or_else(|| self.room.held_by(group, cost).map(HeldBy::Budget))
+        self.all_that_hold(group, cost).next()
+    }
+
+    /// All that keeps such a job from having a slot, in that order.
+    pub(crate) fn all_that_hold(&self, group: &Group, cost: Cost) -> impl Iterator<Item = HeldBy> {
+        let holds = self.holds.of(group).map(HeldBy::Hold);
+        let limits = self.uses(group).filter(LimitUse::is_reached);
+        // Budgets are put in order, which is left undone where a claim is held already.
+        let budgets = std::iter::once_with(move || self.room.holding(group, cost)).flatten();
+        let limits = limits.map(|it| HeldBy::Limit(it.limit));
+        holds.chain(limits).chain(budgets.map(HeldBy::Budget))
     }
 
     /// The first limit that is reached for this group.

@@ -320,8 +320,8 @@ impl fmt::Display for Exceeded {
 /// What the budgets that apply to a submission make of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Judgement {
-    /// The first that refuses it.
-    pub(crate) refused_by: Option<Exceeded>,
+    /// Those that refuse it, oldest first.
+    pub(crate) refused_by: Vec<Exceeded>,
     /// The first that requires approval.
     pub(crate) approval_by: Option<Exceeded>,
     /// Those that warn.
@@ -362,7 +362,7 @@ impl Judgement {
             match action {
                 BudgetAction::Warn => judgement.warnings.push(exceeded),
                 BudgetAction::Block | BudgetAction::Stop if !asks => {
-                    judgement.refused_by.get_or_insert(exceeded);
+                    judgement.refused_by.push(exceeded);
                 }
                 BudgetAction::RequireApproval | BudgetAction::Block | BudgetAction::Stop => {
                     judgement.approval_by.get_or_insert(exceeded);

@@ -88,18 +88,24 @@ impl Holds {
     }
 
     /// What of a group is on hold, the widest first.
-    pub fn of(&self, group: &Group) -> Option<ScopeLevel> {
-        let owner = &group.owner;
-        if self.all {
-            Some(ScopeLevel::All)
-        } else if self.has_provider(&group.provider) {
-            Some(ScopeLevel::Provider)
-        } else if owner.org.as_ref().is_some_and(|org| self.has_org(org)) {
-            Some(ScopeLevel::Org)
-        } else if owner.team.as_ref().is_some_and(|team| self.has_team(team)) {
-            Some(ScopeLevel::Team)
-        } else {
-            self.has_user(&owner.user).then_some(ScopeLevel::User)
+    pub fn of(&self, group: &Group) -> impl Iterator<Item = ScopeLevel> {
+        let widest_first = [
+            ScopeLevel::All,
+            ScopeLevel::Provider,
+            ScopeLevel::Org,
+            ScopeLevel::Team,
+            ScopeLevel::User,
+        ];
+        widest_first.into_iter().filter(|&level| self.has(level, group))
+    }
+
+    fn has(&self, level: ScopeLevel, Group { owner, provider, .. }: &Group) -> bool {
+        match level {
+            ScopeLevel::All => self.all,
+            ScopeLevel::Provider => self.has_provider(provider),
+            ScopeLevel::Org => owner.org.as_ref().is_some_and(|org| self.has_org(org)),
+            ScopeLevel::Team => owner.team.as_ref().is_some_and(|team| self.has_team(team)),
+            ScopeLevel::User => self.has_user(&owner.user),
         }
     }
 }

@@ -9,8 +9,8 @@ use st_log::CorrelationId;
 use crate::model::input::{InvalidInput, check_input};
 use crate::model::text::{has_nul, text_enum, without_nul};
 use crate::model::{
-    APPROVAL_TTL, Cost, JobId, JobStatus, OrgId, Owner, Priority, ProviderEnding, ProviderJobId,
-    ProviderName, Results, Role, TeamId,
+    APPROVAL_TTL, Cost, JobId, JobStatus, MAX_RUN_AFTER, OrgId, Owner, Priority, ProviderEnding,
+    ProviderJobId, ProviderName, Results, Role, TeamId,
 };
 
 text_enum! {
@@ -192,6 +192,15 @@ impl NewJob {
             asks_beyond_budget: false,
             follows: None,
         }
+    }
+
+    /// Refuses a date that is too far ahead of the time of the submission.
+    pub(crate) fn check_dates(&self, now: Timestamp) -> Result<(), InvalidJob> {
+        if self.run_after.is_some_and(|at| at > after(now, MAX_RUN_AFTER)) {
+            let (field, legal) = ("run_after", "at most 10 years ahead");
+            return Err(InvalidJob::OutOfRange { field, legal });
+        }
+        Ok(())
     }
 
     /// Refuses what could not be stored and read back as it is.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
-    AttemptToken, Epoch, HeldBy, JobRecord, LimitUse, Limits, Priority, QueueEntryId, QueueStatus,
-    UserId,
+    AttemptToken, Epoch, HeldBy, JobRecord, LimitUse, Limits, Priority, ProviderName, QueueEntryId,
+    QueueStatus, UserId,
 };
 
 /// The place of one job in the queue, from its submission to its end.
@@ -99,6 +99,8 @@ pub struct QueueStats {
     pub by_status: BTreeMap<QueueStatus, u64>,
     /// Entries that are not over, by user.
     pub by_user: BTreeMap<UserId, u64>,
+    /// Jobs that are queued or running at a provider, by provider.
+    pub at_providers: BTreeMap<ProviderName, u64>,
     /// Mean time from queueing to the claim over the latest claims (at most 100), in seconds.
     pub avg_wait_seconds: Option<f64>,
     /// Since when the longest-waiting claimable entry waits.

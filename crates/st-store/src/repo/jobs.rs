@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::error::Result;
 use crate::model::{
     Actor, CancelOutcome, Exceeded, JobFilter, JobId, JobPrefix, JobRecord, NewJob, Page,
-    PageRequest, ProviderJobId, ProviderName,
+    PageRequest, Preview, ProviderJobId, ProviderName,
 };
 
 /// Identifies a job, by our identifier or by its provider's.
@@ -62,6 +62,11 @@ pub trait JobRepo: Send + Sync {
     /// [`crate::Error::IdempotencyMismatch`], and a job for which a budget leaves no room is
     /// [`crate::Error::OverBudget`].
     async fn submit(&self, new: NewJob) -> Result<Submitted>;
+
+    /// What [`JobRepo::submit`] would come to now, by the same rules, and what would keep the job from a
+    /// slot. Writes and reserves nothing. An error is what the submission would be answered with, apart
+    /// from budgets: those that refuse it are all named.
+    async fn preview(&self, new: &NewJob) -> Result<Preview>;
 
     /// The job, if there is one.
     async fn find_job(&self, job: &JobRef) -> Result<Option<JobRecord>>;

@@ -24,10 +24,8 @@ use rusqlite::{Connection, Params, Row, params};
 
 use super::damage::log_damaged;
 use super::query::{Columns, all, readable, value};
-use super::records;
 use super::writer::Tx;
 use crate::error::{Error, Result};
-use crate::model::budget::Judgement;
 use crate::model::{
     Budget, BudgetAction, BudgetId, BudgetKeeper, BudgetLimit, BudgetUse, Cost, Group, Measure,
     NewBudget, NewJob, Posted, ProviderName, Scope, ScopeLevel,
@@ -180,13 +178,14 @@ fn readable_uses(
     Ok(uses)
 }
 
-/// What the budgets make of a submission.
-pub(super) fn judge(tx: &Tx<'_>, new: &NewJob) -> Result<Judgement> {
-    let budgets = budgets_of(tx.connection, &Group::of_new(new), Undecodable::Refused)?;
-    let uses = budgets.into_iter().map(|budget| use_of(tx.connection, budget, tx.now));
-    let uses: Vec<BudgetUse> = uses.collect::<Result<_>>()?;
-    let follows = new.follows.map(|it| records::find(tx.connection, it.job)).transpose()?;
-    Ok(Judgement::of(new, uses, follows.flatten().as_ref(), tx.now))
+/// The budgets that a submission is judged by.
+pub(super) fn budgets_for(
+    connection: &Connection,
+    new: &NewJob,
+    now: jiff::Timestamp,
+) -> Result<Vec<BudgetUse>> {
+    let budgets = budgets_of(connection, &Group::of_new(new), Undecodable::Refused)?;
+    budgets.into_iter().map(|budget| use_of(connection, budget, now)).collect()
 }
 
 /// The budgets that hold claims, with what is taken of them.

@@ -7,19 +7,15 @@ use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use super::SqliteStore;
-use super::approvals::active_rules;
-use super::budgets::{judge, submissions};
 use super::lists;
-use super::query::{Columns, all, change, value};
-use super::records::{find, insert, list, record, select_records, step};
-use super::writer::{Lane, Tx};
-use crate::error::{Error, Result};
-use crate::model::budget::Judgement;
-use crate::model::rule::first_match;
+use super::query::{Columns, all};
+use super::records::{find, list, record, select_records, step};
+use super::submitting::{At, preview, submit};
+use super::writer::Lane;
+use crate::error::Result;
 use crate::model::{
-    Actor, ApprovalId, CancelOutcome, Idempotency, InvalidJob, JobCounts, JobFilter, JobId,
-    JobPrefix, JobRecord, KeyVerdict, MAX_RUN_AFTER, NewJob, Page, PageRequest, ProviderJobId,
-    ProviderName, QueueEntryId, Requirement, Rule, RuleInput, StoredKey, UserId, after,
+    Actor, CancelOutcome, JobFilter, JobId, JobPrefix, JobRecord, NewJob, Page, PageRequest,
+    Preview, ProviderJobId, ProviderName,
 };
 use crate::repo::{JobRef, JobRepo, PrefixMatch, Submitted, first_matches};
 
@@ -31,6 +27,15 @@ impl JobRepo for SqliteStore {
     async fn submit(&self, new: NewJob) -> Result<Submitted> {
         new.check()?;
         self.writer.write(Lane::Interactive, "submit a job", move |tx| submit(tx, &new)).await
+    }
+
+    async fn preview(&self, new: &NewJob) -> Result<Preview> {
+        new.check()?;
+        let new = new.clone();
+        let at = At { now: self.clock.now(), clock_confirmed: self.clock.is_confirmed() };
+        self.readers
+            .point("preview a submission", move |connection| preview(connection, &new, at))
+            .await
     }
 
     async fn find_job(&self, job: &JobRef) -> Result<Option<JobRecord>> {
@@ -174,104 +179,4 @@ fn known_provider_jobs(
     )?;
     // In this order, so that a job comes after a stray.
     Ok(known.into_iter().collect())
-}
-
-fn submit(tx: &Tx<'_>, new: &NewJob) -> Result<Submitted> {
-    if new.run_after.is_some_and(|at| at > after(tx.now, MAX_RUN_AFTER)) {
-        let (field, legal) = ("run_after", "at most 10 years ahead");
-        return Err(InvalidJob::OutOfRange { field, legal }.into());
-    }
-    if let Some(idempotency) = &new.idempotency {
-        let stored = stored_key(tx, &new.owner.user, idempotency)?;
-        match idempotency.verdict(stored.as_ref(), tx.now, tx.clock_confirmed) {
-            KeyVerdict::New => {}
-            KeyVerdict::Repeated(job) => {
-                let deleted = || Error::DeletedSince { key: idempotency.key.clone(), job };
-                return Ok(repeated(find(tx.connection, job)?.ok_or_else(deleted)?));
-            }
-            KeyVerdict::Mismatch => {
-                return Err(Error::IdempotencyMismatch { key: idempotency.key.clone() });
-            }
-        }
-    }
-    if let Some(record) = find(tx.connection, new.id)? {
-        return Ok(repeated(record));
-    }
-    let Judgement { refused_by, approval_by, warnings } = judge(tx, new)?;
-    if let Some(exceeded) = refused_by {
-        return Err(Error::OverBudget(Box::new(exceeded)));
-    }
-    let rule = required_by(tx, new)?;
-    let requirement = Requirement::of(rule.as_ref(), approval_by.as_ref());
-    let ids = (QueueEntryId(next_id(tx, "jobs")?), ApprovalId(next_id(tx, "approvals")?));
-    let mut record = JobRecord::submit(new, requirement, ids, (tx.now, tx.epoch));
-    insert(tx.connection, &mut record, &new.input)?;
-    if let Some(idempotency) = &new.idempotency {
-        store_key(tx, &new.owner.user, idempotency, new.id)?;
-    }
-    Ok(Submitted { record, repeated: false, warnings })
-}
-
-fn repeated(record: JobRecord) -> Submitted {
-    Submitted { record, repeated: true, warnings: Vec::new() }
-}
-
-fn stored_key(tx: &Tx<'_>, user: &UserId, idempotency: &Idempotency) -> Result<Option<StoredKey>> {
-    let found = all(
-        tx.connection,
-        "SELECT key, digest, job_id, expires_at FROM idempotency_keys \
-         WHERE user_id = ?1 AND key = ?2",
-        params![user.as_str(), idempotency.key],
-        |row| {
-            let mut columns = Columns::new(row, "idempotency_keys");
-            columns.plain::<String>("key")?;
-            Ok(StoredKey {
-                digest: columns.plain("digest")?,
-                job: columns.word("job_id")?,
-                expires_at: columns.time("expires_at")?,
-            })
-        },
-    )?;
-    Ok(found.into_iter().next())
-}
-
-fn store_key(tx: &Tx<'_>, user: &UserId, idempotency: &Idempotency, job: JobId) -> Result<()> {
-    let key = StoredKey::new(idempotency, job, tx.now);
-    change(
-        tx.connection,
-        "store an idempotency key",
-        "INSERT INTO idempotency_keys (user_id, key, digest, job_id, expires_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (user_id, key) DO UPDATE SET \
-         digest = excluded.digest, job_id = excluded.job_id, expires_at = excluded.expires_at",
-        params![
-            user.as_str(),
-            idempotency.key,
-            key.digest,
-            key.job.to_string(),
-            key.expires_at.as_millisecond(),
-        ],
-    )
-    .map(drop)
-}
-
-/// The first active rule that requires approval of this job.
-fn required_by(tx: &Tx<'_>, new: &NewJob) -> Result<Option<Rule>> {
-    let rules = active_rules(tx.connection)?;
-    if rules.is_empty() {
-        return Ok(None);
-    }
-    let user = &new.owner.user;
-    let today = submissions::of_user(tx.connection, user, tx.now)?;
-    let submitted = "SELECT jobs FROM user_submissions WHERE user_id = ?1";
-    let all: Option<i64> = value(tx.connection, submitted, [user.as_str()])?;
-    let all = all.unwrap_or(0).unsigned_abs();
-    Ok(first_match(&rules, &RuleInput::of(new, JobCounts { today, all }))?.cloned())
-}
-
-/// The number that the next row of a table will get; no other writer can use it in this
-/// transaction.
-fn next_id(tx: &Tx<'_>, table: &str) -> Result<i64> {
-    let last: Option<i64> =
-        value(tx.connection, "SELECT seq FROM sqlite_sequence WHERE name = ?1", [table])?;
-    Ok(last.unwrap_or(0) + 1)
 }

@@ -37,6 +37,7 @@ use crate::model::{
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
+pub(super) use admission::admission;
 pub(super) use figures::figures;
 pub(super) use kept::KeptHeads;
 pub(super) use read::counted;

@@ -14,9 +14,9 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use st_log::{CorrelationId, InScope};
 use st_store::{
-    Actor, ApprovalId, BudgetId, Clock, ClockEvidence, JobId, LimitsPatch, ManualClock,
-    MemoryStore, NewJob, Opening, Priority, RecheckId, RecheckOutcome, Resolution, RuleId,
-    Settlement, Sighting, SqliteConfig, SqliteStore, UserId, Verdict,
+    Actor, ApprovalId, BudgetId, Clock, ClockEvidence, Error, JobId, LimitsPatch, ManualClock,
+    MemoryStore, NewJob, Opening, Preview, Priority, RecheckId, RecheckOutcome, Resolution, RuleId,
+    Settlement, Sighting, SqliteConfig, SqliteStore, Submitted, UserId, Verdict,
 };
 use st_testkit::dump::{check_invariants, check_records, dump};
 use st_testkit::suite::{Shared, at, costs_more_than, decision, holder, id, provider_job};
@@ -83,7 +83,13 @@ pub(crate) async fn run(store: &Shared, step: &Step, prepared: Prepared) -> Stri
             store.confirm_clock(ClockEvidence::Operator);
             String::new()
         }
-        Step::Submit(_) => text(store.submit(prepared.submission.unwrap()).await),
+        Step::Submit(_) => {
+            let new = prepared.submission.unwrap();
+            let previewed = store.preview(&new).await;
+            let submitted = store.submit(new).await;
+            check_preview(&previewed, &submitted);
+            text(previewed) + &text(submitted)
+        }
         Step::Rule(threshold) => {
             text(store.add_rule(costs_more_than(&threshold.to_string())).await)
         }
@@ -236,6 +242,24 @@ impl Pair {
 }
 
 /// A result as text.
+/// What a preview said is what was then decided.
+#[expect(clippy::panic, reason = "what helps tests fails as tests do")]
+fn check_preview(previewed: &st_store::Result<Preview>, submitted: &st_store::Result<Submitted>) {
+    match (previewed, submitted) {
+        (Ok(preview), Ok(Submitted { record, repeated, warnings })) => {
+            assert_eq!(preview.earlier, repeated.then(|| record.id()));
+            assert_eq!((&preview.ruling.refused_by, &preview.ruling.warnings), (&vec![], warnings));
+            let asks = preview.ruling.requirement.is_some();
+            assert!(*repeated || asks == record.approval().is_some());
+        }
+        (Ok(preview), Err(Error::OverBudget(exceeded))) => {
+            assert_eq!(preview.ruling.refused_by.first(), Some(&**exceeded));
+        }
+        (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
+        (one, other) => panic!("{one:?} but {other:?}"),
+    }
+}
+
 fn text<T: std::fmt::Debug>(result: st_store::Result<T>) -> String {
     match result {
         Ok(value) => format!("{value:?}\n"),

@@ -13,7 +13,8 @@ use st_store::{
 };
 
 use super::{
-    Harness, accepted, at, claiming, holder, id, job, number, numbers, serving, settlement, status,
+    Harness, accepted, at, claiming, fake, holder, id, job, number, numbers, serving, settlement,
+    status,
 };
 
 fn patch(values: &[(Limit, u32)]) -> LimitsPatch {
@@ -469,7 +470,7 @@ pub async fn positions_and_numbers_are_right(harness: &Harness) {
     harness.submit(with_priority(5, 50)).await;
     harness.submit(job(6, "bob")).await;
     harness.go_to(10);
-    harness.store.claim(&claiming(2)).await.unwrap();
+    let claims = harness.store.claim(&claiming(2)).await.unwrap().claims;
     let jobs: Vec<_> = (0..8).map(id).collect();
     let standings = harness.store.standings(&jobs).await.unwrap();
     let held_by = Some(Limit::User.into());
@@ -496,4 +497,14 @@ pub async fn positions_and_numbers_are_right(harness: &Harness) {
     let listed = (listed.items.iter().map(number).collect::<Vec<_>>(), listed.total);
     assert_eq!(listed, (vec![1, 2], 7), "in the order in which they were queued");
     assert_eq!(harness.next_due().await, Some(Duration::from_secs(90)));
+    let there = async || harness.store.queue_stats().await.unwrap().at_providers.remove(&fake());
+    assert_eq!(there().await, None, "a claim is not an arrival");
+    for (claim, is) in claims.iter().zip([JobStatus::Queued, JobStatus::Running]) {
+        let report = status(number(&claim.record), is);
+        harness.settle(&claim.record, Outcome::Submitted(report)).await.unwrap();
+    }
+    assert_eq!(there().await, Some(2));
+    let over = status(number(&claims[0].record), JobStatus::Completed);
+    harness.settle(&claims[0].record, Outcome::Reported(over)).await.unwrap();
+    assert_eq!(there().await, Some(1));
 }

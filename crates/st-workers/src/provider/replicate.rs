@@ -50,9 +50,9 @@ use super::excerpt::Shape;
 use super::rate::{CallBudget, Purpose, Rate};
 use super::server_time::ServerTime;
 use crate::provider::{
-    Account, Arrivals, Cause, Delivery, JobList, ListPage, ListQuery, OutputList, OwnAccess,
-    PolledJob, Progress, Provider, QueryError, ReceiveError, RemoteJob, Report, Submission,
-    SubmitError, Unavailable, VersionList, WebhookSecret,
+    Account, Arrivals, Cause, Delivery, JobList, ListPage, ListQuery, NoPrice, OutputList,
+    OwnAccess, PolledJob, Progress, Provider, QueryError, ReceiveError, RemoteJob, Report,
+    Submission, SubmitError, Unavailable, VersionList, WebhookSecret,
 };
 pub use access::Access;
 use access::Held;
@@ -302,6 +302,14 @@ impl Provider for Replicate {
 
     fn check(&self, _input: &Value, _settings: &ProviderSettings) -> Result<(), String> {
         Ok(())
+    }
+
+    fn price_per_second(
+        &self,
+        hardware: Option<&str>,
+        settings: &ProviderSettings,
+    ) -> Result<f64, NoPrice> {
+        self.price(hardware, settings)
     }
 
     fn reruns(&self, ending: ProviderEnding) -> bool {

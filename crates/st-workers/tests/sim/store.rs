@@ -21,7 +21,7 @@ use serde_json::Value;
 use st_store::{
     Actor, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Epoch, Error, EventId, EventLog,
     EventPage, Figures, Group, Holder, Integrity, JobFilter, JobId, JobPrefix, JobRecord, JobRef,
-    JobRepo, LimitUse, NewJob, Page, PageRequest, PrefixMatch, Priority, PriorityChange,
+    JobRepo, LimitUse, NewJob, Page, PageRequest, PrefixMatch, Preview, Priority, PriorityChange,
     ProviderJobId, ProviderName, QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck,
     RecheckOutcome, Resolution, Result, Settled, Settlement, Sighting, SightingOutcome, Standing,
     Store, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled, UserId,
@@ -154,6 +154,10 @@ impl JobRepo for LifeStore {
             it.submit(new).await
         })
         .await
+    }
+
+    async fn preview(&self, new: &NewJob) -> Result<Preview> {
+        self.call("preview a submission", |it| async move { it.preview(new).await }).await
     }
 
     async fn find_job(&self, job: &JobRef) -> Result<Option<JobRecord>> {

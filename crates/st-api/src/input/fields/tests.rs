@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::super::strict;
+use super::texts::SHOWN;
 use super::*;
 
 fn fields(value: Value) -> Fields {

@@ -79,7 +79,7 @@ fn undisturbed(record: &JobRecord, position: Option<u64>) -> (String, Option<Str
     }
 }
 
-fn limit(one: &LimitUse) -> LimitUsed {
+pub(super) fn limit(one: &LimitUse) -> LimitUsed {
     let LimitUse { limit, used, max } = *one;
     LimitUsed { limit: limit.as_str().to_owned(), used, max, reached: one.is_reached() }
 }
@@ -119,6 +119,7 @@ mod tests {
         let mut stats = QueueStats {
             by_status: BTreeMap::from([(QueueStatus::Pending, 4)]),
             by_user: BTreeMap::new(),
+            at_providers: BTreeMap::new(),
             avg_wait_seconds: Some(200.0),
             oldest_claimable_at: None,
             limits: Limits::default(),

@@ -52,7 +52,9 @@ fn each_operation_is_for_its_roles() {
         "cancel_queue_entry",
         "cancel_request",
         "check_config",
+        "check_submission",
         "delete_job",
+        "estimate_cost",
         "get_config",
         "retry_job",
         "submit_job",
@@ -81,7 +83,8 @@ fn what_changes_something_is_recorded_and_viewers_do_not() {
     for (method, path, requirement) in table() {
         let public = requirement.access == Access::Public;
         let recorded = requirement.recording != Recording::Nothing;
-        let changes = method != "GET" && !path.starts_with("/api/configs");
+        let only_checks = path.starts_with("/api/configs") || path == "/api/cloud/cost-estimate";
+        let changes = method != "GET" && !only_checks;
         assert_eq!(recorded, changes && !public, "{method} {path}");
         let refused = requirement.check(&caller(Role::Viewer)).is_err();
         let signed_in = requirement.access == Access::SignedIn;

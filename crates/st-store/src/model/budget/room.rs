@@ -1,6 +1,6 @@
 //! What budgets leave for claims.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -98,15 +98,15 @@ impl SpendingRoom {
         }
     }
 
-    /// The first budget that leaves no room for a job of this cost.
-    pub(in crate::model) fn held_by(&self, group: &Group, cost: Cost) -> Option<BudgetId> {
+    /// The budgets that leave no room for a job of this cost, in the order of their IDs.
+    pub(in crate::model) fn holding(&self, group: &Group, cost: Cost) -> BTreeSet<BudgetId> {
         if self.scopes.is_empty() {
-            return None;
+            return BTreeSet::new();
         }
         let rooms = scopes(group).filter_map(|scope| self.scopes.get(&scope));
         let budgets =
             rooms.flat_map(|room| room.left.iter().map(move |(id, left)| (*id, *left, room)));
-        budgets.filter(|(_, left, room)| room.is_too_much(*left, cost)).map(|(id, ..)| id).min()
+        budgets.filter(|(_, left, room)| room.is_too_much(*left, cost)).map(|(id, ..)| id).collect()
     }
 
     /// Whether this budget leaves room for a job of this cost; one that holds no claims always does.

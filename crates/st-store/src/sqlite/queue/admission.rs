@@ -16,7 +16,7 @@ use crate::sqlite::query::{Columns, all};
 use crate::sqlite::settings::{limits, provider_limits};
 
 /// The limits, the holds, and the slots that are taken.
-pub(super) fn admission(connection: &Connection, now: Timestamp) -> Result<Admission> {
+pub(in crate::sqlite) fn admission(connection: &Connection, now: Timestamp) -> Result<Admission> {
     admission_under(connection, limits(connection)?, now)
 }
 

@@ -89,6 +89,15 @@ pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
             Ok((columns.text("user_id", UserId::new)?, columns.number("entries")?))
         },
     )?;
+    let (at_providers, _damaged): (Vec<(ProviderName, u64)>, _) = readable(
+        connection,
+        "SELECT provider, jobs FROM job_counts WHERE status IN ('queued', 'running') AND jobs > 0",
+        [],
+        |row| {
+            let mut columns = Columns::new(row, "job_counts");
+            Ok((columns.text("provider", ProviderName::new)?, columns.number("jobs")?))
+        },
+    )?;
     // A number that is no time is nobody's wait, and the sum of such numbers would not fit.
     let times = [Timestamp::MIN, Timestamp::MAX].map(Timestamp::as_millisecond);
     let waited = all(
@@ -108,6 +117,11 @@ pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
     Ok(QueueStats {
         by_status: counted(connection)?.into_iter().collect(),
         by_user: users.into_iter().collect::<BTreeMap<_, _>>(),
+        at_providers: at_providers.into_iter().fold(BTreeMap::new(), |mut sums, (of, jobs)| {
+            // One row for each status and type of job.
+            *sums.entry(of).or_default() += jobs;
+            sums
+        }),
         avg_wait_seconds: waited.into_iter().next().flatten(),
         oldest_claimable_at: time_of(connection, oldest, [])?,
         limits: limits(connection)?,

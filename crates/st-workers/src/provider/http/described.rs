@@ -35,8 +35,8 @@ use super::values::Values;
 use super::{json, statuses};
 use crate::provider::rate::{CallBudget, Purpose};
 use crate::provider::{
-    Account, Arrivals, JobLookup, ListQuery, MAY_ARRIVE_FOR, OutputList, OwnAccess, PolledJob,
-    Provider, QueryError, RemoteJob, Submission, SubmitError, Undecided,
+    Account, Arrivals, JobLookup, ListQuery, MAY_ARRIVE_FOR, NoPrice, OutputList, OwnAccess,
+    PolledJob, Provider, QueryError, RemoteJob, Submission, SubmitError, Undecided,
 };
 
 /// A provider that the configuration describes.
@@ -391,6 +391,15 @@ impl Provider for HttpProvider {
 
     fn time(&self) -> Option<Timestamp> {
         self.connection.clock.now()
+    }
+
+    fn price_per_second(
+        &self,
+        hardware: Option<&str>,
+        settings: &ProviderSettings,
+    ) -> Result<f64, NoPrice> {
+        let hardware = hardware.or(settings.hardware_profile.as_deref());
+        self.shape().price_per_second(&self.description.prices, hardware)
     }
 
     fn reruns(&self, ending: ProviderEnding) -> bool {

@@ -11,7 +11,7 @@ use super::reading::{IdAt, NumberAt, TimeAt};
 use super::rule::{Condition, Test};
 use super::section::{Faults, Place, Section};
 use super::values::parse_marker;
-use crate::provider::{OutputFile, OutputList};
+use crate::provider::{NoPrice, OutputFile, OutputList};
 
 /// Longer texts of errors are cut.
 const LONGEST_ERROR: usize = 2000;
@@ -204,11 +204,27 @@ impl JobShape {
             return Some((amount * price).max(0.0));
         }
         let seconds = self.seconds.as_ref()?.get(job)?;
-        let by_hardware = hardware.and_then(|name| prices.get(name));
-        let Some(Price::PerSecond(price)) = by_hardware.or_else(|| prices.get("default")) else {
-            return None;
-        };
-        Some((seconds * price).max(0.0))
+        Some((seconds * per_second(prices, hardware)?).max(0.0))
+    }
+
+    /// What a second costs of a job that asks for this hardware.
+    pub(super) fn price_per_second(
+        &self,
+        prices: &Prices,
+        hardware: Option<&str>,
+    ) -> Result<f64, NoPrice> {
+        if self.cost.is_some() {
+            return Err(NoPrice::new("the provider says what a job cost only when it has run"));
+        }
+        if self.seconds.is_none() {
+            return Err(NoPrice::new("the provider's description does not say what jobs cost"));
+        }
+        per_second(prices, hardware).ok_or_else(|| {
+            let of = hardware.map_or_else(String::new, |name| format!("{name:?} nor "));
+            NoPrice::new(format!(
+                "the provider's description has no price by the second of {of}default"
+            ))
+        })
     }
 
     fn error_text(&self, job: &Value) -> Option<String> {
@@ -300,6 +316,15 @@ fn state(place: &Place<'_>, faults: &mut Faults) -> Option<StatusRule> {
     }
     section.finish();
     Some(StatusRule { means: means?, ending, condition: condition? })
+}
+
+/// That of the hardware, else the default one; in US dollars.
+fn per_second(prices: &Prices, hardware: Option<&str>) -> Option<f64> {
+    let by_hardware = hardware.and_then(|name| prices.get(name));
+    match by_hardware.or_else(|| prices.get("default")) {
+        Some(Price::PerSecond(price)) => Some(*price),
+        Some(Price::PerUnit(_)) | None => None,
+    }
 }
 
 impl Price {

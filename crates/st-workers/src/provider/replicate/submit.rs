@@ -6,10 +6,10 @@ use st_http::Request;
 use st_store::ProviderSettings;
 
 use super::access::Held;
-use super::profile::Profile;
+use super::profile::{Profile, UnknownProfile};
 use super::version::{ModelName, ModelVersion};
 use super::{MARKER, Replicate, webhook};
-use crate::provider::{Submission, SubmitError};
+use crate::provider::{NoPrice, Submission, SubmitError};
 
 /// Says how long a job may take from its creation on; then the provider ends it.
 const CANCEL_AFTER: &str = "cancel-after";
@@ -32,7 +32,43 @@ fn version_override(settings: &ProviderSettings) -> Option<&str> {
     settings.version_override.as_deref().filter(|version| !version.is_empty())
 }
 
+/// The model that runs under these settings a job that asks for this hardware, as [`Replicate::version`]
+/// chooses it.
+fn model_of(hardware: Option<&str>, settings: &ProviderSettings) -> Result<String, NoPrice> {
+    let Some(version) = version_override(settings) else {
+        let profile = profile(hardware).map_err(|unknown| NoPrice::new(no_profile(&unknown)))?;
+        return Ok(profile.model().to_string());
+    };
+    match version.parse() {
+        Ok(ModelVersion::Latest(model)) => Ok(model.to_string()),
+        Ok(ModelVersion::Exact(version)) => match version.split_once(':') {
+            Some((model, _)) => Ok(model.to_owned()),
+            None => Err(NoPrice::new(format!(
+                "version_override {version:?} does not say of which model it is, and so not on what it \
+                 runs; set it as owner/model:version"
+            ))),
+        },
+        Err(fault) => {
+            Err(NoPrice::new(format!("version_override {version:?} is not legal, {fault}")))
+        }
+    }
+}
+
 impl Replicate {
+    /// See [`Provider::price_per_second`](crate::provider::Provider::price_per_second).
+    pub(super) fn price(
+        &self,
+        hardware: Option<&str>,
+        settings: &ProviderSettings,
+    ) -> Result<f64, NoPrice> {
+        let model = model_of(hardware, settings)?;
+        self.prices.per_second(&model).ok_or_else(|| {
+            NoPrice::new(format!(
+                "no price of {model} is known; set one in the configuration: providers.replicate.prices"
+            ))
+        })
+    }
+
     /// The request that submits this job. Asks which version is the latest where that is not known;
     /// when that fails, nothing of the job was sent.
     pub(super) async fn submission(
@@ -62,7 +98,9 @@ impl Replicate {
     async fn version(&self, held: &Held, submission: &Submission) -> Result<String, SubmitError> {
         let settings = &submission.settings;
         let Some(version) = version_override(settings) else {
-            let model = profile(submission)?.model();
+            let profile = profile(submission.hardware_type.as_deref());
+            let rejected = |unknown| SubmitError::Rejected { reason: no_profile(&unknown) };
+            let model = profile.map_err(rejected)?.model();
             let version = held.latest.of(self, &model).await?;
             return version.map(|id| exact(&model, &id)).ok_or_else(|| {
                 let reason = format!(
@@ -90,12 +128,13 @@ fn exact(model: &ModelName, id: &str) -> String {
     format!("{model}:{id}")
 }
 
-/// The hardware that the job asks for.
-fn profile(submission: &Submission) -> Result<Profile, SubmitError> {
-    let name = submission.hardware_type.as_deref().filter(|name| !name.is_empty());
-    name.map_or(Ok(Profile::DEFAULT), str::parse).map_err(|unknown| SubmitError::Rejected {
-        reason: format!("replicate has no such hardware profile: {unknown}"),
-    })
+/// The hardware that a job gets which asks for this.
+fn profile(hardware: Option<&str>) -> Result<Profile, UnknownProfile> {
+    hardware.filter(|name| !name.is_empty()).map_or(Ok(Profile::DEFAULT), str::parse)
+}
+
+fn no_profile(unknown: &UnknownProfile) -> String {
+    format!("replicate has no such hardware profile: {unknown}")
 }
 
 /// What the trainer gets: its configuration as text, and the marker.
@@ -118,4 +157,36 @@ fn input(submission: &Submission) -> Map<String, Value> {
     }
     input.insert(MARKER.to_owned(), submission.marker.to_string().into());
     input
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_that_is_priced_is_the_one_that_runs() {
+        let id = "0123456789abcdef".repeat(4);
+        let under = |version: Option<&str>| ProviderSettings {
+            version_override: version.map(str::to_owned),
+            ..ProviderSettings::default()
+        };
+        let (named, exact) = ("someone/flux", format!("someone/flux:{id}"));
+        for (hardware, version, model) in [
+            (None, None, "simpletuner/advanced-trainer-h100"),
+            (Some(""), Some(""), "simpletuner/advanced-trainer-h100"),
+            (Some("l40s-x2"), None, "simpletuner/advanced-trainer-l40s-x2"),
+            (Some("l40s-x2"), Some(named), named),
+            (None, Some(exact.as_str()), named),
+        ] {
+            assert_eq!(model_of(hardware, &under(version)).as_deref(), Ok(model), "{version:?}");
+        }
+        for (hardware, version, why) in [
+            (Some("h900"), None, "no such hardware profile"),
+            (None, Some(id.as_str()), "does not say of which model it is"),
+            (None, Some("x"), "is not legal"),
+        ] {
+            let said = model_of(hardware, &under(version)).unwrap_err().to_string();
+            assert!(said.contains(why), "{said}");
+        }
+    }
 }

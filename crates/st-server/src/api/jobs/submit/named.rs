@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use serde_json::{Map, Value};
 
-use super::NAMED;
+use super::assembled::NAMED;
 use crate::http::problem::Problem;
 use st_api::configs::is_config_name;
 use st_api::input::parse_json;

@@ -330,7 +330,7 @@ fn providers(config: &Config) -> Result<(Providers, Accesses), StartError> {
 }
 
 /// Also without a token, because one can be stored later.
-fn replicate(config: &Config, access: &mut Accesses) -> Result<Replicate, StartError> {
+pub(crate) fn replicate(config: &Config, access: &mut Accesses) -> Result<Replicate, StartError> {
     let provider = || REPLICATE.id.to_owned();
     let fail = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Provider {
         provider: provider(),
@@ -384,7 +384,8 @@ fn of_receivers(http: &st_http::Config, networks: &[IpNet]) -> st_http::Config {
     }
 }
 
-fn described(
+/// A provider of the configuration file.
+pub(crate) fn described(
     config: &Config,
     name: &ProviderName,
     provider: &DescribedProvider,

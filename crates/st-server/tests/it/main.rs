@@ -12,6 +12,7 @@ mod auth;
 mod correlation;
 mod damage;
 mod database;
+mod doctor;
 mod events;
 mod following;
 mod hangup;

@@ -36,6 +36,7 @@ use crate::http::front::{Front, Live};
 use crate::http::listen::tls::TlsError;
 use crate::http::listen::{self, Capacity};
 use crate::reload::{self, Reload};
+use crate::service_manager;
 use crate::shutdown::Shutdown;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");
@@ -254,6 +255,7 @@ impl App {
         };
         let api = Api::new(shared, Arc::clone(&background), providers, setup);
         let router = api.router(trace_context);
+        let announced = service_manager::announce(Arc::clone(&store), shutdown.soft.clone());
         let reload = Reload {
             origin,
             config,
@@ -272,6 +274,7 @@ impl App {
         auth.close().await;
         log_unfinished(&stop_background_tasks(&background, DRAIN_WORK).await);
         log_running_jobs(store.as_ref()).await;
+        drop(announced);
         store.close().await.map_err(StartError::Store)?;
         st_log::info!(logger: LOG, "Stopped");
         Ok(())

@@ -26,6 +26,7 @@ mod provider;
 mod received_webhooks;
 mod results;
 mod secrets;
+mod service_manager;
 mod start;
 mod stored;
 mod submitting;

@@ -31,4 +31,5 @@ mod start;
 mod stored;
 mod submitting;
 mod support;
+mod troubleshooting;
 mod webhooks;

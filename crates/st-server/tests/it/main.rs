@@ -9,6 +9,7 @@
 
 mod access;
 mod auth;
+mod container;
 mod correlation;
 mod damage;
 mod database;

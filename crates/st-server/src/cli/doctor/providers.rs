@@ -119,7 +119,9 @@ fn refused_credential(id: &str, why: &str) -> Finding {
 }
 
 fn unreachable(id: &str, why: &str) -> Finding {
-    let found = format!("{id} is not reached: {why}");
+    // What comes of a provider mostly names it.
+    let found =
+        if why.starts_with(id) { why.to_owned() } else { format!("{id} is not reached: {why}") };
     let remedy = "Check the network, the proxy (HTTPS_PROXY), the address and, where a certificate \
                   is refused, SIMPLETUNER_CA_BUNDLE. Jobs wait meanwhile; nothing is lost.";
     Finding::failed(Subject::Provider, found, remedy)

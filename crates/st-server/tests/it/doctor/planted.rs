@@ -208,7 +208,8 @@ async fn a_provider_that_refuses_the_credential_or_is_not_reached_is_named() {
     let gone = format!("http://127.0.0.1:{}/v1", free_port());
     let setup = Setup::default().replicate(&gone).with("REPLICATE_API_TOKEN", SECRET);
     let server = Server::start(setup.clone()).await;
-    examine(&server, &setup, &[]).await.expect("provider", "failed", "replicate is not reached");
+    let examined = examine(&server, &setup, &[]).await;
+    examined.expect("provider", "failed", "replicate cannot be reached");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ pub(crate) use token_file::TokenFileError;
 const LOG: Logger = get_logger("simpletuner.cloud.providers");
 
 /// The folder of stored tokens in the state directory.
-const TOKENS: &str = "tokens";
+pub(crate) const TOKENS: &str = "tokens";
 
 /// Why a token is not changed.
 #[derive(Debug, thiserror::Error)]

@@ -28,7 +28,7 @@ mod webhooks;
 
 pub(crate) use events::shown;
 pub(crate) use health::components;
-pub(crate) use providers::{KNOWN, REPLICATE};
+pub(crate) use providers::{KNOWN, LOCAL, REPLICATE};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -36,6 +36,7 @@ use crate::http::front::{Front, Live};
 use crate::http::listen::tls::TlsError;
 use crate::http::listen::{self, Capacity};
 use crate::reload::{self, Reload};
+use crate::service_manager;
 use crate::shutdown::Shutdown;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");
@@ -254,6 +255,7 @@ impl App {
         };
         let api = Api::new(shared, Arc::clone(&background), providers, setup);
         let router = api.router(trace_context);
+        let announced = service_manager::announce(Arc::clone(&store), shutdown.soft.clone());
         let reload = Reload {
             origin,
             config,
@@ -272,6 +274,7 @@ impl App {
         auth.close().await;
         log_unfinished(&stop_background_tasks(&background, DRAIN_WORK).await);
         log_running_jobs(store.as_ref()).await;
+        drop(announced);
         store.close().await.map_err(StartError::Store)?;
         st_log::info!(logger: LOG, "Stopped");
         Ok(())
@@ -330,7 +333,7 @@ fn providers(config: &Config) -> Result<(Providers, Accesses), StartError> {
 }
 
 /// Also without a token, because one can be stored later.
-fn replicate(config: &Config, access: &mut Accesses) -> Result<Replicate, StartError> {
+pub(crate) fn replicate(config: &Config, access: &mut Accesses) -> Result<Replicate, StartError> {
     let provider = || REPLICATE.id.to_owned();
     let fail = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Provider {
         provider: provider(),
@@ -384,7 +387,8 @@ fn of_receivers(http: &st_http::Config, networks: &[IpNet]) -> st_http::Config {
     }
 }
 
-fn described(
+/// A provider of the configuration file.
+pub(crate) fn described(
     config: &Config,
     name: &ProviderName,
     provider: &DescribedProvider,

@@ -3,6 +3,8 @@
 mod api;
 mod config;
 mod database;
+mod doctor;
+mod healthcheck;
 mod keys;
 mod logs;
 mod provider;
@@ -54,6 +56,10 @@ enum Command {
     Api(api::Api),
     /// Filter the server's JSON log and print it for people
     Logs(logs::Logs),
+    /// Find out what is wrong, and what to do about it; changes nothing
+    Doctor(doctor::Doctor),
+    /// Ask the running server whether it lives; for containers and scripts
+    Healthcheck(healthcheck::Healthcheck),
     /// Copy the database, also while the server runs
     Backup(database::Backup),
     /// Put a backup in the place of the database
@@ -120,6 +126,8 @@ impl Cli {
             Command::Config(config) => config.run(environment),
             Command::Api(api) => api.run(),
             Command::Logs(logs) => logs.run(environment),
+            Command::Doctor(doctor) => doctor.run(environment),
+            Command::Healthcheck(healthcheck) => healthcheck.run(environment),
             Command::Backup(backup) => backup.run(environment),
             Command::Restore(restore) => restore.run(environment),
             Command::Export(export) => export.run(environment),

@@ -12,6 +12,7 @@ mod local;
 mod outputs;
 mod position;
 mod providers;
+mod secret_files;
 mod sections;
 mod server;
 mod show;

@@ -10,6 +10,7 @@ mod http;
 mod init;
 mod metrics;
 mod reload;
+mod service_manager;
 mod shutdown;
 
 pub use app::{App, StartError};

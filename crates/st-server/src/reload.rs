@@ -14,6 +14,7 @@ use crate::http::front::{Front, Live};
 use crate::http::listen::tls::{self, TlsError};
 use crate::http::peer::TrustedProxies;
 use crate::http::site::Names;
+use crate::service_manager;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");
 
@@ -54,7 +55,9 @@ impl Reload {
     pub(crate) async fn follow(mut self, asked: Arc<Notify>) -> Infallible {
         loop {
             asked.notified().await;
+            service_manager::reloading();
             self.once().await;
+            service_manager::ready();
         }
     }
 

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 pub struct StoreHealth {
     /// Whether writes succeed; if not, why.
     pub writable: Result<(), String>,
+    /// Whether a write takes so long that it may never end: that of a disk that does not answer.
+    pub is_stuck: bool,
     /// Since when they do not.
     pub failing_since: Option<Timestamp>,
     /// Whether the file that is open is no longer the file at its path.
@@ -49,6 +51,7 @@ impl StoreHealth {
     pub fn new(integrity: Integrity) -> Self {
         Self {
             writable: Ok(()),
+            is_stuck: false,
             failing_since: None,
             detached: false,
             integrity,

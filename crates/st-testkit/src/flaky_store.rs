@@ -48,6 +48,8 @@ pub struct Faults {
     pub figures: Option<fn() -> Error>,
     /// That question waits for a permit before it is answered.
     pub figures_wait: Option<Arc<Semaphore>>,
+    /// The question whether there are keys waits for a permit before it is answered.
+    pub keys_wait: Option<Arc<Semaphore>>,
     /// Every claim of a webhook is answered with this.
     pub claim_webhook: Option<fn() -> Error>,
     /// Nothing is appended to the audit trail.

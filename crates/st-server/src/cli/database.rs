@@ -367,7 +367,8 @@ fn many(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-fn size(bytes: u64) -> String {
+/// A size for people.
+pub(super) fn size(bytes: u64) -> String {
     let (mut tenths, mut unit) = (bytes.saturating_mul(10), "bytes");
     for larger in ["KiB", "MiB", "GiB"] {
         if tenths < 10_240 {

@@ -137,6 +137,11 @@ impl Sources {
         self.file.as_ref().map(|file| &file.path)
     }
 
+    /// Whether the value with this pointer is written in the file as it is, and comes from no variable.
+    pub(super) fn is_written_in_file(&self, pointer: &str) -> bool {
+        self.file.is_some() && !self.texts.contains(pointer)
+    }
+
     /// What set the value with this pointer: a flag, a variable, or a place in the file.
     pub(super) fn place(&self, pointer: &str) -> Option<String> {
         if let Some(place) = self.places.get(pointer) {

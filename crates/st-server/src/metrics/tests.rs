@@ -141,6 +141,8 @@ fn each_alert_is_about_what_is_shown_and_says_what_to_do() {
         let headings = document.lines().filter(|line| line.starts_with('#'));
         let anchors: Vec<String> = headings.map(anchor).collect();
         assert!(anchors.iter().any(|it| it == heading), "{name}: {file} has no {heading}");
+        let own = ("docs/troubleshooting.md", name.to_lowercase());
+        assert_eq!((file, heading.to_owned()), own, "its own heading, where its commands are");
         let row = format!("| `{name}` |");
         assert!(OPERATION.contains(&row), "docs/operation.md has no row for {name}");
     }

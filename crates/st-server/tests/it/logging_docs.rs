@@ -7,14 +7,13 @@ mod rotation;
 mod shippers;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use boon::{Compiler, Schemas};
 use serde_json::{Value, json};
 
-use crate::support::{Server, Setup, eventually};
+use crate::support::{Server, Setup, eventually, has};
 
 /// The correlation ID of the job that runs.
 const REQUEST: &str = "docs-0001";
@@ -29,19 +28,6 @@ fn docs() -> PathBuf {
 fn read(name: &str) -> String {
     let path = docs().join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Whether a test without this program fails; else it is skipped, and says so where all see it.
-fn has(program: &str, must: bool) -> bool {
-    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
-    if found.unwrap().status.success() {
-        return true;
-    }
-    assert!(!must, "this test needs `{program}`: install it");
-    // Past the capture of a test's output, which is shown only when it fails.
-    let notice = format!("!! SKIPPED: `{program}` is not installed\n");
-    std::io::stderr().write_all(notice.as_bytes()).unwrap();
-    false
 }
 
 /// The log of a run, whole: a job that was completed and one whose approval expired.

@@ -9,9 +9,11 @@
 
 mod access;
 mod auth;
+mod container;
 mod correlation;
 mod damage;
 mod database;
+mod doctor;
 mod events;
 mod following;
 mod hangup;
@@ -25,8 +27,10 @@ mod provider;
 mod received_webhooks;
 mod results;
 mod secrets;
+mod service_manager;
 mod start;
 mod stored;
 mod submitting;
 mod support;
+mod troubleshooting;
 mod webhooks;

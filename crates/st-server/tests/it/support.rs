@@ -1,6 +1,7 @@
 //! The real program, started for one test, and a client that knows nothing of its insides.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -263,4 +264,18 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
         }
     };
     assert!(timeout(PATIENCE, wait).await.is_ok(), "gave up waiting until {what}");
+}
+
+/// Whether a test without this program fails; else it is skipped, and says so where all see it.
+pub(crate) fn has(program: &str, must: bool) -> bool {
+    let found =
+        std::process::Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
+    if found.unwrap().status.success() {
+        return true;
+    }
+    assert!(!must, "this test needs `{program}`: install it");
+    // Past the capture of a test's output, which is shown only when it fails.
+    let notice = format!("!! SKIPPED: `{program}` is not installed\n");
+    std::io::stderr().write_all(notice.as_bytes()).unwrap();
+    false
 }

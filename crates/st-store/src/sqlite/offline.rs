@@ -14,6 +14,7 @@ mod lines;
 mod restore;
 
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -33,15 +34,37 @@ use super::place::Site;
 use super::{WRITER_PATIENCE, open_error};
 use crate::error::{Error, Result};
 
+/// Opens a database for a few short reads, after which no file is there that was not there before.
+/// Without a write-ahead log nothing has it open, and SQLite, which would make one even to read, is
+/// asked to take the file as one that does not change.
+fn open_untouched(path: &Path) -> Result<Connection> {
+    let site = existing(path)?;
+    if site.wal().exists() {
+        return open_beside(path);
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_".contains(&byte);
+    let encoded = site.real().as_os_str().as_bytes().iter().map(|byte| match *byte {
+        byte if plain(byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    let uri = format!("file:{}?immutable=1", encoded.collect::<String>());
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri, flags).map_err(open_error(path))
+}
+
+fn existing(path: &Path) -> Result<Site> {
+    let site = Site::find(path)?;
+    if site.has_database() {
+        return Ok(site);
+    }
+    Err(Error::NoDatabase { path: path.to_owned(), finding: "there is none".to_owned() })
+}
+
 /// Opens a database that may be in use, for reading alone.
 pub(super) fn open_beside(path: &Path) -> Result<Connection> {
-    let site = Site::find(path)?;
-    if !site.has_database() {
-        return Err(Error::NoDatabase {
-            path: path.to_owned(),
-            finding: "there is none".to_owned(),
-        });
-    }
+    existing(path)?;
     let fail = open_error(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(&fail)?;
@@ -53,7 +76,7 @@ pub(super) fn open_beside(path: &Path) -> Result<Connection> {
 
 /// What a start of the server would do to the schema of a database. Nothing is changed.
 pub fn migrations(database: &Path) -> Result<MigrationPlan> {
-    migrate::plan(&open_beside(database)?, database)
+    migrate::plan(&open_untouched(database)?, database)
 }
 
 /// The path with this text behind it.

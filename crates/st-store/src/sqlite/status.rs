@@ -34,7 +34,9 @@ impl StoreStatus for SqliteStore {
     fn health(&self) -> StoreHealth {
         let mut health = self.health.borrow().clone();
         health.waiting = self.writer.waiting();
-        if let (Ok(()), Some(stuck)) = (&health.writable, self.writer.stuck_for()) {
+        let stuck = self.writer.stuck_for();
+        health.is_stuck = stuck.is_some();
+        if let (Ok(()), Some(stuck)) = (&health.writable, stuck) {
             let since = SignedDuration::try_from(stuck).unwrap_or_default();
             health.failing_since = self.clock.now().checked_sub(since).ok();
             health.writable = Err(format!("a write has taken {} seconds so far", stuck.as_secs()));

@@ -41,6 +41,12 @@ impl KeyRepo for FlakyStore {
     }
 
     async fn has_keys(&self) -> Result<bool> {
+        let wait = self.faults().keys_wait.clone();
+        if let Some(wait) = wait
+            && let Ok(permit) = wait.acquire().await
+        {
+            permit.forget();
+        }
         self.inner.has_keys().await
     }
 }

@@ -11,14 +11,14 @@ use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::open_beside;
+use super::{open_beside, open_untouched};
 use crate::error::{Error, Result};
 use crate::model::{Actor, ApiKey, KeyHash, KeyId, NewApiKey, NewAudit};
 use crate::sqlite::{WRITER_PATIENCE, audit, failed, keys, migrate, open_error};
 
 /// The newest keys of a database that a server may have open.
 pub fn list_keys(database: &Path, max: u32) -> Result<Vec<ApiKey>> {
-    let connection = open_beside(database)?;
+    let connection = open_untouched(database)?;
     require_schema(&connection, database)?;
     keys::list(&connection, None, max)
 }

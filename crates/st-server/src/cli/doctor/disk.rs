@@ -1,0 +1,248 @@
+//! What the server writes to: its state directory, the disk below it, and its log file.
+//!
+//! Whether a folder can be written is tried with a file of one byte, which is removed again: only that
+//! notices a full disk, a quota and a file system that is mounted for reading.
+
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, StatVfs, access, statvfs};
+use rustix::process::geteuid;
+
+use super::finding::{Finding, Subject};
+use crate::cli::database::size;
+
+const MIB: u64 = 1024 * 1024;
+/// With less room the next start or migration may fail.
+const LEAST: u64 = 100 * MIB;
+/// With less room there is an alert: the same numbers as in the rules for Prometheus.
+const LITTLE: u64 = 1_000_000_000;
+const LITTLE_PERCENT: u64 = 5;
+
+/// Whether the folder is there, can be written, and belongs to its user alone.
+pub(super) fn state_dir(path: &Path) -> Finding {
+    let shown = path.display();
+    let fail = |found: String, remedy: &str| Finding::failed(Subject::StateDir, found, remedy);
+    let metadata = match path.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return missing(path),
+        Err(error) => {
+            let remedy = "Set SIMPLETUNER_STATE_DIR to a folder that the server's user can reach.";
+            return fail(format!("{shown} cannot be used: {error}"), remedy);
+        }
+    };
+    if let Err(error) = try_writing(path) {
+        let remedy = format!(
+            "Run the doctor as the server's user (the folder belongs to user {}); if that is who \
+             you are, correct the owner, the disk or SIMPLETUNER_STATE_DIR.",
+            metadata.uid()
+        );
+        return fail(format!("{shown} cannot be written: {error}"), &remedy);
+    }
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o022 != 0 {
+        let found = format!("others can write to {shown} (mode {mode:03o})");
+        return fail(found, &format!("chmod 700 {shown}"));
+    }
+    if mode & 0o007 != 0 {
+        let found = format!("every user of this machine can list {shown} (mode {mode:03o})");
+        return Finding::warning(Subject::StateDir, found, format!("chmod 700 {shown}"));
+    }
+    owned_by(&metadata, path, geteuid().as_raw())
+}
+
+/// A folder of another user can be written here because the doctor may write everything; what that user
+/// may write is then not found out.
+fn owned_by(metadata: &Metadata, path: &Path, me: u32) -> Finding {
+    let (shown, owner) = (path.display(), metadata.uid());
+    if owner == me {
+        return Finding::ok(Subject::StateDir, format!("{shown} can be written"));
+    }
+    let found = format!(
+        "{shown} belongs to user {owner}, and the doctor runs as user {me}: what that user may \
+                 not read or write is not found"
+    );
+    let remedy = format!("sudo -u '#{owner}' st-server doctor, with the server's environment.");
+    Finding::warning(Subject::StateDir, found, remedy)
+}
+
+/// The folder is not there: whether a start could make it.
+fn missing(path: &Path) -> Finding {
+    let above = path.ancestors().skip(1).find(|above| above.exists()).unwrap_or(Path::new("/"));
+    if above.is_dir() && access(above, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
+        let found = format!("{} is not there yet; the first start makes it", path.display());
+        return Finding::ok(Subject::StateDir, found);
+    }
+    let found =
+        format!("{} is not there and cannot be made below {}", path.display(), above.display());
+    let remedy = "Make it for the server's user, or set SIMPLETUNER_STATE_DIR.";
+    Finding::failed(Subject::StateDir, found, remedy)
+}
+
+/// Writes one byte to a new file in the folder, and removes it again whatever came of that.
+fn try_writing(folder: &Path) -> io::Result<()> {
+    let probe = folder.join(format!(".st-server-doctor.{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe)?;
+    let written = file.write_all(b".").and_then(|()| file.sync_all());
+    drop(file);
+    let removed = fs::remove_file(&probe);
+    written.and(removed)
+}
+
+/// How much room there is for the state directory.
+pub(super) fn space(state_dir: &Path) -> Option<Finding> {
+    let there = state_dir.ancestors().find(|path| path.exists())?;
+    let disk = match statvfs(there) {
+        Ok(disk) => disk,
+        Err(error) => {
+            let found = format!("the room on the disk of {} cannot be read", there.display());
+            let remedy = format!("{error}; check with `df -h {}`.", there.display());
+            return Some(Finding::warning(Subject::DiskSpace, found, remedy));
+        }
+    };
+    Some(judge_space(state_dir, &disk))
+}
+
+fn judge_space(state_dir: &Path, disk: &StatVfs) -> Finding {
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    let (free, all) = (bytes(disk.f_bavail), bytes(disk.f_blocks));
+    let percent = free.saturating_mul(100).checked_div(all).unwrap_or(100);
+    let found = format!("{} ({percent} %) are free for {}", size(free), state_dir.display());
+    let remedy = "Make room, or shorten SIMPLETUNER_JOB_RETENTION_DAYS. On a full disk nothing more \
+                  is accepted, and nothing is lost.";
+    if free < LEAST || disk.f_favail == 0 && disk.f_files > 0 {
+        Finding::failed(Subject::DiskSpace, found, remedy)
+    } else if free < LITTLE || percent < LITTLE_PERCENT {
+        Finding::warning(Subject::DiskSpace, found, remedy)
+    } else {
+        Finding::ok(Subject::DiskSpace, found)
+    }
+}
+
+/// Whether the log file can be written. `setting`: what names it.
+pub(super) fn log_file(path: &Path, setting: &str) -> Finding {
+    let shown = path.display();
+    match path.metadata() {
+        Ok(it) if it.is_dir() => {
+            let remedy = format!("Name a file in {setting}.");
+            Finding::failed(Subject::LogFile, format!("{shown} is a folder"), remedy)
+        }
+        Ok(it) => match OpenOptions::new().append(true).open(path) {
+            Ok(_closed) => Finding::ok(Subject::LogFile, format!("{shown} can be written")),
+            Err(error) => {
+                let found = format!("{shown} cannot be written: {error}");
+                let remedy = format!(
+                    "Give it to the server's user (it belongs to user {}), or change {setting}.",
+                    it.uid()
+                );
+                Finding::failed(Subject::LogFile, found, remedy)
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => new_log_file(path, setting),
+        Err(error) => {
+            let found = format!("{shown} cannot be used: {error}");
+            Finding::failed(Subject::LogFile, found, format!("Correct {setting}."))
+        }
+    }
+}
+
+fn new_log_file(path: &Path, setting: &str) -> Finding {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_owned);
+    match try_writing(&folder) {
+        Ok(()) => {
+            let found = format!("{} is not there yet and can be made", path.display());
+            Finding::ok(Subject::LogFile, found)
+        }
+        Err(error) => {
+            let found = format!("{} cannot be made: {error}", path.display());
+            let remedy = format!(
+                "Make the folder {} for the server's user, or change {setting}.",
+                folder.display()
+            );
+            Finding::failed(Subject::LogFile, found, remedy)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Level;
+    use super::*;
+
+    fn disk(free: u64, all: u64) -> StatVfs {
+        let mut disk = statvfs(".").unwrap();
+        (disk.f_frsize, disk.f_bavail, disk.f_blocks) = (1, free, all);
+        (disk.f_favail, disk.f_files) = (1, 1);
+        disk
+    }
+
+    #[test]
+    fn a_disk_is_judged_as_by_the_alert() {
+        let level = |free, all| judge_space(Path::new("/x"), &disk(free, all)).level();
+        assert_eq!(level(99 * MIB, 100 * MIB), Level::Failed);
+        assert_eq!(level(LITTLE - 1, LITTLE), Level::Warning);
+        assert_eq!(level(LITTLE, 20 * LITTLE), Level::Ok);
+        assert_eq!(level(LITTLE, 21 * LITTLE), Level::Warning);
+        let full = StatVfs { f_favail: 0, ..disk(20 * LITTLE, 21 * LITTLE) };
+        assert_eq!(judge_space(Path::new("/x"), &full).level(), Level::Failed, "no more files");
+    }
+
+    #[test]
+    fn a_folder_is_as_before_after_it_was_tried() {
+        let dir = tempfile::tempdir().unwrap();
+        try_writing(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        try_writing(&dir.path().join("gone")).unwrap_err();
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_a_fault_and_one_that_they_can_list_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        for (mode, expected) in [
+            (0o700, Level::Ok),
+            (0o750, Level::Ok),
+            (0o755, Level::Warning),
+            (0o770, Level::Failed),
+            (0o777, Level::Failed),
+        ] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(state_dir(dir.path()).level(), expected, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_another_user_says_little_about_what_that_user_may_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let metadata = dir.path().metadata().unwrap();
+        let level = |me| owned_by(&metadata, dir.path(), me).level();
+        assert_eq!((level(metadata.uid()), level(metadata.uid() + 1)), (Level::Ok, Level::Warning));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_one_only_where_it_cannot_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(state_dir(&dir.path().join("a/b")).level(), Level::Ok);
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(state_dir(&file.join("state")).level(), Level::Failed);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+    }
+
+    #[test]
+    fn a_log_file_is_neither_made_nor_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cloud.log");
+        assert_eq!(log_file(&path, "X").level(), Level::Ok);
+        assert!(!path.exists());
+        fs::write(&path, "a line\n").unwrap();
+        assert_eq!(log_file(&path, "X").level(), Level::Ok);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a line\n");
+        assert_eq!(log_file(dir.path(), "X").level(), Level::Failed);
+        let gone = log_file(&dir.path().join("no/cloud.log"), "SIMPLETUNER_LOG_FILE");
+        assert_eq!(gone.level(), Level::Failed);
+        assert!(gone.remedy().unwrap().contains("SIMPLETUNER_LOG_FILE"), "{gone:?}");
+    }
+}

@@ -3,7 +3,7 @@
 
 pub(crate) mod extract;
 pub(crate) mod front;
-mod lane;
+pub(crate) mod lane;
 pub(crate) mod listen;
 pub(crate) mod meter;
 pub(crate) mod middleware;
@@ -12,5 +12,6 @@ pub(crate) mod peer;
 pub(crate) mod problem;
 mod refused;
 pub(crate) mod route;
+mod seats;
 pub(crate) mod site;
 pub(crate) mod sse;

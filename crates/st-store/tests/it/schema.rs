@@ -264,7 +264,8 @@ async fn a_second_start_changes_nothing() {
                     version=7 name=accounts applied_at=1767225600000\n\
                     version=8 name=webhooks applied_at=1767225600000\n\
                     version=9 name=received_webhooks applied_at=1767225600000\n\
-                    version=10 name=admission applied_at=1767225600000";
+                    version=10 name=admission applied_at=1767225600000\n\
+                    version=11 name=waiting applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));

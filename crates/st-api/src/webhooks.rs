@@ -59,6 +59,18 @@ pub struct Webhook {
 pub struct Webhooks {
     /// All webhooks, oldest first.
     pub webhooks: Vec<Webhook>,
+    /// Webhooks whose stored row cannot be read. They are sent nothing; delete them and add them again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<DamagedWebhook>,
+}
+
+/// A webhook that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DamagedWebhook {
+    /// Its number, as far as it can be read.
+    pub id: String,
+    /// What is wrong: the column, and what was found in it.
+    pub problem: String,
 }
 
 /// A webhook that was added. Its secret is shown this once.

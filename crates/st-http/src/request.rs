@@ -200,14 +200,14 @@ impl Request {
     /// are not followed. Dropping the future gives the request up, wherever it is.
     pub async fn send(self) -> Result<Response, Error> {
         let Self { client, prepared, policies } = self;
-        send::send(&client, prepared.map_err(refused)?, policies).await
+        send::send(&client, prepared.map_err(|refusal| refused(*refusal))?, policies).await
     }
 
     /// Sends it and waits for the response head; the body is then read as it arrives. Otherwise as
     /// [`send`](Self::send).
     pub async fn open(self) -> Result<StreamingResponse, Error> {
         let Self { client, prepared, policies } = self;
-        send::send(&client, prepared.map_err(refused)?, policies).await
+        send::send(&client, prepared.map_err(|refusal| refused(*refusal))?, policies).await
     }
 
     fn content_type(self, value: &'static str) -> Self {
@@ -231,8 +231,7 @@ impl Request {
     }
 }
 
-fn refused(refusal: Box<Refusal>) -> Error {
-    let Refusal { shown, why } = *refusal;
+fn refused(Refusal { shown, why }: Refusal) -> Error {
     Error::refused(shown.as_ref(), why)
 }
 
@@ -263,7 +262,7 @@ impl Prepared {
                 Err(refusal) => refusal.shown.iter_mut().for_each(Shown::hide_path),
             }
         }
-        let target = target.map_err(|refusal| refused(Box::new(refusal)))?;
+        let target = target.map_err(refused)?;
         if head.method == Method::CONNECT {
             return Err(Error::refused(Some(&target.shown), Refused::Method));
         }

@@ -29,7 +29,9 @@ use st_log::{Logger, get_logger};
 use st_store::{ApiKey, KeyId, NewAudit, Store};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::http::peer::Peer;
 use crate::http::problem::Problem;
@@ -48,6 +50,9 @@ const LOG: Logger = get_logger("simpletuner.cloud.auth");
 
 /// How long it may take until a first key that another process made is noticed.
 const KEYS_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long changes that are under way may take when the server stops.
+const FINISH: Duration = Duration::from_secs(2);
 
 /// From where the server can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +81,10 @@ pub(crate) struct Auth {
     recorder: Recorder,
     /// Changes with every revocation.
     revocations: watch::Sender<()>,
+    /// Requests that may change something. They go on without their clients.
+    under_way: TaskTracker,
+    /// Those that are under way end now.
+    cut: CancellationToken,
 }
 
 /// Whether callers need a key.
@@ -105,11 +114,20 @@ impl Auth {
             sessions: Sessions::default(),
             failures,
             revocations: watch::Sender::new(()),
+            under_way: TaskTracker::new(),
+            cut: CancellationToken::new(),
         })
     }
 
-    /// Writes what is still to be recorded. Nothing is recorded after this.
+    /// Lets changes that are under way finish, and writes what is still to be recorded. Nothing is recorded
+    /// after this.
     pub(crate) async fn close(&self) {
+        self.under_way.close();
+        if timeout(FINISH, self.under_way.wait()).await.is_err() {
+            self.cut.cancel();
+            // Each still records that its outcome is not known.
+            drop(timeout(recorder::PATIENCE + FINISH, self.under_way.wait()).await);
+        }
         self.recorder.close().await;
     }
 

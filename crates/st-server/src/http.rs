@@ -12,5 +12,6 @@ pub(crate) mod peer;
 pub(crate) mod problem;
 mod refused;
 pub(crate) mod route;
+mod seats;
 pub(crate) mod site;
 pub(crate) mod sse;

@@ -16,6 +16,7 @@ mod stored;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -36,13 +37,14 @@ pub(crate) struct Group {
 }
 
 /// All families that the server ever shows. Those of the original are first: its command line lists twenty.
-pub(crate) const GROUPS: [Group; 7] = [
+pub(crate) const GROUPS: [Group; 8] = [
     Group { name: "original", families: &original::FAMILIES },
     Group { name: "jobs", families: &jobs::FAMILIES },
     Group { name: "providers", families: &providers::FAMILIES },
     Group { name: "http", families: &http::FAMILIES },
     Group { name: "store", families: &store::FAMILIES },
     Group { name: "tasks", families: &tasks::FAMILIES },
+    Group { name: "webhooks", families: &webhooks::FAMILIES },
     Group { name: "process", families: &process::FAMILIES },
 ];
 
@@ -56,6 +58,7 @@ pub(crate) async fn page(api: &Api, front: &Front) -> Page {
     http::add(&mut page, api, front);
     store::add(&mut page, api, &shown);
     tasks::add(&mut page, api);
+    webhooks::add(&mut page, api);
     process::add(&mut page, api).await;
     original::add(&mut page, api, front, &shown);
     page

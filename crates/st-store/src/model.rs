@@ -134,5 +134,5 @@ pub use webhook::{
     InvalidWebhook, KEEP_DELIVERIES_FOR, KEPT_DELIVERIES, KeyedWebhook, MAX_WEBHOOK_PAUSE,
     MOST_OLD_SECRETS, MOST_WEBHOOKS, NewWebhook, OLD_SECRET_FOR, SettledDelivery, TestDelivery,
     WEBHOOK_GIVE_UP, WEBHOOK_LEAST_ATTEMPTS, WantedEvents, Webhook, WebhookEvent, WebhookLease,
-    WebhookPatch, WebhookSecret, WebhookState,
+    WebhookList, WebhookPatch, WebhookSecret, WebhookState,
 };

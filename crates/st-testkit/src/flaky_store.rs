@@ -50,6 +50,8 @@ pub struct Faults {
     pub figures_wait: Option<Arc<Semaphore>>,
     /// The question whether there are keys waits for a permit before it is answered.
     pub keys_wait: Option<Arc<Semaphore>>,
+    /// Every cancellation is stored, and waits for a permit before it is answered.
+    pub cancel_wait: Option<Arc<Semaphore>>,
     /// Every claim of a webhook is answered with this.
     pub claim_webhook: Option<fn() -> Error>,
     /// Nothing is appended to the audit trail.
@@ -194,7 +196,14 @@ impl JobRepo for FlakyStore {
     }
 
     async fn cancel_job(&self, job: JobId, by: &Actor) -> Result<(CancelOutcome, JobRecord)> {
-        self.inner.cancel_job(job, by).await
+        let cancelled = self.inner.cancel_job(job, by).await;
+        let wait = self.faults().cancel_wait.clone();
+        if let Some(wait) = wait
+            && let Ok(permit) = wait.acquire().await
+        {
+            permit.forget();
+        }
+        cancelled
     }
 }
 

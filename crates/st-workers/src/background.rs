@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use crate::dispatch::{DispatchTimings, Dispatcher};
 use crate::driver::{Driver, Running};
 use crate::gate::GateStatus;
-use crate::provider::Delivery;
+use crate::provider::{Delivery, QueryError};
 use crate::providers::Providers;
-use crate::served::{Calls, PolledJobs, UnreadJob};
+use crate::served::{CallKind, Calls, PolledJobs, UnreadJob};
 use crate::status::{LastRun, TaskStatus};
 use crate::task::{Task, TaskId};
 use crate::tasks::expirer::{self, Expirer};
@@ -22,7 +22,9 @@ use crate::tasks::poller::{self, IntakeError, Poller, PollerConfig, Received, Sy
 use crate::tasks::results::{ResultFetching, ResultsConfig};
 use crate::tasks::retention::{self, CleanedUp, Retention};
 use crate::tasks::scheduler::Scheduler;
-use crate::tasks::webhooks::{self, TestedWebhook, WebhookDelivery, WebhooksConfig};
+use crate::tasks::webhooks::{
+    self, TestedWebhook, WebhookDelivery, WebhookFigures, WebhooksConfig,
+};
 
 /// How the tasks run.
 #[derive(Debug, Clone)]
@@ -264,6 +266,19 @@ impl BackgroundTasks {
         self.dispatcher.providers().get(provider)?.unread.get(job)
     }
 
+    /// Asks a provider this question on a person's behalf, and counts it in [`Self::provider_figures`].
+    pub async fn measure<T>(
+        &self,
+        provider: &ProviderName,
+        kind: CallKind,
+        question: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        match self.dispatcher.providers().get(provider) {
+            Some(served) => served.measure(kind, question).await,
+            None => question.await,
+        }
+    }
+
     /// What was asked of each configured provider since the start.
     pub fn provider_figures(&self) -> Vec<ProviderFigures> {
         let figures = self.dispatcher.providers().iter().map(|served| ProviderFigures {
@@ -274,6 +289,11 @@ impl BackgroundTasks {
             room_to_submit: served.room_to_submit(),
         });
         figures.collect()
+    }
+
+    /// What became of messages to webhooks since the start; `None` where none are sent.
+    pub fn webhook_figures(&self) -> Option<WebhookFigures> {
+        self.webhooks.as_ref().map(|webhooks| webhooks.figures())
     }
 
     /// How long jobs waited in the queue and how long it took to hand them over, since the start.

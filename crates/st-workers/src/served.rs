@@ -282,13 +282,31 @@ impl ServedProvider {
         question: impl Future<Output = Result<T, QueryError>>,
     ) -> Result<T, QueryError> {
         self.provider.turn_to_ask().await;
-        let began = Instant::now();
-        let answer = match timeout(LONGEST_CALL, question).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => Err(QueryError::trouble(self.no_answer())),
-        };
-        self.meter.called(kind, began, CallOutcome::of_query(&answer));
+        let answer = self.fetch(kind, question).await;
         self.gate.record_query(&answer);
+        answer
+    }
+
+    /// A question under a deadline, which says nothing about whether the provider can be submitted to.
+    pub(crate) async fn fetch<T>(
+        &self,
+        kind: CallKind,
+        question: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        let question = timeout(LONGEST_CALL, question);
+        let answer = async { question.await.unwrap_or_else(|_elapsed| Err(self.no_status())) };
+        self.measure(kind, answer).await
+    }
+
+    /// Counts a question.
+    pub(crate) async fn measure<T>(
+        &self,
+        kind: CallKind,
+        question: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        let began = Instant::now();
+        let answer = question.await;
+        self.meter.called(kind, began, CallOutcome::of_query(&answer));
         answer
     }
 

@@ -8,7 +8,7 @@ use st_api::system::{
     Alive, Component, Condition, Health, HealthQuery, Mode, ShuttingDown, StatusWord,
 };
 use st_store::{Integrity, ProviderName, StoreHealth};
-use st_workers::{Outcome, TaskId, TaskStatus};
+use st_workers::{CallKind, Outcome, TaskId, TaskStatus};
 use tokio::time::Instant;
 
 use super::{Api, LOG, REPLICATE};
@@ -115,10 +115,13 @@ async fn replicate(api: &Api) -> Component {
     let (status, message) = match &reached {
         // What is not used is not unwell.
         None => (Condition::Healthy, "is not configured".to_owned()),
-        Some(provider) => match provider.validate().await {
-            Ok(_account) => (Condition::Healthy, "is reached".to_owned()),
-            Err(error) => (Condition::Degraded, st_log::Chain(&error).to_string()),
-        },
+        Some(provider) => {
+            let asked = provider.validate();
+            match api.background.measure(provider.name(), CallKind::Account, asked).await {
+                Ok(_account) => (Condition::Healthy, "is reached".to_owned()),
+                Err(error) => (Condition::Degraded, st_log::Chain(&error).to_string()),
+            }
+        }
     };
     let latency_ms = reached.map(|_asked| began.elapsed().as_secs_f64() * 1000.0);
     component(REPLICATE.id, status, latency_ms, &message)

@@ -22,7 +22,7 @@ use st_store::{
 };
 use st_workers::provider::replicate::{ModelVersion, Profile, UnknownProfile, check_webhook};
 use st_workers::provider::{Cause, ListedVersion, QueryError};
-use st_workers::{GateStatus, TaskId};
+use st_workers::{CallKind, GateStatus, TaskId};
 
 use super::Api;
 use super::waiting::{closed_since, next_probe};
@@ -150,6 +150,18 @@ pub(crate) async fn retry(api: Api, call: Call<ProviderArg>) -> Result<Tried, Pr
     Ok(Tried { success: true, gate })
 }
 
+/// Whether jobs can have this provider, which the request names in this field.
+pub(super) fn check_name(api: &Api, field: &str, name: &ProviderName) -> Result<(), Problem> {
+    let names = names(api);
+    if names.contains(name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = names.iter().map(ProviderName::as_str).collect();
+    let message =
+        format!("there is no provider {:?}; there are {}", name.as_str(), names.join(", "));
+    Err(Problem::invalid_field(field, message))
+}
+
 fn find(api: &Api, name: &ProviderName) -> Result<ProviderName, Problem> {
     let names = names(api);
     names.get(name).cloned().ok_or_else(|| {
@@ -251,7 +263,8 @@ pub(crate) async fn validate(api: Api, call: Call<ProviderArg>) -> Result<Valida
     let Some(provider) = api.providers.get(&name) else {
         return Ok(refused(not_configured(&name)));
     };
-    match provider.validate().await {
+    let asked = provider.validate();
+    match api.background.measure(&name, CallKind::CredentialTest, asked).await {
         Ok(account) => {
             let user_info = UserInfo { valid: true, username: account.username, token_source };
             Ok(Validation { valid: true, user_info: Some(user_info), error: None })
@@ -290,7 +303,8 @@ pub(crate) async fn replicate_status(api: Api, _call: Call) -> Result<Reached, P
     let Some(provider) = api.providers.get(&name) else {
         return Ok(Reached { error: Some(not_configured(&name)), ..none() });
     };
-    Ok(match provider.validate().await {
+    let asked = provider.validate();
+    Ok(match api.background.measure(&name, CallKind::Account, asked).await {
         Ok(_account) => Reached { operational: true, ..none() },
         Err(error) => {
             let name = st_log::Chain(&error).to_string();
@@ -308,7 +322,8 @@ pub(crate) async fn versions(api: Api, call: Call<ProviderArg>) -> Result<Versio
     };
     let Some(provider) = api.providers.get(&name) else { return Ok(failed(not_configured(&name))) };
     let settings = api.store.provider_settings(&name).await?;
-    Ok(match provider.versions(&settings).await {
+    let asked = provider.versions(&settings);
+    Ok(match api.background.measure(&name, CallKind::Versions, asked).await {
         Ok(list) => {
             let version = |it: ListedVersion| Version { id: it.id, created_at: it.created_at };
             let versions = list.versions.into_iter().map(version).collect();

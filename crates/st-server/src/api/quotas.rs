@@ -7,10 +7,11 @@ use st_api::quotas::{
     AddQuota, ChangeQuota, Quota, QuotaAdded, QuotaChanged, QuotaDeleted, QuotaTypes, Quotas,
 };
 use st_api::schema::Time;
-use st_store::{Amount, BudgetUse, Cost, NewBudget, ScopeLevel, Store};
+use st_store::{Amount, BudgetUse, Cost, NewBudget, Scope, ScopeLevel, Store};
 use st_workers::TaskId;
 
 use super::Api;
+use super::providers::check_name;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -56,11 +57,11 @@ pub(crate) async fn list(store: Arc<dyn Store>, _call: Call) -> Result<Quotas, P
     Ok(Quotas { quotas: store.budgets().await?.iter().map(view).collect() })
 }
 
-pub(crate) async fn add(
-    store: Arc<dyn Store>,
-    call: Call<(), (), AddQuota>,
-) -> Result<QuotaAdded, Problem> {
-    let added = store.add_budget(call.body.0, &call.caller.actor()).await?;
+pub(crate) async fn add(api: Api, call: Call<(), (), AddQuota>) -> Result<QuotaAdded, Problem> {
+    if let Scope::Provider(provider) = &call.body.0.scope {
+        check_name(&api, "/provider", provider)?;
+    }
+    let added = api.store.add_budget(call.body.0, &call.caller.actor()).await?;
     call.caller.made(added.budget.id.0);
     Ok(QuotaAdded { success: true, id: added.budget.id.0, quota: view(&added) })
 }

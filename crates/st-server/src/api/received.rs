@@ -1,5 +1,7 @@
 //! Webhooks that providers send.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use st_api::input::FieldFault;
@@ -12,6 +14,7 @@ use st_workers::tasks::poller::{IntakeError, Received};
 
 use super::{Api, REPLICATE};
 use crate::http::extract::bytes_within;
+use crate::http::lane::Permit;
 use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 use crate::http::route::{OfJob, json};
@@ -31,6 +34,9 @@ pub(crate) async fn replicate(
     check_address(&settings, request.extensions().get().copied())?;
     let (parts, body) = request.into_parts();
     let body = bytes_within(LARGEST, body).await?;
+    if let Some(permit) = parts.extensions.get::<Arc<Permit>>() {
+        permit.note_read();
+    }
     let delivery = Delivery {
         headers: &parts.headers,
         body: &body,

@@ -6,6 +6,7 @@ mod budgets;
 mod cancel;
 mod explain;
 mod faults;
+mod hangup;
 mod jobs;
 mod metrics;
 mod outages;
@@ -51,6 +52,7 @@ const STREAMS: usize = 80;
 struct Harness {
     store: Arc<FlakyStore>,
     alpha: Arc<FakeProvider>,
+    auth: Arc<Auth>,
     url: String,
     client: reqwest::Client,
     /// Where logs are kept.
@@ -93,8 +95,9 @@ impl Harness {
         let (_layer, log) = st_log::open(&settings).unwrap();
         let stop = CancellationToken::new();
         let kept = tempfile::tempdir().unwrap();
+        let auth = Auth::start(Arc::clone(&shared), Reach::Loopback, false);
         let setup = Setup {
-            auth: Auth::start(Arc::clone(&shared), Reach::Loopback, false),
+            auth: Arc::clone(&auth),
             config_dir: std::env::temp_dir(),
             state_dir: kept.path().to_owned(),
             local_devices: 2,
@@ -110,7 +113,8 @@ impl Harness {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let front = Front::new(Live::default(), Capacity { connections: 1000, streams: STREAMS });
         drop(st_log::spawn(listen::serve(listener, router, front, stop.clone(), Duration::ZERO)));
-        Self { store, alpha, url, client: reqwest::Client::new(), _kept: kept, stop, _log: log }
+        let client = reqwest::Client::new();
+        Self { store, alpha, auth, url, client, _kept: kept, stop, _log: log }
     }
 
     async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use st_api::names::WebhookArg;
 use st_api::schema::Time;
 use st_api::webhooks::{
-    ALL_EVENTS, AddWebhook, ChangeWebhook, Deliveries, Delivery as DeliveryView, EventType,
-    EventTypes, ListDeliveries, TestWebhook, Webhook as WebhookView, WebhookAdded, WebhookChanged,
-    WebhookDeleted, WebhookTested, Webhooks,
+    ALL_EVENTS, AddWebhook, ChangeWebhook, DamagedWebhook, Deliveries, Delivery as DeliveryView,
+    EventType, EventTypes, ListDeliveries, TestWebhook, Webhook as WebhookView, WebhookAdded,
+    WebhookChanged, WebhookDeleted, WebhookTested, Webhooks,
 };
 use st_log::{Logger, get_logger};
 use st_store::{
     Delivery, DeliveryStatus, NewWebhook, Store, WantedEvents, Webhook, WebhookEvent, WebhookId,
-    WebhookPatch, WebhookSecret,
+    WebhookList, WebhookPatch, WebhookSecret,
 };
 use st_workers::TaskId;
 use st_workers::tasks::webhooks::{parse_secret, show_secret};
@@ -89,7 +89,10 @@ fn missing(id: WebhookId) -> Problem {
 }
 
 pub(crate) async fn list(store: Arc<dyn Store>, _call: Call) -> Result<Webhooks, Problem> {
-    Ok(Webhooks { webhooks: store.webhooks().await?.iter().map(view).collect() })
+    let WebhookList { webhooks, damaged } = store.webhooks().await?;
+    let damaged =
+        damaged.into_iter().map(|row| DamagedWebhook { id: row.key, problem: row.problem });
+    Ok(Webhooks { webhooks: webhooks.iter().map(view).collect(), damaged: damaged.collect() })
 }
 
 pub(crate) async fn add(api: Api, call: Call<(), (), AddWebhook>) -> Result<WebhookAdded, Problem> {

@@ -1,5 +1,7 @@
 //! The middleware that lets requests in.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,16 +9,20 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use http::{HeaderMap, Method};
+use st_api::problem::Code;
 use st_store::NewAudit;
 use subtle::ConstantTimeEq;
-use tokio::time::sleep;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
 use super::access::{self, Access, Recording, Requirement};
 use super::failures::Refusal;
-use super::{Auth, Caller, Via};
+use super::{Auth, Caller, LOG, Via};
+use crate::http::lane::Permit;
 use crate::http::meter::note_operation;
+use crate::http::middleware::DEADLINE;
 use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 
@@ -24,10 +30,6 @@ use crate::http::problem::Problem;
 const CHECK: Duration = Duration::from_secs(30);
 /// The longest name of an object that is recorded, in characters.
 const MAX_OBJECT: usize = 200;
-
-/// Operations that do something outside of the server which cannot be undone: they are recorded also where
-/// the caller hangs up before the answer.
-const GOES_ON: [&str; 1] = ["test_webhook"];
 
 /// Finds the caller, asks whether it may do this, and records what was done.
 pub(crate) async fn guard(
@@ -60,24 +62,101 @@ pub(crate) async fn guard(
     }
     let object = object(matched.as_str(), request.uri().path());
     request.extensions_mut().insert(caller.clone());
-    let done = {
-        let (auth, caller) = (Arc::clone(&auth), caller.clone());
-        async move {
-            let response = next.run(request).await;
-            let outcome = Outcome::of(&response);
-            record(&auth, requirement, (&caller, peer), (object, outcome)).await;
-            response
+    if requirement.recording == Recording::Nothing {
+        let response = next.run(request).await;
+        if was_refused(&caller, Outcome::of(&response)) {
+            report(&auth, requirement, &caller, peer);
         }
-    };
-    let response = if GOES_ON.contains(&requirement.operation) {
-        match st_log::spawn(done).await {
-            Ok(response) => response,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        return if requirement.is_stream { while_valid(auth, &caller, response) } else { response };
+    }
+    let change = Change { auth, requirement, caller, peer, object };
+    change.carry_out(request, next).await
+}
+
+/// A request that may change something.
+struct Change {
+    auth: Arc<Auth>,
+    requirement: &'static Requirement,
+    caller: Caller,
+    peer: Option<Peer>,
+    object: Option<String>,
+}
+
+impl Change {
+    /// Answers the request in a task of its own: what a handler has begun goes on when its client hangs up,
+    /// and is recorded.
+    async fn carry_out(self, request: Request, next: Next) -> Response {
+        let (answer, answered) = oneshot::channel();
+        let tasks = self.auth.under_way.clone();
+        drop(st_log::spawn(tasks.track_future(async move {
+            // As long as this lives, the request counts as one that is under way.
+            let _permit = request.extensions().get::<Arc<Permit>>().cloned();
+            let ended = self.run(request, next).await;
+            if let Err(unheard) = answer.send(ended) {
+                self.log_unheard(&unheard);
+            }
+        })));
+        match answered.await {
+            Ok(Ended::Answered(response)) => response,
+            Ok(Ended::Panicked(panic)) => resume_unwind(panic),
+            Ok(Ended::Cut) | Err(_) => Problem::late(DEADLINE).into_response(),
         }
-    } else {
-        done.await
-    };
-    if requirement.is_stream { while_valid(auth, &caller, response) } else { response }
+    }
+
+    async fn run(&self, request: Request, next: Next) -> Ended {
+        let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
+        let ended = tokio::select! {
+            handled = timeout(DEADLINE, handled) => match handled {
+                Ok(Ok(response)) => Ended::Answered(response),
+                Ok(Err(panic)) => Ended::Panicked(panic),
+                Err(_elapsed) => Ended::Cut,
+            },
+            () = self.auth.cut.cancelled() => Ended::Cut,
+        };
+        record(self, ended.outcome()).await;
+        ended
+    }
+
+    /// Says how a request ended whose client did not wait for that: nothing else does.
+    fn log_unheard(&self, ended: &Ended) {
+        let (operation, outcome) = (self.requirement.operation, ended.outcome());
+        let problem = match ended {
+            Ended::Answered(response) => response.extensions().get::<Problem>(),
+            Ended::Panicked(_) | Ended::Cut => None,
+        };
+        if let Some(source) = problem.and_then(Problem::source) {
+            st_log::error!(
+                logger: LOG, operation, status = outcome.status, error = *source,
+                "Request failed after its connection ended"
+            );
+        } else {
+            st_log::info!(
+                logger: LOG, operation, status = outcome.status,
+                "Request was carried out after its connection ended"
+            );
+        }
+    }
+}
+
+/// How the handler of a change ended.
+enum Ended {
+    Answered(Response),
+    Panicked(Box<dyn Any + Send>),
+    /// It took too long, or the server stops. What it did until then is not known.
+    Cut,
+}
+
+impl Ended {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Answered(response) => Outcome::of(response),
+            Self::Panicked(_) => Outcome { status: Code::InternalError.status(), code: None },
+            Self::Cut => Outcome {
+                status: Code::OutcomeUnknown.status(),
+                code: Some(Code::OutcomeUnknown.as_str()),
+            },
+        }
+    }
 }
 
 /// A request that changes something and comes with a session's cookie must show that it was made by a page
@@ -124,22 +203,24 @@ impl Outcome {
 
     /// After a fault of ours it may have been done, and a rule that cannot be deleted is deactivated.
     fn may_have_changed(self) -> bool {
-        let changed =
-            self.code.is_some_and(|code| ["outcome_unknown", "rule_in_use"].contains(&code));
+        let changed = self.code.is_some_and(|code| {
+            [Code::OutcomeUnknown, Code::RuleInUse].map(Code::as_str).contains(&code)
+        });
         self.status < 400 || self.status == 500 || changed
     }
 }
 
+/// Whether this caller was refused at least a part of what it asked for.
+fn was_refused(caller: &Caller, outcome: Outcome) -> bool {
+    outcome.code == Some(Code::Forbidden.as_str()) || caller.notes().refused
+}
+
 /// Records what was done. What was refused for its contents changed nothing and is left out.
-async fn record(
-    auth: &Auth,
-    requirement: &Requirement,
-    (caller, peer): (&Caller, Option<Peer>),
-    (object, outcome): (Option<String>, Outcome),
-) {
+async fn record(change: &Change, outcome: Outcome) {
+    let Change { auth, requirement, caller, peer, object } = change;
     let notes = caller.notes();
-    if outcome.code == Some("forbidden") || notes.refused {
-        report(auth, requirement, caller, peer);
+    if was_refused(caller, outcome) {
+        report(auth, requirement, caller, *peer);
     }
     if !outcome.may_have_changed() || notes.unchanged {
         return;

@@ -8,13 +8,15 @@ use http::Method;
 use st_api::operation::{About, Lane};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::seats::{Seat, Seats};
+
 /// As many ordinary requests as are useful: more only wait for one another.
 const ORDINARY: usize = 1024;
 /// As many webhooks of providers at once as are useful. Each may hold a body of 16 MiB while it is read.
 const MOST_RECEIVED: usize = 32;
 
 /// Every lane, in the order of the metrics.
-const ALL: [Lane; 4] = [Lane::Vital, Lane::Received, Lane::Interactive, Lane::Bulk];
+pub(crate) const ALL: [Lane; 4] = [Lane::Vital, Lane::Received, Lane::Interactive, Lane::Bulk];
 
 /// The word for a lane in metrics.
 pub(crate) const fn word(lane: Lane) -> &'static str {
@@ -66,7 +68,7 @@ fn fits(pattern: &str, path: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct Lanes {
     vital: Arc<Semaphore>,
-    received: Arc<Semaphore>,
+    received: Arc<Seats>,
     ordinary: Arc<Semaphore>,
     /// Bulk requests need a permit of `ordinary` as well, of which they cannot get all.
     bulk: Arc<Semaphore>,
@@ -89,8 +91,32 @@ pub(crate) struct Traffic {
 #[derive(Debug)]
 #[must_use = "the request is under way as long as this lives"]
 pub(crate) struct Permit {
-    _lane: OwnedSemaphorePermit,
+    held: Held,
     _bulk: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug)]
+enum Held {
+    Place { _permit: OwnedSemaphorePermit },
+    Seat(Seat),
+}
+
+impl Permit {
+    /// The body of the request is read: from now on the request makes room for no other.
+    pub(crate) fn note_read(&self) {
+        match &self.held {
+            Held::Seat(seat) => seat.keep(),
+            Held::Place { .. } => {}
+        }
+    }
+
+    /// Waits until the request has to make room for another one.
+    pub(crate) async fn displaced(&self) {
+        match &self.held {
+            Held::Seat(seat) => seat.displaced().await,
+            Held::Place { .. } => std::future::pending().await,
+        }
+    }
 }
 
 impl Lanes {
@@ -103,7 +129,7 @@ impl Lanes {
         let bulk = ordinary.div_ceil(2);
         Self {
             vital: of(vital),
-            received: of(received),
+            received: Seats::new(received),
             ordinary: of(ordinary),
             bulk: of(bulk),
             most: [vital, received, ordinary, bulk],
@@ -129,16 +155,18 @@ impl Lanes {
 
     /// What goes on in each lane.
     pub(crate) fn traffic(&self) -> [Traffic; 4] {
-        let [vital, received, ordinary, bulk] = self.most;
+        let [vital, _received, ordinary, bulk] = self.most;
         let used = |most: usize, of: &Semaphore| most.saturating_sub(of.available_permits());
         let bulk_used = used(bulk, &self.bulk);
         let under_way = [
             used(vital, &self.vital),
-            used(received, &self.received),
+            self.received.count(),
             used(ordinary, &self.ordinary).saturating_sub(bulk_used),
             bulk_used,
         ];
-        let shed = self.shed.each_ref().map(|shed| shed.load(Ordering::Relaxed));
+        let mut shed = self.shed.each_ref().map(|shed| shed.load(Ordering::Relaxed));
+        let [_, of_received, ..] = &mut shed;
+        *of_received += self.received.displaced();
         let mut numbers = self.most.into_iter().zip(under_way).zip(shed);
         ALL.map(|lane| {
             let ((most, under_way), shed) = numbers.next().unwrap_or_default();
@@ -148,15 +176,17 @@ impl Lanes {
 
     fn try_enter(&self, lane: Lane) -> Option<Permit> {
         let permit = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
-        Some(match lane {
-            Lane::Vital => Permit { _lane: permit(&self.vital)?, _bulk: None },
-            Lane::Received => Permit { _lane: permit(&self.received)?, _bulk: None },
-            Lane::Interactive => Permit { _lane: permit(&self.ordinary)?, _bulk: None },
+        let place = |of| permit(of).map(|permit| Held::Place { _permit: permit });
+        let (held, bulk) = match lane {
+            Lane::Vital => (place(&self.vital)?, None),
+            Lane::Received => (Held::Seat(self.received.take()?), None),
+            Lane::Interactive => (place(&self.ordinary)?, None),
             Lane::Bulk => {
                 let bulk = permit(&self.bulk)?;
-                Permit { _lane: permit(&self.ordinary)?, _bulk: Some(bulk) }
+                (place(&self.ordinary)?, Some(bulk))
             }
-        })
+        };
+        Some(Permit { held, _bulk: bulk })
     }
 }
 
@@ -164,8 +194,9 @@ impl Lanes {
 mod tests {
     use super::*;
 
+    /// Requests whose bodies are read, until there is no room.
     fn fill(lanes: &Lanes, lane: Lane) -> Vec<Permit> {
-        std::iter::from_fn(|| lanes.enter(lane)).collect()
+        std::iter::from_fn(|| lanes.enter(lane)).inspect(Permit::note_read).collect()
     }
 
     #[test]

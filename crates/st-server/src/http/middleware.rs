@@ -21,8 +21,8 @@ use st_log::tower::CorrelationLayer;
 use st_log::{LogContext, Logger, get_correlation_id, get_logger};
 use tokio::time::{Instant, timeout};
 
-use crate::http::front::Arrival;
-use crate::http::meter::with_operation;
+use crate::http::front::{Arrival, Front};
+use crate::http::meter::{Ending, Operation};
 use crate::http::paths::Paths;
 use crate::http::problem::Problem;
 use crate::http::refused::Line;
@@ -33,7 +33,7 @@ const LOG: Logger = get_logger("simpletuner.cloud.api");
 
 /// How long a request may take until its answer begins. Longer than a body may take to arrive and a
 /// call to a provider may take together.
-const DEADLINE: Duration = Duration::from_mins(2);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Puts all of it around a router with these paths, whose handlers share `state`. `trace_context`: whether a
 /// caller's W3C trace context is kept in the scope too.
@@ -52,44 +52,101 @@ where
 async fn observe(State(paths): State<Paths>, request: Request, next: Next) -> Response {
     // Taken before the handler runs, which may set another one for what it logs.
     let id = get_correlation_id();
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let began = Instant::now();
-    let front = request.extensions().get::<Arrival>().map(|arrival| Arc::clone(&arrival.front));
+    let mut observed = Observed::of(&request);
     let answer = AssertUnwindSafe(answer(request, next)).catch_unwind();
-    let (response, operation) = with_operation(answer).await;
+    let response = observed.operation.clone().of(answer).await;
     let mut response = response.unwrap_or_else(|_panic| {
         // The panic hook has logged what and where.
         st_log::error!(logger: LOG, "Handler panicked");
         Problem::internal().into_response()
     });
     // Only the router says what a path takes, when that is not OPTIONS.
-    if method == Method::OPTIONS
+    if observed.method == Method::OPTIONS
         && let Some(allow) = response.headers().get(ALLOW)
     {
         response = allowed(allow);
     }
-    let mut line = Line::Own;
-    if let Some(front) = front {
-        let status = response.status().as_u16();
-        line = front.refused_webhooks.note(front.lane_of.lane(&method, &path), status);
-        front.meter.observe(operation, response.status().as_u16(), began.elapsed());
-    }
-    let problem = problem_of(&mut response, &method, &path, &paths);
+    let problem = problem_of(&mut response, &observed.method, &observed.path, &paths);
+    let (status, code) = (response.status().as_u16(), problem.as_ref().map(Problem::kind));
+    observed.note(Ending::Answered(status, code));
+    let Observed { method, path, began, front, .. } = &observed;
+    let front = front.as_ref();
+    let line = front.map_or(Line::Own, |front| {
+        front.refused_webhooks.note(front.lane_of.lane(method, path), status)
+    });
     let of_job = response.extensions_mut().remove::<OfJob>();
     let _of_job = of_job.map(|OfJob { job, correlation_id }| {
         let context = LogContext::new().field("job_id", job.to_string());
         context.field("job_correlation_id", correlation_id.as_str()).enter()
     });
-    log((&method, &path), began, response.status(), problem.as_ref(), line);
+    log((method, path), *began, response.status(), problem.as_ref(), line);
     match problem {
-        Some(problem) => problem.render(&path, &id, &response),
+        Some(problem) => problem.render(path, &id, &response),
         None => response,
     }
 }
 
+/// A request, until its answer. Where that never comes, because the connection ends, it is counted and
+/// logged when this is dropped.
+#[derive(Debug)]
+struct Observed {
+    method: Method,
+    path: String,
+    began: Instant,
+    front: Option<Arc<Front>>,
+    operation: Operation,
+    ended: bool,
+}
+
+impl Observed {
+    fn of(request: &Request) -> Self {
+        let arrival = request.extensions().get::<Arrival>();
+        Self {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            began: Instant::now(),
+            front: arrival.map(|arrival| Arc::clone(&arrival.front)),
+            operation: Operation::default(),
+            ended: false,
+        }
+    }
+
+    fn note(&mut self, ending: Ending) {
+        self.ended = true;
+        if let Some(front) = &self.front {
+            front.meter.observe(self.operation.get(), ending, self.began.elapsed());
+        }
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.note(Ending::Cancelled);
+        let (method, path) = (self.method.as_str(), self.path.as_str());
+        let elapsed_ms = millis_since(self.began);
+        if self.method.is_safe() {
+            st_log::debug!(
+                logger: LOG, method, path, elapsed_ms,
+                "Connection ended before its request was answered"
+            );
+        } else {
+            st_log::info!(
+                logger: LOG, method, path, elapsed_ms,
+                "Connection ended before its request was answered"
+            );
+        }
+    }
+}
+
+fn millis_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The answer to a request that is to be answered; else why it is not.
-async fn answer(request: Request, next: Next) -> Response {
+async fn answer(mut request: Request, next: Next) -> Response {
     let Some(arrival) = request.extensions().get::<Arrival>() else {
         // Only a listener of another kind would leave it out.
         return Problem::internal().into_response();
@@ -102,9 +159,15 @@ async fn answer(request: Request, next: Next) -> Response {
     let Some(permit) = arrival.front.lanes.enter(lane) else {
         return Problem::overloaded().into_response();
     };
-    let answer = timeout(DEADLINE, next.run(request)).await;
-    drop(permit);
-    answer.unwrap_or_else(|_elapsed| Problem::late(DEADLINE).into_response())
+    let permit = Arc::new(permit);
+    // What goes on without its client stays under way.
+    request.extensions_mut().insert(Arc::clone(&permit));
+    tokio::select! {
+        answer = timeout(DEADLINE, next.run(request)) => {
+            answer.unwrap_or_else(|_elapsed| Problem::late(DEADLINE).into_response())
+        }
+        () = permit.displaced() => Problem::overloaded().into_response(),
+    }
 }
 
 /// The answer to OPTIONS, for a path that takes these methods.
@@ -137,7 +200,7 @@ fn log(
     line: Line,
 ) {
     let status = status.as_u16();
-    let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let elapsed_ms = millis_since(began);
     let mut context = LogContext::new();
     if let Some(problem) = problem {
         if let Some(source) = problem.source() {

@@ -12,7 +12,12 @@ const REQUESTS: Family = histogram(
     "st_http_request_duration_seconds",
     &["operation", "method", "status"],
     "Requests from their head to that of the answer, by operation (none where it came to none) and \
-     class of status",
+     class of status; cancelled are those whose connection ended before the answer",
+);
+const PROBLEMS: Family = counter(
+    "st_http_problems_total",
+    &["code"],
+    "Requests that were answered with an error, by its code",
 );
 const IN_FLIGHT: Family =
     gauge("st_http_requests_in_flight", &["lane"], "Requests that are being answered, by lane");
@@ -42,8 +47,9 @@ const STREAMS: Family = gauge("st_event_streams", &[], "Event streams that are o
 const STREAMS_MOST: Family =
     gauge("st_event_streams_limit", &[], "How many event streams may be open");
 
-pub(super) const FAMILIES: [&Family; 9] = [
+pub(super) const FAMILIES: [&Family; 10] = [
     &REQUESTS,
+    &PROBLEMS,
     &IN_FLIGHT,
     &MOST,
     &SHED,
@@ -60,6 +66,8 @@ pub(super) fn add(page: &mut Page, api: &Api, front: &Front) {
         &REQUESTS,
         requests.into_iter().map(|it| series([it.operation, it.method, it.class], it.took)),
     );
+    let problems = front.meter.problems();
+    page.add(&PROBLEMS, problems.map(|(code, count)| series([code.as_str()], count)));
     let traffic = front.lanes.traffic();
     let each = || traffic.iter().map(|it| (word(it.lane), it));
     page.add(&IN_FLIGHT, each().map(|(lane, it)| series([lane], it.under_way)));

@@ -25,7 +25,8 @@ const ROOM: Family = gauge(
 const CALLS: Family = histogram(
     "st_provider_call_duration_seconds",
     &["provider", "operation", "outcome"],
-    "Calls to providers, each with its repetitions",
+    "Calls to providers, each with its repetitions; the statuses of many jobs at once are in \
+     st_provider_polled_jobs_total",
 );
 const POLLED: Family = counter(
     "st_provider_polled_jobs_total",
@@ -65,7 +66,13 @@ const ORIGIN_ANSWERS: Family = counter(
 const ORIGIN_FAILURES: Family = counter(
     "st_origin_failures_total",
     &["provider", "origin", "phase"],
-    "Requests to an origin that were not answered, by the phase in which they ended",
+    "Requests to an origin that failed, by the phase in which they ended; in the phase body the answer \
+     had begun, and is among st_origin_answers_total",
+);
+const ORIGIN_GIVEN_UP: Family = counter(
+    "st_origin_given_up_total",
+    &["provider", "origin"],
+    "Requests to an origin that the server itself gave up before they were answered, such as at a deadline",
 );
 const ORIGIN_IN_FLIGHT: Family = gauge(
     "st_origin_requests_in_flight",
@@ -83,7 +90,7 @@ const ORIGIN_BYTES: Family = counter(
     "Bytes of the bodies that an origin sent",
 );
 
-pub(super) const FAMILIES: [&Family; 15] = [
+pub(super) const FAMILIES: [&Family; 16] = [
     &GATE_OPEN,
     &GATE_CLOSED,
     &ROOM,
@@ -96,6 +103,7 @@ pub(super) const FAMILIES: [&Family; 15] = [
     &ORIGIN_ATTEMPTS,
     &ORIGIN_ANSWERS,
     &ORIGIN_FAILURES,
+    &ORIGIN_GIVEN_UP,
     &ORIGIN_IN_FLIGHT,
     &ORIGIN_SECONDS,
     &ORIGIN_BYTES,
@@ -179,6 +187,7 @@ fn origins(page: &mut Page, hosts: &[(st_store::ProviderName, Vec<HostMetrics>)]
         failures.map(move |(phase, count)| series([provider, origin, phase.as_str()], *count))
     });
     page.add(&ORIGIN_FAILURES, failures);
+    page.add(&ORIGIN_GIVEN_UP, each().map(|(of, it)| series(of, it.given_up)));
     page.add(&ORIGIN_IN_FLIGHT, each().map(|(of, it)| series(of, it.in_flight)));
     page.add(&ORIGIN_SECONDS, each().map(|(of, it)| series(of, it.time_to_head)));
     page.add(&ORIGIN_BYTES, each().map(|(of, it)| series(of, it.received_bytes)));

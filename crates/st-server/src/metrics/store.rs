@@ -47,6 +47,9 @@ const DAMAGED: Family = gauge(
     "Jobs that are set aside because a part of them could not be read",
 );
 
+/// The lanes of writes.
+pub(super) const LANES: [&str; 3] = ["worker", "interactive", "bulk"];
+
 pub(super) const FAMILIES: [&Family; 9] =
     [&WRITABLE, &READABLE, &SOUND, &READ, &READ_AGE, &WAITING, &WRITE_WAIT, &COMMIT, &DAMAGED];
 
@@ -57,21 +60,14 @@ pub(super) fn add(page: &mut Page, api: &Api, Shown { stored, readable, .. }: &S
     page.one(&SOUND, !matches!(health.integrity, Integrity::Damaged(_)));
     page.known(&READ, stored.as_ref().map(|stored| stored.took));
     page.known(&READ_AGE, stored.as_ref().map(|stored| stored.age()));
-    let waiting = [
-        ("worker", health.waiting.worker),
-        ("interactive", health.waiting.interactive),
-        ("bulk", health.waiting.bulk),
-    ];
-    page.add(&WAITING, waiting.map(|(lane, writes)| series([lane], writes)));
+    let waiting = [health.waiting.worker, health.waiting.interactive, health.waiting.bulk];
+    page.add(&WAITING, LANES.into_iter().zip(waiting).map(|(lane, writes)| series([lane], writes)));
     let timings = api.store.write_timings();
     let (waits, commits) = match timings {
         Some(timings) => {
-            let waits = [
-                ("worker", timings.worker_waits),
-                ("interactive", timings.interactive_waits),
-                ("bulk", timings.bulk_waits),
-            ];
-            (waits.map(|(lane, waits)| series([lane], waits)).to_vec(), Some(timings.commits))
+            let waits = [timings.worker_waits, timings.interactive_waits, timings.bulk_waits];
+            let waits = LANES.into_iter().zip(waits).map(|(lane, waits)| series([lane], waits));
+            (waits.collect(), Some(timings.commits))
         }
         None => (Vec::new(), None),
     };

@@ -20,6 +20,9 @@ const RUNS: Family =
 const SECONDS: Family =
     counter("st_task_run_seconds_total", &["task"], "How long the runs of the task took");
 
+/// How runs end.
+pub(super) const OUTCOMES: [&str; 4] = ["done", "failed", "panicked", "timed_out"];
+
 pub(super) const FAMILIES: [&Family; 5] = [&LAG, &PERIOD, &RUNNING, &RUNS, &SECONDS];
 
 pub(super) fn add(page: &mut Page, api: &Api) {
@@ -30,13 +33,8 @@ pub(super) fn add(page: &mut Page, api: &Api) {
     page.add(&RUNNING, each().map(|(task, it)| series([task], it.current.is_some())));
     let runs = each().flat_map(|(task, it)| {
         let totals = it.totals;
-        let outcomes = [
-            ("done", totals.done),
-            ("failed", totals.failed),
-            ("panicked", totals.panicked),
-            ("timed_out", totals.timed_out),
-        ];
-        outcomes.map(|(outcome, runs)| series([task, outcome], runs))
+        let runs = [totals.done, totals.failed, totals.panicked, totals.timed_out];
+        OUTCOMES.into_iter().zip(runs).map(move |(outcome, runs)| series([task, outcome], runs))
     });
     page.add(&RUNS, runs);
     page.add(&SECONDS, each().map(|(task, it)| series([task], it.totals.elapsed)));

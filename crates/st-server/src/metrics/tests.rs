@@ -3,6 +3,7 @@
 #![expect(clippy::float_cmp, reason = "these numbers are read back exactly as they were written")]
 
 pub(crate) mod exposition;
+mod labels;
 mod promql;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,12 +13,13 @@ use serde_json::Value as Json;
 use st_store::{Scale, Timings};
 
 use self::exposition::Exposition;
-use self::promql::Selector;
+use self::promql::{Matcher, Selector};
 use super::family::{Family, Kind, counter, gauge, histogram};
 use super::page::{Format, Page, series};
 use super::{GROUPS, Group};
 
 const ALERTS: &str = include_str!("../../../../contrib/prometheus/alerts.yml");
+const ALERTS_TEST: &str = include_str!("../../../../contrib/prometheus/alerts_test.yml");
 const DASHBOARD: &str = include_str!("../../../../contrib/grafana/st-server.json");
 const OPERATION: &str = include_str!("../../../../docs/operation.md");
 
@@ -103,9 +105,16 @@ fn faults(expression: &str, families: &BTreeMap<&str, &Family>) -> Vec<String> {
             continue;
         };
         known.extend(family.labels);
-        let labels = labels.iter().filter(|it| !matches!(it.as_str(), "job" | "instance"));
-        let unknown = labels.filter(|label| !family.labels.contains(&label.as_str()));
-        faults.extend(unknown.map(|label| format!("{name} has no {label}")));
+        let labels = labels.iter().filter(|it| !matches!(it.label.as_str(), "job" | "instance"));
+        for Matcher { label, values } in labels {
+            if !family.labels.contains(&label.as_str()) {
+                faults.push(format!("{name} has no {label}"));
+                continue;
+            }
+            let known = labels::values(family.name, label);
+            let unknown = values.iter().filter(|value| !known.contains(&value.as_str()));
+            faults.extend(unknown.map(|value| format!("{name} has no {label} {value:?}")));
+        }
     }
     let unknown = grouped.iter().filter(|label| !known.contains(label.as_str()));
     faults.extend(unknown.map(|label| format!("no metric there has {label}")));
@@ -145,6 +154,35 @@ fn each_alert_is_about_what_is_shown_and_says_what_to_do() {
         assert_eq!((file, heading.to_owned()), own, "its own heading, where its commands are");
         let row = format!("| `{name}` |");
         assert!(OPERATION.contains(&row), "docs/operation.md has no row for {name}");
+    }
+}
+
+#[test]
+fn each_alert_is_tested_while_it_is_silent_and_while_it_is_not() {
+    let file: Json = serde_yaml::from_str(ALERTS_TEST).unwrap();
+    let tests = file["tests"].as_array().unwrap().iter();
+    let cases: Vec<&Json> =
+        tests.flat_map(|test| test["alert_rule_test"].as_array().unwrap()).collect();
+    for (name, _) in alerts() {
+        let of_it = cases.iter().filter(|case| case["alertname"] == name.as_str());
+        let expected: BTreeSet<bool> =
+            of_it.map(|case| case["exp_alerts"].as_array().unwrap().is_empty()).collect();
+        assert_eq!(expected, BTreeSet::from([false, true]), "{name} in alerts_test.yml");
+    }
+    let families = families();
+    for test in file["tests"].as_array().unwrap() {
+        for input in test["input_series"].as_array().unwrap() {
+            let series = input["series"].as_str().unwrap();
+            // Any provider, webhook or bucket does.
+            let (selectors, _) = promql::read(series);
+            let name = &selectors[0].name;
+            let is_free = |it: &Matcher| !labels::is_free(&it.label);
+            let plain = selectors[0].labels.iter().filter(|it| is_free(it));
+            let plain: Vec<String> =
+                plain.map(|it| format!("{}=\"{}\"", it.label, it.values.join("|"))).collect();
+            let found = faults(&format!("{name}{{{}}}", plain.join(",")), &families);
+            assert!(found.is_empty(), "{series}: {found:?}");
+        }
     }
 }
 
@@ -207,6 +245,7 @@ fn a_metric_that_was_renamed_is_noticed() {
         ("st_jobz > 1", "there is no st_jobz"),
         ("sum by (nothing) (st_jobs)", "no metric there has nothing"),
         ("st_jobs{nothing=\"x\"}", "st_jobs has no nothing"),
+        ("st_jobs{status=~\"queued|queuing\"}", "st_jobs has no status \"queuing\""),
         ("st_dispatch_seconds", "there is no st_dispatch_seconds"),
         ("st_jobs_count", "there is no st_jobs_count"),
         ("1 + 1", "it names no metric"),
@@ -214,7 +253,7 @@ fn a_metric_that_was_renamed_is_noticed() {
         assert_eq!(faults(expression, &families), [expected], "{expression}");
     }
     let good = "histogram_quantile(0.9, sum by (le) (rate(st_dispatch_seconds_bucket[5m]))) > 1e3 \
-                and on () absent(st_jobs{status=~\"a{b}|c\", job!=\"x\"})";
+                and on () absent(st_jobs{status=~\"queued|failed\", job!=\"x{}\"})";
     assert_eq!(faults(good, &families), [""; 0]);
 }
 

@@ -89,28 +89,22 @@ async fn what_would_be_migrated_is_told_and_not_done() {
     let mut server = Server::start(Setup::default()).await;
     let state_dir = server.state_dir();
     let plan = run(&state_dir, &["migrate", "--check"]).await;
-    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 10: up to date\n"), "{plan:?}");
+    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 11: up to date\n"), "{plan:?}");
     assert!(server.stop().await.success());
     let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
-    let undo = "DROP TRIGGER queue_blocked_added; DROP TRIGGER queue_blocked_left; \
-                DROP TRIGGER queue_blocked_gone; DROP TRIGGER user_approval_added; \
-                DROP TRIGGER user_approval_moved; DROP TRIGGER user_approval_gone; \
-                DROP INDEX approvals_of_rule; DROP INDEX approvals_listed_of_user; \
-                DROP TABLE queue_blocked; DROP TABLE user_approval_counts; \
-                DROP TABLE daily_submissions; DROP TABLE settings_budget_numbers; ALTER TABLE approvals DROP COLUMN user_id; \
-                ALTER TABLE budgets DROP COLUMN measure; \
-                ALTER TABLE budget_periods DROP COLUMN jobs; \
-                CREATE INDEX jobs_of_user ON jobs (user_id, created_at)";
+    let undo = "DROP TRIGGER queue_group_added; DROP TRIGGER queue_group_left; \
+                DROP TRIGGER queue_group_joined; DROP TRIGGER queue_group_gone; \
+                DROP TABLE queue_groups";
     raw.execute_batch(undo).unwrap();
-    raw.execute("DELETE FROM schema_migrations WHERE version = 10", []).unwrap();
+    raw.execute("DELETE FROM schema_migrations WHERE version = 11", []).unwrap();
     raw.close().unwrap();
     for _ in 0..2 {
         let plan = run(&state_dir, &["migrate", "--check"]).await;
-        let says = "schema 9\n10 admission would be applied, after a copy is made\n";
+        let says = "schema 10\n11 waiting would be applied, after a copy is made\n";
         assert_eq!((plan.code, plan.stdout.as_str()), (Some(2), says), "{plan:?}");
     }
     let done = run(&state_dir, &["migrate"]).await;
-    let says = "schema 9\n10 admission was applied\n";
+    let says = "schema 10\n11 waiting was applied\n";
     assert_eq!((done.code, done.stdout.as_str()), (Some(0), says), "{done:?}");
     let plan = run(&state_dir, &["migrate", "--check"]).await;
     assert_eq!(plan.code, Some(0), "{plan:?}");

@@ -12,7 +12,8 @@ use crate::model::history::deleted_up_to;
 use crate::model::{
     Delivery, DeliveryAttempt, EventId, Failing, FilterRevision, Holder, InvalidWebhook,
     KEEP_DELIVERIES_FOR, KEPT_DELIVERIES, KeyedWebhook, MAX_LEASE, MOST_WEBHOOKS, NewWebhook,
-    PageRequest, SettledDelivery, StoredWebhook, TestDelivery, Webhook, WebhookId, WebhookPatch,
+    PageRequest, SettledDelivery, StoredWebhook, TestDelivery, Webhook, WebhookId, WebhookList,
+    WebhookPatch,
 };
 use crate::repo::WebhookRepo;
 
@@ -118,9 +119,10 @@ impl WebhookRepo for MemoryStore {
         })
     }
 
-    async fn webhooks(&self) -> Result<Vec<Webhook>> {
+    async fn webhooks(&self) -> Result<WebhookList> {
         let state = self.read()?;
-        Ok(state.webhooks.all.values().map(|(stored, _)| stored.webhook.clone()).collect())
+        let webhooks = state.webhooks.all.values().map(|(stored, _)| stored.webhook.clone());
+        Ok(WebhookList { webhooks: webhooks.collect(), damaged: Vec::new() })
     }
 
     async fn find_webhook(&self, id: WebhookId) -> Result<Option<KeyedWebhook>> {

@@ -18,7 +18,7 @@ pub(crate) use stored::Settled;
 pub(crate) use stored::StoredWebhook;
 
 use crate::model::text::text_enum;
-use crate::model::{EventId, Holder, InvalidText, UserId, WebhookId};
+use crate::model::{DamagedRow, EventId, Holder, InvalidText, UserId, WebhookId};
 
 /// How many webhooks there may be: each is read whenever there is a new event.
 pub const MOST_WEBHOOKS: usize = 100;
@@ -222,6 +222,15 @@ pub struct Webhook {
     pub failing: Option<Failing>,
     /// Who delivers.
     pub lease: Option<WebhookLease>,
+}
+
+/// All webhooks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebhookList {
+    /// Those that can be read, in the order in which they were made.
+    pub webhooks: Vec<Webhook>,
+    /// Those that cannot. They are sent nothing, and can be removed.
+    pub damaged: Vec<DamagedRow>,
 }
 
 impl fmt::Debug for Webhook {

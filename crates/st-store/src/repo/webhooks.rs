@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::error::Result;
 use crate::model::{
     Delivery, DeliveryAttempt, EventId, FilterRevision, Holder, KeyedWebhook, NewWebhook,
-    PageRequest, SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookPatch,
+    PageRequest, SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookList, WebhookPatch,
 };
 
 /// Webhooks. The process that delivers to one holds its lease, so that its events are sent in order
@@ -18,8 +18,8 @@ pub trait WebhookRepo: Send + Sync {
     /// Stores a webhook. It is sent what is committed from now on.
     async fn add_webhook(&self, new: NewWebhook) -> Result<Webhook>;
 
-    /// All of them, in the order in which they were made.
-    async fn webhooks(&self) -> Result<Vec<Webhook>>;
+    /// All of them.
+    async fn webhooks(&self) -> Result<WebhookList>;
 
     /// One of them, with what its messages are signed with.
     async fn find_webhook(&self, id: WebhookId) -> Result<Option<KeyedWebhook>>;

@@ -17,7 +17,7 @@ pub(super) struct Counter {
     pub(super) outlives: bool,
 }
 
-pub(super) const COUNTERS: [Counter; 12] = [
+pub(super) const COUNTERS: [Counter; 13] = [
     Counter {
         table: "job_counts",
         kept: "SELECT status || ' ' || provider || ' ' || job_type, jobs FROM job_counts",
@@ -78,6 +78,14 @@ pub(super) const COUNTERS: [Counter; 12] = [
         counted: "SELECT shift || ' ' || (deadline >> shift), COUNT(*) FROM queue_entries, \
                   (SELECT 8 AS shift UNION ALL SELECT 17) \
                   WHERE claimable GROUP BY 1",
+        outlives: false,
+    },
+    Counter {
+        table: "queue_groups",
+        kept: "SELECT user_id || ' ' || team_id || ' ' || org_id || ' ' || job_type || ' ' || provider, \
+               waiting FROM queue_groups",
+        counted: "SELECT user_id || ' ' || team_id || ' ' || org_id || ' ' || job_type || ' ' || provider, \
+                  COUNT(*) FROM queue_entries WHERE claimable GROUP BY 1",
         outlives: false,
     },
     Counter {

@@ -68,6 +68,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "admission",
         sql: include_str!("../../migrations/sqlite/0010_admission.sql"),
     },
+    Migration {
+        version: 11,
+        name: "waiting",
+        sql: include_str!("../../migrations/sqlite/0011_waiting.sql"),
+    },
 ];
 
 /// What is remembered of each migration.

@@ -283,8 +283,8 @@ fn provider_settings(connection: &Connection, provider: &ProviderName) -> Result
     Ok(settings)
 }
 
-/// The limits of the providers that have one. What cannot be read is no limit, and is logged where the
-/// settings are read.
+/// The limits of the providers that have one. One that cannot be read lets nothing through, because what it
+/// limits costs money; it is logged where the settings are read.
 pub(super) fn provider_limits(connection: &Connection) -> Result<BTreeMap<ProviderName, u32>> {
     let (found, _damaged) = readable(
         connection,
@@ -293,7 +293,14 @@ pub(super) fn provider_limits(connection: &Connection) -> Result<BTreeMap<Provid
         |row| {
             let mut columns = Columns::new(row, "provider_settings");
             let provider = columns.text("provider", ProviderName::new)?;
-            Ok((provider, columns.word("value")?))
+            let limit = match columns.word("value") {
+                Ok(limit) => limit,
+                Err(unreadable) => {
+                    unreadable.into_damaged()?;
+                    0
+                }
+            };
+            Ok((provider, limit))
         },
     )?;
     Ok(found.into_iter().collect())

@@ -6,13 +6,12 @@ mod secrets;
 
 use rusqlite::{Connection, Row, params};
 
-use super::damage::log_damaged;
 use super::query::{Columns, all, change_one, millis, readable, value};
 use super::writer::Tx;
 use crate::error::{Error, Result};
 use crate::model::{
     EventId, Failing, FilterRevision, NewWebhook, StoredWebhook, UserId, WantedEvents, Webhook,
-    WebhookId, WebhookLease, WebhookSecret,
+    WebhookId, WebhookLease, WebhookList, WebhookSecret,
 };
 
 /// A query for webhooks: the columns in the order in which [`stored`] reads them.
@@ -87,12 +86,10 @@ fn lease(columns: &mut Columns<'_>) -> Result<Option<WebhookLease>> {
     Ok(Some(WebhookLease { holder, until: columns.require("lease_until", until)? }))
 }
 
-/// All that can be read.
-fn list(connection: &Connection) -> Result<Vec<Webhook>> {
+fn list(connection: &Connection) -> Result<WebhookList> {
     let sql = select_webhooks!("ORDER BY webhook_id");
     let (found, damaged) = readable(connection, sql, [], stored)?;
-    log_damaged(&damaged);
-    Ok(found.into_iter().map(|found| found.webhook).collect())
+    Ok(WebhookList { webhooks: found.into_iter().map(|found| found.webhook).collect(), damaged })
 }
 
 fn find(connection: &Connection, id: WebhookId) -> Result<Option<StoredWebhook>> {

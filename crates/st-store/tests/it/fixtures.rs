@@ -113,7 +113,7 @@ async fn each_version_of_the_schema_is_taken_up() {
         assert_eq!(keys.iter().filter(|key| key.revoked.is_some()).count(), accounts);
         let trail = bench.store.audit(&AuditFilter::default(), 9).await.unwrap();
         assert_eq!(trail.entries.len(), accounts);
-        let hooks = bench.store.webhooks().await.unwrap();
+        let hooks = bench.store.webhooks().await.unwrap().webhooks;
         assert_eq!(hooks.len(), usize::from(version >= 8), "of version {version}");
         let mut statuses = Vec::new();
         for number in 1..=6 {

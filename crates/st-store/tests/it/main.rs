@@ -13,6 +13,7 @@ mod crash_random;
 mod damage;
 mod damage_elsewhere;
 mod damaged_budgets;
+mod damaged_settings;
 mod differential;
 mod durability;
 mod files;

@@ -23,7 +23,8 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0007_accounts.sql"),
     include_str!("../../migrations/sqlite/0008_webhooks.sql"),
     include_str!("../../migrations/sqlite/0009_received_webhooks.sql"),
-    include_str!("../../migrations/sqlite/0010_admission.sql")
+    include_str!("../../migrations/sqlite/0010_admission.sql"),
+    include_str!("../../migrations/sqlite/0011_waiting.sql")
 );
 
 /// The string literals of a source text, with line continuations joined.
@@ -328,9 +329,9 @@ const USES: [(&str, &str); 96] = [
     // numbers
     ("MIN(waits_since)", "SEARCH queue_entries USING INDEX queue_waiting"),
     ("ORDER BY started_at DESC", "SEARCH queue_entries USING INDEX queue_claims (started_at>?"),
-    // claimable entries are counted by their index; of each group the first entry alone is read
-    ("COUNT(*) AS waiting", "SCAN queue_entries USING INDEX queue_claimable"),
-    ("COUNT(*) AS waiting", "SEARCH q USING INDEX queue_claimable (user_id=? AND team_id=?"),
+    // of each group the first entry alone is read
+    ("FROM queue_groups g WHERE", "SCAN g"),
+    ("FROM queue_groups g WHERE", "SEARCH q USING INDEX queue_claimable (user_id=? AND team_id=?"),
     ("WHERE held IS NOT NULL", "SCAN queue_entries USING INDEX queue_held"),
     (
         "AND unresolved_since IS NOT NULL GROUP BY provider",

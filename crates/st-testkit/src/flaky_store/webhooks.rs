@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use st_store::{
     Delivery, DeliveryAttempt, EventId, FilterRevision, Holder, KeyedWebhook, NewWebhook,
-    PageRequest, Result, SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookPatch,
-    WebhookRepo,
+    PageRequest, Result, SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookList,
+    WebhookPatch, WebhookRepo,
 };
 
 use super::FlakyStore;
@@ -17,8 +17,9 @@ impl WebhookRepo for FlakyStore {
         self.inner.add_webhook(new).await
     }
 
-    async fn webhooks(&self) -> Result<Vec<Webhook>> {
-        self.inner.webhooks().await
+    async fn webhooks(&self) -> Result<WebhookList> {
+        let found = self.inner.webhooks().await?;
+        Ok(WebhookList { damaged: self.damaged(), ..found })
     }
 
     async fn find_webhook(&self, id: WebhookId) -> Result<Option<KeyedWebhook>> {

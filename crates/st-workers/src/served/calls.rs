@@ -25,11 +25,21 @@ pub enum CallKind {
     Witness,
     /// The account itself.
     Account,
+    /// What a job printed.
+    Logs,
+    /// How far a job is.
+    Progress,
+    /// What a job made.
+    Outputs,
+    /// Which versions of the model there are.
+    Versions,
+    /// The account, with the credential that a person has tested.
+    CredentialTest,
 }
 
 impl CallKind {
     /// Every kind of call, in the order of its number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Submit,
         Self::Release,
         Self::Cancel,
@@ -37,6 +47,11 @@ impl CallKind {
         Self::LookUp,
         Self::Witness,
         Self::Account,
+        Self::Logs,
+        Self::Progress,
+        Self::Outputs,
+        Self::Versions,
+        Self::CredentialTest,
     ];
 
     /// The word for it in metrics.
@@ -49,6 +64,11 @@ impl CallKind {
             Self::LookUp => "look_up",
             Self::Witness => "witness",
             Self::Account => "account",
+            Self::Logs => "logs",
+            Self::Progress => "progress",
+            Self::Outputs => "outputs",
+            Self::Versions => "versions",
+            Self::CredentialTest => "credential_test",
         }
     }
 }

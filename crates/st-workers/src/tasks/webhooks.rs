@@ -10,6 +10,7 @@
 //! those of others, and the pause of each webhook leaves its receiver alone all the same.
 
 mod deliver;
+mod figures;
 mod message;
 mod secret;
 mod send;
@@ -30,6 +31,8 @@ use tokio::time::Instant;
 
 use crate::dispatch::Dispatcher;
 use crate::task::{Cycle, RunSummary, Task, TaskError, TaskId, Timing};
+use figures::Tally;
+pub use figures::WebhookFigures;
 pub use secret::{InvalidSecret, parse_secret, show_secret};
 use sweep::Passed;
 pub use testing::TestedWebhook;
@@ -69,6 +72,9 @@ struct Work {
     begun: AtomicBool,
     /// The webhooks that are being served. Never locked across an await.
     serving: Mutex<BTreeSet<WebhookId>>,
+    tally: Tally,
+    /// The webhooks that cannot be read, as they were logged. Never locked across an await.
+    reported: Mutex<BTreeSet<String>>,
     /// Up to where webhooks that are not being served want nothing. Never locked across an await.
     passed: Mutex<BTreeMap<WebhookId, Passed>>,
     /// Whether there is a webhook that is enabled.
@@ -100,6 +106,8 @@ impl WebhookDelivery {
             holder: Holder::new(fastrand::u128(..).to_le_bytes()),
             begun: AtomicBool::new(false),
             serving: Mutex::default(),
+            tally: Tally::default(),
+            reported: Mutex::default(),
             passed: Mutex::default(),
             wanted: watch::Sender::new(false),
             served: watch::Sender::new(()),
@@ -112,6 +120,11 @@ impl WebhookDelivery {
     /// Whether there is a webhook that is enabled: without one, no event is of interest.
     pub fn wanted(&self) -> watch::Receiver<bool> {
         self.work.wanted.subscribe()
+    }
+
+    /// What became of messages since the start, and what waits.
+    pub fn figures(&self) -> WebhookFigures {
+        self.work.tally.read()
     }
 
     /// Changes whenever the serving of a webhook ends: all that it wants is sent, or an attempt failed.

@@ -27,4 +27,5 @@ mod retention;
 mod support;
 mod syncing;
 mod webhook_changes;
+mod webhook_figures;
 mod webhooks;

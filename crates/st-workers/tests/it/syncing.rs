@@ -61,3 +61,40 @@ async fn a_provider_that_cannot_be_asked_is_no_success() {
     assert_eq!((synced.asked(), synced.polled, synced.failed), (1, 0, 1));
     assert_eq!((synced.lists_unread, synced.reason.is_some()), (1, true));
 }
+
+/// A job whose submission arrived without an answer.
+async fn lost(harness: &Harness) -> st_store::JobId {
+    harness.provider.plan([SubmitFault::LostReply]);
+    let job = harness.submit("ann").await;
+    harness.until(job, |it| it.queue_status() == QueueStatus::Ready).await;
+    harness.provider.wait_for(|it| it.ledger().len() == 1).await;
+    job
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_a_person_made_is_not_taken_for_the_submission() {
+    let harness = Harness::start();
+    let job = lost(&harness).await;
+    let arrived = harness.provider.ledger()[0].status.provider_job_id.clone();
+    harness.provider.copy_by_hand(&arrived);
+    harness.provider.forget(&arrived);
+    let synced = harness.tasks.sync(None).await.unwrap();
+    assert_eq!((synced.found, synced.lists_unread), (0, 0));
+    let waiting = harness.record(job).await;
+    assert_eq!((waiting.queue_status(), waiting.provider_job_id()), (QueueStatus::Ready, None));
+    assert!(harness.cancelled().is_empty(), "the copy is left alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_is_found_behind_the_first_page_of_the_list() {
+    let harness = Harness::start();
+    let job = lost(&harness).await;
+    for _ in 0..250 {
+        harness.provider.put(st_testkit::suite::id(9), 1);
+    }
+    let began = Instant::now();
+    let synced = harness.tasks.sync(None).await.unwrap();
+    assert_eq!((synced.found, synced.failed), (1, 0));
+    assert!(began.elapsed() < Duration::from_secs(1), "the dispatch looks after a second");
+    assert_eq!(harness.record(job).await.queue_status(), QueueStatus::Running);
+}

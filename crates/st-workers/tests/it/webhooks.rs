@@ -65,7 +65,7 @@ impl Bench {
     }
 
     /// The same store under a new process: what the old one was doing is cut off.
-    async fn crash(self) -> Self {
+    pub(crate) async fn crash(self) -> Self {
         self.dispatcher.drain(Duration::ZERO).await;
         let (dispatcher, task) = task(&self.harness, local());
         Self { dispatcher, task, ..self }
@@ -438,18 +438,24 @@ async fn what_changes_while_events_go_out_counts_for_the_next_one() {
     assert_eq!(signed, [false, true]);
 }
 
+impl Bench {
+    /// On a store that fails as it is planned.
+    pub(crate) async fn flaky() -> (Self, Arc<FlakyStore>) {
+        let mut flaky = None;
+        let harness = Harness::new(|clock| {
+            let store = Arc::new(FlakyStore::new(Arc::new(MemoryStore::with_clock(clock))));
+            flaky = Some(Arc::clone(&store));
+            store
+        });
+        let (dispatcher, task) = task(&harness, local());
+        let receiver = Receiver::start().await;
+        (Self { harness, dispatcher, task, receiver }, flaky.unwrap())
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_is_not_asked_again_at_once() {
-    let mut flaky = None;
-    let harness = Harness::new(|clock| {
-        let store = Arc::new(FlakyStore::new(Arc::new(MemoryStore::with_clock(clock))));
-        flaky = Some(Arc::clone(&store));
-        store
-    });
-    let flaky = flaky.unwrap();
-    let (dispatcher, task) = task(&harness, local());
-    let receiver = Receiver::start().await;
-    let bench = Bench { harness, dispatcher, task, receiver };
+    let (bench, flaky) = Bench::flaky().await;
     bench.hook().await;
     bench.submit([1]).await;
     flaky.faults().claim_webhook = Some(|| Error::Busy);

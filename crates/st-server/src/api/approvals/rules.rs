@@ -5,9 +5,11 @@ use std::sync::Arc;
 use st_api::approvals::{AddRule, ChangeRule, ListRules, Rule, RuleDeleted, Rules};
 use st_api::names::RuleArg;
 use st_api::problem::Code;
-use st_store::{RuleRemoval, Store};
+use st_store::{RuleRemoval, SettingChange, Store};
 
 use super::LOG;
+use crate::api::Api;
+use crate::api::providers::check_name;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -26,12 +28,13 @@ pub(crate) async fn show(store: Arc<dyn Store>, call: Call<RuleArg>) -> Result<R
     store.find_rule(id).await?.map(Rule::from).ok_or_else(missing)
 }
 
-pub(crate) async fn add(
-    store: Arc<dyn Store>,
-    call: Call<(), (), AddRule>,
-) -> Result<Rule, Problem> {
+pub(crate) async fn add(api: Api, call: Call<(), (), AddRule>) -> Result<Rule, Problem> {
     let Call { caller, body, .. } = call;
-    let rule = store.add_rule(body.by(caller.user.clone())).await?;
+    let new = body.by(caller.user.clone());
+    if let Some(provider) = &new.applies_to_provider {
+        check_name(&api, "/applies_to_provider", provider)?;
+    }
+    let rule = api.store.add_rule(new).await?;
     caller.made(rule.id.0);
     st_log::info!(
         logger: LOG, rule_id = rule.id.0, name = rule.rule.name.as_str(),
@@ -41,11 +44,11 @@ pub(crate) async fn add(
     Ok(rule.into())
 }
 
-pub(crate) async fn change(
-    store: Arc<dyn Store>,
-    call: Call<RuleArg, (), ChangeRule>,
-) -> Result<Rule, Problem> {
-    let rule = store.patch_rule(call.named.0, call.body.0, &call.caller.actor()).await?;
+pub(crate) async fn change(api: Api, call: Call<RuleArg, (), ChangeRule>) -> Result<Rule, Problem> {
+    if let SettingChange::Set(provider) = &call.body.0.applies_to_provider {
+        check_name(&api, "/applies_to_provider", provider)?;
+    }
+    let rule = api.store.patch_rule(call.named.0, call.body.0, &call.caller.actor()).await?;
     st_log::info!(
         logger: LOG, rule_id = rule.id.0, user_id = call.caller.user.as_str(),
         condition = rule.rule.condition.as_str(), threshold = rule.rule.threshold.as_str(),

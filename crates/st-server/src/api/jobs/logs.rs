@@ -3,6 +3,7 @@
 use st_api::jobs::Logs;
 use st_api::names::JobName;
 use st_store::{JobRecord, ResultsState};
+use st_workers::CallKind;
 use st_workers::provider::{QueryError, RemoteJob};
 
 use super::{find, provider_of};
@@ -45,7 +46,9 @@ async fn at_provider(api: &Api, record: &JobRecord, remote: &RemoteJob) -> Resul
     {
         return Err(gone);
     }
-    match provider?.logs(remote).await {
+    let provider = provider?;
+    let asked = api.background.measure(provider.name(), CallKind::Logs, provider.logs(remote));
+    match asked.await {
         Ok(logs) => Ok(logs),
         Err(QueryError::NotFound) => {
             Err(Problem::not_found("the provider no longer has the job's logs"))

@@ -4,6 +4,7 @@ use st_api::jobs::InlineProgress;
 use st_api::names::JobName;
 use st_log::{Logger, get_logger};
 use st_store::{JobRecord, JobStatus};
+use st_workers::CallKind;
 use st_workers::provider::{Progress, QueryError, RemoteJob};
 
 use super::{find, provider_of};
@@ -23,14 +24,24 @@ pub(crate) async fn progress(api: Api, call: Call<JobName>) -> Result<InlineProg
     let running = record.status() == JobStatus::Running;
     let progress = match RemoteJob::of(&record, api.store.now()).filter(|_| running) {
         None => kept(&api, &record).await,
-        Some(remote) => match provider_of(&api, &record)?.progress(&remote).await {
-            Ok(progress) => progress,
-            // A client that polls gets no error for a job that has just ended.
-            Err(QueryError::NotFound) => None,
-            Err(error) => return Err(Problem::provider(st_log::Chain(&error).to_string())),
-        },
+        Some(remote) => at_provider(&api, &record, &remote).await?,
     };
     Ok(view(&record.id().to_string(), progress.as_ref()))
+}
+
+async fn at_provider(
+    api: &Api,
+    record: &JobRecord,
+    remote: &RemoteJob,
+) -> Result<Option<Progress>, Problem> {
+    let provider = provider_of(api, record)?;
+    let asked = provider.progress(remote);
+    match api.background.measure(provider.name(), CallKind::Progress, asked).await {
+        Ok(progress) => Ok(progress),
+        // A client that polls gets no error for a job that has just ended.
+        Err(QueryError::NotFound) => Ok(None),
+        Err(error) => Err(Problem::provider(st_log::Chain(&error).to_string())),
+    }
 }
 
 /// The progress at the end of the kept log. A client that polls gets no error for a log that cannot be

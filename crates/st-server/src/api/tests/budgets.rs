@@ -167,3 +167,28 @@ async fn a_retry_counts_for_the_team_of_the_key_that_asks_for_it() {
     let (status, left) = keyed.post(&retry(&with), &alone, json!({})).await;
     assert_eq!(status, 200, "the team is not charged for who has left it: {left}");
 }
+
+#[tokio::test]
+async fn a_quota_or_a_rule_of_a_provider_that_does_not_exist_is_refused_with_those_that_do() {
+    let api = Harness::start().await;
+    let said = r#"there is no provider "alfa"; there are alpha, beta, local, replicate"#;
+    let quota = json!({"quota_type": "cost_daily", "limit_value": 1, "provider": "alfa"});
+    let rule = |provider| {
+        json!({"name": "a", "condition": "cost_exceeds", "threshold": "5",
+            "applies_to_provider": provider})
+    };
+    for (path, pointer, body) in [
+        ("/api/quotas", "/provider", quota),
+        ("/api/approvals/rules", "/applies_to_provider", rule("alfa")),
+    ] {
+        let (status, refused) = api.post(path, body).await;
+        let expected = json!([{"pointer": pointer, "message": said}]);
+        assert_eq!((status, &refused["errors"]), (422, &expected), "{path}");
+    }
+    let (status, made) = api.post("/api/approvals/rules", rule("beta")).await;
+    assert_eq!(status, 200, "{made}");
+    let path = format!("{}/api/approvals/rules/{}", api.url, made["id"]);
+    let change = api.client.patch(path).json(&json!({"applies_to_provider": "alfa"}));
+    let (status, refused) = Harness::answer(change).await;
+    assert_eq!((status, &refused["errors"][0]["message"]), (422, &json!(said)));
+}

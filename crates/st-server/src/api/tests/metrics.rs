@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use st_store::{Error, SettingsRepo, UserId};
+use st_testkit::receiver::{Receiver, Reply};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -21,7 +22,7 @@ impl Harness {
         (kind, response.text().await.unwrap())
     }
 
-    async fn scrape(&self) -> Exposition {
+    pub(super) async fn scrape(&self) -> Exposition {
         Exposition::read(&self.metrics("*/*", "/metrics").await.1)
     }
 
@@ -82,6 +83,35 @@ async fn a_scrape_after_real_jobs_shows_what_happened() {
     assert_eq!(read.value("simpletuner_jobs_by_status", [("status", "completed")]), 2.0);
     assert_eq!(read.value("simpletuner_jobs_active", []), 0.0);
     assert_eq!(read.value("simpletuner_jobs_total", []), 2.0);
+}
+
+#[tokio::test]
+async fn what_people_make_a_provider_be_asked_is_counted_too() {
+    let api = Harness::serving().await;
+    let id = api.submit("alpha").await;
+    api.until(&format!("/api/cloud/jobs/{id}"), |it| it["job"]["status"] == "queued").await;
+    api.get(&format!("/api/cloud/jobs/{id}/logs")).await;
+    assert_eq!(api.get("/api/cloud/providers/alpha/validate").await.0, 200);
+    let read = api.scrape().await;
+    for operation in ["logs", "credential_test"] {
+        let labels = [("provider", "alpha"), ("operation", operation), ("outcome", "ok")];
+        assert_eq!(read.value("st_provider_call_duration_seconds_count", labels), 1.0);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_a_webhook_was_not_delivered_is_shown_with_its_age() {
+    let api = Harness::start().await;
+    let receiver = Receiver::start().await;
+    let new = json!({"name": "a", "url": receiver.url(), "events": ["job.pending"]});
+    assert_eq!(api.post("/api/webhooks", new).await.0, 200);
+    receiver.plan([Reply::Status(500)]);
+    api.submit("alpha").await;
+    let retrying = [("outcome", "retrying")];
+    while api.scrape().await.value("st_webhook_events_total", retrying) < 1.0 {}
+    let read = api.scrape().await;
+    assert!(read.value("st_webhook_oldest_undelivered_seconds", [("webhook", "1")]) > 0.0);
+    assert_eq!(read.value("st_webhook_events_total", [("outcome", "delivered")]), 0.0);
 }
 
 #[tokio::test]

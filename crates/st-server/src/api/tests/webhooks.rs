@@ -167,3 +167,16 @@ async fn a_test_is_in_the_trail_although_its_caller_hung_up() {
     let (_, history) = api.get(&format!("/api/webhooks/{id}/history")).await;
     assert_eq!(history["deliveries"][0]["success"], true);
 }
+
+#[tokio::test]
+async fn a_webhook_that_cannot_be_read_is_listed_beside_the_others() {
+    let api = Harness::start().await;
+    let new = json!({"name": "a", "url": "https://example.org/", "enabled": false});
+    assert_eq!(api.post("/api/webhooks", new).await.0, 200);
+    let problem = "events: unknown".to_owned();
+    let row = st_store::DamagedRow { table: "webhooks", key: "7".to_owned(), problem };
+    api.store.faults().damaged = vec![row];
+    let (status, listed) = api.get("/api/webhooks").await;
+    assert_eq!((status, listed["webhooks"].as_array().unwrap().len()), (200, 1));
+    assert_eq!(listed["damaged"], json!([{"id": "7", "problem": "events: unknown"}]));
+}

@@ -77,9 +77,17 @@ impl Exposition {
 
     /// The value of a series.
     pub(crate) fn value<const N: usize>(&self, name: &str, labels: [(&str, &str); N]) -> f64 {
+        self.find(name, labels).unwrap_or_else(|| panic!("there is no {name} {labels:?}"))
+    }
+
+    /// The value of a series, if it is shown.
+    pub(crate) fn find<const N: usize>(
+        &self,
+        name: &str,
+        labels: [(&str, &str); N],
+    ) -> Option<f64> {
         let labels: Labels = labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-        let found = self.series.get(&(name.to_owned(), labels.clone()));
-        *found.unwrap_or_else(|| panic!("there is no {name} {labels:?}"))
+        self.series.get(&(name.to_owned(), labels)).copied()
     }
 
     /// Whether a family has any series.

@@ -7,7 +7,15 @@
 pub(super) struct Selector {
     pub(super) name: String,
     /// The labels that it is restricted by.
-    pub(super) labels: Vec<String>,
+    pub(super) labels: Vec<Matcher>,
+}
+
+/// How a selector restricts a label.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Matcher {
+    pub(super) label: String,
+    /// The values that it names.
+    pub(super) values: Vec<String>,
 }
 
 /// Words after which labels stand in parentheses.
@@ -61,8 +69,8 @@ fn after(text: &str, end: char) -> &str {
     text.split_once(end).map_or("", |(_, after)| after)
 }
 
-/// The names of the labels in braces, if there are any, and what comes behind.
-fn matchers(text: &str) -> (Vec<String>, &str) {
+/// The labels in braces, if there are any, and what comes behind.
+fn matchers(text: &str) -> (Vec<Matcher>, &str) {
     let Some(mut rest) = text.strip_prefix('{') else { return (Vec::new(), text) };
     let mut labels = Vec::new();
     loop {
@@ -71,8 +79,12 @@ fn matchers(text: &str) -> (Vec<String>, &str) {
             return (labels, behind);
         }
         let end = rest.find(['=', '!']).unwrap();
-        labels.push(rest[..end].trim().to_owned());
-        let quoted = after(&rest[end..], '"');
-        rest = after(quoted, '"');
+        let label = rest[..end].trim().to_owned();
+        let (operator, quoted) = rest[end..].split_once('"').unwrap();
+        let (value, behind) = quoted.split_once('"').unwrap();
+        let values: Vec<&str> =
+            if operator.contains('~') { value.split('|').collect() } else { vec![value] };
+        labels.push(Matcher { label, values: values.into_iter().map(str::to_owned).collect() });
+        rest = behind;
     }
 }

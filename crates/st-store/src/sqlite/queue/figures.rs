@@ -1,5 +1,5 @@
-//! What is stored, in numbers. All but one of them are kept by triggers or found at the end of an index;
-//! the claimable entries are counted in their index, group by group.
+//! What is stored, in numbers. They are kept by triggers or found at the end of an index: what they cost
+//! depends on how many owners wait for how many providers, and not on how many jobs there are.
 
 use std::collections::BTreeMap;
 
@@ -77,14 +77,13 @@ fn approvals(connection: &Connection) -> Result<BTreeMap<ApprovalStatus, u64>> {
     Ok(found.into_iter().collect())
 }
 
-/// How many entries of each group are claimable, and the estimated cost of the first one.
+/// How many entries of each group are claimable, and the estimated cost of the first one. A number that is
+/// damaged is none.
 const WAITING: &str = "SELECT user_id, team_id, org_id, job_type, provider, waiting, \
     (SELECT estimated_cost FROM queue_entries q WHERE q.claimable AND q.user_id = g.user_id \
     AND q.team_id = g.team_id AND q.org_id = g.org_id AND q.job_type = g.job_type \
-    AND q.provider = g.provider ORDER BY q.deadline LIMIT 1) \
-    FROM (SELECT user_id, team_id, org_id, job_type, provider, COUNT(*) AS waiting \
-    FROM queue_entries WHERE claimable \
-    GROUP BY user_id, team_id, org_id, job_type, provider) g";
+    AND q.provider = g.provider ORDER BY q.deadline LIMIT 1) AS estimated_cost \
+    FROM queue_groups g WHERE g.waiting > 0";
 
 /// The claimable entries by provider and by what keeps the first one of their group.
 fn claimable(

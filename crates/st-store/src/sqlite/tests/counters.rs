@@ -10,7 +10,7 @@ use crate::model::{
 use crate::repo::{ApprovalRepo as _, BudgetRepo as _, JobRepo as _, StoreStatus as _};
 use crate::sqlite::counters::{COUNTERS, Counter, first_wrong};
 
-fn job(number: u8, estimated_cost: f64) -> NewJob {
+pub(super) fn job(number: u8, estimated_cost: f64) -> NewJob {
     let id = JobId::new(Timestamp::UNIX_EPOCH, [number; 10]);
     let place = (JobType::Cloud, ProviderName::new("fake"));
     let correlation = CorrelationId::parse("c-1").unwrap();
@@ -55,7 +55,7 @@ async fn a_wrong_number_is_found() {
         let column = match table {
             "approval_counts" | "user_approval_counts" => "requests",
             "queue_counts" | "queue_users" | "queue_blocked" => "entries",
-            "queue_depth" => "waiting",
+            "queue_depth" | "queue_groups" => "waiting",
             // What is kept of a budget is in the column of its measure; of each there is one here.
             "budget_periods" if kept.contains("reserved") => "reserved",
             _ => "jobs",
@@ -83,7 +83,7 @@ async fn numbers_follow_rows_that_are_deleted() {
     let raw = Connection::open(bench.path()).unwrap();
     raw.execute_batch("PRAGMA foreign_keys = ON; DELETE FROM jobs").unwrap();
     assert_eq!(first_wrong(&raw).unwrap(), None);
-    for table in ["user_job_counts", "queue_users", "queue_depth"] {
+    for table in ["user_job_counts", "queue_users", "queue_depth", "queue_groups"] {
         let rows: i64 =
             raw.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 0, "{table} keeps no row of what is gone");

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::model::{
     Delivery, DeliveryAttempt, EventId, Failing, FilterRevision, Holder, InvalidWebhook,
     KeyedWebhook, MAX_LEASE, MOST_WEBHOOKS, NewWebhook, PageRequest, SettledDelivery,
-    StoredWebhook, TestDelivery, Webhook, WebhookId, WebhookPatch,
+    StoredWebhook, TestDelivery, Webhook, WebhookId, WebhookList, WebhookPatch,
 };
 use crate::repo::WebhookRepo;
 use crate::sqlite::query::change;
@@ -31,7 +31,7 @@ impl WebhookRepo for SqliteStore {
             .await
     }
 
-    async fn webhooks(&self) -> Result<Vec<Webhook>> {
+    async fn webhooks(&self) -> Result<WebhookList> {
         self.readers.point("list webhooks", list).await
     }
 

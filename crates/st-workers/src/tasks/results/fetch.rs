@@ -2,13 +2,12 @@
 
 use st_log::{Chain, InScope};
 use st_store::{DueResults, JobRecord, JobRef, JobStatus, ResultsOutcome, ResultsState};
-use tokio::time::timeout;
 
 use super::outputs::{self, Kept, NotKept, Outputs};
 use super::place::Place;
 use super::{LOG, Lanes, Work};
 use crate::provider::RemoteJob;
-use crate::served::{LONGEST_CALL, ServedProvider};
+use crate::served::{CallKind, ServedProvider};
 
 /// How the store settled an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,11 +145,8 @@ impl Work {
             return Ok(0);
         }
         served.provider().turn_to_fetch().await;
-        let log = match timeout(LONGEST_CALL, served.provider().logs(remote)).await {
-            Ok(Ok(log)) => log,
-            Ok(Err(error)) => return Err(NotKept::of_query(served.name(), "log", &error)),
-            Err(_elapsed) => return Err(NotKept::Failed(served.no_status().to_string())),
-        };
+        let log = served.fetch(CallKind::Logs, served.provider().logs(remote)).await;
+        let log = log.map_err(|error| NotKept::of_query(served.name(), "log", &error))?;
         let bytes = u64::try_from(log.len()).unwrap_or(u64::MAX);
         logs.keep(remote.id, log).await?;
         Ok(bytes)
@@ -204,8 +200,8 @@ impl Work {
             due.attempts == 0
         } else if has_log {
             served.provider().turn_to_fetch().await;
-            let outputs = timeout(LONGEST_CALL, served.provider().outputs(remote)).await;
-            matches!(outputs, Ok(Ok(list)) if !list.files.is_empty() || list.left_out > 0)
+            let outputs = served.fetch(CallKind::Outputs, served.provider().outputs(remote)).await;
+            matches!(outputs, Ok(list) if !list.files.is_empty() || list.left_out > 0)
         } else {
             false
         };

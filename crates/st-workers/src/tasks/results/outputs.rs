@@ -7,14 +7,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use st_log::Chain;
 use st_store::{JobRecord, ProviderName, RESULTS_MARGIN};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::DownloadConfig;
 use super::download::{Disk, DownloadError, Downloader, Received, Wanted, without_query};
 use super::names::file_names;
 use super::place::{Manifest, ManifestFile, Place};
 use crate::provider::{OutputFile, OutputList, QueryError, RemoteJob};
-use crate::served::{LONGEST_CALL, ServedProvider};
+use crate::served::{CallKind, ServedProvider};
 
 /// What is kept of a job.
 #[derive(Debug, Default)]
@@ -131,10 +131,8 @@ pub(super) async fn keep(
 }
 
 async fn listed(served: &ServedProvider, job: &RemoteJob) -> Result<OutputList, NotKept> {
-    match timeout(LONGEST_CALL, served.provider().outputs(job)).await {
-        Ok(list) => list.map_err(|error| NotKept::of_query(served.name(), "output", &error)),
-        Err(_elapsed) => Err(NotKept::Failed(served.no_status().to_string())),
-    }
+    let list = served.fetch(CallKind::Outputs, served.provider().outputs(job)).await;
+    list.map_err(|error| NotKept::of_query(served.name(), "output", &error))
 }
 
 /// Why no file is listed; `None` where the job made none.

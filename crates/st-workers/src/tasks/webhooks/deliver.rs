@@ -46,6 +46,7 @@ struct Serving<'w>(&'w Work, WebhookId);
 
 impl Drop for Serving<'_> {
     fn drop(&mut self) {
+        self.0.tally.ended(self.1);
         lock(&self.0.serving).remove(&self.1);
         self.0.served.send_replace(());
     }
@@ -136,6 +137,7 @@ impl Work {
     async fn attempt(&self, keyed: &KeyedWebhook, event: &Event) -> Result<bool, Error> {
         let webhook = &keyed.webhook;
         let message = Message::of(webhook, event, self.config.show);
+        self.tally.begins(webhook.id, event.id, event.event.at);
         let answer = self.send(webhook, &keyed.secrets, &message).await;
         let result = match answer.verdict {
             Verdict::Accepted => DeliveryResult::Accepted,
@@ -156,6 +158,7 @@ impl Work {
             error: answer.error,
         };
         let Some(settled) = self.settle(webhook.id, &attempt).await? else { return Ok(false) };
+        self.tally.settled(webhook.id, settled.status);
         log(&attempt, &settled);
         Ok(matches!(settled.status, DeliveryStatus::Delivered | DeliveryStatus::GivenUp))
     }

@@ -1,11 +1,14 @@
 //! Which webhooks want an event that is there: a walk over the new events, shared by all that are equally
 //! far.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use st_store::{Error, Event, EventId, EventPage, FilterRevision, Webhook, WebhookId};
+use st_store::{
+    DamagedRow, Error, Event, EventId, EventPage, FilterRevision, Webhook, WebhookId, WebhookList,
+};
 
-use super::{Work, lock};
+use super::{LOG, Work, lock};
 
 /// How many events are read at a time.
 pub(super) const AT_ONCE: u32 = 200;
@@ -66,11 +69,13 @@ struct Walked {
 impl Work {
     /// Looks for webhooks that something is to be sent to.
     pub(super) async fn sweep(&self) -> Result<Found, Error> {
-        let mut hooks = self.store.webhooks().await?;
+        let WebhookList { webhooks: mut hooks, damaged } = self.store.webhooks().await?;
+        self.report(&damaged);
         hooks.retain(Webhook::is_enabled);
         let is_wanted = !hooks.is_empty();
         self.wanted.send_if_modified(|known| std::mem::replace(known, is_wanted) != is_wanted);
         lock(&self.passed).retain(|id, _| hooks.iter().any(|hook| hook.id == *id));
+        self.tally.compare(&hooks, |id| lock(&self.serving).contains(&id));
         let mut found = Found::default();
         let mut waiting = Vec::new();
         let now = self.store.now();
@@ -92,6 +97,18 @@ impl Work {
             found.later = Some(Duration::ZERO);
         }
         Ok(found)
+    }
+
+    /// Says once of each webhook that it cannot be read.
+    fn report(&self, damaged: &[DamagedRow]) {
+        let now: BTreeSet<String> = damaged.iter().map(ToString::to_string).collect();
+        let mut reported = lock(&self.reported);
+        for row in now.difference(&reported) {
+            st_log::error!(
+                logger: LOG, row = row.as_str(), "Webhook cannot be read and is sent nothing"
+            );
+        }
+        *reported = now;
     }
 
     /// After which event a webhook goes on.

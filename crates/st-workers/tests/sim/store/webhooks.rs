@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use st_store::{
     Delivery, DeliveryAttempt, EventId, FilterRevision, Holder, KeyedWebhook, NewWebhook,
-    PageRequest, Result, SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookPatch,
-    WebhookRepo,
+    PageRequest, Result, SettledDelivery, TestDelivery, Webhook, WebhookId, WebhookList,
+    WebhookPatch, WebhookRepo,
 };
 
 use super::LifeStore;
@@ -17,7 +17,7 @@ impl WebhookRepo for LifeStore {
         self.call("add a webhook", |it| async move { it.add_webhook(new).await }).await
     }
 
-    async fn webhooks(&self) -> Result<Vec<Webhook>> {
+    async fn webhooks(&self) -> Result<WebhookList> {
         self.call("list webhooks", |it| async move { it.webhooks().await }).await
     }
 

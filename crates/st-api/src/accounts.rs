@@ -364,4 +364,5 @@ pub const AUDIT: Operation<(), ListAudit, (), AuditPage> =
     Operation::new(Group::Accounts, Method::Get, "/api/audit", "list_audit")
         .summary("List who did what, newest first")
         .role(Role::Admin)
-        .example_query("limit=20");
+        .example_query("limit=20")
+        .problems(&[Code::NotFound]);

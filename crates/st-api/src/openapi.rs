@@ -8,62 +8,17 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::input::{ANY_NAME, Kind, Shape};
+use crate::input::ANY_NAME;
 use crate::operation::{Access, Described, Group, Media};
 use crate::problem::{Code, Problem};
 
 pub use reference::reference;
 
-/// The problems that every operation may have.
-const EVERYWHERE: &[Code] = &[
-    Code::BadRequest,
-    Code::BadHost,
-    Code::UnknownHost,
-    Code::InternalError,
-    Code::Stopping,
-    Code::StoreBusy,
-    Code::StoreUnavailable,
-    Code::StoreTimeout,
-    Code::DatabaseDetached,
-    Code::OutcomeUnknown,
-    Code::Damaged,
-    Code::Overloaded,
-    Code::CrossSite,
-    Code::DeadlineExceeded,
-];
-
 /// The problems that an operation may have, by status.
 pub(crate) fn problems(operation: &Described) -> BTreeMap<u16, Vec<Code>> {
-    let mut codes = EVERYWHERE.to_vec();
-    if matches!(operation.about.access, Access::SignedIn | Access::Role(_)) {
-        codes.extend([
-            Code::Unauthenticated,
-            Code::Forbidden,
-            Code::BadCsrfToken,
-            Code::TooManyAttempts,
-        ]);
-    }
-    if operation.parameter.is_some() {
-        codes.extend([Code::BadPath, Code::NotFound]);
-    }
-    // Every query is read, if only to refuse what it has.
-    codes.push(Code::InvalidRequest);
-    if operation.has_body() {
-        codes.extend([
-            Code::MalformedJson,
-            Code::UnreadableBody,
-            Code::NotJson,
-            Code::BodyTooLarge,
-            Code::BodyTooSlow,
-        ]);
-    }
-    codes.extend_from_slice(operation.about.problems);
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
-    for code in codes {
-        let of_status = by_status.entry(code.status()).or_default();
-        if !of_status.contains(&code) {
-            of_status.push(code);
-        }
+    for code in operation.codes() {
+        by_status.entry(code.status()).or_default().push(code);
     }
     by_status
 }
@@ -165,7 +120,11 @@ fn no_text(_path: &str) -> Option<String> {
 }
 
 fn request_body(operation: &Described) -> Value {
-    let mut content = json!({"schema": body_schema(&operation.body)});
+    let mut schema = operation.body.body_schema();
+    if operation.body_as_list {
+        schema = json!({"anyOf": [schema, {"type": "array", "items": {}}]});
+    }
+    let mut content = json!({"schema": schema});
     if let Value::Object(content) = &mut content
         && let Ok(example) = serde_json::from_str::<Value>(operation.about.example_body)
     {
@@ -175,24 +134,6 @@ fn request_body(operation: &Described) -> Value {
         "required": operation.body.required().next().is_some(),
         "content": {"application/json": content},
     })
-}
-
-/// What a body may be: a member that is null counts as not given.
-fn body_schema(shape: &Shape) -> Value {
-    let mut schema = shape.schema(&no_text);
-    let required: Vec<String> = shape.required().map(str::to_owned).collect();
-    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        for (name, property) in properties {
-            if required.contains(name) {
-                continue;
-            }
-            let kinds = shape.members().find(|(member, _)| member == name).map(|(_, kind)| kind);
-            if !matches!(kinds, None | Some(Kind::Any)) {
-                *property = json!({"anyOf": [property.take(), {"type": "null"}]});
-            }
-        }
-    }
-    schema
 }
 
 fn responses(operation: &Described, generator: &mut SchemaGenerator) -> Value {

@@ -1,6 +1,7 @@
 //! What each path takes and gives. One constant per operation ties the path to the types of its
 //! request and its answer, so that the router, the OpenAPI document and the reference cannot disagree.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -344,6 +345,8 @@ pub struct Described {
     pub query: Shape,
     /// What its body may have.
     pub body: Shape,
+    /// Whether its body may be a list, which then stands for one of the members.
+    pub body_as_list: bool,
     /// The schema of its answer.
     pub answer: fn(&mut SchemaGenerator) -> Schema,
 }
@@ -356,12 +359,60 @@ impl<P: Named, Q: Input, B: Input, A: Answer> Operation<P, Q, B, A> {
             parameter: P::PARAMETER,
             query: Fields::shape_of(|fields| Q::read(fields)),
             body: Fields::shape_of(|fields| B::read(fields)),
+            body_as_list: B::LIST.is_some(),
             answer: |generator| generator.subschema_for::<A>(),
         }
     }
 }
 
+/// The problems that every operation may have.
+const EVERYWHERE: [Code; 14] = [
+    Code::BadRequest,
+    Code::BadHost,
+    Code::UnknownHost,
+    Code::InternalError,
+    Code::Stopping,
+    Code::StoreBusy,
+    Code::StoreUnavailable,
+    Code::StoreTimeout,
+    Code::DatabaseDetached,
+    Code::OutcomeUnknown,
+    Code::Damaged,
+    Code::Overloaded,
+    Code::CrossSite,
+    Code::DeadlineExceeded,
+];
+
 impl Described {
+    /// The problems that it may answer with, those of every operation too.
+    pub fn codes(&self) -> BTreeSet<Code> {
+        let mut codes = BTreeSet::from(EVERYWHERE);
+        if matches!(self.about.access, Access::SignedIn | Access::Role(_)) {
+            codes.extend([
+                Code::Unauthenticated,
+                Code::Forbidden,
+                Code::BadCsrfToken,
+                Code::TooManyAttempts,
+            ]);
+        }
+        if self.parameter.is_some() {
+            codes.extend([Code::BadPath, Code::NotFound]);
+        }
+        // Every query is read, if only to refuse what it has.
+        codes.insert(Code::InvalidRequest);
+        if self.has_body() {
+            codes.extend([
+                Code::MalformedJson,
+                Code::UnreadableBody,
+                Code::NotJson,
+                Code::BodyTooLarge,
+                Code::BodyTooSlow,
+            ]);
+        }
+        codes.extend(self.about.problems);
+        codes
+    }
+
     /// Whether it reads a body.
     pub fn has_body(&self) -> bool {
         !self.body.is_empty()

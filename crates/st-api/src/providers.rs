@@ -306,7 +306,8 @@ pub const SET_TOKEN: Operation<ProviderArg, (), SetToken, TokenChanged> = Operat
      environment's at once and after restarts, and is never answered nor logged.",
 )
 .role(Role::Admin)
-.example_body(r#"{"api_token": "r8_..."}"#);
+.example_body(r#"{"api_token": "r8_..."}"#)
+.problems(&[Code::Conflict]);
 
 /// Removes a stored token.
 pub const DELETE_TOKEN: Operation<ProviderArg, (), (), TokenChanged> = Operation::new(
@@ -316,7 +317,8 @@ pub const DELETE_TOKEN: Operation<ProviderArg, (), (), TokenChanged> = Operation
     "delete_provider_token",
 )
 .summary("Remove the stored token of a provider; the environment's is used again, if there is one")
-.role(Role::Admin);
+.role(Role::Admin)
+.problems(&[Code::Conflict]);
 
 /// Shows whether Replicate was reached.
 pub const REPLICATE_STATUS: Operation<(), (), (), Reached> = Operation::new(
@@ -344,7 +346,8 @@ pub const COST_LIMIT: Operation<(), CostLimitQuery, (), CostLimitStatus> = Opera
     "get_cost_limit_status",
 )
 .summary("Show how much of the cost limit of a provider is used")
-.example_query("provider=replicate");
+.example_query("provider=replicate")
+.problems(&[Code::NotFound]);
 
 /// Tries a provider now.
 pub const RETRY: Operation<ProviderArg, (), (), Tried> = Operation::new(

@@ -10,6 +10,7 @@ use st_store::{Role, WebhookEvent, WebhookState};
 use crate::input::Fields;
 use crate::names::WebhookArg;
 use crate::operation::{Group, Input, Method, Operation};
+use crate::problem::Code;
 use crate::schema::{Time, word};
 
 pub use deliveries::{Deliveries, Delivery, HISTORY, HISTORY_OF_ONE, ListDeliveries};
@@ -212,7 +213,8 @@ pub const CHANGE: Operation<WebhookArg, (), ChangeWebhook, WebhookChanged> = Ope
              tries now what could not be delivered.",
 )
 .role(Role::Admin)
-.example_body(r#"{"enabled": true, "rotate_secret": true}"#);
+.example_body(r#"{"enabled": true, "rotate_secret": true}"#)
+.problems(&[Code::Conflict]);
 
 /// Deletes a webhook.
 pub const DELETE: Operation<WebhookArg, (), (), WebhookDeleted> =

@@ -176,6 +176,9 @@ impl Fields {
     /// Whether the field is there and null.
     pub fn is_null(&mut self, key: &str) -> bool {
         self.note_legal(key);
+        if let Some(shape) = &mut self.shape {
+            shape.allow_null(key);
+        }
         self.given.get(key).is_some_and(Value::is_null)
     }
 
@@ -232,11 +235,9 @@ impl Fields {
 
     /// The name of something, as text or as a number; one that is empty counts as not given.
     pub fn optional_name(&mut self, key: &str, max: usize) -> Option<String> {
+        self.note(key, Kind::Name { longest: max });
         match self.given.get(key).and_then(Value::as_i64) {
-            Some(number) => {
-                self.note_legal(key);
-                Some(number.to_string())
-            }
+            Some(number) => Some(number.to_string()),
             None => self.optional_string(key, max),
         }
     }

@@ -89,10 +89,17 @@ impl Routes {
         let described = operation.describe();
         let access = described.about.access;
         let has_body = described.has_body();
+        let codes = Arc::new(described.codes());
         let serve = move |State(api): State<Api>, request: Request| async move {
             let call = read(&api, access, has_body, request).await?;
-            let answer = handler(S::of(&api), call).await?;
-            Ok::<Response, Problem>(json(&answer))
+            match handler(S::of(&api), call).await {
+                Ok(answer) => Ok(json(&answer)),
+                Err(problem) => {
+                    let code = problem.kind();
+                    debug_assert!(codes.contains(&code), "{code} is not among its problems");
+                    Err(problem)
+                }
+            }
         };
         self.with(described, on(filter(operation.about.method), serve))
     }

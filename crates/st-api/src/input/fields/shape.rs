@@ -16,6 +16,11 @@ pub enum Kind {
         /// The most bytes that it may have.
         longest: Option<usize>,
     },
+    /// A name of at most so many bytes, which may be a number.
+    Name {
+        /// The most bytes that it may have.
+        longest: usize,
+    },
     /// One of these words.
     Word(Vec<&'static str>),
     /// True or false.
@@ -58,6 +63,8 @@ struct Member {
     name: String,
     kind: Kind,
     required: bool,
+    /// Whether null is a value of it, and not only another word for not given.
+    nullable: bool,
 }
 
 impl Shape {
@@ -66,13 +73,24 @@ impl Shape {
         match self.members.iter_mut().find(|member| member.name == name) {
             Some(member) if member.kind == Kind::Any => member.kind = kind,
             Some(_) => {}
-            None => self.members.push(Member { name: name.to_owned(), kind, required: false }),
+            None => self.members.push(Member {
+                name: name.to_owned(),
+                kind,
+                required: false,
+                nullable: false,
+            }),
         }
     }
 
     pub(super) fn require(&mut self, name: &str) {
         if let Some(member) = self.members.iter_mut().find(|member| member.name == name) {
             member.required = true;
+        }
+    }
+
+    pub(super) fn allow_null(&mut self, name: &str) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.name == name) {
+            member.nullable = true;
         }
     }
 
@@ -105,6 +123,7 @@ impl Shape {
                 Kind::Object(shape) => shape.collect(&format!("{path}."), leaves),
                 Kind::Any
                 | Kind::Text { .. }
+                | Kind::Name { .. }
                 | Kind::Word(_)
                 | Kind::Boolean
                 | Kind::Whole { .. }
@@ -119,6 +138,26 @@ impl Shape {
     /// As JSON Schema, draft 2020-12. `describe`: the description of the member with this path.
     pub fn schema(&self, describe: &impl Fn(&str) -> Option<String>) -> Value {
         self.schema_at("", describe)
+    }
+
+    /// The same for the body of a request, in which a member that is null counts as not given.
+    pub(crate) fn body_schema(&self) -> Value {
+        let mut schema = self.schema(&|_path| None);
+        self.allow_nulls(&mut schema);
+        schema
+    }
+
+    fn allow_nulls(&self, schema: &mut Value) {
+        let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
+        for Member { name, kind, required, nullable } in &self.members {
+            let Some(schema) = properties.get_mut(name) else { continue };
+            if let Kind::Object(shape) = kind {
+                shape.allow_nulls(schema);
+            }
+            if *kind != Kind::Any && (*nullable || !required) {
+                *schema = json!({"anyOf": [schema.take(), {"type": "null"}]});
+            }
+        }
     }
 
     fn schema_at(&self, above: &str, describe: &impl Fn(&str) -> Option<String>) -> Value {
@@ -158,6 +197,9 @@ impl Kind {
             Self::Text { longest: Some(longest) } => {
                 json!({"type": "string", "maxLength": longest})
             }
+            Self::Name { longest } => {
+                json!({"type": ["string", "integer"], "maxLength": longest})
+            }
             Self::Word(words) => json!({"type": "string", "enum": words}),
             Self::Boolean => json!({"type": "boolean"}),
             Self::Whole { least, most } => {
@@ -183,6 +225,7 @@ impl Kind {
         match self {
             Self::Any => "anything".to_owned(),
             Self::Text { .. } => "text".to_owned(),
+            Self::Name { .. } => "text or whole number".to_owned(),
             Self::Word(words) => {
                 let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
                 words.join(", ")

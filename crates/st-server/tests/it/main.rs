@@ -25,6 +25,7 @@ mod logs;
 mod main_job;
 mod provider;
 mod received_webhooks;
+mod reference;
 mod results;
 mod secrets;
 mod service_manager;

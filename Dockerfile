@@ -5,6 +5,8 @@
 #   docker run --rm -v st-server:/var/lib/st-server st-server keys create --name first --user ann --role admin
 #   docker run -d --name st-server -v st-server:/var/lib/st-server -p 127.0.0.1:8001:8001 st-server
 #
+# It is configured by variables alone (-e NAME=VALUE, --env-file): the health check and `docker exec` read
+# the same ones. Name a port by SIMPLETUNER_PORT and a file by SIMPLETUNER_ENTERPRISE_CONFIG, never by flags of `serve`.
 # The key comes first: in a container the server listens on every address, which it refuses to do without
 # one. Programs of local jobs are not in this image; copy the binary into one that has them:
 #
@@ -38,8 +40,8 @@ VOLUME ["/var/lib/st-server"]
 EXPOSE 8001
 STOPSIGNAL SIGTERM
 # Whether it lives. Whether it can work now says `healthcheck --ready`; a restart mends no full disk, and
-# would end the local jobs.
-HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
+# would end the local jobs. A migration at the start may take its time.
+HEALTHCHECK --interval=30s --timeout=15s --start-period=10m --retries=3 \
     CMD ["/usr/local/bin/st-server", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/st-server"]
 CMD ["serve"]

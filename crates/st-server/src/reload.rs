@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use st_log::{LogHandle, Logger, get_logger};
+use st_log::{Chain, LogHandle, Logger, get_logger};
 use st_workers::BackgroundTasks;
 use tokio::sync::Notify;
 
@@ -56,18 +56,26 @@ impl Reload {
         loop {
             asked.notified().await;
             service_manager::reloading();
-            self.once().await;
-            service_manager::ready();
+            let fault = self.once().await.err();
+            service_manager::reloaded(fault.as_deref());
         }
     }
 
-    async fn once(&mut self) {
+    /// Fails with what is wrong, which is in the log by then.
+    async fn once(&mut self) -> Result<(), String> {
         match self.read().await {
-            Ok((config, live)) => self.apply(config, live),
-            Err(error) => st_log::error!(
-                logger: LOG, error,
-                "Configuration could not be reloaded, nothing was changed"
-            ),
+            Ok((config, live)) => {
+                self.apply(config, live);
+                Ok(())
+            }
+            Err(error) => {
+                let fault = format!("The configuration was not reloaded: {}", Chain(&error));
+                st_log::error!(
+                    logger: LOG, error,
+                    "Configuration could not be reloaded, nothing was changed"
+                );
+                Err(fault)
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //! Where there is none, nothing happens.
 //!
 //! Promises: the watchdog is notified only when a task of the runtime has run, the store has answered a
-//! read, and no write of it hangs. A store that answers with an error is no reason: restarting the server
+//! read, and no write of it has hung for minutes. A store that answers with an error is no reason: restarting the server
 //! mends no full disk.
 
 use std::convert::Infallible;
@@ -13,12 +13,15 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use st_log::{Logger, get_logger};
 use st_store::{Error, Store};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 const LOG: Logger = get_logger("simpletuner.cloud.server");
 
+/// A write that takes no longer is slow, as the copy of a large write-ahead log on a slow disk is, and does not
+/// hang: ending the server in the middle of it would have the next one begin it again.
+const SLOW: Duration = Duration::from_mins(5);
 /// So often within the time that the service manager allows.
 const TIMES: u32 = 3;
 
@@ -43,7 +46,15 @@ pub(crate) fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
-/// The configuration is being read again; [`ready`] follows.
+/// The same, with what was wrong with a configuration that was read again, for `systemctl status`; `None` removes
+/// what was said before.
+pub(crate) fn reloaded(fault: Option<&str>) {
+    // A line break would end the message's field.
+    let status = fault.map(|fault| fault.split('\n').map(str::trim).collect::<Vec<_>>().join(" "));
+    notify(&[NotifyState::Status(status.as_deref().unwrap_or_default()), NotifyState::Ready]);
+}
+
+/// The configuration is being read again; [`reloaded`] follows.
 pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
@@ -69,9 +80,10 @@ async fn watch(store: &dyn Store, period: Duration, mut notify: impl FnMut()) ->
     // After a pause of the whole process one notification is enough.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_answered = true;
+    let mut stuck_since = None;
     loop {
         ticks.tick().await;
-        let silence = silence(store, period).await;
+        let silence = silence(store, period, &mut stuck_since).await;
         if let Some(reason) = &silence
             && was_answered
         {
@@ -85,8 +97,14 @@ async fn watch(store: &dyn Store, period: Duration, mut notify: impl FnMut()) ->
 }
 
 /// Why the store counts as one that does not answer; `None` where it does.
-async fn silence(store: &dyn Store, patience: Duration) -> Option<&'static str> {
-    if store.health().is_stuck {
+async fn silence(
+    store: &dyn Store,
+    patience: Duration,
+    stuck_since: &mut Option<Instant>,
+) -> Option<&'static str> {
+    if !store.health().is_stuck {
+        *stuck_since = None;
+    } else if stuck_since.get_or_insert_with(Instant::now).elapsed() >= SLOW {
         return Some("a write of the store does not end");
     }
     match timeout(patience, store.has_keys()).await {
@@ -142,7 +160,9 @@ mod tests {
         let store = FlakyStore::new(Arc::new(MemoryStore::default()));
         let stuck = StoreHealth { is_stuck: true, ..StoreHealth::new(Integrity::Sound) };
         store.faults().health = Some(stuck);
-        assert_eq!(notified(&store, 3).await, 0);
+        // For as long as it may be slow, and not any longer.
+        let slow = u32::try_from(SLOW.as_secs() / PERIOD.as_secs()).unwrap();
+        assert_eq!(notified(&store, slow + 9).await, slow);
         store.faults().health = None;
         assert_eq!(notified(&store, 3).await, 3);
     }

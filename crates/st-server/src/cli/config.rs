@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use st_log::Chain;
 
 use super::{EXIT_USAGE, fail, load, print_out};
 use crate::config::{self, Flags};
+use crate::reload;
 
 /// Checks the configuration as a start of the server does, and starts nothing.
 #[derive(Debug, Args)]
@@ -57,6 +59,10 @@ impl CheckConfig {
             Ok(config) => config,
             Err(code) => return code,
         };
+        // A reload reads these files, too.
+        if let Err(error) = reload::live(&config.access) {
+            return fail(EXIT_USAGE, &Chain(&error).to_string());
+        }
         let file = config.file.as_ref();
         let read = file.map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
         let mut text = format!("the configuration is valid ({read})\n");

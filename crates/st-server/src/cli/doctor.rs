@@ -9,6 +9,8 @@ mod configuration;
 mod database;
 mod disk;
 mod finding;
+mod hidden;
+mod place;
 mod providers;
 mod queue;
 mod records;
@@ -27,11 +29,12 @@ use st_store::{Clock, SystemClock};
 
 use self::client::{Key, Server};
 use self::finding::{Finding, Level};
+use self::hidden::Hidden;
 use self::report::Report;
 use self::server::Presence;
 use super::{EXIT_USAGE, fail, origin, print_out};
 use crate::app::DATABASE;
-use crate::config::{Config, Flags, Origin};
+use crate::config::{Config, Flags, Origin, plain};
 
 /// The variable that clients have their key in.
 const KEY_VARIABLE: &str = "SIMPLETUNER_API_KEY";
@@ -70,6 +73,9 @@ pub(super) struct Doctor {
 
 impl Doctor {
     pub(super) fn run(self, environment: &BTreeMap<String, String>) -> ExitCode {
+        if let Some(fault) = self.url.as_deref().and_then(url_fault) {
+            return fail(EXIT_USAGE, &format!("--url: {fault}"));
+        }
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
         let origin = match origin(environment, flags) {
             Ok(origin) => origin,
@@ -95,15 +101,14 @@ impl Doctor {
         let Some(path) = &self.key_file else {
             return Ok(environment.get(KEY_VARIABLE).and_then(|text| Key::new(text)));
         };
-        let mut text = String::new();
         let read = if path.as_os_str() == "-" {
-            std::io::stdin().take(LONGEST_KEY).read_to_string(&mut text)
+            let mut text = String::new();
+            std::io::stdin().take(LONGEST_KEY).read_to_string(&mut text).map(|_| text)
         } else {
-            std::fs::File::open(path)
-                .and_then(|file| file.take(LONGEST_KEY).read_to_string(&mut text))
+            plain::text(path, LONGEST_KEY)
         };
         let shown = path.display();
-        read.map_err(|error| format!("--key-file: {shown} cannot be read: {error}"))?;
+        let text = read.map_err(|error| format!("--key-file: {shown} cannot be read: {error}"))?;
         let key = Key::new(&text).ok_or_else(|| format!("--key-file: {shown} is empty"))?;
         Ok(Some(key))
     }
@@ -111,48 +116,66 @@ impl Doctor {
     async fn examine(&self, origin: &Origin, key: Option<Key>) -> Result<Report, String> {
         let mut findings = Vec::new();
         let Some(config) = configuration::read(origin, &mut findings) else {
-            let url = self.url.clone().unwrap_or_else(|| "the configuration".to_owned());
-            return Ok(Report { url, findings });
+            return Ok(Report { url: self.url.clone(), findings });
         };
+        let hidden = Hidden::of(&config, origin, key.as_ref());
         let server = match &self.url {
-            Some(url) if !st_api::input::is_http_url(url) => {
-                return Err(format!("--url: expected a URL such as http://127.0.0.1:8001: {url}"));
-            }
-            Some(url) => Server::at(url, key),
+            Some(url) => Server::at(url, key, &config.http),
             None => Server::of(&config, key),
         };
         let server = server.map_err(|error| format!("cannot ask a server: {}", Chain(&error)))?;
-        on_this_machine(&config, origin, &mut findings);
-        let presence = server::presence(&server, self.url.is_some(), &mut findings).await;
-        let places = match presence {
-            Presence::Answers => {
-                // The log of a server that is named may be on another machine.
-                let log_file = config.log.file.as_deref().filter(|_| self.url.is_none());
-                let log_file = log_file.filter(|_| config.log.format == Format::Json);
-                running(&server, log_file, &mut findings).await
-            }
-            Presence::Absent => providers::check_alone(&config, &mut findings).await,
-            Presence::NeedsKey => {
+        let mut of_server = Vec::new();
+        let presence = server::presence(&server, self.url.is_some(), &mut of_server).await;
+        // One that is named may be on another machine.
+        let here = Some(presence).filter(|_| self.url.is_none());
+        on_this_machine(&config, origin, here, &mut findings);
+        findings.append(&mut of_server);
+        if here == Some(Presence::Absent) {
+            findings.extend(place::check(&config));
+        }
+        let log_file = config.log.file.as_deref().filter(|_| here.is_some());
+        let log_file = log_file.filter(|path| path.is_file() && config.log.format == Format::Json);
+        let may_ask = presence == Presence::Answers && server::health(&server, &mut findings).await;
+        let places = if may_ask {
+            running(&server, log_file, &mut findings).await
+        } else {
+            if matches!(presence, Presence::Answers | Presence::NeedsKey) {
                 findings.extend(server::readiness(&server).await);
-                providers::check_alone(&config, &mut findings).await
             }
+            providers::check_alone(&config, &mut findings).await
         };
         findings.extend(providers::clocks(&config, &places).await);
-        let hide = |text: &str| config.filled.hide(text);
-        let findings = findings.into_iter().map(|it| it.hiding(hide)).collect();
-        Ok(Report { url: server.url, findings })
+        let findings = findings.into_iter().map(|it| hidden.apply(it)).collect();
+        Ok(Report { url: Some(server.url), findings })
     }
 }
 
-/// What needs no server.
-fn on_this_machine(config: &Config, origin: &Origin, findings: &mut Vec<Finding>) {
+/// What is wrong with the URL of a server. It is not repeated: it may have a password.
+fn url_fault(url: &str) -> Option<&'static str> {
+    if url.contains(['@', '?', '#']) {
+        return Some(
+            "expected a URL without a user name, a query and a fragment; a key is given by --key-file",
+        );
+    }
+    (!st_api::input::is_http_url(url)).then_some("expected a URL such as http://127.0.0.1:8001")
+}
+
+/// What needs no server. `here`: of the server that the configuration is of.
+fn on_this_machine(
+    config: &Config,
+    origin: &Origin,
+    here: Option<Presence>,
+    findings: &mut Vec<Finding>,
+) {
     findings.push(disk::state_dir(&config.state_dir));
     findings.extend(disk::space(&config.state_dir));
     findings.extend(secrets::check(config, origin));
-    findings.push(database::check(&config.state_dir.join(DATABASE)));
+    findings.push(database::check(&config.state_dir.join(DATABASE), here));
     if let Some(path) = &config.log.file {
-        findings.push(disk::log_file(path, &config.log_file_setting));
-        if config.log.format == Format::Json {
+        let is_running = matches!(here, Some(Presence::Answers | Presence::NeedsKey));
+        findings.push(disk::log_file(path, &config.log_file_setting, is_running));
+        findings.extend(disk::log_space(path, &config.state_dir));
+        if config.log.format == Format::Json && path.is_file() {
             findings.extend(records::check(path, SystemClock.wall()));
         }
     }
@@ -164,9 +187,6 @@ async fn running(
     log_file: Option<&Path>,
     findings: &mut Vec<Finding>,
 ) -> Vec<providers::Place> {
-    if !server::health(server, findings).await {
-        return Vec::new();
-    }
     if let Some(path) = log_file {
         findings.extend(server::traced(server, path).await);
     }

@@ -8,10 +8,14 @@ use serde_json::Value;
 
 use super::Fault;
 use super::filled::Filled;
+use super::plain;
 use super::table::FILE_VARIABLE;
 use st_api::input::{FieldFault, escape};
 
 const NAME: &str = "simpletuner-enterprise.yaml";
+
+/// What is longer, in bytes, is no configuration, and is cut off.
+const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// A file and what it says.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub(super) fn find(
         (None, None) => None,
     };
     if let Some((place, path)) = named {
-        match std::fs::read_to_string(&path) {
+        match plain::text(&path, LONGEST) {
             Ok(text) => return Some(Text { path, text }),
             Err(error) => {
                 let message = format!("{} cannot be read: {error}", path.display());
@@ -48,7 +52,7 @@ pub(super) fn find(
     let places =
         [Some(cwd.join(NAME)), in_home, Some(PathBuf::from("/etc/simpletuner/enterprise.yaml"))];
     for path in places.into_iter().flatten() {
-        match std::fs::read_to_string(&path) {
+        match plain::text(&path, LONGEST) {
             Ok(text) => return Some(Text { path, text }),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {

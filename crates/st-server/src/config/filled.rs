@@ -21,7 +21,8 @@ impl fmt::Debug for Filled {
 }
 
 impl Filled {
-    pub(super) fn add(&mut self, name: &str, value: &str) {
+    /// Adds one more that is not shown.
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
         self.0.insert(name.to_owned(), value.to_owned());
     }
 

@@ -2,10 +2,10 @@
 //! instead.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 
 use super::Fault;
+use super::plain;
 use super::table::{self, Setting};
 
 /// Other programs' variables that happen to be near ours.
@@ -96,10 +96,8 @@ pub(super) fn of(
 }
 
 fn read(path: &Path, place: &str, faults: &mut Vec<Fault>) -> Option<Given> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path);
-    match file.and_then(|file| file.take(LONGEST_SECRET).read_to_string(&mut text)) {
-        Ok(_) => Some(Given { value: text, place: place.to_owned() }),
+    match plain::text(path, LONGEST_SECRET) {
+        Ok(text) => Some(Given { value: text, place: place.to_owned() }),
         Err(error) => {
             let message = format!("{} cannot be read: {error}", path.display());
             faults.push(Fault { place: place.to_owned(), message });

@@ -50,7 +50,7 @@ impl Harness {
 
     async fn write(&mut self, yaml: &str) {
         std::fs::write(self.dir.path().join(FILE), yaml).unwrap();
-        self.reload.once().await;
+        drop(self.reload.once().await);
     }
 
     fn connections(&self) -> usize {

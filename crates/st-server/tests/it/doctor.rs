@@ -194,7 +194,17 @@ async fn a_person_reads_it_in_80_columns_and_wrong_usage_is_64() {
     assert!(lines[0].starts_with("ok       configuration  is valid"), "{examined:?}");
     let is_short = |line: &&str| line.chars().count() <= 80 || !line.trim().contains(' ');
     assert!(lines.iter().all(is_short), "{}", examined.stdout);
-    for wrong in [&["--no-such"][..], &["--url", "ftp://x"], &["--key-file", "/no/such/file"]] {
+    let with_password = format!("http://ann:{SECRET}@127.0.0.1:1");
+    let with_query = format!("http://127.0.0.1:1/?key={SECRET}");
+    for wrong in [
+        &["--no-such"][..],
+        &["--url", "ftp://x"],
+        // That neither is repeated is checked wherever the doctor runs.
+        &["--url", &with_password],
+        &["--url", &with_query],
+        &["--key-file", "/no/such/file"],
+        &["--key-file", "/"],
+    ] {
         let refused = doctor(dir.path(), &BTreeMap::new(), wrong).await;
         assert_eq!((refused.code, refused.stdout.as_str()), (Some(64), ""), "{wrong:?}");
     }

@@ -84,6 +84,45 @@ async fn ready_reload_and_stop_are_sent_each_at_its_time() {
 }
 
 #[tokio::test]
+async fn a_reload_that_fails_says_why_until_one_succeeds() {
+    let manager = Manager::new();
+    let server = Server::start(manager.setup()).await;
+    let file = server.state_dir().parent().unwrap().join("simpletuner-enterprise.yaml");
+    let expected = [
+        (
+            "server: {porrt: 1}\nserv: {}\n",
+            "The configuration was not reloaded: invalid configuration ",
+        ),
+        ("{}", ""),
+    ];
+    for (yaml, begins) in expected {
+        std::fs::write(&file, yaml).unwrap();
+        signal(&server, "-HUP").await;
+        let status = manager.until("STATUS").await;
+        assert_eq!(status["READY"], "1");
+        assert!(status["STATUS"].starts_with(begins), "{status:?}");
+        assert_eq!(status["STATUS"].is_empty(), begins.is_empty(), "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn check_config_reads_what_a_reload_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let tls = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    for (key, code) in [("server.key.pem", 0), ("other.key.pem", 64)] {
+        let (cert, key) = (tls("server.pem"), tls(key));
+        let yaml = format!("server: {{tls: {{cert: {cert}, key: {key}}}}}\n");
+        std::fs::write(dir.path().join("simpletuner-enterprise.yaml"), yaml).unwrap();
+        let mut check = Command::new(env!("CARGO_BIN_EXE_st-server"));
+        check.arg("check-config").env_clear().env("HOME", dir.path()).current_dir(dir.path());
+        let output = check.output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert_eq!(said.contains("cannot use the certificate of"), code != 0, "{said}");
+    }
+}
+
+#[tokio::test]
 async fn the_watchdog_is_notified_again_and_again_while_the_server_answers() {
     let manager = Manager::new();
     let setup = manager.setup().with("WATCHDOG_USEC", "300000");

@@ -30,7 +30,7 @@ pub use keys::{add_key, audit_of_key, list_keys, revoke_key};
 pub use restore::{Restored, restore};
 
 use super::migrate::{self, MigrationPlan};
-use super::place::Site;
+use super::place::{self, Site};
 use super::{WRITER_PATIENCE, open_error};
 use crate::error::{Error, Result};
 
@@ -77,6 +77,12 @@ pub(super) fn open_beside(path: &Path) -> Result<Connection> {
 /// What a start of the server would do to the schema of a database. Nothing is changed.
 pub fn migrations(database: &Path) -> Result<MigrationPlan> {
     migrate::plan(&open_untouched(database)?, database)
+}
+
+/// Which process has this database open for itself, as a server has; `None` where none has. This process must
+/// not have it open: its locks of SQLite would be lost.
+pub fn holder(database: &Path) -> Result<Option<String>> {
+    place::holder(&existing(database)?).map_err(file_error(database))
 }
 
 /// The path with this text behind it.

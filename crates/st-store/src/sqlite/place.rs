@@ -307,6 +307,16 @@ impl Place {
     }
 }
 
+/// Which process holds the lock of this database; `None` where none does.
+pub(super) fn holder(site: &Site) -> io::Result<Option<String>> {
+    let file = open_plain(site.real())?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(locks::holder(file.metadata()?.ino(), None))),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Opens a file for reading, unless it is a link or something whose opening has an effect.
 pub(super) fn open_plain(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(plain_flags()).open(path)?;

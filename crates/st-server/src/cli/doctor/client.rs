@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use st_http::{Client, Kind, Response};
+use st_http::{Client, ConnectFault, Response};
 use st_log::Chain;
 
 use crate::config::Config;
@@ -26,6 +26,11 @@ impl Key {
     pub(crate) fn new(text: &str) -> Option<Self> {
         let key = text.trim();
         (!key.is_empty()).then(|| Self(key.to_owned()))
+    }
+
+    /// To keep it out of what is printed.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
     }
 }
 
@@ -67,9 +72,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// At this URL.
-    pub(crate) fn at(url: &str, key: Option<Key>) -> Result<Self, st_http::Error> {
-        Self::with(url, key, true)
+    /// At this URL, on the way on which this configuration calls others.
+    pub(crate) fn at(
+        url: &str,
+        key: Option<Key>,
+        http: &st_http::Config,
+    ) -> Result<Self, st_http::Error> {
+        let (proxies, ca_bundle) = (http.proxies.clone(), http.ca_bundle.clone());
+        Self::with(url, key, st_http::Config { proxies, ca_bundle, ..st_http::Config::default() })
     }
 
     /// Where the configuration has it listen, seen from this machine.
@@ -83,15 +93,14 @@ impl Server {
         let url = format!("{scheme}://{}", SocketAddr::new(host, config.port));
         // Its certificate is for its name, which this machine need not resolve; what is asked here does
         // not leave the machine.
-        Self::with(&url, key, false)
+        Self::with(&url, key, st_http::Config { tls_verify: false, ..st_http::Config::default() })
     }
 
-    fn with(url: &str, key: Option<Key>, tls_verify: bool) -> Result<Self, st_http::Error> {
+    fn with(url: &str, key: Option<Key>, http: st_http::Config) -> Result<Self, st_http::Error> {
         let http = st_http::Config {
             attempt_timeout: PROVIDER_PATIENCE,
             overall_timeout: PROVIDER_PATIENCE,
-            tls_verify,
-            ..st_http::Config::default()
+            ..http
         };
         let url = url.trim_end_matches('/').to_owned();
         Ok(Self { client: Client::new(http)?, url, key })
@@ -127,7 +136,8 @@ impl Server {
         };
         request.send().await.map_err(|error| {
             let why = Chain(&error).to_string();
-            if error.kind() == Kind::Connect {
+            // A server that hangs, or whose TLS fails, is there.
+            if error.connect_fault() == Some(ConnectFault::Refused) {
                 Refusal::NoServer(why)
             } else {
                 Refusal::NoAnswer(why)

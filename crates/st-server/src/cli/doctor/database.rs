@@ -7,11 +7,26 @@ use st_log::Chain;
 use st_store::{Error, offline};
 
 use super::finding::{Finding, Subject};
+use super::server::Presence;
 
-/// Opens it for reading beside whatever has it open; nothing is written.
-pub(super) fn check(database: &Path) -> Finding {
+/// What settings the server has that runs as a service.
+const ITS_OWN: &str = "The server has its database elsewhere: run the doctor with the settings of the server's \
+                       own environment, such as `systemd-run --pipe --uid=st-server \
+                       -p EnvironmentFile=-/etc/simpletuner/environment \
+                       -E SIMPLETUNER_STATE_DIR=/var/lib/st-server st-server doctor`, or in a container with \
+                       `docker exec`.";
+
+/// Opens it for reading beside whatever has it open; nothing is written. `presence`: of the server that this
+/// configuration is of, where it is known.
+pub(super) fn check(database: &Path, presence: Option<Presence>) -> Finding {
     let shown = database.display();
+    let is_running = matches!(presence, Some(Presence::Answers | Presence::NeedsKey));
     if !database.exists() {
+        if is_running {
+            let found =
+                format!("a server runs, and its database is not {shown}, which is not there");
+            return Finding::failed(Subject::Database, found, ITS_OWN);
+        }
         let found = format!("{shown} is not there yet; the first start makes it");
         return Finding::ok(Subject::Database, found);
     }
@@ -20,6 +35,21 @@ pub(super) fn check(database: &Path) -> Finding {
         let found = format!("{shown} cannot be written: {error}");
         let remedy = "Give it to the server's user; run the doctor as that user.";
         return Finding::failed(Subject::Database, found, remedy);
+    }
+    // What cannot be found out about its lock is found out below.
+    match offline::holder(database).ok() {
+        Some(None) if is_running => {
+            let found =
+                format!("a server runs, and its database is not {shown}, which nothing has open");
+            return Finding::failed(Subject::Database, found, ITS_OWN);
+        }
+        Some(Some(holder)) if presence == Some(Presence::Absent) => {
+            let found = format!("{shown} is in use by {holder}, and no server answers");
+            let remedy = "A server has this state directory already: name where it listens by --url, or end \
+                          that process before another server is started.";
+            return Finding::failed(Subject::Database, found, remedy);
+        }
+        Some(_) | None => {}
     }
     match offline::migrations(database) {
         Ok(plan) if plan.pending.is_empty() => {

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, StatVfs, access, statvfs};
+use rustix::fs::{Access, OFlags, StatVfs, access, statvfs};
 use rustix::process::geteuid;
 
 use super::finding::{Finding, Subject};
@@ -121,15 +121,40 @@ fn judge_space(state_dir: &Path, disk: &StatVfs) -> Finding {
     }
 }
 
-/// Whether the log file can be written. `setting`: what names it.
-pub(super) fn log_file(path: &Path, setting: &str) -> Finding {
+/// The same for the log, where it is on another disk.
+pub(super) fn log_space(log_file: &Path, state_dir: &Path) -> Option<Finding> {
+    let is_pipe_or_device = log_file.metadata().is_ok_and(|it| !it.is_file());
+    let device = |path: &Path| {
+        let there = path.ancestors().find(|path| path.exists())?;
+        Some(there.metadata().ok()?.dev())
+    };
+    let folder = folder_of(log_file);
+    if is_pipe_or_device || device(&folder) == device(state_dir) {
+        return None;
+    }
+    space(&folder)
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
+    folder.map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
+
+/// Whether the log file can be written, and is there while a server runs. `setting`: what names it.
+pub(super) fn log_file(path: &Path, setting: &str, is_running: bool) -> Finding {
     let shown = path.display();
+    // Opening a pipe would wait for its reader.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     match path.metadata() {
         Ok(it) if it.is_dir() => {
             let remedy = format!("Name a file in {setting}.");
             Finding::failed(Subject::LogFile, format!("{shown} is a folder"), remedy)
         }
-        Ok(it) => match OpenOptions::new().append(true).open(path) {
+        Ok(it) => match OpenOptions::new().append(true).custom_flags(flags).open(path) {
+            Ok(_closed) if !it.is_file() => {
+                let found = format!("{shown} is a pipe or a device, and is not read");
+                Finding::ok(Subject::LogFile, found)
+            }
             Ok(_closed) => Finding::ok(Subject::LogFile, format!("{shown} can be written")),
             Err(error) => {
                 let found = format!("{shown} cannot be written: {error}");
@@ -140,6 +165,12 @@ pub(super) fn log_file(path: &Path, setting: &str) -> Finding {
                 Finding::failed(Subject::LogFile, found, remedy)
             }
         },
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_running => {
+            let found = format!("a server runs, and {shown} is not there");
+            let remedy = "The server writes to another file: the file was renamed or deleted and the \
+                          server got no SIGHUP, or its SIMPLETUNER_LOG_FILE differs.";
+            Finding::failed(Subject::LogFile, found, remedy)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => new_log_file(path, setting),
         Err(error) => {
             let found = format!("{shown} cannot be used: {error}");
@@ -149,8 +180,7 @@ pub(super) fn log_file(path: &Path, setting: &str) -> Finding {
 }
 
 fn new_log_file(path: &Path, setting: &str) -> Finding {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let folder = folder_of(path);
     match try_writing(&folder) {
         Ok(()) => {
             let found = format!("{} is not there yet and can be made", path.display());
@@ -235,14 +265,33 @@ mod tests {
     fn a_log_file_is_neither_made_nor_changed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cloud.log");
-        assert_eq!(log_file(&path, "X").level(), Level::Ok);
+        assert_eq!(log_file(&path, "X", false).level(), Level::Ok);
         assert!(!path.exists());
+        assert_eq!(log_file(&path, "X", true).level(), Level::Failed);
         fs::write(&path, "a line\n").unwrap();
-        assert_eq!(log_file(&path, "X").level(), Level::Ok);
+        assert_eq!(log_file(&path, "X", false).level(), Level::Ok);
         assert_eq!(fs::read_to_string(&path).unwrap(), "a line\n");
-        assert_eq!(log_file(dir.path(), "X").level(), Level::Failed);
-        let gone = log_file(&dir.path().join("no/cloud.log"), "SIMPLETUNER_LOG_FILE");
+        assert_eq!(log_file(dir.path(), "X", false).level(), Level::Failed);
+        let gone = log_file(&dir.path().join("no/cloud.log"), "SIMPLETUNER_LOG_FILE", false);
         assert_eq!(gone.level(), Level::Failed);
         assert!(gone.remedy().unwrap().contains("SIMPLETUNER_LOG_FILE"), "{gone:?}");
+    }
+
+    #[test]
+    fn a_pipe_without_a_reader_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        crate::config::plain::tests::pipe(&path);
+        assert_eq!(log_file(&path, "X", true).level(), Level::Failed);
+        assert_eq!(log_file(Path::new("/dev/null"), "X", true).level(), Level::Ok);
+    }
+
+    #[test]
+    fn the_disk_of_the_log_is_judged_where_it_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(log_space(&dir.path().join("cloud.log"), &dir.path().join("state")), None);
+        let found = log_space(Path::new("/proc/cloud.log"), dir.path());
+        assert!(found.is_some_and(|it| it.found.ends_with("are free for /proc")));
+        assert_eq!(log_space(Path::new("/dev/null"), dir.path()), None);
     }
 }

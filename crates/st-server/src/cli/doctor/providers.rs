@@ -1,6 +1,7 @@
 //! Each provider: that it is reached with this credential, is given submissions, and has our time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::SignedDuration;
@@ -21,6 +22,9 @@ use crate::config::Config;
 const OFF: SignedDuration = SignedDuration::from_secs(30);
 /// Beyond this webhooks are refused.
 const FAR_OFF: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long a provider may take to say what time it is.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Of a `Date` in the form that servers send.
 const DATES: DateTimeParser = DateTimeParser::new();
@@ -44,23 +48,30 @@ pub(super) async fn check_by_server(server: &Server, findings: &mut Vec<Finding>
         }
     };
     let judged = listed.providers.iter().map(|provider| judge(server, provider));
-    findings.extend(join_all(judged).await.into_iter().flatten());
-    let place = |provider: &Listed| {
-        let account = provider.account.as_ref().filter(|_| provider.id != LOCAL.id)?;
-        Some(Place { name: provider.id.clone(), base_url: account.base_url.clone() })
-    };
-    listed.providers.iter().filter_map(place).collect()
+    let mut places = Vec::new();
+    for (provider, (found, is_reached)) in listed.providers.iter().zip(join_all(judged).await) {
+        findings.extend(found);
+        let account = provider.account.as_ref().filter(|_| is_reached && provider.id != LOCAL.id);
+        places.extend(account.map(|account| Place {
+            name: provider.id.clone(),
+            base_url: account.base_url.clone(),
+        }));
+    }
+    places
 }
 
-async fn judge(server: &Server, provider: &Listed) -> Vec<Finding> {
+/// What is wrong with it, and whether it answers.
+async fn judge(server: &Server, provider: &Listed) -> (Vec<Finding>, bool) {
     let Listed { id, configured, strays, unsettled, .. } = provider;
     let mut findings = Vec::new();
+    let mut is_reached = *configured;
     if *configured {
-        let refused = if id == LOCAL.id { None } else { Some(validated(server, id).await) };
-        let is_reached = refused.as_ref().is_none_or(|it| it.remedy().is_none());
-        findings.extend(refused);
+        let asked = if id == LOCAL.id { None } else { Some(validated(server, id).await) };
+        is_reached = asked.as_ref().is_none_or(|it| it.is_reached);
+        let is_usable = asked.as_ref().is_none_or(|it| it.finding.remedy().is_none());
+        findings.extend(asked.map(|it| it.finding));
         // That a provider which is not reached is given nothing is no second fault.
-        if is_reached {
+        if is_usable {
             findings.extend(gate(provider));
         }
     } else if id == REPLICATE.id {
@@ -82,11 +93,19 @@ async fn judge(server: &Server, provider: &Listed) -> Vec<Finding> {
                       /api/cloud/jobs/ID/resolve decides it.";
         findings.push(Finding::warning(Subject::Provider, found, remedy));
     }
-    findings
+    (findings, is_reached)
+}
+
+/// What came of a question to a provider.
+#[derive(Debug)]
+struct Asked {
+    finding: Finding,
+    /// Whether it answered, be it with a refusal.
+    is_reached: bool,
 }
 
 /// Whether the server reaches the provider, with the credential that the server has.
-async fn validated(server: &Server, id: &str) -> Finding {
+async fn validated(server: &Server, id: &str) -> Asked {
     let path = providers::VALIDATE.about.path.replace("{provider}", id);
     match server.get_within::<Validation>(&path, PROVIDER_PATIENCE).await {
         Ok(Validation { valid: true, user_info, .. }) => {
@@ -101,13 +120,13 @@ async fn validated(server: &Server, id: &str) -> Finding {
     }
 }
 
-fn accepted(id: &str, account: &str) -> Finding {
+fn accepted(id: &str, account: &str) -> Asked {
     let of = if account.is_empty() { String::new() } else { format!(" of {account}") };
     let found = format!("{id} is reached and accepts the credential{of}");
-    Finding::ok(Subject::Provider, found)
+    Asked { finding: Finding::ok(Subject::Provider, found), is_reached: true }
 }
 
-fn refused_credential(id: &str, why: &str) -> Finding {
+fn refused_credential(id: &str, why: &str) -> Asked {
     let found = format!("{id} does not accept the credential: {why}");
     let remedy = if id == REPLICATE.id {
         "Store a valid token with PUT /api/cloud/providers/replicate/token, or set \
@@ -115,16 +134,16 @@ fn refused_credential(id: &str, why: &str) -> Finding {
     } else {
         "Correct the credential that the description names; see docs/providers.md."
     };
-    Finding::failed(Subject::Provider, found, remedy)
+    Asked { finding: Finding::failed(Subject::Provider, found, remedy), is_reached: true }
 }
 
-fn unreachable(id: &str, why: &str) -> Finding {
+fn unreachable(id: &str, why: &str) -> Asked {
     // What comes of a provider mostly names it.
     let found =
         if why.starts_with(id) { why.to_owned() } else { format!("{id} is not reached: {why}") };
     let remedy = "Check the network, the proxy (HTTPS_PROXY), the address and, where a certificate \
                   is refused, SIMPLETUNER_CA_BUNDLE. Jobs wait meanwhile; nothing is lost.";
-    Finding::failed(Subject::Provider, found, remedy)
+    Asked { finding: Finding::failed(Subject::Provider, found, remedy), is_reached: false }
 }
 
 /// Whether the provider is given submissions.
@@ -160,14 +179,18 @@ pub(super) async fn check_alone(config: &Config, findings: &mut Vec<Finding>) ->
         let found = format!("{} has no credential and is not used", provider.name());
         Finding::ok(Subject::Provider, found)
     }));
-    findings.extend(join_all(usable.iter().map(|it| asked(it.as_ref()))).await);
-    let place = |provider: &Arc<dyn Provider>| {
-        let account = provider.account()?;
-        // Behind it are fingerprints of what else the requests are addressed with.
-        let base_url = account.base_url().split('?').next().unwrap_or_default().to_owned();
-        Some(Place { name: provider.name().to_string(), base_url })
-    };
-    usable.iter().filter_map(place).collect()
+    let mut places = Vec::new();
+    let answers = join_all(usable.iter().map(|it| asked(it.as_ref()))).await;
+    for (provider, Asked { finding, is_reached }) in usable.iter().zip(answers) {
+        findings.push(finding);
+        let account = provider.account().filter(|_| is_reached);
+        places.extend(account.map(|account| Place {
+            name: provider.name().to_string(),
+            // Behind it are fingerprints of what else the requests are addressed with.
+            base_url: account.base_url().split('?').next().unwrap_or_default().to_owned(),
+        }));
+    }
+    places
 }
 
 /// The providers elsewhere. The one of this machine is left out: setting it up may write a file.
@@ -181,7 +204,7 @@ fn remote(config: &Config) -> Result<Vec<Arc<dyn Provider>>, StartError> {
     Ok(providers)
 }
 
-async fn asked(provider: &dyn Provider) -> Finding {
+async fn asked(provider: &dyn Provider) -> Asked {
     let id = provider.name().as_str();
     match provider.validate().await {
         Ok(account) => accepted(id, &account.username),
@@ -209,7 +232,7 @@ async fn offset(config: &Config, place: &Place) -> Option<SignedDuration> {
         http.ca_bundle = Some(ca_file.to_owned());
     }
     let client = st_http::Client::new(http).ok()?;
-    let response = client.head(&place.base_url).send().await.ok()?;
+    let response = client.head(&place.base_url).timeout(CLOCK_PATIENCE).send().await.ok()?;
     let date = response.headers().get(http::header::DATE)?.to_str().ok()?;
     let theirs = DATES.parse_timestamp(date).ok()?;
     Some(SystemClock.wall().duration_since(theirs))

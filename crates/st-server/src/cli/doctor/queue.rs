@@ -116,7 +116,8 @@ async fn queue(server: &Server, late: Option<String>) -> Vec<Finding> {
         Ok(holds) => findings.extend(holds.holds.iter().map(held)),
         Err(refusal) => findings.push(unread(Subject::Queue, "the holds", &refusal)),
     }
-    findings.push(waiting(server).await);
+    let is_processed = findings.is_empty();
+    findings.push(waiting(server, is_processed).await);
     findings
 }
 
@@ -128,29 +129,29 @@ fn held(hold: &Hold) -> Finding {
         None => (String::new(), String::new()),
     };
     let reason = hold.reason.as_deref().map_or_else(String::new, |it| format!(" ({it})"));
-    let found = format!("{scope}{id} is paused by {} since {}{reason}", hold.by, hold.since);
+    let what = if hold.id.is_none() { "the queue".to_owned() } else { format!("{scope}{id}") };
+    let found = format!("{what} is paused by {} since {}{reason}", hold.by, hold.since);
     let remedy = format!("POST /api/queue/resume with {{\"scope\": \"{scope}\"{field}}} ends it.");
     Finding::warning(Subject::Queue, found, remedy)
 }
 
-/// How many jobs wait, and what for in the case of the first.
-async fn waiting(server: &Server) -> Finding {
+/// How many jobs wait, and what for in the case of the first. `is_processed`: nothing was found to stop it.
+async fn waiting(server: &Server, is_processed: bool) -> Finding {
     let page = |status: &str| format!("{}?status={status}&limit=1", queue::LIST.about.path);
     let page: QueuePage = match server.get(&page("pending")).await {
         Ok(page) => page,
         Err(refusal) => return unread(Subject::Queue, "the queue", &refusal),
     };
     let counts = format!("{} jobs have a slot, {} wait", page.total_running, page.total_pending);
+    let summary = || if is_processed { format!("is processed: {counts}") } else { counts.clone() };
     let Some(QueueEntry { job_id, .. }) = page.entries.first() else {
-        return Finding::ok(Subject::Queue, format!("is processed: {counts}"));
+        return Finding::ok(Subject::Queue, summary());
     };
     let path = st_api::jobs::EXPLAIN.about.path.replace("{job}", job_id);
     match server.get::<Explanation>(&path).await {
         Ok(explanation) => explained(&counts, job_id, &explanation),
         // It may be over by now.
-        Err(Refusal::Status { status: 404, .. }) => {
-            Finding::ok(Subject::Queue, format!("is processed: {counts}"))
-        }
+        Err(Refusal::Status { status: 404, .. }) => Finding::ok(Subject::Queue, summary()),
         Err(refusal) => unread(Subject::Queue, "what the first job waits for", &refusal),
     }
 }

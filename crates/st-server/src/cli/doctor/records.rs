@@ -1,6 +1,5 @@
 //! The end of the log file: whether its records are whole, and what they say went wrong.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use serde_json::{Map, Value};
 use st_log::Level;
 
 use super::finding::{Finding, Subject};
+use crate::config::plain;
 
 /// So much of the end of the log is read, in bytes: a few thousand records.
 const TAIL: u64 = 1024 * 1024;
@@ -61,7 +61,7 @@ pub(super) fn has(path: &Path, correlation_id: &str) -> io::Result<bool> {
 
 /// The last lines, without one that is cut off at the beginning.
 fn tail(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = plain::open(path)?;
     let from = file.metadata()?.len().saturating_sub(TAIL);
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();

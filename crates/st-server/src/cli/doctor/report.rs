@@ -12,8 +12,8 @@ const INDENT: usize = 24;
 /// All findings, in the order in which they were made.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// What was examined.
-    pub(super) url: String,
+    /// The server that was asked; `None` where the configuration does not say which.
+    pub(super) url: Option<String>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -46,11 +46,12 @@ impl Report {
     fn summary(&self) -> String {
         let (failed, warnings) = (self.count(Level::Failed), self.count(Level::Warning));
         let checks = self.findings.len();
+        let url = self.url.as_deref().unwrap_or("the configuration");
         if failed + warnings == 0 {
-            return format!("{checks} checks of {}: nothing is wrong\n", self.url);
+            return format!("{checks} checks of {url}: nothing is wrong\n");
         }
         let plural = if warnings == 1 { "" } else { "s" };
-        format!("{checks} checks of {}: {failed} failed, {warnings} warning{plural}\n", self.url)
+        format!("{checks} checks of {url}: {failed} failed, {warnings} warning{plural}\n")
     }
 
     /// For a program.
@@ -59,8 +60,8 @@ impl Report {
             json!({
                 "check": it.subject.as_str(),
                 "level": it.level().as_str(),
-                "found": it.found,
-                "remedy": it.remedy(),
+                "found": plain(&it.found),
+                "remedy": it.remedy().map(plain),
             })
         };
         let findings: Vec<Value> = self.findings.iter().map(finding).collect();
@@ -76,7 +77,7 @@ impl Report {
     }
 }
 
-/// Without control characters: what other programs said must not steer a terminal.
+/// Without control characters: what other programs said must not steer a terminal, nor by way of `jq -r`.
 fn plain(text: &str) -> String {
     text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     fn report(findings: Vec<Finding>) -> Report {
-        Report { url: "http://127.0.0.1:8001".to_owned(), findings }
+        Report { url: Some("http://127.0.0.1:8001".to_owned()), findings }
     }
 
     #[test]
@@ -138,6 +139,13 @@ failed   disk_space     the disk of the state directory has 10.0 MiB left, which
     fn what_others_said_cannot_steer_the_terminal() {
         let text = report(vec![Finding::ok(Subject::Provider, "said \u{1b}[2J\nnothing")]).text();
         assert!(text.starts_with("ok       provider       said [2J nothing\n"), "{text:?}");
+        let json =
+            report(vec![Finding::warning(Subject::Provider, "\u{1b}[2J", "\u{9b}2J")]).json();
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            (&json["findings"][0]["found"], &json["findings"][0]["remedy"]),
+            (&json!(" [2J"), &json!(" 2J"))
+        );
     }
 
     #[test]

@@ -31,13 +31,17 @@ pub(super) fn check(config: &Config, origin: &Origin) -> Vec<Finding> {
     findings
 }
 
-/// Stored tokens, the database with its write-ahead log, and backups of it.
+/// Stored tokens, the database with its write-ahead log, and the copies of it that are beside it.
 fn own_files(state_dir: &Path) -> Vec<PathBuf> {
-    let database = state_dir.join(DATABASE);
-    let wal = state_dir.join(format!("{DATABASE}-wal"));
     // What cannot be listed cannot be read by others either.
-    let tokens = fs::read_dir(state_dir.join(TOKENS)).into_iter().flatten().flatten();
-    tokens.map(|entry| entry.path()).chain([database, wal]).collect()
+    let listed = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    let tokens = listed(&state_dir.join(TOKENS)).map(|entry| entry.path());
+    let databases = listed(state_dir).filter(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with(DATABASE) || name.ends_with(".db") || name.ends_with(".backup")
+    });
+    tokens.chain(databases.map(|entry| entry.path())).collect()
 }
 
 fn examine(

@@ -28,8 +28,10 @@ pub(super) enum Presence {
     Answers,
     /// It answers and wants a key.
     NeedsKey,
-    /// None is there, or what is there is no server of this kind.
+    /// Nothing listens there.
     Absent,
+    /// What is there gives no answer, or is no server of this kind.
+    Unknown,
 }
 
 /// Whether a server answers. `is_expected`: the command line says that one runs there.
@@ -53,7 +55,7 @@ pub(super) async fn presence(
             let found = format!("no server answers at {url}: {refusal}");
             let remedy = "Start it, correct the URL, or find in its log why it does not answer.";
             findings.push(Finding::failed(Subject::Server, found, remedy));
-            return Presence::Absent;
+            return Presence::Unknown;
         }
     };
     let alive: Option<Alive> = response.json().ok().filter(|_| response.status().is_success());
@@ -61,7 +63,7 @@ pub(super) async fn presence(
         let found = format!("what answers at {url} is not st-server ({})", response.status());
         let remedy = "Stop the other program, or set SIMPLETUNER_PORT to another port.";
         findings.push(Finding::failed(Subject::Server, found, remedy));
-        return Presence::Absent;
+        return Presence::Unknown;
     };
     findings.push(echoed(&response));
     if alive.mode == Mode::MultiUser && !server.has_key() {

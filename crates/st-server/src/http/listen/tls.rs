@@ -7,7 +7,10 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 
-use crate::config::TlsFiles;
+use crate::config::{TlsFiles, plain};
+
+/// A file with certificates or a key is no longer, in bytes.
+const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// Why TLS cannot be served with these files.
 #[derive(Debug, thiserror::Error)]
@@ -43,11 +46,15 @@ pub(crate) fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
         let path = path.to_owned();
         move |source| TlsError::File { what, path, source }
     };
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let bytes = |path: &Path| plain::text(path, LONGEST).map_err(pem::Error::Io);
+    let chain = bytes(cert)
+        .and_then(|text| {
+            CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>()
+        })
         .and_then(|all| if all.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(all) })
         .map_err(fault("a certificate", cert))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(fault("a private key", key))?;
+    let secret = bytes(key).and_then(|text| PrivateKeyDer::from_pem_slice(text.as_bytes()));
+    let secret = secret.map_err(fault("a private key", key))?;
     let pair = |source| TlsError::Pair { cert: cert.clone(), key: key.clone(), source };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)

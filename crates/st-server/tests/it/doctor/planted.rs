@@ -140,7 +140,11 @@ async fn another_program_at_the_address_and_a_proxy_that_loses_the_header_are_na
     let proxy = Responder::start("HTTP/1.1 200 OK", &ours).await;
     let port = proxy.port.to_string();
     let examined = alone(dir.path(), &[("SIMPLETUNER_PORT", &port)]).await;
-    expect(&examined, "correlation", "failed", "no X-Correlation-ID");
+    let found = examined.findings();
+    let is_it = |(check, level, what): &(String, String, String)| {
+        check == "correlation" && level == "failed" && what.contains("no X-Correlation-ID")
+    };
+    assert!(found.iter().any(is_it), "{found:#?}");
 }
 
 #[tokio::test]
@@ -171,6 +175,90 @@ async fn a_log_file_that_was_moved_away_is_named() {
 }
 
 #[tokio::test]
+async fn a_log_file_that_is_gone_while_a_server_runs_is_named() {
+    let server = Server::start(Setup::default()).await;
+    fs::rename(server.log_file(), server.log_file().with_extension("1")).unwrap();
+    let examined = examine(&server, &Setup::default(), &[]).await;
+    examined.expect("log_file", "failed", "is not there");
+}
+
+#[tokio::test]
+async fn a_state_directory_that_is_not_the_servers_is_named() {
+    let server = Server::start(Setup::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+    let state = dir.path().display().to_string();
+    let setup = Setup::default();
+    let elsewhere = [("SIMPLETUNER_STATE_DIR", &*state)];
+    let examined = examine(&server, &setup, &elsewhere).await;
+    examined.expect("database", "failed", "which is not there");
+    fs::copy(server.state_dir().join("cloud.db"), dir.path().join("cloud.db")).unwrap();
+    let examined = examine(&server, &setup, &elsewhere).await;
+    examined.expect("database", "failed", "which nothing has open");
+}
+
+#[tokio::test]
+async fn a_server_that_listens_elsewhere_is_found_by_its_lock() {
+    let server = Server::start(Setup::default()).await;
+    let port = free_port().to_string();
+    let examined = examine(&server, &Setup::default(), &[("SIMPLETUNER_PORT", &port)]).await;
+    let in_use = format!("is in use by process {}", server.pid());
+    expect(&examined, "database", "failed", &in_use);
+}
+
+#[tokio::test]
+async fn a_server_that_gives_no_answer_is_not_taken_for_none() {
+    let dir = tempfile::tempdir().unwrap();
+    // As one that hangs or speaks no TLS does: connected, and nothing that can be used.
+    let other = Responder::start("no HTTP", "hello").await;
+    let port = other.port.to_string();
+    let examined = alone(dir.path(), &[("SIMPLETUNER_PORT", &port)]).await;
+    examined.expect("server", "failed", "no server answers at http://127.0.0.1:");
+    let tls = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let yaml = format!(
+        "server: {{tls: {{cert: {}, key: {}}}}}\n",
+        tls("server.pem"),
+        tls("server.key.pem")
+    );
+    fs::write(dir.path().join("simpletuner-enterprise.yaml"), yaml).unwrap();
+    let examined = alone(dir.path(), &[("SIMPLETUNER_PORT", &port)]).await;
+    let found = examined.findings();
+    let is_it = |(check, level, what): &(String, String, String)| {
+        check == "server" && level == "failed" && what.contains("no server answers at https://")
+    };
+    assert!(found.iter().any(is_it), "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_is_named_without_a_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let pipe = pipe.to_str().unwrap();
+    for name in ["SIMPLETUNER_ENTERPRISE_CONFIG", "REPLICATE_API_TOKEN_FILE"] {
+        let examined = alone(dir.path(), &[(name, pipe)]).await;
+        expect(&examined, "configuration", "failed", "it is no regular file");
+        assert_eq!(examined.json()["url"], json!(null));
+    }
+    let examined = alone(dir.path(), &[("SIMPLETUNER_LOG_FILE", pipe)]).await;
+    expect(&examined, "log_file", "failed", "pipe cannot be written");
+}
+
+#[tokio::test]
+async fn a_copy_of_the_database_that_others_can_read_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let state = dir.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, Permissions::from_mode(0o750)).unwrap();
+    let copy = state.join("cloud.db.v1.backup");
+    fs::write(&copy, "").unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o640)).unwrap();
+    expect(&alone(dir.path(), &[]).await, "secrets", "failed", "cloud.db.v1.backup");
+}
+
+#[tokio::test]
 async fn a_paused_queue_and_the_reason_of_a_wait_are_named() {
     let server = Server::start(Setup::default()).await;
     let pause = json!({"scope": "provider", "id": "local", "reason": "new disks"});
@@ -185,6 +273,11 @@ async fn a_paused_queue_and_the_reason_of_a_wait_are_named() {
     );
     assert!(has(&format!("0 jobs have a slot, 1 wait; the first, {job}")), "{found:#?}");
     assert!(examined.stdout.contains(r#"{\"scope\": \"provider\", \"id\": \"local\"}"#));
+    let all = json!({"scope": "all", "reason": "a move"});
+    assert_eq!(server.post("/api/queue/pause", all).await.status, 200);
+    let examined = examine(&server, &Setup::default(), &[]).await;
+    assert!(examined.stdout.contains("the queue is paused by user local since"), "{examined:?}");
+    assert!(!examined.stdout.contains("is processed"), "{examined:?}");
 }
 
 #[tokio::test]
@@ -220,4 +313,20 @@ async fn a_clock_that_is_off_is_named() {
     let variables = [("REPLICATE_API_TOKEN", SECRET), ("REPLICATE_API_BASE_URL", &fake.base_url())];
     let examined = alone(dir.path(), &variables).await;
     expect(&examined, "clock", "failed", "s ahead of that of replicate");
+}
+
+#[tokio::test]
+async fn a_credential_that_a_provider_repeats_is_not_shown() {
+    let fake = FakeReplicate::start().await;
+    let detail = "Invalid token: r8_planted_secret!";
+    assert!(detail.contains(SECRET));
+    fake.world().always(Call::Account, Fault::Refused { status: 401, detail });
+    // Asked by the server, and by the doctor itself; each checks that it is not shown.
+    let setup = with_replicate(&fake);
+    let server = Server::start(setup.clone()).await;
+    let hidden = "Invalid token: ${providers.replicate.api_token}!";
+    examine(&server, &setup, &[]).await.expect("provider", "failed", hidden);
+    let dir = tempfile::tempdir().unwrap();
+    let variables = [("REPLICATE_API_TOKEN", SECRET), ("REPLICATE_API_BASE_URL", &fake.base_url())];
+    expect(&alone(dir.path(), &variables).await, "provider", "failed", hidden);
 }

@@ -22,7 +22,7 @@ fn adapted(server: &Server, copytruncate: bool) -> String {
     };
     let mut adapted = block.replace(DOCUMENTED, &server.log_file().display().to_string());
     for (documented, here) in [
-        ("create 0640 simpletuner simpletuner", "create 0640".to_owned()),
+        ("create 0640 st-server st-server", "create 0640".to_owned()),
         (
             "systemctl kill --kill-who=main --signal=HUP st-server.service",
             format!("kill -HUP {}", server.pid()),

@@ -67,6 +67,11 @@ impl Credentials {
         let loaded = auth.map(|auth| Credential::load(auth, environment)).transpose()?;
         Ok(Self(loaded.map(Arc::new)))
     }
+
+    /// The text without the credential: a provider may repeat what it got.
+    pub fn mask(&self, text: &str) -> String {
+        self.0.as_ref().map_or_else(|| text.to_owned(), |credential| credential.mask(text))
+    }
 }
 
 /// One that is part of another must not take it apart.

@@ -184,6 +184,7 @@ pub const SUBMIT: Operation<(), SubmitQuery, SubmitJob, Submitted> = Operation::
 .problems(&[
     Code::BadIdempotencyKey,
     Code::IdempotencyMismatch,
+    Code::JobDeleted,
     Code::MissingSetting,
     Code::OverBudget,
     Code::QuotaExceeded,

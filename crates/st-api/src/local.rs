@@ -87,6 +87,7 @@ pub const SUBMIT: Operation<(), (), SubmitLocal, LocalSubmitted> =
             Code::UnknownTarget,
             Code::BadIdempotencyKey,
             Code::IdempotencyMismatch,
+            Code::JobDeleted,
             Code::NotFound,
             Code::MissingSetting,
             Code::OverBudget,

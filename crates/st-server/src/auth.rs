@@ -44,6 +44,7 @@ use verified::Verified;
 pub(crate) use caller::{Caller, Via};
 pub(crate) use cookie::{ended_cookie, session_cookie};
 pub(crate) use guard::guard;
+pub(crate) use recorder::PATIENCE as RECORDING_PATIENCE;
 pub(crate) use session::{LIFETIME, Opened};
 
 const LOG: Logger = get_logger("simpletuner.cloud.auth");

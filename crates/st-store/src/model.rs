@@ -105,7 +105,8 @@ pub use rule::{
     Condition, InvalidRule, JobCounts, NewRule, Rule, RuleInput, RulePatch, RuleRemoval,
 };
 pub(crate) use ruling::Grounds;
-pub use ruling::{Preview, Ruling};
+pub(crate) use ruling::WaitingGroup;
+pub use ruling::{Ahead, Preview, Ruling};
 pub use scope::{Scope, ScopeLevel};
 pub(crate) use settings::CostLimitStep;
 pub use settings::{

@@ -19,8 +19,8 @@ use serde_json::Value;
 use st_store::{
     Actor, BudgetId, BudgetPatch, BudgetRepo, BudgetUse, CancelOutcome, ClaimOptions, Claims,
     ClockEvidence, DamagedRow, Epoch, Error, EventId, EventLog, EventPage, Figures, Group, Hold,
-    Holder, JobFilter, JobId, JobPrefix, JobRecord, JobRef, JobRepo, LimitUse, Limits, LimitsPatch,
-    MemoryStore, NewBudget, NewJob, Page, PageRequest, PrefixMatch, Preview, Priority,
+    Holder, Idempotency, JobFilter, JobId, JobPrefix, JobRecord, JobRef, JobRepo, LimitUse, Limits,
+    LimitsPatch, MemoryStore, NewBudget, NewJob, Page, PageRequest, PrefixMatch, Preview, Priority,
     PriorityChange, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch,
     QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, Resolution, Result,
     Scope, SettingsRepo, Settled, Settlement, ShareScope, ShareUsage, Sighting, SightingOutcome,
@@ -147,6 +147,14 @@ impl JobRepo for FlakyStore {
         let submitted = self.inner.submit(new).await;
         let fault = self.faults().submit.take();
         fault.map_or(submitted, Err)
+    }
+
+    async fn submitted_before(
+        &self,
+        user: &UserId,
+        idempotency: &Idempotency,
+    ) -> Result<Option<JobRecord>> {
+        self.inner.submitted_before(user, idempotency).await
     }
 
     async fn preview(&self, new: &NewJob) -> Result<Preview> {

@@ -435,6 +435,10 @@ impl Provider for FakeProvider {
         self.state().price.ok_or_else(none)
     }
 
+    fn default_hardware(&self, _settings: &ProviderSettings) -> Option<String> {
+        Some("standard".to_owned())
+    }
+
     fn reruns(&self, ending: ProviderEnding) -> bool {
         self.state().retry_on.contains(&ending)
     }

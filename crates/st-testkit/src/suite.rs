@@ -321,6 +321,8 @@ macro_rules! conformance {
         $crate::conformance!(@topic $store, previews:
             a_preview_decides_as_the_submission_does, a_preview_writes_and_reserves_nothing,
             a_preview_names_all_that_holds_a_job_from_a_slot,
+            a_preview_counts_the_jobs_that_wait_for_the_free_slots,
+            what_was_submitted_before_is_found_by_its_key_alone,
             a_preview_recognizes_what_was_submitted_before);
         $crate::conformance!(@topic $store, jobs:
             a_job_is_found_by_either_identifier, lists_are_paged_and_counted,

@@ -244,6 +244,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
         Err(NoPrice::new(format!("there are no prices of jobs at {}", self.name())))
     }
 
+    /// The hardware that a job is priced by under these settings which asks for none; `None` where no name
+    /// says it.
+    fn default_hardware(&self, _settings: &ProviderSettings) -> Option<String> {
+        None
+    }
+
     /// Whether a job that the provider ended so is to be run once more.
     fn reruns(&self, _ending: ProviderEnding) -> bool {
         false

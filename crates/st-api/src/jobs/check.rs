@@ -1,8 +1,9 @@
 //! What a submission would come to, asked before it is made.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use st_store::{OrgId, ProviderName, Role, TeamId};
+use st_store::{OrgId, Priority, ProviderName, Role, TeamId};
 
 use super::submit::{MAX_NAME, MOST_USD};
 use super::{LimitUsed, WaitingFor};
@@ -18,8 +19,16 @@ pub struct CheckQuery {
     pub provider: Option<ProviderName>,
     /// The name of a stored configuration; without one, configurations are not checked.
     pub config_name_to_load: Option<String>,
+    /// What the configuration is called; without it, as the file is.
+    pub config_name: Option<String>,
     /// The hardware that the job asks for.
     pub hardware_profile: Option<String>,
+    /// Instead of that of the caller's role.
+    pub priority: Option<Priority>,
+    /// Before which it is not submitted to the provider.
+    pub run_after: Option<Timestamp>,
+    /// Whether a job beyond a budget asks for approval instead of being refused.
+    pub for_approval: bool,
     /// In US dollars.
     pub estimated_cost: f64,
     /// The team that the job counts for.
@@ -30,10 +39,15 @@ pub struct CheckQuery {
 
 impl Input for CheckQuery {
     fn read(fields: &mut Fields) -> Option<Self> {
+        let priority = fields.integer("priority", 0..=50);
         Some(Self {
             provider: fields.optional_string("provider", 100).map(ProviderName::new),
             config_name_to_load: fields.optional_string("config_name_to_load", MAX_NAME),
+            config_name: fields.optional_string("config_name", MAX_NAME),
             hardware_profile: fields.optional_string("hardware_profile", 100),
+            priority: priority.and_then(|number| Priority::new(number).ok()),
+            run_after: fields.word("run_after"),
+            for_approval: fields.boolean("for_approval").unwrap_or(false),
             estimated_cost: fields.number("estimated_cost", 0.0..=MOST_USD).unwrap_or(0.0) + 0.0,
             team_id: fields.optional_string("team_id", MAX_NAME).map(TeamId::new),
             org_id: fields.optional_string("org_id", MAX_NAME).map(OrgId::new),

@@ -70,7 +70,8 @@ pub struct CostEstimate {
     pub message: String,
     /// The provider.
     pub provider: String,
-    /// The hardware that the job would ask for.
+    /// The hardware whose price it is: what the job would ask for, else the default of the provider; `null`
+    /// where neither is known.
     pub hardware_type: Option<String>,
     /// The time that is priced; at most the time after which the job would be cancelled.
     pub duration_seconds: Option<f64>,

@@ -185,6 +185,7 @@ pub const SUBMIT: Operation<(), SubmitQuery, SubmitJob, Submitted> = Operation::
     Code::BadIdempotencyKey,
     Code::IdempotencyMismatch,
     Code::NotFound,
+    Code::JobDeleted,
     Code::MissingSetting,
     Code::OverBudget,
     Code::QuotaExceeded,

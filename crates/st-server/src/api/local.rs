@@ -3,12 +3,14 @@
 use st_api::jobs::SubmitJob;
 use st_api::local::{LocalSubmitted, SubmitLocal, TARGETS};
 use st_api::problem::Code;
-use st_store::{JobRecord, NewJob, ProviderName, QueueStatus};
+use st_store::{JobRecord, NewJob, ProviderName, QueueStatus, Submitted};
 
-use super::Api;
-use super::jobs::submit::{answer, configured, idempotency, log_submitted, new_job};
+use super::jobs::submit::{
+    answer, configured, idempotency, log_submitted, new_job, submitted_before,
+};
 use super::outlook::Outlook;
 use super::providers::LOCAL;
+use super::{Api, Caller};
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -26,25 +28,35 @@ pub(crate) async fn submit(
         );
         return Err(Problem::new(Code::UnknownTarget, detail));
     }
-    let provider = configured(&api, &ProviderName::new(LOCAL.id))?;
-    let idempotency = idempotency(&headers, body.idempotency_key, (provider.name(), &body.raw))?;
+    let name = ProviderName::new(LOCAL.id);
+    let idempotency = idempotency(&headers, body.idempotency_key, (&name, &body.raw))?;
+    if let Some(earlier) = submitted_before(&api, &caller, idempotency.as_ref()).await? {
+        return Ok(accepted(&api, &caller, earlier).await);
+    }
+    let provider = configured(&api, &name)?;
     let request = SubmitJob::named(body.config_name).map_err(Problem::invalid)?;
     let new = new_job(&api, &caller, provider.as_ref(), request).await?;
     let new = NewJob { asks_beyond_budget: body.for_approval, idempotency, ..new };
     if body.no_wait
         && let Some(reason) = Outlook::of(&api, &new).await?.would_wait()
     {
+        caller.changed_nothing();
         return Ok(rejected(&format!("the job would have to wait: {reason}")));
     }
     let id = new.id;
     let submitted = api.store.submit(new).await;
     let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
+    Ok(accepted(&api, &caller, submitted).await)
+}
+
+/// The answer where there is a job.
+async fn accepted(api: &Api, caller: &Caller, submitted: Submitted) -> LocalSubmitted {
     caller.about(submitted.record.id());
     log_submitted(&submitted);
     let status = status(&submitted.record);
     let reason = submitted.record.approval().map(|approval| approval.request().reason.clone());
-    let stored = answer(&api, submitted).await;
-    Ok(LocalSubmitted {
+    let stored = answer(api, submitted).await;
+    LocalSubmitted {
         success: true,
         job_id: Some(stored.job_id),
         status: status.to_owned(),
@@ -55,7 +67,7 @@ pub(crate) async fn submit(
         error: None,
         reason,
         idempotent_hit: stored.idempotent_hit,
-    })
+    }
 }
 
 /// Where the job is, in the words of the original.

@@ -5,7 +5,7 @@ use st_store::{Cost, Group, HeldBy, NewJob, Preview, Scope};
 use st_workers::GateStatus;
 
 use super::Api;
-use super::waiting::{Waiter, budget, closed_gate, hold, limit};
+use super::waiting::{Waiter, budget, closed_gate, date, hold, limit};
 use crate::http::problem::Problem;
 
 /// What the store would decide, and the gate of the provider.
@@ -14,16 +14,29 @@ pub(super) struct Outlook {
     pub(super) preview: Preview,
     waiter: Waiter,
     gate: Option<GateStatus>,
+    /// What would keep its job from a slot behind the jobs that wait already.
+    behind: Option<HeldBy>,
+    run_after: Option<jiff::Timestamp>,
     now: jiff::Timestamp,
+}
+
+/// Where the provider is about to be probed, no job waits for its gate.
+fn is_closed(gate: &GateStatus) -> bool {
+    !gate.open && !gate.admits_probe
 }
 
 impl Outlook {
     pub(super) async fn of(api: &Api, new: &NewJob) -> Result<Self, Problem> {
         let preview = api.store.preview(new).await?;
         let (group, cost) = (Group::of_new(new), Cost::from_usd(new.estimated_cost));
-        let gate = api.background.gates().remove(&new.provider);
+        let mut gates = api.background.gates();
+        let behind = preview.ahead.held_behind(&group, cost, |provider| {
+            api.providers.get(provider).is_some() && !gates.get(provider).is_some_and(is_closed)
+        });
+        let gate = gates.remove(&new.provider);
         let waiter = Waiter { group, cost, since: None };
-        Ok(Self { preview, waiter, gate, now: api.store.now() })
+        let (run_after, now) = (new.run_after, api.store.now());
+        Ok(Self { preview, waiter, gate, behind, run_after, now })
     }
 
     /// What would refuse it, as the submission would be answered.
@@ -35,8 +48,8 @@ impl Outlook {
     /// are ahead of it.
     pub(super) fn waits(&self) -> Vec<WaitingFor> {
         let Preview { held_by, holds, limits, budgets, .. } = &self.preview;
-        // Where the provider is about to be probed, no job waits for its gate.
-        let gate = self.gate.as_ref().filter(|gate| !gate.admits_probe);
+        let run_after = self.run_after.filter(|at| *at > self.now).map(date);
+        let gate = self.gate.as_ref().filter(|gate| is_closed(gate));
         let gate = gate.and_then(|gate| closed_gate(&self.waiter, gate, self.now));
         let in_queue = held_by.iter().map(|held_by| match *held_by {
             HeldBy::Hold(level) => {
@@ -52,7 +65,7 @@ impl Outlook {
                 budget(&self.waiter, id, (known, self.now))
             }
         });
-        gate.into_iter().chain(in_queue).collect()
+        run_after.into_iter().chain(gate).chain(in_queue).collect()
     }
 
     /// Why its job could not begin at once, if it could not. What would be refused does not wait, nor does
@@ -66,6 +79,19 @@ impl Outlook {
         let approval = approval.map(|it| {
             format!("it needs approval by the role {} or a higher one: {}", it.role, it.reason)
         });
-        approval.or_else(|| Some(self.waits().into_iter().next()?.reason))
+        let waits = || Some(self.waits().into_iter().next()?.reason);
+        approval.or_else(waits).or_else(|| self.behind.map(behind_others))
+    }
+}
+
+/// That a job would wait for those ahead of it, in words.
+fn behind_others(held_by: HeldBy) -> String {
+    match held_by {
+        HeldBy::Limit(limit) => {
+            let name = limit.as_str();
+            format!("the jobs that wait already need all the slots that are free by {name}")
+        }
+        HeldBy::Budget(id) => format!("the jobs that wait already need what budget {id} leaves"),
+        HeldBy::Hold(level) => format!("there is a hold on its {level}"),
     }
 }

@@ -7,6 +7,7 @@ mod cancel;
 mod explain;
 mod faults;
 mod hangup;
+mod impatient;
 mod jobs;
 mod metrics;
 mod outages;
@@ -79,11 +80,17 @@ impl Harness {
     }
 
     async fn with(serving: bool) -> Self {
+        Self::of(serving, &["beta"]).await
+    }
+
+    /// With these providers beside `alpha`.
+    async fn of(serving: bool, others: &[&str]) -> Self {
         let store = Arc::new(FlakyStore::default());
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let alpha = FakeProvider::new("alpha");
-        let fakes = [Arc::clone(&alpha), FakeProvider::new("beta")];
-        let providers: Providers = fakes.into_iter().map(|it| it as Arc<dyn Provider>).collect();
+        let others = others.iter().map(|name| FakeProvider::new(name));
+        let fakes = std::iter::once(Arc::clone(&alpha)).chain(others);
+        let providers: Providers = fakes.map(|it| it as Arc<dyn Provider>).collect();
         let served = if serving { providers.clone() } else { Providers::default() };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let addresses = AddressPolicy::public().allow("127.0.0.0/8".parse().unwrap());

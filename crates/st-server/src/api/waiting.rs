@@ -142,7 +142,7 @@ fn not_configured(record: &JobRecord) -> WaitingFor {
     }
 }
 
-fn date(at: Timestamp) -> WaitingFor {
+pub(super) fn date(at: Timestamp) -> WaitingFor {
     WaitingFor {
         kind: Kind::Date,
         reason: "its submitter wants it to run later".to_owned(),

@@ -101,6 +101,7 @@ pub(crate) async fn add(api: Api, call: Call<(), (), AddWebhook>) -> Result<Webh
     let owner = call.caller.user.clone();
     let new = NewWebhook { name, url, enabled, events, owner, secret: secret.clone() };
     let webhook = api.store.add_webhook(new).await?;
+    call.caller.made(webhook.id.0);
     api.background.activate(TaskId::WebhookDelivery);
     st_log::info!(
         logger: LOG, webhook_id = webhook.id.0, user_id = call.caller.user.as_str(),

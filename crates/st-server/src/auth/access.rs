@@ -95,11 +95,13 @@ impl Requirement {
     /// What an operation of the interface needs.
     fn of(about: &About) -> Self {
         let is_read = about.method == st_api::operation::Method::Get;
+        // What a job would cost is asked for as what a submission would come to is.
+        let by_read = is_read || about.id == st_api::jobs::ESTIMATE.about.id;
         let access = match about.access {
             st_api::operation::Access::Public => Access::Public,
             st_api::operation::Access::SignedIn => Access::SignedIn,
             st_api::operation::Access::Role(role) => {
-                Access::Needs { role, scope: scope_of(role, is_read) }
+                Access::Needs { role, scope: scope_of(role, by_read) }
             }
         };
         let recording = match access {
@@ -181,6 +183,11 @@ pub(crate) fn owner(
         team: team.or_else(|| caller.team.clone()),
         org: org.or_else(|| caller.org.clone()),
     })
+}
+
+/// Whether this caller may submit a job.
+pub(crate) fn may_submit(caller: &Caller) -> Result<(), Problem> {
+    Requirement::job("submit_job", Role::Researcher, KeyScope::Submit).check(caller)
 }
 
 /// Whether this caller may say how urgent a job is.

@@ -99,7 +99,9 @@ impl Change {
         match answered.await {
             Ok(Ended::Answered(response)) => response,
             Ok(Ended::Panicked(panic)) => resume_unwind(panic),
-            Ok(Ended::Cut) | Err(_) => Problem::late(DEADLINE).into_response(),
+            Ok(Ended::Cut(cut)) => cut.problem().into_response(),
+            // Its task ended without a word, which only the end of the runtime does.
+            Err(_) => Cut::Stopping.problem().into_response(),
         }
     }
 
@@ -109,9 +111,9 @@ impl Change {
             handled = timeout(DEADLINE, handled) => match handled {
                 Ok(Ok(response)) => Ended::Answered(response),
                 Ok(Err(panic)) => Ended::Panicked(panic),
-                Err(_elapsed) => Ended::Cut,
+                Err(_elapsed) => Ended::Cut(Cut::Late),
             },
-            () = self.auth.cut.cancelled() => Ended::Cut,
+            () = self.auth.cut.cancelled() => Ended::Cut(Cut::Stopping),
         };
         record(self, ended.outcome()).await;
         ended
@@ -120,18 +122,30 @@ impl Change {
     /// Says how a request ended whose client did not wait for that: nothing else does.
     fn log_unheard(&self, ended: &Ended) {
         let (operation, outcome) = (self.requirement.operation, ended.outcome());
-        let problem = match ended {
-            Ended::Answered(response) => response.extensions().get::<Problem>(),
-            Ended::Panicked(_) | Ended::Cut => None,
+        let (status, code) = (outcome.status, outcome.code);
+        let source = match ended {
+            Ended::Answered(response) => {
+                response.extensions().get::<Problem>().and_then(Problem::source)
+            }
+            Ended::Panicked(_) | Ended::Cut(_) => None,
         };
-        if let Some(source) = problem.and_then(Problem::source) {
+        if let Some(source) = source {
             st_log::error!(
-                logger: LOG, operation, status = outcome.status, error = *source,
+                logger: LOG, operation, status, code, error = *source,
                 "Request failed after its connection ended"
+            );
+        } else if status >= 500 {
+            st_log::error!(
+                logger: LOG, operation, status, code, "Request failed after its connection ended"
+            );
+        } else if status >= 400 {
+            st_log::info!(
+                logger: LOG, operation, status, code,
+                "Request was refused after its connection ended"
             );
         } else {
             st_log::info!(
-                logger: LOG, operation, status = outcome.status,
+                logger: LOG, operation, status,
                 "Request was carried out after its connection ended"
             );
         }
@@ -142,8 +156,36 @@ impl Change {
 enum Ended {
     Answered(Response),
     Panicked(Box<dyn Any + Send>),
-    /// It took too long, or the server stops. What it did until then is not known.
-    Cut,
+    /// It was given up. What it did until then is not known.
+    Cut(Cut),
+}
+
+/// Why a change is not waited for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// It took too long.
+    Late,
+    /// The server stops.
+    Stopping,
+}
+
+impl Cut {
+    const fn code(self) -> Code {
+        match self {
+            Self::Late => Code::DeadlineExceeded,
+            Self::Stopping => Code::OutcomeUnknown,
+        }
+    }
+
+    fn problem(self) -> Problem {
+        match self {
+            Self::Late => Problem::late(DEADLINE),
+            Self::Stopping => Problem::new(
+                self.code(),
+                "the server stopped while it carried this out; read the current state before repeating it",
+            ),
+        }
+    }
 }
 
 impl Ended {
@@ -151,10 +193,9 @@ impl Ended {
         match self {
             Self::Answered(response) => Outcome::of(response),
             Self::Panicked(_) => Outcome { status: Code::InternalError.status(), code: None },
-            Self::Cut => Outcome {
-                status: Code::OutcomeUnknown.status(),
-                code: Some(Code::OutcomeUnknown.as_str()),
-            },
+            Self::Cut(cut) => {
+                Outcome { status: cut.code().status(), code: Some(cut.code().as_str()) }
+            }
         }
     }
 }
@@ -204,7 +245,8 @@ impl Outcome {
     /// After a fault of ours it may have been done, and a rule that cannot be deleted is deactivated.
     fn may_have_changed(self) -> bool {
         let changed = self.code.is_some_and(|code| {
-            [Code::OutcomeUnknown, Code::RuleInUse].map(Code::as_str).contains(&code)
+            let open = [Code::OutcomeUnknown, Code::DeadlineExceeded, Code::RuleInUse];
+            open.map(Code::as_str).contains(&code)
         });
         self.status < 400 || self.status == 500 || changed
     }

@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How often the uses of keys and what was refused are written.
 const PERIOD: Duration = Duration::from_mins(1);
 /// How long an answer waits for its entry.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An entry that waits.
 struct Message {

@@ -1,6 +1,7 @@
 //! How many requests are under way at once. When there are too many, the next ones are refused
 //! immediately, and those that people and machines watch the server by are answered all the same.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -137,9 +138,9 @@ impl Lanes {
         }
     }
 
-    /// `None` when too many requests are under way in this lane.
-    pub(crate) fn enter(&self, lane: Lane) -> Option<Permit> {
-        let permit = self.try_enter(lane);
+    /// `None` when too many requests are under way in this lane. `from`: the client's address.
+    pub(crate) fn enter(&self, lane: Lane, from: Option<IpAddr>) -> Option<Permit> {
+        let permit = self.try_enter(lane, from);
         if permit.is_none() {
             let [vital, received, interactive, bulk] = &self.shed;
             let shed = match lane {
@@ -174,12 +175,12 @@ impl Lanes {
         })
     }
 
-    fn try_enter(&self, lane: Lane) -> Option<Permit> {
+    fn try_enter(&self, lane: Lane, from: Option<IpAddr>) -> Option<Permit> {
         let permit = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
         let place = |of| permit(of).map(|permit| Held::Place { _permit: permit });
         let (held, bulk) = match lane {
             Lane::Vital => (place(&self.vital)?, None),
-            Lane::Received => (Held::Seat(self.received.take()?), None),
+            Lane::Received => (Held::Seat(self.received.take(from)?), None),
             Lane::Interactive => (place(&self.ordinary)?, None),
             Lane::Bulk => {
                 let bulk = permit(&self.bulk)?;
@@ -196,7 +197,7 @@ mod tests {
 
     /// Requests whose bodies are read, until there is no room.
     fn fill(lanes: &Lanes, lane: Lane) -> Vec<Permit> {
-        std::iter::from_fn(|| lanes.enter(lane)).inspect(Permit::note_read).collect()
+        std::iter::from_fn(|| lanes.enter(lane, None)).inspect(Permit::note_read).collect()
     }
 
     #[test]

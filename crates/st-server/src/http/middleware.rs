@@ -21,9 +21,11 @@ use st_log::tower::CorrelationLayer;
 use st_log::{LogContext, Logger, get_correlation_id, get_logger};
 use tokio::time::{Instant, timeout};
 
+use crate::auth::RECORDING_PATIENCE;
 use crate::http::front::{Arrival, Front};
 use crate::http::meter::{Ending, Operation};
 use crate::http::paths::Paths;
+use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 use crate::http::refused::Line;
 use crate::http::route::OfJob;
@@ -34,6 +36,9 @@ const LOG: Logger = get_logger("simpletuner.cloud.api");
 /// How long a request may take until its answer begins. Longer than a body may take to arrive and a
 /// call to a provider may take together.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
+/// How much longer a request that is not a read may take: a change is given up by itself at [`DEADLINE`], and
+/// then recorded, before it is answered.
+const TO_RECORD: Duration = RECORDING_PATIENCE.saturating_add(Duration::from_secs(5));
 
 /// Puts all of it around a router with these paths, whose handlers share `state`. `trace_context`: whether a
 /// caller's W3C trace context is kept in the scope too.
@@ -156,15 +161,17 @@ async fn answer(mut request: Request, next: Next) -> Response {
         return refused.into_response();
     }
     let lane = arrival.front.lane_of.lane(method, uri.path());
-    let Some(permit) = arrival.front.lanes.enter(lane) else {
+    let from = request.extensions().get::<Peer>().map(|peer| peer.address);
+    let Some(permit) = arrival.front.lanes.enter(lane, from) else {
         return Problem::overloaded().into_response();
     };
+    let deadline = if method.is_safe() { DEADLINE } else { DEADLINE.saturating_add(TO_RECORD) };
     let permit = Arc::new(permit);
     // What goes on without its client stays under way.
     request.extensions_mut().insert(Arc::clone(&permit));
     tokio::select! {
-        answer = timeout(DEADLINE, next.run(request)) => {
-            answer.unwrap_or_else(|_elapsed| Problem::late(DEADLINE).into_response())
+        answer = timeout(deadline, next.run(request)) => {
+            answer.unwrap_or_else(|_elapsed| Problem::late(deadline).into_response())
         }
         () = permit.displaced() => Problem::overloaded().into_response(),
     }

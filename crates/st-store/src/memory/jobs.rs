@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, ApprovalId, CancelOutcome, Grounds, Group, JobCounts, JobFilter, JobId, JobPrefix,
-    JobRecord, KeyVerdict, NewJob, Page, PageRequest, Period, Preview, ProviderJobId, ProviderName,
-    QueueEntryId, Ruling, Stage, StoredKey,
+    Actor, Ahead, ApprovalId, CancelOutcome, Cost, Grounds, Group, Idempotency, JobCounts,
+    JobFilter, JobId, JobPrefix, JobRecord, KeyVerdict, NewJob, Page, PageRequest, Period, Preview,
+    ProviderJobId, ProviderName, QueueEntryId, Ruling, Stage, StoredKey, UserId, WaitingGroup,
 };
 use crate::repo::{JobRef, JobRepo, PrefixMatch, Submitted, first_matches};
 
@@ -47,26 +47,52 @@ impl State {
         if let Some(earlier) = self.earlier_submission(new, moment)? {
             return Ok(Preview::of_earlier(earlier.id()));
         }
-        let (admission, holds) = (self.admission(now), self.holds.values().cloned().collect());
-        Preview::of(new, self.grounds(new, now), (&admission, holds), now)
+        let ahead = Ahead::new(self.admission(now), self.waiting_groups());
+        let holds = self.holds.values().cloned().collect();
+        Preview::of(new, self.grounds(new, now), (ahead, holds), now)
     }
 
     /// The job that an earlier submission with the same key or the same ID made.
     fn earlier_submission(&self, new: &NewJob, moment: Moment) -> Result<Option<JobRecord>> {
-        if let Some(idempotency) = &new.idempotency {
-            let stored = self.keys.get(&(new.owner.user.clone(), idempotency.key.clone()));
-            match idempotency.verdict(stored, moment.now, moment.clock_confirmed) {
-                KeyVerdict::Repeated(job) => {
-                    let deleted = || Error::DeletedSince { key: idempotency.key.clone(), job };
-                    return self.records.get(&job).cloned().ok_or_else(deleted).map(Some);
-                }
-                KeyVerdict::Mismatch => {
-                    return Err(Error::IdempotencyMismatch { key: idempotency.key.clone() });
-                }
-                KeyVerdict::New => {}
-            }
+        if let Some(idempotency) = &new.idempotency
+            && let Some(record) = self.submitted_before(&new.owner.user, idempotency, moment)?
+        {
+            return Ok(Some(record));
         }
         Ok(self.records.get(&new.id).cloned())
+    }
+
+    fn submitted_before(
+        &self,
+        user: &UserId,
+        idempotency: &Idempotency,
+        moment: Moment,
+    ) -> Result<Option<JobRecord>> {
+        let stored = self.keys.get(&(user.clone(), idempotency.key.clone()));
+        match idempotency.verdict(stored, moment.now, moment.clock_confirmed) {
+            KeyVerdict::Repeated(job) => {
+                let deleted = || Error::DeletedSince { key: idempotency.key.clone(), job };
+                self.records.get(&job).cloned().ok_or_else(deleted).map(Some)
+            }
+            KeyVerdict::Mismatch => {
+                Err(Error::IdempotencyMismatch { key: idempotency.key.clone() })
+            }
+            KeyVerdict::New => Ok(None),
+        }
+    }
+
+    /// The claimable jobs by group, with the cost of the first of each.
+    fn waiting_groups(&self) -> Vec<WaitingGroup> {
+        let mut groups = BTreeMap::<Group, Vec<&JobRecord>>::new();
+        for record in self.claimable() {
+            groups.entry(Group::of(record)).or_default().push(record);
+        }
+        let waiting = groups.into_iter().map(|(group, records)| {
+            let first = records.iter().min_by_key(|it| (it.entry().deadline(), it.entry().id));
+            let cost = first.map_or(Cost::ZERO, |it| Cost::from_usd(it.entry().estimated_cost));
+            WaitingGroup { group, jobs: records.len() as u64, cost }
+        });
+        waiting.collect()
     }
 
     fn grounds(&self, new: &NewJob, now: Timestamp) -> Grounds<'_> {
@@ -89,6 +115,15 @@ impl State {
 impl JobRepo for MemoryStore {
     async fn submit(&self, new: NewJob) -> Result<Submitted> {
         self.write(|state, moment| state.submit(new, moment))
+    }
+
+    async fn submitted_before(
+        &self,
+        user: &UserId,
+        idempotency: &Idempotency,
+    ) -> Result<Option<JobRecord>> {
+        let moment = self.moment();
+        self.read()?.submitted_before(user, idempotency, moment)
     }
 
     async fn preview(&self, new: &NewJob) -> Result<Preview> {

@@ -7,7 +7,7 @@ use crate::model::budget::Judgement;
 use crate::model::rule::first_match;
 use crate::model::{
     Admission, BudgetUse, Cost, Exceeded, Group, HeldBy, Hold, JobCounts, JobId, JobRecord,
-    LimitUse, NewJob, Requirement, Rule, RuleInput, Scope,
+    LimitUse, NewJob, ProviderName, Requirement, Rule, RuleInput, Scope,
 };
 
 /// What is decided of a submission.
@@ -69,6 +69,52 @@ pub struct Preview {
     pub limits: Vec<LimitUse>,
     /// The budgets that apply to it, oldest first.
     pub budgets: Vec<BudgetUse>,
+    /// The jobs that wait for a slot already.
+    pub ahead: Ahead,
+}
+
+/// Jobs of one group that may be claimed as soon as there is a slot.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WaitingGroup {
+    pub(crate) group: Group,
+    /// How many there are.
+    pub(crate) jobs: u64,
+    /// What the first of them is estimated to cost, which stands for all.
+    pub(crate) cost: Cost,
+}
+
+/// The jobs that wait for a slot before a new one does, and the slots that they wait for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ahead(Option<(Admission, Vec<WaitingGroup>)>);
+
+impl Ahead {
+    pub(crate) fn new(admission: Admission, waiting: Vec<WaitingGroup>) -> Self {
+        Self(Some((admission, waiting)))
+    }
+
+    /// What would keep a job of this group and estimated cost from a slot once the jobs that wait have all
+    /// the slots that they may have now. `is_served`: whether jobs at a provider are claimed now.
+    ///
+    /// Where a job of a high priority would overtake some of them, it is counted behind them all the same:
+    /// their numbers are kept by group, and their priorities are not.
+    pub fn held_behind(
+        &self,
+        group: &Group,
+        cost: Cost,
+        is_served: impl Fn(&ProviderName) -> bool,
+    ) -> Option<HeldBy> {
+        let (admission, waiting) = self.0.as_ref()?;
+        let mut admission = admission.clone();
+        for it in waiting.iter().filter(|it| is_served(&it.group.provider)) {
+            let mut jobs = it.jobs;
+            // Ends with the free slots, however many jobs wait for them.
+            while jobs > 0 && admission.held_by(&it.group, it.cost).is_none() {
+                admission.reserve(&it.group, it.cost);
+                jobs -= 1;
+            }
+        }
+        admission.held_by(group, cost)
+    }
 }
 
 impl Preview {
@@ -81,7 +127,7 @@ impl Preview {
     pub(crate) fn of(
         new: &NewJob,
         grounds: Grounds<'_>,
-        (admission, holds): (&Admission, Vec<Hold>),
+        (ahead, holds): (Ahead, Vec<Hold>),
         now: Timestamp,
     ) -> Result<Self> {
         let budgets = grounds.budgets.clone();
@@ -91,13 +137,17 @@ impl Preview {
         let covers = |hold: &Hold| {
             Scope::of(hold.scope.level(), &group).is_some_and(|scope| scope == hold.scope)
         };
+        let admission = ahead.0.as_ref().map(|(admission, _)| admission);
+        let held_by = admission.into_iter().flat_map(|it| it.all_that_hold(&group, cost)).collect();
+        let limits = admission.into_iter().flat_map(|it| it.uses(&group)).collect();
         Ok(Self {
             earlier: None,
             ruling,
-            held_by: admission.all_that_hold(&group, cost).collect(),
+            held_by,
             holds: holds.into_iter().filter(covers).collect(),
-            limits: admission.uses(&group).collect(),
+            limits,
             budgets,
+            ahead,
         })
     }
 }

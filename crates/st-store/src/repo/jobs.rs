@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::model::{
-    Actor, CancelOutcome, Exceeded, JobFilter, JobId, JobPrefix, JobRecord, NewJob, Page,
-    PageRequest, Preview, ProviderJobId, ProviderName,
+    Actor, CancelOutcome, Exceeded, Idempotency, JobFilter, JobId, JobPrefix, JobRecord, NewJob,
+    Page, PageRequest, Preview, ProviderJobId, ProviderName, UserId,
 };
 
 /// Identifies a job, by our identifier or by its provider's.
@@ -62,6 +62,14 @@ pub trait JobRepo: Send + Sync {
     /// [`crate::Error::IdempotencyMismatch`], and a job for which a budget leaves no room is
     /// [`crate::Error::OverBudget`].
     async fn submit(&self, new: NewJob) -> Result<Submitted>;
+
+    /// The job that an earlier submission of this user made with the same idempotency key. The key with
+    /// another body, or of a job that was deleted since, is the error of [`JobRepo::submit`].
+    async fn submitted_before(
+        &self,
+        user: &UserId,
+        idempotency: &Idempotency,
+    ) -> Result<Option<JobRecord>>;
 
     /// What [`JobRepo::submit`] would come to now, by the same rules, and what would keep the job from a
     /// slot. Writes and reserves nothing. An error is what the submission would be answered with, apart

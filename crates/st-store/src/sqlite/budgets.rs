@@ -188,13 +188,23 @@ pub(super) fn budgets_for(
     budgets.into_iter().map(|budget| use_of(connection, budget, now)).collect()
 }
 
+/// Those that certainly hold nothing are left out, so that the others may be damaged: a word that is not
+/// known may have been one that blocks.
+const BLOCKING: &str = select_budgets!("WHERE action NOT IN ('warn', 'require_approval')");
+
 /// The budgets that hold claims, with what is taken of them.
 pub(super) fn blocking(connection: &Connection, now: jiff::Timestamp) -> Result<Vec<BudgetUse>> {
-    // Those that certainly hold nothing are left out, so that the others may be damaged: a word that is
-    // not known may have been one that blocks.
-    let sql = select_budgets!("WHERE action NOT IN ('warn', 'require_approval')");
-    let blocking = read(connection, sql, [], Undecodable::Refused)?.into_iter();
+    let blocking = read(connection, BLOCKING, [], Undecodable::Refused)?.into_iter();
     blocking.map(|budget| use_of(connection, budget, now)).collect()
+}
+
+/// Those of them that can be decoded: what is only shown does not fail for a budget of other jobs.
+pub(super) fn readable_blocking(
+    connection: &Connection,
+    now: jiff::Timestamp,
+) -> Result<Vec<BudgetUse>> {
+    let blocking = read(connection, BLOCKING, [], Undecodable::LeftOut)?;
+    readable_uses(connection, blocking, now)
 }
 
 /// The cost limit of a provider, if there is one.

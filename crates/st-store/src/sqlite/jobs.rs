@@ -10,17 +10,23 @@ use super::SqliteStore;
 use super::lists;
 use super::query::{Columns, all};
 use super::records::{find, list, record, select_records, step};
-use super::submitting::{At, preview, submit};
+use super::submitting::{At, preview, submit, submitted_before};
 use super::writer::Lane;
 use crate::error::Result;
 use crate::model::{
-    Actor, CancelOutcome, JobFilter, JobId, JobPrefix, JobRecord, NewJob, Page, PageRequest,
-    Preview, ProviderJobId, ProviderName,
+    Actor, CancelOutcome, Idempotency, JobFilter, JobId, JobPrefix, JobRecord, NewJob, Page,
+    PageRequest, Preview, ProviderJobId, ProviderName, UserId,
 };
 use crate::repo::{JobRef, JobRepo, PrefixMatch, Submitted, first_matches};
 
 /// How many provider jobs one statement is asked for.
 const KNOWN_CHUNK: usize = 500;
+
+impl SqliteStore {
+    fn at(&self) -> At {
+        At { now: self.clock.now(), clock_confirmed: self.clock.is_confirmed() }
+    }
+}
 
 #[async_trait]
 impl JobRepo for SqliteStore {
@@ -29,10 +35,23 @@ impl JobRepo for SqliteStore {
         self.writer.write(Lane::Interactive, "submit a job", move |tx| submit(tx, &new)).await
     }
 
+    async fn submitted_before(
+        &self,
+        user: &UserId,
+        idempotency: &Idempotency,
+    ) -> Result<Option<JobRecord>> {
+        let (user, idempotency) = (user.clone(), idempotency.clone());
+        let at = self.at();
+        self.readers
+            .point("find what was submitted before", move |connection| {
+                submitted_before(connection, (&user, &idempotency), at)
+            })
+            .await
+    }
+
     async fn preview(&self, new: &NewJob) -> Result<Preview> {
         new.check()?;
-        let new = new.clone();
-        let at = At { now: self.clock.now(), clock_confirmed: self.clock.is_confirmed() };
+        let (new, at) = (new.clone(), self.at());
         self.readers
             .point("preview a submission", move |connection| preview(connection, &new, at))
             .await

@@ -37,8 +37,8 @@ use crate::model::{
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
-pub(super) use admission::admission;
-pub(super) use figures::figures;
+pub(super) use admission::shown_admission;
+pub(super) use figures::{figures, waiting_groups};
 pub(super) use kept::KeptHeads;
 pub(super) use read::counted;
 pub(super) use settle::{record_sighting, remove_stray};

@@ -7,13 +7,13 @@ use super::approvals::active_rules;
 use super::budgets::{budgets_for, submissions};
 use super::holds::holds;
 use super::query::{Columns, all, change, value};
-use super::queue::admission;
+use super::queue::{shown_admission, waiting_groups};
 use super::records::{find, insert};
 use super::writer::Tx;
 use crate::error::{Error, Result};
 use crate::model::{
-    ApprovalId, Grounds, Idempotency, JobCounts, JobId, JobRecord, KeyVerdict, NewJob, Preview,
-    QueueEntryId, Rule, Ruling, StoredKey, UserId,
+    Ahead, ApprovalId, Grounds, Idempotency, JobCounts, JobId, JobRecord, KeyVerdict, NewJob,
+    Preview, QueueEntryId, Rule, Ruling, StoredKey, UserId,
 };
 use crate::repo::Submitted;
 
@@ -49,11 +49,11 @@ pub(super) fn preview(connection: &Connection, new: &NewJob, at: At) -> Result<P
     if let Some(record) = earlier(connection, new, at)? {
         return Ok(Preview::of_earlier(record.id()));
     }
-    let admission = admission(connection, at.now)?;
+    // The budgets that cover the job are among its grounds, where one that is damaged is the error.
+    let admission = shown_admission(connection, at.now)?;
+    let ahead = Ahead::new(admission, waiting_groups(connection)?);
     let holds = holds(connection)?;
-    on_grounds(connection, new, at.now, |grounds| {
-        Preview::of(new, grounds, (&admission, holds), at.now)
-    })
+    on_grounds(connection, new, at.now, |grounds| Preview::of(new, grounds, (ahead, holds), at.now))
 }
 
 /// Reads what a submission is judged by.
@@ -88,20 +88,29 @@ fn counts(
 
 /// The job that an earlier submission with the same key or the same ID made.
 fn earlier(connection: &Connection, new: &NewJob, at: At) -> Result<Option<JobRecord>> {
-    if let Some(idempotency) = &new.idempotency {
-        let stored = stored_key(connection, &new.owner.user, idempotency)?;
-        match idempotency.verdict(stored.as_ref(), at.now, at.clock_confirmed) {
-            KeyVerdict::New => {}
-            KeyVerdict::Repeated(job) => {
-                let deleted = || Error::DeletedSince { key: idempotency.key.clone(), job };
-                return find(connection, job)?.ok_or_else(deleted).map(Some);
-            }
-            KeyVerdict::Mismatch => {
-                return Err(Error::IdempotencyMismatch { key: idempotency.key.clone() });
-            }
-        }
+    if let Some(idempotency) = &new.idempotency
+        && let Some(record) = submitted_before(connection, (&new.owner.user, idempotency), at)?
+    {
+        return Ok(Some(record));
     }
     find(connection, new.id)
+}
+
+/// The job that an earlier submission of a user made with the same key.
+pub(super) fn submitted_before(
+    connection: &Connection,
+    (user, idempotency): (&UserId, &Idempotency),
+    at: At,
+) -> Result<Option<JobRecord>> {
+    let stored = stored_key(connection, user, idempotency)?;
+    match idempotency.verdict(stored.as_ref(), at.now, at.clock_confirmed) {
+        KeyVerdict::New => Ok(None),
+        KeyVerdict::Repeated(job) => {
+            let deleted = || Error::DeletedSince { key: idempotency.key.clone(), job };
+            find(connection, job)?.ok_or_else(deleted).map(Some)
+        }
+        KeyVerdict::Mismatch => Err(Error::IdempotencyMismatch { key: idempotency.key.clone() }),
+    }
 }
 
 fn stored_key(

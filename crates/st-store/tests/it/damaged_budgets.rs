@@ -67,3 +67,12 @@ async fn a_damaged_budget_that_only_warns_holds_no_claims() {
     assert!(is_damaged(&bench.store.submit(job(3, "ann")).await));
     assert_eq!(bench.store.claim(&claiming(9)).await.unwrap().claims.len(), 1);
 }
+
+#[tokio::test]
+async fn a_damaged_budget_of_others_fails_no_preview_and_one_of_the_job_does() {
+    let (bench, _) = bench(BudgetAction::Block).await;
+    bench.damage("UPDATE budgets SET scope = 'user', scope_id = 'bob', action = 'blok'");
+    let bench = bench.reopened(st_testkit::suite::at(0)).await;
+    bench.store.preview(&job(3, "ann")).await.unwrap();
+    assert!(is_damaged(&bench.store.preview(&job(3, "bob")).await));
+}

@@ -1,7 +1,7 @@
 //! What a submission would come to, asked without submitting.
 
 use st_store::{
-    Actor, BudgetAction, BudgetLimit, Cost, Error, EventId, Exceeded, HeldBy, Idempotency,
+    Actor, BudgetAction, BudgetLimit, Cost, Error, EventId, Exceeded, Group, HeldBy, Idempotency,
     InvalidJob, LimitsPatch, MAX_RUN_AFTER, NewBudget, NewJob, Period, Preview, RequiredBy, Scope,
     ScopeLevel, UserId,
 };
@@ -119,6 +119,46 @@ pub async fn a_preview_names_all_that_holds_a_job_from_a_slot(harness: &Harness)
     assert_eq!(standing.held_by, held_by.first().copied());
     harness.settle(&claimed, accepted(1)).await.unwrap();
     assert_eq!(preview(harness, &job(3, "ann")).await.held_by, expected);
+}
+
+/// Whether the preview of a job of this user finds a slot for it behind those that wait.
+async fn is_held_behind(harness: &Harness, user: &str) -> Option<HeldBy> {
+    let new = job(9, user);
+    let ahead = preview(harness, &new).await.ahead;
+    ahead.held_behind(&Group::of_new(&new), Cost::ZERO, |_| true)
+}
+
+pub async fn a_preview_counts_the_jobs_that_wait_for_the_free_slots(harness: &Harness) {
+    let store = &harness.store;
+    let patch = LimitsPatch { global: Some(3), per_user: Some(2), ..LimitsPatch::default() };
+    store.patch_limits(patch, &Actor::Operator).await.unwrap();
+    harness.submit(job(1, "ann")).await;
+    assert_eq!(is_held_behind(harness, "ann").await, None, "one of two slots is left");
+    harness.submit(job(2, "ann")).await;
+    harness.submit(job(3, "ann")).await;
+    assert_eq!(is_held_behind(harness, "ann").await, Some(st_store::Limit::User.into()));
+    assert_eq!(is_held_behind(harness, "bob").await, None, "Ann can have two of three slots only");
+    harness.submit(job(4, "bob")).await;
+    assert_eq!(is_held_behind(harness, "cid").await, Some(st_store::Limit::Global.into()));
+    let new = job(9, "cid");
+    let ahead = preview(harness, &new).await.ahead;
+    let elsewhere = |it: &st_store::ProviderName| *it != new.provider;
+    let held = ahead.held_behind(&Group::of_new(&new), Cost::ZERO, elsewhere);
+    assert_eq!(held, None, "where nothing is claimed, no slot is taken");
+    store.pause(Scope::User(UserId::new("ann")), None, &user("lea")).await.unwrap();
+    assert_eq!(is_held_behind(harness, "cid").await, None, "what is on hold takes no slot");
+}
+
+pub async fn what_was_submitted_before_is_found_by_its_key_alone(harness: &Harness) {
+    let store = &harness.store;
+    let (ann, key) = (UserId::new("ann"), |digest| keyed(1, digest).idempotency.unwrap());
+    assert_eq!(store.submitted_before(&ann, &key("d")).await.unwrap(), None);
+    harness.submit(keyed(1, "d")).await;
+    let found = store.submitted_before(&ann, &key("d")).await.unwrap();
+    assert_eq!(found.map(|it| it.id()), Some(id(1)));
+    let other = store.submitted_before(&ann, &key("e")).await.unwrap_err();
+    assert!(matches!(other, Error::IdempotencyMismatch { .. }), "{other}");
+    assert_eq!(store.submitted_before(&UserId::new("bob"), &key("d")).await.unwrap(), None);
 }
 
 pub async fn a_preview_recognizes_what_was_submitted_before(harness: &Harness) {

@@ -312,6 +312,10 @@ impl Provider for Replicate {
         self.price(hardware, settings)
     }
 
+    fn default_hardware(&self, settings: &ProviderSettings) -> Option<String> {
+        submit::default_hardware(settings)
+    }
+
     fn reruns(&self, ending: ProviderEnding) -> bool {
         self.retry_on.contains(&ending)
     }

@@ -20,12 +20,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 use st_store::{
     Actor, CancelOutcome, ClaimOptions, Claims, ClockEvidence, Epoch, Error, EventId, EventLog,
-    EventPage, Figures, Group, Holder, Integrity, JobFilter, JobId, JobPrefix, JobRecord, JobRef,
-    JobRepo, LimitUse, NewJob, Page, PageRequest, PrefixMatch, Preview, Priority, PriorityChange,
-    ProviderJobId, ProviderName, QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck,
-    RecheckOutcome, Resolution, Result, Settled, Settlement, Sighting, SightingOutcome, Standing,
-    Store, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled, UserId,
-    UserQueue,
+    EventPage, Figures, Group, Holder, Idempotency, Integrity, JobFilter, JobId, JobPrefix,
+    JobRecord, JobRef, JobRepo, LimitUse, NewJob, Page, PageRequest, PrefixMatch, Preview,
+    Priority, PriorityChange, ProviderJobId, ProviderName, QueueEntryId, QueueFilter, QueueRepo,
+    QueueStats, Recheck, RecheckOutcome, Resolution, Result, Settled, Settlement, Sighting,
+    SightingOutcome, Standing, Store, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo,
+    Submitted, Unsettled, UserId, UserQueue,
 };
 use tokio::sync::watch;
 
@@ -152,6 +152,17 @@ impl JobRepo for LifeStore {
         self.call("submit a job", |it| async move {
             self.world.note_made(new.id);
             it.submit(new).await
+        })
+        .await
+    }
+
+    async fn submitted_before(
+        &self,
+        user: &UserId,
+        idempotency: &Idempotency,
+    ) -> Result<Option<JobRecord>> {
+        self.call("find what was submitted before", |it| async move {
+            it.submitted_before(user, idempotency).await
         })
         .await
     }

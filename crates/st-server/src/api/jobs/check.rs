@@ -34,6 +34,10 @@ pub(crate) async fn check(api: Api, call: Call<(), CheckQuery>) -> Result<PreSub
     let Call { caller, query, .. } = call;
     let name = query.provider.unwrap_or_else(|| ProviderName::new(REPLICATE.id));
     let mut refusals = Refusals::default();
+    refusals.note(access::may_submit(&caller))?;
+    if query.priority.is_some() {
+        refusals.note(access::may_set_priority(&caller))?;
+    }
     let provider = refusals.note(configured(&api, &name))?;
     let settings = api.store.provider_settings(&name).await?;
     let hardware = hardware(&name, query.hardware_profile, &settings);
@@ -43,6 +47,7 @@ pub(crate) async fn check(api: Api, call: Call<(), CheckQuery>) -> Result<PreSub
     let assembled = match query.config_name_to_load {
         Some(config) => {
             let mut request = SubmitJob::named(config).map_err(Problem::invalid_query)?;
+            request.config_name.clone_from(&query.config_name);
             refusals.note(Assembled::of(&api, &mut request).await)?
         }
         None => None,
@@ -69,7 +74,10 @@ pub(crate) async fn check(api: Api, call: Call<(), CheckQuery>) -> Result<PreSub
     let place = (provider.map_or(elsewhere, |it| it.job_type()), name);
     let id = api.new_job_id();
     let new = NewJob {
-        config_name: assembled.and_then(|it| it.config_name),
+        config_name: assembled.map_or(query.config_name, |it| it.config_name),
+        priority_override: query.priority,
+        run_after: query.run_after,
+        asks_beyond_budget: query.for_approval,
         estimated_cost: query.estimated_cost,
         hardware_type,
         ..NewJob::new(id, place, owner, caller.role, st_log::get_correlation_id())

@@ -32,15 +32,18 @@ pub(crate) async fn estimate_cost(
         let Assembled { input, origin, .. } = Assembled::of(&api, &mut request).await?;
         runnable(provider.as_ref(), &input, &settings, origin.field_of_config())?;
     }
+    // Named where it is not asked for: the price that is answered is its.
+    let priced_hardware = hardware.clone().or_else(|| provider.default_hardware(&settings));
     let price = match provider.price_per_second(hardware.as_deref(), &settings) {
         Ok(price) => price,
-        Err(no_price) => return Ok(unknown(&name, hardware, &no_price.reason)),
+        Err(no_price) => return Ok(unknown(&name, priced_hardware, &no_price.reason)),
     };
     let mean = match asked.duration_seconds {
         Some(_) => None,
         None => metrics::mean_seconds_at(api.store.as_ref(), &name, DAYS).await?,
     };
-    Ok(priced(price, (asked.duration_seconds, mean), &settings, unknown(&name, hardware, "")))
+    let unpriced = unknown(&name, priced_hardware, "");
+    Ok(priced(price, (asked.duration_seconds, mean), &settings, unpriced))
 }
 
 /// The submission of the configuration, where one is given.

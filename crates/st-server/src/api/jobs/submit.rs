@@ -34,9 +34,12 @@ pub(crate) async fn submit(
 ) -> Result<SubmittedView, Problem> {
     let Call { caller, query, body: mut request, headers, .. } = call;
     let provider = query.provider.unwrap_or_else(|| ProviderName::new(REPLICATE.id));
-    let provider = configured(&api, &provider)?;
     let in_body = request.idempotency_key.take();
-    let idempotency = idempotency(&headers, in_body, (provider.name(), &request.raw))?;
+    let idempotency = idempotency(&headers, in_body, (&provider, &request.raw))?;
+    if let Some(earlier) = submitted_before(&api, &caller, idempotency.as_ref()).await? {
+        return Ok(accepted(&api, &caller, earlier).await);
+    }
+    let provider = configured(&api, &provider)?;
     if request.priority.is_some() {
         access::may_set_priority(&caller)?;
     }
@@ -45,9 +48,25 @@ pub(crate) async fn submit(
     let id = new.id;
     let submitted = api.store.submit(new).await;
     let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
+    Ok(accepted(&api, &caller, submitted).await)
+}
+
+async fn accepted(api: &Api, caller: &Caller, submitted: Submitted) -> SubmittedView {
     caller.about(submitted.record.id());
     log_submitted(&submitted);
-    Ok(answer(&api, submitted).await)
+    answer(api, submitted).await
+}
+
+/// What an earlier submission with the same key made. It is looked for before anything else is checked: the
+/// files that it named may be gone since, and its settings changed.
+pub(in crate::api) async fn submitted_before(
+    api: &Api,
+    caller: &Caller,
+    idempotency: Option<&Idempotency>,
+) -> Result<Option<Submitted>, Problem> {
+    let Some(idempotency) = idempotency else { return Ok(None) };
+    let found = api.store.submitted_before(&caller.user, idempotency).await?;
+    Ok(found.map(|record| Submitted { record, repeated: true, warnings: Vec::new() }))
 }
 
 pub(in crate::api) fn configured(

@@ -67,6 +67,23 @@ async fn a_change_that_the_stop_cuts_off_is_recorded_as_of_unknown_outcome() {
 }
 
 #[tokio::test]
+async fn a_change_that_the_stop_cuts_off_is_answered_as_it_is_recorded() {
+    let api = Harness::start().await;
+    api.store.faults().cancel_wait = Some(Arc::new(Semaphore::new(0)));
+    let job = api.submit("alpha").await;
+    let path = format!("{}/api/cloud/jobs/{job}/cancel", api.url);
+    let client: JoinHandle<_> = st_log::spawn(api.client.post(path).json(&json!({})).send());
+    api.until(&format!("/api/cloud/jobs/{job}"), |it| it["job"]["status"] == "cancelled").await;
+    api.auth.close().await;
+    let answer = client.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 503);
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["code"], "outcome_unknown", "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("the server stopped"), "{problem}");
+    assert_eq!(recorded(&api, "cancel_job").await["status"], 503);
+}
+
+#[tokio::test]
 async fn senders_of_webhooks_that_are_slow_shut_out_nobody() {
     let api = Harness::start().await;
     let address = api.url.strip_prefix("http://").unwrap();

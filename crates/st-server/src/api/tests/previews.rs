@@ -126,8 +126,48 @@ async fn an_approval_that_a_job_would_need_is_named_and_a_foreign_team_refuses_i
     assert_eq!((&asks["accepted"], &asks["can_start_now"]), (&json!(true), &json!(false)));
     let (_, foreign) = keyed.get(&format!("{path}&team_id=red"), &ann).await;
     assert_eq!(each(&foreign["refusals"], "code"), ["forbidden"], "{foreign}");
+    let urgent = format!("{path}&priority=40");
+    let (_, urgent) = keyed.get(&urgent, &ann).await;
+    assert_eq!(each(&urgent["refusals"], "code"), ["forbidden"], "{urgent}");
+    let (_, asked) = keyed.get("/api/cloud/pre-submit-check?provider=alpha", &ann).await;
+    assert_eq!(asked["requires_approval"], false, "{asked}");
+    let rule = json!({"name": "named", "condition": "config_pattern", "threshold": "big-*"});
+    assert_eq!(keyed.post("/api/approvals/rules", &keyed.admin, rule).await.0, 200);
+    let named = "/api/cloud/pre-submit-check?provider=alpha&config_name=big-run";
+    let (_, asked) = keyed.get(named, &ann).await;
+    assert_eq!(
+        (&asked["config_name"], &asked["requires_approval"]),
+        (&json!("big-run"), &json!(true))
+    );
     let viewer = keyed.key("eve", "viewer").await;
     assert_eq!(code(&keyed.get(path, &viewer).await), (403, "forbidden"));
+}
+
+#[tokio::test]
+async fn a_key_that_may_only_read_is_told_that_it_cannot_submit_and_what_a_job_costs() {
+    let keyed = Keyed::start().await;
+    let reads = json!({"name": "reads", "user": "ann", "role": "researcher", "scopes": ["read"]});
+    let reads = keyed.key_of(reads).await;
+    let (status, asked) = keyed.get("/api/cloud/pre-submit-check?provider=alpha", &reads).await;
+    assert_eq!((status, &asked["accepted"]), (200, &json!(false)), "{asked}");
+    assert_eq!(each(&asked["refusals"], "code"), ["forbidden"], "{asked}");
+    let body = json!({"provider": "alpha", "duration_seconds": 60});
+    assert_eq!(keyed.post("/api/cloud/cost-estimate", &reads, body).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_date_and_the_wish_for_approval_of_a_submission_are_asked_about_too() {
+    let api = Harness::start().await;
+    let run_after = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let later = check(&api, &format!("provider=alpha&run_after={run_after:.0}")).await;
+    assert_eq!(each(&later["waiting_for"], "kind"), ["date"], "{later}");
+    assert_eq!((&later["accepted"], &later["can_start_now"]), (&json!(true), &json!(false)));
+    let none = json!({"quota_type": "cost_daily", "limit_value": 1, "action": "block"});
+    quota(&api, none).await;
+    let dear = "provider=alpha&estimated_cost=3";
+    assert_eq!(each(&check(&api, dear).await["refusals"], "code"), ["over_budget"]);
+    let asks = check(&api, &format!("{dear}&for_approval=true")).await;
+    assert_eq!((&asks["accepted"], &asks["requires_approval"]), (&json!(true), &json!(true)));
 }
 
 #[tokio::test]
@@ -151,6 +191,7 @@ async fn the_price_of_a_job_is_that_of_its_time_and_is_unknown_where_no_price_is
         (&json!(2.745), &json!(5.49))
     );
     let endless = estimate(&api, json!({"provider": "alpha"})).await;
+    assert_eq!(endless["hardware_type"], "standard", "that of the price");
     assert_eq!(
         (&endless["has_estimate"], &endless["estimated_cost"]),
         (&json!(false), &Value::Null)

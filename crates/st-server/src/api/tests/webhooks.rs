@@ -24,6 +24,8 @@ async fn a_webhook_is_added_listed_changed_and_deleted_and_its_secret_shown_once
     let secret = added["secret"].as_str().unwrap().to_owned();
     assert!(secret.starts_with("whsec_") && secret.len() > 40, "{secret}");
     let id = added["id"].as_i64().unwrap();
+    let (_, trail) = api.get("/api/audit").await;
+    assert_eq!(trail["entries"][0]["object"], json!(id.to_string()), "{trail}");
     let path = format!("/api/webhooks/{id}");
     let (_, shown) = api.get(&path).await;
     assert_eq!(shown, added["webhook"]);

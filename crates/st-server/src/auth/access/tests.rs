@@ -103,6 +103,11 @@ fn a_scope_narrows_the_role() {
             assert_eq!(admitted, held == scope, "{path} with {held}");
         }
     }
+    let estimate = of(&Method::POST, "/api/cloud/cost-estimate").unwrap();
+    let check = of(&Method::GET, "/api/cloud/pre-submit-check").unwrap();
+    assert_eq!(estimate.access, check.access, "both only ask");
+    assert!(may_submit(&with(KeyScope::Read)).is_err());
+    may_submit(&with(KeyScope::Submit)).unwrap();
     assert!(may_set_priority(&with(KeyScope::Submit)).is_err());
     may_set_priority(&with(KeyScope::Approve)).unwrap();
     may_set_priority(&caller(Role::Lead)).unwrap();

@@ -195,17 +195,22 @@ async fn when_too_many_requests_are_under_way_the_next_is_refused_and_health_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_not_answered_in_time_is_ended() {
-    let routes = router([("/never", get(std::future::pending::<&'static str>))]);
+async fn a_request_that_is_not_answered_in_time_is_ended_and_a_change_may_be_recorded_before() {
+    let never = || get(std::future::pending::<&'static str>);
+    let routes = router([("/never", never().post(std::future::pending::<&'static str>))]);
     let mut service = around(routes, (), false);
     let front = Front::new(Live::default(), Capacity { connections: 9, streams: 5 });
     let reached = "127.0.0.1".parse().unwrap();
-    let arrival = Arrival { live: front.live(), front, reached };
-    let mut request = Request::new(axum::body::Body::empty());
-    *request.uri_mut() = "http://localhost/never".parse().unwrap();
-    request.extensions_mut().insert(arrival);
-    let began = Instant::now();
-    let answer = service.call(request).await.unwrap();
-    assert_eq!(answer.status(), 504);
-    assert_eq!(began.elapsed(), DEADLINE);
+    for (method, deadline) in [(Method::GET, DEADLINE), (Method::POST, DEADLINE + TO_RECORD)] {
+        let arrival = Arrival { live: front.live(), front: Arc::clone(&front), reached };
+        let mut request = Request::new(axum::body::Body::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = "http://localhost/never".parse().unwrap();
+        request.extensions_mut().insert(arrival);
+        let began = Instant::now();
+        let answer = service.call(request).await.unwrap();
+        assert_eq!(answer.status(), 504);
+        assert_eq!(began.elapsed(), deadline);
+    }
+    assert!(TO_RECORD > RECORDING_PATIENCE);
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::heads::{GroupKey, parse_type};
 use crate::error::Result;
 use crate::model::{
-    Admission, Cost, Group, JobType, LimitUse, Limits, ProviderName, SpendingRoom, Usage,
+    Admission, BudgetUse, Cost, Group, JobType, LimitUse, Limits, ProviderName, SpendingRoom, Usage,
 };
 use crate::sqlite::budgets;
 use crate::sqlite::holds::held;
@@ -20,17 +20,35 @@ pub(in crate::sqlite) fn admission(connection: &Connection, now: Timestamp) -> R
     admission_under(connection, limits(connection)?, now)
 }
 
+/// The same without the budgets that cannot be decoded: for what is only shown, and is granted nothing.
+pub(in crate::sqlite) fn shown_admission(
+    connection: &Connection,
+    now: Timestamp,
+) -> Result<Admission> {
+    let budgets = budgets::readable_blocking(connection, now)?;
+    admission_with(connection, limits(connection)?, room_of(connection, budgets)?)
+}
+
 /// The same where the limits of the queue are known.
 pub(super) fn admission_under(
     connection: &Connection,
     limits: Limits,
     now: Timestamp,
 ) -> Result<Admission> {
+    let budgets = budgets::blocking(connection, now)?;
+    admission_with(connection, limits, room_of(connection, budgets)?)
+}
+
+fn admission_with(
+    connection: &Connection,
+    limits: Limits,
+    room: SpendingRoom,
+) -> Result<Admission> {
     let provider_limits: BTreeMap<ProviderName, u32> = provider_limits(connection)?;
     Ok(Admission::new(limits, usage(connection)?)
         .with_provider_limits(provider_limits)
         .with_holds(held(connection)?)
-        .with_budgets(room(connection, now)?))
+        .with_budgets(room))
 }
 
 pub(super) fn limit_uses(connection: &Connection, group: &Group) -> Result<Vec<LimitUse>> {
@@ -38,9 +56,9 @@ pub(super) fn limit_uses(connection: &Connection, group: &Group) -> Result<Vec<L
     Ok(admission(connection, Timestamp::UNIX_EPOCH)?.uses(group).collect())
 }
 
-/// What budgets leave for claims. The slots are read only where there is one.
-fn room(connection: &Connection, now: Timestamp) -> Result<SpendingRoom> {
-    let mut room = SpendingRoom::new(budgets::blocking(connection, now)?);
+/// What these budgets leave for claims. The slots are read only where there is one.
+fn room_of(connection: &Connection, budgets: Vec<BudgetUse>) -> Result<SpendingRoom> {
+    let mut room = SpendingRoom::new(budgets);
     if room.is_unlimited() {
         return Ok(room);
     }

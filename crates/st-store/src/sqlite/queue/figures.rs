@@ -11,7 +11,7 @@ use super::heads::{GroupKey, parse_type};
 use super::read::{counted, time_of};
 use crate::error::Result;
 use crate::figures::{Figures, WaitReason};
-use crate::model::{ApprovalStatus, Cost, JobStatus, ProviderName, QueueStatus};
+use crate::model::{ApprovalStatus, Cost, JobStatus, ProviderName, QueueStatus, WaitingGroup};
 use crate::sqlite::query::{Columns, readable, value};
 
 /// All of it. What cannot be decoded is left out: other calls set it aside and report it.
@@ -91,20 +91,25 @@ fn claimable(
     now: Timestamp,
 ) -> Result<BTreeMap<(ProviderName, WaitReason), u64>> {
     let admission = admission(connection, now)?;
+    let mut claimable = BTreeMap::new();
+    for WaitingGroup { group, jobs, cost } in waiting_groups(connection)? {
+        let reason = WaitReason::from(admission.standing(1, &group, cost).held_by);
+        *claimable.entry((group.provider, reason)).or_default() += jobs;
+    }
+    Ok(claimable)
+}
+
+/// The claimable entries by group.
+pub(in crate::sqlite) fn waiting_groups(connection: &Connection) -> Result<Vec<WaitingGroup>> {
     let (groups, _damaged) = readable(connection, WAITING, [], |row| {
         let mut columns = Columns::new(row, "queue_entries");
         let key = GroupKey::read(&mut columns)?;
         let group = key.group_of_type(parse_type(&columns, &key)?);
-        let waiting: u64 = columns.number("waiting")?;
+        let jobs = columns.number("waiting")?;
         let cost = columns.plain("estimated_cost").map_or(Cost::ZERO, Cost::from_usd);
-        let reason = WaitReason::from(admission.standing(1, &group, cost).held_by);
-        Ok(((group.provider, reason), waiting))
+        Ok(WaitingGroup { group, jobs, cost })
     })?;
-    let mut claimable = BTreeMap::new();
-    for (of, waiting) in groups {
-        *claimable.entry(of).or_default() += waiting;
-    }
-    Ok(claimable)
+    Ok(groups)
 }
 
 /// How many entries the audit trail has, and how many of the last 24 hours. Their IDs have no gaps, and

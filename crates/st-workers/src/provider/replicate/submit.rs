@@ -54,6 +54,12 @@ fn model_of(hardware: Option<&str>, settings: &ProviderSettings) -> Result<Strin
     }
 }
 
+/// See [`Provider::default_hardware`](crate::provider::Provider::default_hardware). What is set instead of
+/// the default model may run on anything.
+pub(super) fn default_hardware(settings: &ProviderSettings) -> Option<String> {
+    version_override(settings).is_none().then(|| Profile::DEFAULT.to_string())
+}
+
 impl Replicate {
     /// See [`Provider::price_per_second`](crate::provider::Provider::price_per_second).
     pub(super) fn price(

@@ -69,13 +69,14 @@ struct Walked {
 impl Work {
     /// Looks for webhooks that something is to be sent to.
     pub(super) async fn sweep(&self) -> Result<Found, Error> {
+        let read = self.tally.moment();
         let WebhookList { webhooks: mut hooks, damaged } = self.store.webhooks().await?;
         self.report(&damaged);
         hooks.retain(Webhook::is_enabled);
         let is_wanted = !hooks.is_empty();
         self.wanted.send_if_modified(|known| std::mem::replace(known, is_wanted) != is_wanted);
         lock(&self.passed).retain(|id, _| hooks.iter().any(|hook| hook.id == *id));
-        self.tally.compare(&hooks, |id| lock(&self.serving).contains(&id));
+        self.tally.compare(read, &hooks, |id| lock(&self.serving).contains(&id));
         let mut found = Found::default();
         let mut waiting = Vec::new();
         let now = self.store.now();

@@ -1,0 +1,70 @@
+//! Submissions to this machine that do not want to wait, and those that are repeated.
+
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use super::Harness;
+
+const SUBMIT: &str = "/api/queue/submit";
+
+/// A server whose jobs are claimed by nobody, and a configuration that it knows.
+async fn start() -> (Harness, NamedTempFile, String) {
+    let api = Harness::of(false, &["local"]).await;
+    let file = tempfile::Builder::new().prefix("impatient").suffix(".json").tempfile().unwrap();
+    std::fs::write(file.path(), "{}").unwrap();
+    let name = file.path().file_stem().unwrap().to_str().unwrap().to_owned();
+    (api, file, name)
+}
+
+/// The entries of the audit trail about submissions.
+async fn recorded(api: &Harness) -> Vec<Value> {
+    let (status, trail) = api.get("/api/audit").await;
+    assert_eq!(status, 200, "{trail}");
+    let entries = trail["entries"].as_array().unwrap().iter();
+    entries.filter(|it| it["operation"] == "submit_local_job").cloned().collect()
+}
+
+#[tokio::test]
+async fn a_job_that_would_be_behind_others_is_rejected_and_recorded_nowhere() {
+    let (api, _file, name) = start().await;
+    let two = json!({"user_max_concurrent": 2});
+    assert_eq!(api.post("/api/queue/concurrency", two).await.0, 200);
+    let impatient = json!({"config_name": name, "no_wait": true});
+    for _ in 0..2 {
+        let (status, accepted) = api.post(SUBMIT, impatient.clone()).await;
+        assert_eq!((status, &accepted["status"]), (200, &json!("queued")), "{accepted}");
+    }
+    let (status, rejected) = api.post(SUBMIT, impatient).await;
+    assert_eq!((status, &rejected["success"]), (200, &json!(false)), "{rejected}");
+    let reason = "the job would have to wait: the jobs that wait already need all the slots that are \
+                  free by user_max_concurrent";
+    assert_eq!(rejected["reason"], reason);
+    assert_eq!(recorded(&api).await.len(), 2, "a rejection changes nothing");
+}
+
+#[tokio::test]
+async fn a_repetition_is_answered_although_its_configuration_is_gone() {
+    let (api, file, name) = start().await;
+    let body = json!({"config_name": name, "idempotency_key": "k"});
+    let (_, first) = api.post(SUBMIT, body.clone()).await;
+    let cloud = json!({"config_name_to_load": name, "idempotency_key": "c"});
+    let path = "/api/cloud/jobs/submit?provider=alpha";
+    let (_, of_cloud) = api.post(path, cloud.clone()).await;
+    file.close().unwrap();
+    for (path, body, first) in [(SUBMIT, body.clone(), first), (path, cloud, of_cloud)] {
+        let (status, again) = api.post(path, body).await;
+        assert_eq!((status, &again["idempotent_hit"]), (200, &json!(true)), "{again}");
+        assert_eq!(again["job_id"], first["job_id"]);
+    }
+    let other = json!({"config_name": name, "no_wait": true, "idempotency_key": "k"});
+    let (status, refused) = api.post(SUBMIT, other).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("idempotency_mismatch")), "{refused}");
+    let (_, jobs) = api.get("/api/cloud/jobs").await;
+    for job in jobs["jobs"].as_array().unwrap() {
+        let path = format!("/api/cloud/jobs/{}", job["job_id"].as_str().unwrap());
+        api.post(&format!("{path}/cancel"), json!({})).await;
+        assert_eq!(api.delete(&path).await.0, 200);
+    }
+    let (status, deleted) = api.post(SUBMIT, body).await;
+    assert_eq!((status, &deleted["code"]), (409, &json!("job_deleted")), "{deleted}");
+}

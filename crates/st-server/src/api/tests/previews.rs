@@ -156,6 +156,7 @@ async fn a_key_that_may_only_read_is_told_that_it_cannot_submit_and_what_a_job_c
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the server has the system's clock")]
 async fn the_date_and_the_wish_for_approval_of_a_submission_are_asked_about_too() {
     let api = Harness::start().await;
     let run_after = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);

@@ -10,6 +10,7 @@ use st_store::{
 use crate::input::Fields;
 use crate::names::QuotaArg;
 use crate::operation::{Group, Input, Method, Operation};
+use crate::problem::Code;
 use crate::schema::{Time, word};
 
 /// The longest name of an owner or a provider, in bytes.
@@ -259,13 +260,15 @@ pub const CHANGE: Operation<QuotaArg, (), ChangeQuota, QuotaChanged> =
     Operation::new(Group::Quotas, Method::Put, "/api/quotas/{id}", "change_quota")
         .summary("Change the amount or the action of a quota")
         .role(Role::Admin)
-        .example_body(r#"{"limit_value": 200}"#);
+        .example_body(r#"{"limit_value": 200}"#)
+        .problems(&[Code::Conflict]);
 
 /// Deletes a quota.
 pub const DELETE: Operation<QuotaArg, (), (), QuotaDeleted> =
     Operation::new(Group::Quotas, Method::Delete, "/api/quotas/{id}", "delete_quota")
         .summary("Delete a quota")
-        .role(Role::Admin);
+        .role(Role::Admin)
+        .problems(&[Code::Conflict]);
 
 #[cfg(test)]
 mod tests {

@@ -69,6 +69,19 @@ impl Server {
         (took, last.unwrap())
     }
 
+    pub(crate) fn fetch(&self, path: &str) -> Value {
+        self.once("GET", path, "")
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &str) -> Value {
+        self.once("POST", path, body)
+    }
+
+    fn once(&self, method: &str, path: &str, body: &str) -> Value {
+        let mut connection = BufReader::new(TcpStream::connect(&self.address).unwrap());
+        self.ask(&mut connection, method, path, body)
+    }
+
     fn ask(
         &self,
         connection: &mut BufReader<TcpStream>,

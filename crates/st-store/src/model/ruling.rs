@@ -88,7 +88,8 @@ pub(crate) struct WaitingGroup {
 pub struct Ahead(Option<(Admission, Vec<WaitingGroup>)>);
 
 impl Ahead {
-    pub(crate) fn new(admission: Admission, waiting: Vec<WaitingGroup>) -> Self {
+    pub(crate) fn new(admission: Admission, mut waiting: Vec<WaitingGroup>) -> Self {
+        waiting.sort_by(|one, other| one.group.cmp(&other.group));
         Self(Some((admission, waiting)))
     }
 

@@ -117,7 +117,8 @@ fn line(outcome: &Outcome, cost: Duration) -> String {
 }
 
 fn idle(server: &Server, what: &str) {
-    std::thread::sleep(Duration::from_secs(5));
+    // What a start does in the background is over by then.
+    std::thread::sleep(Duration::from_secs(20));
     let before = server.cpu();
     std::thread::sleep(IDLE);
     let share = server.cpu().saturating_sub(before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;

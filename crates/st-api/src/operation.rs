@@ -113,7 +113,7 @@ impl Group {
 
 /// A query or a body, read strictly.
 pub trait Input: Sized {
-    /// The member that a body stands for which is a list; `None` where a body must be an object.
+    /// The member that a body is read as when it is a list; `None` where a body must be an object.
     const LIST: Option<&'static str> = None;
 
     /// Reads it. `None` only with a fault noted.
@@ -345,7 +345,7 @@ pub struct Described {
     pub query: Shape,
     /// What its body may have.
     pub body: Shape,
-    /// Whether its body may be a list, which then stands for one of the members.
+    /// Whether its body may be a list, which is then read as one of the members.
     pub body_as_list: bool,
     /// The schema of its answer.
     pub answer: fn(&mut SchemaGenerator) -> Schema,

@@ -25,7 +25,7 @@ pub(crate) struct Shown {
 /// A URL that no request goes to.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// `None` where it cannot be told which part of the URL is a secret.
+    /// `None` where the URL cannot be parsed, so that any part of it may be a secret.
     pub(crate) shown: Option<Shown>,
     pub(crate) why: Refused,
 }

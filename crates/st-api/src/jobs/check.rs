@@ -71,7 +71,7 @@ pub struct Refusal {
 pub struct PreSubmitCheck {
     /// Always false: the server has no repository of configurations.
     pub git_available: bool,
-    /// Always false.
+    /// Whether there is a repository to examine. Always false: configurations are files, not repositories.
     pub repo_present: bool,
     /// Always false.
     pub is_dirty: bool,
@@ -79,17 +79,17 @@ pub struct PreSubmitCheck {
     pub dirty_count: u32,
     /// Always empty.
     pub dirty_paths: Vec<String>,
-    /// Always null.
+    /// The commit of that repository. Always null.
     pub current_commit: Option<String>,
     /// Always null.
     pub current_abbrev: Option<String>,
-    /// Always null.
+    /// The branch of that repository. Always null.
     pub current_branch: Option<String>,
     /// Always null: the server suggests no name for a run.
     pub tracker_run_name: Option<String>,
     /// What the configuration is called.
     pub config_name: Option<String>,
-    /// The provider.
+    /// The provider that the job would be submitted to.
     pub provider: String,
     /// The hardware that the job would ask for.
     pub hardware_type: Option<String>,
@@ -101,7 +101,7 @@ pub struct PreSubmitCheck {
     pub refusals: Vec<Refusal>,
     /// Whether it would wait for approval.
     pub requires_approval: bool,
-    /// Why.
+    /// Why it would need approval, by the rule that matches; `null` where it needs none.
     pub approval_reason: Option<String>,
     /// The lowest role that may approve it.
     #[schemars(schema_with = "optional_word::<Role>")]

@@ -68,7 +68,7 @@ pub struct CostEstimate {
     pub data_size_mb: f64,
     /// What the estimate is based on, or why there is none.
     pub message: String,
-    /// The provider.
+    /// The provider whose price it is.
     pub provider: String,
     /// The hardware whose price it is: what the job would ask for, else the default of the provider; `null`
     /// where neither is known.

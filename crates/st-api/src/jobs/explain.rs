@@ -60,7 +60,7 @@ pub struct WaitingFor {
 /// Why a job is where it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
-    /// The job.
+    /// The full ID of the job.
     pub job_id: String,
     /// Its status.
     #[schemars(schema_with = "word::<JobStatus>")]

@@ -36,7 +36,7 @@ impl Input for ListHistory {
 /// What happened to a job, oldest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
-    /// The job.
+    /// The full ID of the job.
     pub job_id: String,
     /// The events.
     pub events: Vec<Event<'static>>,

@@ -17,7 +17,7 @@ pub struct Hold {
     pub scope: ScopeLevel,
     /// Which owner or provider; `null` for everything.
     pub id: Option<String>,
-    /// Why.
+    /// Why it is paused, as the operator gave it.
     pub reason: Option<String>,
     /// Who paused it.
     pub by: String,
@@ -37,7 +37,7 @@ pub struct Holds {
 pub struct Pause {
     /// What is paused.
     pub scope: Scope,
-    /// Why.
+    /// Why it is paused, as the operator gave it.
     pub reason: Option<String>,
 }
 
@@ -90,7 +90,7 @@ fn read_scope(fields: &mut Fields) -> Option<Scope> {
 pub struct HoldChanged {
     /// Always true: a failure is answered with a problem.
     pub success: bool,
-    /// For a person.
+    /// What was done, in a sentence for people.
     pub message: String,
     /// The hold that was placed or released; `null` where there was none to release.
     pub hold: Option<Hold>,

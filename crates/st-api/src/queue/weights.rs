@@ -69,7 +69,7 @@ impl Input for SetWeight {
 pub struct WeightChanged {
     /// Always true: a failure is answered with a problem.
     pub success: bool,
-    /// For a person.
+    /// What was done, in a sentence for people.
     pub message: String,
     /// The weight now.
     pub weight: OwnerWeight,

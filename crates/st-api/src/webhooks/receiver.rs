@@ -111,7 +111,7 @@ fn name(fields: &mut Fields) -> Option<String> {
     Some(name)
 }
 
-/// Whether messages can be sent to this URL as it stands.
+/// Whether messages can be sent to this URL without a change to it.
 fn is_receiver(url: &str) -> bool {
     // A fragment is dropped by the parser, and a user name is refused by no one else.
     if !is_http_url(url) || url.contains('#') {

@@ -2,7 +2,8 @@
 //!
 //! Promises: each finding says what was found and what to do; no secret is printed; nothing is changed,
 //! except that whether a folder can be written is tried with a file that is removed again, and that a key
-//! is noted as used. Leaves out: reading the whole database, which `st-server integrity` does.
+//! is noted as used. For an instant it locks the database as a reader would and, where no server answers,
+//! listens on the server's address. Leaves out: reading the whole database, which `st-server integrity` does.
 
 pub(super) mod client;
 mod configuration;

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Opens it for reading. A pipe is refused: whoever opens one waits for a writer, maybe for ever. So are
-/// folders and sockets; a device such as `/dev/null` is not.
+/// Opens a file for reading. Pipes are refused, because opening one waits for a writer, maybe for ever; so
+/// are folders and sockets. A device such as `/dev/null` is accepted.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;

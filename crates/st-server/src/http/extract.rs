@@ -24,8 +24,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// From then on at least so many bytes must have arrived in each second.
 const SLOWEST: u32 = 1024;
 
-/// A JSON object. `list`: the member that a list stands for, where one is legal. A missing body is an empty object, whatever its type is said to be. Anything else must
-/// be declared as `application/json`, which a page of another origin cannot send without asking first.
+/// Reads a JSON object. `list`: the member that a body is read as when it is a list, where one is legal. A
+/// missing body is an empty object, whatever its type is declared to be. Anything else must be declared as
+/// `application/json`, which a page of another origin cannot send without asking first.
 pub(crate) async fn body_of(
     parts: &Parts,
     body: axum::body::Body,

@@ -40,7 +40,7 @@ impl Operation {
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// With this status, and the problem that it stands for.
+    /// With this status, and the problem that was answered.
     Answered(u16, Option<Code>),
     /// Before the answer: its connection ended.
     Cancelled,

@@ -105,7 +105,7 @@ pub struct NewJob {
 /// A run of a job that has ended, though that may not be stored yet, and that another run follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Predecessor {
-    /// The job.
+    /// The ID of the job.
     pub job: JobId,
     /// What it cost, as far as that is known.
     pub cost: Cost,

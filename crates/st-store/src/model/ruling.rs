@@ -79,7 +79,7 @@ pub(crate) struct WaitingGroup {
     pub(crate) group: Group,
     /// How many there are.
     pub(crate) jobs: u64,
-    /// What the first of them is estimated to cost, which stands for all.
+    /// The estimated cost of the first of them, which is used for each.
     pub(crate) cost: Cost,
 }
 

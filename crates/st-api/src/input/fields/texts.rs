@@ -83,7 +83,7 @@ pub(super) fn find_nul(pointer: &str, key: &str, value: &Value, faults: &mut Vec
     }
 }
 
-/// A name as it stands in a JSON pointer.
+/// Escapes a name for use in a JSON pointer (RFC 6901).
 pub fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

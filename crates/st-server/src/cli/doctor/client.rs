@@ -43,7 +43,7 @@ impl fmt::Debug for Key {
 /// Why there is no answer that can be used.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// Nothing listens there.
+    /// The connection was refused, with the reason.
     NoServer(String),
     /// There was no answer in time, or none that is HTTP.
     NoAnswer(String),

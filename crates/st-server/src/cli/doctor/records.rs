@@ -149,7 +149,7 @@ mod tests {
         ) + "\n"
     }
 
-    /// Word for word it stands only where it is logged.
+    /// Put together, so that the text itself is written only where it is logged.
     fn started() -> String {
         format!("{STARTED} started")
     }

@@ -27,7 +27,7 @@ impl Report {
         self.findings.iter().filter(|it| it.level() == level).count()
     }
 
-    /// For a person.
+    /// The report for people, wrapped at 80 columns.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for finding in &self.findings {

@@ -28,7 +28,7 @@ pub(super) enum Presence {
     Answers,
     /// It answers and wants a key.
     NeedsKey,
-    /// Nothing listens there.
+    /// The connection was refused: no server runs.
     Absent,
     /// What is there gives no answer, or is no server of this kind.
     Unknown,

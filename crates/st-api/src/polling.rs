@@ -90,4 +90,12 @@ mod tests {
             assert_eq!(read(bad).unwrap_err().len(), 1);
         }
     }
+
+    #[test]
+    fn the_schema_of_the_body_says_that_null_is_a_decision() {
+        let schema = SET.describe().body.body_schema();
+        let nullable = json!({"anyOf": [{"type": "boolean"}, {"type": "null"}]});
+        assert_eq!(schema["properties"]["enabled"], nullable);
+        assert_eq!(schema["required"], json!(["enabled"]));
+    }
 }

@@ -27,6 +27,24 @@ async fn a_submission_of_unknown_outcome_is_found_by_its_key_and_by_its_job_id()
 }
 
 #[tokio::test]
+async fn what_operations_refuse_beyond_their_fields_is_among_their_problems() {
+    let api = Harness::start().await;
+    for path in ["/api/cloud/cost-limit/status?provider=unknown", "/api/audit?job_id=unknown"] {
+        let (status, problem) = api.get(path).await;
+        assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{path}: {problem}");
+    }
+    let token = "/api/cloud/providers/local/token";
+    let (status, problem) = api.put(token, json!({"api_token": "r8_x"})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("conflict")), "{problem}");
+    let (status, problem) = api.delete(token).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("conflict")), "{problem}");
+    let (status, problem) = api
+        .post("/api/cloud/jobs/submit?provider=alpha", json!({"config_name_to_load": "unknown"}))
+        .await;
+    assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{problem}");
+}
+
+#[tokio::test]
 async fn a_busy_store_asks_to_try_again() {
     let api = Harness::start().await;
     api.store.faults().list = Some(|| Error::Busy);

@@ -1,9 +1,11 @@
 //! A token in a file of its own, which only the server's user can read.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::config::plain;
 
 /// Larger files hold no token.
 const LARGEST: u64 = 64 * 1024;
@@ -36,12 +38,7 @@ impl TokenFile {
 
     /// What is stored, if anything is.
     pub(super) fn read(&self) -> Result<Option<String>, TokenFileError> {
-        let read = || -> io::Result<String> {
-            let mut text = String::new();
-            File::open(&self.path)?.take(LARGEST).read_to_string(&mut text)?;
-            Ok(text)
-        };
-        match read() {
+        match plain::text(&self.path, LARGEST) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.fail("read")(error)),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -247,9 +248,19 @@ impl fmt::Debug for Credential {
     }
 }
 
+/// As much of a file as a secret can have. Opening a pipe would wait for a writer, and a device has no end.
+fn text_of(path: &Path) -> io::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    File::open(path)?.take(2 * LARGEST as u64).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 fn read_file(path: &Path) -> Result<String, NoCredential> {
     let unreadable = |source| NoCredential::Unreadable { path: path.to_owned(), source };
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let text = text_of(path).map_err(unreadable)?;
     let secret = text.trim();
     if secret.is_empty() || secret.len() > LARGEST || secret.contains(char::is_control) {
         return Err(NoCredential::Unusable { path: path.to_owned() });
@@ -320,6 +331,21 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         tokio::time::advance(READ_AGAIN).await;
         credential.header().await.unwrap_err();
+    }
+
+    #[test]
+    fn a_pipe_and_a_device_without_an_end_are_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for path in [pipe.as_path(), Path::new("/dev/zero"), dir.path()] {
+            let error = read_file(path).unwrap_err();
+            assert!(matches!(error, NoCredential::Unreadable { .. }), "{path:?}: {error}");
+        }
+        let long = dir.path().join("long");
+        std::fs::write(&long, "x".repeat(3 * LARGEST)).unwrap();
+        assert!(matches!(read_file(&long), Err(NoCredential::Unusable { .. })));
     }
 
     #[test]

@@ -231,7 +231,7 @@ impl SqliteStore {
 fn readers(config: &SqliteConfig, place: &Arc<Place>) -> Result<Readers> {
     let pool = |size: usize, timeout| {
         let readers = (0..size.max(1)).map(|_| reader(config, place)).collect::<Result<_>>()?;
-        Ok::<_, Error>(Pool::new(readers, timeout, Arc::clone(&config.clock)))
+        Pool::start(readers, timeout, Arc::clone(&config.clock))
     };
     let point = pool(config.point_readers, config.read_timeout)?;
     Ok(Readers::new(point, pool(config.list_readers, config.list_timeout)?))

@@ -238,6 +238,19 @@ pub(super) fn change(
     Ok(changed)
 }
 
+/// Runs one statement that begins or ends a transaction or a part of one.
+pub(super) fn execute(
+    connection: &Connection,
+    sql: &'static str,
+    operation: &'static str,
+) -> Result<()> {
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute([]))
+        .map(drop)
+        .map_err(failed(operation))
+}
+
 /// Runs one statement that must change exactly one row: anything else is a lost update.
 pub(super) fn change_one(
     connection: &Connection,

@@ -1,16 +1,22 @@
-//! Connections that read beside the writer, each for one call at a time.
+//! Connections that read beside the writer, each on a thread of its own.
 //!
 //! Two pools: short reads by key, which workers wait for, and lists, so that no number of people
 //! who list delays a worker. Every read has a deadline, the wait for a connection included.
+//!
+//! The threads are not those of the runtime's blocking pool: a thread that finds another read waiting
+//! begins it without going to sleep, so that under load a read costs no switch of threads.
 
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{oneshot, watch};
 
 use super::place::Place;
+use super::query::execute;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::sqlite::LOG;
@@ -62,54 +68,50 @@ impl Readers {
     }
 }
 
-/// Connections of one kind.
+/// The connections of one kind.
 pub(super) struct Pool {
-    /// As many permits as there are connections.
-    free: Arc<Semaphore>,
-    size: u32,
-    idle: Arc<Idle>,
+    reads: Arc<Reads>,
+    /// Closed when the last thread has closed its connection.
+    running: watch::Receiver<()>,
     timeout: Duration,
     clock: Arc<dyn Clock>,
-    closing: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("size", &self.size).finish_non_exhaustive()
-    }
-}
-
-/// The idle connections. Locked only to remove one or to put it back.
-struct Idle(Mutex<Vec<Reader>>);
-
-impl Idle {
-    fn lock(&self) -> MutexGuard<'_, Vec<Reader>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Puts the connection back, also when the read panics.
-struct Borrowed {
-    reader: Option<Reader>,
-    idle: Arc<Idle>,
-}
-
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        self.idle.lock().extend(self.reader.take());
+        f.debug_struct("Pool").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 
 impl Pool {
-    pub(super) fn new(readers: Vec<Reader>, timeout: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(readers.len())),
-            size: u32::try_from(readers.len()).unwrap_or(u32::MAX),
-            idle: Arc::new(Idle(Mutex::new(readers))),
-            timeout,
-            clock,
-            closing: Arc::default(),
+    /// Starts a thread for each connection.
+    pub(super) fn start(
+        readers: Vec<Reader>,
+        timeout: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let (alive, running) = watch::channel(());
+        let alive = Arc::new(alive);
+        let pool = Self { reads: Arc::default(), running, timeout, clock };
+        for reader in readers {
+            let (reads, alive) = (Arc::clone(&pool.reads), Arc::clone(&alive));
+            // In no scope: each read runs in that of its caller.
+            std::thread::Builder::new()
+                .name("st-store-reader".to_owned())
+                .spawn(move || {
+                    // Dropped last, after the connection.
+                    let _alive = alive;
+                    let mut reader = reader;
+                    while let Some(read) = reads.next() {
+                        read(&mut reader.connection);
+                    }
+                })
+                .map_err(|source| Error::Database {
+                    operation: "start a reading thread",
+                    source: source.into(),
+                })?;
         }
+        Ok(pool)
     }
 
     async fn read<T, F>(&self, what: &'static str, read: F) -> Result<T>
@@ -117,70 +119,132 @@ impl Pool {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
-        let clock = Arc::clone(&self.clock);
-        let deadline = clock.monotonic().saturating_add(self.timeout);
-        let permit =
-            Arc::clone(&self.free).acquire_owned().await.map_err(|_closed| Error::Closed)?;
-        let (idle, closing) = (Arc::clone(&self.idle), Arc::clone(&self.closing));
-        let task = st_log::spawn_blocking(move || {
-            let reader = idle.lock().pop();
-            let mut borrowed = Borrowed { reader, idle };
-            let stop: Stop = Arc::new(move || {
-                if closing.load(Ordering::Relaxed) {
-                    Some(Error::Closed)
-                } else {
-                    let late = clock.monotonic() >= deadline;
-                    late.then_some(Error::Timeout { operation: what })
-                }
-            });
-            let result = match &mut borrowed.reader {
-                Some(reader) => bounded(&mut reader.connection, what, &stop, read),
-                None => Err(Error::Closed),
-            };
-            drop(borrowed);
-            drop(permit);
-            result
-        });
-        task.await.map_err(|stopped| Error::Database { operation: what, source: stopped.into() })?
+        let bounds = Bounds {
+            what,
+            reads: Arc::clone(&self.reads),
+            deadline: self.clock.monotonic().saturating_add(self.timeout),
+            clock: Arc::clone(&self.clock),
+        };
+        let (caller, result) = oneshot::channel();
+        let scope = st_log::Scope::capture();
+        self.reads.push(Box::new(move |connection| {
+            if caller.is_closed() {
+                return;
+            }
+            let read = || scope.in_scope(|| bounds.run(connection, read));
+            let panicked = || Error::Database { operation: what, source: "it panicked".into() };
+            let result = catch_unwind(AssertUnwindSafe(read));
+            // The caller may have gone away meanwhile.
+            drop(caller.send(result.unwrap_or_else(|_panic| Err(panicked()))));
+        }))?;
+        // Without an answer the thread is gone, which only a close ends.
+        result.await.unwrap_or(Err(Error::Closed))
     }
 
     async fn close(&self) {
-        self.closing.store(true, Ordering::Relaxed);
-        if let Ok(all) = self.free.acquire_many(self.size).await {
-            self.free.close();
-            drop(all);
-        }
-        let readers = std::mem::take(&mut *self.idle.lock());
-        // Closing is IO.
-        if let Err(error) = st_log::spawn_blocking(move || drop(readers)).await {
-            st_log::warning!(logger: LOG, error, "Read connections were not closed");
-        }
+        self.reads.close();
+        let mut running = self.running.clone();
+        // Nothing is ever sent: an error means that the threads are gone.
+        while running.changed().await.is_ok() {}
     }
 }
 
-/// Why a read must end now, if it must.
-type Stop = Arc<dyn Fn() -> Option<Error> + Send + Sync>;
-
-/// Runs a read until it is done or must end.
-fn bounded<T>(
-    connection: &mut Connection,
-    what: &'static str,
-    stop: &Stop,
-    read: impl FnOnce(&Connection) -> Result<T>,
-) -> Result<T> {
-    // It may have waited for a connection all the time.
-    if let Some(error) = stop() {
-        return Err(error);
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.reads.close();
     }
-    let interrupt = Arc::clone(stop);
-    connection
-        .progress_handler(INSTRUCTIONS, Some(move || interrupt().is_some()))
-        .map_err(super::failed(what))?;
-    snapshot(connection, what, read).map_err(|error| {
-        // The statement was interrupted, whatever it says.
-        let interrupted = matches!(error, Error::Database { .. });
-        if interrupted { stop().unwrap_or(error) } else { error }
-    })
+}
+
+type Read = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The reads that wait for a thread.
+#[derive(Default)]
+struct Reads {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    /// The same as in the queue, for reads that run.
+    closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Read>,
+    closed: bool,
+}
+
+impl Reads {
+    fn push(&self, read: Read) -> Result<()> {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Err(Error::Closed);
+        }
+        queue.waiting.push_back(read);
+        drop(queue);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// The next read, as soon as there is one. `None` once the queue is closed and nothing waits: what
+    /// waited until then finds out by itself that it must end.
+    fn next(&self) -> Option<Read> {
+        let nothing = |queue: &mut Queue| !queue.closed && queue.waiting.is_empty();
+        let queue = self.lock();
+        let queue = self.arrived.wait_while(queue, nothing);
+        queue.unwrap_or_else(PoisonError::into_inner).waiting.pop_front()
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.lock().closed = true;
+        self.arrived.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while it is locked.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When a read must end.
+#[derive(Clone)]
+struct Bounds {
+    what: &'static str,
+    reads: Arc<Reads>,
+    /// By the monotonic clock.
+    deadline: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl Bounds {
+    /// Why the read must end now, if it must.
+    fn reached(&self) -> Option<Error> {
+        if self.reads.closed.load(Ordering::Relaxed) {
+            return Some(Error::Closed);
+        }
+        let late = self.clock.monotonic() >= self.deadline;
+        late.then_some(Error::Timeout { operation: self.what })
+    }
+
+    /// Runs a read until it is done or must end.
+    fn run<T>(
+        self,
+        connection: &mut Connection,
+        read: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        // It may have waited for a connection all the time.
+        if let Some(error) = self.reached() {
+            return Err(error);
+        }
+        let within = self.clone();
+        connection
+            .progress_handler(INSTRUCTIONS, Some(move || within.reached().is_some()))
+            .map_err(super::failed(self.what))?;
+        snapshot(connection, self.what, read).map_err(|error| {
+            // The statement was interrupted, whatever it says.
+            let interrupted = matches!(error, Error::Database { .. });
+            if interrupted { self.reached().unwrap_or(error) } else { error }
+        })
+    }
 }
 
 /// All statements of one read see one state of the database.
@@ -189,8 +253,22 @@ fn snapshot<T>(
     what: &'static str,
     read: impl FnOnce(&Connection) -> Result<T>,
 ) -> Result<T> {
-    let transaction = connection.unchecked_transaction().map_err(super::failed(what))?;
-    let result = read(&transaction)?;
-    transaction.commit().map_err(super::failed(what))?;
+    execute(connection, "BEGIN", what)?;
+    let open = Snapshot(connection);
+    let result = read(open.0)?;
+    execute(open.0, "COMMIT", what)?;
     Ok(result)
+}
+
+/// Ends the transaction of a read also when that fails or panics.
+struct Snapshot<'c>(&'c Connection);
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit()
+            && let Err(error) = execute(self.0, "ROLLBACK", "end a read")
+        {
+            st_log::debug!(logger: LOG, error, "Transaction of a read stays open");
+        }
+    }
 }

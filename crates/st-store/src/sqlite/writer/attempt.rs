@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::{FailPoint, hit};
 use crate::model::{Epoch, EventId};
 use crate::sqlite::place::{Place, Presence};
+use crate::sqlite::query::execute;
 use crate::sqlite::queue::KeptHeads;
 use crate::sqlite::{LOG, events, failed, life};
 
@@ -320,18 +321,6 @@ fn roll_back(connection: &Connection) -> Result<()> {
         Err(error) if !connection.is_autocommit() => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-pub(super) fn execute(
-    connection: &Connection,
-    sql: &'static str,
-    operation: &'static str,
-) -> Result<()> {
-    connection
-        .prepare_cached(sql)
-        .and_then(|mut statement| statement.execute([]))
-        .map(drop)
-        .map_err(failed(operation))
 }
 
 /// Copies the write-ahead log into the database; the result is whether that is all of it.

@@ -10,7 +10,8 @@ use crate::sqlite::LOG;
 use crate::sqlite::failed;
 use crate::sqlite::life::Journal;
 use crate::sqlite::place::Presence;
-use crate::sqlite::writer::attempt::{Attempt, checkpoint, execute};
+use crate::sqlite::query::execute;
+use crate::sqlite::writer::attempt::{Attempt, checkpoint};
 use crate::sqlite::writer::thread::TRUNCATE;
 
 /// How many pages the log gets before it is copied into the database, about 4 MB.

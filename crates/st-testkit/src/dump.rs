@@ -24,7 +24,7 @@ pub async fn dump(store: &dyn Store) -> String {
     let mut text = String::new();
     let jobs = all_jobs(store).await;
     let ids: Vec<JobId> = jobs.iter().map(JobRecord::id).collect();
-    let standings = store.standings(&ids).await.unwrap();
+    let standings = store.standings(&ids).await.unwrap().of;
     for (record, standing) in jobs.iter().zip(standings) {
         let input = store.input(record.id()).await.unwrap();
         writeln!(text, "{record:?} {standing:?} {input}").unwrap();

@@ -24,7 +24,7 @@ use st_store::{
     PriorityChange, ProviderJobId, ProviderName, ProviderSettings, ProviderSettingsPatch,
     QueueEntryId, QueueFilter, QueueRepo, QueueStats, Recheck, RecheckOutcome, Resolution, Result,
     Scope, SettingsRepo, Settled, Settlement, ShareScope, ShareUsage, Sighting, SightingOutcome,
-    Standing, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
+    Standings, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo, Submitted, Unsettled,
     UserId, UserQueue, Weight,
 };
 use tokio::sync::{Semaphore, watch};
@@ -303,7 +303,7 @@ impl QueueRepo for FlakyStore {
         Ok(Page { damaged: self.damaged(), ..page })
     }
 
-    async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
+    async fn standings(&self, jobs: &[JobId]) -> Result<Standings> {
         self.standings.fetch_add(1, Ordering::SeqCst);
         let fault = self.faults().standings;
         if let Some(fault) = fault {

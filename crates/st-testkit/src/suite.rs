@@ -317,7 +317,8 @@ macro_rules! conformance {
         $crate::conformance!(@topic $store, submitting:
             a_submission_stores_everything_in_one_step, one_key_of_one_user_makes_one_job,
             a_key_is_not_forgotten_by_an_unconfirmed_clock, the_same_id_twice_is_a_repetition,
-            what_could_not_be_read_back_is_refused, a_date_is_at_most_ten_years_ahead);
+            what_could_not_be_read_back_is_refused, a_date_is_at_most_ten_years_ahead,
+            a_submission_says_where_its_job_is_in_the_queue);
         $crate::conformance!(@topic $store, previews:
             a_preview_decides_as_the_submission_does, a_preview_writes_and_reserves_nothing,
             a_preview_names_all_that_holds_a_job_from_a_slot,

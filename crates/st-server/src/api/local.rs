@@ -31,7 +31,7 @@ pub(crate) async fn submit(
     let name = ProviderName::new(LOCAL.id);
     let idempotency = idempotency(&headers, body.idempotency_key, (&name, &body.raw))?;
     if let Some(earlier) = submitted_before(&api, &caller, idempotency.as_ref()).await? {
-        return Ok(accepted(&api, &caller, earlier).await);
+        return Ok(accepted(&caller, earlier));
     }
     let provider = configured(&api, &name)?;
     let request = SubmitJob::named(body.config_name).map_err(Problem::invalid)?;
@@ -46,16 +46,16 @@ pub(crate) async fn submit(
     let id = new.id;
     let submitted = api.store.submit(new).await;
     let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
-    Ok(accepted(&api, &caller, submitted).await)
+    Ok(accepted(&caller, submitted))
 }
 
 /// The answer where there is a job.
-async fn accepted(api: &Api, caller: &Caller, submitted: Submitted) -> LocalSubmitted {
+fn accepted(caller: &Caller, submitted: Submitted) -> LocalSubmitted {
     caller.about(submitted.record.id());
     log_submitted(&submitted);
     let status = status(&submitted.record);
     let reason = submitted.record.approval().map(|approval| approval.request().reason.clone());
-    let stored = answer(api, submitted).await;
+    let stored = answer(submitted);
     LocalSubmitted {
         success: true,
         job_id: Some(stored.job_id),

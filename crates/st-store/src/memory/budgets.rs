@@ -57,6 +57,10 @@ impl State {
         in_scope.map(|budget| self.budget_use(budget, now)).collect()
     }
 
+    pub(super) fn all_budgets(&self, now: Timestamp) -> Vec<BudgetUse> {
+        self.oldest_first().into_iter().map(|budget| self.budget_use(budget, now)).collect()
+    }
+
     fn oldest_first(&self) -> Vec<&Budget> {
         let mut budgets: Vec<&Budget> = self.budgets.values().collect();
         budgets.sort_by_key(|it| (it.created_at, it.id));
@@ -158,10 +162,7 @@ impl State {
 #[async_trait]
 impl BudgetRepo for MemoryStore {
     async fn budgets(&self) -> Result<Vec<BudgetUse>> {
-        let now = self.clock.now();
-        let state = self.read()?;
-        let budgets = state.oldest_first().into_iter();
-        Ok(budgets.map(|budget| state.budget_use(budget, now)).collect())
+        Ok(self.read()?.all_budgets(self.clock.now()))
     }
 
     async fn budgets_of(&self, group: &Group) -> Result<Vec<BudgetUse>> {

@@ -20,7 +20,13 @@ impl State {
         new.check()?;
         new.check_dates(now)?;
         if let Some(earlier) = self.earlier_submission(&new, moment)? {
-            return Ok(Submitted { record: earlier, repeated: true, warnings: Vec::new() });
+            let position = self.position(earlier.id());
+            return Ok(Submitted {
+                record: earlier,
+                repeated: true,
+                warnings: Vec::new(),
+                position,
+            });
         }
         let (requirement, warnings) = Ruling::of(&new, self.grounds(&new, now), now)?.admit()?;
         self.last_entry_id += 1;
@@ -37,7 +43,8 @@ impl State {
             self.keys.insert((new.owner.user, idempotency.key), stored);
         }
         self.inputs.insert(new.id, new.input);
-        Ok(Submitted { record, repeated: false, warnings })
+        let position = self.position(record.id());
+        Ok(Submitted { record, repeated: false, warnings, position })
     }
 
     fn preview(&self, new: &NewJob, moment: Moment) -> Result<Preview> {

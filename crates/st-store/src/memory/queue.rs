@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, Admission, Caution, Due, Group, Holder, JobId, JobRecord, JobStatus, Lease, LimitUse,
-    MAX_LEASE, Page, PageRequest, Priority, PriorityChange, ProviderName, QueueEntryId,
-    QueueFilter, QueueStats, QueueStatus, Resolution, Settled, Stage, Standing, Usage, UserId,
+    Actor, Admission, Caution, Due, Group, HeldBy, Holder, JobId, JobRecord, JobStatus, Lease,
+    LimitUse, MAX_LEASE, Page, PageRequest, Priority, PriorityChange, ProviderName, QueueEntryId,
+    QueueFilter, QueueStats, QueueStatus, Resolution, Settled, Stage, Standings, Usage, UserId,
     UserQueue, Waiting, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
@@ -112,9 +112,20 @@ impl State {
         Ok(count)
     }
 
-    fn standings(&self, jobs: &[JobId], now: Timestamp) -> Vec<Option<Standing>> {
+    /// What may be claimed now, in the order of its deadlines.
+    fn in_order(&self) -> Vec<&JobRecord> {
         let mut claimable: Vec<_> = self.claimable().collect();
         claimable.sort_by_key(|record| (record.entry().deadline(), record.entry().id));
+        claimable
+    }
+
+    pub(super) fn position(&self, job: JobId) -> Option<u64> {
+        let ahead = self.in_order().into_iter().position(|record| record.id() == job)?;
+        Some(ahead as u64 + 1)
+    }
+
+    fn standings(&self, jobs: &[JobId], now: Timestamp) -> Standings {
+        let claimable = self.in_order();
         let admission = self.admission(now);
         let standing = |job: &JobId| {
             let ahead = claimable.iter().position(|record| record.id() == *job)?;
@@ -122,17 +133,25 @@ impl State {
             let (position, group) = (ahead as u64 + 1, Group::of(record));
             Some(admission.standing(position, &group, record.reservation()))
         };
-        jobs.iter().map(standing).collect()
+        let of = jobs.iter().map(standing).collect();
+        let mut standings = Standings { of, ..Standings::default() };
+        if standings.any_held_by(|by| matches!(by, HeldBy::Hold(_))) {
+            standings.holds = self.holds.values().cloned().collect();
+        }
+        if standings.any_held_by(|by| matches!(by, HeldBy::Budget(_))) {
+            standings.budgets = self.all_budgets(now);
+        }
+        standings
     }
 
-    fn user_queue(&self, user: &UserId, max: usize, now: Timestamp) -> UserQueue {
+    fn user_queue(&self, user: &UserId, max: usize) -> UserQueue {
         let own = || self.records.values().filter(|record| record.job().owner.user == *user);
         let count = |status| own().filter(|it| it.queue_status() == status).count() as u64;
         let mut next: Vec<_> =
             self.claimable().filter(|it| it.job().owner.user == *user).cloned().collect();
         next.sort_by_key(|record| (record.entry().deadline(), record.entry().id));
         let first = next.first().map(JobRecord::id);
-        let standing = first.and_then(|first| self.standings(&[first], now).pop().flatten());
+        let best_position = first.and_then(|first| self.position(first));
         next.truncate(max);
         let mut in_slots: Vec<_> =
             own().filter(|it| it.queue_status().takes_slot()).cloned().collect();
@@ -143,7 +162,7 @@ impl State {
             pending: count(QueueStatus::Pending),
             running,
             blocked: count(QueueStatus::Blocked),
-            best_position: standing.map(|standing| standing.position),
+            best_position,
             next,
             in_slots,
         }
@@ -308,7 +327,7 @@ impl QueueRepo for MemoryStore {
         Ok(page(behind, total, request, |record| record.entry().id))
     }
 
-    async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
+    async fn standings(&self, jobs: &[JobId]) -> Result<Standings> {
         Ok(self.read()?.standings(jobs, self.clock.now()))
     }
 
@@ -327,7 +346,7 @@ impl QueueRepo for MemoryStore {
     }
 
     async fn user_queue(&self, user: &UserId, max: u32) -> Result<UserQueue> {
-        Ok(self.read()?.user_queue(user, max as usize, self.clock.now()))
+        Ok(self.read()?.user_queue(user, max as usize))
     }
 
     async fn next_due(

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
-    AttemptToken, Epoch, HeldBy, JobRecord, LimitUse, Limits, Priority, ProviderName, QueueEntryId,
-    QueueStatus, UserId,
+    AttemptToken, BudgetUse, Epoch, HeldBy, Hold, JobRecord, LimitUse, Limits, Priority,
+    ProviderName, QueueEntryId, QueueStatus, UserId,
 };
 
 /// The place of one job in the queue, from its submission to its end.
@@ -73,6 +73,24 @@ pub struct Standing {
     pub held_by: Option<HeldBy>,
     /// The numbers of the limit that is reached, where one is.
     pub limit: Option<LimitUse>,
+}
+
+/// Where jobs are in the queue, and what holds them: all of one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Standings {
+    /// One for each job that was asked about, in their order; `None` for one that may not be claimed now.
+    pub of: Vec<Option<Standing>>,
+    /// All holds, where one holds one of these jobs; otherwise none are read.
+    pub holds: Vec<Hold>,
+    /// All budgets that can be decoded, where one holds one of these jobs; otherwise none are read.
+    pub budgets: Vec<BudgetUse>,
+}
+
+impl Standings {
+    /// Whether one of these jobs is held by something of this kind.
+    pub(crate) fn any_held_by(&self, is_kind: fn(HeldBy) -> bool) -> bool {
+        self.of.iter().flatten().filter_map(|it| it.held_by).any(is_kind)
+    }
 }
 
 /// What one user has in the queue.

@@ -51,6 +51,8 @@ pub struct Submitted {
     pub repeated: bool,
     /// The budgets that leave no room for it and only warn.
     pub warnings: Vec<Exceeded>,
+    /// Its position among all jobs that may be claimed now, from 1; `None` where it may not be.
+    pub position: Option<u64>,
 }
 
 /// Jobs.

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::model::{
     AccountId, Actor, AtMostOnce, AttemptToken, Caution, DamagedRow, Group, Holder, JobId,
     JobRecord, LimitUse, Opening, Outcome, Page, PageRequest, Priority, PriorityChange,
-    ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution, Settled, Standing, UserId,
+    ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution, Settled, Standings, UserId,
     UserQueue,
 };
 
@@ -151,8 +151,8 @@ pub trait QueueRepo: Send + Sync {
         page: PageRequest,
     ) -> Result<Page<JobRecord, QueueEntryId>>;
 
-    /// Where each of these jobs is among those that may be claimed now; `None` for one that is not.
-    async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>>;
+    /// Where each of these jobs is among those that may be claimed now, and what holds them.
+    async fn standings(&self, jobs: &[JobId]) -> Result<Standings>;
 
     /// The limits that apply to jobs of this group, with what is taken of each.
     async fn limit_uses(&self, group: &Group) -> Result<Vec<LimitUse>>;

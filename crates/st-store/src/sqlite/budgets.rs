@@ -93,6 +93,14 @@ fn all_budgets(connection: &Connection) -> Result<Vec<Budget>> {
     read(connection, select_budgets!(""), [], Undecodable::LeftOut)
 }
 
+/// All budgets that can be decoded, with what is taken of them.
+pub(super) fn readable_all(
+    connection: &Connection,
+    now: jiff::Timestamp,
+) -> Result<Vec<BudgetUse>> {
+    readable_uses(connection, all_budgets(connection)?, now)
+}
+
 /// The budgets whose scope the jobs of a group are in.
 fn budgets_of(
     connection: &Connection,

@@ -33,14 +33,14 @@ use crate::error::{Error, Result};
 use crate::model::{
     Actor, DamagedRow, Group, Holder, JobId, JobRecord, LimitUse, MAX_LEASE, Page, PageRequest,
     Priority, PriorityChange, ProviderName, QueueEntryId, QueueFilter, QueueStats, Resolution,
-    Settled, Standing, UserId, UserQueue, after,
+    Settled, Standings, UserId, UserQueue, after,
 };
 use crate::repo::{ClaimOptions, Claims, QueueRepo, Settlement};
 
 pub(super) use admission::shown_admission;
 pub(super) use figures::{figures, waiting_groups};
 pub(super) use kept::KeptHeads;
-pub(super) use read::counted;
+pub(super) use read::{counted, position};
 pub(super) use settle::{record_sighting, remove_stray};
 
 #[async_trait]
@@ -172,7 +172,7 @@ impl QueueRepo for SqliteStore {
         Ok(page)
     }
 
-    async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
+    async fn standings(&self, jobs: &[JobId]) -> Result<Standings> {
         let (jobs, now) = (jobs.to_vec(), self.clock.now());
         self.readers
             .list("read positions", move |connection| read::standings(connection, &jobs, now))
@@ -195,11 +195,11 @@ impl QueueRepo for SqliteStore {
     }
 
     async fn user_queue(&self, user: &UserId, max: u32) -> Result<UserQueue> {
-        let (user, now) = (user.clone(), self.clock.now());
+        let user = user.clone();
         let (queue, fresh) = self
             .readers
             .list("read the queue of a user", move |connection| {
-                of_user::user_queue(connection, &user, max, now)
+                of_user::user_queue(connection, &user, max)
             })
             .await?;
         self.set_aside(&fresh).await;

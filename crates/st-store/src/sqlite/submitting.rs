@@ -7,7 +7,7 @@ use super::approvals::active_rules;
 use super::budgets::{budgets_for, submissions};
 use super::holds::holds;
 use super::query::{Columns, all, change, value};
-use super::queue::{shown_admission, waiting_groups};
+use super::queue::{position, shown_admission, waiting_groups};
 use super::records::{find, insert};
 use super::writer::Tx;
 use crate::error::{Error, Result};
@@ -29,7 +29,8 @@ pub(super) fn submit(tx: &Tx<'_>, new: &NewJob) -> Result<Submitted> {
     let at = At { now: tx.now, clock_confirmed: tx.clock_confirmed };
     new.check_dates(tx.now)?;
     if let Some(record) = earlier(tx.connection, new, at)? {
-        return Ok(Submitted { record, repeated: true, warnings: Vec::new() });
+        let position = position(tx.connection, record.entry().id)?;
+        return Ok(Submitted { record, repeated: true, warnings: Vec::new(), position });
     }
     let ruling =
         on_grounds(tx.connection, new, tx.now, |grounds| Ruling::of(new, grounds, tx.now))?;
@@ -40,7 +41,8 @@ pub(super) fn submit(tx: &Tx<'_>, new: &NewJob) -> Result<Submitted> {
     if let Some(idempotency) = &new.idempotency {
         store_key(tx, &new.owner.user, idempotency, new.id)?;
     }
-    Ok(Submitted { record, repeated: false, warnings })
+    let position = position(tx.connection, record.entry().id)?;
+    Ok(Submitted { record, repeated: false, warnings, position })
 }
 
 /// What [`submit`] would come to now, and what would keep the job from a slot.

@@ -86,7 +86,7 @@ impl Player {
     }
 
     fn note_submitted(&self, id: JobId, key: &str, result: st_store::Result<Submitted>) {
-        let Submitted { record, repeated, warnings: _ } = result.unwrap();
+        let Submitted { record, repeated, warnings: _, position: _ } = result.unwrap();
         self.note(&format!("submitted {id} {key} {} {repeated}", record.id()));
         self.note_record(&record);
     }

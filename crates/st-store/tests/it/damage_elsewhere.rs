@@ -325,7 +325,7 @@ async fn every_call_about_a_damaged_job_says_what_is_wrong_with_it() {
         let resolved =
             store.resolve(id(4), &Resolution::Abandon, None, &Actor::Operator).await.map(drop);
         let again = store.submit(job_again()).await.map(drop);
-        let standing = store.standings(&[id(4)]).await.unwrap();
+        let standing = store.standings(&[id(4)]).await.unwrap().of;
         assert_eq!(standing, [None], "it waits for no slot");
         for (call, result) in [
             ("find_job", by_id),

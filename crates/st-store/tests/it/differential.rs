@@ -246,7 +246,7 @@ impl Pair {
 #[expect(clippy::panic, reason = "what helps tests fails as tests do")]
 fn check_preview(previewed: &st_store::Result<Preview>, submitted: &st_store::Result<Submitted>) {
     match (previewed, submitted) {
-        (Ok(preview), Ok(Submitted { record, repeated, warnings })) => {
+        (Ok(preview), Ok(Submitted { record, repeated, warnings, position: _ })) => {
             assert_eq!(preview.earlier, repeated.then(|| record.id()));
             assert_eq!((&preview.ruling.refused_by, &preview.ruling.warnings), (&vec![], warnings));
             let asks = preview.ruling.requirement.is_some();

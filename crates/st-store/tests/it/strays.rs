@@ -75,7 +75,7 @@ const HELD: [(Limit, JobType, &[u8]); 6] = [
 async fn held(bench: &Bench, limit: Limit) -> Vec<u8> {
     let numbers: Vec<u8> = (2..=7).collect();
     let jobs: Vec<_> = numbers.iter().map(|&number| id(number)).collect();
-    let standings = bench.store.standings(&jobs).await.unwrap();
+    let standings = bench.store.standings(&jobs).await.unwrap().of;
     let held_by = |standing: &Option<st_store::Standing>| standing.unwrap().held_by;
     assert!(standings.iter().filter_map(held_by).all(|by| by == limit.into()), "{standings:?}");
     let held = numbers.into_iter().zip(&standings).filter(|(_, it)| held_by(it).is_some());

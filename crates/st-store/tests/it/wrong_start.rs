@@ -74,7 +74,7 @@ async fn what_waits_since_2039_waits_since_now() {
     for number in [1, 3, 4, 5, 6] {
         assert_eq!(bench.found(number).await.entry().waits_since, at(0), "{number}");
     }
-    let standings = bench.store.standings(&[5, 1, 6, 9].map(id)).await.unwrap();
+    let standings = bench.store.standings(&[5, 1, 6, 9].map(id)).await.unwrap().of;
     let positions: Vec<u64> = standings.iter().map(|it| it.unwrap().position).collect();
     assert_eq!(positions, [1, 2, 3, 4], "in the order of their submission");
     assert_eq!(numbers(&bench.claim().await), [5, 1, 6, 9]);

@@ -206,7 +206,7 @@ pub async fn dates_of_a_wrong_clock_are_cut(harness: &Harness) {
     let request = harness.found(3).await.approval().unwrap().request().clone();
     assert_eq!(request.expires_at, at(HOUR));
     let jobs = [1, 4].map(super::id);
-    let standings = harness.store.standings(&jobs).await.unwrap();
+    let standings = harness.store.standings(&jobs).await.unwrap().of;
     let positions: Vec<_> = standings.iter().map(|it| it.unwrap().position).collect();
     assert_eq!(positions, [1, 2], "the order key moved along");
     let record = harness.claim().await.remove(0).record;

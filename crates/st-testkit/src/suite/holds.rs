@@ -46,14 +46,14 @@ pub async fn nothing_of_a_scope_is_claimed_while_it_is_on_hold(harness: &Harness
         store.pause(scope.clone(), None, &user("admin")).await.unwrap();
     }
     let all = [id(1), id(2), id(3), id(5)];
-    let standings = store.standings(&all).await.unwrap();
+    let standings = store.standings(&all).await.unwrap().of;
     let by_all = Some(HeldBy::Hold(ScopeLevel::All));
     assert!(standings.iter().all(|it| it.unwrap().held_by == by_all), "{standings:?}");
     let providers = ["fake", "other"];
     assert_eq!(claim_of(harness, &providers).await, [] as [u8; 0]);
     store.resume(&Scope::All, &user("admin")).await.unwrap();
     assert_eq!(claim_of(harness, &providers).await, [] as [u8; 0]);
-    let standings = store.standings(&all).await.unwrap();
+    let standings = store.standings(&all).await.unwrap().of;
     let held_by: Vec<_> = standings.iter().map(|it| it.unwrap().held_by).collect();
     let levels = [ScopeLevel::User, ScopeLevel::Team, ScopeLevel::Org, ScopeLevel::Provider];
     assert_eq!(held_by, levels.map(|level| Some(HeldBy::Hold(level))));
@@ -165,7 +165,7 @@ pub async fn a_provider_is_given_no_more_slots_than_its_limit(harness: &Harness)
     }
     let claimed = harness.claim().await;
     assert_eq!(numbers(&claimed), [1, 2]);
-    let standing = store.standings(&[id(3)]).await.unwrap()[0].unwrap();
+    let standing = store.standings(&[id(3)]).await.unwrap().of[0].unwrap();
     assert_eq!(standing.held_by, Some(HeldBy::Limit(SlotLimit::Provider)));
     let limits = store.limit_uses(&st_store::Group::of(&claimed[0].record)).await.unwrap();
     let of_provider = limits.iter().find(|it| it.limit == SlotLimit::Provider).unwrap();

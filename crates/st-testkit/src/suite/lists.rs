@@ -293,7 +293,7 @@ pub async fn positions_are_what_counting_gives(harness: &Harness) {
         }
         let page = harness.store.list_jobs(&JobFilter::default(), everything()).await.unwrap();
         let jobs: Vec<JobId> = page.items.iter().map(JobRecord::id).collect();
-        let standings = harness.store.standings(&jobs).await.unwrap();
+        let standings = harness.store.standings(&jobs).await.unwrap().of;
         let found: Vec<_> = standings.iter().map(|it| it.map(|it| it.position)).collect();
         assert_eq!(found, counted(&page.items), "after {number}");
     }

@@ -115,7 +115,7 @@ pub async fn a_preview_names_all_that_holds_a_job_from_a_slot(harness: &Harness)
     assert_eq!(limits.iter().filter(|it| it.is_reached()).count(), 2);
     assert_eq!(ruling, st_store::Ruling::default(), "what must wait is not refused");
     harness.submit(job(2, "ann")).await;
-    let standing = store.standings(&[id(2)]).await.unwrap().remove(0).unwrap();
+    let standing = store.standings(&[id(2)]).await.unwrap().of.remove(0).unwrap();
     assert_eq!(standing.held_by, held_by.first().copied());
     harness.settle(&claimed, accepted(1)).await.unwrap();
     assert_eq!(preview(harness, &job(3, "ann")).await.held_by, expected);

@@ -17,7 +17,7 @@ async fn set(harness: &Harness, number: u8, to: Option<i64>) -> st_store::Result
 }
 
 async fn position(harness: &Harness, number: u8) -> Option<u64> {
-    harness.store.standings(&[id(number)]).await.unwrap()[0].map(|standing| standing.position)
+    harness.store.standings(&[id(number)]).await.unwrap().of[0].map(|standing| standing.position)
 }
 
 pub async fn a_waiting_job_moves_with_its_priority(harness: &Harness) {

@@ -241,7 +241,7 @@ pub async fn a_job_waits_for_its_date_and_then_runs(harness: &Harness) {
     assert!(harness.claim().await.is_empty());
     assert_eq!(harness.next_due().await, Some(Duration::from_secs(1)));
     assert_eq!(harness.store.queue_stats().await.unwrap().oldest_claimable_at, None);
-    assert_eq!(harness.store.standings(&[id(1)]).await.unwrap(), [None]);
+    assert_eq!(harness.store.standings(&[id(1)]).await.unwrap().of, [None]);
     harness.go_to(110);
     assert_eq!(harness.next_due().await, Some(Duration::ZERO));
     assert!(harness.store.claim(&claiming(0)).await.unwrap().claims.is_empty());
@@ -472,7 +472,7 @@ pub async fn positions_and_numbers_are_right(harness: &Harness) {
     harness.go_to(10);
     let claims = harness.store.claim(&claiming(2)).await.unwrap().claims;
     let jobs: Vec<_> = (0..8).map(id).collect();
-    let standings = harness.store.standings(&jobs).await.unwrap();
+    let standings = harness.store.standings(&jobs).await.unwrap().of;
     let held_by = Some(Limit::User.into());
     let limit = Some(LimitUse { limit: Limit::User.into(), used: 2, max: 2 });
     let expected = [

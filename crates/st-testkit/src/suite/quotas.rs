@@ -137,7 +137,7 @@ pub async fn jobs_beyond_a_number_at_once_wait_for_a_slot(harness: &Harness) {
     let claims = store.claim(&claiming(9)).await.unwrap().claims;
     assert_eq!(numbers(&claims), [1, 2, 5]);
     assert_eq!(used(harness, budget).await.jobs, 2);
-    let standings = store.standings(&[id(3)]).await.unwrap();
+    let standings = store.standings(&[id(3)]).await.unwrap().of;
     assert_eq!(standings[0].as_ref().unwrap().held_by, Some(HeldBy::Budget(budget)));
     harness.settle(&claims[0].record, accepted(1)).await.unwrap();
     assert!(store.claim(&claiming(9)).await.unwrap().claims.is_empty(), "it has its slot still");

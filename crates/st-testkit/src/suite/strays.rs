@@ -59,7 +59,7 @@ pub async fn strays_take_a_slot_until_they_end(harness: &Harness) {
     harness.submit(of_team(3, "bob")).await;
     harness.submit(job(4, "eve")).await;
     assert_eq!(numbers(&harness.claim().await), [4], "the team has its two slots");
-    let standing = harness.store.standings(&[id(2), id(3)]).await.unwrap();
+    let standing = harness.store.standings(&[id(2), id(3)]).await.unwrap().of;
     let held_by: Vec<_> = standing.iter().map(|standing| standing.unwrap().held_by).collect();
     assert_eq!(held_by, [Some(Limit::User.into()), Some(Limit::Team.into())]);
     end(harness, 50).await;

@@ -7,7 +7,7 @@ use st_store::{
     MAX_DEPTH, MAX_RUN_AFTER, NewJob, QueueStatus,
 };
 
-use super::{Harness, at, claiming, everything, id, job};
+use super::{Harness, at, claiming, everything, id, job, numbers};
 
 const DAY: u64 = 24 * 3600;
 
@@ -125,4 +125,17 @@ pub async fn a_date_is_at_most_ten_years_ahead(harness: &Harness) {
     assert_eq!((past.entry().run_after, past.entry().waits_since), (None, at(100)));
     let events = harness.store.events_after(EventId(0), 1000).await.unwrap().events;
     assert_eq!(events.len(), 4, "what was refused has no event");
+}
+
+pub async fn a_submission_says_where_its_job_is_in_the_queue(harness: &Harness) {
+    let position = async |new: NewJob| harness.store.submit(new).await.unwrap().position;
+    assert_eq!(position(job(1, "ann")).await, Some(1));
+    assert_eq!(position(keyed(2, "ann", "d")).await, Some(2));
+    let later = NewJob { run_after: Some(at(600)), ..job(3, "ann") };
+    assert_eq!(position(later).await, None, "it waits for a date");
+    assert_eq!(position(job(4, "bob")).await, Some(3));
+    let first = harness.store.claim(&claiming(1)).await.unwrap().claims;
+    assert_eq!(numbers(&first), [1]);
+    assert_eq!(position(keyed(2, "ann", "d")).await, Some(1), "where it is now");
+    assert_eq!(position(job(1, "ann")).await, None, "it is in a slot");
 }

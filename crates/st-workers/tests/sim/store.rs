@@ -24,7 +24,7 @@ use st_store::{
     JobRecord, JobRef, JobRepo, LimitUse, NewJob, Page, PageRequest, PrefixMatch, Preview,
     Priority, PriorityChange, ProviderJobId, ProviderName, QueueEntryId, QueueFilter, QueueRepo,
     QueueStats, Recheck, RecheckOutcome, Resolution, Result, Settled, Settlement, Sighting,
-    SightingOutcome, Standing, Store, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo,
+    SightingOutcome, Standings, Store, StoreHealth, StoreStatus, Stray, StrayOutcome, StrayRepo,
     Submitted, Unsettled, UserId, UserQueue,
 };
 use tokio::sync::watch;
@@ -329,7 +329,7 @@ impl QueueRepo for LifeStore {
         self.call("list entries", |it| async move { it.list_entries(filter, page).await }).await
     }
 
-    async fn standings(&self, jobs: &[JobId]) -> Result<Vec<Option<Standing>>> {
+    async fn standings(&self, jobs: &[JobId]) -> Result<Standings> {
         self.call("standings", |it| async move { it.standings(jobs).await }).await
     }
 

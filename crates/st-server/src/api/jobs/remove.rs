@@ -46,7 +46,7 @@ pub(crate) async fn retry(api: Api, call: Call<JobName>) -> Result<Submitted, Pr
     let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
     caller.about(submitted.record.id());
     log_submitted(&submitted);
-    Ok(answer(&api, submitted).await)
+    Ok(answer(submitted))
 }
 
 /// A job that is not over runs, or will; one that completed has what it was to make.

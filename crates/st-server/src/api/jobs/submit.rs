@@ -16,7 +16,6 @@ use st_store::{
 use st_workers::provider::Provider;
 
 use crate::api::providers::{KNOWN, REPLICATE, check_profile};
-use crate::api::waiting::Surroundings;
 use crate::api::{Api, Caller};
 use crate::auth::access;
 use crate::http::problem::Problem;
@@ -37,7 +36,7 @@ pub(crate) async fn submit(
     let in_body = request.idempotency_key.take();
     let idempotency = idempotency(&headers, in_body, (&provider, &request.raw))?;
     if let Some(earlier) = submitted_before(&api, &caller, idempotency.as_ref()).await? {
-        return Ok(accepted(&api, &caller, earlier).await);
+        return Ok(accepted(&caller, earlier));
     }
     let provider = configured(&api, &provider)?;
     if request.priority.is_some() {
@@ -48,13 +47,13 @@ pub(crate) async fn submit(
     let id = new.id;
     let submitted = api.store.submit(new).await;
     let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
-    Ok(accepted(&api, &caller, submitted).await)
+    Ok(accepted(&caller, submitted))
 }
 
-async fn accepted(api: &Api, caller: &Caller, submitted: Submitted) -> SubmittedView {
+fn accepted(caller: &Caller, submitted: Submitted) -> SubmittedView {
     caller.about(submitted.record.id());
     log_submitted(&submitted);
-    answer(api, submitted).await
+    answer(submitted)
 }
 
 /// What an earlier submission with the same key made. It is looked for before anything else is checked: the
@@ -66,7 +65,11 @@ pub(in crate::api) async fn submitted_before(
 ) -> Result<Option<Submitted>, Problem> {
     let Some(idempotency) = idempotency else { return Ok(None) };
     let found = api.store.submitted_before(&caller.user, idempotency).await?;
-    Ok(found.map(|record| Submitted { record, repeated: true, warnings: Vec::new() }))
+    let Some(record) = found else { return Ok(None) };
+    // The job is there whatever else cannot be read.
+    let standings = api.store.standings(&[record.id()]).await.unwrap_or_default();
+    let position = standings.of.first().copied().flatten().map(|it| it.position);
+    Ok(Some(Submitted { record, repeated: true, warnings: Vec::new(), position }))
 }
 
 pub(in crate::api) fn configured(
@@ -185,7 +188,7 @@ pub(in crate::api) fn hardware(
 
 /// Under the request's own ID: that of a repeated submission is not its job's.
 pub(in crate::api) fn log_submitted(submitted: &Submitted) {
-    let Submitted { record, repeated, warnings } = submitted;
+    let Submitted { record, repeated, warnings, position: _ } = submitted;
     let context = record.log_context().field("user_id", record.job().owner.user.as_str());
     let _in_context = context.enter();
     if *repeated {
@@ -223,12 +226,9 @@ pub(in crate::api) fn warnings(exceeded: &[Exceeded]) -> (Option<String>, Vec<St
     ((!of_provider.is_empty()).then(|| of_provider.join("; ")), others)
 }
 
-pub(in crate::api) async fn answer(api: &Api, submitted: Submitted) -> SubmittedView {
-    let Submitted { record, repeated, warnings } = submitted;
+pub(in crate::api) fn answer(submitted: Submitted) -> SubmittedView {
+    let Submitted { record, repeated, warnings, position } = submitted;
     let (cost_limit_warning, quota_warnings) = self::warnings(&warnings);
-    // The job is stored, and an error would make the caller submit it once more.
-    let surroundings = Surroundings::read(api, std::slice::from_ref(&record)).await;
-    let position = surroundings.ok().and_then(|it| it.position(&record));
     SubmittedView {
         success: true,
         job_id: record.id().to_string(),

@@ -106,8 +106,13 @@ async fn a_submission_that_is_stored_is_answered_as_such_whatever_fails_after_it
     api.store.faults().standings = Some(|| Error::Busy);
     let path = "/api/cloud/jobs/submit?provider=alpha";
     let (status, answer) = api.post(path, json!({"config": {}})).await;
-    assert_eq!((status, &answer["queue_position"]), (200, &json!(null)), "{answer}");
+    assert_eq!((status, &answer["queue_position"]), (200, &json!(1)), "of the submission itself");
+    let body = json!({"config": {}, "idempotency_key": "k"});
+    assert_eq!(api.post(path, body.clone()).await.1["queue_position"], 2);
+    let (status, again) = api.post(path, body).await;
+    assert_eq!((status, &again["idempotent_hit"]), (200, &json!(true)), "{again}");
+    assert_eq!(again["queue_position"], json!(null), "which cannot be read");
     api.store.faults().standings = None;
     let (_, list) = api.get("/api/cloud/jobs").await;
-    assert_eq!(list["jobs"][0]["job_id"], answer["job_id"]);
+    assert_eq!(list["jobs"][1]["job_id"], answer["job_id"]);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use st_store::{
     AccountId, BudgetId, BudgetUse, Due, Group, HeldBy, Hold, JobId, JobRecord, ProviderName,
-    QueueStatus, Scope, Stage, Standing, Waiting,
+    QueueStatus, Scope, Stage, Standing, Standings, Waiting,
 };
 use st_workers::{GateStatus, UnreadJob};
 
@@ -29,20 +29,18 @@ pub(in crate::api) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Reads them for these jobs: at most five calls on the store, however many jobs there are.
+    /// Reads them for these jobs: at most two calls on the store, however many jobs there are.
     pub(in crate::api) async fn read(api: &Api, records: &[JobRecord]) -> Result<Self, Problem> {
         let waiting = records.iter().filter(|it| it.queue_status() == QueueStatus::Pending);
         let waiting: Vec<JobId> = waiting.map(JobRecord::id).collect();
-        let found =
-            if waiting.is_empty() { Vec::new() } else { api.store.standings(&waiting).await? };
-        let known = waiting.into_iter().zip(found);
+        let Standings { of, holds, budgets } = if waiting.is_empty() {
+            Standings::default()
+        } else {
+            api.store.standings(&waiting).await?
+        };
+        let known = waiting.into_iter().zip(of);
         let standings: BTreeMap<JobId, Standing> =
             known.filter_map(|(job, standing)| Some((job, standing?))).collect();
-        let held_by = |it: &JobRecord| standings.get(&it.id()).and_then(|it| it.held_by);
-        let any_hold = records.iter().any(|it| matches!(held_by(it), Some(HeldBy::Hold(_))));
-        let holds = if any_hold { api.store.holds().await? } else { Vec::new() };
-        let any_budget = records.iter().any(|it| matches!(held_by(it), Some(HeldBy::Budget(_))));
-        let budgets = if any_budget { api.store.budgets().await? } else { Vec::new() };
         // A job without a standing has moved on since it was read, unless it was set aside.
         let any_missing =
             records.iter().any(|it| is_due(it.stage()) && !standings.contains_key(&it.id()));

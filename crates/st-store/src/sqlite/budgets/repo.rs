@@ -5,7 +5,10 @@ use rusqlite::{Connection, params};
 use st_log::CorrelationId;
 
 use super::posting::take_up;
-use super::{Tx, Undecodable, all_budgets, budgets_of, find, key, readable_uses, stopping, use_of};
+use super::{
+    Tx, Undecodable, all_budgets, budgets_of, find, key, readable_all, readable_uses, stopping,
+    use_of,
+};
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, Amount, Budget, BudgetId, BudgetKeeper, BudgetLimit, BudgetPatch, BudgetUse, Cost,
@@ -22,12 +25,7 @@ use crate::sqlite::writer::Lane;
 impl BudgetRepo for SqliteStore {
     async fn budgets(&self) -> Result<Vec<BudgetUse>> {
         let now = self.clock.now();
-        self.readers
-            .list("list budgets", move |connection| {
-                let budgets = all_budgets(connection)?;
-                readable_uses(connection, budgets, now)
-            })
-            .await
+        self.readers.list("list budgets", move |connection| readable_all(connection, now)).await
     }
 
     async fn budgets_of(&self, group: &Group) -> Result<Vec<BudgetUse>> {

@@ -1,10 +1,9 @@
 //! What one user has in the queue. Each group of the user's jobs is found by a seek, and the first jobs of
 //! all of them are merged, so that it costs what it shows.
 
-use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::read::standings;
+use super::read::position;
 use crate::error::Result;
 use crate::model::{DamagedRow, PageRequest, UserId, UserQueue};
 use crate::sqlite::merge::merged;
@@ -25,7 +24,6 @@ pub(super) fn user_queue(
     connection: &Connection,
     user: &UserId,
     max: u32,
-    now: Timestamp,
 ) -> Result<(UserQueue, Vec<DamagedRow>)> {
     let mut queue = counts(connection, user)?;
     let mut next = Listed::default();
@@ -33,8 +31,7 @@ pub(super) fn user_queue(
         next.extend(list(connection, BY_ENTRY, [entry])?);
     }
     if let Some(first) = next.records.first() {
-        let found = standings(connection, &[first.id()], now)?;
-        queue.best_position = found.into_iter().flatten().next().map(|it| it.position);
+        queue.best_position = position(connection, first.entry().id)?;
     }
     let sql = select_records!("WHERE q.in_slot AND q.user_id = ?1 ORDER BY +q.entry_id LIMIT ?2");
     let in_slots = list(connection, sql, params![user.as_str(), max])?;

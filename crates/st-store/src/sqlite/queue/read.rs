@@ -9,22 +9,32 @@ use super::admission::admission;
 use super::heads::{GroupKey, parse_type};
 use crate::error::Result;
 use crate::model::{
-    Admission, Cost, JobId, ProviderName, QueueStats, QueueStatus, Standing, UserId,
+    Admission, Cost, HeldBy, JobId, ProviderName, QueueEntryId, QueueStats, QueueStatus, Standing,
+    Standings, UserId,
 };
-use crate::sqlite::query::{Columns, all, readable};
+use crate::sqlite::budgets;
+use crate::sqlite::holds::holds;
+use crate::sqlite::query::{Columns, all, readable, value};
 use crate::sqlite::settings::limits;
 
 pub(super) fn standings(
     connection: &Connection,
     jobs: &[JobId],
     now: Timestamp,
-) -> Result<Vec<Option<Standing>>> {
+) -> Result<Standings> {
     let admission = admission(connection, now)?;
-    jobs.iter().map(|&job| standing(connection, &admission, job)).collect()
+    let of =
+        jobs.iter().map(|&job| standing(connection, &admission, job)).collect::<Result<_>>()?;
+    let mut standings = Standings { of, ..Standings::default() };
+    if standings.any_held_by(|by| matches!(by, HeldBy::Hold(_))) {
+        standings.holds = holds(connection)?;
+    }
+    if standings.any_held_by(|by| matches!(by, HeldBy::Budget(_))) {
+        standings.budgets = budgets::readable_all(connection, now)?;
+    }
+    Ok(standings)
 }
 
-/// A position is a sum over the two-minute parts of the queue before its own, one over the quarter
-/// seconds before its own within that part, and a count within its quarter second.
 fn standing(
     connection: &Connection,
     admission: &Admission,
@@ -32,25 +42,42 @@ fn standing(
 ) -> Result<Option<Standing>> {
     let found = all(
         connection,
-        "SELECT q.user_id, q.team_id, q.org_id, q.job_type, q.provider, q.estimated_cost, \
-         (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d \
-         WHERE d.shift = 17 AND d.bucket < q.deadline >> 17) \
-         + (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d WHERE d.shift = 8 \
-         AND d.bucket >= q.deadline >> 17 << 9 AND d.bucket < q.deadline >> 8) \
-         + (SELECT COUNT(*) FROM queue_entries p WHERE p.claimable AND p.deadline >= q.deadline >> 8 << 8 \
-         AND (p.deadline, p.entry_id) <= (q.deadline, q.entry_id)) \
+        "SELECT q.entry_id, q.user_id, q.team_id, q.org_id, q.job_type, q.provider, q.estimated_cost \
          FROM jobs j JOIN queue_entries q ON q.entry_id = j.entry_id AND q.claimable \
          WHERE j.job_id = ?1",
         [job.to_string()],
         |row| {
             let mut columns = Columns::new(row, "queue_entries");
+            let entry = QueueEntryId(columns.plain("entry_id")?);
             let key = GroupKey::read(&mut columns)?;
             let group = key.group_of_type(parse_type(&columns, &key)?);
-            let cost = Cost::from_usd(columns.plain("estimated_cost")?);
-            Ok(admission.standing(columns.number("position")?, &group, cost))
+            Ok((entry, group, Cost::from_usd(columns.plain("estimated_cost")?)))
         },
     )?;
-    Ok(found.into_iter().next())
+    let Some((entry, group, cost)) = found.into_iter().next() else { return Ok(None) };
+    let position = position(connection, entry)?;
+    Ok(position.map(|position| admission.standing(position, &group, cost)))
+}
+
+/// The position of an entry among those that may be claimed now; `None` where it is not one of them. A sum
+/// over the two-minute parts of the queue before its own, one over the quarter seconds before its own within
+/// that part, and a count within its quarter second.
+pub(in crate::sqlite) fn position(
+    connection: &Connection,
+    entry: QueueEntryId,
+) -> Result<Option<u64>> {
+    let position: Option<i64> = value(
+        connection,
+        "SELECT (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d \
+         WHERE d.shift = 17 AND d.bucket < q.deadline >> 17) \
+         + (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d WHERE d.shift = 8 \
+         AND d.bucket >= q.deadline >> 17 << 9 AND d.bucket < q.deadline >> 8) \
+         + (SELECT COUNT(*) FROM queue_entries p WHERE p.claimable AND p.deadline >= q.deadline >> 8 << 8 \
+         AND (p.deadline, p.entry_id) <= (q.deadline, q.entry_id)) \
+         FROM queue_entries q WHERE q.entry_id = ?1 AND q.claimable",
+        [entry.0],
+    )?;
+    Ok(position.map(i64::unsigned_abs))
 }
 
 /// The providers that have a job which is not over.

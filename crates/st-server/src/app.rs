@@ -354,15 +354,16 @@ pub(crate) fn replicate(config: &Config, access: &mut Accesses) -> Result<Replic
 /// Where results go whose providers delete them.
 fn results(config: &Config) -> Result<ResultsConfig, StartError> {
     let outputs = &config.outputs;
-    let downloads = if outputs.download {
-        // The addresses are those that providers name.
-        let public = AddressPolicy::public().through_proxies();
-        let addresses = outputs.allowed_networks.iter().fold(public, |it, net| it.allow(*net));
-        let http = st_http::Config { addresses, ..config.http.clone() };
-        let client = st_http::Client::new(http).map_err(StartError::Downloads)?;
-        Some(DownloadConfig { dir: outputs.dir.clone(), max_bytes: outputs.max_bytes, client })
-    } else {
-        None
+    // The addresses are those that providers name.
+    let public = AddressPolicy::public().through_proxies();
+    let addresses = outputs.allowed_networks.iter().fold(public, |it, net| it.allow(*net));
+    let http = st_http::Config { addresses, ..config.http.clone() };
+    let client = st_http::Client::new(http).map_err(StartError::Downloads)?;
+    let downloads = DownloadConfig {
+        download: outputs.download,
+        dir: outputs.dir.clone(),
+        max_bytes: outputs.max_bytes,
+        client,
     };
     Ok(ResultsConfig { logs: KeptLogs::new(config.state_dir.join(RESULTS)), downloads })
 }

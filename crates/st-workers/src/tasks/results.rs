@@ -1,5 +1,5 @@
 //! Fetches the results of finished jobs before their providers delete them: the log of every job, and
-//! where that is configured the outputs of those that completed.
+//! where the configuration or the provider's settings say so the outputs of those that completed.
 //!
 //! Which results are due is in the store, written in the transaction that ended the job, so nothing is
 //! forgotten by a crash. The task is woken when a job ends, and runs at the start and every minute. A run
@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use st_http::Client;
 use st_log::{Chain, Logger, get_logger};
-use st_store::{DueResults, Error, ProviderName, Store};
+use st_store::{DueResults, Error, OutputsSetting, ProviderName, Store};
 use tokio::sync::{Semaphore, watch};
 
 use crate::dispatch::Dispatcher;
@@ -54,13 +54,15 @@ const DOWNLOADS: usize = 4;
 pub struct ResultsConfig {
     /// The logs.
     pub logs: KeptLogs,
-    /// How outputs are downloaded; `None` leaves them to be deleted.
-    pub downloads: Option<DownloadConfig>,
+    /// How outputs are downloaded, as far as the settings of their provider say nothing else.
+    pub downloads: DownloadConfig,
 }
 
 /// How outputs are downloaded.
 #[derive(Debug, Clone)]
 pub struct DownloadConfig {
+    /// Whether they are: otherwise they are left to be deleted.
+    pub download: bool,
     /// The folder in which each job gets one.
     pub dir: PathBuf,
     /// How many bytes all outputs of a job may have together.
@@ -68,6 +70,18 @@ pub struct DownloadConfig {
     /// The client for every address that is not a provider's own. It has no credentials, and its policy
     /// decides where it may connect to.
     pub client: Client,
+}
+
+impl DownloadConfig {
+    /// How those of a provider with this setting are downloaded.
+    fn with(&self, setting: OutputsSetting) -> Self {
+        Self {
+            download: setting.download.unwrap_or(self.download),
+            dir: setting.dir.map_or_else(|| self.dir.clone(), PathBuf::from),
+            max_bytes: setting.max_bytes.unwrap_or(self.max_bytes),
+            client: self.client.clone(),
+        }
+    }
 }
 
 /// The task `result_fetching`.

@@ -3,6 +3,7 @@
 
 mod downloads;
 mod losses;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -53,8 +54,7 @@ impl Bench {
 
     /// Outputs of up to so many bytes are downloaded, from anywhere on this machine.
     pub(super) async fn downloading(max_bytes: u64) -> Self {
-        let addresses = AddressPolicy::public().allow("127.0.0.0/8".parse().unwrap());
-        Self::with(Some((max_bytes, addresses))).await
+        Self::with(Some((max_bytes, this_machine()))).await
     }
 
     pub(super) async fn with(downloads: Option<(u64, AddressPolicy)>) -> Self {
@@ -75,11 +75,14 @@ impl Bench {
     async fn on(harness: Harness, downloads: Option<(u64, AddressPolicy)>) -> Self {
         let fake = FakeReplicate::start().await;
         let dir = tempfile::tempdir().unwrap();
-        let downloads = downloads.map(|(max_bytes, addresses)| DownloadConfig {
+        let download = downloads.is_some();
+        let (max_bytes, addresses) = downloads.unwrap_or((1000, this_machine()));
+        let downloads = DownloadConfig {
+            download,
             dir: dir.path().join("outputs"),
             max_bytes,
             client: Client::new(Config { addresses, ..Config::default() }).unwrap(),
-        });
+        };
         let logs = KeptLogs::new(dir.path().join("results"));
         let many = NonZeroU32::new(100_000).unwrap();
         let limits = CallLimits { creates: many, others: many };
@@ -174,6 +177,10 @@ impl Bench {
         let wait = self.due_in().await.unwrap();
         self.harness.clock.advance(Duration::from_secs(wait));
     }
+}
+
+fn this_machine() -> AddressPolicy {
+    AddressPolicy::public().allow("127.0.0.0/8".parse().unwrap())
 }
 
 fn task(

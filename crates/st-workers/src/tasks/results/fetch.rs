@@ -1,11 +1,13 @@
 //! Fetching the results of one job: its log, then its outputs, and recording the outcome of both.
 
 use st_log::{Chain, InScope};
-use st_store::{DueResults, JobRecord, JobRef, JobStatus, ResultsOutcome, ResultsState};
+use st_store::{
+    DueResults, JobRecord, JobRef, JobStatus, ProviderName, ResultsOutcome, ResultsState,
+};
 
 use super::outputs::{self, Kept, NotKept, Outputs};
 use super::place::Place;
-use super::{LOG, Lanes, Work};
+use super::{DownloadConfig, LOG, Lanes, Work};
 use crate::provider::RemoteJob;
 use crate::served::{CallKind, ServedProvider};
 
@@ -93,16 +95,19 @@ impl Work {
         let correlation_id = record.job().correlation_id.clone();
         let context = record.log_context();
         let fetch = async {
+            let downloads = self.downloads_from(&due.provider).await;
             let attempt = match self.find_remote(&record, due).await {
                 Ok((served, lanes, remote)) => {
                     // Each is tried whatever becomes of the other: they may be in different places.
                     let log = self.keep_log(served, &remote).await;
-                    if self.config.downloads.is_none() {
+                    if downloads.as_ref().is_ok_and(|it| !it.download) {
                         self.warn_of_deletion(served, &remote, (&record, due), log.is_ok()).await;
                     }
                     // What waits for a download keeps no log from being read.
                     drop(turn);
-                    Attempt::of(log, self.keep_outputs(served, lanes, &remote, &record).await)
+                    let downloads = downloads.as_ref();
+                    let remote = (&remote, &record);
+                    Attempt::of(log, self.keep_outputs(served, lanes, remote, downloads).await)
                 }
                 Err(not_kept) => Attempt::failed(not_kept),
             };
@@ -112,7 +117,9 @@ impl Work {
             let settled = self.store.settle_results(due.job, &attempt.outcome()).await;
             let settled = settled.map_err(|error| Chain(&error).to_string())?;
             log_settled(&settled, &attempt);
-            self.discard_parts(&settled).await;
+            if let Ok(downloads) = &downloads {
+                discard_parts(downloads, &settled).await;
+            }
             Ok(if settled.job().has_due_results() { Fetched::Again } else { Fetched::Settled })
         };
         fetch.in_context(context).with_correlation_id(correlation_id).await
@@ -152,35 +159,39 @@ impl Work {
         Ok(bytes)
     }
 
-    /// Downloads what a job that completed made, where that is configured.
+    /// How the outputs of a provider's jobs are downloaded now. An error says why that is not known.
+    async fn downloads_from(&self, provider: &ProviderName) -> Result<DownloadConfig, String> {
+        let settings = self.store.provider_settings(provider).await;
+        let settings = settings.map_err(|error| {
+            format!("the settings of provider {provider} cannot be read: {}", Chain(&error))
+        })?;
+        Ok(self.config.downloads.with(settings.outputs.unwrap_or_default()))
+    }
+
+    /// Downloads what a job that completed made, where that is wanted.
     async fn keep_outputs(
         &self,
         served: &ServedProvider,
         lanes: &Lanes,
-        remote: &RemoteJob,
-        record: &JobRecord,
+        (remote, record): (&RemoteJob, &JobRecord),
+        downloads: Result<&DownloadConfig, &String>,
     ) -> Outputs {
-        match &self.config.downloads {
-            Some(downloads) if record.status() == JobStatus::Completed => {
+        if record.status() != JobStatus::Completed {
+            return Outputs::default();
+        }
+        match downloads {
+            Ok(downloads) if downloads.download => {
                 let _turn = lanes.downloads.acquire().await;
                 let now = || self.store.now();
                 served.provider().turn_to_fetch().await;
                 // On the heap: thousands of jobs may wait for their turn, and few have one.
                 Box::pin(outputs::keep(served, (remote, record), downloads, now)).await
             }
-            Some(_) | None => Outputs::default(),
-        }
-    }
-
-    /// Removes what was received in part, where nothing will go on with it.
-    async fn discard_parts(&self, settled: &JobRecord) {
-        let results = settled.job().results.as_ref();
-        let is_lost = results.is_some_and(|it| matches!(it.state, ResultsState::Lost { .. }));
-        if let Some(downloads) = &self.config.downloads
-            && is_lost
-            && let Err(error) = Place::of(&downloads.dir, settled.id()).discard_parts().await
-        {
-            st_log::debug!(logger: LOG, error, "Parts of lost outputs could not be removed");
+            Ok(_) => Outputs::default(),
+            Err(reason) => {
+                let missing = Some(NotKept::Failed(reason.clone()));
+                Outputs { missing, ..Outputs::default() }
+            }
         }
     }
 
@@ -224,6 +235,18 @@ impl Work {
                 logger: LOG, reason, attempts, "Results of the job could not be fetched"
             );
         }
+    }
+}
+
+/// Removes what was received in part, where nothing will go on with it.
+async fn discard_parts(downloads: &DownloadConfig, settled: &JobRecord) {
+    let results = settled.job().results.as_ref();
+    let is_lost = results.is_some_and(|it| matches!(it.state, ResultsState::Lost { .. }));
+    if downloads.download
+        && is_lost
+        && let Err(error) = Place::of(&downloads.dir, settled.id()).discard_parts().await
+    {
+        st_log::debug!(logger: LOG, error, "Parts of lost outputs could not be removed");
     }
 }
 

@@ -8,6 +8,7 @@
 mod bench;
 mod fuzz;
 mod lint;
+mod schemathesis;
 mod simulate;
 mod step;
 mod suites;
@@ -22,6 +23,7 @@ use xshell::Shell;
 
 use crate::bench::Bench;
 use crate::fuzz::Fuzzing;
+use crate::schemathesis::Schemathesis;
 use crate::simulate::Simulation;
 use crate::step::{Failure, Tools};
 
@@ -35,6 +37,7 @@ usage: cargo xtask <verb>
   simulate     the background tasks in simulated worlds [--seeds N] [--from S] [--seed S]
                [--store memory|sqlite]
   fuzz         mutated inputs for every reader [--inputs N] [--from S] [--reader NAME]
+  schemathesis the server's answers against its OpenAPI document [--examples N] [--seed S]
   bench        every benchmark, or those that are named [NAME ...] [--full]
 ";
 
@@ -49,6 +52,7 @@ enum Verb {
     Ci,
     Simulate(Simulation),
     Fuzz(Fuzzing),
+    Schemathesis(Schemathesis),
     Bench(Bench),
 }
 
@@ -63,6 +67,7 @@ impl Verb {
             "ci" => Self::Ci,
             "simulate" => return Simulation::parse(args).map(Self::Simulate),
             "fuzz" => return Fuzzing::parse(args).map(Self::Fuzz),
+            "schemathesis" => return Schemathesis::parse(args).map(Self::Schemathesis),
             "bench" => return Bench::parse(args).map(Self::Bench),
             _ => return None,
         };
@@ -104,6 +109,7 @@ fn run(verb: &Verb) -> Result<(), Failure> {
         }
         Verb::Simulate(simulation) => simulation.run(&sh)?,
         Verb::Fuzz(fuzzing) => fuzzing.run(&sh)?,
+        Verb::Schemathesis(wanted) => wanted.run(&sh, workspace.target_directory.as_std_path())?,
         Verb::Bench(bench) => bench.run(&sh, &workspace)?,
     }
     println!("\nxtask: all passed");
@@ -126,7 +132,9 @@ mod tests {
             .filter(|line| !line.starts_with(' '))
             .filter_map(|line| line.split_whitespace().next())
             .collect();
-        assert_eq!(verbs, ["lint", "test", "integration", "ci", "simulate", "fuzz", "bench"]);
+        let all =
+            ["lint", "test", "integration", "ci", "simulate", "fuzz", "schemathesis", "bench"];
+        assert_eq!(verbs, all);
         for verb in verbs {
             assert!(parse(&[verb]).is_some(), "{verb} is in the help but not understood");
         }

@@ -27,6 +27,7 @@ mod provider;
 mod received_webhooks;
 mod reference;
 mod results;
+mod schemathesis;
 mod secrets;
 mod service_manager;
 mod start;

@@ -250,11 +250,12 @@ export function Table({ caption, columns, rows, rowKey, rowProps = () => ({}), e
 
 /**
  * How much of something is used: a bar, and the numbers.
- * @param {{used: number, most: number, label: string, text?: string}} of
+ * @param {{used: number, most: number, label: string, text?: string, calm?: boolean}} of `calm`: that all is
+ *   used is no fault, as with slots.
  */
-export function Bar({ used, most, label, text = `${used} of ${most}` }) {
+export function Bar({ used, most, label, text = `${used} of ${most}`, calm = false }) {
   const part = most > 0 ? Math.min(1, used / most) : 1;
-  const tone = part >= 1 ? "bad" : part >= 0.8 ? "warn" : "good";
+  const tone = calm ? "move" : part >= 1 ? "bad" : part >= 0.8 ? "warn" : "good";
   return html`<div class="bar">
     <div class=${`track ${tone}`} role="meter" aria-label=${label} aria-valuemin="0" aria-valuemax=${most}
       aria-valuenow=${Math.min(used, most)} aria-valuetext=${text}><div style=${{ width: `${part * 100}%` }}></div></div>

@@ -5,7 +5,7 @@
  */
 
 import { absolute, clock, duration, money, NOTHING, relative, sentence, shortId } from "./format.js";
-import { useNow } from "./hooks.js";
+import { useKeptFocus, useNow, useOverflow } from "./hooks.js";
 import { html, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
 
 /**
@@ -126,7 +126,7 @@ export function Duration({ seconds }) {
 
 /** A link to a job, by the beginning of its ID. @param {{id: string}} of */
 export function JobLink({ id }) {
-  return html`<a class="mono" href=${`/jobs/${encodeURIComponent(id)}`} title=${id}>${shortId(id)}</a>`;
+  return html`<a class="mono nowrap" href=${`/jobs/${encodeURIComponent(id)}`} title=${id}>${shortId(id)}</a>`;
 }
 
 /**
@@ -229,8 +229,12 @@ export function Loaded({ of, what, children }) {
  *   rowProps?: (row: R, at: number) => Record<string, unknown>, empty?: unknown}} of
  */
 export function Table({ caption, columns, rows, rowKey, rowProps = () => ({}), empty = "There is nothing to show." }) {
-  if (rows.length === 0) return html`<p class="empty">${empty}</p>`;
-  return html`<div class="scroll"><table role="table">
+  const [region, isCut] = useOverflow();
+  const keep = useKeptFocus();
+  if (rows.length === 0) return html`<p class="empty" ref=${keep}>${empty}</p>`;
+  // What can be scrolled can be reached by the keyboard, and has a name.
+  const reach = isCut ? { tabindex: 0, role: "region", "aria-label": caption } : {};
+  return html`<div class="scroll" ref=${region} ...${reach}><table role="table" ref=${keep}>
     <caption class="hidden">${caption}</caption>
     <thead role="rowgroup"><tr role="row">
       ${columns.map(({ key, label, kind }) => html`<th key=${key} role="columnheader" scope="col" class=${kind}>${label}</th>`)}

@@ -218,7 +218,7 @@ export function Loaded({ of, what, children }) {
  * @property {string} key
  * @property {unknown} label
  * @property {(row: R, at: number) => unknown} cell
- * @property {"number" | "wide" | "tight"} [kind] `number` is aligned to the right.
+ * @property {"number" | "text" | "wide" | "tight"} [kind] `number` is aligned to the right; `wide` takes the most room.
  */
 
 /**

@@ -21,7 +21,7 @@ const REFRESH = { refreshOn: isOfApprovals };
 
 /** @param {{request: any}} of */
 function Job({ request }) {
-  return html`<div><${JobLink} id=${request.job_id} />${request.config_name && html`<div class="clip" title=${request.config_name}>${request.config_name}</div>`}</div>`;
+  return html`<div><${JobLink} id=${request.job_id} />${request.config_name && html`<div class="clip short" title=${request.config_name}>${request.config_name}</div>`}</div>`;
 }
 
 /** Why approval is required, and what the rule is for that requires it. @param {{request: any, rules: any[]}} of */
@@ -101,7 +101,7 @@ function Open({ requests, rules, whyNotOf, selected, toggle, at, done }) {
     { key: "user", label: "Requested by", cell: (it) => it.user_id },
     { key: "cost", label: "Estimated cost", kind: "number", cell: cost },
     { key: "on", label: "On", cell: (it) => [it.provider, it.hardware_type].filter(Boolean).join(", ") },
-    { key: "why", label: "Why", kind: "wide", cell: (it) => html`<${Why} request=${it} rules=${rules} />` },
+    { key: "why", label: "Why", kind: "text", cell: (it) => html`<${Why} request=${it} rules=${rules} />` },
     { key: "age", label: "Requested", cell: (it) => html`<${Time} at=${it.created_at} />` },
   ];
   if (whyNotOf) {
@@ -133,8 +133,8 @@ function Decided({ query }) {
     { key: "job", label: "Job", cell: (it) => html`<${Job} request=${it} />` },
     { key: "user", label: "Requested by", cell: (it) => it.user_id },
     { key: "cost", label: "Estimated cost", kind: "number", cell: cost },
-    { key: "why", label: "Why", kind: "wide", cell: (it) => it.reason },
-    { key: "by", label: "Decided by", kind: "wide", cell: (it) => html`<div>${it.reviewed_by ?? html`<span class="faint">${NOTHING}</span>`}${it.review_notes && html`<div>“${it.review_notes}”</div>`}</div>` },
+    { key: "why", label: "Why", kind: "text", cell: (it) => it.reason },
+    { key: "by", label: "Decided by", kind: "text", cell: (it) => html`<div>${it.reviewed_by ?? html`<span class="faint">${NOTHING}</span>`}${it.review_notes && html`<div>“${it.review_notes}”</div>`}</div>` },
   ];
   const turn = (/** @type {string | null} */ to) => setQuery(filterChanges({ cursor: to }));
   return html`<${Section} title="Decided" id="decided">

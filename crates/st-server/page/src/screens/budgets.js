@@ -102,7 +102,7 @@ function List({ quotas, change, done }) {
   const columns = [
     { key: "of", label: "Of", cell: (quota) => html`<strong>${ofWhat(quota)}</strong>` },
     { key: "per", label: "Limits", cell: (quota) => perWhat(quota.quota_type) },
-    { key: "used", label: "Used", kind: "wide", cell: (quota) => html`<${Taken} quota=${quota} />` },
+    { key: "used", label: "Used", kind: "text", cell: (quota) => html`<${Taken} quota=${quota} />` },
     { key: "left", label: "Left", kind: "number", cell: (quota) => (quota.remaining < 0 ? `over by ${amount(quota, -quota.remaining)}` : amount(quota, quota.remaining)) },
     { key: "resets", label: "Begins anew", cell: (quota) => html`<${Time} at=${quota.resets_at} none="when jobs end" />` },
     { key: "action", label: "Beyond it", cell: (quota) => beyond(quota.action, quota.quota_type) },

@@ -42,7 +42,7 @@ function Days({ metrics }) {
     { key: "date", label: "Day (UTC)", kind: "tight", cell: (day) => html`<span class="number">${day.date}</span>` },
     { key: "jobs", label: "Jobs that ended", kind: "number", cell: (day) => count(day.jobs) },
     { key: "cost", label: "Cost, as far as known", kind: "number", cell: (day) => knownCost(day.cost, day.jobs) },
-    { key: "bar", label: html`<span class="hidden">Compared with the dearest day</span>`, kind: "wide", cell: (day) => html`<${Length} part=${day.part} />` },
+    { key: "bar", label: html`<span class="hidden">Compared with the dearest day</span>`, kind: "text", cell: (day) => html`<${Length} part=${day.part} />` },
   ];
   return html`<${Table} caption="What jobs cost on each day, the newest first" columns=${columns} rows=${dayRows(metrics.cost_by_day)} rowKey=${(/** @type {any} */ day) => day.date} />`;
 }

@@ -66,7 +66,7 @@ function Holds({ holds, hold, done }) {
   /** @type {import("../ui.js").Column<any>[]} */
   const columns = [
     { key: "what", label: "Held", cell: (it) => heldName(it) },
-    { key: "reason", label: "Reason", kind: "wide", cell: (it) => it.reason ?? html`<span class="faint">none given</span>` },
+    { key: "reason", label: "Reason", kind: "text", cell: (it) => it.reason ?? html`<span class="faint">none given</span>` },
     { key: "by", label: "By", cell: (it) => it.by },
     { key: "since", label: "Since", cell: (it) => html`<${Time} at=${it.since} />` },
   ];
@@ -94,7 +94,7 @@ function Waiting({ entries, holdOf }) {
     { key: "waiting", label: "Waiting", kind: "number", cell: (row) => count(row.waiting) },
     { key: "blocked", label: "For approval", kind: "number", cell: (row) => count(row.blocked) },
     { key: "oldest", label: "Oldest that may start", cell: (row) => html`<${Time} at=${row.oldest} />` },
-    { key: "reason", label: "It waits for", kind: "wide", cell: (row) => html`<span class="lines" title=${row.reason}>${row.reason ?? (row.oldest ? "its turn" : NOTHING)}</span>` },
+    { key: "reason", label: "It waits for", kind: "text", cell: (row) => html`<span class="lines" title=${row.reason}>${row.reason ?? (row.oldest ? "its turn" : NOTHING)}</span>` },
   ];
   if (holdOf) {
     columns.push({
@@ -114,12 +114,12 @@ function Order({ entries }) {
   /** @type {import("../ui.js").Column<any>[]} */
   const columns = [
     { key: "position", label: "Place", kind: "number", cell: (it) => count(it.position) },
-    { key: "job", label: "Job", cell: (it) => html`<div><${JobLink} id=${it.job_id} />${it.config_name && html`<div class="clip" title=${it.config_name}>${it.config_name}</div>`}</div>` },
+    { key: "job", label: "Job", cell: (it) => html`<div><${JobLink} id=${it.job_id} />${it.config_name && html`<div class="clip short" title=${it.config_name}>${it.config_name}</div>`}</div>` },
     { key: "owner", label: "Owner", cell: (it) => it.user_id },
     { key: "provider", label: "Provider", cell: (it) => it.provider },
     { key: "priority", label: "Priority", cell: (it) => html`<span class="nowrap">${it.effective_priority} (${it.priority_name})</span>` },
     { key: "queued", label: "Queued", cell: (it) => html`<${Time} at=${it.queued_at} />` },
-    { key: "waits", label: "Waits for", kind: "wide", cell: (it) => html`<span class="lines" title=${it.waiting_for && `${it.waiting_for.reason}: ${it.waiting_for.next_step}`}>${it.waiting_for?.reason ?? "its turn"}</span>` },
+    { key: "waits", label: "Waits for", kind: "text", cell: (it) => html`<span class="lines" title=${it.waiting_for && `${it.waiting_for.reason}: ${it.waiting_for.next_step}`}>${it.waiting_for?.reason ?? "its turn"}</span>` },
   ];
   return html`<${Table} caption="The next jobs, in their order" columns=${columns} rows=${nextInOrder(entries)} rowKey=${(/** @type {any} */ it) => it.job_id}
     empty=${html`<span>No job waits for a slot. <a href="/submit">Submit one.</a></span>`} />`;

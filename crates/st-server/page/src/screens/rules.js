@@ -92,7 +92,7 @@ function List({ rules, edit, done }) {
   /** @type {import("../ui.js").Column<any>[]} */
   const columns = [
     { key: "name", label: "Rule", cell: (rule) => html`<div><strong>${rule.name}</strong>${rule.description && html`<div class="small faint">${rule.description}</div>`}</div>` },
-    { key: "asks", label: "A job needs approval when it", kind: "wide", cell: asks },
+    { key: "asks", label: "A job needs approval when it", kind: "text", cell: asks },
     { key: "for", label: "For", cell: isFor },
     { key: "approver", label: "Approved by", cell: (rule) => `${rule.required_approver_level} or higher` },
     { key: "priority", label: "Priority", kind: "number", cell: (rule) => rule.priority },

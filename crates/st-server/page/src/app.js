@@ -41,6 +41,7 @@ import * as approvals from "./screens/approvals.js";
 import * as costs from "./screens/costs.js";
 import * as job from "./screens/job.js";
 import * as jobs from "./screens/jobs.js";
+import * as providers from "./screens/providers.js";
 import * as queue from "./screens/queue.js";
 import * as signin from "./screens/signin.js";
 import * as submit from "./screens/submit.js";
@@ -61,7 +62,7 @@ import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./v
  */
 
 /** All screens, in the order of the navigation. @type {Screen[]} */
-const SCREENS = [jobs.screen, job.screen, submit.screen, queue.screen, approvals.screen, costs.screen, signin.screen];
+const SCREENS = [jobs.screen, job.screen, submit.screen, queue.screen, approvals.screen, costs.screen, providers.screen, signin.screen];
 
 /** @param {string} path */
 function find(path) {

@@ -45,6 +45,7 @@ import * as providers from "./screens/providers.js";
 import * as queue from "./screens/queue.js";
 import * as signin from "./screens/signin.js";
 import * as submit from "./screens/submit.js";
+import * as system from "./screens/system.js";
 import { mayRead, session, user } from "./session.js";
 import { Shell } from "./shell.js";
 import { Button, ErrorBox, Heading } from "./ui.js";
@@ -62,7 +63,7 @@ import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./v
  */
 
 /** All screens, in the order of the navigation. @type {Screen[]} */
-const SCREENS = [jobs.screen, job.screen, submit.screen, queue.screen, approvals.screen, costs.screen, providers.screen, signin.screen];
+const SCREENS = [jobs.screen, job.screen, submit.screen, queue.screen, approvals.screen, costs.screen, providers.screen, system.screen, signin.screen];
 
 /** @param {string} path */
 function find(path) {

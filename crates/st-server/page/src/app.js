@@ -38,9 +38,11 @@ import { startKeys } from "./keys.js";
 import { followVisibility } from "./live.js";
 import { match, place, startRouter } from "./router.js";
 import * as approvals from "./screens/approvals.js";
+import * as audit from "./screens/audit.js";
 import * as costs from "./screens/costs.js";
 import * as job from "./screens/job.js";
 import * as jobs from "./screens/jobs.js";
+import * as keys from "./screens/keys.js";
 import * as providers from "./screens/providers.js";
 import * as queue from "./screens/queue.js";
 import * as signin from "./screens/signin.js";
@@ -63,7 +65,7 @@ import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./v
  */
 
 /** All screens, in the order of the navigation. @type {Screen[]} */
-const SCREENS = [jobs.screen, job.screen, submit.screen, queue.screen, approvals.screen, costs.screen, providers.screen, system.screen, signin.screen];
+const SCREENS = [jobs.screen, job.screen, submit.screen, queue.screen, approvals.screen, costs.screen, providers.screen, system.screen, audit.screen, keys.screen, signin.screen];
 
 /** @param {string} path */
 function find(path) {

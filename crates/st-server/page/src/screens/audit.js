@@ -65,5 +65,4 @@ function Audit({ query }) {
   </div>`;
 }
 
-/** @type {import("../app.js").Screen} */
-export const screen = { path: "/audit", title: "Audit", role: "admin", nav: { text: "Audit", keys: "g t" }, component: Audit };
+export { Audit as component };

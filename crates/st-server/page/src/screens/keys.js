@@ -131,5 +131,4 @@ function Keys({ query }) {
   </div>`;
 }
 
-/** @type {import("../app.js").Screen} */
-export const screen = { path: "/keys", title: "Keys", role: "admin", nav: { text: "Keys", keys: "g k" }, component: Keys };
+export { Keys as component };

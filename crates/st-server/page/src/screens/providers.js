@@ -181,5 +181,4 @@ function Providers() {
   </div>`;
 }
 
-/** @type {import("../app.js").Screen} */
-export const screen = { path: "/providers", title: "Providers", role: "viewer", nav: { text: "Providers", keys: "g p" }, component: Providers };
+export { Providers as component };

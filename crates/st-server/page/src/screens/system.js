@@ -229,5 +229,4 @@ function System() {
   </div>`;
 }
 
-/** @type {import("../app.js").Screen} */
-export const screen = { path: "/system", title: "System", role: "viewer", nav: { text: "System", keys: "g y" }, component: System };
+export { System as component };

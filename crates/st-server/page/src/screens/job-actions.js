@@ -5,7 +5,7 @@ import { del, path, post } from "../api.js";
 import { confirm, Dialog, notify } from "../dialogs.js";
 import { useApi, useStore } from "../hooks.js";
 import { useKeys } from "../keys.js";
-import { navigate } from "../router.js";
+import { lastAt, navigate } from "../router.js";
 import { may, mayChange, session, user } from "../session.js";
 import { Button, ErrorBox, Field } from "../ui.js";
 import { html, useRef, useState } from "../vendor/htm-preact-3.1.1.js";
@@ -72,9 +72,9 @@ function Priority({ job, close, changed }) {
     if (field.current) await set(field.current.valueAsNumber);
   };
   return html`<${Dialog} title="Priority of this job" close=${close}>
-    <p>${position.data ? `Now it is ${position.data.priority}.` : "…"} Jobs with a higher priority are submitted before others.</p>
+    <p>${position.data ? `Now it is ${position.data.priority}.` : "…"} Jobs with a higher priority are submitted first.</p>
     <form class="stack" onSubmit=${submit}>
-      <${Field} id="priority-value" label="Priority" hint="0 to 50. The priority that a role gives is between these.">
+      <${Field} id="priority-value" label="Priority" hint="0 to 50; a higher number goes first.">
         <input id="priority-value" ref=${field} type="number" min="0" max="50" step="1" required aria-describedby="priority-value-hint" />
       <//>
       <${ErrorBox} error=${error} />
@@ -145,7 +145,7 @@ export function Actions({ job, changed }) {
   const canResolve = may(who, "admin") && job.waiting_for?.kind === "outcome";
   useKeys(
     [
-      { keys: "u", text: "Back to the jobs", run: () => navigate("/") },
+      { keys: "u", text: "Back to the jobs", run: () => navigate(lastAt("/")) },
       ...(canCancel ? [{ keys: "c", text: "Cancel the job", run: () => cancel(job, changed) }] : []),
       ...(canRetry ? [{ keys: "r", text: "Run the job once more", run: () => retry(job) }] : []),
       ...(canUrge ? [{ keys: "p", text: "Set the priority", run: () => setOpen("priority") }] : []),

@@ -13,7 +13,7 @@ import { html, useState } from "../vendor/htm-preact-3.1.1.js";
 import { askToResume, claimNow, HoldForm, LimitsForm } from "./queue-forms.js";
 
 /** An answer of so many entries stays below 100 kB. */
-const PAGE = 150;
+const PAGE = 120;
 const REFRESH = { refreshOn: isOfQueue, atMostEvery: 3_000 };
 
 /**

@@ -46,12 +46,13 @@ function unsettled({ unsettled: unknown, strays, rechecks }) {
 
 /** @param {{provider: any, known: ReturnType<typeof figures> | null, limit: any, breaker: any}} of */
 function Figures({ provider, known, limit, breaker }) {
-  const jobs = known?.jobs.map(
+  const jobs = known?.there.map(
     ({ status, number }) => html`<a key=${status} href=${withQuery("/", { provider: provider.id, status })}><${Status} status=${status} label=${`${count(number)} ${status}`} /></a>`,
   );
   const calls = known?.calls == null ? NOTHING : `${count(known.calls)}${known.failed ? `, of which ${count(known.failed)} failed` : ""}`;
   return html`<${Facts} items=${[
-    ["Jobs there, or on the way", known ? html`<span class="row tightly">${jobs?.length ? jobs : "none"}</span>` : NOTHING],
+    ["Jobs that wait here for it", known ? html`<a href=${withQuery("/", { provider: provider.id, status: "pending" })}>${count(known.waiting)}</a>` : NOTHING],
+    ["Jobs at the provider", known ? html`<span class="row tightly">${jobs?.length ? jobs : "none"}</span>` : NOTHING],
     ["Jobs at once", provider.max_concurrent === null ? "no limit of its own" : `${count(provider.max_concurrent)} at most`],
     ["Submissions that could begin now", count(known?.room)],
     ["Submissions accepted since the start", count(breaker?.success_count)],
@@ -145,11 +146,11 @@ function Asking({ isAdmin }) {
   return html`<${Section} title="How jobs are followed" id="polling" actions=${change}>
     <${Loaded} of=${polling} what="state of the polling">
       ${(/** @type {any} */ data) => html`<${Facts} items=${[
-        ["Polled at the interval", data.is_active ? `every ${duration(data.interval_seconds)}` : "no: by webhooks, and a slow sweep"],
+        ["Polling", data.is_active ? `every ${duration(data.interval_seconds)}` : "off: webhooks, and a slow sweep"],
         ["Why", sentence(data.reason)],
         ["Last poll", html`<${Time} at=${task.data?.last_run?.started_at} />`],
         ["Next poll", task.data?.current_run ? "now" : html`<${Time} at=${task.data?.next_run_at} />`],
-        ["Last poll without a fault", html`<${Time} at=${task.data?.last_success_at} />`],
+        ["Last successful poll", html`<${Time} at=${task.data?.last_success_at} />`],
       ]} />`}
     <//>
     ${task.data?.last_run?.error && html`<${Note} tone="bad"><strong>The last poll failed.</strong> ${sentence(task.data.last_run.error)}<//>`}

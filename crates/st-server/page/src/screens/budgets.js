@@ -98,8 +98,7 @@ const isSetting = ({ id }) => id < 0;
 function List({ quotas, change, done }) {
   /** @type {import("../ui.js").Column<any>[]} */
   const columns = [
-    { key: "of", label: "Scope", cell: (quota) => html`<strong>${ofWhat(quota)}</strong>` },
-    { key: "per", label: "Limit", cell: (quota) => html`<span class="nowrap">${perWhat(quota.quota_type)}</span>` },
+    { key: "of", label: "Scope and limit", cell: (quota) => html`<div><strong>${ofWhat(quota)}</strong><div class="small nowrap">${perWhat(quota.quota_type)}</div></div>` },
     { key: "used", label: "Used", kind: "text", cell: (quota) => html`<${Taken} quota=${quota} />` },
     { key: "left", label: "Left", kind: "number", cell: (quota) => (quota.remaining < 0 ? `over by ${amount(quota, -quota.remaining)}` : amount(quota, quota.remaining)) },
     { key: "resets", label: "Resets", cell: (quota) => html`<${Time} at=${quota.resets_at} none="as jobs end" />` },

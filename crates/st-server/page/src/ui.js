@@ -104,9 +104,9 @@ export function Section({ title, id, actions = null, children }) {
  * @param {{at: string | null | undefined, none?: string}} of
  */
 export function Time({ at, none = NOTHING }) {
-  const now = useNow();
-  if (!at) return html`<span class="faint">${none}</span>`;
-  return html`<time datetime=${at} title=${absolute(at)}>${relative(Date.parse(at), now)}</time>`;
+  const text = useNow((now) => (at ? relative(Date.parse(at), now) : none));
+  if (!at) return html`<span class="faint">${text}</span>`;
+  return html`<time datetime=${at} title=${absolute(at)}>${text}</time>`;
 }
 
 /** The time of a day; its title has the date. @param {{at: string}} of */

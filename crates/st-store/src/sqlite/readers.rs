@@ -253,6 +253,10 @@ fn snapshot<T>(
     what: &'static str,
     read: impl FnOnce(&Connection) -> Result<T>,
 ) -> Result<T> {
+    if !connection.is_autocommit() {
+        // An earlier failure left it open.
+        execute(connection, "ROLLBACK", what)?;
+    }
     execute(connection, "BEGIN", what)?;
     let open = Snapshot(connection);
     let result = read(open.0)?;
@@ -268,7 +272,7 @@ impl Drop for Snapshot<'_> {
         if !self.0.is_autocommit()
             && let Err(error) = execute(self.0, "ROLLBACK", "end a read")
         {
-            st_log::debug!(logger: LOG, error, "Transaction of a read stays open");
+            st_log::debug!(logger: LOG, error, "Transaction of a read stays open until the next one");
         }
     }
 }

@@ -8,6 +8,7 @@
 mod bench;
 mod fuzz;
 mod lint;
+mod page;
 mod simulate;
 mod step;
 mod suites;
@@ -22,6 +23,7 @@ use xshell::Shell;
 
 use crate::bench::Bench;
 use crate::fuzz::Fuzzing;
+use crate::page::Page;
 use crate::simulate::Simulation;
 use crate::step::{Failure, Tools};
 
@@ -30,7 +32,9 @@ usage: cargo xtask <verb>
 
   lint         format, clippy, docs, dependency rules, tidy
   test         every test but the slow ones, then the doc-tests
-  integration  build st-server and run its end-to-end tests, the slow ones too
+  integration  build st-server and run its end-to-end tests, the slow ones and those of the page too
+  page         the operator's page in a browser, which is installed if it is missing
+               [--pictures: draw docs/pictures anew]
   ci           lint, then every test once, the slow ones too
   simulate     the background tasks in simulated worlds [--seeds N] [--from S] [--seed S]
                [--store memory|sqlite]
@@ -47,6 +51,7 @@ enum Verb {
     Test,
     Integration,
     Ci,
+    Page(Page),
     Simulate(Simulation),
     Fuzz(Fuzzing),
     Bench(Bench),
@@ -61,6 +66,7 @@ impl Verb {
             "test" => Self::Test,
             "integration" => Self::Integration,
             "ci" => Self::Ci,
+            "page" => return Page::parse(args).map(Self::Page),
             "simulate" => return Simulation::parse(args).map(Self::Simulate),
             "fuzz" => return Fuzzing::parse(args).map(Self::Fuzz),
             "bench" => return Bench::parse(args).map(Self::Bench),
@@ -93,15 +99,21 @@ fn run(verb: &Verb) -> Result<(), Failure> {
     let workspace = MetadataCommand::new().no_deps().exec().map_err(Failure::reading_workspace)?;
     let sh = Shell::new().map_err(Failure::opening_shell)?;
     sh.change_dir(&workspace.workspace_root);
-    let tools = Tools::below(&sh, workspace.target_directory.as_std_path());
+    let target = workspace.target_directory.as_std_path();
+    let tools = Tools::below(&sh, target);
     match verb {
         Verb::Lint => lint::all(&sh, &tools)?,
         Verb::Test => suites::fast(&sh, &tools)?,
-        Verb::Integration => suites::integration(&sh, &tools)?,
+        Verb::Integration => {
+            suites::integration(&sh, &tools)?;
+            Page::default().run(&sh, &tools, target)?;
+        }
         Verb::Ci => {
             lint::all(&sh, &tools)?;
             suites::everything_once(&sh, &tools)?;
+            Page::default().run(&sh, &tools, target)?;
         }
+        Verb::Page(page) => page.run(&sh, &tools, target)?,
         Verb::Simulate(simulation) => simulation.run(&sh)?,
         Verb::Fuzz(fuzzing) => fuzzing.run(&sh)?,
         Verb::Bench(bench) => bench.run(&sh, &workspace)?,
@@ -126,7 +138,10 @@ mod tests {
             .filter(|line| !line.starts_with(' '))
             .filter_map(|line| line.split_whitespace().next())
             .collect();
-        assert_eq!(verbs, ["lint", "test", "integration", "ci", "simulate", "fuzz", "bench"]);
+        assert_eq!(
+            verbs,
+            ["lint", "test", "integration", "page", "ci", "simulate", "fuzz", "bench"]
+        );
         for verb in verbs {
             assert!(parse(&[verb]).is_some(), "{verb} is in the help but not understood");
         }

@@ -50,6 +50,7 @@ use crate::access::Accesses;
 pub(crate) use crate::auth::Caller;
 use crate::auth::{Auth, guard};
 use crate::http::middleware;
+use crate::http::page;
 use crate::http::problem::Problem;
 use crate::metrics::Kept;
 use events::Feed;
@@ -137,6 +138,8 @@ impl Api {
         let (router, paths) = routes().finish();
         // Within the middleware that renders problems.
         let router = router.layer(from_fn_with_state(Arc::clone(&self.auth), guard));
+        // Outside of what asks for a key: it holds no data, and shows where to sign in.
+        let router = router.merge(page::router());
         middleware::around((router, paths), self, trace_context)
     }
 

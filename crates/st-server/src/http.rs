@@ -7,6 +7,7 @@ pub(crate) mod lane;
 pub(crate) mod listen;
 pub(crate) mod meter;
 pub(crate) mod middleware;
+pub(crate) mod page;
 pub(crate) mod paths;
 pub(crate) mod peer;
 pub(crate) mod problem;

@@ -1,0 +1,142 @@
+// @ts-check
+/** What components follow: stores, the interface, the stream of events, the time. */
+
+import { get } from "./api.js";
+import { live } from "./live.js";
+import { store } from "./store.js";
+import { useEffect, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
+
+/** So often what is shown is loaded again at most, however many events come. */
+const AT_MOST_EVERY = 2_000;
+const TICK = 5_000;
+
+/**
+ * @template T
+ * @param {import("./store.js").Store<T>} of
+ * @returns {T}
+ */
+export function useStore(of) {
+  const [value, setValue] = useState(of.get());
+  useEffect(() => {
+    const update = () => setValue(() => of.get());
+    update();
+    return of.subscribe(update);
+  }, [of]);
+  return value;
+}
+
+const time = store(Date.now());
+let watchers = 0;
+/** @type {ReturnType<typeof setInterval> | undefined} */
+let ticking;
+
+/** The time, every few seconds. All who follow it share one timer. */
+export function useNow() {
+  useEffect(() => {
+    watchers += 1;
+    ticking ??= setInterval(() => document.hidden || time.set(Date.now()), TICK);
+    return () => {
+      watchers -= 1;
+      if (watchers > 0) return;
+      clearInterval(ticking);
+      ticking = undefined;
+    };
+  }, []);
+  return useStore(time);
+}
+
+/**
+ * Hears events while the calling component is shown.
+ * @param {(event: import("./live.js").LiveEvent) => void} listener
+ */
+export function useLive(listener) {
+  const latest = useRef(listener);
+  latest.current = listener;
+  useEffect(() => live.listen((event) => latest.current(event)), []);
+}
+
+/**
+ * @template T
+ * @typedef {object} Loaded
+ * @property {T | undefined} data What came last. It stays while it is loaded again, and after a failure.
+ * @property {import("./api.js").ApiError | null} error Why it could not be loaded last.
+ * @property {boolean} loading
+ * @property {() => void} reload
+ * @property {(change: (data: T) => T) => void} patch Changes what is shown until it is loaded again.
+ */
+
+/**
+ * Loads what an address of the interface answers, again where `refreshOn` says so of an event, and after a
+ * gap in the events.
+ * @param {string | null} address Null loads nothing.
+ * @param {object} [how]
+ * @param {(event: import("./live.js").LiveEvent) => boolean} [how.refreshOn]
+ * @param {number} [how.atMostEvery] In milliseconds.
+ * @returns {Loaded<any>}
+ */
+export function useApi(address, { refreshOn = () => false, atMostEvery = AT_MOST_EVERY } = {}) {
+  const [state, setState] = useState({ data: /** @type {any} */ (undefined), error: /** @type {any} */ (null), loading: address !== null });
+  const loader = useRef(/** @type {{load: () => void, soon: () => void} | null} */ (null));
+  const latest = useRef({ refreshOn, failed: false });
+  latest.current = { refreshOn, failed: state.error !== null };
+  useEffect(() => {
+    if (address === null) return undefined;
+    const made = makeLoader(address, atMostEvery, setState);
+    loader.current = made;
+    made.load();
+    const endListening = live.listen((event) => {
+      if (event.type === "resync" || latest.current.refreshOn(event)) made.soon();
+    });
+    const endWatching = live.state.subscribe(() => {
+      if (live.state.get().phase === "live" && latest.current.failed) made.soon();
+    });
+    return () => {
+      endListening();
+      endWatching();
+      made.stop();
+    };
+  }, [address]);
+  return {
+    ...state,
+    reload: () => loader.current?.load(),
+    patch: (change) =>
+      setState((before) => (before.data === undefined ? before : { ...before, data: change(before.data) })),
+  };
+}
+
+/**
+ * @param {string} address
+ * @param {number} atMostEvery
+ * @param {import("./vendor/htm-preact-3.1.1.js").Setter<{data: any, error: any, loading: boolean}>} setState
+ */
+function makeLoader(address, atMostEvery, setState) {
+  /** @type {AbortController | null} */
+  let controller = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  let begun = 0;
+  const load = async () => {
+    clearTimeout(timer);
+    timer = undefined;
+    controller?.abort();
+    const own = new AbortController();
+    controller = own;
+    begun = Date.now();
+    setState((before) => ({ ...before, loading: true }));
+    try {
+      const data = await get(address, { signal: own.signal });
+      if (!own.signal.aborted) setState(() => ({ data, error: null, loading: false }));
+    } catch (error) {
+      if (!own.signal.aborted) setState((before) => ({ ...before, error, loading: false }));
+    }
+  };
+  const soon = () => {
+    if (timer !== undefined) return;
+    timer = setTimeout(load, Math.max(100, begun + atMostEvery - Date.now()));
+  };
+  const stop = () => {
+    clearTimeout(timer);
+    controller?.abort();
+  };
+  return { load, soon, stop };
+}

@@ -128,6 +128,11 @@ impl Server {
         format!("{}{path}", self.url)
     }
 
+    /// The key of its client.
+    pub(crate) fn key(&self) -> &str {
+        self.setup.key.as_deref().unwrap_or_default()
+    }
+
     pub(crate) fn client(&self) -> &reqwest::Client {
         &self.client
     }

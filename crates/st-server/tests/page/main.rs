@@ -12,25 +12,11 @@
 
 mod axe;
 mod browser;
+mod cast;
 mod driver;
 mod report;
 mod scene;
+mod screens;
 #[expect(dead_code, reason = "the end-to-end tests use the rest")]
 #[path = "../it/support.rs"]
 mod support;
-
-#[tokio::test]
-async fn smoke() {
-    let t = std::time::Instant::now();
-    let scene = scene::Scene::open().await;
-    eprintln!("start {:?}", t.elapsed());
-    scene.browser.open(&scene.server.url("/health")).await;
-    eprintln!("url {} {:?}", scene.browser.url().await, t.elapsed());
-    eprintln!("{:?}", scene.browser.js("return document.body.innerText").await);
-    eprintln!("{:?}", scene.browser.focused().await);
-    let t = std::time::Instant::now();
-    eprintln!("{:?}", axe::judge(&scene.browser).await);
-    eprintln!("axe {:?}", t.elapsed());
-    eprintln!("{:?}", scene.browser.said().await);
-    eprintln!("{:?}", scene.browser.picture().await.len());
-}

@@ -20,7 +20,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// A server without keys, whose every visitor is the administrator.
     pub(crate) async fn open() -> Self {
-        let replicate = FakeReplicate::start().await;
+        let replicate = provider().await;
         let setup = Setup::default().replicate(&replicate.base_url());
         let server = Server::start(setup).await;
         Self { server, replicate, browser: Browser::start().await }
@@ -29,7 +29,7 @@ impl Scene {
     /// A server whose administrator is `ann`, and the keys of these people: name and role.
     pub(crate) async fn with_keys(people: &[(&str, &str)]) -> (Self, Vec<String>) {
         let dir = TempDir::new().unwrap();
-        let replicate = FakeReplicate::start().await;
+        let replicate = provider().await;
         let mut setup = Setup::default().replicate(&replicate.base_url());
         setup.key = Some(make_key(dir.path(), "ann", "admin").await);
         let mut keys = Vec::new();
@@ -83,6 +83,13 @@ impl Scene {
     pub(crate) async fn end(self, except: Complaints) {
         self.browser.must_be_content(except).await;
     }
+}
+
+/// A provider that has the trainer which jobs run on by default.
+async fn provider() -> FakeReplicate {
+    let replicate = FakeReplicate::start().await;
+    replicate.world().add_version("simpletuner/advanced-trainer-h100", &"1".repeat(64));
+    replicate
 }
 
 /// Makes a key beside the server.

@@ -67,12 +67,34 @@ export function absolute(iso) {
 }
 
 /**
- * The time of a day.
+ * The time of a day, with the date where that is not today.
  * @param {string} iso
+ * @param {Date} [now]
  */
-export function clock(iso) {
+export function clock(iso, now = new Date()) {
   const date = new Date(iso);
-  return Number.isNaN(date.getTime()) ? iso : date.toLocaleTimeString();
+  if (Number.isNaN(date.getTime())) return iso;
+  const time = date.toLocaleTimeString();
+  if (date.toDateString() === now.toDateString()) return time;
+  return `${date.toLocaleDateString(undefined, { month: "short", day: "numeric" })}, ${time}`;
+}
+
+/** The names of limits for people. @type {Record<string, string>} */
+const LIMITS = {
+  max_concurrent: "Jobs at once, of everybody",
+  user_max_concurrent: "Jobs at once, of this user",
+  team_max_concurrent: "Jobs at once, of this team",
+  org_max_concurrent: "Jobs at once, of this organization",
+  local_job_max_concurrent: "Jobs at once on this machine",
+  local_gpu_max_concurrent: "Graphics cards of this machine",
+};
+
+/**
+ * A limit of the queue for people.
+ * @param {string} name As the settings have it.
+ */
+export function limitName(name) {
+  return LIMITS[name] ?? words(name);
 }
 
 /**

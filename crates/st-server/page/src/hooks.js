@@ -72,9 +72,11 @@ export function useLive(listener) {
  * @param {object} [how]
  * @param {(event: import("./live.js").LiveEvent) => boolean} [how.refreshOn]
  * @param {number} [how.atMostEvery] In milliseconds.
+ * @param {number | null} [how.every] How often it is loaded again without an event, in milliseconds, while
+ *   somebody sees the page. For what no event tells.
  * @returns {Loaded<any>}
  */
-export function useApi(address, { refreshOn = () => false, atMostEvery = AT_MOST_EVERY } = {}) {
+export function useApi(address, { refreshOn = () => false, atMostEvery = AT_MOST_EVERY, every = null } = {}) {
   const [state, setState] = useState({ data: /** @type {any} */ (undefined), error: /** @type {any} */ (null), loading: address !== null });
   const loader = useRef(/** @type {{load: () => void, soon: () => void} | null} */ (null));
   const latest = useRef({ refreshOn, failed: false });
@@ -96,6 +98,11 @@ export function useApi(address, { refreshOn = () => false, atMostEvery = AT_MOST
       made.stop();
     };
   }, [address]);
+  useEffect(() => {
+    if (address === null || every === null) return undefined;
+    const timer = setInterval(() => document.hidden || loader.current?.soon(), every);
+    return () => clearInterval(timer);
+  }, [address, every]);
   return {
     ...state,
     reload: () => loader.current?.load(),

@@ -6,7 +6,7 @@
 
 import { absolute, clock, duration, money, NOTHING, relative, sentence, shortId } from "./format.js";
 import { useNow } from "./hooks.js";
-import { html, useState } from "./vendor/htm-preact-3.1.1.js";
+import { html, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
 
 /**
  * An icon for each status, so that none is told by its colour alone: its shape, and its tone.
@@ -136,12 +136,15 @@ export function JobLink({ id }) {
  */
 export function Button({ run, tone = "plain", disabled = false, title, label, keys, children }) {
   const [busy, setBusy] = useState(false);
+  const underWay = useRef(false);
   const press = async () => {
-    if (busy || disabled) return;
+    if (underWay.current || disabled) return;
+    underWay.current = true;
     setBusy(true);
     try {
       await run();
     } finally {
+      underWay.current = false;
       setBusy(false);
     }
   };

@@ -11,6 +11,7 @@ mod impatient;
 mod jobs;
 mod metrics;
 mod outages;
+mod page;
 mod previews;
 mod roles;
 mod stream;

@@ -225,6 +225,7 @@ function Jobs({ query }) {
       { keys: "Enter", text: "Open the job", run: () => row >= 0 && navigate(path`/jobs/${jobs[row].job_id}`) },
       { keys: "x", text: "Select the job", run: () => row >= 0 && selectable(jobs[row]) && toggle(jobs[row].job_id) },
       { keys: "c", text: "Cancel the selected jobs", run: () => selected.size > 0 && ask() },
+      ...(may(who, "researcher") ? [{ keys: "n", text: "Submit a new job", run: () => navigate("/submit") }] : []),
       { keys: "/", text: "Open a job by its ID", run: () => field.current?.focus() },
     ],
     [list.data, row, [...selected].join(" "), who],

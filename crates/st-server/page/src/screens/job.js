@@ -1,0 +1,209 @@
+// @ts-check
+/** One job: first why it is where it is, then how far it has come, what it printed and what happened to it. */
+
+import { path, withQuery } from "../api.js";
+import { duration, limitName, NOTHING, plural, sentence, shortId, words } from "../format.js";
+import { attemptsOf, withoutQueue } from "../history.js";
+import { useApi, useLive } from "../hooks.js";
+import {
+  Bar, Clock, Copy, Duration, ErrorBox, Facts, Heading, Loaded, Money, Note, Section, Status, Table, Time,
+} from "../ui.js";
+import { html, useState } from "../vendor/htm-preact-3.1.1.js";
+import { Actions } from "./job-actions.js";
+import { Log } from "./job-log.js";
+
+/** How often the progress is asked for: it comes from the log, and no event tells it. */
+const PROGRESS_EVERY = 5_000;
+/** How many events are shown at first, and how many more each time. */
+const EVENTS = 200;
+
+/** @param {{of: any}} of What explains the job. */
+function Limits({ of }) {
+  const budgets = of.budgets.map((/** @type {any} */ budget) => ({
+    name: `${words(budget.quota_type)} of ${budget.scope === "all" ? "everybody" : `${budget.scope} ${budget.scope_id ?? ""}`}`,
+    used: budget.used,
+    most: budget.limit_value,
+  }));
+  const limits = of.limits.map((/** @type {any} */ limit) => ({ name: limitName(limit.limit), setting: limit.limit, used: limit.used, most: limit.max }));
+  const all = [...limits, ...budgets];
+  if (all.length === 0) return null;
+  return html`<dl class="limits">
+    ${all.map(
+      ({ name, setting, used, most }) => html`<div key=${name}>
+        <dt title=${setting}>${name}</dt><dd><${Bar} used=${used} most=${most} label=${name} /></dd>
+      </div>`,
+    )}
+  </dl>`;
+}
+
+/** The first thing that is shown: where the job is, and why. @param {{job: any, why: import("../hooks.js").Loaded<any>}} of */
+function Why({ job, why }) {
+  const { data } = why;
+  const wait = data?.waiting_for ?? job.waiting_for;
+  const since = job.completed_at ?? (job.status === "running" ? job.started_at : null) ?? wait?.since ?? job.created_at;
+  return html`<section class="why" aria-label="Why the job is where it is">
+    <div class="row"><${Status} status=${job.status} /><span class="faint">since <${Time} at=${since} /></span>
+      ${job.cancel_requested && !job.is_terminal && html`<strong>Its cancellation was requested.</strong>`}</div>
+    <${ErrorBox} error=${why.error} title="Why it is there could not be loaded" retry=${why.reload} />
+    <p class="lead">${data ? sentence(data.summary) : "Loading the reason…"}</p>
+    ${job.error_message && !data?.summary?.includes(job.error_message) && html`<pre>${job.error_message}</pre>`}
+    ${data?.next_step && html`<p><strong>What comes next:</strong> ${sentence(data.next_step)}
+      ${wait?.until && html`<span> Until then: <${Time} at=${wait.until} />.</span>`}
+      ${wait?.kind === "approval" && html`<span> <a href="/approvals">Go to the approvals.</a></span>`}</p>`}
+    ${data?.position != null && html`<p>It is number ${data.position} of the ${plural(data.waiting, "job")} that wait.</p>`}
+    ${data?.expected_start && html`<p>It is expected to start <${Time} at=${data.expected_start.at} />: ${sentence(data.expected_start.basis)}</p>`}
+    ${data && data.waiting_for && html`<${Limits} of=${data} />`}
+  </section>`;
+}
+
+/** @param {{job: any}} of */
+function Progress({ job }) {
+  const running = job.status === "running";
+  const { data } = useApi(running ? path`/api/cloud/jobs/${job.job_id}/inline-progress` : null, { every: PROGRESS_EVERY });
+  if (!running || !data || (data.progress == null && !data.last_log)) return null;
+  return html`<${Section} title="Progress" id="progress">
+    ${data.progress != null &&
+    html`<div class="bar"><progress max="100" value=${data.progress} aria-labelledby="progress"></progress>
+      <span class="number">${Math.floor(data.progress)} %</span></div>`}
+    ${data.stage && html`<p>${data.stage}</p>`}
+    ${data.last_log && html`<p class="mono small clip wide" title=${data.last_log}>${data.last_log}</p>`}
+  <//>`;
+}
+
+/** @param {{job: any}} of */
+function About({ job }) {
+  const output = job.output_url ?? job.output_path;
+  /** @type {[string, unknown][]} */
+  const items = [
+    ["Owner", job.user_id],
+    ["Provider", job.provider],
+    ["Configuration", job.config_name ?? NOTHING],
+    ["Submitted", html`<${Time} at=${job.created_at} />`],
+    ["Started", html`<${Time} at=${job.started_at} />`],
+    ["Ended", html`<${Time} at=${job.completed_at} />`],
+    ["Ran for", html`<${Duration} seconds=${job.duration_seconds} />`],
+    ["Cost", html`<${Money} usd=${job.cost_usd} />`],
+    ["Hardware", job.hardware_type ?? NOTHING],
+    ["Attempt", String(job.attempt)],
+    ...Object.entries(job.metadata ?? {}).map(([name, value]) => /** @type {[string, unknown]} */ ([
+      words(name),
+      typeof value === "string" ? value : JSON.stringify(value),
+    ])),
+    ["ID", html`<${Copy} text=${job.job_id} what="ID" />`],
+    ["ID at the provider", job.provider_job_id ? html`<${Copy} text=${job.provider_job_id} what="ID at the provider" />` : NOTHING],
+    ["Correlation ID", html`<${Copy} text=${job.correlation_id} what="correlation ID" />`],
+  ];
+  if (output) items.push(["Output", html`<${Copy} text=${output} what="address of the output" />`]);
+  if (job.output_expires_at) items.push(["The provider deletes it", html`<${Time} at=${job.output_expires_at} />`]);
+  if (job.results) {
+    const kept = { due: "being fetched to the server", kept: "kept on the server", lost: "lost" };
+    const state = /** @type {keyof typeof kept} */ (job.results.state);
+    items.push(["Log and output", [kept[state] ?? state, job.results.reason].filter(Boolean).join(": ")]);
+  }
+  return html`<${Section} title="About the job" id="about"><${Facts} items=${items} /><//>`;
+}
+
+/** @param {any} actor */
+function actorText({ kind, name }) {
+  return name ? `${kind} ${name}` : kind;
+}
+
+/** @param {{event: any}} of */
+function Change({ event }) {
+  const subject = { job: null, queue: "queue entry", approval: "approval" };
+  const of = subject[/** @type {keyof typeof subject} */ (event.subject)];
+  return html`<div class="row tightly">
+    ${of && html`<span class="small faint">${of}</span>`}
+    ${event.from && html`<span class="faint">${words(event.from)} →</span>`}
+    ${event.to ? html`<${Status} status=${event.to} />` : html`<span>${words(event.type)}</span>`}
+  </div>`;
+}
+
+/** @param {{events: import("../hooks.js").Loaded<any>, more: () => void}} of */
+function Timeline({ events, more }) {
+  const [all, setAll] = useState(false);
+  /** @type {import("../ui.js").Column<any>[]} */
+  const columns = [
+    { key: "time", label: "Time", kind: "tight", cell: (event) => html`<${Clock} at=${event.timestamp} />` },
+    { key: "change", label: "Change", kind: "tight", cell: (event) => html`<${Change} event=${event} />` },
+    { key: "by", label: "By", kind: "tight", cell: (event) => actorText(event.actor) },
+    { key: "message", label: "Message", kind: "wide", cell: (event) => event.message || NOTHING },
+    { key: "correlation", label: "Correlation ID", kind: "tight", cell: (event) => html`<${Copy} text=${event.correlation_id} what="correlation ID" />` },
+  ];
+  const toggle = html`<label class="check"><input type="checkbox" checked=${all} onChange=${() => setAll(!all)} /> With its queue entry</label>`;
+  return html`<${Section} title="Timeline" id="timeline" actions=${toggle}>
+    <${Loaded} of=${events} what="timeline">
+      ${(/** @type {any} */ page) => html`<div class="stack">
+        <${Table} caption="What happened to the job, oldest first" columns=${columns} rowKey=${(/** @type {any} */ event) => event.id}
+          rows=${all ? page.events : withoutQueue(page.events)} empty="Nothing has happened yet." />
+        ${page.next != null && html`<div class="actions"><button type="button" onClick=${more}>Show more</button></div>`}
+      </div>`}
+    <//>
+  <//>`;
+}
+
+/** @param {{events: any[]}} of */
+function Attempts({ events }) {
+  const attempts = attemptsOf(events);
+  if (attempts.length < 2) return null;
+  /** @type {import("../ui.js").Column<import("../history.js").Attempt>[]} */
+  const columns = [
+    { key: "number", label: "Attempt", kind: "tight", cell: ({ number }) => number },
+    { key: "outcome", label: "Outcome", kind: "tight", cell: ({ outcome }) => html`<${Status} status=${outcome} />` },
+    { key: "claimed", label: "Claimed", kind: "tight", cell: ({ claimedAt }) => html`<${Clock} at=${claimedAt} />` },
+    {
+      key: "took",
+      label: "Took",
+      kind: "number",
+      cell: ({ claimedAt, endedAt }) => (endedAt ? duration((Date.parse(endedAt) - Date.parse(claimedAt)) / 1000) : NOTHING),
+    },
+    { key: "message", label: "Why it ended", kind: "wide", cell: ({ message }) => message || NOTHING },
+  ];
+  return html`<${Section} title="Attempts" id="attempts">
+    <${Table} caption="Attempts" columns=${columns} rows=${attempts} rowKey=${(/** @type {any} */ attempt) => attempt.number} />
+  <//>`;
+}
+
+/** @param {{params: Record<string, string>}} of */
+function Job({ params: { id } }) {
+  // An ID that was shortened, or the provider's, is resolved by the first answer.
+  const isOfThis = (/** @type {any} */ event) => event.job_id === (loaded.data?.job.job_id ?? id);
+  const loaded = useApi(path`/api/cloud/jobs/${id}`, { refreshOn: isOfThis });
+  // It waits for others as well, so every change of the queue may change the reason.
+  const why = useApi(path`/api/cloud/jobs/${id}/explain`, {
+    refreshOn: (event) => isOfThis(event) || (event.type === "queue_changed" && !loaded.data?.job.is_terminal),
+  });
+  const [limit, setLimit] = useState(EVENTS);
+  const events = useApi(withQuery(path`/api/cloud/jobs/${id}/events`, { limit }), { refreshOn: isOfThis });
+  useLive((event) => {
+    const { to } = event;
+    if (event.type !== "job_status_changed" || !to || !isOfThis(event)) return;
+    loaded.patch((answer) => ({ job: { ...answer.job, status: to } }));
+  });
+  const job = loaded.data?.job;
+  const name = job?.metadata?.run_name || job?.config_name;
+  const actions = job && html`<${Actions} job=${job} changed=${loaded.reload} />`;
+  return html`<div class="screen">
+    <nav aria-label="Where this is"><a href="/">Jobs</a> <span class="faint">/ ${shortId(id)}</span></nav>
+    <${Heading} actions=${actions}>${name ? `${name}` : `Job ${shortId(job?.job_id ?? id)}`}<//>
+    <${Loaded} of=${loaded} what="job">
+      ${() => html`<div class="screen">
+        <${Why} job=${job} why=${why} />
+        <${Progress} job=${job} />
+        <${Log} key=${job.job_id} job=${job} />
+        <${About} job=${job} />
+        <${Attempts} events=${events.data?.events ?? []} />
+        <${Timeline} events=${events} more=${() => setLimit(Math.min(500, limit + EVENTS))} />
+        ${job.attempt > 1 && !events.data && html`<${Note}>The job was submitted ${job.attempt} times.<//>`}
+      </div>`}
+    <//>
+  </div>`;
+}
+
+/** @type {import("../app.js").Screen} */
+export const screen = {
+  path: "/jobs/:id",
+  title: ({ id }) => `Job ${shortId(id)}`,
+  role: "viewer",
+  component: Job,
+};

@@ -13,10 +13,14 @@
 mod axe;
 mod browser;
 mod cast;
+mod cross_site;
 mod driver;
+mod focus;
 mod report;
+mod restart;
 mod scene;
 mod screens;
+mod session;
 #[expect(dead_code, reason = "the end-to-end tests use the rest")]
 #[path = "../it/support.rs"]
 mod support;

@@ -21,8 +21,7 @@ impl Scene {
     /// A server without keys, whose every visitor is the administrator.
     pub(crate) async fn open() -> Self {
         let replicate = provider().await;
-        let setup = Setup::default().replicate(&replicate.base_url());
-        let server = Server::start(setup).await;
+        let server = Server::start(Setup::default().replicate(&replicate.base_url())).await;
         Self { server, replicate, browser: Browser::start().await }
     }
 
@@ -67,9 +66,35 @@ impl Scene {
             .await;
     }
 
-    /// Submits jobs until there are as many as asked for, on a queue that is held.
+    /// The address of a module of the page, which is the one that the page itself has loaded.
+    pub(crate) async fn module(&self, name: &str) -> String {
+        let script = "return document.querySelector('script[type=module]').src";
+        let app = self.browser.js(script).await;
+        app.as_str().unwrap().replace("app.js", name)
+    }
+
+    /// Kills the server and starts another one in its place, on the same port and state.
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_with("true").await
+    }
+
+    /// The same; the next server starts when an expression is true on the page.
+    pub(crate) async fn restart_with(self, expression: &str) -> Self {
+        let Self { server, replicate, browser } = self;
+        let port = server.port();
+        let (dir, setup) = server.kill().await;
+        browser.until("the page notices", expression).await;
+        Self { server: Server::start_on(port, dir, setup).await, replicate, browser }
+    }
+
+    /// Submits nothing to the provider.
     pub(crate) async fn hold_queue(&self) {
         let answer = self.server.post("/api/queue/pause", json!({"reason": "maintenance"})).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+    }
+
+    pub(crate) async fn release_queue(&self) {
+        let answer = self.server.post("/api/queue/resume", json!({})).await;
         assert_eq!(answer.status, 200, "{:?}", answer.body);
     }
 

@@ -52,6 +52,7 @@ import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./v
  * @property {string | ((params: Record<string, string>) => string)} title Of the window.
  * @property {import("./session.js").Role} role Who may see it.
  * @property {{text: string, keys?: string}} [nav] Its entry in the navigation, where it has one.
+ * @property {string} [parent] The path of the screen that it belongs to, where it has no entry itself.
  * @property {boolean} [open] Whether it is shown to those who are not signed in.
  * @property {(of: {params: Record<string, string>, query: URLSearchParams}) => unknown} component
  */
@@ -100,7 +101,7 @@ function App() {
   const body = found && (who || now.state === "lost") && html`<${Guard} key=${path}>
     <${found.screen.component} params=${found.params} query=${query} />
   <//>`;
-  return html`<${Shell} screens=${SCREENS} current=${found?.screen.path ?? null}>
+  return html`<${Shell} screens=${SCREENS} current=${found?.screen.path ?? null} parent=${found?.screen.parent ?? null}>
     ${!found && html`<${Heading}>There is no such screen<//><p>Go to <a href="/">the jobs</a>.</p>`}
     ${found && !open && !who && html`<${signin.SignIn} ended=${now.state === "lost"} />`}
     ${found && !open && who && !mayRead(who, found.screen.role) && html`<${Heading}>${title}<//>

@@ -5,7 +5,7 @@
  */
 
 import { store } from "./store.js";
-import { useEffect } from "./vendor/htm-preact-3.1.1.js";
+import { useLayoutEffect } from "./vendor/htm-preact-3.1.1.js";
 
 /** How long the second character of a shortcut may take, in milliseconds. */
 const PATIENCE = 1500;
@@ -47,7 +47,8 @@ export function setEnabled(on) {
  * @param {unknown[]} inputs What the bindings use.
  */
 export function useKeys(list, inputs) {
-  useEffect(() => {
+  // Before the next key can come.
+  useLayoutEffect(() => {
     bindings.set([...bindings.get(), ...list]);
     return () => bindings.set(bindings.get().filter((binding) => !list.includes(binding)));
   }, inputs);

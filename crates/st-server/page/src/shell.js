@@ -122,9 +122,9 @@ function useUpgrade() {
 }
 
 /**
- * @param {{screens: import("./app.js").Screen[], current: string | null, children?: unknown}} of
+ * @param {{screens: import("./app.js").Screen[], current: string | null, parent?: string | null, children?: unknown}} of
  */
-export function Shell({ screens, current, children }) {
+export function Shell({ screens, current, parent = null, children }) {
   const who = user(useStore(session));
   const upgraded = useUpgrade();
   const [menu, setMenu] = useState(false);
@@ -156,7 +156,7 @@ export function Shell({ screens, current, children }) {
       <ul>
         ${shown.map(
           ({ path, nav }) => html`<li key=${path}>
-            <a href=${path} aria-current=${path === current ? "page" : undefined}>${nav?.text}</a>
+            <a href=${path} aria-current=${path === current ? "page" : path === parent ? "true" : undefined}>${nav?.text}</a>
           </li>`,
         )}
       </ul>

@@ -68,7 +68,7 @@ pub(crate) fn note_operation(operation: &'static str) {
 #[derive(Debug)]
 pub(crate) struct Meter {
     operations: BTreeMap<&'static str, Measured>,
-    /// What came to no operation: unknown paths, and what was refused before.
+    /// What came to no operation: files of the page, unknown paths, and what was refused before.
     none: Measured,
     problems: BTreeMap<Code, AtomicU64>,
 }

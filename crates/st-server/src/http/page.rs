@@ -77,39 +77,35 @@ struct File {
 impl Page {
     fn load() -> Self {
         let read = |name: Cow<'static, str>| {
-            Embedded::get(&name).map(|file| (name.into_owned(), file.data))
+            let data = Embedded::get(&name)?.data;
+            // Every file of the page is text.
+            let text = String::from_utf8(data.into_owned()).ok()?;
+            let text = if is_ours(&name) { without_comments(&text) } else { text };
+            media_of(&name).map(|media| (name.into_owned(), (media, text)))
         };
-        let contents: BTreeMap<_, _> = Embedded::iter().filter_map(read).collect();
+        let texts: BTreeMap<_, _> = Embedded::iter().filter_map(read).collect();
         let mut all = Sha256::new();
-        for (name, data) in &contents {
+        for (name, (_, text)) in &texts {
             all.update(name.len().to_be_bytes());
             all.update(name);
-            all.update(Sha256::digest(data));
+            all.update(Sha256::digest(text));
         }
         let version: String = hex(&all.finalize()).chars().take(16).collect();
         let folder = format!("/page/{version}/");
-        let file = |(name, data): (String, Cow<'static, [u8]>)| {
-            let data = match String::from_utf8(data.into_owned()) {
-                Ok(text) if name == INDEX => text.replace(FOLDER, &folder).into_bytes(),
-                Ok(text) => text.into_bytes(),
-                Err(binary) => binary.into_bytes(),
-            };
-            let file = File::new(&name, data)?;
-            Some((name, file))
-        };
-        let files = contents.into_iter().filter_map(file).collect();
-        Self { version, files }
+        let files = texts.into_iter().filter_map(|(name, (media, text))| {
+            let text = if name == INDEX { text.replace(FOLDER, &folder) } else { text };
+            Some((name, File::new(media, text)?))
+        });
+        Self { files: files.collect(), version }
     }
 }
 
 impl File {
-    /// `None` for a file of a kind that the page does not have.
-    fn new(name: &str, data: Vec<u8>) -> Option<Self> {
-        let media = media_of(name)?;
+    fn new(media: &'static str, text: String) -> Option<Self> {
         // Weak, because it is the same with and without compression.
-        let etag = format!("W/\"{}\"", hex(&Sha256::digest(&data)));
+        let etag = format!("W/\"{}\"", hex(&Sha256::digest(&text)));
         let etag = HeaderValue::from_str(&etag).ok()?;
-        Some(Self { media, etag, plain: data.into(), gzip: OnceLock::new() })
+        Some(Self { media, etag, plain: text.into(), gzip: OnceLock::new() })
     }
 
     fn gzip(&self) -> Option<&Bytes> {
@@ -179,6 +175,29 @@ fn with_page(answer: impl FnOnce(&Page) -> Option<Response>) -> Response {
     answered.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
 }
 
+/// Whether it is a script or a style that was written for this page.
+fn is_ours(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    matches!(extension, Some("js" | "css")) && !name.starts_with("vendor/")
+}
+
+/// The text without the lines that are comments, which are a third of it. Empty lines stand for them, so that
+/// an error names the line of the source.
+fn without_comments(text: &str) -> String {
+    let mut is_within = false;
+    let kept = text.lines().map(|line| {
+        let line = line.trim_end();
+        let start = line.trim_start();
+        // What goes on after its comment, as a cast does, is no comment.
+        let begins = start.starts_with("/*") && (!start.contains("*/") || start.ends_with("*/"));
+        let is_comment = is_within || begins || start.starts_with("//");
+        is_within = (is_within || begins) && !line.ends_with("*/");
+        if is_comment { "\n".to_owned() } else { format!("{line}\n") }
+    });
+    kept.collect()
+}
+
+/// `None` for a file that is not sent, such as the types for the type checker.
 fn media_of(name: &str) -> Option<&'static str> {
     let (_, extension) = name.rsplit_once('.')?;
     match extension {

@@ -1,21 +1,17 @@
 // @ts-check
 /** One job: first why it is where it is, then how far it has come, what it printed and what happened to it. */
 
-import { path, withQuery } from "../api.js";
-import { duration, limitName, NOTHING, plural, sentence, shortId, words } from "../format.js";
-import { attemptsOf, withoutQueue } from "../history.js";
+import { path } from "../api.js";
+import { limitName, NOTHING, plural, sentence, shortId, words } from "../format.js";
 import { useApi, useLive } from "../hooks.js";
-import {
-  Bar, Clock, Copy, Duration, ErrorBox, Facts, Heading, Loaded, Money, Note, Section, Status, Table, Time,
-} from "../ui.js";
-import { html, useState } from "../vendor/htm-preact-3.1.1.js";
+import { Bar, Copy, Duration, ErrorBox, Facts, Heading, Loaded, Money, Section, Status, Time } from "../ui.js";
+import { html } from "../vendor/htm-preact-3.1.1.js";
 import { Actions } from "./job-actions.js";
+import { Attempts, Timeline, useHistory } from "./job-history.js";
 import { Log } from "./job-log.js";
 
 /** How often the progress is asked for: it comes from the log, and no event tells it. */
 const PROGRESS_EVERY = 5_000;
-/** How many events are shown at first, and how many more each time. */
-const EVENTS = 200;
 
 /** @param {{of: any}} of What explains the job. */
 function Limits({ of }) {
@@ -103,67 +99,6 @@ function About({ job }) {
   return html`<${Section} title="About the job" id="about"><${Facts} items=${items} /><//>`;
 }
 
-/** @param {any} actor */
-function actorText({ kind, name }) {
-  return name ? `${kind} ${name}` : kind;
-}
-
-/** @param {{event: any}} of */
-function Change({ event }) {
-  const subject = { job: null, queue: "queue entry", approval: "approval" };
-  const of = subject[/** @type {keyof typeof subject} */ (event.subject)];
-  return html`<div class="row tightly">
-    ${of && html`<span class="small faint">${of}</span>`}
-    ${event.from && html`<span class="faint">${words(event.from)} →</span>`}
-    ${event.to ? html`<${Status} status=${event.to} />` : html`<span>${words(event.type)}</span>`}
-  </div>`;
-}
-
-/** @param {{events: import("../hooks.js").Loaded<any>, more: () => void}} of */
-function Timeline({ events, more }) {
-  const [all, setAll] = useState(false);
-  /** @type {import("../ui.js").Column<any>[]} */
-  const columns = [
-    { key: "time", label: "Time", kind: "tight", cell: (event) => html`<${Clock} at=${event.timestamp} />` },
-    { key: "change", label: "Change", kind: "tight", cell: (event) => html`<${Change} event=${event} />` },
-    { key: "by", label: "By", kind: "tight", cell: (event) => actorText(event.actor) },
-    { key: "message", label: "Message", kind: "wide", cell: (event) => event.message || NOTHING },
-    { key: "correlation", label: "Correlation ID", kind: "tight", cell: (event) => html`<${Copy} text=${event.correlation_id} what="correlation ID" />` },
-  ];
-  const toggle = html`<label class="check"><input type="checkbox" checked=${all} onChange=${() => setAll(!all)} /> With its queue entry</label>`;
-  return html`<${Section} title="Timeline" id="timeline" actions=${toggle}>
-    <${Loaded} of=${events} what="timeline">
-      ${(/** @type {any} */ page) => html`<div class="stack">
-        <${Table} caption="What happened to the job, oldest first" columns=${columns} rowKey=${(/** @type {any} */ event) => event.id}
-          rows=${all ? page.events : withoutQueue(page.events)} empty="Nothing has happened yet." />
-        ${page.next != null && html`<div class="actions"><button type="button" onClick=${more}>Show more</button></div>`}
-      </div>`}
-    <//>
-  <//>`;
-}
-
-/** @param {{events: any[]}} of */
-function Attempts({ events }) {
-  const attempts = attemptsOf(events);
-  if (attempts.length < 2) return null;
-  /** @type {import("../ui.js").Column<import("../history.js").Attempt>[]} */
-  const columns = [
-    { key: "number", label: "Attempt", kind: "tight", cell: ({ number }) => number },
-    { key: "outcome", label: "Outcome", kind: "tight", cell: ({ outcome }) => html`<${Status} status=${outcome} />` },
-    { key: "claimed", label: "Claimed", kind: "tight", cell: ({ claimedAt }) => html`<${Clock} at=${claimedAt} />` },
-    {
-      key: "took",
-      label: "Took",
-      kind: "number",
-      cell: ({ claimedAt, endedAt }) => (endedAt ? duration((Date.parse(endedAt) - Date.parse(claimedAt)) / 1000) : NOTHING),
-    },
-    { key: "message", label: "Why it ended", kind: "wide", cell: ({ message }) => message || NOTHING },
-  ];
-  return html`<${Section} title="Attempts" id="attempts">
-    <${Table} caption="Attempts" columns=${columns} rows=${attempts} rowKey=${(/** @type {any} */ attempt) => attempt.number} />
-  <//>`;
-}
-
 /** @param {{params: Record<string, string>}} of */
 function Job({ params: { id } }) {
   // An ID that was shortened, or the provider's, is resolved by the first answer.
@@ -173,8 +108,7 @@ function Job({ params: { id } }) {
   const why = useApi(path`/api/cloud/jobs/${id}/explain`, {
     refreshOn: (event) => isOfThis(event) || (event.type === "queue_changed" && !loaded.data?.job.is_terminal),
   });
-  const [limit, setLimit] = useState(EVENTS);
-  const events = useApi(withQuery(path`/api/cloud/jobs/${id}/events`, { limit }), { refreshOn: isOfThis });
+  const history = useHistory(id, isOfThis);
   useLive((event) => {
     const { to } = event;
     if (event.type !== "job_status_changed" || !to || !isOfThis(event)) return;
@@ -192,9 +126,8 @@ function Job({ params: { id } }) {
         <${Progress} job=${job} />
         <${Log} key=${job.job_id} job=${job} />
         <${About} job=${job} />
-        <${Attempts} events=${events.data?.events ?? []} />
-        <${Timeline} events=${events} more=${() => setLimit(Math.min(500, limit + EVENTS))} />
-        ${job.attempt > 1 && !events.data && html`<${Note}>The job was submitted ${job.attempt} times.<//>`}
+        <${Attempts} events=${history.events} />
+        <${Timeline} history=${history} />
       </div>`}
     <//>
   </div>`;
@@ -205,5 +138,6 @@ export const screen = {
   path: "/jobs/:id",
   title: ({ id }) => `Job ${shortId(id)}`,
   role: "viewer",
+  parent: "/",
   component: Job,
 };

@@ -10,7 +10,7 @@ import { useKeys } from "../keys.js";
 import { navigate, setQuery } from "../router.js";
 import { may, mayChange, session, user } from "../session.js";
 import { Button, Heading, JobLink, Loaded, Money, Status, Table, Time } from "../ui.js";
-import { html, useEffect, useRef, useState } from "../vendor/htm-preact-3.1.1.js";
+import { html, useRef, useState } from "../vendor/htm-preact-3.1.1.js";
 
 /** So many cancellations are under way at once. */
 const AT_ONCE = 6;
@@ -100,7 +100,7 @@ function Name({ job }) {
  * @param {Set<string>} of.selected
  * @param {(id: string) => void} of.toggle
  * @param {(job: any) => boolean} of.selectable
- * @param {number} of.at The row that the keyboard is at.
+ * @param {string | null} of.at The job that the keyboard is at.
  */
 function List({ jobs, selected, toggle, selectable, at }) {
   const shown = jobs.some(selectable);
@@ -134,9 +134,9 @@ function List({ jobs, selected, toggle, selectable, at }) {
     });
   }
   return html`<${Table} caption="Jobs, newest first" columns=${columns} rows=${jobs} rowKey=${(/** @type {any} */ job) => job.job_id}
-    rowProps=${(/** @type {any} */ job, /** @type {number} */ row) => ({
-      class: [selected.has(job.job_id) ? "selected" : "", row === at ? "current" : ""].join(" ").trim(),
-      "data-row": row,
+    rowProps=${(/** @type {any} */ job) => ({
+      class: [selected.has(job.job_id) ? "selected" : "", job.job_id === at ? "current" : ""].join(" ").trim(),
+      "data-job": job.job_id,
     })}
     empty="There are no jobs with these filters." />`;
 }
@@ -182,9 +182,10 @@ function useSelection(jobs, selectable) {
   return { selected: valid, toggle, clear: () => setSelected(new Set()), all: () => setSelected(new Set(jobs.filter(selectable).map((job) => job.job_id))) };
 }
 
-/** @param {number} row */
-function showRow(row) {
-  document.querySelector(`tr[data-row="${row}"]`)?.scrollIntoView({ block: "nearest" });
+/** The focus goes to the link of the job, so that it is seen, read aloud, and opened with Enter. @param {string} id */
+function focusRow(id) {
+  const link = document.querySelector(`tr[data-job="${CSS.escape(id)}"] a`);
+  if (link instanceof HTMLElement) link.focus();
 }
 
 /** @param {{query: URLSearchParams}} of */
@@ -198,13 +199,14 @@ function Jobs({ query }) {
   const jobs = list.data?.jobs ?? [];
   const selectable = (/** @type {any} */ job) => !job.is_terminal && mayChange(who, job);
   const { selected, toggle, clear, all } = useSelection(jobs, selectable);
-  const [at, setAt] = useState(-1);
-  useEffect(() => setAt(-1), [filters.cursor, filters.status, filters.provider, filters.user]);
-  const row = Math.min(at, jobs.length - 1);
+  // The job that the keyboard is at, and not its place, which moves when others are submitted.
+  const [at, setAt] = useState(/** @type {string | null} */ (null));
+  const row = jobs.findIndex((job) => job.job_id === at);
   const move = (/** @type {number} */ by) => {
-    const next = Math.max(0, Math.min(jobs.length - 1, row + by));
-    setAt(next);
-    showRow(next);
+    const next = jobs[Math.max(0, Math.min(jobs.length - 1, row + by))];
+    if (!next) return;
+    setAt(next.job_id);
+    focusRow(next.job_id);
   };
   const ask = () =>
     confirm({
@@ -230,7 +232,10 @@ function Jobs({ query }) {
     ],
     [list.data, row, [...selected].join(" "), who],
   );
-  const newPage = (/** @type {string | null} */ cursor) => setQuery(filterChanges({ cursor }));
+  const newPage = (/** @type {string | null} */ cursor) => {
+    setQuery(filterChanges({ cursor }));
+    scrollTo(0, 0);
+  };
   return html`<div class="screen">
     <${Heading} actions=${may(who, "researcher") && html`<a class="button main" href="/submit">Submit a job</a>`}>Jobs<//>
     <${Counts} filters=${filters} />
@@ -240,15 +245,14 @@ function Jobs({ query }) {
         ? html`<strong>${plural(selected.size, "job")} selected</strong>
             <${Button} run=${ask} tone="danger">Cancel ${plural(selected.size, "job")}…<//>
             <${Button} run=${clear}>Select none<//>`
-        : html`<span class="faint">${list.data ? plural(list.data.total, "job") : "…"}</span>
+        : html`<span class="faint">${list.data ? plural(list.data.total, "job") : "…"}${filters.cursor !== null && " in all; these are not the newest"}</span>
             ${jobs.some(selectable) && html`<${Button} run=${all}>Select all that are active<//>`}`}
     </div>
     <${Loaded} of=${list} what="list of jobs">
-      ${() => html`<${List} jobs=${jobs} selected=${selected} toggle=${toggle} selectable=${selectable} at=${row} />`}
+      ${() => html`<${List} jobs=${jobs} selected=${selected} toggle=${toggle} selectable=${selectable} at=${at} />`}
     <//>
     <div class="actions">
       <${Button} run=${() => newPage(null)} disabled=${filters.cursor === null}>Newest<//>
-      <${Button} run=${() => history.back()} disabled=${filters.cursor === null}>Back<//>
       <${Button} run=${() => newPage(list.data?.next ?? null)} disabled=${!list.data?.next}>Older<//>
     </div>
   </div>`;

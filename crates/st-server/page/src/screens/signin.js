@@ -27,7 +27,7 @@ export function SignIn({ ended = false, done = () => {} }) {
       await signIn(key);
       done();
     } catch (failure) {
-      setError(failure);
+      setError(wrongKey(failure));
       setBusy(false);
       field.current?.select();
     }
@@ -36,7 +36,7 @@ export function SignIn({ ended = false, done = () => {} }) {
     <${Heading}>Sign in<//>
     ${ended && html`<${Note} tone="warn">Your session has ended. Sign in again, and the screen is as you left it.<//>`}
     <form onSubmit=${submit} class="stack">
-      <${Field} id="key" label="Key" hint="A key begins with st_. The server keeps no copy of it in this browser: a session lasts 12 hours, or until the server restarts.">
+      <${Field} id="key" label="Key" hint="A key begins with st_. It is not stored in this browser: it opens a session, which lasts 12 hours or until the server restarts.">
         <input id="key" ref=${field} type="password" autocomplete="current-password" spellcheck=${false}
           autocapitalize="off" required aria-describedby="key-hint" />
       <//>
@@ -49,6 +49,13 @@ export function SignIn({ ended = false, done = () => {} }) {
       <pre>st-server keys create --name laptop --user ann --role researcher</pre>
     </details>
   </div>`;
+}
+
+/** The answer about a key is written for programs, which send it with each request. @param {any} failure */
+function wrongKey(failure) {
+  if (failure.status !== 401) return failure;
+  const detail = "This key is not valid: it may be mistyped, expired or revoked.";
+  return { detail, correlationId: failure.correlationId };
 }
 
 function Screen() {

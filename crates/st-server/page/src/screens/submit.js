@@ -248,4 +248,4 @@ function Submit() {
 }
 
 /** @type {import("../app.js").Screen} */
-export const screen = { path: "/submit", title: "Submit a job", role: "researcher", component: Submit };
+export const screen = { path: "/submit", title: "Submit a job", role: "researcher", parent: "/", component: Submit };

@@ -133,11 +133,14 @@ async fn what_is_no_screen_and_no_file_is_a_problem() {
     let api = Harness::start().await;
     let folder = address(&api, "/app.js").await.replace("app.js", "");
     let folder = folder.strip_prefix(&api.url).unwrap();
-    for path in ["/jobs", "/jobs/", "/jobs/1/2", "/index.html", "/favicon.ico", "/page", "/page/x"] {
+    for path in ["/jobs", "/jobs/", "/jobs/1/2", "/index.html", "/favicon.ico", "/page", "/page/x"]
+    {
         let (status, problem) = api.get(path).await;
         assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{path}");
     }
-    for file in ["nothing.js", "index.html", "../Cargo.toml", "%2e%2e/package.json", "vendor/x.d.ts"] {
+    for file in
+        ["nothing.js", "index.html", "../Cargo.toml", "%2e%2e/package.json", "vendor/x.d.ts"]
+    {
         let (status, problem) = api.get(&format!("{folder}{file}")).await;
         assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{file}");
     }

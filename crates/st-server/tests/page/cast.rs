@@ -23,11 +23,21 @@ enum End {
 const ENDED: [(&str, &str, End, i64); 9] = [
     ("ben", "flux-portraits-lora", End::Succeeded, 184),
     ("chloe", "sdxl-product-shots", End::Succeeded, 96),
-    ("ben", "flux-portraits-lora-rank64", End::Failed("CUDA out of memory. Tried to allocate 2.50 GiB"), 12),
+    (
+        "ben",
+        "flux-portraits-lora-rank64",
+        End::Failed("CUDA out of memory. Tried to allocate 2.50 GiB"),
+        12,
+    ),
     ("dan", "sd3-medium-finetune", End::Succeeded, 311),
     ("chloe", "sdxl-product-shots-v2", End::Cancelled, 41),
     ("ben", "pixart-sigma-watercolour", End::Succeeded, 58),
-    ("dan", "auraflow-baseline", End::Failed("Dataset \"watercolour\" has no captions for 14 images"), 3),
+    (
+        "dan",
+        "auraflow-baseline",
+        End::Failed("Dataset \"watercolour\" has no captions for 14 images"),
+        3,
+    ),
     ("chloe", "kolors-jewellery", End::Succeeded, 127),
     ("ben", "flux-dev-full-finetune", End::Succeeded, 402),
 ];
@@ -64,7 +74,8 @@ struct Person<'a> {
 impl Person<'_> {
     async fn post(&self, path: &str, body: Value) -> Value {
         let server = &self.scene.server;
-        let request = server.client().post(server.url(path)).header("x-api-key", self.key).json(&body);
+        let request =
+            server.client().post(server.url(path)).header("x-api-key", self.key).json(&body);
         let response = request.send().await.unwrap();
         let (status, body) = (response.status(), response.json::<Value>().await.unwrap());
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
@@ -96,7 +107,8 @@ pub(crate) async fn work_a_day(scene: &Scene, keys: &[String]) {
         end_at_provider(scene, job, *end, *minutes).await;
     }
     for (job, _, _) in &ended {
-        eventually("the job is over", async || scene.server.job(job).await["is_terminal"] == true).await;
+        eventually("the job is over", async || scene.server.job(job).await["is_terminal"] == true)
+            .await;
     }
     set_up(scene).await;
     let mut running = Vec::new();
@@ -138,7 +150,8 @@ async fn set_up(scene: &Scene) {
         let budget = json!({"quota_type": "cost_monthly", "limit_value": amount, "user_id": user});
         post("/api/quotas", budget).await;
     }
-    post("/api/quotas", json!({"quota_type": "cost_daily", "limit_value": 900, "action": "warn"})).await;
+    post("/api/quotas", json!({"quota_type": "cost_daily", "limit_value": 900, "action": "warn"}))
+        .await;
     post("/api/queue/pause", json!({"scope": "user", "id": "sam", "reason": "on holiday"})).await;
 }
 

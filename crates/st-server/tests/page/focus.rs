@@ -21,7 +21,10 @@ async fn the_focus_stays_on_a_control_whose_row_changes() {
     scene.browser.until("the row shows the new status", running).await;
     let (role, name) = scene.browser.focused().await;
     assert_eq!((role.as_str(), name), ("checkbox", format!("Select job {job}")));
-    assert_eq!(scene.browser.js("return window.focusedBefore === document.activeElement").await, true);
+    assert_eq!(
+        scene.browser.js("return window.focusedBefore === document.activeElement").await,
+        true
+    );
     scene.end(Complaints::None).await;
 }
 
@@ -36,7 +39,13 @@ async fn the_focus_stays_on_the_button_that_cancels_a_job_while_it_starts() {
     scene.browser.tab_to("button", "Cancel").await;
     let before = scene.browser.focused().await;
     scene.release_queue().await;
-    scene.browser.until("the job runs", "document.querySelector('.why .status')?.textContent.includes('running')").await;
+    scene
+        .browser
+        .until(
+            "the job runs",
+            "document.querySelector('.why .status')?.textContent.includes('running')",
+        )
+        .await;
     assert_eq!(scene.browser.focused().await, before);
     scene.end(Complaints::None).await;
 }

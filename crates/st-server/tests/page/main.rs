@@ -16,11 +16,15 @@ mod cast;
 mod cross_site;
 mod driver;
 mod focus;
+mod hostile;
+mod many;
 mod report;
 mod restart;
 mod scene;
 mod screens;
 mod session;
+mod sizes;
 #[expect(dead_code, reason = "the end-to-end tests use the rest")]
 #[path = "../it/support.rs"]
 mod support;
+mod viewer;

@@ -37,8 +37,12 @@ async fn a_killed_server_costs_the_page_neither_a_reload_nor_an_event() {
     scene.live().await;
     let after = scene.server.submit("replicate", training("after")).await;
     let last = events_of(&scene, &after).await.last().unwrap()["id"].clone();
-    scene.browser.until("the newest event is heard", &format!("window.heard.includes({last})")).await;
-    let heard: Vec<u64> = serde_json::from_value(scene.browser.js("return window.heard").await).unwrap();
+    scene
+        .browser
+        .until("the newest event is heard", &format!("window.heard.includes({last})"))
+        .await;
+    let heard: Vec<u64> =
+        serde_json::from_value(scene.browser.js("return window.heard").await).unwrap();
     let once: BTreeSet<u64> = heard.iter().copied().collect();
     assert_eq!(heard.len(), once.len(), "no event is heard twice: {heard:?}");
     assert!(heard.is_sorted(), "{heard:?}");
@@ -60,7 +64,8 @@ async fn timeline_is_whole(scene: &Scene, job: &str) {
     scene.browser.tab_to("checkbox", "With its queue entry").await;
     scene.browser.write(" ").await;
     let events = events_of(scene, job).await;
-    let rows = "[...document.querySelectorAll('#timeline ~ * tbody tr, section:has(#timeline) tbody tr')]";
+    let rows =
+        "[...document.querySelectorAll('#timeline ~ * tbody tr, section:has(#timeline) tbody tr')]";
     let count = format!("new Set({rows}).size === {}", events.len());
     scene.browser.until(&format!("the timeline has {} rows", events.len()), &count).await;
     let script = format!("return [...new Set({rows})].map((row) => row.textContent)");

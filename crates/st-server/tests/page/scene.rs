@@ -20,8 +20,12 @@ pub(crate) struct Scene {
 impl Scene {
     /// A server without keys, whose every visitor is the administrator.
     pub(crate) async fn open() -> Self {
+        Self::open_with(Setup::default()).await
+    }
+
+    pub(crate) async fn open_with(setup: Setup) -> Self {
         let replicate = provider().await;
-        let server = Server::start(Setup::default().replicate(&replicate.base_url())).await;
+        let server = Server::start(setup.replicate(&replicate.base_url())).await;
         Self { server, replicate, browser: Browser::start().await }
     }
 

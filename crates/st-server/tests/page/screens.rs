@@ -16,12 +16,16 @@ const PICTURES: &str = "ST_PAGE_PICTURES";
 /// How much a picture may have, so that the documents stay light.
 const MOST_OF_A_PICTURE: usize = 200_000;
 
-/// A screen: its name, and its path where `JOB` stands for the ID of a job.
+/// A screen: its name, and its path, in which the name of a job stands for its ID.
 type Screen = (&'static str, &'static str);
 
-const SCREENS: [Screen; 3] = [
+const SCREENS: [Screen; 7] = [
     ("jobs", "/"),
     ("jobs-failed", "/?status=failed"),
+    ("job-waiting", "/jobs/flux-portraits-ablation-1"),
+    ("job-running", "/jobs/sdxl-product-shots-v3"),
+    ("job-failed", "/jobs/flux-portraits-lora-rank64"),
+    ("submit", "/submit"),
     ("sign-in", "/signin"),
 ];
 
@@ -67,7 +71,10 @@ async fn all_screens(theme: Theme) {
         faults.extend(see(&scene, theme, name, path).await);
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    let links = scene.browser.js("return [...document.querySelectorAll('#nav a')].map((it) => it.pathname)").await;
+    let links = scene
+        .browser
+        .js("return [...document.querySelectorAll('#nav a')].map((it) => it.pathname)")
+        .await;
     let is_covered = |link: &str| SCREENS.iter().any(|(_, path)| *path == link);
     for link in links.as_array().unwrap() {
         assert!(is_covered(link.as_str().unwrap()), "{link} is in the navigation and in no test");
@@ -75,16 +82,28 @@ async fn all_screens(theme: Theme) {
     scene.end(Complaints::None).await;
 }
 
+/// The address of a screen.
+async fn address(scene: &Scene, path: &str) -> String {
+    let Some(name) = path.strip_prefix("/jobs/") else {
+        return path.to_owned();
+    };
+    let jobs = scene.server.get("/api/cloud/jobs?limit=100").await.body;
+    let job = jobs["jobs"].as_array().unwrap().iter().find(|job| job["config_name"] == name);
+    format!("/jobs/{}", job.unwrap()["job_id"].as_str().unwrap())
+}
+
 /// Looks at one screen in every way; gives what is wrong with it.
 async fn see(scene: &Scene, theme: Theme, name: &str, path: &str) -> Vec<String> {
+    let path = &address(scene, path).await;
     let mut faults = Vec::new();
     let browser = &scene.browser;
+    let begun = Instant::now();
+    browser.look(View { theme, width: 1280, zoom: 100 }).await;
+    scene.visit(path).await;
+    report::note(&format!("load {name} {theme}"), &format!("{} ms", begun.elapsed().as_millis()));
     for (width, zoom) in VIEWS {
         let view = View { theme, width, zoom };
         browser.look(view).await;
-        let begun = Instant::now();
-        scene.visit(path).await;
-        let loaded = begun.elapsed();
         let verdict = axe::judge(browser).await;
         let place = format!("{name} {view}");
         faults.extend(verdict.violations.iter().map(|it| format!("{place}: {it}")));
@@ -92,12 +111,7 @@ async fn see(scene: &Scene, theme: Theme, name: &str, path: &str) -> Vec<String>
         faults.extend(seen.as_array().unwrap().iter().map(|it| format!("{place}: {it}")));
         report::note(
             &format!("screen {place}"),
-            &format!(
-                "axe {} violations, {} passes; loaded in {} ms",
-                verdict.violations.len(),
-                verdict.passes,
-                loaded.as_millis()
-            ),
+            &format!("axe {} violations, {} passes", verdict.violations.len(), verdict.passes),
         );
         if zoom == 100 {
             draw(scene, &format!("{name}-{theme}-{width}.png")).await;

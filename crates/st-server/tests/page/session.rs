@@ -20,11 +20,15 @@ async fn who_signs_in_comes_to_the_address_that_was_opened() {
     scene.browser.until_text("You are not signed in").await;
     // What was wrong is selected, so that the next key takes its place.
     scene.browser.write(&format!("{}\u{e007}", keys[0])).await;
-    scene.browser.until("the job is shown", "document.querySelector('h1')?.textContent === 'flux-portraits'").await;
+    scene
+        .browser
+        .until("the job is shown", "document.querySelector('h1')?.textContent === 'flux-portraits'")
+        .await;
     assert_eq!(scene.browser.url().await.path(), format!("/jobs/{job}"));
     let cookies = scene.browser.js("return document.cookie").await;
     assert_eq!(cookies, "", "no script reads the session");
-    let kept = scene.browser.js("return JSON.stringify([{...localStorage}, {...sessionStorage}])").await;
+    let kept =
+        scene.browser.js("return JSON.stringify([{...localStorage}, {...sessionStorage}])").await;
     assert!(!kept.as_str().unwrap().contains("st_"), "the browser keeps no key: {kept}");
     scene.end(Complaints::FailedRequests).await;
 }
@@ -47,8 +51,12 @@ async fn a_session_that_ends_is_opened_again_on_the_screen_as_it_was() {
     scene.browser.tab_to("textbox", "Key").await;
     scene.browser.write(&format!("{}\u{e007}", keys[0])).await;
     scene.live().await;
-    scene.browser.until("the screen is back", "document.querySelector('#run')?.checkVisibility()").await;
-    let state = scene.browser.js("return [document.querySelector('#run').value, window.isTheSame]").await;
+    scene
+        .browser
+        .until("the screen is back", "document.querySelector('#run')?.checkVisibility()")
+        .await;
+    let state =
+        scene.browser.js("return [document.querySelector('#run').value, window.isTheSame]").await;
     assert_eq!(state, json!(["half typed", true]));
     scene.end(Complaints::FailedRequests).await;
 }

@@ -37,8 +37,11 @@ import { useStore } from "./hooks.js";
 import { startKeys } from "./keys.js";
 import { followVisibility } from "./live.js";
 import { match, place, startRouter } from "./router.js";
+import * as approvals from "./screens/approvals.js";
+import * as costs from "./screens/costs.js";
 import * as job from "./screens/job.js";
 import * as jobs from "./screens/jobs.js";
+import * as queue from "./screens/queue.js";
 import * as signin from "./screens/signin.js";
 import * as submit from "./screens/submit.js";
 import { mayRead, session, user } from "./session.js";
@@ -58,7 +61,7 @@ import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./v
  */
 
 /** All screens, in the order of the navigation. @type {Screen[]} */
-const SCREENS = [jobs.screen, job.screen, submit.screen, signin.screen];
+const SCREENS = [jobs.screen, job.screen, submit.screen, queue.screen, approvals.screen, costs.screen, signin.screen];
 
 /** @param {string} path */
 function find(path) {

@@ -4,7 +4,7 @@
 import { get } from "./api.js";
 import { live } from "./live.js";
 import { store } from "./store.js";
-import { useEffect, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
+import { useEffect, useMemo, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
 
 /** So often what is shown is loaded again at most, however many events come. */
 const AT_MOST_EVERY = 2_000;
@@ -43,6 +43,51 @@ export function useNow() {
     };
   }, []);
   return useStore(time);
+}
+
+/**
+ * Whether an element has more than it shows from side to side.
+ * @returns {[ref: (element: HTMLElement | null) => void, isCut: boolean]}
+ */
+export function useOverflow() {
+  const [isCut, setCut] = useState(false);
+  const watch = useRef(/** @type {(element: HTMLElement | null) => void} */ (() => {}));
+  const observer = useRef(/** @type {ResizeObserver | null} */ (null));
+  useMemo(() => {
+    watch.current = (element) => {
+      observer.current?.disconnect();
+      if (!element) return;
+      observer.current = new ResizeObserver(() => setCut(element.scrollWidth > element.clientWidth + 1));
+      observer.current.observe(element);
+      if (element.firstElementChild) observer.current.observe(element.firstElementChild);
+    };
+  }, []);
+  return [watch.current, isCut];
+}
+
+/**
+ * Keeps the focus near where it was when what had it is gone, such as the button of a row that was done: it
+ * goes to the heading of the section.
+ * @returns {(element: HTMLElement | null) => void} The `ref` of what the focus may be in.
+ */
+export function useKeptFocus() {
+  const place = useRef(/** @type {HTMLElement | null} */ (null));
+  const held = useRef(/** @type {Element | null} */ (null));
+  const ref = useRef((/** @type {HTMLElement | null} */ element) => {
+    if (!element) return;
+    place.current = element;
+    element.addEventListener("focusin", (event) => (held.current = /** @type {Element} */ (event.target)));
+  });
+  useEffect(() => {
+    if (!held.current || held.current.isConnected) return;
+    held.current = null;
+    if (document.activeElement !== document.body && document.activeElement !== null) return;
+    const heading = place.current?.closest("section, .screen")?.querySelector("h1, h2");
+    if (!(heading instanceof HTMLElement)) return;
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+  });
+  return ref.current;
 }
 
 /**

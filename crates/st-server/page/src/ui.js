@@ -5,7 +5,7 @@
  */
 
 import { absolute, clock, duration, money, NOTHING, relative, sentence, shortId } from "./format.js";
-import { useNow } from "./hooks.js";
+import { useKeptFocus, useNow, useOverflow } from "./hooks.js";
 import { html, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
 
 /**
@@ -126,7 +126,7 @@ export function Duration({ seconds }) {
 
 /** A link to a job, by the beginning of its ID. @param {{id: string}} of */
 export function JobLink({ id }) {
-  return html`<a class="mono" href=${`/jobs/${encodeURIComponent(id)}`} title=${id}>${shortId(id)}</a>`;
+  return html`<a class="mono nowrap" href=${`/jobs/${encodeURIComponent(id)}`} title=${id}>${shortId(id)}</a>`;
 }
 
 /**
@@ -218,7 +218,7 @@ export function Loaded({ of, what, children }) {
  * @property {string} key
  * @property {unknown} label
  * @property {(row: R, at: number) => unknown} cell
- * @property {"number" | "wide" | "tight"} [kind] `number` is aligned to the right.
+ * @property {"number" | "text" | "wide" | "tight"} [kind] `number` is aligned to the right; `wide` takes the most room.
  */
 
 /**
@@ -229,8 +229,12 @@ export function Loaded({ of, what, children }) {
  *   rowProps?: (row: R, at: number) => Record<string, unknown>, empty?: unknown}} of
  */
 export function Table({ caption, columns, rows, rowKey, rowProps = () => ({}), empty = "There is nothing to show." }) {
-  if (rows.length === 0) return html`<p class="empty">${empty}</p>`;
-  return html`<div class="scroll"><table role="table">
+  const [region, isCut] = useOverflow();
+  const keep = useKeptFocus();
+  if (rows.length === 0) return html`<p class="empty" ref=${keep}>${empty}</p>`;
+  // What can be scrolled can be reached by the keyboard, and has a name.
+  const reach = isCut ? { tabindex: 0, role: "region", "aria-label": caption } : {};
+  return html`<div class="scroll" ref=${region} ...${reach}><table role="table" ref=${keep}>
     <caption class="hidden">${caption}</caption>
     <thead role="rowgroup"><tr role="row">
       ${columns.map(({ key, label, kind }) => html`<th key=${key} role="columnheader" scope="col" class=${kind}>${label}</th>`)}
@@ -250,11 +254,12 @@ export function Table({ caption, columns, rows, rowKey, rowProps = () => ({}), e
 
 /**
  * How much of something is used: a bar, and the numbers.
- * @param {{used: number, most: number, label: string, text?: string}} of
+ * @param {{used: number, most: number, label: string, text?: string, calm?: boolean}} of `calm`: that all is
+ *   used is no fault, as with slots.
  */
-export function Bar({ used, most, label, text = `${used} of ${most}` }) {
+export function Bar({ used, most, label, text = `${used} of ${most}`, calm = false }) {
   const part = most > 0 ? Math.min(1, used / most) : 1;
-  const tone = part >= 1 ? "bad" : part >= 0.8 ? "warn" : "good";
+  const tone = calm ? "move" : part >= 1 ? "bad" : part >= 0.8 ? "warn" : "good";
   return html`<div class="bar">
     <div class=${`track ${tone}`} role="meter" aria-label=${label} aria-valuemin="0" aria-valuemax=${most}
       aria-valuenow=${Math.min(used, most)} aria-valuetext=${text}><div style=${{ width: `${part * 100}%` }}></div></div>

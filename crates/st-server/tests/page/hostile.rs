@@ -22,8 +22,9 @@ const FAULTS: &str = "
     if (window.isHacked) faults.push('a script of a user ran');
     if (document.querySelector('main img, main script, main iframe')) faults.push('a text became an element');
     if (root.scrollWidth > root.clientWidth) faults.push(`the document is ${root.scrollWidth} px wide in ${root.clientWidth}`);
-    // On a list; a job's own screen has its texts in full.
-    for (const row of location.pathname.startsWith('/jobs/') ? [] : document.querySelectorAll('main tr, main li')) {
+    // On a list in a wide window: a job's own screen has its texts in full, and a narrow window has cards.
+    const isList = !location.pathname.startsWith('/jobs/') && root.clientWidth > 1000;
+    for (const row of isList ? document.querySelectorAll('main tr, main li') : []) {
         if (row.getBoundingClientRect().height > 400) faults.push('a row has the height of a screen: ' + row.innerText.slice(0, 60));
     }
     return faults;";

@@ -17,6 +17,7 @@ mod cross_site;
 mod driver;
 mod focus;
 mod hostile;
+mod keyboard;
 mod many;
 mod report;
 mod restart;

@@ -19,13 +19,16 @@ const MOST_OF_A_PICTURE: usize = 200_000;
 /// A screen: its name, and its path, in which the name of a job stands for its ID.
 type Screen = (&'static str, &'static str);
 
-const SCREENS: [Screen; 7] = [
+const SCREENS: [Screen; 10] = [
     ("jobs", "/"),
     ("jobs-failed", "/?status=failed"),
     ("job-waiting", "/jobs/flux-portraits-ablation-1"),
     ("job-running", "/jobs/sdxl-product-shots-v3"),
     ("job-failed", "/jobs/flux-portraits-lora-rank64"),
     ("submit", "/submit"),
+    ("queue", "/queue"),
+    ("approvals", "/approvals"),
+    ("costs", "/costs"),
     ("sign-in", "/signin"),
 ];
 

@@ -14,7 +14,7 @@ use crate::scene::Scene;
 const PICTURES: &str = "ST_PAGE_PICTURES";
 
 /// How much a picture may have, so that the documents stay light.
-const MOST_OF_A_PICTURE: usize = 200_000;
+const MOST_OF_A_PICTURE: usize = 80_000;
 
 /// A screen: its name, and its path, in which the name of a job stands for its ID.
 type Screen = (&'static str, &'static str);
@@ -116,8 +116,9 @@ async fn see(scene: &Scene, theme: Theme, name: &str, path: &str) -> Vec<String>
             &format!("screen {place}"),
             &format!("axe {} violations, {} passes", verdict.violations.len(), verdict.passes),
         );
-        if zoom == 100 {
-            draw(scene, &format!("{name}-{theme}-{width}.png")).await;
+        // The documents show what most people see.
+        if (width, zoom) == (1280, 100) {
+            draw(scene, &format!("{name}-{theme}.webp")).await;
         }
     }
     faults

@@ -3,51 +3,39 @@
 use jiff::{SignedDuration, Timestamp};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use st_testkit::replicate::Job;
 
 use crate::scene::Scene;
-use crate::support::{PATIENCE, eventually};
+use crate::support::PATIENCE;
 
 /// Who has a key beside the administrator `ann`.
 pub(crate) const PEOPLE: [(&str, &str); 4] =
     [("ben", "researcher"), ("chloe", "researcher"), ("dan", "lead"), ("vera", "viewer")];
 
-/// What became of a job at its provider.
+/// What becomes of a job at its provider.
 #[derive(Debug, Clone, Copy)]
-enum End {
+enum Fate {
+    Runs,
     Succeeded,
     Failed(&'static str),
     Cancelled,
 }
 
-/// Jobs that are over: who submitted it, its name, how it ended, and how many minutes it ran.
-const ENDED: [(&str, &str, End, i64); 9] = [
-    ("ben", "flux-portraits-lora", End::Succeeded, 184),
-    ("chloe", "sdxl-product-shots", End::Succeeded, 96),
-    (
-        "ben",
-        "flux-portraits-lora-rank64",
-        End::Failed("CUDA out of memory. Tried to allocate 2.50 GiB"),
-        12,
-    ),
-    ("dan", "sd3-medium-finetune", End::Succeeded, 311),
-    ("chloe", "sdxl-product-shots-v2", End::Cancelled, 41),
-    ("ben", "pixart-sigma-watercolour", End::Succeeded, 58),
-    (
-        "dan",
-        "auraflow-baseline",
-        End::Failed("Dataset \"watercolour\" has no captions for 14 images"),
-        3,
-    ),
-    ("chloe", "kolors-jewellery", End::Succeeded, 127),
-    ("ben", "flux-dev-full-finetune", End::Succeeded, 402),
-];
-
-/// Jobs that run, and for how many minutes.
-const RUNNING: [(&str, &str, i64); 4] = [
-    ("ben", "flux-portraits-lora-rank128", 141),
-    ("chloe", "sdxl-product-shots-v3", 63),
-    ("dan", "sd3-medium-finetune-2", 227),
-    ("chloe", "kolors-jewellery-closeups", 18),
+/// Jobs that start: who submitted it, its name, what becomes of it, and how many minutes it has run then.
+const STARTED: [(&str, &str, Fate, i64); 13] = [
+    ("ben", "flux-portraits-lora", Fate::Succeeded, 184),
+    ("chloe", "sdxl-product-shots", Fate::Succeeded, 96),
+    ("dan", "sd3-medium-finetune", Fate::Succeeded, 311),
+    ("ben", "pixart-sigma-watercolour", Fate::Succeeded, 58),
+    ("dan", "auraflow-baseline", Fate::Failed("Dataset \"watercolour\" has no captions for 14 images"), 3),
+    ("dan", "sd3-medium-finetune-2", Fate::Runs, 227),
+    ("chloe", "kolors-jewellery", Fate::Succeeded, 127),
+    ("ben", "flux-portraits-lora-rank64", Fate::Failed("CUDA out of memory. Tried to allocate 2.50 GiB"), 12),
+    ("ben", "flux-portraits-lora-rank128", Fate::Runs, 141),
+    ("chloe", "sdxl-product-shots-v2", Fate::Cancelled, 41),
+    ("chloe", "sdxl-product-shots-v3", Fate::Runs, 63),
+    ("ben", "flux-dev-full-finetune", Fate::Succeeded, 402),
+    ("chloe", "kolors-jewellery-closeups", Fate::Runs, 18),
 ];
 
 /// Jobs that are more expensive than the rule allows without a person's word.
@@ -97,49 +85,63 @@ pub(crate) async fn work_a_day(scene: &Scene, keys: &[String]) {
         let place = PEOPLE.iter().position(|(known, _)| *known == name).unwrap();
         Person { scene, key: &keys[place] }
     };
+    set_up(scene).await;
     remember_the_last_month(scene);
     scene.replicate.world().hold("starting");
-    let mut ended = Vec::new();
-    for (name, config, end, minutes) in ENDED {
-        let job = person(name).submit(config, json!({"estimated_cost": 12.0})).await;
-        ended.push((job, end, minutes));
-    }
-    for (job, end, minutes) in &ended {
-        end_at_provider(scene, job, *end, *minutes).await;
-    }
-    for (job, _, _) in &ended {
-        let is_over = async || scene.server.job(job).await["is_terminal"] == true;
-        eventually("the job is over", is_over).await;
-    }
-    set_up(scene).await;
-    let mut running = Vec::new();
-    for (name, config, minutes) in RUNNING {
-        let job = person(name).submit(config, json!({"estimated_cost": 18.5})).await;
-        running.push((job, minutes));
-    }
-    for (job, minutes) in &running {
-        let id = arrived(scene, job).await;
-        scene.replicate.world().change(&id, |it| it.created_at = ago(*minutes));
-    }
-    scene.replicate.world().hold("processing");
-    for (job, _) in &running {
-        scene.server.until(job, "running").await;
-    }
+    scene.hold_queue().await;
     for (name, config, cost) in EXPENSIVE {
         person(name).submit(config, json!({"estimated_cost": cost})).await;
     }
-    let tonight = Timestamp::now() + SignedDuration::from_hours(6);
-    person("dan").submit("nightly-regression", json!({"run_after": tonight})).await;
     for (name, config) in WAITING {
         person(name).submit(config, json!({"estimated_cost": 6.0})).await;
     }
+    let tonight = Timestamp::now() + SignedDuration::from_hours(6);
+    person("dan").submit("nightly-regression", json!({"run_after": tonight})).await;
     let cancelled = person("ben").submit("flux-portraits-typo", json!({})).await;
     person("ben").post(&format!("/api/cloud/jobs/{cancelled}/cancel"), json!({})).await;
+    // Those that start are newer and more urgent, so that the list begins with jobs in all states.
+    let mut started = Vec::new();
+    for (name, config, fate, minutes) in STARTED {
+        let job = person(name).submit(config, json!({"estimated_cost": 12.0})).await;
+        let priority = format!("/api/queue/{job}/priority");
+        let urgent = scene.server.post(&priority, json!({"priority": 40})).await;
+        assert_eq!(urgent.status, 200, "{:?}", urgent.body);
+        started.push((job, fate, minutes));
+    }
+    scene.release_queue().await;
+    for (job, _, _) in &started {
+        scene.server.until(job, "queued").await;
+    }
+    limit(scene, json!({"max_concurrent": 4, "user_max_concurrent": 3, "enable_fair_share": true})).await;
+    for (job, fate, minutes) in &started {
+        let id = scene.server.job(job).await["provider_job_id"].as_str().unwrap().to_owned();
+        scene.replicate.world().change(&id, |it| meet(it, *fate, *minutes));
+    }
+    scene.replicate.world().hold("processing");
+    for (job, fate, _) in &started {
+        let status = match fate {
+            Fate::Runs => "running",
+            Fate::Succeeded => "completed",
+            Fate::Failed(_) => "failed",
+            Fate::Cancelled => "cancelled",
+        };
+        scene.server.until(job, status).await;
+    }
+    decide(scene, &person("dan")).await;
+}
+
+/// A lead rejects the newest request.
+async fn decide(scene: &Scene, lead: &Person<'_>) {
     let ask = "/api/approvals/requests?status=pending&limit=10";
     let requests = scene.server.get(ask).await.body;
-    let last = &requests["requests"].as_array().unwrap()[0]["id"];
-    let reject = format!("/api/approvals/requests/{last}/reject");
-    person("dan").post(&reject, json!({"reason": "Try it with 10,000 images first"})).await;
+    let newest = &requests["requests"].as_array().unwrap()[0]["id"];
+    let reject = format!("/api/approvals/requests/{newest}/reject");
+    lead.post(&reject, json!({"reason": "Try it with 10,000 images first"})).await;
+}
+
+async fn limit(scene: &Scene, limits: Value) {
+    let answer = scene.server.post("/api/queue/concurrency", limits).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
 }
 
 /// Rules, limits, budgets and a hold.
@@ -151,8 +153,9 @@ async fn set_up(scene: &Scene) {
     let rule = json!({"name": "Expensive jobs", "condition": "cost_exceeds", "threshold": "100",
         "description": "A lead looks at everything above 100 dollars", "required_approver_level": "lead"});
     post("/api/approvals/rules", rule).await;
-    let limits = json!({"max_concurrent": 4, "user_max_concurrent": 3, "enable_fair_share": true});
-    post("/api/queue/concurrency", limits).await;
+    // As many as start; then less.
+    let all = STARTED.len();
+    limit(scene, json!({"max_concurrent": all, "user_max_concurrent": all})).await;
     for (user, amount) in [("ben", 900), ("chloe", 400)] {
         let budget = json!({"quota_type": "cost_monthly", "limit_value": amount, "user_id": user});
         post("/api/quotas", budget).await;
@@ -167,27 +170,19 @@ fn ago(minutes: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_mins(minutes)
 }
 
-/// Waits until the provider has a job; gives its name there.
-async fn arrived(scene: &Scene, job: &str) -> String {
-    let queued = scene.server.until(job, "queued").await;
-    queued["provider_job_id"].as_str().unwrap().to_owned()
-}
-
-/// Lets a job run at its provider for so long, and end there.
-async fn end_at_provider(scene: &Scene, job: &str, end: End, minutes: i64) {
-    let id = arrived(scene, job).await;
-    scene.replicate.world().change(&id, |job| {
-        let (status, error) = match end {
-            End::Succeeded => ("succeeded", None),
-            End::Failed(why) => ("failed", Some(why.to_owned())),
-            End::Cancelled => ("canceled", None),
-        };
-        status.clone_into(&mut job.status);
-        job.error = error;
-        job.created_at = ago(minutes);
-        job.completed_at = Some(Timestamp::now());
-        job.charged_seconds = SignedDuration::from_mins(minutes).as_secs_f64();
-    });
+/// A job has been at its provider for so long, and meets its fate there.
+fn meet(job: &mut Job, fate: Fate, minutes: i64) {
+    job.created_at = ago(minutes);
+    let (status, error) = match fate {
+        Fate::Runs => return,
+        Fate::Succeeded => ("succeeded", None),
+        Fate::Failed(why) => ("failed", Some(why.to_owned())),
+        Fate::Cancelled => ("canceled", None),
+    };
+    status.clone_into(&mut job.status);
+    job.error = error;
+    job.completed_at = Some(Timestamp::now());
+    job.charged_seconds = SignedDuration::from_mins(minutes).as_secs_f64();
 }
 
 /// Gives the server what stays of jobs that ended on earlier days and were deleted since: their sums.

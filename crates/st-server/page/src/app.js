@@ -4,11 +4,12 @@
  *
  * How a screen is added:
  *
- * 1. `screens/NAME.js` exports `screen`, a `Screen` (below): its path, its title, the role that may see
- *    it, its entry in the navigation, and its component. The component gets `{params, query}` and returns
+ * 1. `screens/NAME.js` exports its `component`, which gets `{params, query}` and returns
  *    `<div class="screen">` that begins with one `Heading` of `ui.js`.
- * 2. The screen is added to `SCREENS` here, and its file to the `modulepreload` links of `index.html`.
+ * 2. `SCREENS` in `screens.js` has its path, its title, the role that may see it, its entry in the navigation
+ *    and what loads it. It is loaded when it is opened first, so that the page opens as fast as before.
  * 3. A path that is new is added to `SCREENS` of `src/http/page.rs` too, so that it can be opened directly.
+ * 4. A module that others than screens import has a `modulepreload` link in `index.html`.
  *
  * What a screen uses:
  *
@@ -37,31 +38,12 @@ import { useStore } from "./hooks.js";
 import { startKeys } from "./keys.js";
 import { followVisibility } from "./live.js";
 import { match, place, startRouter } from "./router.js";
-import * as approvals from "./screens/approvals.js";
-import * as costs from "./screens/costs.js";
-import * as job from "./screens/job.js";
-import * as jobs from "./screens/jobs.js";
-import * as queue from "./screens/queue.js";
-import * as signin from "./screens/signin.js";
-import * as submit from "./screens/submit.js";
+import { SCREENS } from "./screens.js";
+import { SignIn } from "./screens/signin.js";
 import { mayRead, session, user } from "./session.js";
 import { Shell } from "./shell.js";
 import { Button, ErrorBox, Heading } from "./ui.js";
 import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
-
-/**
- * @typedef {object} Screen
- * @property {string} path With `:name` where a part of the path names something.
- * @property {string | ((params: Record<string, string>) => string)} title Of the window.
- * @property {import("./session.js").Role} role Who may see it.
- * @property {{text: string, keys?: string}} [nav] Its entry in the navigation, where it has one.
- * @property {string} [parent] The path of the screen that it belongs to, where it has no entry itself.
- * @property {boolean} [open] Whether it is shown to those who are not signed in.
- * @property {(of: {params: Record<string, string>, query: URLSearchParams}) => unknown} component
- */
-
-/** All screens, in the order of the navigation. @type {Screen[]} */
-const SCREENS = [jobs.screen, job.screen, submit.screen, queue.screen, approvals.screen, costs.screen, signin.screen];
 
 /** @param {string} path */
 function find(path) {
@@ -83,14 +65,50 @@ function Guard({ children }) {
   </div>`;
 }
 
+/** What was loaded already, by the path of its screen. @type {Map<string, import("./screens.js").Component>} */
+const loaded = new Map();
+
+/**
+ * The component of a screen; null until it is loaded.
+ * @param {import("./screens.js").Screen | null} screen
+ */
+function useComponent(screen) {
+  const [, setTurn] = useState(0);
+  const [failed, setFailed] = useState(/** @type {string | null} */ (null));
+  const path = screen?.path ?? "";
+  const component = screen?.component ?? loaded.get(path) ?? null;
+  useEffect(() => {
+    if (!screen?.load || component) return;
+    setFailed(null);
+    screen.load().then(
+      (module) => {
+        loaded.set(path, module.component);
+        setTurn((turn) => turn + 1);
+      },
+      () => setFailed(path),
+    );
+  }, [path]);
+  return { component, failed: failed !== null && failed === path };
+}
+
+/** A screen whose module could not be loaded, as after an upgrade of the server. @param {{title: string}} of */
+function NotLoaded({ title }) {
+  return html`<div class="screen">
+    <${Heading}>${title}<//>
+    <${ErrorBox} error=${{ detail: "The server cannot be reached, or was upgraded while this page was open." }} title="The screen could not be loaded" />
+    <p><${Button} run=${() => location.reload()} tone="main">Load the page again<//></p>
+  </div>`;
+}
+
 function App() {
   const { path, query } = useStore(place);
   const now = useStore(session);
   const found = find(path);
   const title = titleOf(found);
+  const { component, failed } = useComponent(found?.screen ?? null);
   const [lost, setLost] = useState(/** @type {unknown} */ (null));
   useEffect(() => void refreshSession().then(() => setLost(null), setLost), []);
-  useFocus(path, title, now.state !== "unknown");
+  useFocus(path, title, now.state !== "unknown" && (found === null || component !== null || failed));
   if (now.state === "unknown") {
     const again = () => refreshSession().then(() => setLost(null), setLost);
     return html`<${Shell} screens=${SCREENS} current=${null}>
@@ -100,17 +118,20 @@ function App() {
   }
   const who = user(now);
   const open = found?.screen.open === true;
+  const waiting = html`<div class="screen"><${Heading}>${title}<//><p class="loading">Loading…</p></div>`;
+  const shown = component
+    ? html`<${Guard} key=${path}><${component} params=${found?.params} query=${query} /><//>`
+    : failed ? html`<${NotLoaded} title=${title} />` : waiting;
+  const refused = found && !open && who && !mayRead(who, found.screen.role);
   // A screen stays while its user signs in again, and so does what was typed into it.
-  const body = found && (who || now.state === "lost") && html`<${Guard} key=${path}>
-    <${found.screen.component} params=${found.params} query=${query} />
-  <//>`;
+  const stays = found && !open && !refused && (who || now.state === "lost");
   return html`<${Shell} screens=${SCREENS} current=${found?.screen.path ?? null} parent=${found?.screen.parent ?? null}>
-    ${!found && html`<${Heading}>There is no such screen<//><p>Go to <a href="/">the jobs</a>.</p>`}
-    ${found && !open && !who && html`<${signin.SignIn} ended=${now.state === "lost"} />`}
-    ${found && !open && who && !mayRead(who, found.screen.role) && html`<${Heading}>${title}<//>
-      <p>This screen needs the role ${found.screen.role}; yours is ${who.role}, or your key does not cover it.</p>`}
-    ${found && open && html`<${found.screen.component} params=${found.params} query=${query} />`}
-    ${found && !open && (!who || mayRead(who, found.screen.role)) && html`<div key="body" hidden=${!who}>${body}</div>`}
+    ${!found && html`<div class="screen"><${Heading}>There is no such screen<//><p>Go to <a href="/">the jobs</a>.</p></div>`}
+    ${found && !open && !who && html`<${SignIn} ended=${now.state === "lost"} />`}
+    ${refused && html`<div class="screen"><${Heading}>${title}<//>
+      <p>This screen needs the role ${found.screen.role}; yours is ${who.role}, or your key does not cover it.</p></div>`}
+    ${found && open && shown}
+    ${stays && html`<div key="body" hidden=${!who}>${shown}</div>`}
   <//>`;
 }
 

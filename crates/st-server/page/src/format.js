@@ -35,6 +35,18 @@ function pair(whole, large, largeUnit, small, smallUnit) {
 }
 
 /**
+ * A length of time that is mostly below a second, such as that of an answer.
+ * @param {number | null | undefined} seconds
+ */
+export function shortTime(seconds) {
+  if (seconds == null || !Number.isFinite(seconds)) return NOTHING;
+  if (seconds >= 10) return duration(seconds);
+  if (seconds >= 1) return `${seconds.toFixed(1)} s`;
+  const milliseconds = seconds * 1000;
+  return milliseconds < 1 ? "< 1 ms" : `${Math.round(milliseconds)} ms`;
+}
+
+/**
  * A distance from now in its largest unit. Clocks that differ a little must not show a negative wait.
  * @param {number} then In milliseconds.
  * @param {number} now In milliseconds.

@@ -134,8 +134,12 @@ export function useApi(address, { refreshOn = () => false, atMostEvery = AT_MOST
     const endListening = live.listen((event) => {
       if (event.type === "resync" || latest.current.refreshOn(event)) made.soon();
     });
+    let before = live.state.get().phase;
     const endWatching = live.state.subscribe(() => {
-      if (live.state.get().phase === "live" && latest.current.failed) made.soon();
+      const { phase } = live.state.get();
+      // The server is there again.
+      if (phase === "live" && before !== "live" && latest.current.failed) made.soon();
+      before = phase;
     });
     return () => {
       endListening();
@@ -152,7 +156,11 @@ export function useApi(address, { refreshOn = () => false, atMostEvery = AT_MOST
     ...state,
     reload: () => loader.current?.load(),
     patch: (change) =>
-      setState((before) => (before.data === undefined ? before : { ...before, data: change(before.data) })),
+      setState((before) => {
+        const data = before.data === undefined ? undefined : change(before.data);
+        // Most events are about something else, for which nothing is drawn again.
+        return data === before.data ? before : { ...before, data };
+      }),
   };
 }
 

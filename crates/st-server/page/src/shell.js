@@ -122,7 +122,7 @@ function useUpgrade() {
 }
 
 /**
- * @param {{screens: import("./app.js").Screen[], current: string | null, parent?: string | null, children?: unknown}} of
+ * @param {{screens: import("./screens.js").Screen[], current: string | null, parent?: string | null, children?: unknown}} of
  */
 export function Shell({ screens, current, parent = null, children }) {
   const who = user(useStore(session));

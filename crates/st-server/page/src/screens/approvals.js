@@ -226,5 +226,4 @@ function Approvals({ query }) {
   </div>`;
 }
 
-/** @type {import("../app.js").Screen} */
-export const screen = { path: "/approvals", title: "Approvals", role: "viewer", nav: { text: "Approvals", keys: "g a" }, component: Approvals };
+export { Approvals as component };

@@ -124,5 +124,4 @@ function Costs({ query }) {
   </div>`;
 }
 
-/** @type {import("../app.js").Screen} */
-export const screen = { path: "/costs", title: "Costs", role: "viewer", nav: { text: "Costs", keys: "g c" }, component: Costs };
+export { Costs as component };

@@ -67,6 +67,7 @@ function followLog(address, tail, changed, ended) {
   /** @type {string[]} */
   let arrived = [];
   let isNew = true;
+  let isOver = false;
   // Many lines may arrive at once; they are shown together.
   const flush = () => {
     timer = undefined;
@@ -86,15 +87,17 @@ function followLog(address, tail, changed, ended) {
   };
   const open = () => {
     close();
-    if (document.hidden) return;
+    if (document.hidden || isOver) return;
     isNew = true;
     source = new EventSource(address);
     source.onopen = () => (timer ??= setTimeout(flush, 200));
     source.onmessage = ({ data }) => {
-      arrived.push(...linesOf(data));
+      // An event has the lines of one reading, which may be the whole log.
+      arrived = arrived.concat(data.split("\n"));
       timer ??= setTimeout(flush, 200);
     };
     source.addEventListener("done", () => {
+      isOver = true;
       close();
       ended();
     });
@@ -150,7 +153,7 @@ export function Log({ job }) {
   const { tail, error, loaded, load } = useTail(job, follow);
   // What is shown stays while it is read; `seen` is how far that goes.
   const view = useRef({ text: "", shown: 0, found: 0, total: -1, search: "" });
-  if (atEnd || view.current.search !== search || tail.total < view.current.total) {
+  if (atEnd || view.current.search !== search) {
     view.current = { ...tail.view(search, SHOWN), total: tail.total, search };
   }
   const { text, total } = view.current;

@@ -32,10 +32,22 @@ function Limits({ of }) {
   </dl>`;
 }
 
+/** The screen on which a person can end a wait, by its kind. @type {Record<string, [href: string, text: string]>} */
+const WHERE = {
+  approval: ["/approvals", "Go to the approvals."],
+  limit: ["/queue", "Go to the queue and its limits."],
+  hold: ["/queue", "Go to the queue and its holds."],
+  budget: ["/costs", "Go to the costs and budgets."],
+  gate: ["/providers", "Go to the providers."],
+  provider: ["/providers", "Go to the providers."],
+  account: ["/providers", "Go to the providers."],
+};
+
 /** The first thing that is shown: where the job is, and why. @param {{job: any, why: import("../hooks.js").Loaded<any>}} of */
 function Why({ job, why }) {
   const { data } = why;
   const wait = data?.waiting_for ?? job.waiting_for;
+  const where = wait && WHERE[wait.kind];
   const since = job.completed_at ?? (job.status === "running" ? job.started_at : null) ?? wait?.since ?? job.created_at;
   return html`<section class="why" aria-label="Why the job is where it is">
     <div class="row"><${Status} status=${job.status} /><span class="faint">since <${Time} at=${since} /></span>
@@ -45,7 +57,7 @@ function Why({ job, why }) {
     ${job.error_message && !data?.summary?.includes(job.error_message) && html`<pre>${job.error_message}</pre>`}
     ${data?.next_step && html`<p><strong>What comes next:</strong> ${sentence(data.next_step)}
       ${wait?.until && html`<span> Until then: <${Time} at=${wait.until} />.</span>`}
-      ${wait?.kind === "approval" && html`<span> <a href="/approvals">Go to the approvals.</a></span>`}</p>`}
+      ${where && html`<span> <a href=${where[0]}>${where[1]}</a></span>`}</p>`}
     ${data?.position != null && html`<p>It is number ${data.position} of the ${plural(data.waiting, "job")} that wait.</p>`}
     ${data?.expected_start && html`<p>It is expected to start <${Time} at=${data.expected_start.at} />: ${sentence(data.expected_start.basis)}</p>`}
     ${data && data.waiting_for && html`<${Limits} of=${data} />`}
@@ -119,7 +131,7 @@ function Job({ params: { id } }) {
   const actions = job && html`<${Actions} job=${job} changed=${loaded.reload} />`;
   return html`<div class="screen">
     <nav aria-label="Where this is"><a href="/">Jobs</a> <span class="faint">/ ${shortId(id)}</span></nav>
-    <${Heading} actions=${actions}>${name ? `${name}` : `Job ${shortId(job?.job_id ?? id)}`}<//>
+    <${Heading} actions=${actions}><span class="lines">${name || `Job ${shortId(job?.job_id ?? id)}`}</span><//>
     <${Loaded} of=${loaded} what="job">
       ${() => html`<div class="screen">
         <${Why} job=${job} why=${why} />
@@ -133,11 +145,4 @@ function Job({ params: { id } }) {
   </div>`;
 }
 
-/** @type {import("../app.js").Screen} */
-export const screen = {
-  path: "/jobs/:id",
-  title: ({ id }) => `Job ${shortId(id)}`,
-  role: "viewer",
-  parent: "/",
-  component: Job,
-};
+export { Job as component };

@@ -117,7 +117,7 @@ function List({ jobs, selected, toggle, selectable, at }) {
       </div>`,
     },
     { key: "job", label: "Job", cell: (job) => html`<${Name} job=${job} />` },
-    { key: "owner", label: "Owner", cell: (job) => job.user_id },
+    { key: "owner", label: "Owner", cell: (job) => html`<div class="clip" title=${job.user_id}>${job.user_id}</div>` },
     { key: "provider", label: "Provider", cell: (job) => job.provider },
     { key: "waits", label: "Waits for, or why it failed", kind: "wide", cell: (job) => html`<${Waits} job=${job} />` },
     { key: "ran", label: "Ran", kind: "number", cell: (job) => duration(job.duration_seconds) },
@@ -194,7 +194,12 @@ function Jobs({ query }) {
   const who = user(useStore(session));
   const field = useRef(/** @type {HTMLInputElement | null} */ (null));
   const list = useApi(withQuery("/api/cloud/jobs", listQuery(filters)), { refreshOn: isOfJobs });
-  useLive((event) => list.patch((page) => ({ ...page, jobs: applyEvent(page.jobs, event) })));
+  useLive((event) =>
+    list.patch((page) => {
+      const changed = applyEvent(page.jobs, event);
+      return changed === page.jobs ? page : { ...page, jobs: changed };
+    }),
+  );
   /** @type {any[]} */
   const jobs = list.data?.jobs ?? [];
   const selectable = (/** @type {any} */ job) => !job.is_terminal && mayChange(who, job);
@@ -258,11 +263,4 @@ function Jobs({ query }) {
   </div>`;
 }
 
-/** @type {import("../app.js").Screen} */
-export const screen = {
-  path: "/",
-  title: "Jobs",
-  role: "viewer",
-  nav: { text: "Jobs", keys: "g j" },
-  component: Jobs,
-};
+export { Jobs as component };

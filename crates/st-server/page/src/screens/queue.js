@@ -170,5 +170,4 @@ function Queue() {
   </div>`;
 }
 
-/** @type {import("../app.js").Screen} */
-export const screen = { path: "/queue", title: "Queue", role: "viewer", nav: { text: "Queue", keys: "g q" }, component: Queue };
+export { Queue as component };

@@ -58,7 +58,8 @@ function wrongKey(failure) {
   return { detail, correlationId: failure.correlationId };
 }
 
-function Screen() {
+/** The screen of its own address. */
+export function Screen() {
   const now = useStore(session);
   const who = user(now);
   if (now.state === "open") {
@@ -71,6 +72,3 @@ function Screen() {
   }
   return html`<${SignIn} done=${() => navigate("/", { replace: true })} />`;
 }
-
-/** @type {import("../app.js").Screen} */
-export const screen = { path: "/signin", title: "Sign in", role: "viewer", open: true, component: Screen };

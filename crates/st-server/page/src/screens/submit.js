@@ -247,5 +247,4 @@ function Submit() {
   </div>`;
 }
 
-/** @type {import("../app.js").Screen} */
-export const screen = { path: "/submit", title: "Submit a job", role: "researcher", parent: "/", component: Submit };
+export { Submit as component };

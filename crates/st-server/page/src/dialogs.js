@@ -2,6 +2,7 @@
 /** Questions and notices: what a screen asks before it changes something, and what it says afterwards. */
 
 import { announce } from "./announce.js";
+import { sentence } from "./format.js";
 import { useStore } from "./hooks.js";
 import { store } from "./store.js";
 import { Button, ErrorBox, Icon } from "./ui.js";
@@ -22,7 +23,9 @@ export function Dialog({ title, close, children, wide = false }) {
     dialog?.showModal();
     return () => {
       dialog?.close();
-      if (before instanceof HTMLElement && before.isConnected) before.focus();
+      // What opened it may be gone, or was a key.
+      const back = before instanceof HTMLElement && before.isConnected && before !== document.body ? before : document.querySelector("main h1");
+      if (back instanceof HTMLElement) back.focus();
     };
   }, []);
   const cancel = (/** @type {Event} */ event) => {
@@ -110,8 +113,9 @@ const dismiss = (id) => notices.set(notices.get().filter((notice) => notice.id !
 export function notify(text, { tone = "good", link } = {}) {
   numbered += 1;
   const id = numbered;
-  notices.set([...notices.get().slice(-2), { id, text, tone, link }]);
-  announce(text);
+  const said = sentence(text);
+  notices.set([...notices.get().slice(-2), { id, text: said, tone, link }]);
+  announce(said);
   if (tone !== "bad") setTimeout(() => dismiss(id), NOTICE);
 }
 

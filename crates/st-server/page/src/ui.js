@@ -174,11 +174,14 @@ export function Copy({ text, what }) {
  */
 export function ErrorBox({ error, title = "This did not work", retry }) {
   if (!error) return null;
-  const faults = Array.isArray(error.errors) ? error.errors : [];
+  const detail = String(error.detail ?? error.message ?? error);
+  const all = Array.isArray(error.errors) ? error.errors : [];
+  // A single one is what the detail says.
+  const faults = all.length === 1 && detail.includes(all[0].message) ? [] : all;
   return html`<div class="note bad" role="alert">
     <${Icon} shape="cross" />
     <div>
-      <strong>${title}.</strong> ${sentence(error.detail ?? error.message ?? String(error))} ${error.hint ?? ""}
+      <strong>${title}.</strong> ${sentence(detail)} ${error.hint ?? ""}
       ${faults.length > 0 &&
       html`<ul>
         ${faults.map((/** @type {any} */ fault) => html`<li><code>${fault.pointer ?? fault.parameter}</code> ${fault.message}</li>`)}

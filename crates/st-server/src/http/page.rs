@@ -216,8 +216,8 @@ fn compress(data: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(digest: &[u8]) -> String {
+    digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// The members of a header that is a list, also where it is sent several times.

@@ -72,9 +72,9 @@ function Priority({ job, close, changed }) {
     if (field.current) await set(field.current.valueAsNumber);
   };
   return html`<${Dialog} title="Priority of this job" close=${close}>
-    <p>${position.data ? `Now it is ${position.data.priority}.` : "…"} Jobs with a higher priority are submitted before others.</p>
+    <p>${position.data ? `Now it is ${position.data.priority}.` : "…"} Jobs with a higher priority are submitted first.</p>
     <form class="stack" onSubmit=${submit}>
-      <${Field} id="priority-value" label="Priority" hint="0 to 50. The priority that a role gives is between these.">
+      <${Field} id="priority-value" label="Priority" hint="0 to 50; a higher number goes first.">
         <input id="priority-value" ref=${field} type="number" min="0" max="50" step="1" required aria-describedby="priority-value-hint" />
       <//>
       <${ErrorBox} error=${error} />

@@ -86,7 +86,7 @@ impl WebDriverCompatibleCommand for Extension {
 
 impl Browser {
     pub(crate) async fn start() -> Self {
-        let driver = Driver::start().await;
+        let mut driver = Driver::start().await;
         let client = driver.connect().await;
         let browser = Self { client, _driver: driver };
         browser.look(View { theme: Theme::Light, width: 1280, zoom: 100 }).await;
@@ -243,6 +243,11 @@ impl Browser {
     pub(crate) async fn said(&self) -> Vec<Value> {
         let entries = self.extension("se/log", Some(json!({"type": "browser"}))).await;
         entries.as_array().unwrap().clone()
+    }
+
+    /// Ends the browser, which removes what it has written only after its last process is gone.
+    pub(crate) async fn close(self) {
+        self.client.close().await.unwrap();
     }
 
     /// Fails when the browser has complained about the page.

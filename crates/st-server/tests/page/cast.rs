@@ -27,10 +27,20 @@ const STARTED: [(&str, &str, Fate, i64); 13] = [
     ("chloe", "sdxl-product-shots", Fate::Succeeded, 96),
     ("dan", "sd3-medium-finetune", Fate::Succeeded, 311),
     ("ben", "pixart-sigma-watercolour", Fate::Succeeded, 58),
-    ("dan", "auraflow-baseline", Fate::Failed("Dataset \"watercolour\" has no captions for 14 images"), 3),
+    (
+        "dan",
+        "auraflow-baseline",
+        Fate::Failed("Dataset \"watercolour\" has no captions for 14 images"),
+        3,
+    ),
     ("dan", "sd3-medium-finetune-2", Fate::Runs, 227),
     ("chloe", "kolors-jewellery", Fate::Succeeded, 127),
-    ("ben", "flux-portraits-lora-rank64", Fate::Failed("CUDA out of memory. Tried to allocate 2.50 GiB"), 12),
+    (
+        "ben",
+        "flux-portraits-lora-rank64",
+        Fate::Failed("CUDA out of memory. Tried to allocate 2.50 GiB"),
+        12,
+    ),
     ("ben", "flux-portraits-lora-rank128", Fate::Runs, 141),
     ("chloe", "sdxl-product-shots-v2", Fate::Cancelled, 41),
     ("chloe", "sdxl-product-shots-v3", Fate::Runs, 63),
@@ -112,7 +122,8 @@ pub(crate) async fn work_a_day(scene: &Scene, keys: &[String]) {
     for (job, _, _) in &started {
         scene.server.until(job, "queued").await;
     }
-    limit(scene, json!({"max_concurrent": 4, "user_max_concurrent": 3, "enable_fair_share": true})).await;
+    limit(scene, json!({"max_concurrent": 4, "user_max_concurrent": 3, "enable_fair_share": true}))
+        .await;
     for (job, fate, minutes) in &started {
         let id = scene.server.job(job).await["provider_job_id"].as_str().unwrap().to_owned();
         scene.replicate.world().change(&id, |it| meet(it, *fate, *minutes));

@@ -18,7 +18,9 @@ const MISSING: &str = "these tests need Chromium and its driver: `cargo xtask pa
 
 /// A running driver. The browser's connection to it is a pipe, so that the browser ends when the driver does.
 pub(crate) struct Driver {
-    _process: Child,
+    process: Child,
+    /// The process of the browser, once there is one.
+    browser: Option<u64>,
     /// The browser's profile, caches and all; gone after the test.
     profile: TempDir,
     url: String,
@@ -48,16 +50,20 @@ impl Driver {
         let port = port.await.unwrap();
         // Kept open and read, so that the driver never writes into a closed or full pipe.
         drop(st_log::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} }));
-        Self { _process: process, profile, url: format!("http://127.0.0.1:{port}") }
+        Self { process, browser: None, profile, url: format!("http://127.0.0.1:{port}") }
     }
 
     /// Starts a browser.
-    pub(crate) async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&mut self) -> Client {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let mut builder = ClientBuilder::new(connector);
         builder.capabilities(self.capabilities().as_object().unwrap().clone());
-        builder.connect(&self.url).await.unwrap_or_else(|error| panic!("{MISSING} ({error})"))
+        let connected = builder.connect(&self.url).await;
+        let client = connected.unwrap_or_else(|error| panic!("{MISSING} ({error})"));
+        let capabilities = client.capabilities().unwrap();
+        self.browser = capabilities.get("goog:processID").and_then(Value::as_u64);
+        client
     }
 
     fn capabilities(&self) -> Value {
@@ -83,5 +89,21 @@ impl Driver {
             "goog:loggingPrefs": {"browser": "ALL"},
             "timeouts": {"script": 60_000, "pageLoad": 60_000, "implicit": 0},
         })
+    }
+}
+
+impl Drop for Driver {
+    /// Ends the driver and waits until the browser has ended too, which would write its profile anew while that
+    /// is removed.
+    fn drop(&mut self) {
+        let is_gone = self.process.start_kill().is_err();
+        if let (false, Some(browser)) = (is_gone, self.browser) {
+            let pid = format!("--pid={browser}");
+            let mut wait = std::process::Command::new("timeout");
+            wait.args(["10", "tail", &pid, "--sleep-interval=0.02", "-f", "/dev/null"]);
+            if let Err(error) = wait.status() {
+                eprintln!("cannot wait for the browser: {error}");
+            }
+        }
     }
 }

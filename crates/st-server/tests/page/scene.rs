@@ -111,6 +111,7 @@ impl Scene {
     /// Ends the scene: the browser must have had nothing to complain about.
     pub(crate) async fn end(self, except: Complaints) {
         self.browser.must_be_content(except).await;
+        self.browser.close().await;
     }
 }
 

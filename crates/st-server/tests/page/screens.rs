@@ -19,7 +19,7 @@ const MOST_OF_A_PICTURE: usize = 80_000;
 /// A screen: its name, and its path, in which the name of a job stands for its ID.
 type Screen = (&'static str, &'static str);
 
-const SCREENS: [Screen; 10] = [
+const SCREENS: [Screen; 14] = [
     ("jobs", "/"),
     ("jobs-failed", "/?status=failed"),
     ("job-waiting", "/jobs/flux-portraits-ablation-1"),
@@ -29,6 +29,10 @@ const SCREENS: [Screen; 10] = [
     ("queue", "/queue"),
     ("approvals", "/approvals"),
     ("costs", "/costs"),
+    ("providers", "/providers"),
+    ("system", "/system"),
+    ("audit", "/audit"),
+    ("keys", "/keys"),
     ("sign-in", "/signin"),
 ];
 

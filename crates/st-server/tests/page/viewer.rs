@@ -7,7 +7,7 @@ use crate::cast::{PEOPLE, work_a_day};
 use crate::scene::Scene;
 
 /// What a viewer may press: it changes nothing but what is shown.
-const HARMLESS: &str = "/^(newest|back|older|open|try again|copy the .*|show more|close.*|follow.*|download.*|theme.*|keyboard.*|menu|sign out|all|load.*|wrap.*|refresh.*|none|apply.*|show.*)$/i";
+const HARMLESS: &str = "/^(newest|back|older|open|try again|copy the .*|show more|close.*|follow.*|download.*|theme.*|keyboard.*|menu|sign out|all|load.*|wrap.*|refresh.*|test the connection.*|none|apply.*|show.*)$/i";
 
 /// The controls of a screen that may change something.
 fn controls() -> String {
@@ -41,7 +41,7 @@ async fn a_viewer_sees_no_control_that_the_server_would_refuse() {
         scene.visit(screen).await;
         assert_eq!(scene.browser.js(&controls()).await, json!([]), "{screen}");
     }
-    for forbidden in ["/submit"] {
+    for forbidden in ["/submit", "/audit", "/keys"] {
         assert!(
             !screens.iter().any(|screen| screen == forbidden),
             "{forbidden} is in the navigation"

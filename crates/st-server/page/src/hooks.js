@@ -165,6 +165,15 @@ export function useApi(address, { refreshOn = () => false, atMostEvery = AT_MOST
 }
 
 /**
+ * Whether each has come, or could not be loaded. What is shown together appears together, so that nothing
+ * moves while a screen is opened.
+ * @param {...Loaded<any>} all
+ */
+export function haveCome(...all) {
+  return all.every(({ data, error }) => data !== undefined || error !== null);
+}
+
+/**
  * @param {string} address
  * @param {number} atMostEvery
  * @param {import("./vendor/htm-preact-3.1.1.js").Setter<{data: any, error: any, loading: boolean}>} setState

@@ -39,10 +39,20 @@ export function match(pattern, path) {
   return found;
 }
 
+/** Where each path was left, with its query. @type {Map<string, string>} */
+const left = new Map();
+
+/**
+ * The address at which a path was left, so that who comes back finds the filters as they were.
+ * @param {string} path
+ */
+export const lastAt = (path) => left.get(path) ?? path;
+
 /** @param {string} address */
-function read(address) {
+function enter(address) {
   const url = new URL(address, location.href);
-  return { path: url.pathname, query: url.searchParams };
+  left.set(url.pathname, url.pathname + url.search);
+  place.set({ path: url.pathname, query: url.searchParams });
 }
 
 /**
@@ -53,7 +63,7 @@ function read(address) {
 export function navigate(address, { replace = false } = {}) {
   const before = place.get().path;
   history[replace ? "replaceState" : "pushState"](null, "", address);
-  place.set(read(address));
+  enter(address);
   if (place.get().path !== before) scrollTo(0, 0);
 }
 
@@ -78,8 +88,8 @@ export function setQuery(changes, how) {
  * @param {(path: string) => boolean} isScreen
  */
 export function startRouter(isScreen) {
-  place.set(read(location.href));
-  addEventListener("popstate", () => place.set(read(location.href)));
+  enter(location.href);
+  addEventListener("popstate", () => enter(location.href));
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button !== 0) return;
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;

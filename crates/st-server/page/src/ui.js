@@ -5,7 +5,7 @@
  */
 
 import { absolute, clock, duration, money, NOTHING, relative, sentence, shortId } from "./format.js";
-import { useKeptFocus, useNow, useOverflow } from "./hooks.js";
+import { haveCome, useKeptFocus, useNow, useOverflow } from "./hooks.js";
 import { html, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
 
 /**
@@ -213,6 +213,14 @@ export function Loaded({ of, what, children }) {
     <${ErrorBox} error=${error} title=${`The ${what} could not be loaded`} retry=${reload} />
     ${data === undefined ? !error && html`<p class="loading">Loading the ${what}…</p>` : children(data)}
   </div>`;
+}
+
+/**
+ * What needs several answers, which appears once all have come or failed: nothing moves while a screen opens.
+ * @param {{of: import("./hooks.js").Loaded<any>[], what: string, children: () => unknown}} of
+ */
+export function Together({ of, what, children }) {
+  return haveCome(...of) ? children() : html`<p class="loading">Loading the ${what}…</p>`;
 }
 
 /**

@@ -110,7 +110,7 @@ test("the tail of a log shows the last lines and keeps a bounded number", () => 
   assert.deepEqual(tail.view("STEP 11", 2), { text: "step 118\nstep 119", shown: 2, found: 11 });
   assert.deepEqual(tail.view("nowhere"), { text: "", shown: 0, found: 0 });
   tail.add(Array.from({ length: 100 }, (_, at) => `more ${at}`));
-  assert.deepEqual([tail.lines.length, tail.total], [100, 220]);
+  assert.deepEqual([tail.lines.length, tail.lines[0], tail.lines.at(-1), tail.total], [100, "more 0", "more 99", 220]);
   tail.clear();
   assert.deepEqual([tail.view().text, tail.total], ["", 0]);
 });

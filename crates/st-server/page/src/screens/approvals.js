@@ -11,7 +11,7 @@ import { useApi, useNow, useStore } from "../hooks.js";
 import { useKeys } from "../keys.js";
 import { setQuery } from "../router.js";
 import { may, session, user } from "../session.js";
-import { Button, Heading, JobLink, Loaded, Money, Note, Section, Status, Table, Time } from "../ui.js";
+import { Button, Heading, JobLink, Loaded, Money, Note, Section, Status, Table, Time, Together } from "../ui.js";
 import { html, useState } from "../vendor/htm-preact-3.1.1.js";
 import { Rules } from "./rules.js";
 
@@ -19,9 +19,11 @@ const PAGE = 100;
 const DECIDED_PAGE = 25;
 const REFRESH = { refreshOn: isOfApprovals };
 
-/** @param {{request: any}} of */
-function Job({ request }) {
-  return html`<div><${JobLink} id=${request.job_id} />${request.config_name && html`<div class="clip short" title=${request.config_name}>${request.config_name}</div>`}</div>`;
+/** @param {{request: any, on?: boolean}} of `on`: with where it would run. */
+function Job({ request, on = false }) {
+  return html`<div><${JobLink} id=${request.job_id} />
+    ${request.config_name && html`<div class="clip short" title=${request.config_name}>${request.config_name}</div>`}
+    ${on && html`<div class="small faint">on ${[request.provider, request.hardware_type].filter(Boolean).join(", ")}</div>`}</div>`;
 }
 
 /** Why approval is required, and what the rule is for that requires it. @param {{request: any, rules: any[]}} of */
@@ -96,13 +98,11 @@ function Decide({ request, reason, done }) {
 function Open({ requests, rules, whyNotOf, selected, toggle, at, done }) {
   /** @type {import("../ui.js").Column<any>[]} */
   const columns = [
-    { key: "deadline", label: "Deadline", cell: (it) => html`<strong><${Time} at=${it.expires_at} /></strong>` },
-    { key: "job", label: "Job", cell: (it) => html`<${Job} request=${it} />` },
+    { key: "deadline", label: "Deadline", cell: (it) => html`<div><strong><${Time} at=${it.expires_at} /></strong><div class="small faint">asked <${Time} at=${it.created_at} /></div></div>` },
+    { key: "job", label: "Job", cell: (it) => html`<${Job} request=${it} on />` },
     { key: "user", label: "Requested by", cell: (it) => it.user_id },
     { key: "cost", label: "Estimated cost", kind: "number", cell: cost },
-    { key: "on", label: "On", cell: (it) => [it.provider, it.hardware_type].filter(Boolean).join(", ") },
     { key: "why", label: "Why", kind: "text", cell: (it) => html`<${Why} request=${it} rules=${rules} />` },
-    { key: "age", label: "Requested", cell: (it) => html`<${Time} at=${it.created_at} />` },
   ];
   if (whyNotOf) {
     columns.unshift({
@@ -120,12 +120,14 @@ function Open({ requests, rules, whyNotOf, selected, toggle, at, done }) {
     empty="Nothing is to be decided. A job that a rule or a budget stops will be here." />`;
 }
 
-/** @param {{query: URLSearchParams}} of */
-function Decided({ query }) {
+/** What of the decided requests is shown, by the address. @param {URLSearchParams} query */
+function readDecided(query) {
   const given = query.get("status");
-  const status = given !== null && STATES.includes(given) && given !== "pending" ? given : null;
-  const cursor = query.get("cursor");
-  const list = useApi(withQuery("/api/approvals/requests", { limit: DECIDED_PAGE, status, cursor }), REFRESH);
+  return { status: given !== null && STATES.includes(given) && given !== "pending" ? given : null, cursor: query.get("cursor") };
+}
+
+/** @param {{list: import("../hooks.js").Loaded<any>, status: string | null, cursor: string | null}} of */
+function Decided({ list, status, cursor }) {
   const href = (/** @type {string | null} */ value) => withQuery("/approvals", { status: value });
   /** @type {import("../ui.js").Column<any>[]} */
   const columns = [
@@ -171,6 +173,8 @@ function Approvals({ query }) {
   const now = useNow();
   const { list, total, error, reload } = useOpen();
   const rules = useApi("/api/approvals/rules", { every: 60_000 });
+  const { status, cursor } = readDecided(query);
+  const decided = useApi(withQuery("/api/approvals/requests", { limit: DECIDED_PAGE, status, cursor }), REFRESH);
   const [selected, setSelected] = useState(/** @type {Set<number>} */ (new Set()));
   const [at, setAt] = useState(-1);
   const decides = may(who, "lead");
@@ -205,24 +209,28 @@ function Approvals({ query }) {
   const all = requests.filter((request) => whyNotOf(request) === null);
   return html`<div class="screen">
     <${Heading}>Approvals<//>
-    <${Section} title="To decide" id="open">
-      ${total !== null && total > PAGE && html`<${Note}>${count(total)} requests are to be decided. These are the ${PAGE} that expire first.<//>`}
-      ${decides && requests.length > 0 &&
-      html`<div class="toolbar">
-        ${chosen.length > 0
-          ? html`<strong>${count(chosen.length)} selected</strong>
-              <${Button} run=${() => decide(chosen, "approve", done)} tone="main">Approve ${plural(chosen.length, "request")}…<//>
-              <${Button} run=${() => decide(chosen, "reject", done)} tone="danger">Reject ${plural(chosen.length, "request")}…<//>
-              <${Button} run=${() => setSelected(new Set())}>Select none<//>`
-          : html`<span class="faint">${plural(requests.length, "request")}</span>
-              ${all.length > 1 && html`<${Button} run=${() => setSelected(new Set(all.map(({ id }) => id)))}>Select all that you may decide<//>`}`}
+    <${Together} of=${[error ? { ...list, error } : list, decided, rules]} what="requests">
+      ${() => html`<div class="screen">
+        <${Section} title="To decide" id="open">
+          ${total !== null && total > PAGE && html`<${Note}>${count(total)} requests are to be decided. These are the ${PAGE} that expire first.<//>`}
+          ${decides && requests.length > 0 &&
+          html`<div class="toolbar">
+            ${chosen.length > 0
+              ? html`<strong>${count(chosen.length)} selected</strong>
+                  <${Button} run=${() => decide(chosen, "approve", done)} tone="main">Approve ${plural(chosen.length, "request")}…<//>
+                  <${Button} run=${() => decide(chosen, "reject", done)} tone="danger">Reject ${plural(chosen.length, "request")}…<//>
+                  <${Button} run=${() => setSelected(new Set())}>Select none<//>`
+              : html`<span class="faint">${plural(requests.length, "request")}</span>
+                  ${all.length > 1 && html`<${Button} run=${() => setSelected(new Set(all.map(({ id }) => id)))}>Select all that you may decide<//>`}`}
+          </div>`}
+          <${Loaded} of=${error ? { ...list, error, reload } : list} what="open requests">
+            ${() => html`<${Open} requests=${requests} rules=${rules.data?.rules ?? []} whyNotOf=${decides ? whyNotOf : null} selected=${new Set(chosen.map(({ id }) => id))} toggle=${toggle} at=${row} done=${done} />`}
+          <//>
+        <//>
+        <${Decided} list=${decided} status=${status} cursor=${cursor} />
+        <${Rules} of=${rules} isAdmin=${may(who, "admin")} />
       </div>`}
-      <${Loaded} of=${error ? { ...list, error, reload } : list} what="open requests">
-        ${() => html`<${Open} requests=${requests} rules=${rules.data?.rules ?? []} whyNotOf=${decides ? whyNotOf : null} selected=${new Set(chosen.map(({ id }) => id))} toggle=${toggle} at=${row} done=${done} />`}
-      <//>
     <//>
-    <${Decided} query=${query} />
-    <${Rules} of=${rules} isAdmin=${may(who, "admin")} />
   </div>`;
 }
 

@@ -3,11 +3,9 @@
 
 import { del, path, post, put } from "../api.js";
 import { confirm, notify } from "../dialogs.js";
-import { isOfMoney } from "../events.js";
 import { changed, typedNumber } from "../faults.js";
 import { FormDialog, Input } from "../forms.js";
 import { money } from "../format.js";
-import { useApi } from "../hooks.js";
 import { amount, beyond, inOrder, isMoney, ofWhat, perWhat, quotaBody } from "../spending.js";
 import { Bar, Button, Loaded, Section, Table, Time } from "../ui.js";
 import { html, useState } from "../vendor/htm-preact-3.1.1.js";
@@ -125,9 +123,8 @@ function List({ quotas, change, done }) {
     empty=${change ? "There are no budgets, so that jobs may cost whatever they cost. Add one to be warned, or to refuse jobs beyond it." : "There are no budgets. An administrator can add some."} />`;
 }
 
-/** @param {{isAdmin: boolean}} of */
-export function Budgets({ isAdmin }) {
-  const quotas = useApi("/api/quotas", { refreshOn: isOfMoney, atMostEvery: 5_000 });
+/** @param {{quotas: import("../hooks.js").Loaded<any>, isAdmin: boolean}} of */
+export function Budgets({ quotas, isAdmin }) {
   const [form, setForm] = useState(/** @type {any} */ (undefined));
   const close = () => setForm(undefined);
   return html`<${Section} title="Budgets" id="budgets" actions=${isAdmin && html`<${Button} run=${() => setForm(null)}>Add a budget…<//>`}>

@@ -8,7 +8,7 @@ import { useApi, useStore } from "../hooks.js";
 import { setQuery } from "../router.js";
 import { may, session, user } from "../session.js";
 import { DAYS, dayRows, knownCost, largest, PERIODS, readCosts } from "../spending.js";
-import { Facts, Heading, Loaded, Section, Table } from "../ui.js";
+import { Facts, Heading, Loaded, Section, Table, Together } from "../ui.js";
 import { html } from "../vendor/htm-preact-3.1.1.js";
 import { Budgets } from "./budgets.js";
 
@@ -73,10 +73,8 @@ function By({ title, id, sums, hours, link }) {
   </div>`;
 }
 
-/** @param {{period: string}} of */
-function ByOwner({ period }) {
-  const costs = useApi(withQuery("/api/metrics/costs", { period }), REFRESH);
-  const usage = useApi(withQuery("/api/metrics/usage", { period }), REFRESH);
+/** @param {{period: string, costs: import("../hooks.js").Loaded<any>, usage: import("../hooks.js").Loaded<any>}} of */
+function ByOwner({ period, costs, usage }) {
   return html`<${Section} title="Who and where" id="who">
     <${Choice} label="Period" name="period" values=${PERIODS} chosen=${period} text=${(/** @type {string} */ value) => `Last ${value}`} />
     <${Loaded} of=${costs} what="costs">
@@ -106,21 +104,28 @@ function ProviderFilter({ provider }) {
 function Costs({ query }) {
   const who = user(useStore(session));
   const { days, period, provider } = readCosts(query);
+  const quotas = useApi("/api/quotas", REFRESH);
   const metrics = useApi(withQuery("/api/cloud/metrics", { days, provider }), REFRESH);
+  const costs = useApi(withQuery("/api/metrics/costs", { period }), REFRESH);
+  const usage = useApi(withQuery("/api/metrics/usage", { period }), REFRESH);
   return html`<div class="screen">
     <${Heading}>Costs<//>
     <p class="faint">In US dollars. A cost is known where the provider reports it, or where its price is configured; what is not known is in no sum.</p>
-    <${Budgets} isAdmin=${may(who, "admin")} />
-    <${Section} title="By day" id="days">
-      <div class="toolbar">
-        <${Choice} label="Days" name="days" values=${DAYS} chosen=${days} text=${(/** @type {number} */ value) => `${value} days`} />
-        <${ProviderFilter} provider=${provider} />
-      </div>
-      <${Loaded} of=${metrics} what="costs by day">
-        ${(/** @type {any} */ data) => html`<div class="stack"><${Sums} metrics=${data} /><${Days} metrics=${data} /></div>`}
-      <//>
+    <${Together} of=${[quotas, metrics, costs, usage]} what="costs">
+      ${() => html`<div class="screen">
+        <${Budgets} quotas=${quotas} isAdmin=${may(who, "admin")} />
+        <${Section} title="By day" id="days">
+          <div class="toolbar">
+            <${Choice} label="Days" name="days" values=${DAYS} chosen=${days} text=${(/** @type {number} */ value) => `${value} days`} />
+            <${ProviderFilter} provider=${provider} />
+          </div>
+          <${Loaded} of=${metrics} what="costs by day">
+            ${(/** @type {any} */ data) => html`<div class="stack"><${Sums} metrics=${data} /><${Days} metrics=${data} /></div>`}
+          <//>
+        <//>
+        <${ByOwner} period=${period} costs=${costs} usage=${usage} />
+      </div>`}
     <//>
-    <${ByOwner} period=${period} />
   </div>`;
 }
 

@@ -5,7 +5,7 @@ import { del, path, post } from "../api.js";
 import { confirm, Dialog, notify } from "../dialogs.js";
 import { useApi, useStore } from "../hooks.js";
 import { useKeys } from "../keys.js";
-import { navigate } from "../router.js";
+import { lastAt, navigate } from "../router.js";
 import { may, mayChange, session, user } from "../session.js";
 import { Button, ErrorBox, Field } from "../ui.js";
 import { html, useRef, useState } from "../vendor/htm-preact-3.1.1.js";
@@ -145,7 +145,7 @@ export function Actions({ job, changed }) {
   const canResolve = may(who, "admin") && job.waiting_for?.kind === "outcome";
   useKeys(
     [
-      { keys: "u", text: "Back to the jobs", run: () => navigate("/") },
+      { keys: "u", text: "Back to the jobs", run: () => navigate(lastAt("/")) },
       ...(canCancel ? [{ keys: "c", text: "Cancel the job", run: () => cancel(job, changed) }] : []),
       ...(canRetry ? [{ keys: "r", text: "Run the job once more", run: () => retry(job) }] : []),
       ...(canUrge ? [{ keys: "p", text: "Set the priority", run: () => setOpen("priority") }] : []),

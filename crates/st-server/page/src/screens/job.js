@@ -4,6 +4,7 @@
 import { path } from "../api.js";
 import { limitName, NOTHING, plural, sentence, shortId, words } from "../format.js";
 import { useApi, useLive } from "../hooks.js";
+import { lastAt } from "../router.js";
 import { Bar, Copy, Duration, ErrorBox, Facts, Heading, Loaded, Money, Section, Status, Time } from "../ui.js";
 import { html } from "../vendor/htm-preact-3.1.1.js";
 import { Actions } from "./job-actions.js";
@@ -130,7 +131,7 @@ function Job({ params: { id } }) {
   const name = job?.metadata?.run_name || job?.config_name;
   const actions = job && html`<${Actions} job=${job} changed=${loaded.reload} />`;
   return html`<div class="screen">
-    <nav aria-label="Where this is"><a href="/">Jobs</a> <span class="faint">/ ${shortId(id)}</span></nav>
+    <nav aria-label="Where this is"><a href=${lastAt("/")}>Jobs</a> <span class="faint">/ ${shortId(id)}</span></nav>
     <${Heading} actions=${actions}><span class="lines">${name || `Job ${shortId(job?.job_id ?? id)}`}</span><//>
     <${Loaded} of=${loaded} what="job">
       ${() => html`<div class="screen">

@@ -101,8 +101,9 @@ function Name({ job }) {
  * @param {(id: string) => void} of.toggle
  * @param {(job: any) => boolean} of.selectable
  * @param {string | null} of.at The job that the keyboard is at.
+ * @param {(id: string) => void} of.setAt
  */
-function List({ jobs, selected, toggle, selectable, at }) {
+function List({ jobs, selected, toggle, selectable, at, setAt }) {
   const shown = jobs.some(selectable);
   /** @type {import("../ui.js").Column<any>[]} */
   const columns = [
@@ -137,6 +138,7 @@ function List({ jobs, selected, toggle, selectable, at }) {
     rowProps=${(/** @type {any} */ job) => ({
       class: [selected.has(job.job_id) ? "selected" : "", job.job_id === at ? "current" : ""].join(" ").trim(),
       "data-job": job.job_id,
+      onfocusin: () => setAt(job.job_id),
     })}
     empty="There are no jobs with these filters." />`;
 }
@@ -188,6 +190,9 @@ function focusRow(id) {
   if (link instanceof HTMLElement) link.focus();
 }
 
+/** The job at which the list was left, where the keyboard goes on. @type {string | null} */
+let lastAtJob = null;
+
 /** @param {{query: URLSearchParams}} of */
 function Jobs({ query }) {
   const filters = readFilters(query);
@@ -205,7 +210,11 @@ function Jobs({ query }) {
   const selectable = (/** @type {any} */ job) => !job.is_terminal && mayChange(who, job);
   const { selected, toggle, clear, all } = useSelection(jobs, selectable);
   // The job that the keyboard is at, and not its place, which moves when others are submitted.
-  const [at, setAt] = useState(/** @type {string | null} */ (null));
+  const [at, setAtNow] = useState(lastAtJob);
+  const setAt = (/** @type {string} */ id) => {
+    lastAtJob = id;
+    setAtNow(id);
+  };
   const row = jobs.findIndex((job) => job.job_id === at);
   const move = (/** @type {number} */ by) => {
     const next = jobs[Math.max(0, Math.min(jobs.length - 1, row + by))];
@@ -254,7 +263,7 @@ function Jobs({ query }) {
             ${jobs.some(selectable) && html`<${Button} run=${all}>Select all that are active<//>`}`}
     </div>
     <${Loaded} of=${list} what="list of jobs">
-      ${() => html`<${List} jobs=${jobs} selected=${selected} toggle=${toggle} selectable=${selectable} at=${at} />`}
+      ${() => html`<${List} jobs=${jobs} selected=${selected} toggle=${toggle} selectable=${selectable} at=${at} setAt=${setAt} />`}
     <//>
     <div class="actions">
       <${Button} run=${() => newPage(null)} disabled=${filters.cursor === null}>Newest<//>

@@ -9,7 +9,7 @@ import { useApi, useStore } from "../hooks.js";
 import { FAMILIES, figures, whoActs } from "../places.js";
 import { samples } from "../prometheus.js";
 import { may, session, user } from "../session.js";
-import { Bar, Button, ErrorBox, Facts, Heading, Loaded, Note, Section, Status, Time } from "../ui.js";
+import { Bar, Button, ErrorBox, Facts, Heading, Loaded, Note, Section, Status, Time, Together } from "../ui.js";
 import { html, useMemo, useState } from "../vendor/htm-preact-3.1.1.js";
 import { askToRemoveToken, Polling, Settings, Token } from "./provider-forms.js";
 import { askToResume, HoldForm } from "./queue-forms.js";
@@ -113,7 +113,7 @@ function Provider({ provider, metrics, breaker, limit, hold, isAdmin, done }) {
     ${provider.configured && html`<${Button} run=${test} label=${`Test the connection to ${provider.name}`}>Test the connection<//>`}
     ${isAdmin && html`<${Button} run=${() => setForm("settings")} label=${`Settings of ${provider.name}`}>Settings…<//>`}
     ${isAdmin && needsToken && html`<${Button} run=${() => setForm("token")} label=${`Store a token for ${provider.name}`}>Store a token…<//>`}
-    ${isAdmin && needsToken && html`<${Button} run=${() => askToRemoveToken(provider, done)} label=${`Remove the token… of ${provider.name}`}>Remove the token…<//>`}
+    ${isAdmin && needsToken && provider.configured && html`<${Button} run=${() => askToRemoveToken(provider, done)} label=${`Remove the token… of ${provider.name}`}>Remove the token…<//>`}
     ${isAdmin && (hold ? html`<${Button} run=${() => askToResume(hold, done)} label=${`Resume ${provider.name}`}>Resume…<//>` : html`<${Button} run=${() => setForm("hold")} label=${`Hold ${provider.name}`}>Hold…<//>`)}
   </div>`;
   return html`<section aria-labelledby=${id}>
@@ -169,15 +169,19 @@ function Providers() {
   const ofProvider = (/** @type {any[]} */ all, /** @type {string} */ id) => (all ?? []).find((it) => it.scope === "provider" && (it.id === id || it.scope_id === id));
   return html`<div class="screen">
     <${Heading}>Providers<//>
-    <${Loaded} of=${list} what="providers">
-      ${(/** @type {any} */ data) => html`<div class="screen">${data.providers.map(
-        (/** @type {any} */ provider) => html`<${Provider} key=${provider.id} provider=${provider} metrics=${metrics} isAdmin=${isAdmin} done=${done}
-          breaker=${breakers.data?.circuit_breakers.find((/** @type {any} */ it) => it.name === provider.id)}
-          limit=${ofProvider(quotas.data?.quotas.filter((/** @type {any} */ it) => it.id < 0), provider.id)}
-          hold=${ofProvider(holds.data?.holds, provider.id)} />`,
-      )}</div>`}
+    <${Together} of=${[list, breakers, holds, quotas, text]} what="providers">
+      ${() => html`<div class="screen">
+        <${Loaded} of=${list} what="providers">
+          ${(/** @type {any} */ data) => html`<div class="screen">${data.providers.map(
+            (/** @type {any} */ provider) => html`<${Provider} key=${provider.id} provider=${provider} metrics=${metrics} isAdmin=${isAdmin} done=${done}
+              breaker=${breakers.data?.circuit_breakers.find((/** @type {any} */ it) => it.name === provider.id)}
+              limit=${ofProvider(quotas.data?.quotas.filter((/** @type {any} */ it) => it.id < 0), provider.id)}
+              hold=${ofProvider(holds.data?.holds, provider.id)} />`,
+          )}</div>`}
+        <//>
+        <${Asking} isAdmin=${isAdmin} />
+      </div>`}
     <//>
-    <${Asking} isAdmin=${isAdmin} />
   </div>`;
 }
 

@@ -7,7 +7,7 @@ import { count, duration, NOTHING, plural } from "../format.js";
 import { useApi, useStore } from "../hooks.js";
 import { useKeys } from "../keys.js";
 import { may, session, user } from "../session.js";
-import { Bar, Button, Facts, Heading, JobLink, Loaded, Note, Section, Table, Time } from "../ui.js";
+import { Bar, Button, Facts, Heading, JobLink, Loaded, Note, Section, Status, Table, Time, Together } from "../ui.js";
 import { heldName, limitGroups, nextInOrder, waitingByOwner } from "../usage.js";
 import { html, useState } from "../vendor/htm-preact-3.1.1.js";
 import { askToResume, claimNow, HoldForm, LimitsForm } from "./queue-forms.js";
@@ -32,9 +32,10 @@ function useEntries() {
   return { of: all, entries: [...running.data.entries, ...pending.data.entries, ...others], isPart };
 }
 
-/** @param {{stats: any}} of */
-function Figures({ stats }) {
+/** @param {{stats: any, whole: any}} of `whole`: the hold of everything, where there is one. */
+function Figures({ stats, whole }) {
   return html`<${Facts} items=${[
+    ["State", whole ? html`<span title=${whole.reason}><${Status} status="held" label="held: nothing new starts" /></span>` : html`<${Status} status="ok" label="open" />`],
     ["Running", html`<span class="figure number">${count(stats.running)}</span>`],
     ["Waiting for a slot", html`<span class="figure number">${count(stats.queue_depth)}</span>`],
     ["Waiting for approval", html`<a class="figure number" href="/approvals">${count(stats.by_status.blocked ?? 0)}</a>`],
@@ -149,19 +150,22 @@ function Queue() {
   const part = isPart && html`<${Note}>More than ${PAGE} jobs are in the queue: what is counted by owner is of the oldest ${PAGE} that run and the oldest ${PAGE} that wait. Jobs with a higher priority that were submitted later may be ahead.<//>`;
   return html`<div class="screen">
     <${Heading} actions=${may(who, "lead") && html`<${Button} run=${claim} keys="p" title="Without waiting for the next run of the scheduler">Start now what may start<//>`}>Queue<//>
-    ${whole && html`<${Note} tone="warn"><strong>The queue is held</strong> by ${whole.by}, <${Time} at=${whole.since} />${whole.reason ? `: ${whole.reason}` : ""}. Nothing new starts.<//>`}
-    <${Loaded} of=${stats} what="figures of the queue">${(/** @type {any} */ data) => html`<${Figures} stats=${data} />`}<//>
-    <${Section} title="Limits" id="limits" actions=${isAdmin && stats.data && html`<${Button} run=${() => setForm("limits")} keys="e">Change the limits…<//>`}>
-      <div class="split">${groups.map((group) => html`<${Group} key=${group.key} group=${group} />`)}</div>
-    <//>
-    <${Loaded} of=${holds} what="holds">${(/** @type {any} */ data) => html`<${Holds} holds=${data.holds} hold=${isAdmin ? hold : null} done=${done} />`}<//>
-    ${part}
-    <${Section} title="Waiting, by owner" id="waiting">
-      <${Loaded} of=${of} what="queue">${() => html`<${Waiting} entries=${entries} holdOf=${isAdmin ? setForm : null} />`}<//>
-    <//>
-    <${Section} title="Next in the queue" id="order">
-      <p class="faint">By priority, then by age. One that waits for its own limit, a hold or a budget is passed over by those behind it.</p>
-      <${Order} entries=${entries} />
+    <${Together} of=${[stats, holds, of, providers, quotas]} what="queue">
+      ${() => html`<div class="screen">
+        <${Loaded} of=${stats} what="figures of the queue">${(/** @type {any} */ data) => html`<${Figures} stats=${data} whole=${whole} />`}<//>
+        <${Section} title="Limits" id="limits" actions=${isAdmin && stats.data && html`<${Button} run=${() => setForm("limits")} keys="e">Change the limits…<//>`}>
+          <div class="split">${groups.map((group) => html`<${Group} key=${group.key} group=${group} />`)}</div>
+        <//>
+        <${Loaded} of=${holds} what="holds">${(/** @type {any} */ data) => html`<${Holds} holds=${data.holds} hold=${isAdmin ? hold : null} done=${done} />`}<//>
+        ${part}
+        <${Section} title="Waiting, by owner" id="waiting">
+          <${Loaded} of=${of} what="queue">${() => html`<${Waiting} entries=${entries} holdOf=${isAdmin ? setForm : null} />`}<//>
+        <//>
+        <${Section} title="Next in the queue" id="order">
+          <p class="faint">By priority, then by age. One that waits for its own limit, a hold or a budget is passed over by those behind it.</p>
+          <${Order} entries=${entries} />
+        <//>
+      </div>`}
     <//>
     <div>
       ${form === "limits" && html`<${LimitsForm} limits=${stats.data} close=${() => setForm(null)} done=${done} />`}

@@ -94,7 +94,7 @@ function List({ rules, edit, done }) {
     { key: "name", label: "Rule", cell: (rule) => html`<div><strong>${rule.name}</strong>${rule.description && html`<div class="small faint">${rule.description}</div>`}</div>` },
     { key: "asks", label: "A job needs approval when it", kind: "text", cell: asks },
     { key: "for", label: "For", cell: isFor },
-    { key: "approver", label: "Approved by", cell: (rule) => `${rule.required_approver_level} or higher` },
+    { key: "approver", label: "Approved by", cell: (rule) => (rule.required_approver_level === "admin" ? "admin" : `${rule.required_approver_level} or higher`) },
     { key: "priority", label: "Priority", kind: "number", cell: (rule) => rule.priority },
     { key: "active", label: "State", kind: "tight", cell: (rule) => html`<${Status} status=${rule.is_active ? "active" : "revoked"} label=${rule.is_active ? "active" : "not active"} />` },
   ];

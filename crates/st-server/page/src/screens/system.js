@@ -10,7 +10,7 @@ import { useApi, useNow, useStore } from "../hooks.js";
 import { freshness, live } from "../live.js";
 import { samples } from "../prometheus.js";
 import { may, session, user } from "../session.js";
-import { Bar, Button, Facts, Heading, Loaded, Note, Section, Status, Table, Time } from "../ui.js";
+import { Bar, Button, Facts, Heading, Loaded, Note, Section, Status, Table, Time, Together } from "../ui.js";
 import { html, useMemo, useState } from "../vendor/htm-preact-3.1.1.js";
 
 /** No event tells of tasks and of the health of the server. */
@@ -207,25 +207,29 @@ function System() {
   };
   return html`<div class="screen">
     <${Heading} actions=${isAdmin && html`<${Button} run=${askToStop} tone="danger">Stop the server…<//>`}>System<//>
-    <${Section} title="This server" id="node">
-      <${Loaded} of=${health} what="state of the server">${(/** @type {any} */ data) => html`<${Node} health=${data} />`}<//>
+    <${Together} of=${[health, tasks, text]} what="state of the server">
+      ${() => html`<div class="screen">
+        <${Section} title="This server" id="node">
+          <${Loaded} of=${health} what="state of the server">${(/** @type {any} */ data) => html`<${Node} health=${data} />`}<//>
+        <//>
+        <${Section} title="Background tasks" id="tasks">
+          ${tasks.data && html`<${Open} tasks=${tasks.data} />`}
+          <${Loaded} of=${tasks} what="tasks">
+            ${(/** @type {any} */ data) => html`<${Tasks} tasks=${data.tasks} activate=${isAdmin ? activate : null} />`}
+          <//>
+        <//>
+        <${Section} title="Health" id="health">
+          <${Loaded} of=${health} what="state of the parts">${(/** @type {any} */ data) => html`<${Components} components=${data.components} />`}<//>
+        <//>
+        <${Section} title="Store" id="store">
+          <${Loaded} of=${text} what="figures of the store">${() => known && html`<${Store} known=${known} />`}<//>
+        <//>
+        <${Section} title="Process" id="process">
+          <${Loaded} of=${text} what="figures of the process">${() => known && html`<${Process} known=${known} />`}<//>
+        <//>
+        <${Log} isAdmin=${isAdmin} />
+      </div>`}
     <//>
-    <${Section} title="Background tasks" id="tasks">
-      ${tasks.data && html`<${Open} tasks=${tasks.data} />`}
-      <${Loaded} of=${tasks} what="tasks">
-        ${(/** @type {any} */ data) => html`<${Tasks} tasks=${data.tasks} activate=${isAdmin ? activate : null} />`}
-      <//>
-    <//>
-    <${Section} title="Health" id="health">
-      <${Loaded} of=${health} what="state of the parts">${(/** @type {any} */ data) => html`<${Components} components=${data.components} />`}<//>
-    <//>
-    <${Section} title="Store" id="store">
-      <${Loaded} of=${text} what="figures of the store">${() => known && html`<${Store} known=${known} />`}<//>
-    <//>
-    <${Section} title="Process" id="process">
-      <${Loaded} of=${text} what="figures of the process">${() => known && html`<${Process} known=${known} />`}<//>
-    <//>
-    <${Log} isAdmin=${isAdmin} />
   </div>`;
 }
 

@@ -128,15 +128,6 @@ impl Server {
         format!("{}{path}", self.url)
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.url.rsplit(':').next().unwrap().parse().unwrap()
-    }
-
-    /// The key of its client.
-    pub(crate) fn key(&self) -> &str {
-        self.setup.key.as_deref().unwrap_or_default()
-    }
-
     pub(crate) fn client(&self) -> &reqwest::Client {
         &self.client
     }

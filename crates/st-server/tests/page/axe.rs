@@ -2,6 +2,7 @@
 //!
 //! It is run through the developer tools of the browser, so that the policies of the page stay as they are.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -50,7 +51,10 @@ pub(crate) async fn judge(browser: &Browser) -> Verdict {
 #[test]
 fn axe_is_the_release_that_its_licence_came_with() {
     let bytes = std::fs::read(file()).unwrap();
-    let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    });
     assert_eq!(digest, SHA_256);
     assert!(file().with_file_name("LICENSE").exists());
 }

@@ -1,7 +1,6 @@
 //! What a test does with the browser, and what it asks of the page.
 
 use std::fmt;
-use std::future::Future;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,10 +12,14 @@ use fantoccini::key::Key;
 use fantoccini::wd::WebDriverCompatibleCommand;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use url::{ParseError, Url};
 
 use crate::driver::Driver;
 use crate::support::eventually;
+
+/// Longer than the page needs for anything on a busy machine, and shorter than what it waits in would wait.
+const SOON: Duration = Duration::from_secs(35);
 
 /// So many controls are there at most between two that a test goes to with the Tab key.
 const MOST_TABS: usize = 250;
@@ -66,7 +69,7 @@ pub(crate) enum Complaints {
     FailedRequests,
 }
 
-/// A command that WebDriver does not have and this driver has.
+/// A command that the standard does not have and this driver has.
 #[derive(Debug)]
 struct Extension {
     path: &'static str,
@@ -135,32 +138,23 @@ impl Browser {
     /// Waits until an expression is true on the page, also across a load of it.
     pub(crate) async fn until(&self, what: &str, expression: &str) {
         let script = format!("return Boolean({expression})");
-        self.until_so(what, async || match self.client.execute(&script, vec![]).await {
+        let holds = async || match self.client.execute(&script, vec![]).await {
             Ok(value) => value == true,
             // The document is being replaced by the next.
             Err(CmdError::Standard(_)) => false,
             Err(error) => panic!("{error}"),
-        })
-        .await;
+        };
+        if timeout(SOON, eventually(what, holds)).await.is_err() {
+            // What is there instead is worth more than that something is missing.
+            let shown = self.client.execute("return document.body.innerText", vec![]).await;
+            panic!("gave up waiting until {what}; the page shows {shown:?}");
+        }
     }
 
     /// Waits until a text is shown.
     pub(crate) async fn until_text(&self, text: &str) {
         let expression = format!("document.body.innerText.includes({})", json!(text));
         self.until(&format!("the page shows {text:?}"), &expression).await;
-    }
-
-    async fn until_so<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
-        // What is there instead is worth more than that something is missing.
-        let shown = async || {
-            let body = self.client.execute("return document.body.innerText", vec![]).await;
-            body.map_or_else(|error| error.to_string(), |text| text.to_string())
-        };
-        let waited =
-            tokio::time::timeout(Duration::from_secs(20), eventually(what, async || holds().await));
-        if waited.await.is_err() {
-            panic!("gave up waiting until {what}; the page shows {}", shown().await);
-        }
     }
 
     /// A command of the protocol of Chromium's developer tools.

@@ -105,7 +105,7 @@ pub(crate) async fn work_a_day(scene: &Scene, keys: &[String]) {
     for (name, config) in WAITING {
         person(name).submit(config, json!({"estimated_cost": 6.0})).await;
     }
-    let tonight = Timestamp::now() + SignedDuration::from_hours(6);
+    let tonight = ago(-6 * 60);
     person("dan").submit("nightly-regression", json!({"run_after": tonight})).await;
     let cancelled = person("ben").submit("flux-portraits-typo", json!({})).await;
     person("ben").post(&format!("/api/cloud/jobs/{cancelled}/cancel"), json!({})).await;
@@ -177,6 +177,7 @@ async fn set_up(scene: &Scene) {
 }
 
 /// So many minutes before now.
+#[expect(clippy::disallowed_methods, reason = "the server has the system's clock")]
 fn ago(minutes: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_mins(minutes)
 }
@@ -192,7 +193,7 @@ fn meet(job: &mut Job, fate: Fate, minutes: i64) {
     };
     status.clone_into(&mut job.status);
     job.error = error;
-    job.completed_at = Some(Timestamp::now());
+    job.completed_at = Some(ago(0));
     job.charged_seconds = SignedDuration::from_mins(minutes).as_secs_f64();
 }
 
@@ -201,9 +202,7 @@ fn remember_the_last_month(scene: &Scene) {
     let database = rusqlite::Connection::open(scene.server.state_dir().join("cloud.db")).unwrap();
     database.busy_timeout(PATIENCE).unwrap();
     for day in 1..30_i32 {
-        let date = (Timestamp::now() - SignedDuration::from_hours(24 * i64::from(day)))
-            .strftime("%F")
-            .to_string();
+        let date = ago(24 * 60 * i64::from(day)).strftime("%F").to_string();
         // Some days are busier than others, and every seventh is quiet.
         let jobs = if day % 7 == 0 { 1 } else { 3 + (day * 5) % 8 };
         let cost = f64::from(jobs) * (9.4 + f64::from((day * 37) % 11));

@@ -189,7 +189,7 @@ async fn approvals_are_decided() {
     let (scene, keys) = Scene::with_keys(&PEOPLE).await;
     work_a_day(&scene, &keys).await;
     let browser = &scene.browser;
-    scene.sign_in(scene.server.key()).await;
+    scene.sign_in(&scene.key).await;
     browser.write("ga").await;
     heading(&scene, "Approvals").await;
     scene.settled().await;

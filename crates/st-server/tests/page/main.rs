@@ -1,4 +1,4 @@
-//! The operator's page in a real browser: Debian's Chromium, driven through its WebDriver.
+//! The operator's page in a real browser: Chromium, driven through its driver.
 //!
 //! `cargo xtask page` installs what is missing and runs this; a plain `cargo nextest run` leaves it out, which
 //! `.config/nextest.toml` says. Each test is a process of its own with a server, a driver and a browser.

@@ -1,10 +1,9 @@
 //! Ten thousand jobs: the page has as much to do as with fifty.
 
-use std::time::Instant;
-
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::browser::{Browser, Complaints};
 use crate::report;

@@ -15,6 +15,8 @@ pub(crate) struct Scene {
     pub(crate) server: Server,
     pub(crate) replicate: FakeReplicate,
     pub(crate) browser: Browser,
+    /// The key of the administrator; empty where no key was made.
+    pub(crate) key: String,
 }
 
 impl Scene {
@@ -26,7 +28,7 @@ impl Scene {
     pub(crate) async fn open_with(setup: Setup) -> Self {
         let replicate = provider().await;
         let server = Server::start(setup.replicate(&replicate.base_url())).await;
-        Self { server, replicate, browser: Browser::start().await }
+        Self { server, replicate, browser: Browser::start().await, key: String::new() }
     }
 
     /// A server whose administrator is `ann`, and the keys of these people: name and role.
@@ -34,13 +36,14 @@ impl Scene {
         let dir = TempDir::new().unwrap();
         let replicate = provider().await;
         let mut setup = Setup::default().replicate(&replicate.base_url());
-        setup.key = Some(make_key(dir.path(), "ann", "admin").await);
+        let key = make_key(dir.path(), "ann", "admin").await;
+        setup.key = Some(key.clone());
         let mut keys = Vec::new();
         for (user, role) in people {
             keys.push(make_key(dir.path(), user, role).await);
         }
         let server = Server::start_in(dir, setup).await;
-        (Self { server, replicate, browser: Browser::start().await }, keys)
+        (Self { server, replicate, browser: Browser::start().await, key }, keys)
     }
 
     /// Opens a screen and waits until its data are there.
@@ -84,11 +87,11 @@ impl Scene {
 
     /// The same; the next server starts when an expression is true on the page.
     pub(crate) async fn restart_with(self, expression: &str) -> Self {
-        let Self { server, replicate, browser } = self;
-        let port = server.port();
+        let Self { server, replicate, browser, key } = self;
+        let port = server.url("").rsplit(':').next().unwrap().parse().unwrap();
         let (dir, setup) = server.kill().await;
         browser.until("the page notices", expression).await;
-        Self { server: Server::start_on(port, dir, setup).await, replicate, browser }
+        Self { server: Server::start_on(port, dir, setup).await, replicate, browser, key }
     }
 
     /// Submits nothing to the provider.

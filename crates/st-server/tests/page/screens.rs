@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use crate::axe;
 use crate::browser::{Complaints, Theme, View};
@@ -73,7 +74,7 @@ async fn all_screens(theme: Theme) {
     for (name, path) in SCREENS.iter().filter(|(_, path)| *path == "/signin") {
         faults.extend(see(&scene, theme, name, path).await);
     }
-    scene.sign_in(scene.server.key()).await;
+    scene.sign_in(&scene.key).await;
     for (name, path) in SCREENS.iter().filter(|(_, path)| *path != "/signin") {
         faults.extend(see(&scene, theme, name, path).await);
     }

@@ -28,7 +28,7 @@ export function whyNot(who, request, { isOpen, now }) {
   if (!who) return "You are not signed in.";
   const { required_approver_level: needed } = request;
   if ((RANKS[who.role] ?? 0) < (RANKS[needed] ?? 0)) return `It needs the role ${needed}; yours is ${who.role}.`;
-  if (!isOpen && who.id === request.user_id) return "It is about your own job: somebody else decides.";
+  if (!isOpen && who.id === request.user_id) return "You submitted this job; another approver must decide.";
   return null;
 }
 

@@ -35,7 +35,7 @@ export function Input({ form, name, label, hint = null, type = "text", options, 
     value: form.values[name],
     required,
     disabled,
-    "aria-describedby": `${id}-hint`,
+    "aria-describedby": fault ? `${id}-fault ${id}-hint` : `${id}-hint`,
     "aria-invalid": fault ? "true" : undefined,
     onInput: (/** @type {any} */ event) => form.change(name, event.target.value),
   };

@@ -1,6 +1,7 @@
 // @ts-check
 /** The state of the server: its tasks, its store, its log. Pure functions. */
 
+import { duration } from "./format.js";
 import { quantile, sum, value } from "./prometheus.js";
 
 /** What of the metrics is about the server itself. */
@@ -60,6 +61,15 @@ export function taskState(task, now) {
   if (lag(task, now) > 0) return { status: "degraded", label: "late" };
   if (!task.last_run) return { status: "pending", label: "did not run yet" };
   return { status: "healthy", label: "on time" };
+}
+
+/**
+ * A period in the unit in which the next run is said.
+ * @param {number} seconds
+ */
+export function periodText(seconds) {
+  const hours = seconds / 3600;
+  return hours >= 1 && hours <= 48 && Number.isInteger(hours) ? `${hours} h` : duration(seconds);
 }
 
 /**

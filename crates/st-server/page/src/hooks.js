@@ -30,19 +30,30 @@ let watchers = 0;
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let ticking;
 
-/** The time, every few seconds. All who follow it share one timer. */
-export function useNow() {
+/**
+ * What the time is, or means, every few seconds. All who follow it share one timer, and who follows a meaning
+ * is drawn again only when that changes.
+ * @template T
+ * @param {(now: number) => T} [meaning]
+ * @returns {T}
+ */
+export function useNow(meaning = (now) => /** @type {any} */ (now)) {
+  const latest = useRef(meaning);
+  latest.current = meaning;
+  const [, setShown] = useState(() => meaning(time.get()));
   useEffect(() => {
     watchers += 1;
     ticking ??= setInterval(() => document.hidden || time.set(Date.now()), TICK);
+    const end = time.subscribe(() => setShown(() => latest.current(time.get())));
     return () => {
+      end();
       watchers -= 1;
       if (watchers > 0) return;
       clearInterval(ticking);
       ticking = undefined;
     };
   }, []);
-  return useStore(time);
+  return meaning(time.get());
 }
 
 /**

@@ -7,7 +7,7 @@ import { series, sum, value } from "./prometheus.js";
 /** What of the metrics is about providers. */
 export const FAMILIES = ["st_jobs{", "st_provider_submission_room", "st_provider_call_duration_seconds_count", "st_provider_call_duration_seconds_sum"];
 
-const ACTIVE = ["pending", "uploading", "queued", "running"];
+const THERE = ["uploading", "queued", "running"];
 
 /**
  * What the metrics say of a provider.
@@ -20,7 +20,8 @@ export function figures(all, provider) {
   const good = sum(all, "st_provider_call_duration_seconds_count", { provider, outcome: "ok" }) ?? 0;
   const seconds = sum(all, "st_provider_call_duration_seconds_sum", { provider, outcome: "ok" }) ?? 0;
   return {
-    jobs: ACTIVE.filter((status) => (jobs[status] ?? 0) > 0).map((status) => ({ status, number: jobs[status] })),
+    waiting: jobs.pending ?? 0,
+    there: THERE.filter((status) => (jobs[status] ?? 0) > 0).map((status) => ({ status, number: jobs[status] })),
     room: value(all, "st_provider_submission_room", { provider }),
     calls,
     failed: calls === null ? null : calls - good,

@@ -147,9 +147,11 @@ export function Shell({ screens, current, parent = null, children }) {
       <${Freshness} />
       <div class="tools">
         <${Person} />
-        <button type="button" class="bare" onClick=${() => setHelp(true)} aria-keyshortcuts="?" title="Keyboard shortcuts (?)" aria-label="Keyboard shortcuts"><${Icon} shape="help" /></button>
+        <button type="button" class="bare" onClick=${() => setHelp(true)} aria-keyshortcuts="?"
+          title="Keyboard shortcuts (?)" aria-label="Keyboard shortcuts"><${Icon} shape="help" /></button>
         <${Theme} />
-        <button type="button" class="bare burger" aria-expanded=${menu ? "true" : "false"} aria-controls="nav" aria-label="Menu" onClick=${() => setMenu(!menu)}><${Icon} shape="menu" /></button>
+        <button type="button" class="bare burger" aria-expanded=${menu ? "true" : "false"} aria-controls="nav"
+          aria-label="Menu" onClick=${() => setMenu(!menu)}><${Icon} shape="menu" /></button>
       </div>
     </header>
     <nav id="nav" class=${menu ? "open" : ""} aria-label="Screens">

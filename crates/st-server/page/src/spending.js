@@ -102,17 +102,17 @@ export function ofWhat({ scope, scope_id }) {
  */
 export function perWhat(type) {
   const forms = /** @type {Record<string, string>} */ ({
-    cost_daily: "USD a day",
-    cost_weekly: "USD a week",
-    cost_monthly: "USD a month",
-    jobs_per_day: "jobs a day",
+    cost_daily: "cost per day",
+    cost_weekly: "cost per week",
+    cost_monthly: "cost per month",
+    jobs_per_day: "jobs per day",
     concurrent_jobs: "jobs at once",
   });
   return forms[type] ?? words(type);
 }
 
 /**
- * What happens beyond a budget, in words.
+ * What happens when a budget is exceeded, in words.
  * @param {string} action
  * @param {string} type
  */

@@ -104,9 +104,9 @@ export function Section({ title, id, actions = null, children }) {
  * @param {{at: string | null | undefined, none?: string}} of
  */
 export function Time({ at, none = NOTHING }) {
-  const now = useNow();
-  if (!at) return html`<span class="faint">${none}</span>`;
-  return html`<time datetime=${at} title=${absolute(at)}>${relative(Date.parse(at), now)}</time>`;
+  const text = useNow((now) => (at ? relative(Date.parse(at), now) : none));
+  if (!at) return html`<span class="faint">${text}</span>`;
+  return html`<time datetime=${at} title=${absolute(at)}>${text}</time>`;
 }
 
 /** The time of a day; its title has the date. @param {{at: string}} of */
@@ -288,13 +288,13 @@ export function Facts({ items }) {
 /**
  * A field of a form with its label, what it means, and what is wrong with it.
  * @param {{id: string, label: string, hint?: unknown, fault?: string | null, children?: unknown}} of The
- *   control is a child with the same `id`, and `aria-describedby` of `${id}-hint`.
+ *   control is a child with the same `id`, and `aria-describedby` of `${id}-hint`, and of `${id}-fault` with a fault.
  */
 export function Field({ id, label, hint = null, fault = null, children }) {
   return html`<div class="field">
     <label for=${id}>${label}</label>
     ${children}
-    ${fault && html`<div class="fault"><${Icon} shape="cross" />${sentence(fault)}</div>`}
+    ${fault && html`<div class="fault" id=${`${id}-fault`}><${Icon} shape="cross" /><span>${sentence(fault)}</span></div>`}
     <div class="hint" id=${`${id}-hint`}>${hint}</div>
   </div>`;
 }

@@ -126,14 +126,16 @@ export function waitingByOwner(entries) {
 }
 
 /**
- * The jobs that are next, in their order.
+ * The jobs that are next, in their order, up to the first place of which the job is not among these entries.
  * @template {Entry} E
  * @param {E[]} entries
- * @returns {E[]}
+ * @returns {{rows: E[], isCut: boolean}} `isCut`: there are more, which are not known here.
  */
 export function nextInOrder(entries) {
-  const placed = entries.filter((entry) => entry.position !== null);
-  return placed.sort((a, b) => Number(a.position) - Number(b.position)).slice(0, NEXT);
+  const placed = entries.filter((entry) => entry.position !== null).sort((a, b) => Number(a.position) - Number(b.position));
+  const gap = placed.findIndex((entry, at) => entry.position !== at + 1);
+  const rows = placed.slice(0, gap < 0 ? NEXT : Math.min(gap, NEXT));
+  return { rows, isCut: gap >= 0 && rows.length < NEXT };
 }
 
 /** The limits that a form changes, with what they are called. @type {[name: string, label: string][]} */

@@ -40,7 +40,7 @@ test("a budget is shown in its unit and in words", () => {
   assert.equal(amount({ quota_type: "jobs_per_day" }, 1234), "1,234");
   assert.equal(ofWhat({ scope: "all", scope_id: null }), "everything");
   assert.equal(ofWhat({ scope: "org", scope_id: "acme" }), "organization acme");
-  assert.equal(perWhat("cost_weekly"), "USD a week");
+  assert.equal(perWhat("cost_weekly"), "cost per week");
   assert.deepEqual([beyond("block", "cost_daily"), beyond("block", "concurrent_jobs"), beyond("new_one", "x")], ["jobs are refused", "jobs wait", "new one"]);
 });
 

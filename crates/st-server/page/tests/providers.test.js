@@ -46,8 +46,8 @@ test("a histogram gives its mean, and the bound below which a share is", () => {
 
 test("the figures of a provider are those of its own series, and only active jobs are shown", () => {
   const all = samples(TEXT, FAMILIES);
-  assert.deepEqual(figures(all, "near"), { jobs: [{ status: "pending", number: 2 }], room: 17, calls: 5, failed: 1, meanSeconds: 0.5 });
-  assert.deepEqual(figures(all, "absent"), { jobs: [], room: null, calls: null, failed: null, meanSeconds: null });
+  assert.deepEqual(figures(all, "near"), { waiting: 2, there: [], room: 17, calls: 5, failed: 1, meanSeconds: 0.5 });
+  assert.deepEqual(figures(all, "absent"), { waiting: 0, there: [], room: null, calls: null, failed: null, meanSeconds: null });
 });
 
 test("settings are sent that differ, and what is emptied is null", () => {

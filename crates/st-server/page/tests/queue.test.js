@@ -70,8 +70,16 @@ test("owners that wait are those first whose oldest job waits longest", () => {
 });
 
 test("the next jobs are in the order of their places", () => {
-  assert.deepEqual(nextInOrder([entry({ position: 2 }), entry({ position: null }), entry({ position: 1 })]).map(({ position }) => position), [1, 2]);
-  assert.equal(nextInOrder(Array.from({ length: 80 }, (_, at) => entry({ position: at + 1 }))).length, 50);
+  const places = (/** @type {(number | null)[]} */ of) => {
+    const { rows, isCut } = nextInOrder(of.map((position) => entry({ position })));
+    return [rows.map(({ position }) => position), isCut];
+  };
+  assert.deepEqual(places([2, null, 1]), [[1, 2], false]);
+  assert.deepEqual(places([5, 1, 2]), [[1, 2], true]);
+  assert.deepEqual(places([7]), [[], true]);
+  assert.deepEqual(places([]), [[], false]);
+  const many = nextInOrder(Array.from({ length: 80 }, (_, at) => entry({ position: at + (at < 60 ? 1 : 9) })));
+  assert.deepEqual([many.rows.length, many.isCut], [50, false]);
 });
 
 test("what is held has a name for people", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { did, FAMILIES, figures, lag, levelParts, levelText, taskState } from "../src/health.js";
+import { did, FAMILIES, figures, lag, levelParts, levelText, periodText, taskState } from "../src/health.js";
 import { samples } from "../src/prometheus.js";
 
 const NOW = Date.parse("2026-01-01T00:10:00Z");
@@ -22,6 +22,10 @@ test("the state of a task is a word", () => {
   assert.equal(label({ last_run: { error: "x" } }), "failed last");
   assert.equal(label({ next_run_at: "2026-01-01T00:09:00Z" }), "late");
   assert.equal(label({ last_run: null }), "did not run yet");
+});
+
+test("a period is in the unit of the next run", () => {
+  assert.deepEqual([5, 300, 3600, 86400, 172800, 604800].map(periodText), ["5 s", "5 min", "1 h", "24 h", "48 h", "7 d"]);
 });
 
 test("what a run did is said without what was nothing", () => {

@@ -24,6 +24,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
+use super::problem::Problem;
+
 /// The addresses of the screens. Each is answered with the same document, which shows the screen.
 const SCREENS: [&str; 11] = [
     "/",
@@ -155,11 +157,14 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     page.route(FILES, on(MethodFilter::GET, file))
 }
 
-async fn shell(headers: HeaderMap) -> Response {
+async fn shell(headers: HeaderMap) -> Result<Response, Problem> {
     with_page(|page| page.files.get(INDEX).map(|index| index.answer(&headers, ASK_AGAIN)))
 }
 
-async fn file(Path((version, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
+async fn file(
+    Path((version, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     with_page(|page| {
         let file = page.files.get(&name).filter(|_| name != INDEX)?;
         // A document of another release is answered too, so that an upgrade leaves no load of the page
@@ -169,10 +174,10 @@ async fn file(Path((version, name)): Path<(String, String)>, headers: HeaderMap)
     })
 }
 
-fn with_page(answer: impl FnOnce(&Page) -> Option<Response>) -> Response {
+fn with_page(answer: impl FnOnce(&Page) -> Option<Response>) -> Result<Response, Problem> {
     static PAGE: LazyLock<Page> = LazyLock::new(Page::load);
     let answered = if cfg!(debug_assertions) { answer(&Page::load()) } else { answer(&PAGE) };
-    answered.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+    answered.ok_or_else(|| Problem::not_found("the page has no such file"))
 }
 
 /// Whether it is a script or a style that was written for this page.

@@ -98,7 +98,7 @@ function Decide({ request, reason, done }) {
 function Open({ requests, rules, whyNotOf, selected, toggle, at, done }) {
   /** @type {import("../ui.js").Column<any>[]} */
   const columns = [
-    { key: "deadline", label: "Deadline", cell: (it) => html`<div><strong><${Time} at=${it.expires_at} /></strong><div class="small faint">asked <${Time} at=${it.created_at} /></div></div>` },
+    { key: "deadline", label: "Deadline", cell: (it) => html`<div><strong><${Time} at=${it.expires_at} /></strong><div class="small faint">requested <${Time} at=${it.created_at} /></div></div>` },
     { key: "job", label: "Job", cell: (it) => html`<${Job} request=${it} on />` },
     { key: "user", label: "Requested by", cell: (it) => it.user_id },
     { key: "cost", label: "Estimated cost", kind: "number", cell: cost },

@@ -38,11 +38,11 @@ function AddForm({ close, done }) {
   };
   return html`<${FormDialog} title="Add a budget" action="Add the budget" initial=${initial} send=${send} check=${missing} close=${close}>
     ${(/** @type {any} */ form) => html`<div class="stack">
-      <${Input} form=${form} name="scope" label="Of what" options=${SCOPES} />
+      <${Input} form=${form} name="scope" label="Scope" options=${SCOPES} />
       ${form.values.scope !== "all" && html`<${Input} form=${form} name="id" label="Which one" required />`}
-      <${Input} form=${form} name="quota_type" label="What it limits" options=${options(TYPES, perWhat)} />
+      <${Input} form=${form} name="quota_type" label="Limit" options=${options(TYPES, perWhat)} />
       <${Input} form=${form} name="limit_value" label="How much" type="number" required hint=${isMoney(form.values) ? "In US dollars." : "A number of jobs."} />
-      <${Input} form=${form} name="action" label="What happens beyond it" options=${options(ACTIONS, (it) => beyond(it, form.values.quota_type))} />
+      <${Input} form=${form} name="action" label="When exceeded" options=${options(ACTIONS, (it) => beyond(it, form.values.quota_type))} />
     </div>`}
   <//>`;
 }
@@ -59,9 +59,9 @@ function ChangeForm({ quota, close, done }) {
   };
   return html`<${FormDialog} title=${`Change the budget of ${ofWhat(quota)}`} action="Change the budget" initial=${initial} send=${send} close=${close}>
     ${(/** @type {any} */ form) => html`<div class="stack">
-      <p>It limits ${perWhat(quota.quota_type)}.</p>
+      <p>Limit: ${perWhat(quota.quota_type)}.</p>
       <${Input} form=${form} name="limit_value" label="How much" type="number" required hint=${isMoney(quota) ? "In US dollars." : "A number of jobs."} />
-      <${Input} form=${form} name="action" label="What happens beyond it" options=${options(ACTIONS, (it) => beyond(it, quota.quota_type))} />
+      <${Input} form=${form} name="action" label="When exceeded" options=${options(ACTIONS, (it) => beyond(it, quota.quota_type))} />
     </div>`}
   <//>`;
 }
@@ -70,7 +70,7 @@ function ChangeForm({ quota, close, done }) {
 function askToDelete(quota, done) {
   confirm({
     title: `Delete the budget of ${ofWhat(quota)}?`,
-    text: `Nothing limits ${perWhat(quota.quota_type)} of ${ofWhat(quota)} any more, unless another budget does.`,
+    text: `The limit on ${perWhat(quota.quota_type)} is removed. Other budgets still apply.`,
     action: "Delete the budget",
     danger: true,
     run: async () => {
@@ -98,12 +98,11 @@ const isSetting = ({ id }) => id < 0;
 function List({ quotas, change, done }) {
   /** @type {import("../ui.js").Column<any>[]} */
   const columns = [
-    { key: "of", label: "Of", cell: (quota) => html`<strong>${ofWhat(quota)}</strong>` },
-    { key: "per", label: "Limits", cell: (quota) => perWhat(quota.quota_type) },
+    { key: "of", label: "Scope and limit", cell: (quota) => html`<div><strong>${ofWhat(quota)}</strong><div class="small nowrap">${perWhat(quota.quota_type)}</div></div>` },
     { key: "used", label: "Used", kind: "text", cell: (quota) => html`<${Taken} quota=${quota} />` },
     { key: "left", label: "Left", kind: "number", cell: (quota) => (quota.remaining < 0 ? `over by ${amount(quota, -quota.remaining)}` : amount(quota, quota.remaining)) },
-    { key: "resets", label: "Begins anew", cell: (quota) => html`<${Time} at=${quota.resets_at} none="when jobs end" />` },
-    { key: "action", label: "Beyond it", cell: (quota) => beyond(quota.action, quota.quota_type) },
+    { key: "resets", label: "Resets", cell: (quota) => html`<${Time} at=${quota.resets_at} none="as jobs end" />` },
+    { key: "action", label: "When exceeded", cell: (quota) => beyond(quota.action, quota.quota_type) },
   ];
   if (change) {
     columns.push({
@@ -120,7 +119,7 @@ function List({ quotas, change, done }) {
     });
   }
   return html`<${Table} caption="Budgets with what is used of them" columns=${columns} rows=${inOrder(quotas)} rowKey=${(/** @type {any} */ quota) => quota.id}
-    empty=${change ? "There are no budgets, so that jobs may cost whatever they cost. Add one to be warned, or to refuse jobs beyond it." : "There are no budgets. An administrator can add some."} />`;
+    empty=${change ? "There are no budgets, so that jobs may cost whatever they cost. Add one to be warned, or to refuse jobs when it is exceeded." : "There are no budgets. An administrator can add some."} />`;
 }
 
 /** @param {{quotas: import("../hooks.js").Loaded<any>, isAdmin: boolean}} of */

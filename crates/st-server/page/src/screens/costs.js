@@ -41,7 +41,7 @@ function Days({ metrics }) {
   const columns = [
     { key: "date", label: "Day (UTC)", kind: "tight", cell: (day) => html`<span class="number">${day.date}</span>` },
     { key: "jobs", label: "Jobs that ended", kind: "number", cell: (day) => count(day.jobs) },
-    { key: "cost", label: "Cost, as far as known", kind: "number", cell: (day) => knownCost(day.cost, day.jobs) },
+    { key: "cost", label: "Known cost", kind: "number", cell: (day) => knownCost(day.cost, day.jobs) },
     { key: "bar", label: html`<span class="hidden">Compared with the dearest day</span>`, kind: "text", cell: (day) => html`<${Length} part=${day.part} />` },
   ];
   return html`<${Table} caption="What jobs cost on each day, the newest first" columns=${columns} rows=${dayRows(metrics.cost_by_day)} rowKey=${(/** @type {any} */ day) => day.date} />`;
@@ -50,7 +50,7 @@ function Days({ metrics }) {
 /** @param {{metrics: any}} of */
 function Sums({ metrics }) {
   return html`<${Facts} items=${[
-    ["Cost, as far as known", html`<span class="figure number">${knownCost(metrics.total_cost, metrics.job_count)}</span>`],
+    ["Known cost", html`<span class="figure number">${knownCost(metrics.total_cost, metrics.job_count)}</span>`],
     ["Jobs that ended", html`<span class="figure number">${count(metrics.job_count)}</span>`],
     ["Average run of those that completed", html`<span class="figure number">${duration(metrics.avg_job_duration_seconds)}</span>`],
   ]} />`;
@@ -62,7 +62,7 @@ function By({ title, id, sums, hours, link }) {
   /** @type {import("../ui.js").Column<{name: string, sum: number}>[]} */
   const columns = [
     { key: "name", label: title, cell: ({ name }) => (link ? html`<a href=${link(name)}>${name}</a>` : name) },
-    { key: "cost", label: "Cost, as far as known", kind: "number", cell: ({ sum }) => knownCost(sum) },
+    { key: "cost", label: "Known cost", kind: "number", cell: ({ sum }) => knownCost(sum) },
   ];
   if (hours) columns.push({ key: "hours", label: "Machine time", kind: "number", cell: ({ name }) => duration((hours[name] ?? 0) * 3600) });
   return html`<div class="stack tightly">
@@ -75,7 +75,7 @@ function By({ title, id, sums, hours, link }) {
 
 /** @param {{period: string, costs: import("../hooks.js").Loaded<any>, usage: import("../hooks.js").Loaded<any>}} of */
 function ByOwner({ period, costs, usage }) {
-  return html`<${Section} title="Who and where" id="who">
+  return html`<${Section} title="By provider and user" id="who">
     <${Choice} label="Period" name="period" values=${PERIODS} chosen=${period} text=${(/** @type {string} */ value) => `Last ${value}`} />
     <${Loaded} of=${costs} what="costs">
       ${(/** @type {any} */ data) => html`<div class="split">
@@ -110,7 +110,7 @@ function Costs({ query }) {
   const usage = useApi(withQuery("/api/metrics/usage", { period }), REFRESH);
   return html`<div class="screen">
     <${Heading}>Costs<//>
-    <p class="faint">In US dollars. A cost is known where the provider reports it, or where its price is configured; what is not known is in no sum.</p>
+    <p class="faint">In US dollars. A cost is known where the provider reports it or its price is configured. Jobs whose cost is not known are not in the sums.</p>
     <${Together} of=${[quotas, metrics, costs, usage]} what="costs">
       ${() => html`<div class="screen">
         <${Budgets} quotas=${quotas} isAdmin=${may(who, "admin")} />

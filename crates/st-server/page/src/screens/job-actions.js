@@ -14,7 +14,10 @@ import { html, useRef, useState } from "../vendor/htm-preact-3.1.1.js";
 const cancel = (job, changed) =>
   confirm({
     title: "Cancel this job?",
-    text: job.status === "running" ? "It is stopped at its provider. What it has cost until then is paid." : "It is not submitted any more, or is stopped at its provider.",
+    text:
+      job.status === "running"
+        ? "It is stopped at its provider. What it has cost until then is paid."
+        : "It is not submitted any more, or is stopped at its provider.",
     action: "Cancel the job",
     danger: true,
     run: async () => {
@@ -119,7 +122,10 @@ function Resolve({ job, close, changed }) {
     <form class="stack" ref=${form} onSubmit=${submit}>
       <div class="stack" role="radiogroup" aria-label="Outcome">
         ${OUTCOMES.map(
-          ([value, text]) => html`<label key=${value} class="check"><input type="radio" name="outcome" value=${value} checked=${outcome === value} onChange=${() => setOutcome(value)} />${text}</label>`,
+          ([value, text]) => html`<label key=${value} class="check">
+            <input type="radio" name="outcome" value=${value} checked=${outcome === value} onChange=${() => setOutcome(value)} />
+            ${text}
+          </label>`,
         )}
       </div>
       ${outcome === "at_provider" &&

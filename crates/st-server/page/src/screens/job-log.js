@@ -177,7 +177,10 @@ export function Log({ job }) {
   const actions = html`<div class="actions">
     <input ref=${field} type="search" value=${search} placeholder="Search" aria-label="Search the log" aria-keyshortcuts="/" spellcheck=${false}
       onInput=${(/** @type {any} */ event) => setSearch(event.target.value)} />
-    ${isRunning && html`<label class="check"><input type="checkbox" checked=${follow} aria-keyshortcuts="f" onChange=${() => setFollow(!follow)} /> Follow</label>`}
+    ${isRunning &&
+    html`<label class="check">
+      <input type="checkbox" checked=${follow} aria-keyshortcuts="f" onChange=${() => setFollow(!follow)} /> Follow
+    </label>`}
     <label class="check"><input type="checkbox" checked=${wrap} onChange=${() => setWrap(!wrap)} /> Wrap</label>
     ${isRunning && !follow && html`<${Button} run=${load}>Load again<//>`}
     <${Button} run=${() => download(job)}><${Icon} shape="download" />Download<//>
@@ -185,8 +188,12 @@ export function Log({ job }) {
   return html`<${Section} title="Log" id="log" actions=${actions}>
     <${ErrorBox} error=${error} title="The log could not be loaded" retry=${load} />
     <div class="log">
-      <pre ref=${box} class=${`${wrap ? "" : "unwrapped"} ${job.status === "running" ? "" : "short"}`} tabindex="0" role="region" aria-label="What the job printed" onScroll=${scrolled}>${text}</pre>
-      ${!atEnd && html`<button type="button" class="end" onClick=${() => setAtEnd(true)}>${more > 0 ? `${plural(more, "new line")}: go to the end` : "Go to the end"}</button>`}
+      <pre ref=${box} class=${`${wrap ? "" : "unwrapped"} ${job.status === "running" ? "" : "short"}`} tabindex="0"
+        role="region" aria-label="What the job printed" onScroll=${scrolled}>${text}</pre>
+      ${!atEnd &&
+      html`<button type="button" class="end" onClick=${() => setAtEnd(true)}>
+        ${more > 0 ? `${plural(more, "new line")}: go to the end` : "Go to the end"}
+      </button>`}
     </div>
     <p class="small faint">${!loaded ? (error ? "" : "Loading the log…") : text === "" && search === "" ? nothing(job) : extent(view.current, search)}</p>
   <//>`;

@@ -47,7 +47,8 @@ function Find({ field }) {
   };
   return html`<form onSubmit=${open} class="field" role="search">
     <label for="find">Job</label>
-    <input id="find" ref=${field} type="search" placeholder="ID, or its beginning" title="Our ID or its beginning, or the provider's ID (press /)" spellcheck=${false} aria-keyshortcuts="/" />
+    <input id="find" ref=${field} type="search" placeholder="ID, or its beginning"
+      title="Our ID or its beginning, or the provider's ID (press /)" spellcheck=${false} aria-keyshortcuts="/" />
     <button type="submit">Open</button>
   </form>`;
 }

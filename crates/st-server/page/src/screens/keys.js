@@ -6,7 +6,6 @@ import { del, path, post, signIn, withQuery } from "../api.js";
 import { confirm, Dialog, notify } from "../dialogs.js";
 import { filterChanges } from "../filters.js";
 import { Checks, FormDialog, Input } from "../forms.js";
-import { NOTHING } from "../format.js";
 import { useApi, useStore } from "../hooks.js";
 import { useKeys } from "../keys.js";
 import { setQuery } from "../router.js";
@@ -79,14 +78,19 @@ function askToRevoke(key, isOwn, done) {
   });
 }
 
+/** For whose limits the jobs of a key count. @param {{of: any}} of */
+function Groups({ of }) {
+  const groups = [of.team_id && `team ${of.team_id}`, of.org_id && `organization ${of.org_id}`].filter(Boolean);
+  return groups.length > 0 && html`<div class="small faint">${groups.join(", ")}</div>`;
+}
+
 /** @param {{keys: any[], own: string | null, done: () => void}} of */
 function List({ keys, own, done }) {
   /** @type {import("../ui.js").Column<any>[]} */
   const columns = [
     { key: "name", label: "Key", kind: "text", cell: (key) => html`<div><strong><bdi>${key.name}</bdi></strong>${key.id === own && html`<span class="small"> (yours now)</span>`}<div class="small faint mono nowrap">${key.id}</div></div>` },
-    { key: "user", label: "User", cell: (key) => html`<bdi>${key.user}</bdi>` },
+    { key: "user", label: "User", cell: (key) => html`<div><bdi>${key.user}</bdi><${Groups} of=${key} /></div>` },
     { key: "role", label: "Role", cell: (key) => html`<div>${key.role}${key.scopes && html`<div class="small faint">only ${key.scopes.join(", ")}</div>`}</div>` },
-    { key: "of", label: "Team, organization", cell: (key) => [key.team_id, key.org_id].filter((it) => it !== null).join(", ") || NOTHING },
     { key: "used", label: "Last used", cell: (key) => html`<${Time} at=${key.last_used_at} none="never" />` },
     { key: "expires", label: "Expires", cell: (key) => html`<${Time} at=${key.expires_at} none="never" />` },
     { key: "made", label: "Made", cell: (key) => html`<div><${Time} at=${key.created_at} /><div class="small faint">by ${key.created_by}</div></div>` },

@@ -41,24 +41,25 @@ function unsettled({ unsettled: unknown, strays, rechecks }) {
   if (unknown > 0) parts.push(`${plural(unknown, "submission")} with an unknown outcome`);
   if (strays > 0) parts.push(`${plural(strays, "job")} there twice, being cancelled`);
   if (rechecks > 0) parts.push(`${plural(rechecks, "submission")} still looked for`);
-  return parts.length > 0 ? parts.join("; ") : "all settled";
+  return parts.length > 0 ? parts.join("; ") : "none";
 }
 
 /** @param {{provider: any, known: ReturnType<typeof figures> | null, limit: any, breaker: any}} of */
 function Figures({ provider, known, limit, breaker }) {
-  const jobs = known?.jobs.map(
+  const jobs = known?.there.map(
     ({ status, number }) => html`<a key=${status} href=${withQuery("/", { provider: provider.id, status })}><${Status} status=${status} label=${`${count(number)} ${status}`} /></a>`,
   );
   const calls = known?.calls == null ? NOTHING : `${count(known.calls)}${known.failed ? `, of which ${count(known.failed)} failed` : ""}`;
   return html`<${Facts} items=${[
-    ["Jobs there, or on the way", known ? html`<span class="row tightly">${jobs?.length ? jobs : "none"}</span>` : NOTHING],
+    ["Jobs waiting here", known ? html`<a href=${withQuery("/", { provider: provider.id, status: "pending" })}>${count(known.waiting)}</a>` : NOTHING],
+    ["Jobs at the provider", known ? html`<span class="row tightly">${jobs?.length ? jobs : "none"}</span>` : NOTHING],
     ["Jobs at once", provider.max_concurrent === null ? "no limit of its own" : `${count(provider.max_concurrent)} at most`],
-    ["Submissions that could begin now", count(known?.room)],
+    ["Submissions possible now", count(known?.room)],
     ["Submissions accepted since the start", count(breaker?.success_count)],
-    ["Stopped accepting since the start", breaker ? plural(breaker.failure_count, "time") : NOTHING],
+    ["Outages since the start", breaker ? plural(breaker.failure_count, "time") : NOTHING],
     ["Calls since the start", calls],
-    ["An answer takes", known?.meanSeconds == null ? NOTHING : `${shortTime(known.meanSeconds)} on average`],
-    ["Outcomes", unsettled(provider)],
+    ["Mean response time", known?.meanSeconds == null ? NOTHING : shortTime(known.meanSeconds)],
+    ["Unsettled submissions", unsettled(provider)],
     ["Account", provider.account?.name ?? "no name"],
     ["Address", html`<span class="mono">${provider.account?.base_url ?? NOTHING}</span>`],
     ...(limit ? [["Cost limit", html`<${Bar} used=${limit.used} most=${limit.limit_value} label=${`Cost limit of ${provider.name}`} text=${`${money(limit.used)} of ${money(limit.limit_value)}`} />`]] : []),
@@ -142,14 +143,14 @@ function Asking({ isAdmin }) {
   const task = useApi(path`/api/background/tasks/${POLLER}`, OFTEN);
   const [open, setOpen] = useState(false);
   const change = isAdmin && polling.data && html`<${Button} run=${() => setOpen(true)}>Change the polling…<//>`;
-  return html`<${Section} title="How jobs are followed" id="polling" actions=${change}>
+  return html`<${Section} title="Polling" id="polling" actions=${change}>
     <${Loaded} of=${polling} what="state of the polling">
       ${(/** @type {any} */ data) => html`<${Facts} items=${[
-        ["Polled at the interval", data.is_active ? `every ${duration(data.interval_seconds)}` : "no: by webhooks, and a slow sweep"],
+        ["Interval", data.is_active ? `every ${duration(data.interval_seconds)}` : "off: webhooks, and a slow sweep"],
         ["Why", sentence(data.reason)],
         ["Last poll", html`<${Time} at=${task.data?.last_run?.started_at} />`],
         ["Next poll", task.data?.current_run ? "now" : html`<${Time} at=${task.data?.next_run_at} />`],
-        ["Last poll without a fault", html`<${Time} at=${task.data?.last_success_at} />`],
+        ["Last successful poll", html`<${Time} at=${task.data?.last_success_at} />`],
       ]} />`}
     <//>
     ${task.data?.last_run?.error && html`<${Note} tone="bad"><strong>The last poll failed.</strong> ${sentence(task.data.last_run.error)}<//>`}

@@ -13,7 +13,7 @@ import { html, useState } from "../vendor/htm-preact-3.1.1.js";
 import { askToResume, claimNow, HoldForm, LimitsForm } from "./queue-forms.js";
 
 /** An answer of so many entries stays below 100 kB. */
-const PAGE = 150;
+const PAGE = 120;
 const REFRESH = { refreshOn: isOfQueue, atMostEvery: 3_000 };
 
 /**
@@ -112,6 +112,7 @@ function Waiting({ entries, holdOf }) {
 
 /** @param {{entries: any[]}} of */
 function Order({ entries }) {
+  const { rows, isCut } = nextInOrder(entries);
   /** @type {import("../ui.js").Column<any>[]} */
   const columns = [
     { key: "position", label: "Place", kind: "number", cell: (it) => count(it.position) },
@@ -122,8 +123,10 @@ function Order({ entries }) {
     { key: "queued", label: "Queued", cell: (it) => html`<${Time} at=${it.queued_at} />` },
     { key: "waits", label: "Waits for", kind: "text", cell: (it) => html`<span class="lines" title=${it.waiting_for && `${it.waiting_for.reason}: ${it.waiting_for.next_step}`}>${it.waiting_for?.reason ?? "its turn"}</span>` },
   ];
-  return html`<${Table} caption="The next jobs, in their order" columns=${columns} rows=${nextInOrder(entries)} rowKey=${(/** @type {any} */ it) => it.job_id}
-    empty=${html`<span>No job waits for a slot. <a href="/submit">Submit one.</a></span>`} />`;
+  const table = html`<${Table} caption="The next jobs, in their order" columns=${columns} rows=${rows} rowKey=${(/** @type {any} */ it) => it.job_id}
+    empty=${isCut ? "The jobs that are next are not among the oldest of the queue." : html`<span>No job waits for a slot. <a href="/submit">Submit one.</a></span>`} />`;
+  const note = isCut && html`<p class="faint">The jobs from place ${rows.length + 1} on were submitted later than the oldest ${PAGE}, which this list is made of.</p>`;
+  return html`<div class="stack">${note}${table}</div>`;
 }
 
 function Queue() {
@@ -147,7 +150,7 @@ function Queue() {
   useKeys(keys, [who, stats.data === undefined]);
   const whole = holds.data?.holds.find((/** @type {any} */ it) => it.scope === "all");
   const groups = stats.data ? limitGroups({ stats: stats.data, entries, providers: providers.data?.providers ?? [], quotas: quotas.data?.quotas ?? [] }) : [];
-  const part = isPart && html`<${Note}>More than ${PAGE} jobs are in the queue: what is counted by owner is of the oldest ${PAGE} that run and the oldest ${PAGE} that wait. Jobs with a higher priority that were submitted later may be ahead.<//>`;
+  const part = isPart && html`<${Note}>More than ${PAGE} jobs are in the queue: what is counted by owner is of the oldest ${PAGE} that run and the oldest ${PAGE} that wait.<//>`;
   return html`<div class="screen">
     <${Heading} actions=${may(who, "lead") && html`<${Button} run=${claim} keys="p" title="Without waiting for the next run of the scheduler">Start now what may start<//>`}>Queue<//>
     <${Together} of=${[stats, holds, of, providers, quotas]} what="queue">
@@ -162,7 +165,7 @@ function Queue() {
           <${Loaded} of=${of} what="queue">${() => html`<${Waiting} entries=${entries} holdOf=${isAdmin ? setForm : null} />`}<//>
         <//>
         <${Section} title="Next in the queue" id="order">
-          <p class="faint">By priority, then by age. One that waits for its own limit, a hold or a budget is passed over by those behind it.</p>
+          <p class="faint">By priority, then by age. A job held by a limit, a hold or a budget does not block those behind it.</p>
           <${Order} entries=${entries} />
         <//>
       </div>`}

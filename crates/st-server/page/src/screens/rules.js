@@ -56,12 +56,12 @@ function RuleForm({ rule, close, done }) {
           hint=${sentence(conditions.find(({ value }) => value === form.values.condition)?.description ?? "")} />
         <${Input} form=${form} name="threshold" label="Threshold" hint="What the condition compares with." required=${form.values.condition !== "first_job"} />
         <${Input} form=${form} name="required_approver_level" label="Who may approve, at least" options=${ROLES} />
-        <${Input} form=${form} name="priority" label="Priority" type="number" hint="Rules with a higher one are asked first; the first that fits counts." />
+        <${Input} form=${form} name="priority" label="Priority" type="number" hint="Higher ones are evaluated first; the first match applies." />
         <${Input} form=${form} name="applies_to_provider" label="Only jobs of the provider" hint="Empty: of every provider." />
         <${Input} form=${form} name="applies_to_level" label="Only jobs of the role" options=${[["", "every role"], ...ROLES]} />
       </div>
       <${Checks} form=${form} name="exempt_levels" label="Not for jobs of" options=${ROLES} />
-      <${Check} form=${form} name="is_active" label="Active" hint="One that is not is kept, and asks nothing." />
+      <${Check} form=${form} name="is_active" label="Active" hint="An inactive rule is kept and not evaluated." />
     </div>`}
   <//>`;
 }
@@ -109,7 +109,7 @@ function List({ rules, edit, done }) {
       </div>`,
     });
   }
-  return html`<${Table} caption="Approval rules, in the order in which they are asked" columns=${columns} rows=${rules} rowKey=${(/** @type {any} */ rule) => rule.id}
+  return html`<${Table} caption="Approval rules, in the order of their evaluation" columns=${columns} rows=${rules} rowKey=${(/** @type {any} */ rule) => rule.id}
     empty=${edit ? "There are no rules, so that no job needs approval. Add one to have expensive jobs approved, for example." : "There are no rules, so that no job needs approval."} />`;
 }
 
@@ -121,7 +121,7 @@ export function Rules({ of, isAdmin }) {
   const [form, setForm] = useState(/** @type {any} */ (undefined));
   const add = isAdmin && html`<${Button} run=${() => setForm(null)}>Add a rule…<//>`;
   return html`<${Section} title="Rules" id="rules" actions=${add}>
-    <p class="faint">They are asked when a job is submitted, those with the highest priority first. The first that fits counts.</p>
+    <p class="faint">Rules are evaluated when a job is submitted, highest priority first; the first match applies.</p>
     <div>${form !== undefined && html`<${RuleForm} rule=${form} close=${() => setForm(undefined)} done=${of.reload} />`}</div>
     <${Loaded} of=${of} what="rules">
       ${(/** @type {any} */ data) => html`<${List} rules=${data.rules} edit=${isAdmin ? setForm : null} done=${of.reload} />`}

@@ -36,7 +36,8 @@ export function SignIn({ ended = false, done = () => {} }) {
     <${Heading}>Sign in<//>
     ${ended && html`<${Note} tone="warn">Your session has ended. Sign in again, and the screen is as you left it.<//>`}
     <form onSubmit=${submit} class="stack">
-      <${Field} id="key" label="Key" hint="A key begins with st_. It is not stored in this browser: it opens a session, which lasts 12 hours or until the server restarts.">
+      <${Field} id="key" label="Key" hint="A key begins with st_. It is not stored in this browser: it opens a session,
+        which lasts 12 hours or until the server restarts.">
         <input id="key" ref=${field} type="password" autocomplete="current-password" spellcheck=${false}
           autocapitalize="off" required aria-describedby="key-hint" />
       <//>

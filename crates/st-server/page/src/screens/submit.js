@@ -19,7 +19,12 @@ const PAUSE = 400;
  * @param {import("../submission.js").Form} form
  */
 function usePreview(form) {
-  const [preview, setPreview] = useState({ price: /** @type {any} */ (null), check: /** @type {any} */ (null), error: /** @type {unknown} */ (null), asking: false });
+  const [preview, setPreview] = useState({
+    price: /** @type {any} */ (null),
+    check: /** @type {any} */ (null),
+    error: /** @type {unknown} */ (null),
+    asking: false,
+  });
   const isReady = Object.keys(faultsOf(form)).length === 0;
   const asked = JSON.stringify([priceOf(form), checkQuery(form, null), isReady]);
   useEffect(() => {
@@ -79,19 +84,23 @@ function Check({ check }) {
           <dd><${Bar} used=${limit.used} most=${limit.max} label=${limitName(limit.limit)} /></dd></div>`,
       )}
       ${check.budgets.map(
-        (/** @type {any} */ budget) => html`<div key=${budget.id}><dt>${sentence(words(budget.quota_type)).slice(0, -1)}, ${budget.scope} ${budget.scope_id ?? ""}</dt>
+        (/** @type {any} */ budget) => html`<div key=${budget.id}>
+          <dt>${sentence(words(budget.quota_type)).slice(0, -1)}, ${budget.scope} ${budget.scope_id ?? ""}</dt>
           <dd><${Bar} used=${budget.used} most=${budget.limit_value} label=${words(budget.quota_type)} /></dd></div>`,
       )}
     </dl>`}
   </div>`;
 }
 
+const CHOOSE =
+  "Choose a configuration and a provider to see the price, and what would keep the job from starting.";
+
 /** @param {{form: import("../submission.js").Form}} of */
 function Preview({ form }) {
   const { price, check, error, asking } = usePreview(form);
   return html`<${Section} title="Before it is submitted" id="preview">
     ${error ? html`<${ErrorBox} error=${error} title="This could not be checked" />` : null}
-    ${!price && !error && html`<p class="faint">${asking ? "Checking…" : "Choose a configuration and a provider to see the price, and what would keep the job from starting."}</p>`}
+    ${!price && !error && html`<p class="faint">${asking ? "Checking…" : CHOOSE}</p>`}
     ${price && html`<div class="stack" aria-busy=${asking ? "true" : undefined}><${Price} price=${price} />${check && html`<${Check} check=${check} />`}</div>`}
   <//>`;
 }
@@ -110,18 +119,24 @@ function Configuration({ form, set, fault }) {
   return html`<fieldset>
     <legend>Configuration</legend>
     <div class="row">
-      <label class="check"><input type="radio" name="source" value="named" checked=${form.source === "named"} onChange=${set("source")} />One of the server</label>
-      <label class="check"><input type="radio" name="source" value="pasted" checked=${form.source === "pasted"} onChange=${set("source")} />Pasted as JSON</label>
+      <label class="check">
+        <input type="radio" name="source" value="named" checked=${form.source === "named"} onChange=${set("source")} />One of the server
+      </label>
+      <label class="check">
+        <input type="radio" name="source" value="pasted" checked=${form.source === "pasted"} onChange=${set("source")} />Pasted as JSON
+      </label>
     </div>
     <${ErrorBox} error=${error} title="The configurations could not be loaded" />
     ${form.source === "named"
       ? html`<${Field} id="name" label="Name" fault=${fault("name") ?? fault("config_name_to_load")}
           hint=${data && html`<span>${data.count} in <code>${data.folder}</code></span>`}>
-          <input id="name" list="configs" value=${form.name} onInput=${set("name")} autocomplete="off" spellcheck=${false} aria-describedby="name-hint" aria-invalid=${fault("name") ? "true" : undefined} />
+          <input id="name" list="configs" value=${form.name} onInput=${set("name")} autocomplete="off" spellcheck=${false}
+            aria-describedby="name-hint" aria-invalid=${fault("name") ? "true" : undefined} />
           <datalist id="configs">${names.map((/** @type {any} */ config) => html`<option key=${config.name} value=${config.name}></option>`)}</datalist>
         <//>`
       : html`<${Field} id="pasted" label="JSON" fault=${fault("pasted") ?? fault("config")}>
-          <textarea id="pasted" class="mono" rows="8" value=${form.pasted} onInput=${set("pasted")} spellcheck=${false} aria-invalid=${fault("pasted") ? "true" : undefined}></textarea>
+          <textarea id="pasted" class="mono" rows="8" value=${form.pasted} onInput=${set("pasted")} spellcheck=${false}
+            aria-invalid=${fault("pasted") ? "true" : undefined}></textarea>
         <//>`}
   </fieldset>`;
 }
@@ -141,7 +156,9 @@ function Provider({ form, set, fault }) {
     <${Field} id="provider" label="Provider" fault=${fault("provider")}>
       <select id="provider" value=${form.provider} onChange=${set("provider")} aria-invalid=${fault("provider") ? "true" : undefined}>
         <option value="">Choose one</option>
-        ${all.map((/** @type {any} */ it) => html`<option key=${it.id} value=${it.id} disabled=${!it.configured}>${it.name}${it.configured ? "" : " (not configured)"}</option>`)}
+        ${all.map((/** @type {any} */ it) => html`<option key=${it.id} value=${it.id} disabled=${!it.configured}>
+          ${it.name}${it.configured ? "" : " (not configured)"}
+        </option>`)}
       </select>
     <//>
   </div>`;
@@ -234,7 +251,8 @@ function Submit() {
         <div class="split">
           <${Field} id="hours" label="Expected run time, in hours" hint="For the price. Empty: the average of jobs like it." fault=${fault("duration_seconds")}>
             <input id="hours" type="number" min="0" step="any" value=${form.hours} onInput=${set("hours")} aria-describedby="hours-hint" /><//>
-          <${Field} id="cost" label="Expected cost, in US dollars" hint="For budgets and approvals. Empty: the price, where it is known." fault=${fault("estimated_cost")}>
+          <${Field} id="cost" label="Expected cost, in US dollars"
+            hint="For budgets and approvals. Empty: the price, where it is known." fault=${fault("estimated_cost")}>
             <input id="cost" type="number" min="0" step="any" value=${form.cost} onInput=${set("cost")} aria-describedby="cost-hint" /><//>
         </div>
         <${More} ...${inputs} />

@@ -5,7 +5,7 @@ import { path, post, put } from "../api.js";
 import { attempt, confirm, notify } from "../dialogs.js";
 import { FormDialog, Input } from "../forms.js";
 import { bytes, count, duration, NOTHING, plural, sentence, shortTime } from "../format.js";
-import { did, FAMILIES, figures, lag, levelParts, LEVELS, levelText, taskState, taskText } from "../health.js";
+import { did, FAMILIES, figures, lag, levelParts, LEVELS, levelText, periodText, taskState, taskText } from "../health.js";
 import { useApi, useNow, useStore } from "../hooks.js";
 import { freshness, live } from "../live.js";
 import { samples } from "../prometheus.js";
@@ -25,10 +25,10 @@ function Node({ health }) {
   return html`<${Facts} items=${[
     ["State", html`<${Status} status=${health.status} />`],
     ["Version", health.version],
-    ["Runs since", html`<span title=${new Date(Date.parse(health.timestamp) - health.uptime_seconds * 1000).toISOString()}>${duration(health.uptime_seconds)}</span>`],
-    ["Its clock and yours", clocks(Date.parse(health.timestamp), now)],
+    ["Uptime", html`<span title=${new Date(Date.parse(health.timestamp) - health.uptime_seconds * 1000).toISOString()}>${duration(health.uptime_seconds)}</span>`],
+    ["Clock difference", clocks(Date.parse(health.timestamp), now)],
     ["Stream of events", freshness(state, Math.max(now, state.heardAt ?? 0))],
-    ["Last sign of the stream", state.heardAt === null ? NOTHING : html`<${Time} at=${new Date(state.heardAt).toISOString()} />`],
+    ["Last event or heartbeat", state.heardAt === null ? NOTHING : html`<${Time} at=${new Date(state.heardAt).toISOString()} />`],
   ]} />`;
 }
 
@@ -39,7 +39,7 @@ function Node({ health }) {
  */
 function clocks(server, own) {
   const seconds = Math.round(Math.abs(server - own) / 1000);
-  return seconds < 15 ? "agree" : `are ${duration(seconds)} apart`;
+  return seconds < 15 ? "none" : duration(seconds);
 }
 
 /** @param {{components: any[]}} of */
@@ -49,7 +49,7 @@ function Components({ components }) {
     { key: "name", label: "Part", cell: (part) => part.name.replaceAll("_", " ") },
     { key: "status", label: "State", kind: "tight", cell: (part) => html`<${Status} status=${part.status} />` },
     { key: "latency", label: "Answer, or last run, took", kind: "number", cell: (part) => (part.latency_ms === null ? NOTHING : shortTime(part.latency_ms / 1000)) },
-    { key: "message", label: "What is wrong", kind: "wide", cell: (part) => part.message || html`<span class="faint">nothing</span>` },
+    { key: "message", label: "What is wrong", kind: "wide", cell: (part) => part.message || html`<span class="faint">${NOTHING}</span>` },
   ];
   return html`<${Table} caption="Parts of the server" columns=${columns} rows=${components} rowKey=${(/** @type {any} */ part) => part.name} />`;
 }
@@ -59,7 +59,7 @@ function LastRun({ task, now }) {
   const run = task.last_run;
   if (!run) return html`<span class="faint">none since the start</span>`;
   return html`<div><${Time} at=${run.started_at} />, took ${shortTime(run.elapsed_seconds)}
-    <div class="small faint">${run.error ? html`<span class="wrong">${sentence(run.error)}</span>` : did(run.counts)}; begun by ${run.reason}</div>
+    <div class="small faint">${run.error ? html`<span class="wrong">${sentence(run.error)}</span>` : did(run.counts)}; triggered by ${run.reason}</div>
     ${lag(task, now) > 0 && html`<div class="small wrong">late by ${duration(lag(task, now))}</div>`}</div>`;
 }
 
@@ -78,9 +78,9 @@ function Tasks({ tasks, activate }) {
     { key: "name", label: "Task", kind: "text", cell: (task) => html`<div>${taskText(task.name)}<div class="small faint mono">${task.name}</div></div>` },
     { key: "state", label: "State", kind: "tight", cell: (task) => html`<${Status} ...${taskState(task, now)} />` },
     { key: "last", label: "Last run", kind: "text", cell: (task) => html`<${LastRun} task=${task} now=${now} />` },
-    { key: "good", label: "Last without a fault", cell: (task) => html`<${Time} at=${task.last_success_at} none="never" />` },
+    { key: "good", label: "Last success", cell: (task) => html`<${Time} at=${task.last_success_at} none="never" />` },
     { key: "next", label: "Next run", cell: (task) => html`<${NextRun} task=${task} now=${now} />` },
-    { key: "period", label: "At least every", kind: "number", cell: (task) => duration(task.period_seconds) },
+    { key: "period", label: "Period", kind: "number", cell: (task) => periodText(task.period_seconds) },
   ];
   if (activate) {
     columns.push({
@@ -111,9 +111,9 @@ function Store({ known }) {
     ["Reads", word(known.isReadable, "succeed", "fail")],
     ["Stored data", word(known.isSound, "no fault found", "damaged")],
     ["Jobs set aside as damaged", count(known.damaged)],
-    ["Writes that wait now", count(known.waiting)],
-    ["99 of 100 waits of writes", below(known.waitMost)],
-    ["99 of 100 commits, with the sync", below(known.commitMost)],
+    ["Writes waiting", count(known.waiting)],
+    ["Write wait, 99th percentile", below(known.waitMost)],
+    ["Commit with sync, 99th percentile", below(known.commitMost)],
     ["Commits since the start", count(known.commits)],
     ["Database with its log", known.database === null ? NOTHING : bytes(known.database)],
     ["Room left on its disk", known.freePart !== null && known.freePart < 0.05 ? html`<span class="wrong">${room}</span>` : room],

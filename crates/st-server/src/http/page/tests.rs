@@ -1,3 +1,5 @@
+//! What the page consists of, and how its files are answered.
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -160,7 +162,7 @@ fn opening_any_screen_loads_no_more_than_the_budget() {
 }
 
 #[test]
-fn the_version_changes_with_every_file() {
+fn the_document_names_its_files_by_their_version() {
     let page = Page::load();
     assert_eq!(page.version.len(), 16);
     let document = text(&page, INDEX);

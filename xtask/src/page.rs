@@ -64,7 +64,7 @@ impl Page {
 fn in_browser(sh: &Shell) -> xshell::Cmd<'_> {
     cmd!(
         sh,
-        "cargo nextest run --workspace --exclude xtask --exclude st-store --test page --ignore-default-filter"
+        "cargo nextest run --workspace --exclude xtask --exclude st-store --test page --ignore-default-filter --no-fail-fast"
     )
 }
 

@@ -168,10 +168,13 @@ impl Browser {
         result.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Looks at the page otherwise. A page that is enlarged has fewer pixels of CSS in the same window.
+    /// Looks at the page otherwise, always as one who wants nothing to move. A page that is enlarged has fewer pixels of CSS in the same window.
     pub(crate) async fn look(&self, view: View) {
         let theme = view.theme.to_string();
-        let features = json!([{"name": "prefers-color-scheme", "value": theme}]);
+        let features = json!([
+            {"name": "prefers-color-scheme", "value": theme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]);
         self.cdp("Emulation.setEmulatedMedia", json!({"features": features})).await;
         let metrics = json!({
             "width": view.width * 100 / view.zoom,

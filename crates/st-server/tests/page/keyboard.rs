@@ -251,7 +251,7 @@ async fn the_queue_is_held_and_resumed() {
     browser.enter_on("button", "Hold it").await;
     closed(&scene).await;
     eventually("it is held", async || holds().await.len() == 1).await;
-    browser.until_text("The queue is held").await;
+    browser.until_text("held: nothing new starts").await;
     browser.enter_on("button", "Resume").await;
     asked(&scene, "Resume").await;
     browser.enter_on("button", "Resume it").await;

@@ -50,6 +50,9 @@ const FAULTS: &str = "
             .slice(0, 5).map((it) => it.outerHTML.slice(0, 200));
         faults.push(`the document scrolls sideways: ${root.scrollWidth} px in ${root.clientWidth}: ${wide.join(' | ')}`);
     }
+    // The test asks for reduced motion.
+    const moving = document.getAnimations().filter((it) => it.playState === 'running').length;
+    if (moving > 0) faults.push(`${moving} animations run`);
     const headings = document.querySelectorAll('h1').length;
     if (headings !== 1) faults.push(`there are ${headings} headings of the first level`);
     if (/undefined|NaN|\\[object|Invalid Date/.test(document.body.innerText)) {

@@ -8,6 +8,7 @@
 mod bench;
 mod fuzz;
 mod lint;
+mod page;
 mod schemathesis;
 mod simulate;
 mod step;
@@ -23,6 +24,7 @@ use xshell::Shell;
 
 use crate::bench::Bench;
 use crate::fuzz::Fuzzing;
+use crate::page::Page;
 use crate::schemathesis::Schemathesis;
 use crate::simulate::Simulation;
 use crate::step::{Failure, Tools};
@@ -32,7 +34,9 @@ usage: cargo xtask <verb>
 
   lint         format, clippy, docs, dependency rules, tidy
   test         every test but the slow ones, then the doc-tests
-  integration  build st-server and run its end-to-end tests, the slow ones too
+  integration  build st-server and run its end-to-end tests, the slow ones and those of the page too
+  page         the operator's page in a browser, which is installed if it is missing
+               [--pictures: draw docs/pictures anew]
   ci           lint, then every test once, the slow ones too
   simulate     the background tasks in simulated worlds [--seeds N] [--from S] [--seed S]
                [--store memory|sqlite]
@@ -50,6 +54,7 @@ enum Verb {
     Test,
     Integration,
     Ci,
+    Page(Page),
     Simulate(Simulation),
     Fuzz(Fuzzing),
     Schemathesis(Schemathesis),
@@ -65,6 +70,7 @@ impl Verb {
             "test" => Self::Test,
             "integration" => Self::Integration,
             "ci" => Self::Ci,
+            "page" => return Page::parse(args).map(Self::Page),
             "simulate" => return Simulation::parse(args).map(Self::Simulate),
             "fuzz" => return Fuzzing::parse(args).map(Self::Fuzz),
             "schemathesis" => return Schemathesis::parse(args).map(Self::Schemathesis),
@@ -98,18 +104,24 @@ fn run(verb: &Verb) -> Result<(), Failure> {
     let workspace = MetadataCommand::new().no_deps().exec().map_err(Failure::reading_workspace)?;
     let sh = Shell::new().map_err(Failure::opening_shell)?;
     sh.change_dir(&workspace.workspace_root);
-    let tools = Tools::below(&sh, workspace.target_directory.as_std_path());
+    let target = workspace.target_directory.as_std_path();
+    let tools = Tools::below(&sh, target);
     match verb {
         Verb::Lint => lint::all(&sh, &tools)?,
         Verb::Test => suites::fast(&sh, &tools)?,
-        Verb::Integration => suites::integration(&sh, &tools)?,
+        Verb::Integration => {
+            suites::integration(&sh, &tools)?;
+            Page::default().run(&sh, &tools, target)?;
+        }
         Verb::Ci => {
             lint::all(&sh, &tools)?;
             suites::everything_once(&sh, &tools)?;
+            Page::default().run(&sh, &tools, target)?;
         }
+        Verb::Page(page) => page.run(&sh, &tools, target)?,
         Verb::Simulate(simulation) => simulation.run(&sh)?,
         Verb::Fuzz(fuzzing) => fuzzing.run(&sh)?,
-        Verb::Schemathesis(wanted) => wanted.run(&sh, workspace.target_directory.as_std_path())?,
+        Verb::Schemathesis(wanted) => wanted.run(&sh, target)?,
         Verb::Bench(bench) => bench.run(&sh, &workspace)?,
     }
     println!("\nxtask: all passed");
@@ -132,8 +144,17 @@ mod tests {
             .filter(|line| !line.starts_with(' '))
             .filter_map(|line| line.split_whitespace().next())
             .collect();
-        let all =
-            ["lint", "test", "integration", "ci", "simulate", "fuzz", "schemathesis", "bench"];
+        let all = [
+            "lint",
+            "test",
+            "integration",
+            "page",
+            "ci",
+            "simulate",
+            "fuzz",
+            "schemathesis",
+            "bench",
+        ];
         assert_eq!(verbs, all);
         for verb in verbs {
             assert!(parse(&[verb]).is_some(), "{verb} is in the help but not understood");

@@ -111,8 +111,7 @@ impl Tools {
     /// is as root on Debian. The tests that run it say when they are skipped, so nothing fails here.
     #[expect(clippy::unused_self, reason = "the counterpart of `need`")]
     pub(crate) fn want(&self, sh: &Shell, program: &str) {
-        let is_there = || cmd!(sh, "which {program}").quiet().ignore_stdout().run().is_ok();
-        if is_there() {
+        if is_there(sh, program) {
             return;
         }
         heading("install a program that tests run");
@@ -124,6 +123,11 @@ impl Tools {
             println!("!! {program} is not installed; add it with `apt-get install {program}`.");
         }
     }
+}
+
+/// Whether a program is on the PATH.
+pub(crate) fn is_there(sh: &Shell, program: &str) -> bool {
+    cmd!(sh, "which {program}").quiet().ignore_stdout().ignore_stderr().run().is_ok()
 }
 
 /// Whether `cargo NAME` exists and starts.

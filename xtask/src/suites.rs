@@ -2,7 +2,8 @@
 //!
 //! Promises: `ci` runs each test once: the tidy checks in `lint`, all others in one run with the
 //! slow ones switched on, so neither is repeated by `integration`. Leaves out: which tests are
-//! slow; a test asks the environment for `ST_SLOW=1` and says so when it skips itself.
+//! slow; a test asks the environment for `ST_SLOW=1` and says so when it skips itself. The tests that need a
+//! browser are left out by `.config/nextest.toml` and run by `page`.
 
 use xshell::{Shell, cmd};
 

@@ -116,6 +116,8 @@ pub struct Job {
     pub output: Option<Value>,
     /// Whether its data is gone, as it is one hour after its end.
     pub data_removed: bool,
+    /// How long it ran, in the seconds that are charged.
+    pub charged_seconds: f64,
     /// How it was made: `api`, or `web` by hand.
     pub source: &'static str,
     /// Where its beginning and its end are to be reported.

@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     pub(crate) env: BTreeMap<String, String>,
     /// A program and arguments before the server's own; it runs the server in its place.
     pub(crate) wrapper: Vec<String>,
+    /// The key of its client; without one the client is nobody.
+    pub(crate) key: Option<String>,
 }
 
 impl Setup {
@@ -63,7 +65,11 @@ impl Server {
     }
 
     pub(crate) async fn start_in(dir: TempDir, setup: Setup) -> Self {
-        let port = free_port();
+        Self::start_on(free_port(), dir, setup).await
+    }
+
+    /// On a port of the test's own, such as that of an earlier server.
+    pub(crate) async fn start_on(port: u16, dir: TempDir, setup: Setup) -> Self {
         let mut child = command(&dir, &setup, port).spawn().unwrap();
         // The program says on stderr that it listens; until then nothing is worth asking.
         let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -78,7 +84,8 @@ impl Server {
             }
         }));
         let url = format!("http://127.0.0.1:{port}");
-        let server = Self { child, dir, setup, url, client: reqwest::Client::new(), said };
+        let client = client(setup.key.as_deref());
+        let server = Self { child, dir, setup, url, client, said };
         eventually("the server is ready", async || {
             server.get("/api/cloud/health/ready").await.status == 200
         })
@@ -87,12 +94,17 @@ impl Server {
     }
 
     /// Kills it with SIGKILL, if it still runs, and starts another one on the same state.
-    pub(crate) async fn kill_and_restart(mut self) -> Self {
+    pub(crate) async fn kill_and_restart(self) -> Self {
+        let (dir, setup) = self.kill().await;
+        Self::start_in(dir, setup).await
+    }
+
+    /// Kills it with SIGKILL, if it still runs; gives what another one is started with.
+    pub(crate) async fn kill(mut self) -> (TempDir, Setup) {
         if self.child.id().is_some() {
             self.child.kill().await.unwrap();
         }
-        let Self { dir, setup, .. } = self;
-        Self::start_in(dir, setup).await
+        (self.dir, self.setup)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -223,6 +235,14 @@ pub(crate) async fn refused(dir: &TempDir, setup: &Setup, port: u16) -> Refused 
     timeout(PATIENCE, pipe.read_to_string(&mut stderr)).await.unwrap().unwrap();
     let status = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
     Refused { code: status.code(), stderr }
+}
+
+fn client(key: Option<&str>) -> reqwest::Client {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = key {
+        headers.insert("x-api-key", key.parse().unwrap());
+    }
+    reqwest::Client::builder().default_headers(headers).build().unwrap()
 }
 
 fn command(dir: &TempDir, setup: &Setup, port: u16) -> Command {

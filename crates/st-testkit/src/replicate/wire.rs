@@ -285,7 +285,7 @@ pub(super) fn shown(job: &Job) -> Value {
         fields.insert("logs".into(), if removed { Value::Null } else { "step 1/10\n".into() });
         fields.insert("output".into(), output.into());
         fields.insert("data_removed".into(), removed.into());
-        let metrics = if over { json!({"predict_time": 12.5}) } else { json!({}) };
+        let metrics = if over { json!({"predict_time": job.charged_seconds}) } else { json!({}) };
         fields.insert("metrics".into(), metrics);
     }
     shown

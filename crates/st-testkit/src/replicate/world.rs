@@ -327,6 +327,7 @@ impl State {
             error: None,
             output: None,
             data_removed: false,
+            charged_seconds: 12.5,
             source: "api",
             webhook: None,
             reads: 0,

@@ -59,6 +59,15 @@ export function relative(then, now) {
   return seconds > 0 ? `${text} ago` : `in ${text}`;
 }
 
+/**
+ * How long something has lasted, in its largest unit.
+ * @param {number} then In milliseconds.
+ * @param {number} now In milliseconds.
+ */
+export function elapsed(then, now) {
+  return largest(Math.max(0, Math.round((now - then) / 1000)));
+}
+
 /** @param {number} seconds */
 function largest(seconds) {
   if (seconds < MINUTE) return `${seconds} s`;
@@ -93,10 +102,10 @@ export function clock(iso, now = new Date()) {
 
 /** The names of limits for people. @type {Record<string, string>} */
 const LIMITS = {
-  max_concurrent: "Jobs at once, of everybody",
-  user_max_concurrent: "Jobs at once, of this user",
-  team_max_concurrent: "Jobs at once, of this team",
-  org_max_concurrent: "Jobs at once, of this organization",
+  max_concurrent: "Jobs at once, in all",
+  user_max_concurrent: "Jobs of this user at once",
+  team_max_concurrent: "Jobs of this team at once",
+  org_max_concurrent: "Jobs of this organization at once",
   local_job_max_concurrent: "Jobs at once on this machine",
   local_gpu_max_concurrent: "Graphics cards of this machine",
 };

@@ -4,7 +4,7 @@
  * Preact sets as text: nothing here reads markup.
  */
 
-import { absolute, clock, duration, money, NOTHING, relative, sentence, shortId } from "./format.js";
+import { absolute, clock, duration, elapsed, money, NOTHING, relative, sentence, shortId } from "./format.js";
 import { haveCome, useKeptFocus, useNow, useOverflow } from "./hooks.js";
 import { html, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
 
@@ -107,6 +107,12 @@ export function Time({ at, none = NOTHING }) {
   const text = useNow((now) => (at ? relative(Date.parse(at), now) : none));
   if (!at) return html`<span class="faint">${text}</span>`;
   return html`<time datetime=${at} title=${absolute(at)}>${text}</time>`;
+}
+
+/** How long something has lasted; its title has the time at which it began. @param {{since: string}} of */
+export function Elapsed({ since }) {
+  const text = useNow((now) => elapsed(Date.parse(since), now));
+  return html`<time datetime=${since} title=${absolute(since)}>${text}</time>`;
 }
 
 /** The time of a day; its title has the date. @param {{at: string}} of */

@@ -10,6 +10,7 @@ test("a length of time is shown in its two largest units", () => {
 
 test("a distance from now is in its largest unit", () => {
   const now = Date.parse("2026-01-02T00:00:00Z");
+  assert.deepEqual([-3, 0, 59, 60, 7200].map((seconds) => format.elapsed(now - seconds * 1000, now)), ["0 s", "0 s", "59 s", "1 min", "2 h"]);
   const at = (/** @type {number} */ seconds) => format.relative(now - seconds * 1000, now);
   assert.deepEqual([0, 4, 5, 59, 60, 3599, 3600, 172_799, 172_800].map(at), [
     "just now", "just now", "5 s ago", "59 s ago", "1 min ago", "59 min ago", "1 h ago", "47 h ago", "2 d ago",
@@ -31,7 +32,7 @@ test("money has cents, and little is not nothing", () => {
 
 test("words of the interface become words for people", () => {
   assert.equal(format.words("cost_limit_warning"), "cost limit warning");
-  assert.equal(format.limitName("user_max_concurrent"), "Jobs at once, of this user");
+  assert.equal(format.limitName("user_max_concurrent"), "Jobs of this user at once");
   assert.equal(format.limitName("new_limit"), "new limit");
   assert.deepEqual(["it waits", "It waits.", " why? ", ""].map(format.sentence), ["It waits.", "It waits.", "Why?", ""]);
   assert.deepEqual([format.plural(1, "job"), format.plural(0, "job"), format.plural(2, "entry", "entries")], ["1 job", "0 jobs", "2 entries"]);

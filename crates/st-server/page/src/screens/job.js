@@ -2,10 +2,11 @@
 /** One job: first why it is where it is, then how far it has come, what it printed and what happened to it. */
 
 import { path } from "../api.js";
-import { limitName, NOTHING, plural, sentence, shortId, words } from "../format.js";
+import { NOTHING, plural, sentence, shortId, words } from "../format.js";
 import { useApi, useLive } from "../hooks.js";
+import { Limits } from "../limits.js";
 import { lastAt } from "../router.js";
-import { Bar, Copy, Duration, ErrorBox, Facts, Heading, Loaded, Money, Section, Status, Time } from "../ui.js";
+import { Copy, Duration, Elapsed, ErrorBox, Facts, Heading, Loaded, Money, Section, Status, Time } from "../ui.js";
 import { html } from "../vendor/htm-preact-3.1.1.js";
 import { Actions } from "./job-actions.js";
 import { Attempts, Timeline, useHistory } from "./job-history.js";
@@ -13,25 +14,6 @@ import { Log } from "./job-log.js";
 
 /** How often the progress is asked for: it comes from the log, and no event tells it. */
 const PROGRESS_EVERY = 5_000;
-
-/** @param {{of: any}} of What explains the job. */
-function Limits({ of }) {
-  const budgets = of.budgets.map((/** @type {any} */ budget) => ({
-    name: `${words(budget.quota_type)} of ${budget.scope === "all" ? "everybody" : `${budget.scope} ${budget.scope_id ?? ""}`}`,
-    used: budget.used,
-    most: budget.limit_value,
-  }));
-  const limits = of.limits.map((/** @type {any} */ limit) => ({ name: limitName(limit.limit), setting: limit.limit, used: limit.used, most: limit.max }));
-  const all = [...limits, ...budgets];
-  if (all.length === 0) return null;
-  return html`<dl class="limits">
-    ${all.map(
-      ({ name, setting, used, most }) => html`<div key=${name}>
-        <dt title=${setting}>${name}</dt><dd><${Bar} used=${used} most=${most} label=${name} /></dd>
-      </div>`,
-    )}
-  </dl>`;
-}
 
 /** The screen on which a person can end a wait, by its kind. @type {Record<string, [href: string, text: string]>} */
 const WHERE = {
@@ -51,7 +33,7 @@ function Why({ job, why }) {
   const where = wait && WHERE[wait.kind];
   const since = job.completed_at ?? (job.status === "running" ? job.started_at : null) ?? wait?.since ?? job.created_at;
   return html`<section class="why" aria-label="Why the job is where it is">
-    <div class="row"><${Status} status=${job.status} /><span class="faint">since <${Time} at=${since} /></span>
+    <div class="row"><${Status} status=${job.status} /><span class="faint">${job.is_terminal ? html`<${Time} at=${since} />` : html`for <${Elapsed} since=${since} />`}</span>
       ${job.cancel_requested && !job.is_terminal && html`<strong>Its cancellation was requested.</strong>`}</div>
     <${ErrorBox} error=${why.error} title="Why it is there could not be loaded" retry=${why.reload} />
     <p class="lead">${data ? sentence(data.summary) : "Loading the reason…"}</p>
@@ -61,7 +43,7 @@ function Why({ job, why }) {
       ${where && html`<span> <a href=${where[0]}>${where[1]}</a></span>`}</p>`}
     ${data?.position != null && html`<p>It is number ${data.position} of the ${plural(data.waiting, "job")} that wait.</p>`}
     ${data?.expected_start && html`<p>It is expected to start <${Time} at=${data.expected_start.at} />: ${sentence(data.expected_start.basis)}</p>`}
-    ${data && data.waiting_for && html`<${Limits} of=${data} />`}
+    ${data && data.waiting_for && html`<${Limits} limits=${data.limits} budgets=${data.budgets} />`}
   </section>`;
 }
 

@@ -3,12 +3,13 @@
 
 import { get, path, post, withQuery } from "../api.js";
 import { notify } from "../dialogs.js";
-import { duration, limitName, money, sentence, words } from "../format.js";
+import { duration, money, sentence } from "../format.js";
 import { useApi, useStore } from "../hooks.js";
+import { Limits } from "../limits.js";
 import { navigate } from "../router.js";
 import { may, session, user } from "../session.js";
 import { checkQuery, EMPTY, faultsOf, priceOf, sameAgain, submissionOf } from "../submission.js";
-import { Bar, ErrorBox, Field, Heading, Note, Section } from "../ui.js";
+import { ErrorBox, Field, Heading, Note, Section } from "../ui.js";
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact-3.1.1.js";
 
 /** How long typing must pause before the server is asked, in milliseconds. */
@@ -77,18 +78,7 @@ function Check({ check }) {
     ${waits.length > 0 &&
     html`<div><h3>What it would wait for</h3>
       <ul>${waits.map((/** @type {any} */ wait) => html`<li key=${wait.reason}>${sentence(wait.reason)}</li>`)}</ul></div>`}
-    ${check.limits.length + check.budgets.length > 0 &&
-    html`<dl class="limits">
-      ${check.limits.map(
-        (/** @type {any} */ limit) => html`<div key=${limit.limit}><dt title=${limit.limit}>${limitName(limit.limit)}</dt>
-          <dd><${Bar} used=${limit.used} most=${limit.max} label=${limitName(limit.limit)} /></dd></div>`,
-      )}
-      ${check.budgets.map(
-        (/** @type {any} */ budget) => html`<div key=${budget.id}>
-          <dt>${sentence(words(budget.quota_type)).slice(0, -1)}, ${budget.scope} ${budget.scope_id ?? ""}</dt>
-          <dd><${Bar} used=${budget.used} most=${budget.limit_value} label=${words(budget.quota_type)} /></dd></div>`,
-      )}
-    </dl>`}
+    <${Limits} limits=${check.limits} budgets=${check.budgets} />
   </div>`;
 }
 

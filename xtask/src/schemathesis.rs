@@ -1,7 +1,7 @@
 //! `cargo xtask schemathesis`: the server's answers compared with its OpenAPI document.
 //!
 //! Promises: the program, in the version that is named here, is installed below `target/tools` by the
-//! machine's own Python; the same seed makes the same requests. Leaves out: how the server is started and
+//! machine's own Python; with the same libraries of it, the same seed makes the same requests. Leaves out: how the server is started and
 //! what is left out; see the tests of that name in st-server.
 
 use std::path::Path;
@@ -37,7 +37,7 @@ impl Schemathesis {
 
     /// Installs it where it is missing, and asks the server with the key of each role.
     pub(crate) fn run(&self, sh: &Shell, target: &Path) -> Result<(), Failure> {
-        let environment = target.join("tools/schemathesis");
+        let environment = target.join("tools").join(VERSION);
         let program = environment.join("bin/st");
         if !program.exists() {
             if cmd!(sh, "python3 -m venv {environment}").quiet().run().is_err() {

@@ -24,8 +24,9 @@ pub async fn dump(store: &dyn Store) -> String {
     let mut text = String::new();
     let jobs = all_jobs(store).await;
     let ids: Vec<JobId> = jobs.iter().map(JobRecord::id).collect();
-    let standings = store.standings(&ids).await.unwrap().of;
-    for (record, standing) in jobs.iter().zip(standings) {
+    let standings = store.standings(&ids).await.unwrap();
+    writeln!(text, "held by {:?} {:?}", standings.holds, standings.budgets).unwrap();
+    for (record, standing) in jobs.iter().zip(standings.of) {
         let input = store.input(record.id()).await.unwrap();
         writeln!(text, "{record:?} {standing:?} {input}").unwrap();
     }

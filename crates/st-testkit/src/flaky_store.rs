@@ -36,6 +36,8 @@ pub struct Faults {
     pub submit: Option<Error>,
     /// Every list of jobs is answered with this.
     pub list: Option<fn() -> Error>,
+    /// The setting `outputs` of every provider is one that cannot be decoded.
+    pub unreadable_outputs: bool,
     /// Every question for one job is answered with this, or panics in it.
     pub find: Option<fn() -> Error>,
     /// Every settlement of results is answered with this.
@@ -451,7 +453,12 @@ impl SettingsRepo for FlakyStore {
     }
 
     async fn provider_settings(&self, provider: &ProviderName) -> Result<ProviderSettings> {
-        self.inner.provider_settings(provider).await
+        let mut settings = self.inner.provider_settings(provider).await?;
+        if self.faults().unreadable_outputs {
+            settings.outputs = None;
+            settings.unreadable.insert("outputs");
+        }
+        Ok(settings)
     }
 
     async fn patch_provider_settings(

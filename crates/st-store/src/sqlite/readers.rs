@@ -134,6 +134,11 @@ impl Pool {
             let read = || scope.in_scope(|| bounds.run(connection, read));
             let panicked = || Error::Database { operation: what, source: "it panicked".into() };
             let result = catch_unwind(AssertUnwindSafe(read));
+            if let Err(error) = end(connection) {
+                st_log::debug!(
+                    logger: LOG, error, "Transaction of a read stays open until the next one"
+                );
+            }
             // The caller may have gone away meanwhile.
             drop(caller.send(result.unwrap_or_else(|_panic| Err(panicked()))));
         }))?;
@@ -235,11 +240,13 @@ impl Bounds {
         if let Some(error) = self.reached() {
             return Err(error);
         }
+        // All statements of one read see one state of the database.
+        end(connection).and_then(|()| execute(connection, "BEGIN", self.what))?;
         let within = self.clone();
         connection
             .progress_handler(INSTRUCTIONS, Some(move || within.reached().is_some()))
             .map_err(super::failed(self.what))?;
-        snapshot(connection, self.what, read).map_err(|error| {
+        read(connection).map_err(|error| {
             // The statement was interrupted, whatever it says.
             let interrupted = matches!(error, Error::Database { .. });
             if interrupted { self.reached().unwrap_or(error) } else { error }
@@ -247,32 +254,10 @@ impl Bounds {
     }
 }
 
-/// All statements of one read see one state of the database.
-fn snapshot<T>(
-    connection: &Connection,
-    what: &'static str,
-    read: impl FnOnce(&Connection) -> Result<T>,
-) -> Result<T> {
-    if !connection.is_autocommit() {
-        // An earlier failure left it open.
-        execute(connection, "ROLLBACK", what)?;
-    }
-    execute(connection, "BEGIN", what)?;
-    let open = Snapshot(connection);
-    let result = read(open.0)?;
-    execute(open.0, "COMMIT", what)?;
-    Ok(result)
-}
-
-/// Ends the transaction of a read also when that fails or panics.
-struct Snapshot<'c>(&'c Connection);
-
-impl Drop for Snapshot<'_> {
-    fn drop(&mut self) {
-        if !self.0.is_autocommit()
-            && let Err(error) = execute(self.0, "ROLLBACK", "end a read")
-        {
-            st_log::debug!(logger: LOG, error, "Transaction of a read stays open until the next one");
-        }
-    }
+/// Ends the transaction of a read, also after one that failed or panicked. It is not interrupted: an open
+/// one would keep the write-ahead log from being emptied.
+fn end(connection: &mut Connection) -> Result<()> {
+    const WHAT: &str = "end a read";
+    connection.progress_handler(0, None::<fn() -> bool>).map_err(super::failed(WHAT))?;
+    if connection.is_autocommit() { Ok(()) } else { execute(connection, "COMMIT", WHAT) }
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::LOG;
 use super::approvals::active_rules;
 use super::budgets::{budgets_for, submissions};
 use super::holds::holds;
@@ -29,7 +30,7 @@ pub(super) fn submit(tx: &Tx<'_>, new: &NewJob) -> Result<Submitted> {
     let at = At { now: tx.now, clock_confirmed: tx.clock_confirmed };
     new.check_dates(tx.now)?;
     if let Some(record) = earlier(tx.connection, new, at)? {
-        let position = position(tx.connection, record.entry().id)?;
+        let position = shown_position(tx.connection, &record);
         return Ok(Submitted { record, repeated: true, warnings: Vec::new(), position });
     }
     let ruling =
@@ -41,8 +42,17 @@ pub(super) fn submit(tx: &Tx<'_>, new: &NewJob) -> Result<Submitted> {
     if let Some(idempotency) = &new.idempotency {
         store_key(tx, &new.owner.user, idempotency, new.id)?;
     }
-    let position = position(tx.connection, record.entry().id)?;
+    let position = shown_position(tx.connection, &record);
     Ok(Submitted { record, repeated: false, warnings, position })
+}
+
+/// Where the job is in the queue. Counters that are damaged keep nothing from being submitted.
+fn shown_position(connection: &Connection, record: &JobRecord) -> Option<u64> {
+    position(connection, record.entry().id).unwrap_or_else(|error| {
+        let job_id = record.id().to_string();
+        st_log::warning!(logger: LOG, job_id, error, "Position of a submitted job cannot be read");
+        None
+    })
 }
 
 /// What [`submit`] would come to now, and what would keep the job from a slot.

@@ -197,7 +197,10 @@ pub async fn a_lowered_budget_holds_claims_until_there_is_room(harness: &Harness
     store.patch_budget(budget, lower, &user("lea")).await.unwrap();
     // Of ann's two jobs only the first has room; bob's has room beside it.
     assert_eq!(numbers(&harness.claim().await), [1, 3]);
-    let standing = store.standings(&[id(2)]).await.unwrap().of[0].unwrap();
+    let standings = store.standings(&[id(2)]).await.unwrap();
+    assert_eq!(standings.budgets, store.budgets().await.unwrap());
+    assert_eq!((standings.holds.len(), standings.budgets.len()), (0, 1));
+    let standing = standings.of[0].unwrap();
     assert_eq!(standing.held_by, Some(HeldBy::Budget(budget)));
     let first = harness.found(1).await;
     harness.settle(&first, accepted(1)).await.unwrap();

@@ -46,7 +46,10 @@ pub async fn nothing_of_a_scope_is_claimed_while_it_is_on_hold(harness: &Harness
         store.pause(scope.clone(), None, &user("admin")).await.unwrap();
     }
     let all = [id(1), id(2), id(3), id(5)];
-    let standings = store.standings(&all).await.unwrap().of;
+    let standings = store.standings(&all).await.unwrap();
+    assert_eq!(standings.holds, store.holds().await.unwrap());
+    assert_eq!((standings.holds.len(), standings.budgets.len()), (5, 0));
+    let standings = standings.of;
     let by_all = Some(HeldBy::Hold(ScopeLevel::All));
     assert!(standings.iter().all(|it| it.unwrap().held_by == by_all), "{standings:?}");
     let providers = ["fake", "other"];

@@ -332,7 +332,7 @@ async fn an_output_that_nothing_downloads_is_warned_of_once_with_its_setting() {
     bench.wait().await;
     bench.fetch().await;
     let lines = lines();
-    let message = "Output of the job will be deleted by its provider, and outputs.download is off";
+    let message = "Output of the job will be deleted by its provider, and downloading it is off";
     let [warned] = about(&lines, message)[..] else { panic!("{lines:#?}") };
     assert_eq!((&warned["level"], &warned["correlation_id"]), (&json!("WARNING"), &json!("c-2")));
     let at = format!("{:.3}", bench.results(2).await.expires_at);

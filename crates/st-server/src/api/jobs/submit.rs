@@ -66,9 +66,13 @@ pub(in crate::api) async fn submitted_before(
     let Some(idempotency) = idempotency else { return Ok(None) };
     let found = api.store.submitted_before(&caller.user, idempotency).await?;
     let Some(record) = found else { return Ok(None) };
-    // The job is there whatever else cannot be read.
-    let standings = api.store.standings(&[record.id()]).await.unwrap_or_default();
-    let position = standings.of.first().copied().flatten().map(|it| it.position);
+    let position = if record.queue_status() == QueueStatus::Pending {
+        // The job is there whatever else cannot be read.
+        let standings = api.store.standings(&[record.id()]).await.unwrap_or_default();
+        standings.of.first().copied().flatten().map(|it| it.position)
+    } else {
+        None
+    };
     Ok(Some(Submitted { record, repeated: true, warnings: Vec::new(), position }))
 }
 

@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::sqlite::budgets;
 use crate::sqlite::holds::holds;
-use crate::sqlite::query::{Columns, all, readable, value};
+use crate::sqlite::query::{Columns, all, readable};
 use crate::sqlite::settings::limits;
 
 pub(super) fn standings(
@@ -66,7 +66,7 @@ pub(in crate::sqlite) fn position(
     connection: &Connection,
     entry: QueueEntryId,
 ) -> Result<Option<u64>> {
-    let position: Option<i64> = value(
+    let found = all(
         connection,
         "SELECT (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d \
          WHERE d.shift = 17 AND d.bucket < q.deadline >> 17) \
@@ -76,8 +76,9 @@ pub(in crate::sqlite) fn position(
          AND (p.deadline, p.entry_id) <= (q.deadline, q.entry_id)) \
          FROM queue_entries q WHERE q.entry_id = ?1 AND q.claimable",
         [entry.0],
+        |row| Columns::new(row, "queue_depth").number("position"),
     )?;
-    Ok(position.map(i64::unsigned_abs))
+    Ok(found.into_iter().next())
 }
 
 /// The providers that have a job which is not over.

@@ -79,6 +79,12 @@ impl Attempt {
     }
 }
 
+/// How outputs are downloaded, and which setting says whether they are.
+struct Downloads {
+    config: DownloadConfig,
+    setting: &'static str,
+}
+
 impl Work {
     /// Fetches the results of one job. An error says why the store does not know what came of it.
     pub(super) async fn fetch(&self, due: &DueResults) -> Result<Fetched, String> {
@@ -95,19 +101,22 @@ impl Work {
         let correlation_id = record.job().correlation_id.clone();
         let context = record.log_context();
         let fetch = async {
-            let downloads = self.downloads_from(&due.provider).await;
             let attempt = match self.find_remote(&record, due).await {
                 Ok((served, lanes, remote)) => {
                     // Each is tried whatever becomes of the other: they may be in different places.
                     let log = self.keep_log(served, &remote).await;
-                    if downloads.as_ref().is_ok_and(|it| !it.download) {
-                        self.warn_of_deletion(served, &remote, (&record, due), log.is_ok()).await;
+                    let downloads = self.downloads_from(&due.provider).await;
+                    if let Ok(Downloads { config, setting }) = &downloads
+                        && !config.download
+                    {
+                        let of = (&remote, &record, due);
+                        self.warn_of_deletion(served, of, log.is_ok(), setting).await;
                     }
                     // What waits for a download keeps no log from being read.
                     drop(turn);
-                    let downloads = downloads.as_ref();
-                    let remote = (&remote, &record);
-                    Attempt::of(log, self.keep_outputs(served, lanes, remote, downloads).await)
+                    let wanted = downloads.map(|it| it.config.download);
+                    let outputs = self.keep_outputs(served, lanes, (&remote, &record), wanted);
+                    Attempt::of(log, outputs.await)
                 }
                 Err(not_kept) => Attempt::failed(not_kept),
             };
@@ -117,9 +126,7 @@ impl Work {
             let settled = self.store.settle_results(due.job, &attempt.outcome()).await;
             let settled = settled.map_err(|error| Chain(&error).to_string())?;
             log_settled(&settled, &attempt);
-            if let Ok(downloads) = &downloads {
-                discard_parts(downloads, &settled).await;
-            }
+            self.discard_parts(&settled).await;
             Ok(if settled.job().has_due_results() { Fetched::Again } else { Fetched::Settled })
         };
         fetch.in_context(context).with_correlation_id(correlation_id).await
@@ -159,39 +166,65 @@ impl Work {
         Ok(bytes)
     }
 
-    /// How the outputs of a provider's jobs are downloaded now. An error says why that is not known.
-    async fn downloads_from(&self, provider: &ProviderName) -> Result<DownloadConfig, String> {
+    /// How the outputs of a provider's jobs are downloaded now.
+    async fn downloads_from(&self, provider: &ProviderName) -> Result<Downloads, NotKept> {
+        let unknown = |why: &dyn std::fmt::Display| {
+            NotKept::Failed(format!("the settings of provider {provider} cannot be read: {why}"))
+        };
         let settings = self.store.provider_settings(provider).await;
-        let settings = settings.map_err(|error| {
-            format!("the settings of provider {provider} cannot be read: {}", Chain(&error))
-        })?;
-        Ok(self.config.downloads.with(settings.outputs.unwrap_or_default()))
+        let settings = settings.map_err(|error| unknown(&Chain(&error)))?;
+        // What they said may have been the opposite of what the configuration says.
+        if settings.is_unreadable("outputs") {
+            return Err(unknown(&"outputs is damaged, set it again"));
+        }
+        let ours = settings.outputs.unwrap_or_default();
+        let setting =
+            if ours.download.is_some() { "outputs of the provider" } else { "outputs.download" };
+        Ok(Downloads { config: self.config.downloads.with(ours), setting })
     }
 
-    /// Downloads what a job that completed made, where that is wanted.
+    /// Downloads what a job that completed made, where that is wanted: before it waits for its turn, and
+    /// when it has it.
     async fn keep_outputs(
         &self,
         served: &ServedProvider,
         lanes: &Lanes,
         (remote, record): (&RemoteJob, &JobRecord),
-        downloads: Result<&DownloadConfig, &String>,
+        wanted: Result<bool, NotKept>,
     ) -> Outputs {
         if record.status() != JobStatus::Completed {
             return Outputs::default();
         }
-        match downloads {
-            Ok(downloads) if downloads.download => {
-                let _turn = lanes.downloads.acquire().await;
-                let now = || self.store.now();
-                served.provider().turn_to_fetch().await;
-                // On the heap: thousands of jobs may wait for their turn, and few have one.
-                Box::pin(outputs::keep(served, (remote, record), downloads, now)).await
-            }
-            Ok(_) => Outputs::default(),
-            Err(reason) => {
-                let missing = Some(NotKept::Failed(reason.clone()));
-                Outputs { missing, ..Outputs::default() }
-            }
+        let not_kept = |missing| Outputs { missing: Some(missing), ..Outputs::default() };
+        match wanted {
+            Ok(true) => {}
+            Ok(false) => return Outputs::default(),
+            Err(missing) => return not_kept(missing),
+        }
+        let _turn = lanes.downloads.acquire().await;
+        // That may have taken hours.
+        let downloads = match self.downloads_from(served.name()).await {
+            Ok(Downloads { config, .. }) if config.download => config,
+            Ok(_) => return Outputs::default(),
+            Err(missing) => return not_kept(missing),
+        };
+        let now = || self.store.now();
+        served.provider().turn_to_fetch().await;
+        // On the heap: thousands of jobs may wait for their turn, and few have one.
+        Box::pin(outputs::keep(served, (remote, record), &downloads, now)).await
+    }
+
+    /// Removes what was received in part, where nothing will go on with it.
+    async fn discard_parts(&self, settled: &JobRecord) {
+        let results = settled.job().results.as_ref();
+        if !results.is_some_and(|it| matches!(it.state, ResultsState::Lost { .. })) {
+            return;
+        }
+        // Where its provider's settings say nothing of it, or not any more, it is the configured folder.
+        let downloads = self.downloads_from(&settled.job().provider).await;
+        let config = downloads.as_ref().map_or(&self.config.downloads, |it| &it.config);
+        if let Err(error) = Place::of(&config.dir, settled.id()).discard_parts().await {
+            st_log::debug!(logger: LOG, error, "Parts of lost outputs could not be removed");
         }
     }
 
@@ -200,9 +233,9 @@ impl Work {
     async fn warn_of_deletion(
         &self,
         served: &ServedProvider,
-        remote: &RemoteJob,
-        (record, due): (&JobRecord, &DueResults),
+        (remote, record, due): (&RemoteJob, &JobRecord, &DueResults),
         has_log: bool,
+        setting: &'static str,
     ) {
         if record.status() != JobStatus::Completed || due.expires_at <= self.store.now() {
             return;
@@ -218,8 +251,8 @@ impl Work {
         };
         if has_output {
             st_log::warning!(
-                logger: LOG, output_expires_at = expires_at(record), setting = "outputs.download",
-                "Output of the job will be deleted by its provider, and outputs.download is off"
+                logger: LOG, output_expires_at = expires_at(record), setting,
+                "Output of the job will be deleted by its provider, and downloading it is off"
             );
         }
     }
@@ -235,18 +268,6 @@ impl Work {
                 logger: LOG, reason, attempts, "Results of the job could not be fetched"
             );
         }
-    }
-}
-
-/// Removes what was received in part, where nothing will go on with it.
-async fn discard_parts(downloads: &DownloadConfig, settled: &JobRecord) {
-    let results = settled.job().results.as_ref();
-    let is_lost = results.is_some_and(|it| matches!(it.state, ResultsState::Lost { .. }));
-    if downloads.download
-        && is_lost
-        && let Err(error) = Place::of(&downloads.dir, settled.id()).discard_parts().await
-    {
-        st_log::debug!(logger: LOG, error, "Parts of lost outputs could not be removed");
     }
 }
 

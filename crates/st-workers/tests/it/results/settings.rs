@@ -39,11 +39,33 @@ async fn the_settings_of_a_provider_say_what_becomes_of_its_outputs() {
     bench.set_outputs(OutputsSetting::default()).await;
     bench.ended(3, "succeeded", json!(bench.fake.file_url("a"))).await;
     bench.fetch().await;
-    assert!(!bench.outputs(3).exists(), "the configuration says that nothing is downloaded");
+    assert!(is_kept(&bench.results(3).await.state), "its log alone");
+    let somewhere = [bench.outputs(3), elsewhere.join(id(3).to_string())];
+    assert!(
+        !somewhere.iter().any(|it| it.exists()),
+        "the configuration says that nothing is downloaded"
+    );
     let bench = Bench::downloading(1000).await;
     bench.fake.world().add_file("a", b"weights".to_vec(), None);
     bench.set_outputs(OutputsSetting { download: Some(false), ..OutputsSetting::default() }).await;
     bench.ended(1, "succeeded", json!(bench.fake.file_url("a"))).await;
     bench.fetch().await;
     assert!(is_kept(&bench.results(1).await.state) && !bench.outputs(1).exists(), "its log alone");
+}
+
+#[tokio::test]
+async fn a_setting_that_cannot_be_read_lets_no_output_be_lost() {
+    let (bench, store) = Bench::flaky().await;
+    bench.fake.world().add_file("a", b"weights".to_vec(), None);
+    bench.set_outputs(OutputsSetting { download: Some(true), ..OutputsSetting::default() }).await;
+    store.faults().unreadable_outputs = true;
+    bench.ended(1, "succeeded", json!(bench.fake.file_url("a"))).await;
+    bench.fetch().await;
+    assert!(bench.log(1).await.is_some(), "which needs no setting");
+    assert_eq!(bench.results(1).await.state, ResultsState::Due);
+    store.faults().unreadable_outputs = false;
+    bench.wait().await;
+    bench.fetch().await;
+    assert!(is_kept(&bench.results(1).await.state));
+    assert_eq!(std::fs::read(bench.outputs(1).join("a")).unwrap(), b"weights");
 }

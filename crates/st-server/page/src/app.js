@@ -40,7 +40,7 @@ import { followVisibility } from "./live.js";
 import { match, place, startRouter } from "./router.js";
 import { SCREENS } from "./screens.js";
 import { SignIn } from "./screens/signin.js";
-import { mayRead, session, user } from "./session.js";
+import { may, mayRead, session, user } from "./session.js";
 import { Shell } from "./shell.js";
 import { Button, ErrorBox, Heading } from "./ui.js";
 import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
@@ -122,7 +122,7 @@ function App() {
   const shown = component
     ? html`<${Guard} key=${path}><${component} params=${found?.params} query=${query} /><//>`
     : failed ? html`<${NotLoaded} title=${title} />` : waiting;
-  const refused = found && !open && who && !mayRead(who, found.screen.role);
+  const refused = found && !open && who && !(found.screen.changes ? may : mayRead)(who, found.screen.role);
   // A screen stays while its user signs in again, and so does what was typed into it.
   const stays = found && !open && !refused && (who || now.state === "lost");
   return html`<${Shell} screens=${SCREENS} current=${found?.screen.path ?? null} parent=${found?.screen.parent ?? null}>

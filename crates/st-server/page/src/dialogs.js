@@ -4,6 +4,7 @@
 import { announce } from "./announce.js";
 import { sentence } from "./format.js";
 import { useStore } from "./hooks.js";
+import { session } from "./session.js";
 import { store } from "./store.js";
 import { Button, ErrorBox, Icon } from "./ui.js";
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
@@ -17,10 +18,19 @@ const NOTICE = 8_000;
  */
 export function Dialog({ title, close, children, wide = false }) {
   const element = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const opener = useRef(document.activeElement);
+  const pressed = useRef(/** @type {EventTarget | null} */ (null));
+  const isLost = useStore(session).state === "lost";
+  const lost = useRef(isLost);
+  lost.current = isLost;
+  // While its user signs in again the screen below is not shown, and an open dialog would shut the form out.
+  useEffect(() => {
+    if (isLost) element.current?.close();
+    else if (!element.current?.open) element.current?.showModal();
+  }, [isLost]);
   useEffect(() => {
     const dialog = element.current;
-    const before = document.activeElement;
-    dialog?.showModal();
+    const before = opener.current;
     return () => {
       dialog?.close();
       // What opened it may be gone, or was a key.
@@ -32,10 +42,22 @@ export function Dialog({ title, close, children, wide = false }) {
     event.preventDefault();
     close();
   };
+  const down = (/** @type {Event} */ event) => void (pressed.current = event.target);
+  // Whoever selects a text and lets go beside the dialog did not mean to close it.
   const press = (/** @type {Event} */ event) => {
-    if (event.target === element.current) close();
+    if (event.target === element.current && pressed.current === element.current) close();
   };
-  return html`<dialog ref=${element} class=${wide ? "wide" : ""} aria-labelledby="dialog-title" onCancel=${cancel} onClick=${press}>
+  // A browser closes it by itself at a second Escape, whatever was answered to the first.
+  const closed = () => {
+    if (!element.current?.isConnected || element.current.open || lost.current) return;
+    close();
+    setTimeout(() => {
+      const dialog = element.current;
+      if (dialog?.isConnected && !dialog.open && !lost.current) dialog.showModal();
+    }, 0);
+  };
+  return html`<dialog ref=${element} class=${wide ? "wide" : ""} aria-labelledby="dialog-title" onCancel=${cancel} onClose=${closed}
+    onPointerDown=${down} onClick=${press}>
     <div class="dialog">
       <h2 id="dialog-title">${title}</h2>
       ${children}
@@ -68,16 +90,21 @@ export function confirm(asked) {
 function Confirm({ asked }) {
   const [error, setError] = useState(/** @type {unknown} */ (null));
   const [note, setNote] = useState("");
-  const close = () => question.set(null);
+  const busy = useRef(false);
+  // What is under way may still fail, which must be seen.
+  const close = () => busy.current || question.set(null);
   const missing = asked.noteRequired === true && note.trim() === "";
   const run = async () => {
-    if (missing) return;
+    if (missing || busy.current) return;
     setError(null);
+    busy.current = true;
     try {
       await asked.run(note.trim());
-      close();
+      if (question.get() === asked) question.set(null);
     } catch (failure) {
       setError(failure);
+    } finally {
+      busy.current = false;
     }
   };
   return html`<${Dialog} title=${asked.title} close=${close}>

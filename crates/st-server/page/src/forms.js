@@ -92,8 +92,9 @@ export function Checks({ form, name, label, options, hint = null }) {
  * @param {string} of.title
  * @param {string} of.action What the button says that sends it.
  * @param {Values} of.initial
- * @param {(values: Values) => Promise<string | null | void>} of.send Sends it; what it returns is said as done. What
- *   it throws is shown.
+ * @param {(values: Values, begun: Values) => Promise<string | null | void>} of.send Sends it, as it is and as it was when
+ *   the form was opened: what another person changed meanwhile is no change of this one. What it returns is said as
+ *   done. What it throws is shown.
  * @param {(values: Values) => Record<string, string>} [of.check] What is wrong without asking the server.
  * @param {() => void} of.close
  * @param {boolean} [of.wide]
@@ -119,7 +120,7 @@ export function FormDialog({ title, action, initial, send, check = () => ({}), c
     setBusy(true);
     setError(null);
     try {
-      const done = await send(values);
+      const done = await send(values, begun.current);
       close();
       if (done) notify(done);
     } catch (failure) {

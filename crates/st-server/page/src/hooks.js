@@ -29,6 +29,7 @@ const time = store(Date.now());
 let watchers = 0;
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let ticking;
+const tick = () => document.hidden || time.set(Date.now());
 
 /**
  * What the time is, or means, every few seconds. All who follow it share one timer, and who follows a meaning
@@ -43,13 +44,17 @@ export function useNow(meaning = (now) => /** @type {any} */ (now)) {
   const [, setShown] = useState(() => meaning(time.get()));
   useEffect(() => {
     watchers += 1;
-    ticking ??= setInterval(() => document.hidden || time.set(Date.now()), TICK);
+    if (ticking === undefined) {
+      ticking = setInterval(tick, TICK);
+      document.addEventListener("visibilitychange", tick);
+    }
     const end = time.subscribe(() => setShown(() => latest.current(time.get())));
     return () => {
       end();
       watchers -= 1;
       if (watchers > 0) return;
       clearInterval(ticking);
+      document.removeEventListener("visibilitychange", tick);
       ticking = undefined;
     };
   }, []);
@@ -190,14 +195,16 @@ export function haveCome(...all) {
  * @param {import("./vendor/htm-preact-3.1.1.js").Setter<{data: any, error: any, loading: boolean}>} setState
  */
 function makeLoader(address, atMostEvery, setState) {
-  /** @type {AbortController | null} */
+  /** The read that is under way. @type {AbortController | null} */
   let controller = null;
+  let again = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   let begun = 0;
   const load = async () => {
     clearTimeout(timer);
     timer = undefined;
+    again = false;
     controller?.abort();
     const own = new AbortController();
     controller = own;
@@ -209,10 +216,18 @@ function makeLoader(address, atMostEvery, setState) {
     } catch (error) {
       if (!own.signal.aborted) setState((before) => ({ ...before, error, loading: false }));
     }
+    if (controller !== own) return;
+    controller = null;
+    if (again) soon();
   };
   const soon = () => {
     if (timer !== undefined) return;
-    timer = setTimeout(load, Math.max(100, begun + atMostEvery - Date.now()));
+    timer = setTimeout(() => {
+      timer = undefined;
+      // A server that answers slowly would never come to an answer if each read ended the one before.
+      again = controller !== null;
+      if (!again) load();
+    }, Math.max(100, begun + atMostEvery - Date.now()));
   };
   const stop = () => {
     clearTimeout(timer);

@@ -14,6 +14,7 @@ import { Screen as SignInScreen } from "./screens/signin.js";
  * @property {{text: string, keys?: string}} [nav] Its entry in the navigation, where it has one.
  * @property {string} [parent] The path of the screen that it belongs to, where it has no entry itself.
  * @property {boolean} [open] Whether it is shown to those who are not signed in.
+ * @property {boolean} [changes] Whether it is there to change something, so that reading is not enough for it.
  * @property {Component} [component] Of a screen that is there at once.
  * @property {() => Promise<{component: Component}>} [load] Of one that is loaded when it is opened first.
  */
@@ -38,6 +39,7 @@ export const SCREENS = [
     path: "/submit",
     title: "Submit a job",
     role: "researcher",
+    changes: true,
     parent: "/",
     load: () => import("./screens/submit.js"),
   },

@@ -114,7 +114,7 @@ function useUpgrade() {
     let before = live.state.get().phase;
     return live.state.subscribe(() => {
       const { phase } = live.state.get();
-      if (before === "reconnecting" && phase === "live") compare();
+      if (before !== "live" && phase === "live") compare();
       before = phase;
     });
   }, []);

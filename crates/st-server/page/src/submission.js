@@ -28,10 +28,14 @@ export const EMPTY = {
 /** @param {string} text */
 const given = (text) => (text.trim() === "" ? undefined : text.trim());
 
-/** @param {string} text */
+/**
+ * What is no number is sent as it was typed, so that the server says what is wrong with it.
+ * @param {string} text
+ */
 function number(text) {
-  const value = Number(text);
-  return text.trim() === "" || !Number.isFinite(value) ? undefined : value;
+  const typed = given(text);
+  const value = Number(typed);
+  return typed === undefined || !Number.isFinite(value) ? typed : value;
 }
 
 /** The time in UTC. @param {string} local */
@@ -108,7 +112,7 @@ export function priceOf(form) {
     ...configuration(form),
     provider: given(form.provider),
     hardware_profile: given(form.hardware),
-    duration_seconds: hours === undefined ? undefined : hours * 3600,
+    duration_seconds: typeof hours === "number" ? hours * 3600 : hours,
   };
 }
 
@@ -147,7 +151,7 @@ export function submissionOf(form, estimate) {
 }
 
 /** A key that nobody else has. It needs no TLS, as `randomUUID` does. */
-function newKey() {
+export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return `page-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }

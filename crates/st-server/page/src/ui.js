@@ -184,14 +184,14 @@ export function ErrorBox({ error, title = "This did not work", retry }) {
   const all = Array.isArray(error.errors) ? error.errors : [];
   // A single one is what the detail says.
   const faults = all.length === 1 && detail.includes(all[0].message) ? [] : all;
-  return html`<div class="note bad" role="alert">
+  return html`<div class="note bad">
     <${Icon} shape="cross" />
     <div>
-      <strong>${title}.</strong> ${sentence(detail)} ${error.hint ?? ""}
-      ${faults.length > 0 &&
-      html`<ul>
-        ${faults.map((/** @type {any} */ fault) => html`<li><code>${fault.pointer ?? fault.parameter}</code> ${fault.message}</li>`)}
-      </ul>`}
+      <div role="alert"><strong>${title}.</strong> ${sentence(detail)} ${error.hint ?? ""}
+        ${faults.length > 0 &&
+        html`<ul>
+          ${faults.map((/** @type {any} */ fault) => html`<li><code>${fault.pointer ?? fault.parameter}</code> ${fault.message}</li>`)}
+        </ul>`}</div>
       ${error.retryAfter != null && html`<div>It can be tried again in ${duration(error.retryAfter)}.</div>`}
       ${error.correlationId &&
       html`<div class="faint">Correlation ID: <${Copy} text=${error.correlationId} what="correlation ID" /></div>`}

@@ -26,6 +26,13 @@ test("the price is the cost where none is typed", () => {
   assert.equal(bodyOf({ ...NAMED, cost: "0" }, 9).estimated_cost, 0);
 });
 
+test("what is no number is sent as it was typed", () => {
+  assert.equal(bodyOf({ ...NAMED, cost: "2,5" }, 9).estimated_cost, "2,5");
+  assert.equal(bodyOf({ ...NAMED, attempts: "many" }, 9).max_attempts, "many");
+  assert.equal(priceOf({ ...NAMED, hours: "1h" }).duration_seconds, "1h");
+  assert.equal(bodyOf({ ...NAMED, attempts: " " }, 9).max_attempts, undefined);
+});
+
 test("what is asked beforehand is what will be sent", () => {
   assert.equal(priceOf({ ...NAMED, hours: "1.5" }).duration_seconds, 5400);
   const query = checkQuery({ ...NAMED, runName: "r", attempts: "3", cost: "4" }, null);

@@ -1,4 +1,4 @@
-//! Everything that can be done on the page, with the keyboard alone.
+//! What is done on the page most often, with the keyboard alone: jobs, submitting, decisions and holds.
 
 use serde_json::{Value, json};
 

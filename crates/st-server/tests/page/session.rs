@@ -1,5 +1,6 @@
 //! Signing in, and what becomes of a screen whose session ends.
 
+use fantoccini::key::Key;
 use serde_json::json;
 
 use crate::browser::Complaints;
@@ -58,6 +59,28 @@ async fn a_session_that_ends_is_opened_again_on_the_screen_as_it_was() {
     let state =
         scene.browser.js("return [document.querySelector('#run').value, window.isTheSame]").await;
     assert_eq!(state, json!(["half typed", true]));
+    scene.end(Complaints::FailedRequests).await;
+}
+
+#[tokio::test]
+async fn a_dialog_that_is_open_when_the_session_ends_shuts_no_one_out() {
+    let (scene, keys) = Scene::with_keys(&[("ann", "admin")]).await;
+    scene.sign_in(&keys[0]).await;
+    scene.visit("/queue").await;
+    scene.live().await;
+    scene.browser.enter_on("button", "Hold…").await;
+    scene.browser.tab_to("textbox", "Reason").await;
+    scene.browser.write("half typed").await;
+    let scene = scene.restart().await;
+    scene.browser.until("a key is asked for", FORM).await;
+    scene.browser.tab_to("textbox", "Key").await;
+    scene.browser.write(&format!("{}\u{e007}", keys[0])).await;
+    scene.live().await;
+    let back = "document.querySelector('dialog[open] textarea')?.value === 'half typed'";
+    scene.browser.until("the dialog is back with what was typed", back).await;
+    scene.browser.press_key(Key::Escape).await;
+    scene.browser.press_key(Key::Escape).await;
+    scene.browser.until("it is closed", "document.querySelector('dialog') === null").await;
     scene.end(Complaints::FailedRequests).await;
 }
 

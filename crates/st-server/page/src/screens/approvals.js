@@ -6,7 +6,7 @@ import { byDeadline, outcome, STATES, whyNot } from "../deciding.js";
 import { confirm, notify } from "../dialogs.js";
 import { isOfApprovals } from "../events.js";
 import { filterChanges } from "../filters.js";
-import { count, money, NOTHING, plural } from "../format.js";
+import { count, money, NOTHING, plural, shortId } from "../format.js";
 import { useApi, useNow, useStore } from "../hooks.js";
 import { useKeys } from "../keys.js";
 import { setQuery } from "../router.js";
@@ -44,12 +44,14 @@ const cost = (request) => (request.estimated_cost > 0 ? html`<${Money} usd=${req
  * @param {() => void} done
  */
 function decide(requests, verdict, done) {
-  const what = requests.length === 1 ? `the request of ${requests[0].user_id}` : plural(requests.length, "request");
-  const known = requests.reduce((sum, { estimated_cost }) => sum + estimated_cost, 0);
+  const what = requests.length === 1 ? `the request of ${requests[0].user_id} for job ${shortId(requests[0].job_id)}` : plural(requests.length, "request");
+  const known = requests.filter(({ estimated_cost }) => estimated_cost > 0);
+  const sum = money(known.reduce((sum, { estimated_cost }) => sum + estimated_cost, 0));
+  const others = known.length < requests.length ? ` for ${known.length} of ${requests.length}; the others are not known` : "";
   const isApproval = verdict === "approve";
   confirm({
     title: `${isApproval ? "Approve" : "Reject"} ${what}?`,
-    text: html`<p>${isApproval ? `The ${requests.length === 1 ? "job joins" : "jobs join"} the queue. Estimated cost: ${known > 0 ? money(known) : "not known"}.` : `The ${requests.length === 1 ? "job is" : "jobs are"} cancelled.`}
+    text: html`<p>${isApproval ? `The ${requests.length === 1 ? "job joins" : "jobs join"} the queue. Estimated cost: ${known.length > 0 ? `${sum}${others}` : "not known"}.` : `The ${requests.length === 1 ? "job is" : "jobs are"} cancelled.`}
       The note is shown to whoever submitted ${requests.length === 1 ? "it" : "them"}.</p>`,
     action: isApproval ? "Approve" : "Reject",
     danger: !isApproval,

@@ -50,8 +50,8 @@ function AddForm({ close, done }) {
 /** @param {{quota: any, close: () => void, done: () => void}} of */
 function ChangeForm({ quota, close, done }) {
   const initial = { limit_value: String(quota.limit_value), action: quota.action };
-  const send = async (/** @type {Record<string, any>} */ values) => {
-    const changes = changed(initial, values);
+  const send = async (/** @type {Record<string, any>} */ values, /** @type {Record<string, any>} */ begun) => {
+    const changes = changed(begun, values);
     const body = "limit_value" in changes ? { ...changes, limit_value: typedNumber(values.limit_value) ?? "" } : changes;
     await put(path`/api/quotas/${quota.id}`, body);
     done();

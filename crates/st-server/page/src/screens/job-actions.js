@@ -7,6 +7,7 @@ import { useApi, useStore } from "../hooks.js";
 import { useKeys } from "../keys.js";
 import { lastAt, navigate } from "../router.js";
 import { may, mayChange, session, user } from "../session.js";
+import { newKey } from "../submission.js";
 import { Button, ErrorBox, Field } from "../ui.js";
 import { html, useRef, useState } from "../vendor/htm-preact-3.1.1.js";
 
@@ -28,17 +29,20 @@ const cancel = (job, changed) =>
   });
 
 /** @param {any} job */
-const retry = (job) =>
+const retry = (job) => {
+  // Of the question, so that a second press after a lost answer submits nothing twice.
+  const headers = { "Idempotency-Key": newKey() };
   confirm({
     title: "Run this job once more?",
     text: "A new job is submitted with the same input. It has an ID and a place in the queue of its own.",
     action: "Submit the new job",
     run: async () => {
-      const made = await post(path`/api/cloud/jobs/${job.job_id}/retry`);
+      const made = await post(path`/api/cloud/jobs/${job.job_id}/retry`, undefined, { headers });
       notify("The new job is submitted.", { link: { href: path`/jobs/${job.job_id}`, text: "Back to the job before it" } });
       navigate(path`/jobs/${made.job_id}`);
     },
   });
+};
 
 /** @param {any} job */
 const remove = (job) =>

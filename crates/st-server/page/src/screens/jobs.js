@@ -32,7 +32,7 @@ function Counts({ filters }) {
       const number = data && (data.jobs_by_status[status] ?? 0);
       const title = TERMINAL.includes(status) ? "Those that ended in the last 30 days" : "Now";
       return html`<li key=${status}><a href=${href(status)} title=${title} aria-current=${filters.status === status ? "true" : undefined}>
-        <${Status} status=${status} /><span class="number">${data ? count(number) : NOTHING}</span>
+        <${Status} status=${status} />${filters.user === null && html`<span class="number">${data ? count(number) : NOTHING}</span>`}
       </a></li>`;
     })}
   </ul></nav>`;

@@ -60,8 +60,8 @@ function Fields({ form, provider }) {
 function Form({ provider, config, close, done }) {
   const initial = formOf(config);
   const others = otherSettings(config);
-  const send = async (/** @type {Record<string, any>} */ values) => {
-    const body = settingsBody(initial, values);
+  const send = async (/** @type {Record<string, any>} */ values, /** @type {Record<string, any>} */ begun) => {
+    const body = settingsBody(begun, values);
     if (Object.keys(body).length === 0) return null;
     await put(path`/api/cloud/providers/${provider.id}/config`, body);
     done();

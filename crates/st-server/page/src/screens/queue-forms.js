@@ -28,8 +28,8 @@ export function LimitsForm({ limits, close, done }) {
     ...Object.fromEntries(numbers.map((name) => [name, String(limits[name] ?? "")])),
     enable_fair_share: limits.enable_fair_share,
   };
-  const send = async (/** @type {Record<string, any>} */ values) => {
-    const changes = Object.entries(changed(initial, values)).map(([name, value]) => [name, typeof value === "string" ? typedNumber(value) ?? "" : value]);
+  const send = async (/** @type {Record<string, any>} */ values, /** @type {Record<string, any>} */ begun) => {
+    const changes = Object.entries(changed(begun, values)).map(([name, value]) => [name, typeof value === "string" ? typedNumber(value) ?? "" : value]);
     if (changes.length > 0) await post("/api/queue/concurrency", Object.fromEntries(changes));
     done();
     return changes.length > 0 ? "The limits are changed." : null;

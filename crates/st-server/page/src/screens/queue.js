@@ -124,7 +124,7 @@ function Order({ entries }) {
     { key: "waits", label: "Waits for", kind: "text", cell: (it) => html`<span class="lines" title=${it.waiting_for && `${it.waiting_for.reason}: ${it.waiting_for.next_step}`}>${it.waiting_for?.reason ?? "its turn"}</span>` },
   ];
   const table = html`<${Table} caption="The next jobs, in their order" columns=${columns} rows=${rows} rowKey=${(/** @type {any} */ it) => it.job_id}
-    empty=${isCut ? "The jobs that are next are not among the oldest of the queue." : html`<span>No job waits for a slot. <a href="/submit">Submit one.</a></span>`} />`;
+    empty=${isCut ? "The jobs that are next are not among the oldest of the queue." : html`<span>No job waits for a slot. ${may(user(), "researcher") && html`<a href="/submit">Submit one.</a>`}</span>`} />`;
   const note = isCut && html`<p class="faint">The jobs from place ${rows.length + 1} on were submitted later than the oldest ${PAGE}, which this list is made of.</p>`;
   return html`<div class="stack">${note}${table}</div>`;
 }

@@ -165,10 +165,10 @@ function More({ form, set, fault }) {
       <${Field} id="after" label="Not before" hint="In your own time zone. Empty: as soon as it can." fault=${fault("run_after")}>
         <input id="after" type="datetime-local" value=${form.runAfter} onInput=${set("runAfter")} aria-describedby="after-hint" /><//>
       <${Field} id="attempts" label="Attempts at most" hint="1 to 10." fault=${fault("max_attempts")}>
-        <input id="attempts" type="number" min="1" max="10" value=${form.attempts} onInput=${set("attempts")} aria-describedby="attempts-hint" /><//>
+        <input id="attempts" inputmode="decimal" value=${form.attempts} onInput=${set("attempts")} aria-describedby="attempts-hint" /><//>
       ${may(who, "lead") &&
       html`<${Field} id="priority" label="Priority" hint="0 to 50. Empty: that of your role." fault=${fault("priority")}>
-        <input id="priority" type="number" min="0" max="50" value=${form.priority} onInput=${set("priority")} aria-describedby="priority-hint" /><//>`}
+        <input id="priority" inputmode="decimal" value=${form.priority} onInput=${set("priority")} aria-describedby="priority-hint" /><//>`}
       ${may(who, "admin") &&
       html`<${Field} id="team" label="Team" hint="For whose limits and budgets it counts." fault=${fault("team_id")}>
         <input id="team" value=${form.team} onInput=${set("team")} spellcheck=${false} aria-describedby="team-hint" /><//>`}
@@ -240,10 +240,10 @@ function Submit() {
           <input id="run" value=${form.runName} onInput=${set("runName")} aria-describedby="run-hint" /><//>
         <div class="split">
           <${Field} id="hours" label="Expected run time, in hours" hint="For the price. Empty: the average of jobs like it." fault=${fault("duration_seconds")}>
-            <input id="hours" type="number" min="0" step="any" value=${form.hours} onInput=${set("hours")} aria-describedby="hours-hint" /><//>
+            <input id="hours" inputmode="decimal" value=${form.hours} onInput=${set("hours")} aria-describedby="hours-hint" /><//>
           <${Field} id="cost" label="Expected cost, in US dollars"
             hint="For budgets and approvals. Empty: the price, where it is known." fault=${fault("estimated_cost")}>
-            <input id="cost" type="number" min="0" step="any" value=${form.cost} onInput=${set("cost")} aria-describedby="cost-hint" /><//>
+            <input id="cost" inputmode="decimal" value=${form.cost} onInput=${set("cost")} aria-describedby="cost-hint" /><//>
         </div>
         <${More} ...${inputs} />
         <${ErrorBox} error=${error} title="The job was not submitted" />

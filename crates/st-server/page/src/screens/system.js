@@ -14,19 +14,21 @@ import { Bar, Button, Facts, Heading, Loaded, Note, Section, Status, Table, Time
 import { html, useMemo, useState } from "../vendor/htm-preact-3.1.1.js";
 
 /** No event tells of tasks and of the health of the server. */
-const OFTEN = { every: 5_000 };
+const OFTEN = { every: 15_000 };
 /** The metrics of the whole server are a large answer. */
-const SELDOM = { every: 30_000 };
+const SELDOM = { every: 60_000 };
 
 /** @param {{health: any}} of */
 function Node({ health }) {
   const state = useStore(live.state);
   const now = useNow();
+  // When the answer came: later it only gets older.
+  const apart = useMemo(() => clocks(Date.parse(health.timestamp), Date.now()), [health]);
   return html`<${Facts} items=${[
     ["State", html`<${Status} status=${health.status} />`],
     ["Version", health.version],
     ["Uptime", html`<span title=${new Date(Date.parse(health.timestamp) - health.uptime_seconds * 1000).toISOString()}>${duration(health.uptime_seconds)}</span>`],
-    ["Clock difference", clocks(Date.parse(health.timestamp), now)],
+    ["Clock difference", apart],
     ["Stream of events", freshness(state, Math.max(now, state.heardAt ?? 0))],
     ["Last event or heartbeat", state.heardAt === null ? NOTHING : html`<${Time} at=${new Date(state.heardAt).toISOString()} />`],
   ]} />`;

@@ -84,6 +84,9 @@ async fn a_job_is_found_opened_made_urgent_cancelled_and_run_once_more() {
         json!(job)
     );
     browser.until("the new job is shown", &is_new).await;
+    // The keys of a screen wait for the dialog over it.
+    closed(&scene).await;
+    scene.settled().await;
     assert_eq!(scene.job_count().await, 3);
     browser.write("u").await;
     heading(&scene, "Jobs").await;

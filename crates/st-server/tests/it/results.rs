@@ -49,7 +49,7 @@ async fn a_log_is_read_after_its_provider_has_deleted_it() {
     assert!(view["output_expires_at"].as_str().unwrap().ends_with('Z'), "{view}");
     let kept = line(&server, &job, "Results of the job were kept").await;
     assert_eq!((&kept["level"], &kept["extra"]["bytes"]), (&json!("INFO"), &json!(10)));
-    let message = "Output of the job will be deleted by its provider, and outputs.download is off";
+    let message = "Output of the job will be deleted by its provider, and downloading it is off";
     let warned = line(&server, &job, message).await;
     assert_eq!(warned["extra"]["output_expires_at"], view["output_expires_at"]);
     assert_eq!(warned["extra"]["setting"], "outputs.download");
@@ -104,7 +104,7 @@ async fn outputs_are_downloaded_where_that_is_configured() {
     let manifest = std::fs::read(folder.join("manifest.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     assert_eq!(manifest["files"][0]["bytes"], 100_000, "{manifest}");
-    let warned = "Output of the job will be deleted by its provider, and outputs.download is off";
+    let warned = "Output of the job will be deleted by its provider, and downloading it is off";
     assert!(!server.log().iter().any(|line| line["message"] == warned));
 }
 

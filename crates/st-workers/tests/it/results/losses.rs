@@ -138,7 +138,7 @@ async fn an_output_whose_status_names_no_address_is_warned_of_while_it_can_be_re
     bench.harness.go_to(HOUR);
     bench.fetch().await;
     let lines = lines();
-    let message = "Output of the job will be deleted by its provider, and outputs.download is off";
+    let message = "Output of the job will be deleted by its provider, and downloading it is off";
     let [warned] = about(&lines, message)[..] else { panic!("{lines:#?}") };
     assert_eq!(warned["correlation_id"], "c-1");
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use st_store::{AccountId, AtMostOnce, JobType, ProviderName, ProviderSettings, ProviderStatus};
 use st_workers::provider::{
     Account, Arrivals, Cause, JobList, ListPage, ListQuery, PolledJob, Provider, QueryError,
-    RemoteJob, Submission, SubmitError,
+    RemoteJob, Submission, SubmitError, Unavailable,
 };
 use tokio::sync::oneshot;
 
@@ -146,6 +146,13 @@ impl Provider for SimProvider {
 
     async fn submit(&self, submission: &Submission) -> Result<ProviderStatus, SubmitError> {
         let begun = self.kill_switch.begin("submit", 0.0).await;
+        if !AccountId::may_be_same(submission.account.as_ref(), self.account().as_ref()) {
+            let reason = "the credentials were changed after the job was claimed";
+            let changed = Unavailable::new(Cause::Trouble, reason);
+            self.kill_switch.end("submit", begun, 0.0).await;
+            self.world.count("submission after a change of the account");
+            return Err(changed.into());
+        }
         // Dropped when this call ends, in whatever way.
         let (_caller, caller_ended) = oneshot::channel::<()>();
         let number = {

@@ -25,6 +25,11 @@ impl KeptLogs {
         Self { dir }
     }
 
+    /// Whether this folder is the one of the logs or within it, where others delete what they do not know.
+    pub fn owns(&self, folder: &Path) -> bool {
+        folder.starts_with(&self.dir)
+    }
+
     fn folder(&self, job: JobId) -> Folder {
         Folder::new(self.dir.join(job.to_string()))
     }

@@ -4,6 +4,7 @@ pub(crate) mod cost_limit;
 pub(crate) mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -17,8 +18,8 @@ use st_api::providers::{
 };
 use st_api::schema::Time;
 use st_store::{
-    AccountId, ProviderName, ProviderSettings, ProviderSettingsPatch, SettingChange,
-    UnsettledCounts,
+    AccountId, OutputsSetting, ProviderName, ProviderSettings, ProviderSettingsPatch,
+    SettingChange, UnsettledCounts,
 };
 use st_workers::provider::replicate::{ModelVersion, Profile, UnknownProfile, check_webhook};
 use st_workers::provider::{Cause, ListedVersion, QueryError};
@@ -186,6 +187,7 @@ pub(crate) async fn set_config(
     let base_url = account.as_ref().map_or("", |account| account.base_url());
     let SetProviderConfig(patch) = call.body;
     check(&provider, base_url, &patch)?;
+    check_outputs(&api, &patch)?;
     let access = api.access();
     let _turn = access.changing().await;
     let before = api.store.provider_settings(&provider).await?;
@@ -245,6 +247,19 @@ fn check(
         fault("webhook_url", message.to_owned());
     }
     if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
+}
+
+/// Outputs are nobody's but the user's, and what is among the kept logs is deleted with them.
+fn check_outputs(api: &Api, patch: &ProviderSettingsPatch) -> Result<(), Problem> {
+    let SettingChange::Set(OutputsSetting { dir: Some(dir), .. }) = &patch.outputs else {
+        return Ok(());
+    };
+    if api.kept_logs().owns(Path::new(dir)) {
+        let message = "must not be in the folder of the kept logs of jobs".to_owned();
+        let pointer = "/outputs/dir".to_owned();
+        return Err(Problem::invalid(vec![FieldFault { pointer, message }]));
+    }
+    Ok(())
 }
 
 /// Whether a job of this provider can ask for this hardware. Where the hardware decides nothing, it

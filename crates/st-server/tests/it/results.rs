@@ -83,6 +83,22 @@ async fn a_log_is_read_after_its_provider_has_deleted_it() {
 }
 
 #[tokio::test]
+async fn outputs_cannot_be_sent_to_the_folder_of_the_kept_logs() {
+    let (_replicate, server) = configured("").await;
+    let path = "/api/cloud/providers/replicate/config";
+    let logs = server.state_dir().join("results");
+    for dir in [logs.join("deeper"), logs] {
+        let refused = server.put(path, json!({"outputs": {"dir": dir}})).await;
+        assert_eq!(
+            (refused.status, &refused.body["errors"][0]["pointer"]),
+            (422, &json!("/outputs/dir"))
+        );
+    }
+    let beside = server.state_dir().join("results-of-ours");
+    assert_eq!(server.put(path, json!({"outputs": {"dir": beside}})).await.status, 200);
+}
+
+#[tokio::test]
 async fn outputs_are_downloaded_where_that_is_configured() {
     let (replicate, server) = configured("outputs: { download: true, max_bytes: 1MiB }\n").await;
     let weights = vec![7; 100_000];

@@ -1,5 +1,7 @@
 //! Fetching the results of one job: its log, then its outputs, and recording the outcome of both.
 
+use std::path::Path;
+
 use st_log::{Chain, InScope};
 use st_store::{
     DueResults, JobRecord, JobRef, JobStatus, ProviderName, ResultsOutcome, ResultsState,
@@ -178,6 +180,11 @@ impl Work {
             return Err(unknown(&"outputs is damaged, set it again"));
         }
         let ours = settings.outputs.unwrap_or_default();
+        let dir = ours.dir.as_deref().map_or(self.config.downloads.dir.as_path(), Path::new);
+        if self.config.logs.owns(dir) {
+            let reason = format!("outputs.dir {} is the folder of the kept logs", dir.display());
+            return Err(NotKept::Failed(reason));
+        }
         let setting =
             if ours.download.is_some() { "outputs of the provider" } else { "outputs.download" };
         Ok(Downloads { config: self.config.downloads.with(ours), setting })

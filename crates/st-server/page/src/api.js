@@ -1,7 +1,7 @@
 // @ts-check
 /** Requests to the HTTP interface. The page has no other way to the server. */
 
-import { noteLost, session, sessionOf } from "./session.js";
+import { noteLost, session, sessionOf, user } from "./session.js";
 
 /** How long a read may take. A change has the server's own deadline. */
 const READ_TIMEOUT = 30_000;
@@ -23,6 +23,12 @@ const HINTS = {
   internal_error: "The log of the server has the reason under the correlation ID.",
   provider_error: "The Providers screen shows whether the provider is reached.",
   too_many_streams: "Close other windows of this page that are open.",
+};
+
+const ANOTHER_USER = {
+  status: 403,
+  code: "another_user",
+  detail: "Another user has signed in from another window of this browser, so that nothing was changed.",
 };
 
 /** An answer that is no success, or no answer. */
@@ -107,7 +113,10 @@ export async function request(method, address, options = {}) {
     if (error.code !== "bad_csrf_token") throw error;
   }
   // Another window signed in again, so that this one holds the token of the session before.
+  const before = user();
   await refreshSession();
+  // Nothing is done in the name of a person who did not ask for it.
+  if (user()?.id !== before?.id) throw new ApiError(ANOTHER_USER);
   return once(method, address, options);
 }
 

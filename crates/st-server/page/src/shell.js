@@ -1,9 +1,11 @@
 // @ts-check
 /** What is around every screen: the navigation, how fresh the page is, the theme, the list of shortcuts. */
 
+import { announce } from "./announce.js";
 import { signOut } from "./api.js";
 import { Dialog, Dialogs, notify } from "./dialogs.js";
-import { useNow, useStore } from "./hooks.js";
+import { announcementOf } from "./events.js";
+import { useLive, useNow, useStore } from "./hooks.js";
 import { bindings, enabled, setEnabled, useKeys } from "./keys.js";
 import { freshness, live } from "./live.js";
 import { navigate } from "./router.js";
@@ -15,7 +17,7 @@ function Freshness() {
   const state = useStore(live.state);
   const now = useNow();
   const tone = { live: "good", off: "off", paused: "off", connecting: "wait", reconnecting: "warn" }[state.phase];
-  // A change each second is not announced; the screens announce what matters.
+  // A change each second is not announced; what failed and what must be decided is, by the shell.
   return html`<span class=${`fresh ${tone}`} data-phase=${state.phase}>
     <span class="dot" aria-hidden="true"></span>${freshness(state, Math.max(now, state.heardAt ?? 0))}
   </span>`;
@@ -131,6 +133,10 @@ export function Shell({ screens, current, parent = null, children }) {
   const [help, setHelp] = useState(false);
   const shown = screens.filter((screen) => screen.nav && mayRead(who, screen.role));
   useEffect(() => setMenu(false), [current]);
+  useLive((event) => {
+    const said = announcementOf(event);
+    if (said) announce(said);
+  });
   useKeys(
     [
       ...shown.flatMap(({ nav, path }) =>

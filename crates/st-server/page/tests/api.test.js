@@ -85,6 +85,13 @@ test("a token of an older session is replaced, once", async () => {
   assert.equal((await failure(post("/api/x", {}))).code, "bad_csrf_token");
 });
 
+test("what one user asked for is not done as another", async () => {
+  const another = json({ authenticated: true, single_user: false, user: { ...USER, id: "ben" }, csrf_token: "of ben" });
+  answers = [json({ code: "bad_csrf_token", detail: "no" }, 403), another, json({ done: true })];
+  assert.equal((await failure(post("/api/x", {}))).code, "another_user");
+  assert.deepEqual(asked.map(({ address }) => address), ["/api/x", "/api/auth/check"]);
+});
+
 test("who was signed in has lost the session, and who was not is signed out", async () => {
   const nobody = json({ authenticated: false, single_user: false, user: null, csrf_token: null });
   answers = [nobody];

@@ -1,4 +1,4 @@
-//! The operator's page: files that the program holds, answered to whoever asks.
+//! The operator's page: files within the program, which are sent without a key.
 //!
 //! They hold no data. The page reads and changes everything over the HTTP interface, as every other client
 //! does, so that it may do what the caller's key or session may and nothing else. A debug build reads the
@@ -42,7 +42,7 @@ const SCREENS: [&str; 11] = [
 ];
 const FILES: &str = "/page/{version}/{*file}";
 const INDEX: &str = "index.html";
-/// What stands in the document for the folder of the other files.
+/// The placeholder in the document for the folder of the other files.
 const FOLDER: &str = "/page/VERSION/";
 
 /// Scripts, styles and images of this server alone, no text that becomes a script or markup, and no frame

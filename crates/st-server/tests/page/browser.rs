@@ -202,7 +202,7 @@ impl Browser {
         self.press(text.chars()).await;
     }
 
-    /// The role and the name of what has the focus, as assistive technology is told them.
+    /// The role and the name of the focused element, as assistive technology reads them.
     pub(crate) async fn focused(&self) -> (String, String) {
         let element = self.client.active_element().await.unwrap().element_id();
         let ask = |what: &'static str| {

@@ -45,7 +45,7 @@ fn hostile_page(target: &str) -> String {
     )
 }
 
-/// Serves one page to whoever asks, on a free port.
+/// A web server of another origin, with one page, on a free port.
 async fn serve(page: String) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

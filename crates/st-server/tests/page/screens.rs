@@ -17,7 +17,7 @@ const PICTURES: &str = "ST_PAGE_PICTURES";
 /// How much a picture may have, so that the documents stay light.
 const MOST_OF_A_PICTURE: usize = 80_000;
 
-/// A screen: its name, and its path, in which the name of a job stands for its ID.
+/// A screen: its name, and its path, in which the name of a job is replaced by its ID.
 type Screen = (&'static str, &'static str);
 
 const SCREENS: [Screen; 14] = [

@@ -94,7 +94,7 @@ function Decide({ request, reason, done }) {
  * @param {((request: any) => string | null) | null} of.whyNotOf Null for those who decide nothing.
  * @param {Set<number>} of.selected
  * @param {(id: number) => void} of.toggle
- * @param {number} of.at
+ * @param {number | null} of.at The ID of the request that the keyboard is at.
  * @param {() => void} of.done
  */
 function Open({ requests, rules, whyNotOf, selected, toggle, at, done }) {
@@ -118,7 +118,7 @@ function Open({ requests, rules, whyNotOf, selected, toggle, at, done }) {
   }
   return html`<${Table} caption="Requests that are to be decided, whichever expires first at the top" columns=${columns} rows=${requests}
     rowKey=${(/** @type {any} */ it) => it.id}
-    rowProps=${(/** @type {any} */ it, /** @type {number} */ row) => ({ class: [selected.has(it.id) ? "selected" : "", row === at ? "current" : ""].join(" ").trim(), "data-row": row })}
+    rowProps=${(/** @type {any} */ it) => ({ class: [selected.has(it.id) ? "selected" : "", it.id === at ? "current" : ""].join(" ").trim(), "data-request": it.id })}
     empty="Nothing is to be decided. A job that a rule or a budget stops will be here." />`;
 }
 
@@ -178,12 +178,13 @@ function Approvals({ query }) {
   const { status, cursor } = readDecided(query);
   const decided = useApi(withQuery("/api/approvals/requests", { limit: DECIDED_PAGE, status, cursor }), REFRESH);
   const [selected, setSelected] = useState(/** @type {Set<number>} */ (new Set()));
-  const [at, setAt] = useState(-1);
+  // By its ID: requests come and go above it.
+  const [at, setAt] = useState(/** @type {number | null} */ (null));
   const decides = may(who, "lead");
   const requests = byDeadline(list.data?.requests ?? []);
   const whyNotOf = (/** @type {any} */ request) => whyNot(who, request, { isOpen: current.state === "open", now });
   const chosen = requests.filter((request) => selected.has(request.id) && whyNotOf(request) === null);
-  const row = Math.min(at, requests.length - 1);
+  const row = requests.findIndex(({ id }) => id === at);
   const toggle = (/** @type {number} */ id) => {
     const next = new Set(chosen.map((request) => request.id));
     if (!next.delete(id)) next.add(id);
@@ -195,8 +196,11 @@ function Approvals({ query }) {
   };
   const move = (/** @type {number} */ by) => {
     const next = Math.max(0, Math.min(requests.length - 1, row + by));
-    setAt(next);
-    document.querySelector(`tr[data-row="${next}"]`)?.scrollIntoView({ block: "nearest" });
+    if (!requests[next]) return;
+    setAt(requests[next].id);
+    // So that it is seen, and read aloud.
+    const link = document.querySelector(`tr[data-request="${requests[next].id}"] a`);
+    if (link instanceof HTMLElement) link.focus();
   };
   // The chosen ones, or the one that the keyboard is at.
   const meant = chosen.length > 0 ? chosen : requests.filter((request, place) => place === row && whyNotOf(request) === null);
@@ -226,7 +230,7 @@ function Approvals({ query }) {
                   ${all.length > 1 && html`<${Button} run=${() => setSelected(new Set(all.map(({ id }) => id)))}>Select all that you may decide<//>`}`}
           </div>`}
           <${Loaded} of=${error ? { ...list, error, reload } : list} what="open requests">
-            ${() => html`<${Open} requests=${requests} rules=${rules.data?.rules ?? []} whyNotOf=${decides ? whyNotOf : null} selected=${new Set(chosen.map(({ id }) => id))} toggle=${toggle} at=${row} done=${done} />`}
+            ${() => html`<${Open} requests=${requests} rules=${rules.data?.rules ?? []} whyNotOf=${decides ? whyNotOf : null} selected=${new Set(chosen.map(({ id }) => id))} toggle=${toggle} at=${at} done=${done} />`}
           <//>
         <//>
         <${Decided} list=${decided} status=${status} cursor=${cursor} />

@@ -176,6 +176,20 @@ fn lines_that_are_comments_are_left_out_and_code_beside_them_is_not() {
         "// a\n/** b */\nlet c; // d\n  /**\n   * e\n   */\n/** f */ (g);\n/* h */\n'/* i'\n";
     let sent = without_comments(source);
     assert_eq!(sent, "\n\nlet c; // d\n\n\n\n/** f */ (g);\n\n'/* i'\n");
+    for name in Embedded::iter().filter(|name| is_ours(name)) {
+        let source = String::from_utf8(Embedded::get(&name).unwrap().data.into_owned()).unwrap();
+        let sent = without_comments(&source);
+        for (line, sent) in source.lines().zip(sent.lines()) {
+            let line = line.trim();
+            let is_comment =
+                line.starts_with("//") || line.starts_with("/*") || line.starts_with('*');
+            let is_whole = line.split_once("*/").is_none_or(|(_, behind)| behind.is_empty());
+            assert!(
+                !sent.is_empty() || line.is_empty() || (is_comment && is_whole),
+                "{name}: {line}"
+            );
+        }
+    }
     let page = Page::load();
     assert!(!text(&page, "app.js").contains("How a screen is added"));
     assert!(text(&page, "app.js").contains("startRouter("));

@@ -83,6 +83,24 @@ async fn a_read_that_panics_returns_its_connection() {
 }
 
 #[tokio::test]
+async fn a_read_that_fails_keeps_no_snapshot() {
+    let bench = Bench::new().await;
+    let failing: [fn(&Connection) -> Result<()>; 2] = [
+        |connection| names(connection).map(|_names| panic!("as planned")),
+        |connection| names(connection).and(Err(Error::Closed)),
+    ];
+    bench.store.put("before").await.unwrap();
+    for read in failing {
+        bench.store.readers.point("fail", read).await.unwrap_err();
+    }
+    bench.store.put("after").await.unwrap();
+    let foreign = Connection::open(bench.path()).unwrap();
+    let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let busy: bool = foreign.query_row(truncate, [], |row| row.get(0)).unwrap();
+    assert!(!busy, "something still reads an older state of the database");
+}
+
+#[tokio::test]
 async fn a_reader_cannot_write() {
     let bench = Bench::new().await;
     let refused = bench.store.readers.point("write", |connection| {

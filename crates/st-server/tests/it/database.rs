@@ -89,7 +89,7 @@ async fn what_would_be_migrated_is_told_and_not_done() {
     let mut server = Server::start(Setup::default()).await;
     let state_dir = server.state_dir();
     let plan = run(&state_dir, &["migrate", "--check"]).await;
-    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 11: up to date\n"), "{plan:?}");
+    assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 12: up to date\n"), "{plan:?}");
     assert!(server.stop().await.success());
     let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
     let undo = "DROP TRIGGER queue_group_added; DROP TRIGGER queue_group_left; \

@@ -76,7 +76,7 @@ pub(super) const COUNTERS: [Counter; 13] = [
         table: "queue_depth",
         kept: "SELECT shift || ' ' || bucket, waiting FROM queue_depth",
         counted: "SELECT shift || ' ' || (deadline >> shift), COUNT(*) FROM queue_entries, \
-                  (SELECT 8 AS shift UNION ALL SELECT 17) \
+                  (SELECT 5 AS shift UNION ALL SELECT 11 UNION ALL SELECT 17) \
                   WHERE claimable GROUP BY 1",
         outlives: false,
     },

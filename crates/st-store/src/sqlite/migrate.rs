@@ -73,6 +73,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "waiting",
         sql: include_str!("../../migrations/sqlite/0011_waiting.sql"),
     },
+    Migration {
+        version: 12,
+        name: "positions",
+        sql: include_str!("../../migrations/sqlite/0012_positions.sql"),
+    },
 ];
 
 /// What is remembered of each migration.

@@ -52,7 +52,7 @@ async fn a_backup_is_what_was_committed_while_the_store_goes_on() {
     let to = bench.folder.path().join("copy.db");
     let made = offline::back_up(&bench.path(), &to).unwrap();
     bench.submit(job(7, "late")).await;
-    assert_eq!((made.path.as_path(), made.jobs, made.schema), (to.as_path(), 6, 11));
+    assert_eq!((made.path.as_path(), made.jobs, made.schema), (to.as_path(), 6, 12));
     assert_eq!(made.last_event.0, 20);
     assert_eq!(names(bench.folder.path()), ["cloud.db", "copy.db", "copy.db.sha256"]);
     let sum = fs::read_to_string(bench.folder.path().join("copy.db.sha256")).unwrap();

@@ -24,7 +24,8 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0008_webhooks.sql"),
     include_str!("../../migrations/sqlite/0009_received_webhooks.sql"),
     include_str!("../../migrations/sqlite/0010_admission.sql"),
-    include_str!("../../migrations/sqlite/0011_waiting.sql")
+    include_str!("../../migrations/sqlite/0011_waiting.sql"),
+    include_str!("../../migrations/sqlite/0012_positions.sql")
 );
 
 /// The string literals of a source text, with line continuations joined.
@@ -121,7 +122,7 @@ fn indexes() -> BTreeMap<&'static str, bool> {
 
 /// The statements of the calls that are made all the time, by a part of their text, and how their
 /// rows are found.
-const USES: [(&str, &str); 96] = [
+const USES: [(&str, &str); 97] = [
     // lists
     (
         "FROM jobs WHERE job_id < ?1",
@@ -198,7 +199,11 @@ const USES: [(&str, &str); 96] = [
     ("FROM queue_entries p", "SEARCH p USING INDEX queue_order (deadline>? AND deadline<?)"),
     ("d.bucket < q.deadline >> 17", "SEARCH d USING PRIMARY KEY (shift=? AND bucket<?)"),
     (
-        "d.bucket < q.deadline >> 8",
+        "d.bucket < q.deadline >> 11",
+        "SEARCH d USING PRIMARY KEY (shift=? AND bucket>? AND bucket<?)",
+    ),
+    (
+        "d.bucket < q.deadline >> 5",
         "SEARCH d USING PRIMARY KEY (shift=? AND bucket>? AND bucket<?)",
     ),
     ("FROM queue_entries p", "SEARCH q USING INTEGER PRIMARY KEY (rowid=?)"),

@@ -29,7 +29,8 @@ const SCHEMA: &str = concat!(
     include_str!("../../migrations/sqlite/0008_webhooks.sql"),
     include_str!("../../migrations/sqlite/0009_received_webhooks.sql"),
     include_str!("../../migrations/sqlite/0010_admission.sql"),
-    include_str!("../../migrations/sqlite/0011_waiting.sql")
+    include_str!("../../migrations/sqlite/0011_waiting.sql"),
+    include_str!("../../migrations/sqlite/0012_positions.sql")
 );
 
 /// The words that a `CHECK` allows, by table and column: `column IN (..)`, or `column = .. OR ..`.
@@ -265,7 +266,8 @@ async fn a_second_start_changes_nothing() {
                     version=8 name=webhooks applied_at=1767225600000\n\
                     version=9 name=received_webhooks applied_at=1767225600000\n\
                     version=10 name=admission applied_at=1767225600000\n\
-                    version=11 name=waiting applied_at=1767225600000";
+                    version=11 name=waiting applied_at=1767225600000\n\
+                    version=12 name=positions applied_at=1767225600000";
     assert_eq!(migrations, expected);
     assert_eq!(bench.found(1).await.job().config_name.as_deref(), Some("job-1"));
     assert!(jobs.contains(&id(1).to_string()));
@@ -289,12 +291,12 @@ async fn refused(sql: &str) -> Error {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let sql = "INSERT INTO schema_migrations VALUES (12, 'later', 'abc', 0, '9.9')";
+    let sql = "INSERT INTO schema_migrations VALUES (13, 'later', 'abc', 0, '9.9')";
     let error = refused(sql).await;
-    assert!(matches!(error, Error::SchemaTooNew { found: 12, known: 11, .. }), "{error:?}");
+    assert!(matches!(error, Error::SchemaTooNew { found: 13, known: 12, .. }), "{error:?}");
     let said = error.to_string();
-    assert!(said.contains("cloud.db is from a newer version: its schema is 12"), "{said}");
-    assert!(said.ends_with("this program knows up to 11"), "{said}");
+    assert!(said.contains("cloud.db is from a newer version: its schema is 13"), "{said}");
+    assert!(said.ends_with("this program knows up to 12"), "{said}");
 }
 
 #[tokio::test]
@@ -331,6 +333,12 @@ fn undo(connection: &Connection, migration: &str) {
             connection.execute_batch(&format!("DROP {kind} {name}")).unwrap();
         }
     }
+    for dropped in migration.split("DROP TRIGGER ").skip(1) {
+        let (name, _) = dropped.split_once(';').unwrap();
+        let (_, made) = SCHEMA.split_once(&format!("CREATE TRIGGER {name} ")).unwrap();
+        let (definition, _) = made.split_once("END;").unwrap();
+        connection.execute_batch(&format!("CREATE TRIGGER {name} {definition}END")).unwrap();
+    }
     for dropped in migration.split("DROP INDEX ").skip(1) {
         let (name, _) = dropped.split_once(';').unwrap();
         let (_, made) = SCHEMA.split_once(&format!("CREATE INDEX {name} ")).unwrap();
@@ -347,6 +355,7 @@ fn undo(connection: &Connection, migration: &str) {
 /// Makes a closed database of the present schema one of schema 1.
 pub(crate) fn downgrade(folder: &Path) {
     let old = Connection::open(folder.join("cloud.db")).unwrap();
+    undo(&old, include_str!("../../migrations/sqlite/0012_positions.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0011_waiting.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0010_admission.sql"));
     undo(&old, include_str!("../../migrations/sqlite/0009_received_webhooks.sql"));
@@ -397,7 +406,8 @@ async fn a_database_of_schema_1_keeps_its_rows() {
         "version=1 name=initial\nversion=2 name=counters\nversion=3 name=results\n\
          version=4 name=deletions\nversion=5 name=totals\nversion=6 name=cost_limits\n\
          version=7 name=accounts\nversion=8 name=webhooks\n\
-         version=9 name=received_webhooks\nversion=10 name=admission\nversion=11 name=waiting"
+         version=9 name=received_webhooks\nversion=10 name=admission\nversion=11 name=waiting\n\
+         version=12 name=positions"
     );
     let audit = st_store::offline::audit(&bench.path()).unwrap();
     assert_eq!(audit.findings, [], "the numbers are those of its rows");

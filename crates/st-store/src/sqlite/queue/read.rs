@@ -60,8 +60,8 @@ fn standing(
 }
 
 /// The position of an entry among those that may be claimed now; `None` where it is not one of them. A sum
-/// over the two-minute parts of the queue before its own, one over the quarter seconds before its own within
-/// that part, and a count within its quarter second.
+/// over the two-minute parts of the queue before its own, one over the parts of two seconds before its own
+/// within that, one over the parts of 32 ms within that, and a count within its own 32 ms.
 pub(in crate::sqlite) fn position(
     connection: &Connection,
     entry: QueueEntryId,
@@ -70,9 +70,11 @@ pub(in crate::sqlite) fn position(
         connection,
         "SELECT (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d \
          WHERE d.shift = 17 AND d.bucket < q.deadline >> 17) \
-         + (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d WHERE d.shift = 8 \
-         AND d.bucket >= q.deadline >> 17 << 9 AND d.bucket < q.deadline >> 8) \
-         + (SELECT COUNT(*) FROM queue_entries p WHERE p.claimable AND p.deadline >= q.deadline >> 8 << 8 \
+         + (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d WHERE d.shift = 11 \
+         AND d.bucket >= q.deadline >> 17 << 6 AND d.bucket < q.deadline >> 11) \
+         + (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d WHERE d.shift = 5 \
+         AND d.bucket >= q.deadline >> 11 << 6 AND d.bucket < q.deadline >> 5) \
+         + (SELECT COUNT(*) FROM queue_entries p WHERE p.claimable AND p.deadline >= q.deadline >> 5 << 5 \
          AND (p.deadline, p.entry_id) <= (q.deadline, q.entry_id)) \
          FROM queue_entries q WHERE q.entry_id = ?1 AND q.claimable",
         [entry.0],

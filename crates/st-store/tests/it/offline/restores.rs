@@ -48,7 +48,7 @@ async fn a_restored_database_begins_a_new_life() {
     let (kept, backups) = with_backup().await;
     let restored = restore(&kept, &backups).unwrap();
     assert!(restored.compared);
-    assert_eq!((restored.jobs, restored.schema), (6, 11));
+    assert_eq!((restored.jobs, restored.schema), (6, 12));
     let replaced = restored.replaced.unwrap();
     assert!(replaced.to_string_lossy().ends_with("cloud.db.replaced-20260101T000100Z"));
     let raw = Connection::open(&replaced).unwrap();

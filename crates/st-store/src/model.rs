@@ -91,7 +91,7 @@ pub use opening::Opening;
 pub use owner::{Owner, Role};
 pub use page::{DamagedRow, JobFilter, Page, PageRequest, QueueFilter, RequestFilter};
 pub use priority::{InvalidPriority, Priority, PriorityChange};
-pub use queue::{QueueEntry, QueueStats, Standing, Standings, UserQueue};
+pub use queue::{Pace, QueueEntry, QueueStats, Standing, Standings, UserQueue};
 pub(crate) use received::received_up_to;
 pub use received::{MessageId, RECEIVED_FOR};
 pub use reclaim::{ALONE_FROM, Caution, MAX_PANICS, MAX_RECLAIMS};

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use st_store::{
     ApprovalStatus, AuditFilter, Change, ClaimOptions, Event, EventId, Group, JobFilter, JobId,
     JobRecord, JobRef, JobStatus, Limit, PageRequest, ProviderName, QueueFilter, QueueStatus,
-    RequestFilter, Store, Usage,
+    RequestFilter, Standings, Store, Usage,
 };
 
 use crate::suite::{claiming, provider_job, serving};
@@ -24,9 +24,9 @@ pub async fn dump(store: &dyn Store) -> String {
     let mut text = String::new();
     let jobs = all_jobs(store).await;
     let ids: Vec<JobId> = jobs.iter().map(JobRecord::id).collect();
-    let standings = store.standings(&ids).await.unwrap();
-    writeln!(text, "held by {:?} {:?}", standings.holds, standings.budgets).unwrap();
-    for (record, standing) in jobs.iter().zip(standings.of) {
+    let Standings { of, holds, budgets, pace } = store.standings(&ids).await.unwrap();
+    writeln!(text, "held by {holds:?} {budgets:?}, pace {pace:?}").unwrap();
+    for (record, standing) in jobs.iter().zip(of) {
         let input = store.input(record.id()).await.unwrap();
         writeln!(text, "{record:?} {standing:?} {input}").unwrap();
     }

@@ -26,7 +26,6 @@ use st_store::{
 };
 use st_workers::provider::Provider;
 
-use super::queue::estimate;
 use super::waiting::Surroundings;
 use super::{Api, Caller, events, log_damaged, providers};
 use crate::http::problem::Problem;
@@ -183,9 +182,7 @@ pub(crate) async fn show(api: Api, call: Call<JobName>) -> Result<OneJob, Proble
     let record = find(&api, &call.caller, &call.named.0).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
     let mut job = view(&record, &surroundings);
-    if let Some(position) = job.queue_position {
-        job.estimated_wait_seconds = estimate(position, &api.store.queue_stats().await?);
-    }
+    job.estimated_wait_seconds = surroundings.estimated_wait_seconds(&record);
     Ok(OneJob { job })
 }
 

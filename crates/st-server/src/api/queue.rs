@@ -138,23 +138,14 @@ pub(crate) async fn position(api: Api, call: Call<JobName>) -> Result<Position, 
     let record = find(&api, &call.caller, &call.named.0).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
     let position = surroundings.position(&record);
-    let stats = api.store.queue_stats().await?;
     Ok(Position {
         job_id: record.id().to_string(),
         position,
         status: record.queue_status(),
         priority: record.entry().effective_priority().name().to_owned(),
         queued_at: Time(record.entry().queued_at),
-        estimated_wait_seconds: position.and_then(|it| estimate(it, &stats)),
+        estimated_wait_seconds: surroundings.estimated_wait_seconds(&record),
     })
-}
-
-/// From the mean wait of the latest claims, scaled to how far in front this job is. Unknown while
-/// nothing was claimed yet.
-pub(super) fn estimate(position: u64, stats: &QueueStats) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "queues are shorter than 2^52")]
-    let ahead = position as f64 / stats.count(QueueStatus::Pending).max(1) as f64;
-    stats.avg_wait_seconds.map(|mean| mean * ahead)
 }
 
 pub(crate) async fn limits(store: Arc<dyn Store>, _call: Call) -> Result<LimitsView, Problem> {

@@ -47,3 +47,7 @@ CREATE TRIGGER queue_position_gone AFTER DELETE ON queue_entries WHEN old.claima
     DELETE FROM queue_depth WHERE shift = 11 AND bucket = old.deadline >> 11 AND waiting = 0;
     DELETE FROM queue_depth WHERE shift = 17 AND bucket = old.deadline >> 17 AND waiting = 0;
 END;
+
+-- The waits of the latest claims are read with each job that waits.
+DROP INDEX queue_claims;
+CREATE INDEX queue_latest_claims ON queue_entries (started_at, queued_at) WHERE started_at IS NOT NULL;

@@ -11,9 +11,9 @@ use super::{MemoryStore, Moment, State, page};
 use crate::error::{Error, Result};
 use crate::model::{
     Actor, Admission, Caution, Due, Group, HeldBy, Holder, JobId, JobRecord, JobStatus, Lease,
-    LimitUse, MAX_LEASE, Page, PageRequest, Priority, PriorityChange, ProviderName, QueueEntryId,
-    QueueFilter, QueueStats, QueueStatus, Resolution, Settled, Stage, Standings, Usage, UserId,
-    UserQueue, Waiting, after,
+    LimitUse, MAX_LEASE, Pace, Page, PageRequest, Priority, PriorityChange, ProviderName,
+    QueueEntryId, QueueFilter, QueueStats, QueueStatus, Resolution, Settled, Stage, Standings,
+    Usage, UserId, UserQueue, Waiting, after,
 };
 use crate::repo::{Claim, ClaimOptions, Claims, QueueRepo, Serving, Settlement, until};
 
@@ -135,6 +135,9 @@ impl State {
         };
         let of = jobs.iter().map(standing).collect();
         let mut standings = Standings { of, ..Standings::default() };
+        if standings.of.iter().any(Option::is_some) {
+            standings.pace = Some(self.stats().pace());
+        }
         if standings.any_held_by(|by| matches!(by, HeldBy::Hold(_))) {
             standings.holds = self.holds.values().cloned().collect();
         }
@@ -181,22 +184,21 @@ impl State {
             }
         }
         let entries = self.records.values().map(JobRecord::entry);
-        let mut claims: Vec<_> = entries
-            .filter_map(|entry| Some((entry.started_at?, entry.id, entry.queued_at)))
-            .collect();
+        let mut claims: Vec<_> =
+            entries.filter_map(|entry| Some((entry.started_at?, entry.queued_at))).collect();
         claims.sort_unstable_by(|one, two| two.cmp(one));
         claims.truncate(RECENT_CLAIMS);
         // The clock may have been set back in between.
         let wait =
             |started: &Timestamp, queued| started.duration_since(queued).max(SignedDuration::ZERO);
         let total: SignedDuration =
-            claims.iter().map(|(started, _, queued)| wait(started, *queued)).sum();
+            claims.iter().map(|(started, queued)| wait(started, *queued)).sum();
         let count = u32::try_from(claims.len()).unwrap_or(u32::MAX);
         QueueStats {
             by_status,
             by_user,
             at_providers,
-            avg_wait_seconds: QueueStats::mean_wait(total, count),
+            avg_wait_seconds: Pace::mean_wait(total, count),
             oldest_claimable_at: self.claimable().map(|record| record.entry().waits_since).min(),
             limits: self.limits,
         }

@@ -84,6 +84,32 @@ pub struct Standings {
     pub holds: Vec<Hold>,
     /// All budgets that can be decoded, where one holds one of these jobs; otherwise none are read.
     pub budgets: Vec<BudgetUse>,
+    /// How fast the queue moves, where one of these jobs is in it; otherwise it is not read.
+    pub pace: Option<Pace>,
+}
+
+/// How fast the queue moves: what waits are estimated from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// How many entries wait for a slot or a date.
+    pub pending: u64,
+    /// Mean time from queueing to the claim over the latest claims (at most 100), in seconds.
+    pub avg_wait_seconds: Option<f64>,
+}
+
+impl Pace {
+    /// How long the job at this position may wait, in seconds: the mean of the latest waits, scaled to how
+    /// far in front it is. Unknown while nothing was claimed yet.
+    pub fn estimated_wait_seconds(self, position: u64) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "queues are shorter than 2^52")]
+        let ahead = position as f64 / self.pending.max(1) as f64;
+        self.avg_wait_seconds.map(|mean| mean * ahead)
+    }
+
+    /// The mean of waits that add up to `total`, in seconds.
+    pub(crate) fn mean_wait(total: SignedDuration, claims: u32) -> Option<f64> {
+        (claims > 0).then(|| total.as_secs_f64() / f64::from(claims))
+    }
 }
 
 impl Standings {
@@ -128,9 +154,9 @@ pub struct QueueStats {
 }
 
 impl QueueStats {
-    /// The mean of waits that add up to `total`, in seconds.
-    pub(crate) fn mean_wait(total: SignedDuration, claims: u32) -> Option<f64> {
-        (claims > 0).then(|| total.as_secs_f64() / f64::from(claims))
+    /// How fast the queue moves.
+    pub fn pace(&self) -> Pace {
+        Pace { pending: self.count(QueueStatus::Pending), avg_wait_seconds: self.avg_wait_seconds }
     }
 
     /// How many entries have this status.

@@ -333,7 +333,10 @@ const USES: [(&str, &str); 97] = [
     ),
     // numbers
     ("MIN(waits_since)", "SEARCH queue_entries USING INDEX queue_waiting"),
-    ("ORDER BY started_at DESC", "SEARCH queue_entries USING INDEX queue_claims (started_at>?"),
+    (
+        "ORDER BY started_at DESC",
+        "SEARCH queue_entries USING COVERING INDEX queue_latest_claims (started_at>?",
+    ),
     // of each group the first entry alone is read
     ("FROM queue_groups g WHERE", "SCAN g"),
     ("FROM queue_groups g WHERE", "SEARCH q USING INDEX queue_claimable (user_id=? AND team_id=?"),

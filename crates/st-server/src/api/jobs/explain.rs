@@ -7,7 +7,6 @@ use st_api::schema::Time;
 use st_store::{BudgetUse, Group, JobRecord, LimitUse, QueueStats, QueueStatus, Stage};
 
 use super::find;
-use crate::api::queue::estimate;
 use crate::api::waiting::Surroundings;
 use crate::api::{Api, quotas};
 use crate::http::problem::Problem;
@@ -92,7 +91,8 @@ fn expected_start(
     now: Timestamp,
 ) -> Option<ExpectedStart> {
     let mean = stats.avg_wait_seconds?;
-    let whole = SignedDuration::try_from_secs_f64(estimate(position, stats)?).ok()?;
+    let whole =
+        SignedDuration::try_from_secs_f64(stats.pace().estimated_wait_seconds(position)?).ok()?;
     let at = waits_since.checked_add(whole).ok().filter(|&at| at > now)?;
     let waiting = stats.count(QueueStatus::Pending);
     Some(ExpectedStart {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use st_store::{
-    AccountId, BudgetId, BudgetUse, Due, Group, HeldBy, Hold, JobId, JobRecord, ProviderName,
+    AccountId, BudgetId, BudgetUse, Due, Group, HeldBy, Hold, JobId, JobRecord, Pace, ProviderName,
     QueueStatus, Scope, Stage, Standing, Standings, Waiting,
 };
 use st_workers::{GateStatus, UnreadJob};
@@ -20,6 +20,8 @@ pub(in crate::api) struct Surroundings {
     standings: BTreeMap<JobId, Standing>,
     holds: BTreeMap<Scope, Hold>,
     budgets: BTreeMap<BudgetId, BudgetUse>,
+    /// `None` where no job is in the queue.
+    pace: Option<Pace>,
     damage: bool,
     gates: BTreeMap<ProviderName, GateStatus>,
     /// The configured providers, with the account of each where it is known.
@@ -33,7 +35,7 @@ impl Surroundings {
     pub(in crate::api) async fn read(api: &Api, records: &[JobRecord]) -> Result<Self, Problem> {
         let waiting = records.iter().filter(|it| it.queue_status() == QueueStatus::Pending);
         let waiting: Vec<JobId> = waiting.map(JobRecord::id).collect();
-        let Standings { of, holds, budgets } = if waiting.is_empty() {
+        let Standings { of, holds, budgets, pace } = if waiting.is_empty() {
             Standings::default()
         } else {
             api.store.standings(&waiting).await?
@@ -52,6 +54,7 @@ impl Surroundings {
             now: api.store.now(),
             budgets: budgets.into_iter().map(|it| (it.budget.id, it)).collect(),
             holds: holds.into_iter().map(|hold| (hold.scope.clone(), hold)).collect(),
+            pace,
             damage: any_missing && api.store.unsettled().await?.damaged > 0,
             standings,
             gates: api.background.gates(),
@@ -68,6 +71,11 @@ impl Surroundings {
     /// The queue position of a job; `None` unless it may be claimed.
     pub(in crate::api) fn position(&self, record: &JobRecord) -> Option<u64> {
         self.standings.get(&record.id()).map(|standing| standing.position)
+    }
+
+    /// How long a job may wait for its turn; `None` unless it may be claimed, and while nothing was claimed yet.
+    pub(in crate::api) fn estimated_wait_seconds(&self, record: &JobRecord) -> Option<f64> {
+        self.pace?.estimated_wait_seconds(self.position(record)?)
     }
 
     /// What a job waits for.

@@ -9,8 +9,8 @@ use super::admission::admission;
 use super::heads::{GroupKey, parse_type};
 use crate::error::Result;
 use crate::model::{
-    Admission, Cost, HeldBy, JobId, ProviderName, QueueEntryId, QueueStats, QueueStatus, Standing,
-    Standings, UserId,
+    Admission, Cost, HeldBy, JobId, Pace, ProviderName, QueueEntryId, QueueStats, QueueStatus,
+    Standing, Standings, UserId,
 };
 use crate::sqlite::budgets;
 use crate::sqlite::holds::holds;
@@ -26,6 +26,9 @@ pub(super) fn standings(
     let of =
         jobs.iter().map(|&job| standing(connection, &admission, job)).collect::<Result<_>>()?;
     let mut standings = Standings { of, ..Standings::default() };
+    if standings.of.iter().any(Option::is_some) {
+        standings.pace = Some(pace(connection)?);
+    }
     if standings.any_held_by(|by| matches!(by, HeldBy::Hold(_))) {
         standings.holds = holds(connection)?;
     }
@@ -109,6 +112,34 @@ pub(in crate::sqlite) fn counted(connection: &Connection) -> Result<Vec<(QueueSt
     Ok(counted)
 }
 
+fn pace(connection: &Connection) -> Result<Pace> {
+    let counted = counted(connection)?;
+    let pending = counted.into_iter().find(|(status, _)| *status == QueueStatus::Pending);
+    Ok(Pace {
+        pending: pending.map_or(0, |(_, entries)| entries),
+        avg_wait_seconds: mean_wait(connection)?,
+    })
+}
+
+fn mean_wait(connection: &Connection) -> Result<Option<f64>> {
+    // A number that is no time is nobody's wait, and the sum of such numbers would not fit.
+    let times = [Timestamp::MIN, Timestamp::MAX].map(Timestamp::as_millisecond);
+    let waited = all(
+        connection,
+        "SELECT COALESCE(SUM(waited), 0), COUNT(*) FROM ( \
+         SELECT MAX(started_at - queued_at, 0) AS waited FROM queue_entries \
+         WHERE started_at BETWEEN ?1 AND ?2 AND queued_at BETWEEN ?1 AND ?2 \
+         ORDER BY started_at DESC, queued_at DESC LIMIT 100)",
+        times,
+        |row| {
+            let mut columns = Columns::new(row, "queue_entries");
+            let total = SignedDuration::from_millis(columns.plain("waited")?);
+            Ok(Pace::mean_wait(total, columns.number("claims")?))
+        },
+    )?;
+    Ok(waited.into_iter().next().flatten())
+}
+
 pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
     let (users, _damaged): (Vec<(UserId, u64)>, _) = readable(
         connection,
@@ -128,21 +159,6 @@ pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
             Ok((columns.text("provider", ProviderName::new)?, columns.number("jobs")?))
         },
     )?;
-    // A number that is no time is nobody's wait, and the sum of such numbers would not fit.
-    let times = [Timestamp::MIN, Timestamp::MAX].map(Timestamp::as_millisecond);
-    let waited = all(
-        connection,
-        "SELECT COALESCE(SUM(waited), 0), COUNT(*) FROM ( \
-         SELECT MAX(started_at - queued_at, 0) AS waited FROM queue_entries \
-         WHERE started_at BETWEEN ?1 AND ?2 AND queued_at BETWEEN ?1 AND ?2 \
-         ORDER BY started_at DESC, entry_id DESC LIMIT 100)",
-        times,
-        |row| {
-            let mut columns = Columns::new(row, "queue_entries");
-            let total = SignedDuration::from_millis(columns.plain("waited")?);
-            Ok(QueueStats::mean_wait(total, columns.number("claims")?))
-        },
-    )?;
     let oldest = "SELECT MIN(waits_since) FROM queue_entries WHERE claimable";
     Ok(QueueStats {
         by_status: counted(connection)?.into_iter().collect(),
@@ -152,7 +168,7 @@ pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
             *sums.entry(of).or_default() += jobs;
             sums
         }),
-        avg_wait_seconds: waited.into_iter().next().flatten(),
+        avg_wait_seconds: mean_wait(connection)?,
         oldest_claimable_at: time_of(connection, oldest, [])?,
         limits: limits(connection)?,
     })

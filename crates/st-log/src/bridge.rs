@@ -1,4 +1,4 @@
-//! The `log` crate: its records come out like events, with their key-values.
+//! A bridge from the `log` crate: writes its records, with their key-values, like events.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,26 +9,26 @@ use log::{Log, Metadata, Record};
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan as _;
 
-use crate::draft::{Draft, push_quoted, with_buffers};
-use crate::filter::Current;
+use crate::callsite::{Source, dotted};
+use crate::filter::SharedFilter;
 use crate::format::Formatter;
 use crate::json::{push_float, push_int, push_str};
+use crate::json_members::Members;
 use crate::level::Level;
-use crate::members::Members;
+use crate::record::{RecordBuilder, push_quoted, with_thread_state};
 use crate::sink::Sink;
-use crate::site::{Source, dotted};
 use crate::spans::SpanFields;
 
-/// What the `log` crate hands its records to.
+/// The logger that receives the records of the `log` crate.
 pub(crate) struct Bridge {
-    pub(crate) filter: Current,
+    pub(crate) filter: SharedFilter,
     pub(crate) formatter: Arc<Formatter>,
     pub(crate) sink: Sink,
     pub(crate) include_span_fields: bool,
 }
 
-/// How long whoever flushes by the `log` crate's own call waits at most.
-const FLUSH: Duration = Duration::from_secs(2);
+/// The maximum time that [`Log::flush`] waits.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl From<log::Level> for Level {
     fn from(level: log::Level) -> Self {
@@ -52,33 +52,35 @@ impl Log for Bridge {
         }
         let level = record.level().into();
         let module = record.module_path().unwrap_or(record.target());
-        with_buffers(|buffers| {
+        with_thread_state(|state| {
             let logger = dotted(record.target());
-            let mut draft = Draft::begin(&self.formatter, &mut buffers.parts, level, &logger);
-            draft.message_of(*record.args());
+            let mut builder =
+                RecordBuilder::begin(&self.formatter, &mut state.buffers, level, &logger);
+            builder.message_of(*record.args());
             let source = Source::new(record.file(), record.line());
-            draft.source(&source, &function(module));
-            let mut visitor = KeyValues { draft };
-            // Ours has no errors, so the source's own are all there are: what it gave is kept.
+            builder.source(&source, &function(module));
+            let mut visitor = KeyValues { builder };
+            // The visitor returns no errors, so an error comes from the source; earlier pairs are
+            // kept.
             let visited = record.key_values().visit(&mut visitor);
-            let mut draft = visitor.draft;
+            let mut builder = visitor.builder;
             if let Err(error) = visited
-                && let Some(out) = draft.field_named("log.kv_error")
+                && let Some(out) = builder.field_named("log.kv_error")
             {
                 push_str(out, &error.to_string());
             }
             let spans = self.include_span_fields.then(|| self.span_fields()).flatten();
-            self.sink.write(draft.finish(spans.as_ref()), level);
+            self.sink.write(builder.finish(spans.as_ref()), level);
         });
     }
 
     fn flush(&self) {
-        self.sink.flush(FLUSH);
+        self.sink.flush(FLUSH_TIMEOUT);
     }
 }
 
 impl Bridge {
-    /// The fields of the span around, where the registry that keeps them can be found.
+    /// The fields of the current span, if the subscriber is based on a [`Registry`].
     fn span_fields(&self) -> Option<Members> {
         let fields = tracing::Span::current().with_subscriber(|(id, dispatch)| {
             let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
@@ -88,7 +90,8 @@ impl Bridge {
     }
 }
 
-/// The span around, if it is of the same module, as for events; else the module's last segment.
+/// The function name, as for events: the current span if it is from the same module, or else the
+/// last segment of the module path.
 fn function(module: &str) -> String {
     let span = tracing::Span::current();
     let around = span.metadata().filter(|it| it.module_path() == Some(module));
@@ -96,22 +99,22 @@ fn function(module: &str) -> String {
 }
 
 struct KeyValues<'a> {
-    draft: Draft<'a>,
+    builder: RecordBuilder<'a>,
 }
 
 impl<'kvs> VisitSource<'kvs> for KeyValues<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
-        match self.draft.field_named(key.as_str()) {
-            Some(out) => value.visit(Into(out)),
+        match self.builder.field_named(key.as_str()) {
+            Some(out) => value.visit(JsonVisitor(out)),
             None => Ok(()),
         }
     }
 }
 
 /// Appends a value as JSON.
-struct Into<'a>(&'a mut Vec<u8>);
+struct JsonVisitor<'a>(&'a mut Vec<u8>);
 
-impl VisitValue<'_> for Into<'_> {
+impl VisitValue<'_> for JsonVisitor<'_> {
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
         push_quoted(self.0, format_args!("{value}"));
         Ok(())

@@ -1,8 +1,8 @@
-//! Values that `tracing` cannot carry, and how they get to our layer all the same.
+//! Passes values of types that `tracing` does not support through to the layer, so that they keep
+//! their JSON types.
 //!
-//! An event's values are of the types that `tracing` knows; the only one that can be recognized on
-//! the other side is an error. So a value of another type travels as an error. Other subscribers
-//! print it, as JSON.
+//! Of the types that `tracing` supports, only `dyn Error` can be downcast by the layer. So a value
+//! of another type is passed as an error. Other subscribers print it as JSON.
 
 use std::error::Error;
 use std::fmt;
@@ -13,7 +13,8 @@ use crate::json::push_float;
 use crate::redact::Redaction;
 use crate::value::{Json, ToValue, Value};
 
-/// Anything that serde can say, nested as deep as it is, as the value of a field.
+/// Serializes a value of any depth with serde, as the value of a field. A value that cannot be
+/// serialized becomes a text with the error.
 ///
 /// ```
 /// # #[derive(serde::Serialize)]
@@ -23,10 +24,10 @@ use crate::value::{Json, ToValue, Value};
 /// let context = st_log::LogContext::new().field("settings", st_log::json(&settings));
 /// ```
 pub fn json<T: Serialize + ?Sized>(value: &T) -> Json {
-    Json::of(value)
+    Json::from_serialize(value)
 }
 
-/// A value on its way.
+/// A value that is passed as an error.
 #[derive(Debug)]
 pub struct Carried(Kept);
 
@@ -65,7 +66,7 @@ impl Carried {
         }
     }
 
-    /// Without the secrets inside.
+    /// Appends the value with its secrets redacted.
     pub(crate) fn push_redacted(&self, out: &mut Vec<u8>, redaction: &Redaction) {
         match &self.0 {
             Kept::Json(text) => redaction.push_value(out, text),
@@ -84,17 +85,18 @@ impl fmt::Display for Carried {
 
 impl Error for Carried {}
 
-/// A value as it was given to a macro. Which of the traits below carries it is decided by how many
-/// references the compiler has to take off: the first that fits.
+/// A value that was given to a macro. Autoref specialization selects how it is passed: the traits
+/// below are implemented for different numbers of references, and the compiler takes the first that
+/// matches.
 #[derive(Debug)]
 pub struct Given<'a, T: ?Sized>(pub &'a T);
 
-/// What `tracing` would carry, but not as it is.
+/// Selects types that `tracing` supports, but would change.
 pub trait CarriedAlways {
-    /// How it travels.
+    /// The type as which the value is passed.
     type Way;
 
-    /// The value on its way.
+    /// Converts the value.
     fn __carry(&self) -> Self::Way;
 }
 
@@ -106,8 +108,8 @@ impl CarriedAlways for &&&Given<'_, f32> {
     }
 }
 
-// As `tracing` carries it. Beside the one for `f32` it keeps the compiler from taking every
-// literal with a decimal point for an `f32`.
+// Passed unchanged. Without this implementation, the one for `f32` would make the compiler infer
+// `f32` for every literal with a decimal point.
 impl<'a> CarriedAlways for &&&Given<'a, f64> {
     type Way = &'a f64;
 
@@ -148,9 +150,9 @@ impl<T: ToValue> CarriedAlways for &&&Given<'_, &Option<T>> {
     }
 }
 
-/// What `tracing` carries as it is.
+/// Selects types that `tracing` supports, which are passed unchanged.
 pub trait CarriedByTracing<'a, T: ?Sized> {
-    /// The value itself.
+    /// Returns the value itself.
     fn __carry(&self) -> &'a T;
 }
 
@@ -160,9 +162,9 @@ impl<'a, T: tracing::Value + ?Sized> CarriedByTracing<'a, T> for &&Given<'a, T> 
     }
 }
 
-/// What only this crate knows.
+/// Selects types that only this crate supports.
 pub trait CarriedAsValue {
-    /// The value on its way.
+    /// Converts the value.
     fn __carry(&self) -> Carried;
 }
 
@@ -172,9 +174,9 @@ impl<T: ToValue + ?Sized> CarriedAsValue for &Given<'_, T> {
     }
 }
 
-/// Errors, without a cast.
+/// Selects errors, which then need no cast to `dyn Error`.
 pub trait CarriedAsError<'a> {
-    /// The error itself.
+    /// Returns the error itself.
     fn __carry(&self) -> &'a (dyn Error + 'static);
 }
 
@@ -184,12 +186,12 @@ impl<'a, E: Error + 'static> CarriedAsError<'a> for Given<'a, E> {
     }
 }
 
-/// What goes into the event.
+/// Converts a passed value to a field of the event.
 pub trait AsField {
-    /// A type that `tracing` knows.
+    /// A type that `tracing` supports.
     type Field: tracing::Value + ?Sized;
 
-    /// A reference to it.
+    /// Borrows the value as that type.
     fn __as_field(&self) -> &Self::Field;
 }
 
@@ -209,20 +211,20 @@ impl AsField for Carried {
     }
 }
 
-/// What goes into the event. A function, because the type of a literal may not be known yet where a
-/// method is called.
+/// Converts a passed value to a field of the event. A function, because a method cannot be called
+/// on a literal whose type is not yet inferred.
 pub fn as_field<T: AsField>(carried: &T) -> &T::Field {
     carried.__as_field()
 }
 
-/// The path of the function in which an item was declared.
+/// The path of the function that contains the item `here`.
 pub fn function_around<T>(item: &T) -> &'static str {
     let _ = item;
     let path = std::any::type_name::<T>();
     path.strip_suffix("::here").unwrap_or(path)
 }
 
-/// The function's own name, at the end of its path.
+/// The name of the function, without its path and closures.
 pub(crate) fn function_name(path: &str) -> &str {
     let mut segments = path.rsplit("::").filter(|it| !it.starts_with("{{"));
     segments.next().unwrap_or(path)

@@ -1,12 +1,12 @@
-//! An error with its causes on one line.
+//! Formats errors with their causes, and guards against faulty error types.
 
 use std::any::Any;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Causes that are followed at most; an error that is its own cause must not hang the program.
-const DEEPEST: usize = 64;
+/// The maximum number of causes, so that an error that is its own cause cannot hang the program.
+const MAX_CAUSES: usize = 64;
 
 /// Displays an error and all its causes, joined by `": "`.
 #[derive(Debug, Clone, Copy)]
@@ -19,15 +19,15 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// What caused the error, nearest first.
+/// Iterates over the causes of an error, nearest first.
 pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'a),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(error.source(), |&it| it.source()).take(DEEPEST)
+    std::iter::successors(error.source(), |&it| it.source()).take(MAX_CAUSES)
 }
 
-/// The same for an error whose code is not to be trusted; ends with None where asking panicked.
-pub(crate) fn causes_caught<'a>(
+/// Like [`causes`], but catches panics in [`Error::source`]. Ends with None after a panic.
+pub(crate) fn causes_catching_panics<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = Option<&'a (dyn Error + 'static)>> {
     let mut last = Some(error);
@@ -37,33 +37,33 @@ pub(crate) fn causes_caught<'a>(
             source.map(Some)
         }
         Err(panic) => {
-            forget(panic);
+            drop_payload(panic);
             last = None;
             Some(None)
         }
     };
-    std::iter::from_fn(next).take(DEEPEST)
+    std::iter::from_fn(next).take(MAX_CAUSES)
 }
 
-/// Drops what a panic left behind, which may panic in turn.
-pub(crate) fn forget(panic: Box<dyn Any + Send>) {
+/// Drops the payload of a panic, whose destructor may panic as well.
+pub(crate) fn drop_payload(panic: Box<dyn Any + Send>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        // Whoever does that twice may keep its memory.
+        // The payload of the second panic is leaked, because dropping it might panic again.
         std::mem::forget(panic);
     }
 }
 
-/// The name of an error's type, as far as `Debug` gives it away: an error behind `dyn` has no other
-/// way to tell. For an enum that is the variant.
+/// The name of an error's type, taken from its `Debug` output, because `dyn Error` does not provide
+/// it. For an enum, this is the name of the variant.
 pub(crate) fn kind(error: &(dyn Error + 'static)) -> String {
     if error.is::<std::io::Error>() {
         return "io::Error".to_owned();
     }
-    let mut printed = Start(String::new());
-    // The end of the printing is an error of `Start`'s own making.
+    let mut printed = Prefix(String::new());
+    // `Prefix` returns an error once it is full, so the result means nothing.
     let ended = catch_unwind(AssertUnwindSafe(|| write!(printed, "{error:?}")));
     if let Err(panic) = ended {
-        forget(panic);
+        drop_payload(panic);
     }
     let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
     let rest = printed.0.trim_start_matches(is_name);
@@ -76,13 +76,13 @@ pub(crate) fn kind(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// Takes the start of a text and refuses the rest, so that a huge value costs nothing.
-struct Start(String);
+/// Keeps the start of a text and then returns an error, so that a huge value is not formatted.
+struct Prefix(String);
 
-impl fmt::Write for Start {
+impl fmt::Write for Prefix {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        const ENOUGH: usize = 100;
-        self.0.extend(text.chars().take(ENOUGH.saturating_sub(self.0.len())));
-        if self.0.len() < ENOUGH { Ok(()) } else { Err(fmt::Error) }
+        const MAX_BYTES: usize = 100;
+        self.0.extend(text.chars().take(MAX_BYTES.saturating_sub(self.0.len())));
+        if self.0.len() < MAX_BYTES { Ok(()) } else { Err(fmt::Error) }
     }
 }

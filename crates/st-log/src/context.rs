@@ -1,34 +1,34 @@
-//! Fields for every line of a scope.
+//! Contexts: sets of fields that every line of a scope carries.
 //!
-//! A context is written down as JSON when it is built, not when a line is logged: a line only
-//! copies it. What is entered never changes; an inner scope is a new, merged text, so a line needs
-//! no look at the scopes around it.
+//! A context is encoded as JSON when it is built, so that a line only copies the text. Entered
+//! fields are immutable; entering an inner context creates a new, merged text, so that a line does
+//! not have to walk the enclosing scopes.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::members::{Members, members};
+use crate::json_members::{Members, members};
 use crate::scope::frame::Frame;
 use crate::scope::local;
 use crate::value::ToValue;
 
 /// Fields that every log line within a scope carries in `extra`.
 ///
-/// Scopes nest: a key set again by an inner scope replaces the outer one for as long as the inner
-/// scope lasts. The order in a line is outer before inner.
+/// Scopes nest: while an inner scope lasts, its fields replace outer ones with the same key. In a
+/// line, outer fields come before inner ones.
 #[derive(Clone, Default)]
 pub struct LogContext {
     members: Members,
 }
 
 impl LogContext {
-    /// Without fields.
+    /// Creates a context without fields.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With one field more; a key given twice has its last value.
+    /// Adds a field; it replaces an earlier one with the same key.
     #[must_use]
     pub fn field(mut self, key: &str, value: impl ToValue) -> Self {
         self.members.put(key, &value.to_value());
@@ -37,9 +37,9 @@ impl LogContext {
 
     /// Adds the fields to the current scope until the guard is dropped.
     ///
-    /// For code that does not await; a future takes [`InScope::in_context`](crate::InScope).
+    /// For code that does not await; for a future, use [`InScope::in_context`](crate::InScope).
     pub fn enter(self) -> ContextGuard {
-        ContextGuard { entered: local::enter(self.members), stays_on_its_thread: PhantomData }
+        ContextGuard { entered: local::enter(self.members), not_send: PhantomData }
     }
 
     pub(crate) fn into_members(self) -> Members {
@@ -48,7 +48,7 @@ impl LogContext {
 }
 
 impl fmt::Debug for LogContext {
-    /// The keys only: values may be secrets.
+    /// Prints the keys only, because values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = members(self.members.as_bytes()).map(|it| String::from_utf8_lossy(it.key));
         f.write_str("LogContext ")?;
@@ -58,9 +58,9 @@ impl fmt::Debug for LogContext {
 
 /// Ends the scope of [`LogContext::enter`] when it is dropped.
 ///
-/// Guards may be dropped in any order: each takes exactly its own fields away. One that is held
-/// across an `.await` would put its fields on whatever else runs on the thread meanwhile, so the
-/// future that does it cannot be spawned:
+/// Guards may be dropped in any order: each removes exactly its own fields. A guard held across an
+/// `.await` would add its fields to lines of other tasks on the thread, so it is not [`Send`], and
+/// a future that holds one cannot be spawned:
 ///
 /// ```compile_fail
 /// st_log::spawn(async {
@@ -71,15 +71,15 @@ impl fmt::Debug for LogContext {
 #[derive(Debug)]
 #[must_use = "the fields are taken away when the guard is dropped"]
 pub struct ContextGuard {
-    /// None where there was nothing to enter: no field, or a thread at its very end.
+    /// None if nothing was entered, because there are no fields or the thread is exiting.
     entered: Option<Arc<Frame>>,
-    stays_on_its_thread: PhantomData<*const ()>,
+    not_send: PhantomData<*const ()>,
 }
 
 impl Drop for ContextGuard {
     fn drop(&mut self) {
         if let Some(frame) = self.entered.take() {
-            local::leave(&frame);
+            local::exit(&frame);
         }
     }
 }

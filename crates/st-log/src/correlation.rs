@@ -1,7 +1,7 @@
-//! The ID that ties together all lines of one unit of work.
+//! Correlation IDs, which identify all log lines of one unit of work.
 //!
-//! An ID needs no escaping in JSON, in an HTTP header or for `grep`: the character set sees to it.
-//! It belongs to a scope, and which scope that is, the scope's own module decides.
+//! The character set is restricted so that an ID needs no escaping in JSON, in an HTTP header or
+//! for `grep`. An ID belongs to a scope; see the module `scope`.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
@@ -16,41 +16,42 @@ use crate::value::{ToValue, Value};
 /// The HTTP header that carries a correlation ID in both directions.
 pub const CORRELATION_ID_HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 
-/// Characters an ID may have at most.
-const LONGEST: usize = 128;
-/// What this crate generates fits; what is longer is shared instead of copied. With it, a scope is
-/// small enough to be put in force and taken out at every poll.
-const INLINE: usize = 22;
+/// The maximum length of an ID in characters.
+const MAX_LEN: usize = 128;
+/// Longer IDs are shared instead of stored inline. Generated IDs fit, and a scope stays small
+/// enough to be swapped in and out at every poll.
+const MAX_INLINE_LEN: usize = 22;
 
 /// Identifies a request or a background cycle in every log line it causes.
 ///
-/// One to 128 of `A-Z a-z 0-9 . _ - + / = :`. Cheap to clone.
+/// 1 to 128 characters of `A-Z a-z 0-9 . _ - + / = :`. Cheap to clone.
 #[derive(Clone)]
 pub struct CorrelationId(Text);
 
 #[derive(Clone)]
 enum Text {
-    Inline { len: u8, bytes: [u8; INLINE] },
+    Inline { len: u8, bytes: [u8; MAX_INLINE_LEN] },
     Shared(Arc<str>),
 }
 
-/// A text that cannot be a correlation ID. It does not repeat the text, which may be hostile.
+/// The error for a text that is not a valid correlation ID. It does not contain the text, which may
+/// be hostile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a correlation ID: legal are 1 to {LONGEST} of A-Z a-z 0-9 . _ - + / = :")]
+#[error("not a correlation ID: legal are 1 to {MAX_LEN} of A-Z a-z 0-9 . _ - + / = :")]
 #[non_exhaustive]
 pub struct InvalidCorrelationId;
 
 impl CorrelationId {
-    /// Takes an ID that came from outside.
+    /// Validates an ID that came from outside the program.
     pub fn parse(text: &str) -> Result<Self, InvalidCorrelationId> {
-        let legal = (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_legal);
+        let legal = (1..=MAX_LEN).contains(&text.len()) && text.bytes().all(is_legal);
         if legal { Ok(Self(Text::new(text))) } else { Err(InvalidCorrelationId) }
     }
 
-    /// A fresh one: 12 lower-case hexadecimal digits, not meant to be unguessable.
+    /// Generates an ID of 12 lower-case hexadecimal digits. It is not cryptographically random.
     pub fn generate() -> Self {
-        // The generator of this thread may be gone already when a thread-local is torn down.
-        let bits = (fastrand::Rng::new().u64(..) ^ of_this_process()) & 0xffff_ffff_ffff;
+        // Not the thread-local generator, which may already be destroyed when the thread exits.
+        let bits = (fastrand::Rng::new().u64(..) ^ process_seed()) & 0xffff_ffff_ffff;
         Self(Text::new(&format!("{bits:012x}")))
     }
 
@@ -60,7 +61,7 @@ impl CorrelationId {
         ID.get_or_init(Self::generate)
     }
 
-    /// The ID as it was given.
+    /// The ID as text, unchanged from what was parsed.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Text::Inline { bytes, len } => {
@@ -81,7 +82,7 @@ impl CorrelationId {
 
 impl Text {
     fn new(text: &str) -> Self {
-        let mut bytes = [0; INLINE];
+        let mut bytes = [0; MAX_INLINE_LEN];
         match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
             (Some(start), Ok(len)) => {
                 start.copy_from_slice(text.as_bytes());
@@ -92,9 +93,9 @@ impl Text {
     }
 }
 
-/// Differs between processes. The generator is seeded with the time and the number of the thread,
-/// which workers that start together have in common.
-fn of_this_process() -> u64 {
+/// Random bits that differ between processes. The generator is seeded with the time and the thread
+/// ID only, which are the same in processes that start together.
+fn process_seed() -> u64 {
     static BITS: OnceLock<u64> = OnceLock::new();
     *BITS.get_or_init(|| RandomState::new().hash_one(()))
 }
@@ -103,35 +104,35 @@ fn is_legal(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-+/=:".contains(&byte)
 }
 
-/// The current scope's correlation ID; where it has none, it gets a fresh one.
+/// Returns the current scope's correlation ID, and generates one if it has none.
 ///
-/// Outside of tasks and scopes, the scope is the thread's, until the ID is cleared.
+/// Outside of tasks and scopes, the ID applies to the thread until it is cleared.
 pub fn get_correlation_id() -> CorrelationId {
     local::write(|active| active.id.get_or_insert_with(CorrelationId::generate).clone())
         .unwrap_or_else(CorrelationId::generate)
 }
 
-/// The current scope's correlation ID, where it has one.
+/// Returns the current scope's correlation ID, if it has one.
 pub fn current_correlation_id() -> Option<CorrelationId> {
     local::read(|active| active.id.clone()).flatten()
 }
 
-/// Gives the current scope a correlation ID until it ends.
+/// Sets the correlation ID of the current scope until the scope ends.
 pub fn set_correlation_id(id: CorrelationId) {
     set_id(Some(id));
 }
 
-/// Takes the current scope's correlation ID away.
+/// Removes the correlation ID of the current scope.
 pub fn clear_correlation_id() {
     set_id(None);
 }
 
-/// Runs `work` with a correlation ID; a future takes [`InScope`](crate::InScope).
+/// Runs `work` with a correlation ID; for a future, use [`InScope`](crate::InScope).
 pub fn with_correlation_id<R>(id: CorrelationId, work: impl FnOnce() -> R) -> R {
     Scope::capture().with_correlation_id(id).in_scope(work)
 }
 
-/// Sets the ID where it differs, so that a scope without one does not come into being for it.
+/// Sets the ID only if it differs, so that clearing an absent ID does not create a scope.
 fn set_id(id: Option<CorrelationId>) {
     if current_correlation_id() != id {
         local::write(|active| active.id = id);
@@ -202,8 +203,8 @@ mod tests {
 
     #[test]
     fn what_is_legal_is_kept() {
-        let longest = "x".repeat(LONGEST);
-        for text in ["a", "abc123def456", "A-Z.a_z+0/9=:", &"u".repeat(INLINE), &longest] {
+        let longest = "x".repeat(MAX_LEN);
+        for text in ["a", "abc123def456", "A-Z.a_z+0/9=:", &"u".repeat(MAX_INLINE_LEN), &longest] {
             let id = CorrelationId::parse(text).unwrap();
             assert_eq!(id.as_str(), text);
             assert_eq!(id.to_string(), text);
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_is_not_legal_is_refused_and_not_repeated() {
-        let too_long = "x".repeat(LONGEST + 1);
+        let too_long = "x".repeat(MAX_LEN + 1);
         for text in ["", "a b", "a\r\nSet-Cookie: evil", "é", "\"", "a,b", &too_long] {
             let error = CorrelationId::parse(text).unwrap_err();
             assert!(text.len() < 3 || !error.to_string().contains(text), "{error}");

@@ -1,21 +1,22 @@
-//! Text that cannot break out of its line, its quotes or the terminal.
+//! Escapes text, so that it cannot break out of its line, its quotes or the terminal.
 //!
-//! Besides what JSON demands, this escapes all control characters, the line separators of Unicode
-//! and the marks that turn the reading direction: a log is read in terminals, and a forged line or
-//! a hidden command must not come out of a field. Clean text, which is nearly all, is found eight
-//! bytes at a time and copied in runs.
+//! In addition to what JSON requires, all control characters, Unicode line separators and
+//! bidirectional formatting characters are escaped: logs are read in terminals, and the value of a
+//! field must not be able to forge a line or hide a command. Text is checked eight bytes at a time,
+//! and runs without special characters are copied whole.
 
 use std::fmt;
 
-/// How much of one text is kept, so that a value without end cannot take the memory.
-pub(crate) const LONGEST_TEXT: usize = 1 << 20;
+/// The maximum length of one formatted value, so that a value of unlimited length cannot exhaust
+/// the memory.
+pub(crate) const MAX_TEXT_BYTES: usize = 1 << 20;
 
-/// What a text is escaped for.
+/// The context for which a text is escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     /// The inside of a JSON string.
     Json,
-    /// For people: quotes and backslashes stay as they are.
+    /// The text format: quotes and backslashes are not escaped.
     Plain,
 }
 
@@ -38,8 +39,8 @@ pub(crate) fn push(out: &mut Vec<u8>, text: &str, style: Style) {
     out.extend_from_slice(bytes.get(done..).unwrap_or_default());
 }
 
-/// How many bytes at the start are surely clean; the next one is the start of a character that
-/// has to be looked at.
+/// The number of bytes at the start that need no escape; the next byte starts a character that has
+/// to be checked.
 fn clean_run(bytes: &[u8], style: Style) -> usize {
     let (chunks, rest) = bytes.as_chunks::<8>();
     let mut clean = 0;
@@ -56,8 +57,8 @@ fn clean_run(bytes: &[u8], style: Style) -> usize {
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGHS: u64 = ONES << 7;
 
-/// The high bit of each byte that is not printable ASCII, or is special in JSON. A byte after the
-/// first suspect may be marked wrongly; only the first one counts.
+/// Sets the high bit of each byte that is not printable ASCII or is special in JSON. Bytes after
+/// the first one may be marked wrongly, so only the first is meaningful.
 fn suspects(word: u64, style: Style) -> u64 {
     let has_zero = |it: u64| it.wrapping_sub(ONES) & !it;
     let control = word.wrapping_sub(ONES * 0x20) & !word;
@@ -90,7 +91,7 @@ fn push_escaped(out: &mut Vec<u8>, it: char, style: Style) {
     if !short.is_empty() {
         return out.extend_from_slice(short);
     }
-    // Nothing that is unsafe lies beyond the four digits.
+    // All characters that are escaped fit into four digits.
     let code = u32::from(it);
     let digit = |shift: u32| HEX.get((code >> shift & 15) as usize).copied().unwrap_or(b'?');
     let digits = [digit(12), digit(8), digit(4), digit(0)];
@@ -108,9 +109,8 @@ fn push_escaped(out: &mut Vec<u8>, it: char, style: Style) {
     }
 }
 
-/// Whether a character could fool whoever reads it on a terminal: a control character, a line or
-/// paragraph separator, a mark that turns the reading direction. None of them is in a log line as
-/// itself.
+/// Whether a character could mislead a reader on a terminal: control characters, line and paragraph
+/// separators, and bidirectional formatting characters. Log lines contain them only escaped.
 pub fn is_unprintable(it: char) -> bool {
     it.is_control()
         || matches!(it, '\u{2028}' | '\u{2029}')
@@ -118,48 +118,49 @@ pub fn is_unprintable(it: char) -> bool {
         || matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Takes what foreign code prints and escapes it on the way, without a copy in between. Refuses what
-/// is too long, so that the printing ends.
+/// Escapes formatted output without an intermediate copy. Returns an error once the output is too
+/// long, so that formatting ends.
 #[derive(Debug)]
-pub(crate) struct Escaping<'a> {
+pub(crate) struct EscapingWriter<'a> {
     out: &'a mut Vec<u8>,
     style: Style,
     room: usize,
-    left_out: usize,
+    omitted: usize,
 }
 
-impl<'a> Escaping<'a> {
+impl<'a> EscapingWriter<'a> {
     pub(crate) fn new(out: &'a mut Vec<u8>, style: Style) -> Self {
-        Self { out, style, room: LONGEST_TEXT, left_out: 0 }
+        Self { out, style, room: MAX_TEXT_BYTES, omitted: 0 }
     }
 
-    /// Marks what was left out; whether anything was.
+    /// Appends a marker if output was omitted, and returns whether it was.
     pub(crate) fn finish(self) -> bool {
-        if self.left_out > 0 {
-            push_marker(self.out, self.left_out);
+        if self.omitted > 0 {
+            push_marker(self.out, self.omitted);
         }
-        self.left_out > 0
+        self.omitted > 0
     }
 }
 
-impl fmt::Write for Escaping<'_> {
+impl fmt::Write for EscapingWriter<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let kept = text.get(..text.floor_char_boundary(self.room)).unwrap_or(text);
         self.room -= kept.len();
-        self.left_out += text.len() - kept.len();
+        self.omitted += text.len() - kept.len();
         push(self.out, kept, self.style);
-        if self.left_out == 0 { Ok(()) } else { Err(fmt::Error) }
+        if self.omitted == 0 { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
-/// Stands where a text was cut. Of one whose printing was ended, more may be missing.
-pub(crate) fn push_marker(out: &mut Vec<u8>, left_out: usize) {
+/// Marks where a text was truncated. If formatting was ended early, more bytes may be missing.
+pub(crate) fn push_marker(out: &mut Vec<u8>, omitted: usize) {
     out.extend_from_slice(b"...[truncated ");
-    out.extend_from_slice(itoa::Buffer::new().format(left_out).as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(omitted).as_bytes());
     out.extend_from_slice(b" bytes]");
 }
 
-/// The longest start of an escaped text that fits and cuts neither a character nor an escape.
+/// The length of the longest prefix of an escaped text that fits and splits neither a character nor
+/// an escape.
 pub(crate) fn floor_boundary(escaped: &[u8], room: usize) -> usize {
     if escaped.len() <= room {
         return escaped.len();
@@ -169,7 +170,7 @@ pub(crate) fn floor_boundary(escaped: &[u8], room: usize) -> usize {
     while at > 0 && is_continuation(at) {
         at -= 1;
     }
-    // An escape is at most `\uXXXX`: find a backslash near the end that begins one.
+    // The longest escape is `\uXXXX`, so only the last bytes can begin one that is split.
     let from = at.saturating_sub(5);
     for start in from..at {
         if escaped.get(start) == Some(&b'\\') && begins_escape(escaped, start) {
@@ -182,8 +183,8 @@ pub(crate) fn floor_boundary(escaped: &[u8], room: usize) -> usize {
     at
 }
 
-/// Whether the backslash here begins an escape and does not end one: it does when an even number
-/// of backslashes stands before it.
+/// Whether the backslash begins an escape and is not itself escaped: it does if an even number of
+/// backslashes precedes it.
 fn begins_escape(escaped: &[u8], at: usize) -> bool {
     let before = escaped.get(..at).unwrap_or_default();
     before.iter().rev().take_while(|it| **it == b'\\').count().is_multiple_of(2)
@@ -201,7 +202,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// The same, the slow and obvious way.
+    /// A simple reference implementation.
     fn one_by_one(text: &str, style: Style) -> String {
         let mut out = Vec::new();
         for it in text.chars() {
@@ -238,11 +239,11 @@ mod tests {
     #[test]
     fn a_text_without_end_is_cut_and_marked() {
         let mut out = Vec::new();
-        let mut writer = Escaping::new(&mut out, Style::Json);
-        writer.write_str(&"x".repeat(LONGEST_TEXT - 1)).unwrap();
+        let mut writer = EscapingWriter::new(&mut out, Style::Json);
+        writer.write_str(&"x".repeat(MAX_TEXT_BYTES - 1)).unwrap();
         assert_eq!(writer.write_str("éé"), Err(fmt::Error));
         assert!(writer.finish());
-        let end = String::from_utf8(out.split_off(LONGEST_TEXT - 2)).unwrap();
+        let end = String::from_utf8(out.split_off(MAX_TEXT_BYTES - 2)).unwrap();
         assert_eq!(end, "x...[truncated 4 bytes]");
     }
 

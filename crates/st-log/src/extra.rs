@@ -1,12 +1,13 @@
-//! The fields of a line: those of spans, of the scope and of the event, each key once.
+//! Merges the fields of spans, of the scope and of the event, so that each key occurs once.
 
 use crate::json::COMMA;
-use crate::members::{Member, bit, members};
+use crate::json_members::{Member, bit, members};
 
-/// Fields from one of the places that a line has them from.
+/// The fields from one source, as JSON members.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields<'a> {
     pub(crate) text: &'a [u8],
+    /// The union of the bits of the keys.
     pub(crate) mask: u64,
 }
 
@@ -22,7 +23,7 @@ impl Fields<'_> {
     }
 }
 
-/// Appends all fields, outermost first; of a key that is there twice, the innermost counts.
+/// Appends all fields, outermost first; of a repeated key, the innermost member is kept.
 pub(crate) fn push_merged<const N: usize>(out: &mut Vec<u8>, all: [Fields<'_>; N]) {
     let start = out.len();
     for (at, fields) in all.iter().enumerate().filter(|(_, it)| !it.is_empty()) {

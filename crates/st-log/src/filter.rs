@@ -1,4 +1,4 @@
-//! Which events are logged: by level, and by the dotted names of loggers.
+//! Filters events by level, per logger.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,12 +8,12 @@ use arc_swap::{ArcSwap, Guard};
 use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 
+use crate::callsite::dotted;
 use crate::level::Level;
 use crate::logger::DYNAMIC;
-use crate::site::dotted;
 
-/// Crates whose chatter helps only those who ask for it.
-const HELD: [&str; 14] = [
+/// Verbose crates that are held at WARNING unless a rule names them.
+const CAPPED_AT_WARNING: [&str; 14] = [
     "axum",
     "h2",
     "hyper",
@@ -30,7 +30,7 @@ const HELD: [&str; 14] = [
     "want",
 ];
 
-/// A text that is no [`Level`] or no [`Filter`].
+/// The error for a text that is not a valid [`Level`] or [`Filter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "legal are DEBUG, INFO, WARNING, ERROR and CRITICAL, \
@@ -39,10 +39,11 @@ const HELD: [&str; 14] = [
 #[non_exhaustive]
 pub struct InvalidFilter;
 
-/// Which events are logged: a level for all loggers, and other levels for some.
+/// Determines which events are logged: a default level, and rules with other levels for some
+/// loggers.
 ///
-/// A rule covers its logger and all below it; the longest rule that covers a logger decides.
-/// Some chatty foreign crates (hyper, tokio, ...) are held at WARNING unless a rule names them.
+/// A rule covers its logger and all below it; of the rules that cover a logger, the longest
+/// applies. Some verbose crates (hyper, tokio, ...) are held at WARNING unless a rule names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     default: Level,
@@ -50,12 +51,12 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The same level for all loggers.
+    /// Creates a filter with the same level for all loggers.
     pub fn new(default: Level) -> Self {
         Self { default, rules: Vec::new() }
     }
 
-    /// With another level for a logger and all below it.
+    /// Adds a rule: the level for a logger and all below it.
     #[must_use]
     pub fn with(mut self, logger: &str, level: Level) -> Self {
         let logger = dotted(logger).into_owned();
@@ -64,13 +65,13 @@ impl Filter {
         self
     }
 
-    /// The least grave level that is logged by this logger.
+    /// The lowest level at which this logger logs.
     pub fn level_of(&self, logger: &str) -> Level {
         let named = self.rules.iter().filter(|(rule, _)| covers(rule, logger));
         if let Some((_, level)) = named.max_by_key(|(rule, _)| rule.len()) {
             return *level;
         }
-        if HELD.iter().any(|held| covers(held, logger)) {
+        if CAPPED_AT_WARNING.iter().any(|capped| covers(capped, logger)) {
             return self.default.max(Level::Warning);
         }
         self.default
@@ -79,7 +80,7 @@ impl Filter {
     pub(crate) fn passes(&self, metadata: &Metadata<'_>) -> bool {
         let level = Level::of(metadata);
         if metadata.target() == DYNAMIC {
-            // The name is a value, so the layer has to look at each event.
+            // The logger's name is a field, so the layer has to check each event.
             return level >= self.lowest();
         }
         level >= self.level_of(metadata.target())
@@ -89,7 +90,7 @@ impl Filter {
         self.rules.iter().map(|(_, level)| *level).fold(self.default, Ord::min)
     }
 
-    /// What no logger goes below, as `tracing` says it.
+    /// The lowest level of all loggers, for `tracing`.
     pub(crate) fn hint(&self) -> LevelFilter {
         match self.lowest() {
             Level::Debug => LevelFilter::TRACE,
@@ -101,21 +102,21 @@ impl Filter {
 }
 
 impl Filter {
-    /// The same as the `log` crate says it.
+    /// The lowest level of all loggers, for the `log` crate.
     pub(crate) fn log_hint(&self) -> log::LevelFilter {
         match self.lowest() {
             Level::Debug => log::LevelFilter::Trace,
             Level::Info => log::LevelFilter::Info,
             Level::Warning => log::LevelFilter::Warn,
-            // It has no records above its errors.
             Level::Error => log::LevelFilter::Error,
+            // The `log` crate has no level above ERROR.
             Level::Critical => log::LevelFilter::Off,
         }
     }
 }
 
 impl fmt::Display for Filter {
-    /// As it is configured: `INFO,simpletuner.cloud.queue=DEBUG`.
+    /// Prints the syntax that [`FromStr`] parses: `INFO,simpletuner.cloud.queue=DEBUG`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rules = self.rules.iter().map(|(logger, level)| format!(",{logger}={level}"));
         f.pad(&format!("{}{}", self.default, rules.collect::<String>()))
@@ -137,7 +138,7 @@ impl From<Level> for Filter {
 impl FromStr for Filter {
     type Err = InvalidFilter;
 
-    /// A level, `logger=LEVEL`, or several of the latter and at most one of the former, by commas.
+    /// Parses a comma-separated list of rules `logger=LEVEL` and at most one default level.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut default = None;
         let mut filter = Self::default();
@@ -162,7 +163,7 @@ fn is_logger(text: &str) -> bool {
             .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'_' | b':' | b'-'))
 }
 
-/// Whether the logger, with dots or as a Rust path, is the rule's or below it.
+/// Whether the rule applies to the logger, which may be a dotted name or a Rust path.
 fn covers(rule: &str, logger: &str) -> bool {
     let mut rest = logger;
     for (at, part) in rule.split('.').enumerate() {
@@ -178,12 +179,12 @@ fn covers(rule: &str, logger: &str) -> bool {
     rest.is_empty() || rest.starts_with('.') || rest.starts_with("::")
 }
 
-/// The filter in force, which may change while the program runs. Those who ask do not meet at a
-/// lock: the `log` crate asks for each record.
+/// The current filter, which may change while the program runs. Reads are lock-free, because the
+/// `log` crate consults the filter for each record.
 #[derive(Debug, Clone)]
-pub(crate) struct Current(Arc<ArcSwap<Filter>>);
+pub(crate) struct SharedFilter(Arc<ArcSwap<Filter>>);
 
-impl Current {
+impl SharedFilter {
     pub(crate) fn new(filter: Filter) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(filter)))
     }

@@ -1,8 +1,8 @@
-//! Futures that take their scope along.
+//! Futures that carry a scope.
 //!
-//! The scope is put in force when the future is polled and taken out after, so it follows the
-//! future from thread to thread and touches nothing else that runs there. It is also in force while
-//! the future is dropped, because destructors log too.
+//! The scope is current only while the future is polled, so it follows the future from thread to
+//! thread and does not affect other code there. It is also current while the future is dropped,
+//! because destructors may log.
 
 use std::mem;
 use std::pin::Pin;
@@ -12,53 +12,55 @@ use pin_project_lite::pin_project;
 
 use crate::context::LogContext;
 use crate::correlation::CorrelationId;
-use crate::members::Members;
+use crate::json_members::Members;
 use crate::scope::Scope;
 use crate::scope::local::{self, Active};
 use crate::trace_context::TraceContext;
 
-/// Gives a future a scope of its own.
+/// Runs a future in a scope of its own.
 pub trait InScope: Future + Sized {
-    /// Every line of the future carries these fields, besides those of the scope it is polled in.
+    /// Adds these fields to every line of the future, on top of those of the scope it is
+    /// first polled in.
     ///
-    /// The correlation ID stays that of the scope around, also when the future sets it.
+    /// The correlation ID is shared with the enclosing scope: one that the future sets applies to
+    /// both.
     fn in_context(self, context: LogContext) -> Scoped<Self> {
-        Scoped::new(self, Carried::Fields(context.into_members()), Scope::root())
+        Scoped::new(self, Supplied::Fields(context.into_members()), Scope::root())
     }
 
-    /// Every line of the future carries this ID and the fields of the scope it is polled in.
+    /// Gives every line of the future this ID, and the fields of the scope it is first polled in.
     fn with_correlation_id(self, id: CorrelationId) -> Scoped<Self> {
-        Scoped::new(self, Carried::Ids, Scope::root().with_correlation_id(id))
+        Scoped::new(self, Supplied::Ids, Scope::root().with_correlation_id(id))
     }
 
-    /// Every line of the future belongs to this trace; the rest is that of the scope it is polled
-    /// in.
+    /// Gives every line of the future this trace context; fields and correlation ID come from the
+    /// scope it is first polled in.
     fn with_trace_context(self, trace: TraceContext) -> Scoped<Self> {
-        Scoped::new(self, Carried::Ids, Scope::root().with_trace_context(trace))
+        Scoped::new(self, Supplied::Ids, Scope::root().with_trace_context(trace))
     }
 
-    /// Every line of the future carries what a line would carry here and now, wherever it runs.
+    /// Runs the future in a snapshot of the current scope, on whatever thread it is polled.
     fn in_current_scope(self) -> Scoped<Self> {
         self.in_scope(Scope::capture())
     }
 
-    /// Every line of the future carries what this scope carries, wherever it runs.
+    /// Runs the future in this scope, on whatever thread it is polled.
     fn in_scope(self, scope: Scope) -> Scoped<Self> {
-        Scoped::new(self, Carried::Everything, scope)
+        Scoped::new(self, Supplied::Everything, scope)
     }
 }
 
 impl<F: Future> InScope for F {}
 
 pin_project! {
-    /// A future in a scope of its own; see [`InScope`].
+    /// A future that runs in a scope of its own; see [`InScope`].
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Scoped<F> {
-        // Only a drop empties it: what the future holds is dropped within its scope.
+        // None only during the drop, so that the future's values are dropped within its scope.
         #[pin]
         future: Option<F>,
-        scope: OwnScope,
+        scope: FutureScope,
     }
 
     impl<F> PinnedDrop for Scoped<F> {
@@ -70,8 +72,8 @@ pin_project! {
 }
 
 impl<F> Scoped<F> {
-    fn new(future: F, carried: Carried, scope: Scope) -> Self {
-        let scope = OwnScope { carried, active: scope.into_active() };
+    fn new(future: F, supplied: Supplied, scope: Scope) -> Self {
+        let scope = FutureScope { supplied, active: scope.into_active() };
         Self { future: Some(future), scope }
     }
 }
@@ -87,33 +89,33 @@ impl<F: Future> Future for Scoped<F> {
 }
 
 #[derive(Debug)]
-struct OwnScope {
-    carried: Carried,
+struct FutureScope {
+    supplied: Supplied,
     active: Active,
 }
 
-/// What a future brings; the rest comes from the scope in which it is first polled.
+/// What the future itself supplies; the rest comes from the scope in which it is first polled.
 #[derive(Debug)]
-enum Carried {
-    /// These fields, not yet put on top of those around.
+enum Supplied {
+    /// Fields that are not yet merged with those of the enclosing scope.
     Fields(Members),
-    /// Fields that are in the scope already, and whatever IDs there are around.
-    FieldsInScope,
-    /// IDs, and the fields around have not been taken over yet.
+    /// Fields that are merged already; the IDs are shared with the enclosing scope.
+    MergedFields,
+    /// IDs; the fields of the enclosing scope are not yet inherited.
     Ids,
-    /// All that there is; nothing comes from around any more.
+    /// Everything; nothing is inherited any more.
     Everything,
 }
 
-impl OwnScope {
+impl FutureScope {
     fn run<R>(&mut self, work: impl FnOnce() -> R) -> R {
-        match self.carried {
-            Carried::Everything => {
+        match self.supplied {
+            Supplied::Everything => {
                 let _running = self.active.run();
                 work()
             }
-            Carried::FieldsInScope => local::run_sharing(&mut self.active, work),
-            Carried::Fields(_) | Carried::Ids => {
+            Supplied::MergedFields => local::run_sharing_ids(&mut self.active, work),
+            Supplied::Fields(_) | Supplied::Ids => {
                 self.begin();
                 self.run(work)
             }
@@ -121,14 +123,14 @@ impl OwnScope {
     }
 
     fn begin(&mut self) {
-        let around = Scope::capture();
-        match mem::replace(&mut self.carried, Carried::Everything) {
-            Carried::Fields(fields) => {
-                self.active = around.with_members(fields).into_active();
-                self.carried = Carried::FieldsInScope;
+        let enclosing = Scope::capture();
+        match mem::replace(&mut self.supplied, Supplied::Everything) {
+            Supplied::Fields(fields) => {
+                self.active = enclosing.with_members(fields).into_active();
+                self.supplied = Supplied::MergedFields;
             }
-            Carried::Ids => self.active.fill_from(around.into_active()),
-            Carried::FieldsInScope | Carried::Everything => {}
+            Supplied::Ids => self.active.fill_from(enclosing.into_active()),
+            Supplied::MergedFields | Supplied::Everything => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Setting up logging for the whole program.
+//! Initialization: opens the outputs and installs logging for the whole program.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
@@ -13,43 +13,43 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::bridge::Bridge;
-use crate::filter::{Current, Filter};
+use crate::filter::{Filter, SharedFilter};
 use crate::format::Formatter;
+use crate::internal;
 use crate::layer::LogLayer;
-use crate::own;
 use crate::settings::{EnvFault, Format, Settings};
 use crate::sink::Sink;
 use crate::sink::output::Output;
 
-/// How long the end of the program waits for a slow disk or a reader that stands still.
-const AT_EXIT: Duration = Duration::from_secs(2);
-/// How long a panic waits; most are caught, and then the work goes on.
-const AT_PANIC: Duration = Duration::from_secs(1);
+/// How long dropping the guard waits for a slow disk or a stalled reader.
+const EXIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the panic hook waits; shorter, because many panics are caught and the program goes on.
+const PANIC_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sets up logging for the whole program, once: for `tracing`, for the `log` crate, and for panics
-/// where the settings say so. Keep the guard until the end of `main`.
+/// Sets up logging for the whole program: for `tracing`, for the `log` crate, and for panics if
+/// configured. A second call fails. Keep the guard until the end of `main`.
 pub fn init(settings: &Settings) -> Result<LogGuard, Error> {
-    let opened = Opened::new(settings)?;
-    let subscriber = Registry::default().with(opened.layer(settings));
+    let pipeline = Pipeline::new(settings)?;
+    let subscriber = Registry::default().with(pipeline.layer(settings));
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         return Err(Error::AlreadyInitialized);
     }
-    opened.take_log_records();
+    pipeline.take_log_records();
     if settings.log_panics {
-        opened.log_panics();
+        pipeline.log_panics();
     }
-    Ok(opened.guard())
+    Ok(pipeline.guard())
 }
 
-/// [`init`] with the settings that the program's environment asks for.
+/// Calls [`init`] with the settings from the environment variables.
 pub fn init_from_env() -> Result<LogGuard, Error> {
-    // A name that is not Unicode is none of ours.
+    // The variables of this crate have ASCII names, so others can be skipped.
     let vars =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     init(&Settings::from_env(vars).map_err(|faults| Error::Environment(Faults(faults)))?)
 }
 
-/// Opens stdout and the file, for a program that composes its own subscriber:
+/// Opens the outputs and returns a layer, for programs that compose their own subscriber:
 ///
 /// ```
 /// use tracing_subscriber::layer::SubscriberExt as _;
@@ -62,25 +62,25 @@ pub fn init_from_env() -> Result<LogGuard, Error> {
 /// # Ok::<(), st_log::Error>(())
 /// ```
 pub fn open(settings: &Settings) -> Result<(LogLayer, LogGuard), Error> {
-    let opened = Opened::new(settings)?;
+    let pipeline = Pipeline::new(settings)?;
     if settings.log_panics {
-        opened.log_panics();
+        pipeline.log_panics();
     }
-    Ok((opened.layer(settings), opened.guard()))
+    Ok((pipeline.layer(settings), pipeline.guard()))
 }
 
-/// What layer, bridge, panic hook and handle share.
+/// Shared by the layer, the bridge, the panic hook and the handle.
 #[derive(Debug, Clone)]
-struct Opened {
-    filter: Current,
+struct Pipeline {
+    filter: SharedFilter,
     formatter: Arc<Formatter>,
     sink: Sink,
-    /// Whether the records of the `log` crate come here, so that its level is ours to set.
-    has_log_records: Arc<AtomicBool>,
+    /// Whether the `log` crate's logger is this crate's, which then also sets its maximum level.
+    receives_log_records: Arc<AtomicBool>,
     include_span_fields: bool,
 }
 
-impl Opened {
+impl Pipeline {
     fn new(settings: &Settings) -> Result<Self, Error> {
         let mut outputs = Vec::new();
         if let Some(path) = &settings.file {
@@ -97,10 +97,10 @@ impl Opened {
         let formatter = Arc::new(Formatter::new(settings, color));
         let sink = Sink::open(settings.writer, &formatter, outputs).map_err(Error::Thread)?;
         Ok(Self {
-            filter: Current::new(settings.level.clone()),
+            filter: SharedFilter::new(settings.level.clone()),
             formatter,
             sink,
-            has_log_records: Arc::default(),
+            receives_log_records: Arc::default(),
             include_span_fields: settings.include_span_fields,
         })
     }
@@ -111,17 +111,18 @@ impl Opened {
     }
 
     fn guard(self) -> LogGuard {
-        LogGuard { handle: LogHandle { opened: self } }
+        LogGuard { handle: LogHandle { pipeline: self } }
     }
 
-    /// False where another logger has them already; then they are its business.
+    /// Installs the bridge. Returns false if another logger is installed already; its level is then
+    /// left alone.
     fn take_log_records(&self) -> bool {
         let Self { filter, formatter, sink, include_span_fields, .. } = self.clone();
         let hint = filter.get().log_hint();
         let bridge = Bridge { filter, formatter, sink, include_span_fields };
         let taken = log::set_boxed_logger(Box::new(bridge)).is_ok();
         if taken {
-            self.has_log_records.store(true, Ordering::Relaxed);
+            self.receives_log_records.store(true, Ordering::Relaxed);
             log::set_max_level(hint);
         }
         taken
@@ -131,23 +132,22 @@ impl Opened {
         let Self { formatter, sink, .. } = self.clone();
         let next = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
-            sink.write(&own::panic_line(&formatter, panic), crate::level::Level::Critical);
-            sink.flush(AT_PANIC);
+            sink.write(&internal::panic_line(&formatter, panic), crate::level::Level::Critical);
+            sink.flush(PANIC_FLUSH_TIMEOUT);
             next(panic);
         }));
     }
 }
 
-/// Keeps the promise that everything logged is written: dropping it waits for that, up to two
-/// seconds. All else it can do is its handle's.
+/// Flushes the log when dropped, waiting for up to two seconds. Dereferences to its [`LogHandle`].
 #[derive(Debug)]
-#[must_use = "dropping the guard waits for what is not written yet, and makes later lines slow"]
+#[must_use = "dropping the guard flushes the log, and makes later lines slow"]
 pub struct LogGuard {
     handle: LogHandle,
 }
 
 impl LogGuard {
-    /// A handle for other parts of the program.
+    /// Returns a handle for other parts of the program.
     pub fn handle(&self) -> LogHandle {
         self.handle.clone()
     }
@@ -163,86 +163,86 @@ impl Deref for LogGuard {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        self.handle.opened.sink.flush(AT_EXIT);
-        self.handle.opened.sink.hurry();
+        self.handle.pipeline.sink.flush(EXIT_FLUSH_TIMEOUT);
+        self.handle.pipeline.sink.flush_each_line();
     }
 }
 
-/// What can be done with the log while the program runs.
+/// Controls the log while the program runs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
-    opened: Opened,
+    pipeline: Pipeline,
 }
 
 impl LogHandle {
-    /// Takes the records of the `log` crate too, as [`init`] does by itself. False where another
-    /// logger has them already.
+    /// Receives the records of the `log` crate too, as after [`init`]. Returns false if another
+    /// logger is installed already.
     pub fn take_log_records(&self) -> bool {
-        self.opened.take_log_records()
+        self.pipeline.take_log_records()
     }
 
-    /// Waits until everything logged so far is written. False when that takes longer than `timeout`
-    /// or cannot be done.
+    /// Waits until everything logged so far is written. Returns false on timeout or if a torn line
+    /// cannot be completed.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.opened.sink.flush(timeout)
+        self.pipeline.sink.flush(timeout)
     }
 
-    /// Opens the log file again, at once; without this, a file that was renamed or removed is
-    /// noticed about two seconds later.
+    /// Opens the log file again, for example after a rotation. Without this call, a renamed or
+    /// removed file is noticed within about two seconds.
     ///
-    /// Whether there is a file and it was opened. Where it cannot be, the old one is kept and a
-    /// warning logged.
+    /// Returns whether there is a log file and it was opened. If opening fails, the old file stays
+    /// in use and a warning is logged.
     pub fn reopen(&self) -> bool {
-        self.opened.sink.reopen()
+        self.pipeline.sink.reopen()
     }
 
-    /// Lines that were lost since the start, because there was no room for them or writing failed;
-    /// a line that two outputs lost counts twice.
+    /// The number of lines lost since the start, because there was no room or writing failed. A
+    /// line counts once for each output that lost it.
     pub fn dropped_lines(&self) -> u64 {
-        self.opened.sink.dropped()
+        self.pipeline.sink.dropped()
     }
 
-    /// Which events are logged at the moment.
+    /// The current filter.
     pub fn level(&self) -> Filter {
-        self.opened.filter.get().as_ref().clone()
+        self.pipeline.filter.get().as_ref().clone()
     }
 
-    /// Changes which events are logged, from now on and everywhere.
+    /// Replaces the filter, for all threads.
     pub fn set_level(&self, level: impl Into<Filter>) {
-        let Opened { filter, has_log_records, .. } = &self.opened;
+        let Pipeline { filter, receives_log_records, .. } = &self.pipeline;
         filter.set(level.into());
-        // Each place in the code asks once more; then it knows again without asking.
+        // Callsites cache whether they are enabled.
         tracing::callsite::rebuild_interest_cache();
-        if has_log_records.load(Ordering::Relaxed) {
+        if receives_log_records.load(Ordering::Relaxed) {
             log::set_max_level(filter.get().log_hint());
         }
     }
 }
 
-/// Why logging could not be set up.
+/// The reasons why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Variables of the environment have values that are not legal.
+    /// Environment variables have invalid values.
     #[error("{0}")]
     Environment(Faults),
     /// The log file cannot be opened.
     #[error("cannot open the log file {path:?}")]
     File {
-        /// As it was configured.
+        /// The path from the settings.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// The thread that writes cannot be started.
+    /// The background thread of [`Writer::Batched`](crate::Writer) cannot be started.
     #[error("cannot start the log writer")]
     Thread(#[source] io::Error),
-    /// Something else receives the program's events already.
+    /// The program already has a global `tracing` subscriber.
     #[error("logging is set up already")]
     AlreadyInitialized,
 }
 
-/// All faults of the environment; displays one per line.
+/// All invalid environment variables. `Display` prints one per line.
 #[derive(Debug)]
 pub struct Faults(pub Vec<EnvFault>);
 

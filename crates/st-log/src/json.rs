@@ -1,4 +1,4 @@
-//! JSON with the record's separators, `", "` and `": "`, appended to a buffer.
+//! Encodes JSON with the record's separators, `", "` and `": "`.
 //!
 //! The separators are part of the contract: `grep '"correlation_id": "abc123"'` has to find a line.
 
@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
 use crate::escape::{self, Style};
-use crate::{chain, members};
+use crate::{chain, json_members};
 
-/// Between two members or items.
+/// The separator between two members or items.
 pub(crate) const COMMA: &[u8] = b", ";
 
 /// Appends a quoted string.
@@ -21,13 +21,13 @@ pub(crate) fn push_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends a whole number.
+/// Appends an integer.
 pub(crate) fn push_int(out: &mut Vec<u8>, number: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Appends a fraction, as short as it reads back the same; JSON has no other word than `null` for
-/// what is not finite.
+/// Appends the shortest decimal that parses to the same float; `null` if it is not finite, which
+/// JSON cannot represent.
 pub(crate) fn push_float(out: &mut Vec<u8>, number: impl Float) {
     if number.is_finite() {
         out.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
@@ -36,7 +36,7 @@ pub(crate) fn push_float(out: &mut Vec<u8>, number: impl Float) {
     }
 }
 
-/// Both widths: an `f32` is shortest as itself, 0.1 and not 0.10000000149011612.
+/// Floats of both widths. An `f32` is not widened first: it is 0.1, not 0.10000000149011612.
 pub(crate) trait Float: zmij::Float + Copy {
     fn is_finite(self) -> bool;
 }
@@ -53,31 +53,31 @@ impl Float for f64 {
     }
 }
 
-/// Whatever serde can say, as JSON; what it cannot, as a text that tells why.
-pub(crate) fn of(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
+/// Serializes a value; one that cannot be serialized becomes a string with the error.
+pub(crate) fn to_vec(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
     let mut out = Vec::new();
     let serialize = || value.serialize(&mut Serializer::with_formatter(&mut out, Spaced));
     let failed = match catch_unwind(AssertUnwindSafe(serialize)) {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(format!("<not serializable: {error}>")),
         Err(panic) => {
-            chain::forget(panic);
+            chain::drop_payload(panic);
             Some("<panicked>".to_owned())
         }
     };
     if let Some(failed) = failed {
         out.clear();
         push_str(&mut out, &failed);
-    } else if members::has_repeated_key(&out) {
-        // Flattened structs may say a key twice; the last one counts.
+    } else if json_members::has_repeated_key(&out) {
+        // Flattened structs may repeat a key; the last one is kept.
         let mut unique = Vec::with_capacity(out.len());
-        members::push_unique(&mut unique, &out);
+        json_members::push_unique(&mut unique, &out);
         return unique;
     }
     out
 }
 
-/// The record's separators, and our escapes beyond those of JSON.
+/// Writes the record's separators, and escapes more characters than JSON requires.
 struct Spaced;
 
 impl Formatter for Spaced {
@@ -101,14 +101,15 @@ impl Formatter for Spaced {
         out.write_all(b": ")
     }
 
-    /// A raw value is whatever somebody else wrote: it is read and written again.
+    /// A raw value may have other separators and unescaped characters, so it is parsed and encoded
+    /// again.
     fn write_raw_fragment<W: io::Write + ?Sized>(
         &mut self,
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
         let value = serde_json::from_str::<serde_json::Value>(fragment)?;
-        out.write_all(&of(&value))
+        out.write_all(&to_vec(&value))
     }
 
     fn write_string_fragment<W: io::Write + ?Sized>(
@@ -129,7 +130,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn text(value: &impl Serialize) -> String {
-        String::from_utf8(of(value)).unwrap()
+        String::from_utf8(to_vec(value)).unwrap()
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The `tracing` layer: from an event to a line.
+//! The `tracing` layer: filters events, formats them and passes the lines to the sink.
 //!
-//! The layer filters, formats and hands on; it holds no lock and no thread-local variable while it
-//! reads an event, so whatever is logged may log something itself.
+//! It holds no lock and no borrow of a thread-local variable while it reads an event, so values may
+//! log while they are formatted.
 
 use std::sync::Arc;
 
@@ -13,46 +13,46 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use crate::draft::{Buffers, Draft, with_buffers};
-use crate::filter::Current;
+use crate::callsite::{Callsite, dotted};
+use crate::filter::SharedFilter;
 use crate::format::Formatter;
+use crate::record::{RecordBuilder, ThreadState, with_thread_state};
 use crate::settings::Settings;
 use crate::sink::Sink;
-use crate::site::{Site, dotted};
 use crate::spans::SpanFields;
 use crate::visit::{LoggerName, Visitor};
 
-/// Formats every event that passes the filter. Made by [`layer`] or [`open`](crate::open), for a
-/// [`Registry`].
+/// Formats every event that passes the filter. Created by [`layer()`] or [`open`](crate::open);
+/// works with a [`Registry`].
 ///
 /// [`Registry`]: tracing_subscriber::Registry
 #[derive(Debug)]
 pub struct LogLayer {
-    filter: Current,
+    filter: SharedFilter,
     formatter: Arc<Formatter>,
     sink: Sink,
     include_span_fields: bool,
     beside_others: bool,
 }
 
-/// A layer that hands each line, with its newline, to `write`.
+/// Creates a layer that passes each line, with its newline, to `write`.
 ///
-/// For tests, and for programs with their own idea of where lines go: the file in the settings is
-/// not opened. `write` must not log; what panics in it comes out of the call that logged.
+/// For tests and for custom outputs: the outputs in the settings are not used. `write` must not
+/// log; a panic in it propagates to the code that logs.
 pub fn layer(settings: &Settings, write: impl Fn(&[u8]) + Send + Sync + 'static) -> LogLayer {
     let formatter = Arc::new(Formatter::new(settings, false));
     LogLayer::new(
         settings,
-        Current::new(settings.level.clone()),
+        SharedFilter::new(settings.level.clone()),
         formatter,
-        Sink::Own(Arc::new(write)),
+        Sink::Custom(Arc::new(write)),
     )
 }
 
 impl LogLayer {
     pub(crate) fn new(
         settings: &Settings,
-        filter: Current,
+        filter: SharedFilter,
         formatter: Arc<Formatter>,
         sink: Sink,
     ) -> Self {
@@ -65,11 +65,11 @@ impl LogLayer {
         }
     }
 
-    /// Filters for itself only.
+    /// Applies the filter to this layer only.
     ///
-    /// Without this, what the level hides does not even come into being, for no layer: that is what
-    /// makes a hidden event cost nothing. With it, layers beside this one see every event and span
-    /// that they themselves ask for, and a hidden event costs what it costs to find out.
+    /// By default, events that the filter rejects are disabled for all layers, so that they cost
+    /// nothing. With this, other layers receive every event and span that they enable, and a
+    /// rejected event costs the evaluation of the filter.
     #[must_use]
     pub fn beside_others(self) -> Self {
         Self { beside_others: true, ..self }
@@ -127,23 +127,23 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         if self.beside_others && !self.filter.get().passes(metadata) {
             return;
         }
-        with_buffers(|buffers| {
-            let Buffers { parts, recent } = buffers;
-            let Formatter { sites, redaction, .. } = &*self.formatter;
+        with_thread_state(|state| {
+            let ThreadState { buffers, callsites: cache } = state;
+            let Formatter { callsites, redaction, .. } = &*self.formatter;
             let mut fallback = None;
-            let site = recent.get(metadata, sites, redaction, &mut fallback);
-            let mut draft = if site.is_dynamic {
+            let callsite = cache.get(metadata, callsites, redaction, &mut fallback);
+            let mut record = if callsite.is_dynamic {
                 let mut name = LoggerName::default();
                 event.record(&mut name);
-                if site.level < self.filter.get().level_of(&name.0) {
+                if callsite.level < self.filter.get().level_of(&name.0) {
                     return;
                 }
-                Draft::begin(&self.formatter, parts, site.level, &dotted(&name.0))
+                RecordBuilder::begin(&self.formatter, buffers, callsite.level, &dotted(&name.0))
             } else {
-                Draft::begin_at(&self.formatter, parts, site)
+                RecordBuilder::begin_at(&self.formatter, buffers, callsite)
             };
-            event.record(&mut Visitor { draft: &mut draft, site });
-            self.finish(draft, site, event, &context);
+            event.record(&mut Visitor { record: &mut record, callsite });
+            self.finish(record, callsite, event, &context);
         });
     }
 }
@@ -151,34 +151,35 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
 impl LogLayer {
     fn finish<S: Subscriber + for<'a> LookupSpan<'a>>(
         &self,
-        mut draft: Draft<'_>,
-        site: &Site,
+        mut record: RecordBuilder<'_>,
+        callsite: &Callsite,
         event: &Event<'_>,
         context: &Context<'_, S>,
     ) {
-        let needs_span = self.include_span_fields || !draft.has_source();
+        let needs_span = self.include_span_fields || !record.has_source();
         let span = if needs_span { context.event_span(event) } else { None };
-        if !draft.has_source() {
+        if !record.has_source() {
             let metadata = event.metadata();
             let module = metadata.module_path();
             let around =
                 span.as_ref().map(SpanRef::metadata).filter(|it| it.module_path() == module);
             let last = module.unwrap_or(metadata.target()).rsplit("::").next();
-            draft.source(&site.source, around.map(Metadata::name).or(last).unwrap_or_default());
+            record
+                .source(&callsite.source, around.map(Metadata::name).or(last).unwrap_or_default());
         }
         let span = span.filter(|_| self.include_span_fields);
-        let level = site.level;
+        let level = callsite.level;
         match &span {
             Some(span) => {
                 let extensions = span.extensions();
                 let fields = extensions.get::<SpanFields>();
                 let fields = fields.and_then(|it| it.members(&self.formatter.redaction));
-                let line = draft.finish(fields);
-                // A lock of the registry is held as long as these are.
+                let line = record.finish(fields);
+                // The extensions hold a lock of the registry.
                 drop(extensions);
                 self.sink.write(line, level);
             }
-            None => self.sink.write(draft.finish(None), level),
+            None => self.sink.write(record.finish(None), level),
         }
     }
 }

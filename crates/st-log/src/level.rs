@@ -1,4 +1,4 @@
-//! How grave an event is.
+//! Severity levels.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,30 +7,31 @@ use tracing::Metadata;
 
 use crate::filter::InvalidFilter;
 
-/// The name of an event that is more than an ERROR, a level that `tracing` does not have.
+/// The name of CRITICAL events. `tracing` has no such level, so they are ERROR events with this
+/// name.
 pub const CRITICAL: &str = "st_log::critical";
 
-/// How grave an event is.
+/// The severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Of use to whoever looks for a fault; includes what `tracing` calls TRACE.
+    /// Details for debugging. Includes the level TRACE of `tracing`.
     Debug,
-    /// The normal course of things.
+    /// Normal operation.
     Info,
-    /// Something is not as it should be, and nothing was lost.
+    /// Something unexpected happened, but nothing was lost.
     Warning,
-    /// Something was not done.
+    /// An operation failed.
     Error,
-    /// The program cannot go on.
+    /// The program cannot continue.
     Critical,
 }
 
 impl Level {
-    /// All, least grave first.
+    /// All levels, in ascending order of severity.
     pub const ALL: [Self; 5] =
         [Self::Debug, Self::Info, Self::Warning, Self::Error, Self::Critical];
 
-    /// As it stands in the record.
+    /// The name in the record, in upper case.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Debug => "DEBUG",
@@ -61,7 +62,7 @@ impl fmt::Display for Level {
 impl FromStr for Level {
     type Err = InvalidFilter;
 
-    /// In any case; TRACE, WARN and FATAL are understood too.
+    /// Parses a name, ignoring case; TRACE, WARN and FATAL are accepted as well.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.to_ascii_uppercase().as_str() {
             "TRACE" | "DEBUG" => Ok(Self::Debug),

@@ -1,37 +1,37 @@
 #![doc = include_str!("../README.md")]
 
 mod bridge;
+mod callsite;
 mod carry;
 mod chain;
 mod context;
 mod correlation;
-mod draft;
 mod escape;
 mod extra;
 mod filter;
-mod fit;
 mod format;
 mod future;
 mod init;
+mod internal;
 mod json;
+mod json_members;
 mod layer;
 mod level;
 mod logger;
 mod macros;
-mod members;
-mod own;
+mod record;
 mod redact;
 mod scope;
 mod settings;
 mod sink;
-mod site;
 mod spans;
 mod spawn;
-mod stamp;
 mod text;
+mod timestamp;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod trace_context;
+mod truncate;
 mod value;
 mod visit;
 
@@ -59,7 +59,7 @@ pub use trace_context::{
 };
 pub use value::{Json, ToValue, Value};
 
-/// What the macros expand to; no promise is made about it.
+/// Used by the expansion of the macros; not covered by semantic versioning.
 #[doc(hidden)]
 pub mod __private {
     pub use tracing;
@@ -68,7 +68,7 @@ pub mod __private {
     pub use crate::level::CRITICAL;
     pub use crate::logger::DYNAMIC;
 
-    /// In scope wherever an event is.
+    /// Traits that the macros bring into scope.
     pub mod carriers {
         pub use crate::carry::{
             CarriedAlways as _, CarriedAsError as _, CarriedAsValue as _, CarriedByTracing as _,

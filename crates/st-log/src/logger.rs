@@ -1,25 +1,25 @@
-//! Named loggers.
+//! Loggers, which are dotted names such as `shop.orders`.
 
 use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock};
 
-/// The target of events whose logger is known only when they happen.
+/// The target of events whose logger is known only at run time.
 pub const DYNAMIC: &str = "st_log::dynamic";
 
 /// A name in the dotted hierarchy of loggers.
 ///
-/// One made by [`get_logger`] is a constant, and an event of it costs nothing while its level is
-/// off. One made by [`Logger::named`] has a name that is known only at run time.
+/// One created by [`get_logger`] is a constant, and its disabled events cost nothing. One created
+/// by [`Logger::named`] has a name that is known only at run time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Logger {
     name: &'static str,
 }
 
 impl Logger {
-    /// The logger of a name that is known only at run time: of a plugin, of a tenant.
+    /// Creates a logger whose name is known only at run time, such as that of a plugin or tenant.
     ///
-    /// Events take it as `dynamic_logger: logger`. Each name is kept until the program ends, so
-    /// names must not come from requests.
+    /// Events take it as `dynamic_logger: logger`. Each distinct name is leaked, so names must not
+    /// come from requests.
     pub fn named(name: &str) -> Self {
         static NAMES: RwLock<BTreeSet<&'static str>> = RwLock::new(BTreeSet::new());
         let known = NAMES.read().unwrap_or_else(PoisonError::into_inner).get(name).copied();
@@ -35,13 +35,13 @@ impl Logger {
         Self { name }
     }
 
-    /// The name, as it stands in the record.
+    /// The name, unchanged from what was given.
     pub const fn name(self) -> &'static str {
         self.name
     }
 }
 
-/// The logger of this name, for a constant: `const LOG: Logger = get_logger("shop.orders");`.
+/// Creates a logger, for use in a constant: `const LOG: Logger = get_logger("shop.orders");`.
 pub const fn get_logger(name: &'static str) -> Logger {
     Logger { name }
 }

@@ -1,16 +1,16 @@
-//! The macros that log.
+//! The logging macros.
 //!
-//! They end in `tracing::event!`, so other subscribers see ordinary events. A disabled event
-//! evaluates none of its arguments.
+//! They expand to `tracing::event!`, so that other subscribers see ordinary events. A disabled
+//! event does not evaluate its arguments.
 
 /// Logs at DEBUG.
 ///
-/// `logger: LOG` comes first and may be left out for the module's own logger; a logger that is no
-/// constant is given as `dynamic_logger: logger`. Fields follow as in `tracing`: `key = value`,
+/// `logger: LOG` comes first; the default is a logger named after the module. A logger that is not
+/// a constant is passed as `dynamic_logger: logger`. Fields follow as in `tracing`: `key = value`,
 /// `%display`, `?debug`, `variable`; the message is last.
 ///
-/// A value may be anything that `tracing` or [`ToValue`](crate::ToValue) knows, and any error: it
-/// becomes the record's `exception`.
+/// Values may be of any type that `tracing` or [`ToValue`](crate::ToValue) supports, or any error:
+/// it becomes the record's `exception`.
 ///
 /// ```
 /// # const LOG: st_log::Logger = st_log::get_logger("shop.orders");
@@ -67,8 +67,8 @@ macro_rules! __event {
     };
 }
 
-/// Goes through the fields one by one, so that values which `tracing` cannot carry are carried all
-/// the same; what is left is the message.
+/// Converts the fields one by one, so that values of types that `tracing` does not support can be
+/// passed; the rest is the message.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __fields {
@@ -114,7 +114,7 @@ macro_rules! __fields {
     }};
 }
 
-/// One expression, so that what it makes lives as long as the event.
+/// A single expression, so that its temporaries live as long as the event.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __value {
@@ -127,7 +127,7 @@ macro_rules! __value {
 #[macro_export]
 macro_rules! __function {
     () => {{
-        // An item has the path of the function around it, whatever that one's generics are.
+        // The type name of a nested item contains the path of the enclosing function.
         fn here() {}
         $crate::__private::function_around(&here)
     }};

@@ -1,29 +1,29 @@
-//! Secrets: what a field's key gives away is not printed.
+//! Redacts secrets, which are recognized by the keys of fields.
 //!
-//! The key decides, not the value, at every depth of nested values. A key is that of a secret when
-//! its last words are: `token`, `access_token`, `X-Api-Key`, `dbPassword`; not `token_count`.
+//! Only keys are matched, not values, at every depth of nested values. A key denotes a secret if
+//! its last words do: `token`, `access_token`, `X-Api-Key`, `dbPassword`; not `token_count`.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::json::COMMA;
-use crate::members::{inside, items, members};
+use crate::json_members::{inside, items, members};
 
 const REDACTED: &[u8] = b"\"[REDACTED]\"";
 
-/// Which fields are printed as `"[REDACTED]"`, by the last words of their keys.
+/// Determines which fields are printed as `"[REDACTED]"`, by the last words of their keys.
 ///
-/// Case and the separators `_`, `-`, `.` and space make no difference. The default covers
+/// Case and the separators `_`, `-`, `.` and space are ignored. The default covers
 /// [`Redaction::DEFAULT`].
 #[derive(Clone)]
 pub struct Redaction {
     keys: Vec<String>,
-    /// Contexts remember by it that they hold nothing to redact.
+    /// Identifies this set of keys, so that contexts can cache that they contain no secrets.
     id: u32,
 }
 
 impl Redaction {
-    /// What is redacted unless it is said otherwise.
+    /// The keys that are redacted by default.
     pub const DEFAULT: &'static [&'static str] = &[
         "access_key",
         "api_key",
@@ -42,13 +42,13 @@ impl Redaction {
         "token",
     ];
 
-    /// Nothing.
+    /// Creates a redaction that covers no keys.
     pub fn none() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         Self { keys: Vec::new(), id: NEXT.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// These keys besides.
+    /// Adds keys.
     #[must_use]
     pub fn with(self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let mut all = self.keys;
@@ -62,7 +62,7 @@ impl Redaction {
         Self { keys: all, ..Self::none() }
     }
 
-    /// Whether the value of this key is a secret.
+    /// Whether a field with this key is a secret.
     pub fn covers(&self, key: &str) -> bool {
         self.covers_plain(key.as_bytes())
     }
@@ -80,10 +80,10 @@ impl Redaction {
     }
 
     fn covers_plain(&self, key: &[u8]) -> bool {
-        self.keys.iter().any(|secret| ends_in(key, secret.as_bytes()))
+        self.keys.iter().any(|secret| has_suffix(key, secret.as_bytes()))
     }
 
-    /// Whether no member is a secret, at any depth.
+    /// Whether the members contain no secrets, at any depth.
     pub(crate) fn is_clean(&self, text: &[u8]) -> bool {
         members(text).all(|it| !self.covers_escaped(it.key) && self.is_clean_value(it.value))
     }
@@ -95,7 +95,7 @@ impl Redaction {
         inside(value, b'[').is_none_or(|array| items(array).all(|it| self.is_clean_value(it)))
     }
 
-    /// Appends the members without their secrets.
+    /// Appends the members with secrets redacted.
     pub(crate) fn push_members(&self, out: &mut Vec<u8>, text: &[u8]) {
         for (at, member) in members(text).enumerate() {
             if at > 0 {
@@ -111,7 +111,7 @@ impl Redaction {
         }
     }
 
-    /// Appends a value without the secrets inside.
+    /// Appends a value with the secrets inside it redacted.
     pub(crate) fn push_value(&self, out: &mut Vec<u8>, value: &[u8]) {
         if let Some(object) = inside(value, b'{') {
             out.push(b'{');
@@ -131,7 +131,7 @@ impl Redaction {
         }
     }
 
-    pub(crate) fn push_mark(out: &mut Vec<u8>) {
+    pub(crate) fn push_placeholder(out: &mut Vec<u8>) {
         out.extend_from_slice(REDACTED);
     }
 }
@@ -160,10 +160,10 @@ fn is_separator(it: char) -> bool {
     matches!(it, '_' | '-' | '.' | ' ')
 }
 
-/// Whether the last words of `key` are `secret`, which is lower-case and without separators.
-fn ends_in(key: &[u8], secret: &[u8]) -> bool {
+/// Whether the last words of `key` are `secret`, which is in lower case and without separators.
+fn has_suffix(key: &[u8], secret: &[u8]) -> bool {
     let mut rest = key;
-    // Of the word, its first two letters as they are written.
+    // The first two letters of the match, in their original case.
     let (mut first, mut second) = (0, 0);
     for expected in secret.iter().rev() {
         while let Some((it, before)) = rest.split_last()
@@ -178,8 +178,8 @@ fn ends_in(key: &[u8], secret: &[u8]) -> bool {
             _ => return false,
         }
     }
-    // A word begins where the key does, after a separator, or with a capital that is not in the
-    // middle of capitals: `dbPassword`, `APIToken`.
+    // A word begins at the start of the key, after a separator, or with a capital letter that is
+    // not inside a run of capitals: `dbPassword`, `APIToken`.
     rest.last().is_none_or(|it| {
         let is_word = !it.is_ascii_uppercase() || second.is_ascii_lowercase();
         !it.is_ascii_alphanumeric() || (first.is_ascii_uppercase() && is_word)

@@ -1,7 +1,7 @@
-//! The scope of the running code: the fields and the correlation ID that its lines carry.
+//! Scopes: the fields and the correlation ID that every line of a unit of work carries.
 //!
-//! A scope belongs to a unit of work, not to a thread. Code that runs on another thread or in
-//! another task has this scope only where it was taken along: by [`InScope`](crate::InScope), by
+//! A scope belongs to a unit of work, not to a thread. It reaches code on another thread or in
+//! another task only if it is passed on: by [`InScope`](crate::InScope), by
 //! [`spawn`](crate::spawn()) or as a [`Scope`].
 
 pub(crate) mod frame;
@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use crate::context::LogContext;
 use crate::correlation::CorrelationId;
-use crate::members::{Members, members};
+use crate::json_members::{Members, members};
 use crate::trace_context::TraceContext;
 use frame::Frame;
 use local::{Active, State};
 
-/// A snapshot of fields and correlation ID, to take along to another thread or task, or to put into
-/// a queue beside the work and restore when it is taken out.
+/// A snapshot of the fields and IDs of a scope, to pass to another thread or task, or to store in a
+/// queue with the work and restore when the work is taken out.
 #[derive(Clone, Default)]
 pub struct Scope {
     id: Option<CorrelationId>,
@@ -27,12 +27,12 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// The empty scope, for work that must not look like its starter's.
+    /// The empty scope, for work that must not carry the fields and IDs of the code that starts it.
     pub fn root() -> Self {
         Self::default()
     }
 
-    /// The scope of the running code.
+    /// Captures the current scope.
     pub fn capture() -> Self {
         local::read(|active| Self {
             id: active.id.clone(),
@@ -42,19 +42,19 @@ impl Scope {
         .unwrap_or_default()
     }
 
-    /// This scope with another correlation ID.
+    /// Replaces the correlation ID.
     #[must_use]
     pub fn with_correlation_id(self, id: CorrelationId) -> Self {
         Self { id: Some(id), ..self }
     }
 
-    /// This scope with another trace context.
+    /// Replaces the trace context.
     #[must_use]
     pub fn with_trace_context(self, trace: TraceContext) -> Self {
         Self { trace: Some(trace), ..self }
     }
 
-    /// This scope with more fields.
+    /// Adds fields; they replace existing ones with the same key.
     #[must_use]
     pub fn with_context(self, context: LogContext) -> Self {
         self.with_members(context.into_members())
@@ -67,12 +67,12 @@ impl Scope {
         Self { top: Some(Arc::new(Frame::flat(self.top, fields))), ..self }
     }
 
-    /// The correlation ID, where there is one: what a queue on disk has to keep.
+    /// The correlation ID, if there is one. A queue on disk has to store it.
     pub fn correlation_id(&self) -> Option<&CorrelationId> {
         self.id.as_ref()
     }
 
-    /// Runs `work` in this scope. What `work` changes is forgotten afterwards. A future takes
+    /// Runs `work` in this scope. Changes that `work` makes to it are discarded. For a future, use
     /// [`InScope::in_scope`](crate::InScope::in_scope).
     pub fn in_scope<R>(&self, work: impl FnOnce() -> R) -> R {
         let mut active = self.clone().into_active();

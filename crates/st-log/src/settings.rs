@@ -1,6 +1,6 @@
-//! What can be configured, and how the environment says it.
+//! The settings of the logger, and how to read them from environment variables.
 //!
-//! Nothing here reads the environment itself: the variables are handed in.
+//! The variables are passed in; nothing here reads the process environment.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,41 +16,45 @@ const FORMAT: &str = "SIMPLETUNER_LOG_FORMAT";
 const FILE: &str = "SIMPLETUNER_LOG_FILE";
 const NO_COLOR: &str = "NO_COLOR";
 
-/// What a record has at most, so that Docker, which cuts at 16 KiB, leaves it whole.
+/// The default limit of a record, below the 16 KiB at which Docker splits lines.
 const MAX_RECORD_BYTES: usize = 16_000;
-/// About ten thousand lines.
+/// The default capacity of the buffer in bytes; room for about ten thousand lines.
 const CAPACITY: usize = 4 << 20;
 
-/// How to log. The default is INFO and above as JSON to stdout, each line written at once.
+/// The settings of the logger. By default, INFO and above is logged as JSON to stdout, and each
+/// line is written before the call returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent setting")]
 pub struct Settings {
-    /// Which events are logged.
+    /// Which events are logged. Default: INFO and above.
     pub level: Filter,
-    /// How a line looks.
+    /// The format of a line. Default: JSON.
     pub format: Format,
-    /// Whether lines go to stdout; a program that prints its results there has them in a file only.
+    /// Whether lines are written to stdout; on by default. Programs that print results there can
+    /// turn it off and log to a file only.
     pub stdout: bool,
-    /// A file to append to, besides stdout. Its folder must exist.
+    /// A file to append to, in addition to stdout. Its directory must exist. Default: none.
     pub file: Option<PathBuf>,
-    /// Who writes, and when.
+    /// Which thread writes the lines. Default: the one that logs.
     pub writer: Writer,
-    /// Whether errors carry the stack they were logged from, as `stack_info`.
+    /// Whether records of ERROR and above have the stack trace of the log call in `stack_info`. Off
+    /// by default.
     pub include_stack_info: bool,
     /// Whether the fields of `tracing` spans are in `extra` too. Spans of INFO and above are then
-    /// kept whatever the level is.
+    /// enabled regardless of the filter. Off by default.
     pub include_span_fields: bool,
     /// Whether records of a scope with a [`TraceContext`](crate::TraceContext) have `trace_id` and
-    /// `span_id`.
+    /// `span_id`. Off by default.
     pub trace_context: bool,
-    /// Whether panics are logged at CRITICAL, before what was the panic hook so far is called.
+    /// Whether panics are logged at CRITICAL, before the previous panic hook runs. Off by default.
     pub log_panics: bool,
-    /// Whether text on a terminal may be coloured; with a file it never is, as both get the same.
+    /// Whether the text format may be coloured on a terminal; on by default. It is never coloured
+    /// if there is a file, because both outputs receive the same lines.
     pub color: bool,
-    /// Which fields are secrets.
+    /// Which fields are secrets, by their keys.
     pub redaction: Redaction,
-    /// How long a record may be, with its newline; what is longer is cut inside its longest texts.
-    /// At least 1024.
+    /// The maximum length of a record in bytes, with its newline; longer records are truncated
+    /// inside their longest texts. Default: 16,000. Values below 1024 count as 1024.
     pub max_record_bytes: usize,
 }
 
@@ -73,44 +77,45 @@ impl Default for Settings {
     }
 }
 
-/// Who writes lines, and when.
+/// Which thread writes the lines, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Writer {
-    /// The thread that logs, before its call returns: one write per line and output. What was
-    /// logged is safe from the end of the process, however it comes.
+    /// The thread that logs writes each line before its call returns, with one write per output. No
+    /// line is lost when the process ends, even if it is killed.
     ///
-    /// A reader of stdout that does not keep up is waited for, up to 100 ms within any second; what
-    /// it still has no room for is dropped and counted.
+    /// If a reader of stdout does not keep up, the call blocks for up to 100 ms within any second;
+    /// then lines are dropped and counted.
     #[default]
     Direct,
-    /// A thread, many lines at once: WARNING and above at once, others after 20 ms at the latest.
-    /// Logging costs less, and the process may take what is not written yet with it.
+    /// A background thread writes lines in batches: WARNING and above immediately, others within
+    /// 20 ms. Logging costs less, but lines that are not yet written are lost if the process is
+    /// killed.
     Batched {
-        /// Bytes that may wait.
+        /// The capacity of the buffer in bytes.
         capacity: usize,
-        /// What happens to a line for which there is no room.
+        /// What happens to a line when the buffer is full.
         overflow: Overflow,
     },
 }
 
 impl Writer {
-    /// Batched, with 4 MiB, and what does not fit dropped and counted.
+    /// [`Writer::Batched`] with a buffer of 4 MiB and [`Overflow::Drop`].
     pub const BATCHED: Self = Self::Batched { capacity: CAPACITY, overflow: Overflow::Drop };
 }
 
-/// What happens to a line for which there is no room.
+/// What happens to a line when the buffer of [`Writer::Batched`] is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
-    /// It is dropped at once, and counted.
+    /// The line is dropped and counted.
     Drop,
-    /// Whoever logs waits so long at most; then the line is dropped, and counted.
+    /// The call blocks for up to this time; then the line is dropped and counted.
     Wait(Duration),
 }
 
 impl Settings {
     /// Reads the three `SIMPLETUNER_LOG_` variables and `NO_COLOR` among `vars`.
     ///
-    /// An empty variable counts as not set. Tells all faults, not just the first.
+    /// Empty variables are ignored. Returns all invalid variables, not only the first.
     pub fn from_env<V: Into<OsString>>(
         vars: impl IntoIterator<Item = (String, V)>,
     ) -> Result<Self, Vec<EnvFault>> {
@@ -118,7 +123,7 @@ impl Settings {
         let mut faults = Vec::new();
         for (name, given) in vars {
             let given = given.into();
-            // A path may be any bytes; of the others, what is not Unicode is not legal either.
+            // A path may be any bytes; the other values are invalid if they are not Unicode.
             let value = given.to_string_lossy();
             if value.trim().is_empty() {
                 continue;
@@ -150,7 +155,7 @@ fn read<T: FromStr<Err: fmt::Display>>(variable: &'static str, value: &str) -> R
     })
 }
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// One JSON object per line.
@@ -161,10 +166,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// Both.
+    /// All formats.
     pub const ALL: [Self; 2] = [Self::Json, Self::Text];
 
-    /// As it is configured.
+    /// The name in the configuration, in lower case.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -188,22 +193,22 @@ impl FromStr for Format {
     }
 }
 
-/// A text that is no [`Format`].
+/// The error for a text that is not a [`Format`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("legal are json and text")]
 #[non_exhaustive]
 pub struct InvalidFormat;
 
-/// A variable of the environment with a value that is not legal.
+/// An environment variable with an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} is {value:?}: {message}")]
 #[non_exhaustive]
 pub struct EnvFault {
-    /// The variable's name.
+    /// The name of the variable.
     pub variable: &'static str,
-    /// What it holds.
+    /// Its value; invalid Unicode is replaced.
     pub value: String,
-    /// What is legal.
+    /// Which values are valid.
     pub message: String,
 }
 
@@ -247,9 +252,9 @@ mod tests {
     #[test]
     fn all_faults_are_told_at_once_with_what_is_legal() {
         let faults = from(&[(FORMAT, "xml\n"), (LEVEL, "LOUD"), (FILE, "x")]).unwrap_err();
-        let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        let messages: Vec<_> = faults.iter().map(ToString::to_string).collect();
         assert_eq!(
-            told,
+            messages,
             [
                 "SIMPLETUNER_LOG_FORMAT is \"xml\\n\": legal are json and text",
                 "SIMPLETUNER_LOG_LEVEL is \"LOUD\": legal are DEBUG, INFO, WARNING, ERROR and \

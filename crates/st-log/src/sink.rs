@@ -1,13 +1,13 @@
-//! Where lines go.
+//! The destinations of finished lines.
 //!
-//! Written directly, a line is one write by the thread that logs, and nothing is lost whatever
-//! happens to the process next. Batched, it is a copy into a bounded buffer that a thread empties.
+//! In direct mode, the thread that logs writes each line itself, so no line is lost if the process
+//! dies. In batched mode, it copies the line into a bounded buffer that a background thread writes.
 
 pub(crate) mod batched;
 pub(crate) mod direct;
+mod nonblocking;
 pub(crate) mod output;
-mod patience;
-mod unwaiting;
+mod wait_budget;
 
 use std::fmt;
 use std::io;
@@ -21,54 +21,57 @@ use batched::Batched;
 use direct::Direct;
 use output::Output;
 
-/// How long a thread that logs waits for a reader that does not keep up, within any second.
-const DIRECT: Duration = Duration::from_millis(100);
-/// The same for the thread that only writes.
-const BATCHED: Duration = Duration::from_millis(900);
+/// How long a thread that logs may block on a slow reader, within any second.
+const DIRECT_WAIT_BUDGET: Duration = Duration::from_millis(100);
+/// The same for the background thread, which has no other work.
+const BATCHED_WAIT_BUDGET: Duration = Duration::from_millis(900);
 
-/// Somebody else's idea of where lines go.
-type Write = dyn Fn(&[u8]) + Send + Sync;
+/// A destination supplied by the user of the crate.
+type WriteFn = dyn Fn(&[u8]) + Send + Sync;
 
-/// Takes whole lines.
+/// Accepts whole lines, each with its newline.
 #[derive(Clone)]
 pub(crate) enum Sink {
-    Own(Arc<Write>),
+    Custom(Arc<WriteFn>),
     Direct(Arc<Direct>),
     Batched(Batched),
 }
 
 impl Sink {
-    /// Opens what `open` opens, with the patience that the writer may have.
+    /// Gives the outputs the wait budget of this kind of writer, and starts its thread if it has
+    /// one.
     pub(crate) fn open(
         writer: Writer,
         formatter: &Arc<Formatter>,
         outputs: Vec<Output>,
     ) -> io::Result<Self> {
         let with =
-            |patience| outputs.into_iter().map(move |it| it.with_patience(patience)).collect();
+            |budget| outputs.into_iter().map(move |it| it.with_wait_budget(budget)).collect();
         match writer {
-            Writer::Direct => {
-                Ok(Self::Direct(Arc::new(Direct::new(with(DIRECT), Arc::clone(formatter)))))
-            }
+            Writer::Direct => Ok(Self::Direct(Arc::new(Direct::new(
+                with(DIRECT_WAIT_BUDGET),
+                Arc::clone(formatter),
+            )))),
             Writer::Batched { capacity, overflow } => {
                 let formatter = Arc::clone(formatter);
-                Batched::start(with(BATCHED), formatter, capacity, overflow).map(Self::Batched)
+                Batched::start(with(BATCHED_WAIT_BUDGET), formatter, capacity, overflow)
+                    .map(Self::Batched)
             }
         }
     }
 
     pub(crate) fn write(&self, line: &[u8], level: Level) {
         match self {
-            Self::Own(write) => write(line),
+            Self::Custom(write) => write(line),
             Self::Direct(direct) => direct.write(line),
             Self::Batched(batched) => batched.push(line, level >= Level::Warning),
         }
     }
 
-    /// Waits until everything so far is written or lost. False when it takes longer.
+    /// Waits until everything logged so far is written or lost. Returns false on timeout.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
         match self {
-            Self::Own(_) => true,
+            Self::Custom(_) => true,
             Self::Direct(direct) => direct.flush(timeout),
             Self::Batched(batched) => batched.flush(timeout),
         }
@@ -76,25 +79,26 @@ impl Sink {
 
     pub(crate) fn reopen(&self) -> bool {
         match self {
-            Self::Own(_) => false,
+            Self::Custom(_) => false,
             Self::Direct(direct) => direct.reopen(),
             Self::Batched(batched) => batched.reopen(),
         }
     }
 
-    /// Lines that were lost so far, counted once for each output that lost them.
+    /// The number of lost lines; a line counts once for each output that lost it.
     pub(crate) fn dropped(&self) -> u64 {
         match self {
-            Self::Own(_) => 0,
+            Self::Custom(_) => 0,
             Self::Direct(direct) => direct.dropped(),
             Self::Batched(batched) => batched.dropped(),
         }
     }
 
-    /// The program may end any moment: from now on every line is written before its call returns.
-    pub(crate) fn hurry(&self) {
+    /// From now on, every line is written before its call returns, because the program is about to
+    /// exit.
+    pub(crate) fn flush_each_line(&self) {
         if let Self::Batched(batched) = self {
-            batched.hurry();
+            batched.flush_each_line();
         }
     }
 }
@@ -102,7 +106,7 @@ impl Sink {
 impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Own(_) => "Own",
+            Self::Custom(_) => "Custom",
             Self::Direct(_) => "Direct",
             Self::Batched(_) => "Batched",
         })

@@ -1,7 +1,7 @@
-//! The fields of `tracing` spans, for programs that have some and ask for them.
+//! The fields of `tracing` spans, if the settings include them.
 //!
-//! They are written down when the span is made, with those of the spans around it, so that an event
-//! only looks at the innermost one. They rank below those of scopes and of events.
+//! They are encoded when the span is created, together with those of its parents, so that an event
+//! reads only the innermost span. Fields of scopes and events take precedence over them.
 
 use std::error::Error;
 use std::fmt;
@@ -12,12 +12,13 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use crate::carry::Carried;
 use crate::chain::Chain;
-use crate::draft::push_quoted;
-use crate::members::Members;
+use crate::json_members::Members;
+use crate::record::push_quoted;
 use crate::redact::Redaction;
 use crate::value::{Json, ToValue, Value};
 
-/// What a span keeps for our layers: its fields, without what each of them takes for a secret.
+/// The fields of a span and its parents, stored in its extensions: one redacted copy per redaction,
+/// because layers may differ in what is a secret.
 #[derive(Debug, Default)]
 pub(crate) struct SpanFields(Vec<(u32, Members)>);
 
@@ -33,13 +34,14 @@ impl SpanFields {
         Self::put(span, visitor);
     }
 
-    /// Fields that were given later. Spans that are open inside keep what they began with.
+    /// Adds fields that are recorded after the span was created. Existing child spans do not see
+    /// them.
     pub(crate) fn record<S: for<'a> LookupSpan<'a>>(
         span: &SpanRef<'_, S>,
         values: &Record<'_>,
         redaction: &Redaction,
     ) {
-        // Foreign code runs while values are read, and no lock may be held then.
+        // Recording values runs code outside this crate, during which no lock may be held.
         let members = Self::of(span, redaction).unwrap_or_default();
         let mut visitor = SpanVisitor { members, redaction };
         values.record(&mut visitor);
@@ -79,8 +81,8 @@ impl SpanVisitor<'_> {
     fn put(&mut self, field: &Field, value: &Value<'_>) {
         if self.redaction.covers(field.name()) {
             let mut mark = Vec::new();
-            Redaction::push_mark(&mut mark);
-            self.members.put(field.name(), &Value::Json(Json::written(mark)));
+            Redaction::push_placeholder(&mut mark);
+            self.members.put(field.name(), &Value::Json(Json::from_text(mark)));
         } else {
             self.members.put(field.name(), value);
         }
@@ -89,7 +91,7 @@ impl SpanVisitor<'_> {
     fn put_printed(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         let mut printed = Vec::new();
         push_quoted(&mut printed, value);
-        self.put(field, &Value::Json(Json::written(printed)));
+        self.put(field, &Value::Json(Json::from_text(printed)));
     }
 }
 
@@ -103,7 +105,7 @@ impl Visit for SpanVisitor<'_> {
             Some(carried) => {
                 let mut json = Vec::new();
                 carried.push_redacted(&mut json, self.redaction);
-                self.put(field, &Value::Json(Json::written(json)));
+                self.put(field, &Value::Json(Json::from_text(json)));
             }
             None => self.put_printed(field, format_args!("{}", Chain(value))),
         }

@@ -1,8 +1,8 @@
-//! Starting work elsewhere without losing the scope.
+//! Spawns tasks and threads that inherit the current scope.
 //!
-//! Tokio and the standard library start what they start without any scope, by design. What is
-//! started with these functions stays in the scope of its starter. Work that outlives its starter
-//! takes `Scope::root().in_scope(|| spawn(..))` instead, or its lines carry that one's ID for ever.
+//! With tokio's and the standard library's own functions they start without a scope. For work that
+//! outlives its caller, use `Scope::root().in_scope(|| spawn(..))`: otherwise its lines carry the
+//! caller's ID as long as it runs.
 
 use std::thread;
 
@@ -11,9 +11,9 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use crate::future::InScope;
 use crate::scope::Scope;
 
-/// [`tokio::spawn`] for a future that stays in the current scope.
+/// [`tokio::spawn`] for a future that runs in the current scope.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "the future is in its scope")]
+#[expect(clippy::disallowed_methods, reason = "the future has its scope")]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -21,9 +21,9 @@ where
     tokio::spawn(future.in_current_scope())
 }
 
-/// [`tokio::task::spawn_local`] for a future that stays in the current scope.
+/// [`tokio::task::spawn_local`] for a future that runs in the current scope.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "the future is in its scope")]
+#[expect(clippy::disallowed_methods, reason = "the future has its scope")]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: 'static> + 'static,
@@ -31,9 +31,9 @@ where
     tokio::task::spawn_local(future.in_current_scope())
 }
 
-/// [`tokio::task::spawn_blocking`] for work that stays in the current scope.
+/// [`tokio::task::spawn_blocking`] for a closure that runs in the current scope.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "the work is in its scope")]
+#[expect(clippy::disallowed_methods, reason = "the closure has its scope")]
 pub fn spawn_blocking<R, W>(work: W) -> JoinHandle<R>
 where
     W: FnOnce() -> R + Send + 'static,
@@ -42,8 +42,8 @@ where
     tokio::task::spawn_blocking(in_current_scope(work))
 }
 
-/// [`std::thread::spawn`] for work that stays in the current scope.
-#[expect(clippy::disallowed_methods, reason = "the work is in its scope")]
+/// [`std::thread::spawn`] for a closure that runs in the current scope.
+#[expect(clippy::disallowed_methods, reason = "the closure has its scope")]
 pub fn spawn_thread<R, W>(work: W) -> thread::JoinHandle<R>
 where
     W: FnOnce() -> R + Send + 'static,
@@ -52,14 +52,14 @@ where
     thread::spawn(in_current_scope(work))
 }
 
-/// Work that stays in the current scope wherever it is called: on a [`thread::Builder`]'s or a
-/// pool's thread, in a callback.
+/// Wraps a closure so that it runs in the current scope wherever it is called: on a thread of a
+/// [`thread::Builder`] or a pool, or in a callback.
 pub fn in_current_scope<R>(work: impl FnOnce() -> R) -> impl FnOnce() -> R {
     let scope = Scope::capture();
     move || scope.in_scope(work)
 }
 
-/// [`JoinSet`] for futures and work that stay in the current scope.
+/// Extends [`JoinSet`] with functions that spawn in the current scope.
 pub trait SpawnInScope<T> {
     /// [`JoinSet::spawn`], in the current scope.
     fn spawn_in_scope<F>(&mut self, future: F) -> AbortHandle
@@ -79,7 +79,7 @@ pub trait SpawnInScope<T> {
         T: Send;
 }
 
-#[expect(clippy::disallowed_methods, reason = "the futures and the work are in their scope")]
+#[expect(clippy::disallowed_methods, reason = "futures and closures have their scope")]
 impl<T: 'static> SpawnInScope<T> for JoinSet<T> {
     #[track_caller]
     fn spawn_in_scope<F>(&mut self, future: F) -> AbortHandle

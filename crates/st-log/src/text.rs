@@ -1,12 +1,13 @@
-//! The text format: `2024-01-15 10:30:00 [INFO] simpletuner.cloud.jobs (abc123): message key=value`.
+//! Writes the text format:
+//! `2024-01-15 10:30:00 [INFO] simpletuner.cloud.jobs (abc123): message key=value`.
 
 use crate::correlation::CorrelationId;
 use crate::escape::{self, Style};
+use crate::json_members::members;
 use crate::level::Level;
-use crate::members::members;
 use crate::scope::local;
 
-/// Appends what stands between the time and the ID.
+/// Appends the text between the time and the correlation ID.
 pub(crate) fn push_head(line: &mut Vec<u8>, level: Level, logger: &str, color: bool) {
     let (on, off) = if color { (paint(level), "\x1b[0m") } else { ("", "") };
     line.extend_from_slice(b" [");
@@ -18,7 +19,7 @@ pub(crate) fn push_head(line: &mut Vec<u8>, level: Level, logger: &str, color: b
     line.extend_from_slice(b" (");
 }
 
-/// Appends the ID of the current scope, else that of the process.
+/// Appends the correlation ID of the current scope or else of the process.
 pub(crate) fn push_id(line: &mut Vec<u8>) {
     let found =
         local::read(|active| active.id.as_ref().map(|id| line.extend_from_slice(id.as_bytes())));
@@ -34,8 +35,8 @@ pub(crate) fn push_pairs(line: &mut Vec<u8>, fields: &[u8]) {
     }
 }
 
-/// Appends ` key=value`; nothing without a value. Both are as in JSON, and lose their quotes where
-/// that is not ambiguous.
+/// Appends ` key=value`, or nothing if the value is empty. Both are JSON, without quotes where that
+/// is unambiguous.
 pub(crate) fn push_pair(line: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     if value.is_empty() {
         return;

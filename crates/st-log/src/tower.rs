@@ -1,7 +1,8 @@
-//! A layer for HTTP servers on tower: axum, tonic, hyper.
+//! A tower layer that gives each request of an HTTP server a correlation ID.
 //!
-//! It reads the caller's `X-Correlation-ID`, or makes one where there is none that is legal, puts
-//! the handler and the body of its answer in the scope of that ID, and says it on every answer.
+//! It takes the ID from the header `X-Correlation-ID`, or generates one if the header is missing or
+//! invalid, runs the handler and the response body in a scope with that ID, and returns the ID in
+//! the same header of every response. It works with axum, tonic and hyper.
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -15,9 +16,9 @@
 //! let app: Router = Router::new().route("/", get(hello)).layer(CorrelationLayer::new());
 //! ```
 //!
-//! The layer belongs outermost, so that what other layers log and answer carries the ID as well. A
-//! handler that panics gives no answer; a layer that catches panics belongs inside of this one.
-//! Browsers show the header to scripts only when CORS exposes it.
+//! Make it the outermost layer, so that the lines and responses of other layers carry the ID as
+//! well. Without a layer that catches panics inside this one, a handler that panics sends no
+//! response. Browsers show the header to scripts only if CORS exposes it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -30,7 +31,7 @@ use tower_service::Service;
 
 use crate::correlation::{CORRELATION_ID_HEADER, CorrelationId};
 use crate::future::{InScope as _, Scoped};
-use crate::own;
+use crate::internal;
 use crate::scope::Scope;
 use crate::scope::local::Active;
 use crate::trace_context::{TRACEPARENT_HEADER, TRACESTATE_HEADER, TraceContext};
@@ -42,13 +43,13 @@ pub struct CorrelationLayer {
 }
 
 impl CorrelationLayer {
-    /// Reads and answers `X-Correlation-ID`.
+    /// Creates a layer that handles `X-Correlation-ID` only.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether the caller's `traceparent` and `tracestate` are kept in the scope too. They show in
-    /// the record with [`Settings::trace_context`](crate::Settings).
+    /// Sets whether the caller's `traceparent` and `tracestate` are kept in the scope too; off by
+    /// default. Records show them with [`Settings::trace_context`](crate::Settings).
     #[must_use]
     pub fn trace_context(mut self, kept: bool) -> Self {
         self.trace_context = kept;
@@ -64,13 +65,13 @@ impl CorrelationLayer {
             scope = scope.with_trace_context(trace);
         }
         if replaced {
-            // Not the value: it may be hostile.
+            // The value is not logged, because it may be hostile.
             let values = headers.get_all(CORRELATION_ID_HEADER).iter();
             let (values, longest) =
                 values.fold((0, 0), |(count, longest), it| (count + 1, it.len().max(longest)));
             scope.in_scope(|| {
                 crate::debug!(
-                    logger: own::LOG, values, longest, "Caller's correlation ID replaced"
+                    logger: internal::LOG, values, longest, "Caller's correlation ID replaced"
                 );
             });
         }
@@ -78,7 +79,7 @@ impl CorrelationLayer {
     }
 }
 
-/// The caller's ID, where it is legal and there are not two different ones.
+/// The caller's ID, if it is valid and there are no two different ones.
 fn given_id(headers: &HeaderMap) -> Option<CorrelationId> {
     let mut values = headers.get_all(CORRELATION_ID_HEADER).iter();
     let first = values.next()?;
@@ -92,7 +93,7 @@ fn given_trace(headers: &HeaderMap) -> Option<TraceContext> {
     let mut parents = headers.get_all(TRACEPARENT_HEADER).iter();
     let only = parents.next().filter(|_| parents.next().is_none())?;
     let trace = TraceContext::parse(only.to_str().ok()?).ok()?;
-    // Several headers are one list.
+    // Several headers form one list.
     let states: Option<Vec<&str>> =
         headers.get_all(TRACESTATE_HEADER).iter().map(|it| it.to_str().ok()).collect();
     let states = states.unwrap_or_default();
@@ -107,7 +108,7 @@ impl<S> Layer<S> for CorrelationLayer {
     }
 }
 
-/// A service whose requests have a correlation ID. Made by [`CorrelationLayer`].
+/// A service whose requests have a correlation ID. Created by [`CorrelationLayer`].
 #[derive(Debug, Clone)]
 pub struct Correlated<S> {
     inner: S,
@@ -137,7 +138,7 @@ where
 }
 
 pin_project! {
-    /// The answer to come.
+    /// The future of a response.
     #[derive(Debug)]
     pub struct Answering<F> {
         #[pin]
@@ -155,7 +156,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.future.poll(cx))?;
-        // The ID of the request, also where the handler set another one for what it logs.
+        // The ID of the request, even if the handler set another one in its scope.
         let id = this.scope.correlation_id().map(|id| HeaderValue::from_str(id.as_str()));
         if let Some(Ok(value)) = id {
             response.headers_mut().insert(CORRELATION_ID_HEADER, value);
@@ -166,11 +167,11 @@ where
 }
 
 pin_project! {
-    /// A body that is read in the scope of its request, for answers that are made while they are
-    /// sent.
+    /// A response body that is polled in the scope of its request, for responses that are generated
+    /// while they are sent.
     #[derive(Debug)]
     pub struct ScopedBody<B> {
-        // Only a drop empties it: what the body holds is dropped within its scope.
+        // None only during the drop, so that the body's values are dropped within its scope.
         #[pin]
         body: Option<B>,
         active: Active,

@@ -1,7 +1,7 @@
-//! W3C Trace Context: the IDs by which tracing systems know a request.
+//! W3C Trace Context: propagates the trace and span IDs of a caller.
 //!
-//! This crate makes no spans of its own. It keeps what a caller sent, shows it in the record when
-//! that is asked for, and lets whoever makes outgoing calls send it on unchanged.
+//! This crate creates no spans. It stores what the caller sent, adds it to records if configured,
+//! and gives HTTP clients access to it, so that they can forward it unchanged.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,15 +11,15 @@ use http::HeaderName;
 
 use crate::scope::{Scope, local};
 
-/// The HTTP header with the IDs.
+/// The HTTP header `traceparent`, which carries the trace and span IDs.
 pub const TRACEPARENT_HEADER: HeaderName = HeaderName::from_static("traceparent");
-/// The HTTP header with what vendors add to them.
+/// The HTTP header `tracestate`, which carries vendor-specific data.
 pub const TRACESTATE_HEADER: HeaderName = HeaderName::from_static("tracestate");
 
-/// What a `tracestate` may have at most and still has to be passed on.
-const LONGEST_STATE: usize = 512;
+/// The length in bytes up to which the standard asks for a `tracestate` to be forwarded.
+const MAX_STATE_LEN: usize = 512;
 
-/// The `traceparent` of a request, and its `tracestate` where it has one. Cheap to clone.
+/// The `traceparent` of a request, and its `tracestate` if it has one. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext(Arc<Inner>);
 
@@ -29,7 +29,8 @@ struct Inner {
     state: Option<String>,
 }
 
-/// A text that is no `traceparent`. It does not repeat the text, which may be hostile.
+/// The error for a text that is not a valid `traceparent`. It does not contain the text, which may
+/// be hostile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not a traceparent: legal is 00-<trace ID>-<span ID>-<flags> in 32, 16 and 2 lower-case \
@@ -39,7 +40,7 @@ struct Inner {
 pub struct InvalidTraceParent;
 
 impl TraceContext {
-    /// Reads a `traceparent`. A version above 00 is understood as far as it begins like 00.
+    /// Parses a `traceparent`. Of versions above 00, only the part that version 00 defines is kept.
     pub fn parse(traceparent: &str) -> Result<Self, InvalidTraceParent> {
         let known = traceparent.get(..55).ok_or(InvalidTraceParent)?;
         let parts: Vec<&str> = known.split('-').collect();
@@ -54,15 +55,16 @@ impl TraceContext {
         if !legal || !ends_well {
             return Err(InvalidTraceParent);
         }
-        // What a later version adds is not understood, so it is not passed on either.
+        // Additions of later versions are not understood, so they are not forwarded either.
         let parent = format!("00-{trace_id}-{span_id}-{flags}");
         Ok(Self(Arc::new(Inner { parent, state: None })))
     }
 
-    /// With the `tracestate` that came along; one that is not fit to be sent on is left out.
+    /// Sets the `tracestate`; it is left out if it is empty, longer than 512 bytes or not printable
+    /// ASCII.
     #[must_use]
     pub fn with_state(self, tracestate: &str) -> Self {
-        let fit = (1..=LONGEST_STATE).contains(&tracestate.len())
+        let fit = (1..=MAX_STATE_LEN).contains(&tracestate.len())
             && tracestate.bytes().all(|it| matches!(it, b' '..=b'~'));
         let state = fit.then(|| tracestate.to_owned());
         Self(Arc::new(Inner { parent: self.0.parent.clone(), state }))
@@ -73,17 +75,17 @@ impl TraceContext {
         &self.0.parent
     }
 
-    /// The value of the header `tracestate`.
+    /// The value of the header `tracestate`, if there is one.
     pub fn tracestate(&self) -> Option<&str> {
         self.0.state.as_deref()
     }
 
-    /// 32 lower-case hexadecimal digits.
+    /// The trace ID: 32 lower-case hexadecimal digits.
     pub fn trace_id(&self) -> &str {
         self.0.parent.get(3..35).unwrap_or_default()
     }
 
-    /// 16 lower-case hexadecimal digits.
+    /// The span ID of the caller: 16 lower-case hexadecimal digits.
     pub fn span_id(&self) -> &str {
         self.0.parent.get(36..52).unwrap_or_default()
     }
@@ -103,12 +105,12 @@ impl fmt::Display for TraceContext {
     }
 }
 
-/// The trace context of the current scope.
+/// Returns the trace context of the current scope, if it has one.
 pub fn current_trace_context() -> Option<TraceContext> {
     local::read(|active| active.trace.clone()).flatten()
 }
 
-/// Runs `work` with a trace context; a future takes [`InScope`](crate::InScope).
+/// Runs `work` with a trace context; for a future, use [`InScope`](crate::InScope).
 pub fn with_trace_context<R>(trace: TraceContext, work: impl FnOnce() -> R) -> R {
     Scope::capture().with_trace_context(trace).in_scope(work)
 }

@@ -1,4 +1,4 @@
-//! The value of a field, with the type it has in JSON.
+//! Values of fields, which keep their type in JSON.
 
 use std::borrow::Cow;
 use std::num::NonZero;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::json;
 
-/// What a field holds; it keeps its JSON type in the record.
+/// The value of a field. It keeps its JSON type in the record.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Value<'a> {
@@ -17,35 +17,35 @@ pub enum Value<'a> {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A whole number.
+    /// An integer of up to 64 bits.
     I64(i64),
-    /// A whole number above `i64::MAX`; many readers lose digits beyond 2^53.
+    /// An unsigned integer of up to 64 bits. Many JSON readers lose digits beyond 2^53.
     U64(u64),
-    /// A whole number of up to 128 bits.
+    /// An integer of up to 128 bits.
     I128(i128),
-    /// A whole number above `i128::MAX`.
+    /// An unsigned integer of up to 128 bits.
     U128(u128),
-    /// A fraction, printed as the shortest decimal that is this `f32`; `null` where not finite.
+    /// A 32-bit float, printed as the shortest decimal that parses to it; `null` if not finite.
     F32(f32),
-    /// A fraction, printed as the shortest decimal that is this `f64`; `null` where not finite.
+    /// A 64-bit float, printed as the shortest decimal that parses to it; `null` if not finite.
     F64(f64),
-    /// A text.
+    /// A string.
     String(Cow<'a, str>),
-    /// Anything else that JSON can say; see [`json`](crate::json()).
+    /// Any other JSON, such as an object or an array; see [`json`](crate::json()).
     Json(Json),
 }
 
-/// A value of any depth that is JSON already. Made by [`json`](crate::json()).
+/// A value of any depth, encoded as JSON. Created by [`json`](crate::json()).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json(Vec<u8>);
 
 impl Json {
-    pub(crate) fn of(value: &(impl Serialize + ?Sized)) -> Self {
-        Self(json::of(value))
+    pub(crate) fn from_serialize(value: &(impl Serialize + ?Sized)) -> Self {
+        Self(json::to_vec(value))
     }
 
-    /// What is JSON already, with the record's separators.
-    pub(crate) fn written(text: Vec<u8>) -> Self {
+    /// Takes text that is JSON with the record's separators.
+    pub(crate) fn from_text(text: Vec<u8>) -> Self {
         Self(text)
     }
 
@@ -54,14 +54,14 @@ impl Json {
     }
 }
 
-/// What can be the value of a field.
+/// Types that can be the value of a field.
 pub trait ToValue {
-    /// The value; it is written down at once, so nothing has to be copied for it.
+    /// Converts the value. The result is encoded immediately, so it can borrow from `self`.
     fn to_value(&self) -> Value<'_>;
 }
 
 impl Value<'_> {
-    /// Appends it as JSON.
+    /// Appends the value as JSON.
     #[inline]
     pub(crate) fn push(&self, out: &mut Vec<u8>) {
         match self {
@@ -149,7 +149,7 @@ impl ToValue for char {
 }
 
 impl ToValue for [u8] {
-    /// As text; what is not UTF-8 becomes U+FFFD.
+    /// Converts to a string; invalid UTF-8 becomes U+FFFD.
     fn to_value(&self) -> Value<'_> {
         Value::String(String::from_utf8_lossy(self))
     }
@@ -169,7 +169,7 @@ impl ToValue for Vec<u8> {
 
 impl ToValue for serde_json::Value {
     fn to_value(&self) -> Value<'_> {
-        Value::Json(Json::of(self))
+        Value::Json(Json::from_serialize(self))
     }
 }
 

@@ -1,31 +1,31 @@
-//! Reading an event's fields.
+//! Visitors that read the fields of an event.
 
 use std::error::Error;
 use std::fmt;
 
 use tracing::field::{Field, Visit};
 
+use crate::callsite::{Callsite, Role};
 use crate::carry::Carried;
 use crate::chain::Chain;
-use crate::draft::{Draft, push_quoted};
 use crate::json::{push_float, push_int, push_str};
-use crate::site::{Role, Site};
+use crate::record::{RecordBuilder, push_quoted};
 
-/// Puts each field of an event where it belongs.
+/// Adds each field of an event to the record, according to its role.
 #[derive(Debug)]
 pub(crate) struct Visitor<'a, 'b> {
-    pub(crate) draft: &'a mut Draft<'b>,
-    pub(crate) site: &'a Site,
+    pub(crate) record: &'a mut RecordBuilder<'b>,
+    pub(crate) callsite: &'a Callsite,
 }
 
 impl Visitor<'_, '_> {
     fn role(&self, field: &Field) -> Role {
-        self.site.field(field).map_or(Role::Plain, |it| it.role)
+        self.callsite.field(field).map_or(Role::Plain, |it| it.role)
     }
 
-    /// The buffer in which the value of this field goes, unless it is a secret.
+    /// The buffer for the value of this field; None if it is a secret.
     fn field(&mut self, field: &Field) -> Option<&mut Vec<u8>> {
-        self.draft.field(self.site.field(field)?)
+        self.record.field(self.callsite.field(field)?)
     }
 
     fn put(&mut self, field: &Field, push: impl FnOnce(&mut Vec<u8>)) {
@@ -38,7 +38,7 @@ impl Visitor<'_, '_> {
 impl Visit for Visitor<'_, '_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match self.role(field) {
-            Role::Message => self.draft.message_of(format_args!("{value:?}")),
+            Role::Message => self.record.message_of(format_args!("{value:?}")),
             Role::Plain | Role::Function | Role::Logger => {
                 self.put(field, |out| push_quoted(out, format_args!("{value:?}")));
             }
@@ -47,19 +47,19 @@ impl Visit for Visitor<'_, '_> {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         match self.role(field) {
-            Role::Message => self.draft.message(value),
-            Role::Function => self.draft.source_path(&self.site.source, value),
-            Role::Logger if self.site.is_dynamic => {}
+            Role::Message => self.record.message(value),
+            Role::Function => self.record.source_path(&self.callsite.source, value),
+            Role::Logger if self.callsite.is_dynamic => {}
             Role::Logger | Role::Plain => self.put(field, |out| push_str(out, value)),
         }
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let is_secret = self.site.field(field).is_some_and(|it| it.is_secret);
+        let is_secret = self.callsite.field(field).is_some_and(|it| it.is_secret);
         if let Some(carried) = value.downcast_ref::<Carried>() {
-            let redaction = self.draft.redaction();
+            let redaction = self.record.redaction();
             self.put(field, |out| carried.push_redacted(out, redaction));
-        } else if is_secret || !self.draft.exception(value) {
+        } else if is_secret || !self.record.exception(value) {
             self.put(field, |out| push_quoted(out, format_args!("{}", Chain(value))));
         }
     }
@@ -94,7 +94,7 @@ impl Visit for Visitor<'_, '_> {
     }
 }
 
-/// Reads the logger of an event whose name is known only at run time.
+/// Reads the logger's name from an event with a dynamic logger.
 #[derive(Debug, Default)]
 pub(crate) struct LoggerName(pub(crate) String);
 
@@ -102,7 +102,7 @@ impl Visit for LoggerName {
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == crate::site::LOGGER {
+        if field.name() == crate::callsite::LOGGER {
             value.clone_into(&mut self.0);
         }
     }

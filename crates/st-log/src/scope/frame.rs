@@ -1,48 +1,48 @@
-//! One entered context: the fields of a scope with those of all scopes around it.
+//! One entered context: its fields merged with those of all enclosing scopes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::members::Members;
+use crate::json_members::Members;
 use crate::redact::Redaction;
 
-/// Immutable but for two notes, so scopes share it freely.
+/// Immutable except for two atomics, so that scopes can share it.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    /// The frame that was in force before.
+    /// The frame that becomes the top when this one is exited.
     outer: Option<Arc<Self>>,
     merged: Members,
-    /// Where in the merged text its own fields begin.
-    own_at: usize,
+    /// The offset of its own fields in the merged text.
+    own_start: usize,
     own_mask: u64,
-    /// The frame that the guard knows, where this is the same context on top of others.
+    /// The frame that the guard refers to, if this one is a copy on top of other frames.
     original: Option<Arc<Self>>,
-    /// Its guard was dropped while another scope was in force: to be left out from now on.
-    left: AtomicBool,
-    /// The redaction that found no secret here; looking again would cost every line.
+    /// The guard was dropped while another scope was current, so this frame is to be removed.
+    exited: AtomicBool,
+    /// The ID of the redaction that found no secret here, so that it need not search at every line.
     clean_for: AtomicU32,
 }
 
 impl Frame {
     pub(crate) fn new(outer: Option<Arc<Self>>, own: Members) -> Self {
         let own_mask = own.mask();
-        let (merged, own_at) = match &outer {
+        let (merged, own_start) = match &outer {
             None => (own, 0),
             Some(outer) => outer.merged.with_inner(own.as_bytes(), own_mask),
         };
         Self {
             outer,
             merged,
-            own_at,
+            own_start,
             own_mask,
             original: None,
-            left: AtomicBool::new(false),
+            exited: AtomicBool::new(false),
             clean_for: AtomicU32::new(0),
         }
     }
 
-    /// Without a way back to what was in force before, for a scope that nobody leaves step by step:
-    /// however deep such scopes are, each stands for itself.
+    /// Creates a frame that does not retain the outer one, for a scope that is never exited frame
+    /// by frame. Deeply nested scopes then do not form a chain.
     pub(crate) fn flat(outer: Option<Arc<Self>>, own: Members) -> Self {
         Self { outer: None, ..Self::new(outer, own) }
     }
@@ -55,16 +55,16 @@ impl Frame {
         &self.merged
     }
 
-    pub(crate) fn leave(&self) {
-        self.left.store(true, Ordering::Relaxed);
+    pub(crate) fn exit(&self) {
+        self.exited.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_left(&self) -> bool {
-        self.original().left.load(Ordering::Relaxed)
+    pub(crate) fn is_exited(&self) -> bool {
+        self.original().exited.load(Ordering::Relaxed)
     }
 
-    /// Whether this is the context that the other one was entered as.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
+    /// Whether both frames were created by entering the same context.
+    pub(crate) fn is_same_context(&self, other: &Self) -> bool {
         std::ptr::eq(self.original(), other.original())
     }
 
@@ -72,9 +72,9 @@ impl Frame {
         self.original.as_deref().unwrap_or(self)
     }
 
-    /// The same context on top of others.
-    pub(crate) fn on(self: &Arc<Self>, outer: Option<Arc<Self>>) -> Self {
-        let own = self.merged.as_bytes().get(self.own_at..).unwrap_or_default();
+    /// Creates a copy of this context on top of other frames.
+    pub(crate) fn rebased_on(self: &Arc<Self>, outer: Option<Arc<Self>>) -> Self {
+        let own = self.merged.as_bytes().get(self.own_start..).unwrap_or_default();
         let (own, _) = Members::default().with_inner(own, self.own_mask);
         let original = self.original.as_ref().unwrap_or(self);
         Self { original: Some(Arc::clone(original)), ..Self::new(outer, own) }

@@ -1,12 +1,12 @@
-//! Where the scope of the running code lies: a thread-local variable.
+//! The current scope, in a thread-local variable.
 //!
-//! It lies there only while its work runs on the thread; a future takes its scope away between
-//! polls. A task that nobody wrapped sees no other task's scope, because what lies here is marked
-//! with its owner. Nothing here runs foreign code while a scope is looked at, and nothing fails
-//! where the variable is gone already, in a thread that ends: then there is no scope.
+//! A scope is stored here only while its code runs on the thread; a scoped future removes its scope
+//! between polls. The stored scope is tagged with its task, so that a task spawned without a scope
+//! does not see another task's. No code outside this crate runs while a scope is borrowed. After
+//! the variable is destroyed, when the thread exits, there is no scope and nothing fails.
 //!
-//! Two cells instead of one `RefCell` because each poll of a scoped future puts its scope here and
-//! takes it away: that is a swap of two words, with no flag to be checked and set in between.
+//! Two cells instead of one `RefCell`, because each poll of a scoped future swaps its scope in and
+//! out: a swap of two words, without a borrow flag to check and set.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -14,94 +14,100 @@ use std::sync::Arc;
 use tokio::task;
 
 use crate::correlation::CorrelationId;
-use crate::members::Members;
+use crate::json_members::Members;
 use crate::scope::frame::Frame;
 use crate::trace_context::TraceContext;
 
 thread_local! {
     static LOCAL: Local = const {
-        Local { owner: Cell::new(None), here: Cell::new(None), lodgers: RefCell::new(Vec::new()) }
+        Local {
+            owner: Cell::new(None),
+            current: Cell::new(None),
+            unscoped: RefCell::new(Vec::new()),
+        }
     };
 }
 
-/// Tasks without a scope of their own whose IDs a thread remembers.
-const LODGERS: usize = 64;
+/// The number of unscoped tasks whose state a thread keeps.
+const MAX_UNSCOPED: usize = 64;
 
-/// What this thread knows of scopes.
+/// The scopes that this thread stores.
 struct Local {
-    /// The task whose scope lies here; none for code outside of any task.
+    /// The task to which `current` belongs; None for code outside of any task.
     owner: Cell<Option<task::Id>>,
-    /// Taken out while somebody looks at it.
-    here: Cell<Option<Box<State>>>,
-    /// Tasks that run here without a scope of their own: what they set is theirs alone.
-    lodgers: RefCell<Vec<Active>>,
+    /// The current scope. Taken out while it is read or written.
+    current: Cell<Option<Box<State>>>,
+    /// State of tasks that were spawned without a scope, kept per task so that they cannot see each
+    /// other's IDs.
+    unscoped: RefCell<Vec<Active>>,
 }
 
-/// What a scope holds.
+/// The contents of a scope.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) id: Option<CorrelationId>,
     pub(crate) trace: Option<TraceContext>,
     top: Option<Arc<Frame>>,
-    /// How many frames from the top were entered here; those below came along and stay.
+    /// How many frames from the top were entered in this scope; those below were inherited.
     entered: u32,
 }
 
 impl Local {
-    fn look<R>(&self, look: impl FnOnce(&State) -> R) -> Option<R> {
-        let me = task::try_id();
-        if self.owner.get() == me {
-            let state = self.here.take();
-            let seen = state.as_deref().map(look);
-            self.here.set(state);
+    fn read<R>(&self, read: impl FnOnce(&State) -> R) -> Option<R> {
+        let task_id = task::try_id();
+        if self.owner.get() == task_id {
+            let state = self.current.take();
+            let seen = state.as_deref().map(read);
+            self.current.set(state);
             return seen;
         }
-        let lodgers = self.lodgers.try_borrow().ok()?;
-        lodgers.iter().find(|it| it.owner == me)?.state.as_deref().map(look)
+        let unscoped = self.unscoped.try_borrow().ok()?;
+        unscoped.iter().find(|it| it.owner == task_id)?.state.as_deref().map(read)
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> Option<R> {
-        let me = task::try_id();
-        if self.owner.get() == me {
-            let mut state = self.here.take().unwrap_or_default();
-            let result = change(&mut state);
-            self.here.set(Some(state));
+    fn write<R>(&self, write: impl FnOnce(&mut State) -> R) -> Option<R> {
+        let task_id = task::try_id();
+        if self.owner.get() == task_id {
+            let mut state = self.current.take().unwrap_or_default();
+            let result = write(&mut state);
+            self.current.set(Some(state));
             return Some(result);
         }
-        let mut lodgers = self.lodgers.try_borrow_mut().ok()?;
-        let at = lodgers.iter().position(|it| it.owner == me).unwrap_or_else(|| {
-            // Nobody says when a task ends. One that waits inside a context comes back for it; of
-            // the others, those that came last are remembered.
-            if lodgers.len() >= LODGERS {
-                let is_over = |it: &Active| it.state.as_ref().is_none_or(|it| it.entered == 0);
-                lodgers.iter().position(is_over).map(|at| lodgers.remove(at));
+        let mut unscoped = self.unscoped.try_borrow_mut().ok()?;
+        let at = unscoped.iter().position(|it| it.owner == task_id).unwrap_or_else(|| {
+            // The end of a task is not observable, so the oldest entry is evicted. Tasks inside a
+            // context are kept, because their guards still refer to it.
+            if unscoped.len() >= MAX_UNSCOPED {
+                let is_evictable = |it: &Active| it.state.as_ref().is_none_or(|it| it.entered == 0);
+                unscoped.iter().position(is_evictable).map(|at| unscoped.remove(at));
             }
-            lodgers.push(Active { owner: me, state: None });
-            lodgers.len() - 1
+            unscoped.push(Active { owner: task_id, state: None });
+            unscoped.len() - 1
         });
-        lodgers.get_mut(at).map(|it| change(it.state.get_or_insert_default()))
+        unscoped.get_mut(at).map(|it| write(it.state.get_or_insert_default()))
     }
 
-    fn leave(&self, frame: &Arc<Frame>) -> bool {
-        let mut state = self.here.take();
-        let was_here = state.as_mut().is_some_and(|it| it.leave(frame));
-        self.here.set(state);
-        let mut leave = |it: &mut Active| it.state.as_mut().is_some_and(|it| it.leave(frame));
-        was_here || self.lodgers.try_borrow_mut().is_ok_and(|mut it| it.iter_mut().any(&mut leave))
+    fn exit(&self, frame: &Arc<Frame>) -> bool {
+        let mut state = self.current.take();
+        let was_current = state.as_mut().is_some_and(|it| it.exit(frame));
+        self.current.set(state);
+        let mut exit = |it: &mut Active| it.state.as_mut().is_some_and(|it| it.exit(frame));
+        was_current
+            || self.unscoped.try_borrow_mut().is_ok_and(|mut it| it.iter_mut().any(&mut exit))
     }
 }
 
-/// Looks at the scope of the running code, where it has one.
-pub(crate) fn read<R>(look: impl FnOnce(&State) -> R) -> Option<R> {
-    LOCAL.try_with(|local| local.look(look)).ok().flatten()
+/// Reads the current scope; None if there is none.
+pub(crate) fn read<R>(read: impl FnOnce(&State) -> R) -> Option<R> {
+    LOCAL.try_with(|local| local.read(read)).ok().flatten()
 }
 
-/// Changes the scope of the running code.
-pub(crate) fn write<R>(change: impl FnOnce(&mut State) -> R) -> Option<R> {
-    LOCAL.try_with(|local| local.change(change)).ok().flatten()
+/// Changes the current scope, which is created if there is none; None if the thread is exiting.
+pub(crate) fn write<R>(write: impl FnOnce(&mut State) -> R) -> Option<R> {
+    LOCAL.try_with(|local| local.write(write)).ok().flatten()
 }
 
-/// Adds fields to the scope of the running code, if there are any and there is one.
+/// Adds fields to the current scope; None if there are no fields or the thread is exiting.
 pub(crate) fn enter(fields: Members) -> Option<Arc<Frame>> {
     if fields.as_bytes().is_empty() {
         return None;
@@ -109,11 +115,11 @@ pub(crate) fn enter(fields: Members) -> Option<Arc<Frame>> {
     write(|state| state.enter(fields))
 }
 
-/// Takes the fields away again, wherever they are.
-pub(crate) fn leave(frame: &Arc<Frame>) {
-    if LOCAL.try_with(|local| local.leave(frame)) == Ok(false) {
-        // Their scope is not in force at the moment, and looks at this note when it is again.
-        frame.leave();
+/// Removes the fields from the scope in which they were entered.
+pub(crate) fn exit(frame: &Arc<Frame>) {
+    if LOCAL.try_with(|local| local.exit(frame)) == Ok(false) {
+        // Their scope is not current on this thread; it removes exited frames when it next runs.
+        frame.exit();
     }
 }
 
@@ -137,8 +143,8 @@ impl State {
         frame
     }
 
-    /// Whether the frame was entered here and is gone now.
-    fn leave(&mut self, frame: &Arc<Frame>) -> bool {
+    /// Removes the frame. Returns whether it was entered in this scope.
+    fn exit(&mut self, frame: &Arc<Frame>) -> bool {
         if self.entered == 0 {
             return false;
         }
@@ -148,17 +154,18 @@ impl State {
                 self.entered -= 1;
                 true
             }
-            _ => self.keep(|it| !it.is_same(frame)),
+            _ => self.retain(|it| !it.is_same_context(frame)),
         }
     }
 
-    /// Forgets the frames whose guards were dropped elsewhere.
-    fn forget_left(&mut self) {
-        self.keep(|it| !it.is_left());
+    /// Removes the frames whose guards were dropped while another scope was current.
+    fn remove_exited(&mut self) {
+        self.retain(|it| !it.is_exited());
     }
 
-    /// Keeps those of the frames that were entered here. Returns whether there were others.
-    fn keep(&mut self, keep: impl Fn(&Frame) -> bool) -> bool {
+    /// Of the frames entered in this scope, retains those that `keep` accepts. Returns whether any
+    /// was removed.
+    fn retain(&mut self, keep: impl Fn(&Frame) -> bool) -> bool {
         let mut kept = Vec::new();
         let mut rest = self.top.as_ref();
         let mut all = true;
@@ -178,43 +185,43 @@ impl State {
         self.entered = 0;
         self.top = base;
         for frame in kept.iter().rev() {
-            self.top = Some(Arc::new(frame.on(self.top.take())));
+            self.top = Some(Arc::new(frame.rebased_on(self.top.take())));
             self.entered += 1;
         }
         true
     }
 
-    /// Takes over what it does not have itself.
-    fn fill_from(&mut self, around: Self) {
-        let Self { id, trace, top, .. } = around;
+    /// Inherits what it does not have itself.
+    fn fill_from(&mut self, enclosing: Self) {
+        let Self { id, trace, top, .. } = enclosing;
         self.id = self.id.take().or(id);
         self.trace = self.trace.take().or(trace);
         self.top = self.top.take().or(top);
     }
 
-    fn take_ids_of(&mut self, around: &Self) {
-        if !self.has_ids_of(around) {
-            self.id.clone_from(&around.id);
-            self.trace.clone_from(&around.trace);
+    fn copy_ids_from(&mut self, enclosing: &Self) {
+        if !self.has_same_ids(enclosing) {
+            self.id.clone_from(&enclosing.id);
+            self.trace.clone_from(&enclosing.trace);
         }
     }
 
-    /// The same, but keeps what there is none of around.
-    fn adopt_ids_of(&mut self, around: &Self) {
-        if around.id.is_some() && self.id != around.id {
-            self.id.clone_from(&around.id);
+    /// Like `copy_ids_from`, but keeps an ID that the enclosing scope lacks.
+    fn merge_ids_from(&mut self, enclosing: &Self) {
+        if enclosing.id.is_some() && self.id != enclosing.id {
+            self.id.clone_from(&enclosing.id);
         }
-        if around.trace.is_some() && self.trace != around.trace {
-            self.trace.clone_from(&around.trace);
+        if enclosing.trace.is_some() && self.trace != enclosing.trace {
+            self.trace.clone_from(&enclosing.trace);
         }
     }
 
-    fn has_ids_of(&self, other: &Self) -> bool {
+    fn has_same_ids(&self, other: &Self) -> bool {
         self.id == other.id && self.trace == other.trace
     }
 }
 
-/// A scope that code runs in.
+/// A scope in which code can run, with the task that last ran in it.
 #[derive(Debug)]
 pub(crate) struct Active {
     owner: Option<task::Id>,
@@ -226,87 +233,87 @@ impl Active {
         Self { owner: None, state: Some(Box::new(state)) }
     }
 
-    /// Takes over what it does not have itself.
-    pub(crate) fn fill_from(&mut self, around: Self) {
-        if let Some(around) = around.state {
-            self.state.get_or_insert_default().fill_from(*around);
+    /// Inherits what it does not have itself.
+    pub(crate) fn fill_from(&mut self, enclosing: Self) {
+        if let Some(enclosing) = enclosing.state {
+            self.state.get_or_insert_default().fill_from(*enclosing);
         }
     }
 
-    /// Puts this scope in force until the guard is dropped, also by a panic.
+    /// Makes this the current scope until the guard is dropped, also by a panic.
     #[inline]
     pub(crate) fn run(&mut self) -> Running<'_> {
-        self.forget_left();
+        self.remove_exited();
         self.owner = task::try_id();
         self.swap();
         Running(self)
     }
 
-    /// Guards may have been dropped while this scope was not in force.
+    /// Guards may have been dropped while this scope was not current.
     #[inline]
-    fn forget_left(&mut self) {
+    fn remove_exited(&mut self) {
         if let Some(state) = &mut self.state
             && state.entered > 0
         {
-            state.forget_left();
+            state.remove_exited();
         }
     }
 
     #[inline]
     fn swap(&mut self) {
-        // Where the variable is gone, the work runs without a scope.
+        // If the variable is already destroyed, the code runs without a scope.
         let swapped = LOCAL.try_with(|local| {
             self.owner = local.owner.replace(self.owner);
-            self.state = local.here.replace(self.state.take());
+            self.state = local.current.replace(self.state.take());
         });
         swapped.unwrap_or_default();
     }
 }
 
-/// While it lives, the scope it came from is in force, and that one's place holds the scope around.
+/// Restores the previous scope when dropped. Meanwhile, the [`Active`] holds that scope.
 #[must_use]
 pub(crate) struct Running<'a>(&'a mut Active);
 
 impl Drop for Running<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.forget_left();
+        self.0.remove_exited();
         self.0.swap();
     }
 }
 
-/// Runs `work` in the scope of a future that adds fields to whatever scope it is polled in, and
-/// shares the IDs of that scope: one that is generated inside is the whole task's.
-pub(crate) fn run_sharing<R>(active: &mut Active, work: impl FnOnce() -> R) -> R {
-    take_ids(active);
+/// Runs `work` in the scope of a future that adds fields to the enclosing scope and shares its IDs:
+/// an ID that is generated inside also applies to the enclosing scope.
+pub(crate) fn run_sharing_ids<R>(active: &mut Active, work: impl FnOnce() -> R) -> R {
+    inherit_ids(active);
     let result = {
         let _running = active.run();
         work()
     };
     let own = active.state.get_or_insert_default();
-    // Where there is no scope around, one comes into being only for an ID.
-    let is_known = read(|around| around.has_ids_of(own));
+    // If there is no enclosing scope, create one only to hold an ID.
+    let is_known = read(|enclosing| enclosing.has_same_ids(own));
     if is_known == Some(false) || (is_known.is_none() && own.id.is_some()) {
-        write(|around| {
-            around.id.clone_from(&own.id);
-            around.trace.clone_from(&own.trace);
+        write(|enclosing| {
+            enclosing.id.clone_from(&own.id);
+            enclosing.trace.clone_from(&own.trace);
         });
     }
     result
 }
 
-/// Takes over the IDs of the scope around.
-fn take_ids(active: &mut Active) {
-    let me = task::try_id();
-    let is_same_task = active.owner == me;
+/// Copies the IDs of the enclosing scope.
+fn inherit_ids(active: &mut Active) {
+    let task_id = task::try_id();
+    let is_same_task = active.owner == task_id;
     let own = active.state.get_or_insert_default();
     let taken = LOCAL.try_with(|local| {
-        if local.owner.get() != me && is_same_task {
-            // A bare task may have moved to a thread that does not know its IDs yet, or no more:
-            // what its future remembers still holds.
-            local.look(|around| own.adopt_ids_of(around));
-        } else if local.look(|around| own.take_ids_of(around)).is_none() {
-            own.take_ids_of(&State::default());
+        if local.owner.get() != task_id && is_same_task {
+            // An unscoped task may have moved to a thread that has no state for it, so the IDs that
+            // its future holds remain valid.
+            local.read(|enclosing| own.merge_ids_from(enclosing));
+        } else if local.read(|enclosing| own.copy_ids_from(enclosing)).is_none() {
+            own.copy_ids_from(&State::default());
         }
     });
     taken.unwrap_or_default();

@@ -1,7 +1,8 @@
-//! Lines wait in a bounded buffer for a thread that writes many of them at once.
+//! Asynchronous output: a background thread writes lines in batches from a bounded buffer.
 //!
-//! Whoever logs only copies its line. When the buffer is full it waits for a while or drops the
-//! line at once, as configured. What is dropped is counted and logged once writing works again.
+//! A thread that logs only copies its line into the buffer. If the buffer is full, it waits for
+//! room or drops the line, as configured. Dropped lines are counted and reported once writing works
+//! again.
 
 use std::io;
 use std::mem;
@@ -11,74 +12,77 @@ use std::thread;
 use std::time::Duration;
 
 use crate::format::Formatter;
-use crate::own;
+use crate::internal;
 use crate::settings::Overflow;
 use crate::sink::direct;
 use crate::sink::output::Output;
 
-/// How long lines below WARNING gather before they are written.
-const GATHER: Duration = Duration::from_millis(20);
-/// How long whoever asks for it waits until files are opened again.
-const REOPENING: Duration = Duration::from_secs(1);
-/// How long a line waits for its write once the guard is gone and the program may end any moment.
-const LAST_WISH: Duration = Duration::from_millis(100);
+/// How long lines below WARNING are collected before they are written.
+const BATCH_DELAY: Duration = Duration::from_millis(20);
+/// How long [`Batched::reopen`] waits for the thread.
+const REOPEN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long each line waits for its write after the guard was dropped, when the program is about to
+/// exit.
+const FLUSH_EACH_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Where lines wait for the thread, which ends with the last of these.
+/// A handle to the buffer. The thread ends when the last handle is dropped.
 #[derive(Debug, Clone)]
-pub(crate) struct Batched(Arc<Ours>);
+pub(crate) struct Batched(Arc<Producers>);
 
-/// The side of those who log.
+/// Shared by all handles, so that dropping the last one closes the buffer.
 #[derive(Debug)]
-struct Ours(Arc<Shared>);
+struct Producers(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     capacity: usize,
     overflow: Overflow,
-    /// Held for a copy of a line, never during a write.
+    /// Locked while a line is copied, never during a write.
     state: Mutex<State>,
-    /// For the thread: there is something to do, or something that cannot wait.
+    /// Signals the writer thread that a request arrived, or one that is urgent.
     wake: Condvar,
-    /// For those who log: something was done, so there is room.
+    /// Signals waiting producers that the buffer was emptied or a batch was written.
     done: Condvar,
-    /// Lines that found no room.
+    /// Lines that were dropped because the buffer was full.
     dropped: AtomicU64,
-    /// Lines that the outputs lost.
+    /// Lines that the outputs failed to write.
     lost: AtomicU64,
-    hurried: AtomicBool,
+    /// Set once the program is about to exit: each line is flushed before its call returns.
+    flush_each: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
+#[expect(clippy::struct_excessive_bools, reason = "the flags are independent of each other")]
 struct State {
     pending: Vec<u8>,
-    /// Requests (lines and reopens) that were ever taken in, and how many of them are done.
-    taken_in: u64,
+    /// The number of requests (lines and reopens) accepted so far, and how many of them are done.
+    accepted: u64,
     done: u64,
+    /// Lines dropped since the last batch.
     dropped: u64,
     reopen: bool,
-    /// What came of it.
+    /// The result of the last reopen; None while it is pending.
     reopened: Option<bool>,
     closed: bool,
-    /// Something is there that cannot wait until more has gathered.
+    /// A request is pending that must not wait for [`BATCH_DELAY`].
     urgent: bool,
-    /// What the thread waits for, so that it is woken only for that: a wake-up costs more than a
-    /// line.
-    waits_for: WaitsFor,
-    /// Threads that wait for room or for the end of a write.
-    waiting: usize,
+    /// What wakes the thread. It is notified only for that, because a wake-up costs more than
+    /// copying a line.
+    wake_on: WakeOn,
+    /// Threads that wait for room or for a write to finish.
+    waiters: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum WaitsFor {
+enum WakeOn {
     #[default]
     Nothing,
-    Anything,
-    Urgency,
+    AnyRequest,
+    Urgent,
 }
 
 impl Batched {
-    /// Starts the thread.
+    /// Starts the writer thread; `capacity` is in bytes.
     pub(crate) fn start(
         outputs: Vec<Output>,
         formatter: Arc<Formatter>,
@@ -93,14 +97,14 @@ impl Batched {
             done: Condvar::new(),
             dropped: AtomicU64::new(0),
             lost: AtomicU64::new(0),
-            hurried: AtomicBool::new(false),
+            flush_each: AtomicBool::new(false),
         });
-        let mut writer = Writer { shared: Arc::clone(&shared), outputs, formatter };
+        let mut writer = WriterThread { shared: Arc::clone(&shared), outputs, formatter };
         thread::Builder::new().name("st-log".to_owned()).spawn(move || writer.run())?;
-        Ok(Self(Arc::new(Ours(shared))))
+        Ok(Self(Arc::new(Producers(shared))))
     }
 
-    /// Takes a line in, or drops it when there is no room for it in time.
+    /// Appends a line to the buffer, or drops it if there is no room in time.
     pub(crate) fn push(&self, line: &[u8], urgent: bool) {
         let shared = self.shared();
         let mut state = shared.lock();
@@ -109,47 +113,47 @@ impl Batched {
         }
         if shared.has_room(&state, line) {
             state.pending.extend_from_slice(line);
-            state.taken_in += 1;
+            state.accepted += 1;
             state.urgent |= urgent || state.pending.len() > shared.capacity / 2;
         } else {
             state.dropped += 1;
             shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
         shared.wake(state);
-        if shared.hurried.load(Ordering::Relaxed) {
-            self.flush(LAST_WISH);
+        if shared.flush_each.load(Ordering::Relaxed) {
+            self.flush(FLUSH_EACH_TIMEOUT);
         }
     }
 
-    /// Waits until everything taken in so far is written or lost. False when it takes longer.
+    /// Waits until everything accepted so far is written or lost. Returns false on timeout.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
         let mut state = self.shared().lock();
-        let upto = state.taken_in;
-        if state.done >= upto {
+        let up_to = state.accepted;
+        if state.done >= up_to {
             return true;
         }
         state.urgent = true;
         self.shared().wake(state);
-        let state = self.shared().wait_until(self.shared().lock(), timeout, |it| it.done >= upto);
-        state.done >= upto
+        let state = self.shared().wait_until(self.shared().lock(), timeout, |it| it.done >= up_to);
+        state.done >= up_to
     }
 
-    /// Opens files again: whatever is taken in after this goes to the new ones. Whether there is a
-    /// file and it was opened in time.
+    /// Opens the files again: lines accepted after this go to the new ones. Returns whether there
+    /// is a file output and it was opened in time.
     pub(crate) fn reopen(&self) -> bool {
         let mut state = self.shared().lock();
         state.reopen = true;
         state.reopened = None;
         state.urgent = true;
-        state.taken_in += 1;
+        state.accepted += 1;
         self.shared().wake(state);
         let is_done = |it: &State| it.reopened.is_some();
-        let state = self.shared().wait_until(self.shared().lock(), REOPENING, is_done);
+        let state = self.shared().wait_until(self.shared().lock(), REOPEN_TIMEOUT, is_done);
         state.reopened.unwrap_or_default()
     }
 
-    pub(crate) fn hurry(&self) {
-        self.shared().hurried.store(true, Ordering::Relaxed);
+    pub(crate) fn flush_each_line(&self) {
+        self.shared().flush_each.store(true, Ordering::Relaxed);
     }
 
     fn shared(&self) -> &Shared {
@@ -162,8 +166,8 @@ impl Batched {
     }
 }
 
-impl Drop for Ours {
-    /// Ends the thread once the buffer is empty.
+impl Drop for Producers {
+    /// Lets the thread end once the buffer is empty.
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.closed = true;
@@ -177,7 +181,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A line that is longer than the buffer is let in alone.
+    /// A line that exceeds the capacity is accepted if the buffer is empty.
     fn has_room(&self, state: &State, line: &[u8]) -> bool {
         state.pending.is_empty() || state.pending.len() + line.len() <= self.capacity
     }
@@ -188,8 +192,8 @@ impl Shared {
         line: &[u8],
     ) -> MutexGuard<'a, State> {
         match self.overflow {
-            // Whoever logs once the program is about to end has no time to wait.
-            Overflow::Wait(timeout) if !self.hurried.load(Ordering::Relaxed) => {
+            // Do not wait for room when the program is about to exit.
+            Overflow::Wait(timeout) if !self.flush_each.load(Ordering::Relaxed) => {
                 state.urgent = true;
                 self.wake(state);
                 self.wait_until(self.lock(), timeout, |it| self.has_room(it, line))
@@ -204,21 +208,21 @@ impl Shared {
         timeout: Duration,
         done: impl Fn(&State) -> bool,
     ) -> MutexGuard<'a, State> {
-        state.waiting += 1;
+        state.waiters += 1;
         let waited = self.done.wait_timeout_while(state, timeout, |it| !done(it));
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.waiting -= 1;
+        state.waiters -= 1;
         state
     }
 
     fn wake(&self, mut state: MutexGuard<'_, State>) {
-        let wanted = match state.waits_for {
-            WaitsFor::Nothing => false,
-            WaitsFor::Anything => true,
-            WaitsFor::Urgency => state.urgent,
+        let wanted = match state.wake_on {
+            WakeOn::Nothing => false,
+            WakeOn::AnyRequest => true,
+            WakeOn::Urgent => state.urgent,
         };
         if wanted {
-            state.waits_for = WaitsFor::Nothing;
+            state.wake_on = WakeOn::Nothing;
         }
         drop(state);
         if wanted {
@@ -227,22 +231,22 @@ impl Shared {
     }
 }
 
-/// What the thread owns.
-struct Writer {
+/// The state of the writer thread.
+struct WriterThread {
     shared: Arc<Shared>,
     outputs: Vec<Output>,
     formatter: Arc<Formatter>,
 }
 
-/// What the thread does at once.
+/// The requests that the thread handles in one go.
 struct Batch {
     lines: Vec<u8>,
     dropped: u64,
     reopen: bool,
-    upto: u64,
+    up_to: u64,
 }
 
-impl Writer {
+impl WriterThread {
     fn run(&mut self) {
         let mut spare = Vec::new();
         while let Some(mut batch) = self.next(mem::take(&mut spare)) {
@@ -250,60 +254,61 @@ impl Writer {
             batch.lines.clear();
             spare = batch.lines;
             let mut state = self.shared.lock();
-            state.done = batch.upto;
-            let somebody_waits = state.waiting > 0;
+            state.done = batch.up_to;
+            let has_waiters = state.waiters > 0;
             drop(state);
-            if somebody_waits {
+            if has_waiters {
                 self.shared.done.notify_all();
             }
         }
     }
 
-    /// Waits for something to do, and then for more of it; `spare` is the next buffer for lines.
+    /// Waits for a request and then up to [`BATCH_DELAY`] for more. `spare` becomes the next buffer
+    /// for lines. Returns None once the buffer is closed and empty.
     fn next(&self, spare: Vec<u8>) -> Option<Batch> {
         let mut state = self.shared.lock();
         while state.pending.is_empty() && !state.reopen && state.dropped == 0 {
             if state.closed {
                 return None;
             }
-            state.waits_for = WaitsFor::Anything;
+            state.wake_on = WakeOn::AnyRequest;
             state = self.shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if !state.urgent {
-            state.waits_for = WaitsFor::Urgency;
-            let waited = self.shared.wake.wait_timeout_while(state, GATHER, |it| !it.urgent);
+            state.wake_on = WakeOn::Urgent;
+            let waited = self.shared.wake.wait_timeout_while(state, BATCH_DELAY, |it| !it.urgent);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        state.waits_for = WaitsFor::Nothing;
+        state.wake_on = WakeOn::Nothing;
         state.urgent = false;
         let batch = Batch {
             lines: mem::replace(&mut state.pending, spare),
             dropped: mem::take(&mut state.dropped),
             reopen: mem::take(&mut state.reopen),
-            upto: state.taken_in,
+            up_to: state.accepted,
         };
-        let somebody_waits = state.waiting > 0;
+        let has_waiters = state.waiters > 0;
         drop(state);
-        if somebody_waits {
-            // The buffer is empty, so there is room before anything is written.
+        if has_waiters {
+            // The buffer was swapped out, so there is room before the batch is written.
             self.shared.done.notify_all();
         }
         Some(batch)
     }
 
     fn write(&mut self, batch: &Batch) {
-        let mut failed = Vec::new();
+        let mut failures = Vec::new();
         if batch.reopen {
             let reopened = direct::reopen(&mut self.outputs, &self.formatter);
-            failed = reopened.failed;
+            failures = reopened.failures;
             self.shared.lock().reopened = Some(reopened.any);
         }
         for output in &mut self.outputs {
-            for lines in [&batch.lines, &failed].into_iter().filter(|it| !it.is_empty()) {
+            for lines in [&batch.lines, &failures].into_iter().filter(|it| !it.is_empty()) {
                 output.write(lines);
             }
-            output.miss(batch.dropped);
-            output.report(|lost| own::dropped_line(&self.formatter, lost));
+            output.add_unreported(batch.dropped);
+            output.report_lost(|lost| internal::dropped_line(&self.formatter, lost));
         }
         let lost = self.outputs.iter().map(Output::lost).sum();
         self.shared.lost.store(lost, Ordering::Relaxed);

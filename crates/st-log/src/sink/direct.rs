@@ -1,15 +1,16 @@
-//! Each line is one write by the thread that logs it.
+//! Synchronous output: the thread that logs writes each line with one system call per output.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::format::Formatter;
-use crate::own;
+use crate::internal;
 use crate::sink::output::Output;
 
-/// The outputs, which all get the same lines in the same order.
+/// Writes each line to all outputs, in the same order.
 pub(crate) struct Direct {
-    /// Held for the writes of a line, which keeps it whole; never while foreign code runs.
+    /// Locked while a line is written, so that lines do not interleave; never locked while code
+    /// outside this crate runs.
     outputs: Mutex<Vec<Output>>,
     formatter: Arc<Formatter>,
 }
@@ -22,24 +23,24 @@ impl Direct {
     pub(crate) fn write(&self, line: &[u8]) {
         for output in self.lock().iter_mut() {
             output.write(line);
-            output.report(|lost| own::dropped_line(&self.formatter, lost));
+            output.report_lost(|lost| internal::dropped_line(&self.formatter, lost));
         }
     }
 
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
         let mut all = true;
         for output in self.lock().iter_mut() {
-            all &= output.mend(timeout);
+            all &= output.finish_torn_line(timeout);
         }
         all
     }
 
-    /// Whether there is a file and it was opened.
+    /// Returns whether there is a file output and it was opened.
     pub(crate) fn reopen(&self) -> bool {
         let mut outputs = self.lock();
-        let Reopened { any, failed } = reopen(&mut outputs, &self.formatter);
-        if !failed.is_empty() {
-            outputs.iter_mut().for_each(|output| output.write(&failed));
+        let Reopened { any, failures } = reopen(&mut outputs, &self.formatter);
+        if !failures.is_empty() {
+            outputs.iter_mut().for_each(|output| output.write(&failures));
         }
         any
     }
@@ -53,19 +54,20 @@ impl Direct {
     }
 }
 
-/// What came of opening files again.
+/// The result of reopening the outputs.
 pub(super) struct Reopened {
+    /// Whether any file was opened.
     pub(super) any: bool,
-    /// The lines that tell what could not be opened.
-    pub(super) failed: Vec<u8>,
+    /// Records of the files that could not be opened.
+    pub(super) failures: Vec<u8>,
 }
 
 pub(super) fn reopen(outputs: &mut [Output], formatter: &Formatter) -> Reopened {
-    let mut reopened = Reopened { any: false, failed: Vec::new() };
+    let mut reopened = Reopened { any: false, failures: Vec::new() };
     for output in outputs {
         match output.reopen() {
             Ok(is_file) => reopened.any |= is_file,
-            Err(error) => reopened.failed.extend(own::not_reopened_line(formatter, &error)),
+            Err(error) => reopened.failures.extend(internal::not_reopened_line(formatter, &error)),
         }
     }
     reopened

@@ -1,4 +1,4 @@
-//! One place where lines go: it may fail for a while and loses only what it must.
+//! One output, stdout or a file: tolerates temporary write failures and counts the lines they lose.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -8,45 +8,45 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::patience::{Patience, now};
-use super::unwaiting;
+use super::nonblocking;
+use super::wait_budget::{WaitBudget, now};
 
-/// How often a file is looked after, whether it still is where it was opened.
-const LOOK: Duration = Duration::from_secs(1);
-/// How often stderr is told of an output that fails.
-const TELL: Duration = Duration::from_mins(1);
+/// How often to check whether the file was renamed or removed.
+const RENAME_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The minimum time between two reports of write failures on stderr.
+const FAILURE_REPORT_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Takes whole lines.
+/// Writes whole lines to stdout or a file.
 pub(crate) struct Output {
     sink: Box<dyn Write + Send>,
-    /// Tells when there is room, where a write may find none.
-    waits: Option<OwnedFd>,
-    patience: Patience,
-    opened: Option<Opened>,
-    /// The rest of a line of which a part was written. Written first when writing works again, so
-    /// that the next line does not begin in the middle of this one.
+    /// Polled for writability; None if writes never block.
+    poll_fd: Option<OwnedFd>,
+    wait_budget: WaitBudget,
+    open_file: Option<OpenFile>,
+    /// The remainder of a partially written line. It is written first once writing works again, so
+    /// that the next line starts on a new line.
     torn: Vec<u8>,
-    /// How many lost lines the torn line reports, where it is a report.
+    /// If the torn line is a drop report, the number of lost lines that it reports.
     torn_report: Option<u64>,
-    /// Lines that were not written and not yet reported.
+    /// Lost lines that are not yet in a drop report.
     unreported: u64,
-    /// All lines that came here and were not written.
+    /// Lines that this output has lost in total.
     lost: u64,
     failing: bool,
-    told_at: Option<Instant>,
+    reported_at: Option<Instant>,
 }
 
-/// A file, which somebody may rename.
-struct Opened {
+/// The state of an open log file, to detect that it was renamed or removed.
+struct OpenFile {
     path: PathBuf,
     device_and_inode: (u64, u64),
-    looked_at: Instant,
-    /// The file itself, wherever it is now.
+    checked_at: Instant,
+    /// A duplicate of the descriptor that is written to; it stays valid after a rename.
     file: File,
-    /// It was removed, and another one cannot be made: what is written to it is lost.
-    is_gone: bool,
-    /// At the last look there was nothing. Whoever renamed it may be about to make a new one, with
-    /// an owner of its choice, so that is waited for once.
+    /// The file has no name any more and a new one could not be created: writes to it are lost.
+    is_unlinked: bool,
+    /// The path did not exist at the last check. A log rotator may be about to create the file with
+    /// another owner, so the file is not created before the next check.
     was_missing: bool,
 }
 
@@ -56,141 +56,142 @@ impl Output {
         Self::of(Box::new(sink), None)
     }
 
-    fn of(sink: Box<dyn Write + Send>, waits: Option<OwnedFd>) -> Self {
+    fn of(sink: Box<dyn Write + Send>, poll_fd: Option<OwnedFd>) -> Self {
         Self {
             sink,
-            waits,
-            patience: Patience::new(Duration::ZERO),
-            opened: None,
+            poll_fd,
+            wait_budget: WaitBudget::new(Duration::ZERO),
+            open_file: None,
             torn: Vec::new(),
             torn_report: None,
             unreported: 0,
             lost: 0,
             failing: false,
-            told_at: None,
+            reported_at: None,
         }
     }
 
     /// Opens a file for append.
     pub(crate) fn file(path: &Path) -> io::Result<Self> {
-        let (file, waits, opened) = open(path)?;
-        Ok(Self { opened: Some(opened), ..Self::of(Box::new(file), waits) })
+        let (file, poll_fd, open_file) = open(path)?;
+        Ok(Self { open_file: Some(open_file), ..Self::of(Box::new(file), poll_fd) })
     }
 
     pub(crate) fn stdout() -> Self {
-        match unwaiting::open(io::stdout().as_fd()) {
-            Ok((sink, waits)) => Self::of(sink, waits),
+        match nonblocking::open(io::stdout().as_fd()) {
+            Ok((sink, poll_fd)) => Self::of(sink, poll_fd),
             Err(_closed) => Self::of(Box::new(io::stdout()), None),
         }
     }
 
-    /// How long it may wait for room within any second.
-    pub(crate) fn with_patience(self, each_second: Duration) -> Self {
-        Self { patience: Patience::new(each_second), ..self }
+    /// Sets how long writes may block within any second; the default is not at all.
+    pub(crate) fn with_wait_budget(self, per_second: Duration) -> Self {
+        Self { wait_budget: WaitBudget::new(per_second), ..self }
     }
 
-    /// Writes whole lines.
+    /// Writes whole lines; what cannot be written is counted as lost.
     pub(crate) fn write(&mut self, lines: &[u8]) {
-        self.look_after();
-        if self.opened.as_ref().is_some_and(|it| it.is_gone) {
+        self.follow_rename();
+        if self.open_file.as_ref().is_some_and(|it| it.is_unlinked) {
             self.failing = true;
-            self.lose(count(lines));
+            self.count_lost(count_lines(lines));
         } else {
-            self.write_here(lines);
+            self.write_or_count(lines);
         }
     }
 
-    /// Lines that were lost here, since the start.
+    /// Lines that this output has lost in total.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
 
-    fn lose(&mut self, lines: u64) {
+    fn count_lost(&mut self, lines: u64) {
         self.unreported += lines;
         self.lost += lines;
     }
 
-    /// Whether all of it was written.
-    fn write_here(&mut self, lines: &[u8]) -> bool {
+    /// Writes the lines or counts them as lost. Returns whether all were written.
+    fn write_or_count(&mut self, lines: &[u8]) -> bool {
         let written = self.try_write(lines);
         self.failing = written.is_err();
         if let Err(error) = &written {
-            self.tell("lines are dropped", error);
+            self.report_failure("lines are dropped", error);
         }
         written.is_ok()
     }
 
-    /// Counts lines that were lost before they came here.
-    pub(crate) fn miss(&mut self, lines: u64) {
+    /// Adds lines that were dropped upstream to the next drop report.
+    pub(crate) fn add_unreported(&mut self, lines: u64) {
         self.unreported += lines;
     }
 
-    /// Writes what `report` makes of the number of lost lines, when there are any and it works.
-    pub(crate) fn report(&mut self, report: impl FnOnce(u64) -> Vec<u8>) {
+    /// Writes the drop report that `report` formats, if lines were lost and the last write
+    /// succeeded.
+    pub(crate) fn report_lost(&mut self, report: impl FnOnce(u64) -> Vec<u8>) {
         if self.unreported == 0 || self.failing {
             return;
         }
         let lost = mem::take(&mut self.unreported);
         let before = self.lost;
-        if !self.write_here(&report(lost)) {
-            // The report is no line that somebody misses. One that is torn has yet to be finished.
+        if !self.write_or_count(&report(lost)) {
+            // A failed report does not count as a lost line. A torn one still has to be completed.
             self.lost = before;
             self.unreported = lost;
             self.torn_report = (!self.torn.is_empty()).then_some(lost);
         }
     }
 
-    /// Writes the rest of a torn line, for which it may wait so long; whether there is none left.
-    pub(crate) fn mend(&mut self, timeout: Duration) -> bool {
+    /// Writes the rest of a torn line, blocking for up to `timeout`. Returns whether none is left.
+    pub(crate) fn finish_torn_line(&mut self, timeout: Duration) -> bool {
         if !self.torn.is_empty() {
-            let usual = mem::replace(&mut self.patience, Patience::new(timeout));
-            self.write_here(b"");
-            self.patience = usual;
+            let configured = mem::replace(&mut self.wait_budget, WaitBudget::new(timeout));
+            self.write_or_count(b"");
+            self.wait_budget = configured;
         }
         self.torn.is_empty()
     }
 
-    /// Opens the file again, which may have been renamed; the old one stays where that fails.
+    /// Opens the file at its path again; if that fails, the old file stays open.
     ///
-    /// Whether there is a file to be opened.
+    /// Returns false if this output is not a file.
     pub(crate) fn reopen(&mut self) -> io::Result<bool> {
-        let Some(before) = &mut self.opened else { return Ok(false) };
-        let (file, waits, opened) = open(&before.path).inspect_err(|_| {
-            before.is_gone = before.file.metadata().is_ok_and(|it| it.nlink() == 0);
+        let Some(before) = &mut self.open_file else { return Ok(false) };
+        let (file, poll_fd, open_file) = open(&before.path).inspect_err(|_| {
+            before.is_unlinked = before.file.metadata().is_ok_and(|it| it.nlink() == 0);
         })?;
         self.sink = Box::new(file);
-        self.waits = waits;
-        self.opened = Some(opened);
-        // The rest of a line is of no use in another file.
+        self.poll_fd = poll_fd;
+        self.open_file = Some(open_file);
+        // The rest of a torn line is useless in another file.
         self.torn.clear();
         self.torn_report = None;
         Ok(true)
     }
 
-    /// Follows a file that was renamed or removed. One that was truncated needs nothing: it is
-    /// written at its end, wherever that is.
-    fn look_after(&mut self) {
-        let Some(opened) = &mut self.opened else { return };
+    /// Opens a new file if the open one was renamed or removed. Truncation needs no handling,
+    /// because the file is opened for append.
+    fn follow_rename(&mut self) {
+        let Some(open_file) = &mut self.open_file else { return };
         let now = now();
-        if now.duration_since(opened.looked_at) < LOOK {
+        if now.duration_since(open_file.checked_at) < RENAME_CHECK_INTERVAL {
             return;
         }
-        opened.looked_at = now;
-        let moved = match std::fs::metadata(&opened.path) {
+        open_file.checked_at = now;
+        let moved = match std::fs::metadata(&open_file.path) {
             Ok(found) => {
-                opened.was_missing = false;
-                device_and_inode(&found) != opened.device_and_inode
+                open_file.was_missing = false;
+                device_and_inode(&found) != open_file.device_and_inode
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                mem::replace(&mut opened.was_missing, true)
+                mem::replace(&mut open_file.was_missing, true)
             }
-            // Nothing is known; the file that is open still is one.
+            // The check itself failed, so keep the open file.
             Err(_unknown) => false,
         };
         if moved && let Err(error) = self.reopen() {
-            let is_gone = self.opened.as_ref().is_some_and(|it| it.is_gone);
-            self.tell(
-                if is_gone { "lines are dropped" } else { "lines still go to the old file" },
+            let is_unlinked = self.open_file.as_ref().is_some_and(|it| it.is_unlinked);
+            self.report_failure(
+                if is_unlinked { "lines are dropped" } else { "lines still go to the old file" },
                 &error,
             );
         }
@@ -201,12 +202,12 @@ impl Output {
         let (written, result) = self.write_all(&torn);
         if let Err(error) = result {
             self.torn = torn.get(written..).unwrap_or_default().to_vec();
-            self.lose(count(lines));
+            self.count_lost(count_lines(lines));
             return Err(error);
         }
         if !torn.is_empty() {
             let reported = self.torn_report.take();
-            // A line that was torn was given up, and is whole now.
+            // The torn line was counted as lost, and is complete now.
             self.unreported = self.unreported.saturating_sub(reported.unwrap_or(1));
             self.lost = self.lost.saturating_sub(u64::from(reported.is_none()));
         }
@@ -219,12 +220,12 @@ impl Output {
                 self.torn =
                     rest.split_inclusive(|it| *it == b'\n').next().unwrap_or_default().to_vec();
             }
-            self.lose(count(rest));
+            self.count_lost(count_lines(rest));
         }
         result
     }
 
-    /// How much was written, and whether that is all.
+    /// Returns how many bytes were written, and the error that ended the write.
     fn write_all(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
         let mut written = 0;
         while let Some(rest) = bytes.get(written..).filter(|it| !it.is_empty()) {
@@ -240,48 +241,53 @@ impl Output {
     }
 
     fn wait(&mut self) -> bool {
-        let Some(fd) = &self.waits else { return false };
-        self.patience.wait(|timeout| unwaiting::wait_for_room(fd, timeout))
+        let Some(fd) = &self.poll_fd else { return false };
+        self.wait_budget.wait(|timeout| nonblocking::wait_until_writable(fd, timeout))
     }
 
-    /// On stderr, once in a while.
-    fn tell(&mut self, consequence: &str, error: &io::Error) {
+    /// Reports a failure on stderr, at most once per interval.
+    fn report_failure(&mut self, consequence: &str, error: &io::Error) {
         let now = now();
-        if self.told_at.is_some_and(|told_at| now.duration_since(told_at) < TELL) {
+        if self
+            .reported_at
+            .is_some_and(|reported_at| now.duration_since(reported_at) < FAILURE_REPORT_INTERVAL)
+        {
             return;
         }
-        self.told_at = Some(now);
-        let name = self.opened.as_ref().map_or("stdout".into(), |it| it.path.to_string_lossy());
+        self.reported_at = Some(now);
+        let name = self.open_file.as_ref().map_or("stdout".into(), |it| it.path.to_string_lossy());
         let name = name.escape_debug();
-        unwaiting::tell(&format!("st-log: cannot write to {name}, {consequence}: {error}\n"));
+        nonblocking::write_stderr(&format!(
+            "st-log: cannot write to {name}, {consequence}: {error}\n"
+        ));
     }
 }
 
-/// Also a pipe, which is waited for no longer than stdout is.
-fn open(path: &Path) -> io::Result<(File, Option<OwnedFd>, Opened)> {
-    let flags = unwaiting::flags();
+/// Opens a file for append. It may also be a named pipe, which gets the same wait budget as stdout.
+fn open(path: &Path) -> io::Result<(File, Option<OwnedFd>, OpenFile)> {
+    let flags = nonblocking::flags();
     let file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
-    let waits = if unwaiting::may_wait(metadata.file_type()) {
+    let poll_fd = if nonblocking::may_block(metadata.file_type()) {
         Some(file.as_fd().try_clone_to_owned()?)
     } else {
         None
     };
-    let opened = Opened {
+    let open_file = OpenFile {
         path: path.to_owned(),
         device_and_inode: device_and_inode(&metadata),
         file: file.try_clone()?,
-        is_gone: false,
-        looked_at: now(),
+        is_unlinked: false,
+        checked_at: now(),
         was_missing: false,
     };
-    Ok((file, waits, opened))
+    Ok((file, poll_fd, open_file))
 }
 
 fn device_and_inode(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-fn count(lines: &[u8]) -> u64 {
+fn count_lines(lines: &[u8]) -> u64 {
     lines.iter().map(|it| u64::from(*it == b'\n')).sum()
 }

@@ -1,4 +1,4 @@
-//! The queue before outputs that fail, stand still or keep up.
+//! The buffer with outputs that fail, stall or keep up.
 
 use std::io::Write;
 use std::slice;
@@ -6,12 +6,12 @@ use std::slice;
 use super::*;
 use crate::settings::Settings;
 
-/// What the buffer holds here.
+/// The capacity of the buffer in bytes.
 const CAPACITY: usize = 1 << 20;
-/// Nothing takes so long; a wake-up that is lost must not pass for one that is late.
+/// Far longer than any wait here, so that a lost wake-up cannot pass for a late one.
 const LONG: Duration = Duration::from_hours(1);
 
-/// Takes so many bytes, then fails until it is given more room.
+/// Accepts a number of bytes, then fails until it is given more room.
 #[derive(Debug, Clone, Default)]
 struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 
@@ -80,7 +80,7 @@ fn a_full_disk_loses_lines_counts_them_and_tells_when_it_works_again() {
     push(&queue, "fifth\n");
     push(&queue, "sixth\n");
     let lines = small.lines();
-    // The torn line was finished, so that none begins in the middle of another.
+    // The torn line was completed, so that no line begins in the middle of another.
     assert_eq!(lines[..3], ["first", "second", "fifth"]);
     assert_eq!(dropped(&lines[3]), 2);
     assert_eq!(queue.dropped(), 2);
@@ -95,7 +95,7 @@ fn a_report_that_is_torn_is_finished_and_not_repeated() {
     push(&queue, "first\n");
     push(&queue, "second\n");
     disk.grow(10);
-    // Six of the ten bytes are the line's, four the report's.
+    // Six of the ten bytes go to the line, four to the report.
     push(&queue, "third\n");
     disk.grow(1 << 20);
     push(&queue, "fourth\n");

@@ -1,45 +1,45 @@
-//! The time of a line. The date and the second are written down once a second, not once a line.
+//! Cached timestamps: date and time of day are formatted once per second, not once per record.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
-/// Remembers the last second.
+/// The text of the last formatted second.
 #[derive(Debug)]
-pub(crate) struct Stamp {
+pub(crate) struct TimestampCache {
     second: i64,
     /// `2024-01-15T10:30:00`
     text: [u8; 19],
 }
 
-/// A moment in UTC.
+/// A time in UTC with millisecond precision.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Now {
+pub(crate) struct UtcTime {
     second: i64,
     milli: u32,
 }
 
-impl Now {
-    #[expect(clippy::disallowed_methods, reason = "the one place where a line gets its time")]
-    pub(crate) fn read() -> Self {
-        // A clock before 1970 is not worth a line's failure.
+impl UtcTime {
+    #[expect(clippy::disallowed_methods, reason = "the only place where records are timestamped")]
+    pub(crate) fn now() -> Self {
+        // A clock before 1970 must not make logging fail.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let second = i64::try_from(since.as_secs()).unwrap_or_default();
         Self { second, milli: since.subsec_millis() }
     }
 }
 
-impl Stamp {
+impl TimestampCache {
     pub(crate) fn new() -> Self {
-        let mut stamp = Self { second: -1, text: *b"1970-01-01T00:00:00" };
-        stamp.at(0);
-        stamp
+        let mut cache = Self { second: -1, text: *b"1970-01-01T00:00:00" };
+        cache.update(0);
+        cache
     }
 
     /// Appends `2024-01-15T10:30:00.000Z`.
-    pub(crate) fn push_json(&mut self, out: &mut Vec<u8>, now: Now) {
-        self.at(now.second);
+    pub(crate) fn push_json(&mut self, out: &mut Vec<u8>, now: UtcTime) {
+        self.update(now.second);
         out.extend_from_slice(&self.text);
         let [hundreds, tens, ones] =
             [now.milli / 100, now.milli / 10 % 10, now.milli % 10].map(digit);
@@ -47,8 +47,8 @@ impl Stamp {
     }
 
     /// Appends `2024-01-15 10:30:00`.
-    pub(crate) fn push_text(&mut self, out: &mut Vec<u8>, now: Now) {
-        self.at(now.second);
+    pub(crate) fn push_text(&mut self, out: &mut Vec<u8>, now: UtcTime) {
+        self.update(now.second);
         let start = out.len();
         out.extend_from_slice(&self.text);
         if let Some(between) = out.get_mut(start + 10) {
@@ -56,7 +56,7 @@ impl Stamp {
         }
     }
 
-    fn at(&mut self, second: i64) {
+    fn update(&mut self, second: i64) {
         if self.second == second {
             return;
         }
@@ -92,14 +92,14 @@ mod tests {
 
     #[test]
     fn a_moment_is_written_in_both_formats() {
-        let mut stamp = Stamp::new();
+        let mut cache = TimestampCache::new();
         let mut out = Vec::new();
         for (second, milli) in
             [(1_705_314_600, 7), (1_705_314_600, 999), (951_827_696, 0), (1_705_314_601, 50)]
         {
-            stamp.push_json(&mut out, Now { second, milli });
+            cache.push_json(&mut out, UtcTime { second, milli });
             out.push(b' ');
-            stamp.push_text(&mut out, Now { second, milli });
+            cache.push_text(&mut out, UtcTime { second, milli });
             out.push(b'\n');
         }
         assert_eq!(

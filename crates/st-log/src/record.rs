@@ -1,8 +1,8 @@
-//! A line in the making: which parts it has, in which order, in both formats.
+//! Builds a record: its parts and their order, in both formats.
 //!
-//! The buffers belong to the thread and are used again, so a line allocates nothing. They are
-//! taken away while a line is made: whatever is logged may log something itself, and that line gets
-//! buffers of its own.
+//! The buffers are thread-local and reused, so a record allocates nothing. They are taken out of
+//! the thread-local variable while a record is built: a value that is printed may itself log, and
+//! that record then uses buffers of its own.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -10,75 +10,76 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::callsite::{Callsite, CallsiteCache, FieldInfo, Source};
 use crate::chain::{self, Chain};
 use crate::correlation::CorrelationId;
-use crate::escape::{self, Escaping, Style};
+use crate::escape::{self, EscapingWriter, Style};
 use crate::extra::{Fields, push_merged};
-use crate::fit;
 use crate::format::Formatter;
 use crate::json::{COMMA, push_str};
+use crate::json_members::{self, Members};
 use crate::level::Level;
-use crate::members::{self, Members};
 use crate::redact::Redaction;
 use crate::scope::local::{self, State};
 use crate::settings::Format;
-use crate::site::{FieldInfo, Recent, Site, Source};
-use crate::stamp::{Now, Stamp};
 use crate::text;
+use crate::timestamp::{TimestampCache, UtcTime};
+use crate::truncate;
 
-/// What a thread may keep for its next line; one huge line does not hold its memory for ever.
-const KEPT: usize = 64 << 10;
+/// The capacity that each buffer may retain, so that one huge record does not hold its memory until
+/// the thread ends.
+const MAX_RETAINED_BYTES: usize = 64 << 10;
 
-/// What a line is made of.
+/// What a thread reuses from record to record.
 #[derive(Debug)]
-pub(crate) struct Buffers {
-    pub(crate) parts: Parts,
-    pub(crate) recent: Recent,
+pub(crate) struct ThreadState {
+    pub(crate) buffers: Buffers,
+    pub(crate) callsites: CallsiteCache,
 }
 
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct Buffers {
     line: Vec<u8>,
     /// The event's own fields.
     fields: Vec<u8>,
-    /// The source as JSON, where it is known before the end.
+    /// The source as JSON. The text format reuses it as scratch space.
     source: Vec<u8>,
     exception: Vec<u8>,
-    /// The scope's fields without secrets, where it has some.
+    /// The scope's fields with secrets redacted, if it has any secrets.
     redacted: Vec<u8>,
-    stamp: Stamp,
+    timestamp: TimestampCache,
 }
 
 thread_local! {
-    static BUFFERS: Cell<Option<Box<Buffers>>> = const { Cell::new(None) };
+    static THREAD_STATE: Cell<Option<Box<ThreadState>>> = const { Cell::new(None) };
 }
 
-/// Lends this thread's buffers, or fresh ones where they are in use or gone already.
-pub(crate) fn with_buffers<R>(work: impl FnOnce(&mut Buffers) -> R) -> R {
-    let mine = BUFFERS.try_with(Cell::take).ok().flatten();
-    let mut buffers = mine.unwrap_or_default();
-    let result = work(&mut buffers);
-    buffers.parts.shrink();
-    // Where the thread is at its end, they just go.
-    BUFFERS.try_with(|it| it.set(Some(buffers))).unwrap_or_default();
+/// Runs `work` with this thread's buffers, or with new ones if they are in use or destroyed.
+pub(crate) fn with_thread_state<R>(work: impl FnOnce(&mut ThreadState) -> R) -> R {
+    let taken = THREAD_STATE.try_with(Cell::take).ok().flatten();
+    let mut state = taken.unwrap_or_default();
+    let result = work(&mut state);
+    state.buffers.shrink();
+    // If the thread is exiting, the buffers are dropped instead.
+    THREAD_STATE.try_with(|it| it.set(Some(state))).unwrap_or_default();
     result
 }
 
-impl Default for Buffers {
+impl Default for ThreadState {
     fn default() -> Self {
-        let parts = Parts {
+        let buffers = Buffers {
             line: Vec::with_capacity(1024),
             fields: Vec::with_capacity(512),
             source: Vec::with_capacity(128),
             exception: Vec::new(),
             redacted: Vec::new(),
-            stamp: Stamp::new(),
+            timestamp: TimestampCache::new(),
         };
-        Self { parts, recent: Recent::new() }
+        Self { buffers, callsites: CallsiteCache::new() }
     }
 }
 
-impl Parts {
+impl Buffers {
     fn clear(&mut self) {
         self.line.clear();
         self.fields.clear();
@@ -96,79 +97,85 @@ impl Parts {
             &mut self.source,
         ];
         for buffer in all {
-            if buffer.capacity() > KEPT {
+            if buffer.capacity() > MAX_RETAINED_BYTES {
                 buffer.clear();
-                buffer.shrink_to(KEPT);
+                buffer.shrink_to(MAX_RETAINED_BYTES);
             }
         }
     }
 }
 
-/// The line so far.
+/// A record under construction.
 #[derive(Debug)]
-pub(crate) struct Draft<'a> {
+pub(crate) struct RecordBuilder<'a> {
     formatter: &'a Formatter,
-    parts: &'a mut Parts,
+    buffers: &'a mut Buffers,
     level: Level,
+    /// The offset of the message in the line.
     message_at: usize,
+    /// The bits of the keys of the event's fields; see `json_members::bit`.
     mask: u64,
 }
 
-/// Where the parts of a finished line stand that may be cut.
+/// The ranges of a finished line that may be truncated.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Places {
+pub(crate) struct Sections {
     pub(crate) message: Range<usize>,
-    /// With the comma before and all names.
+    /// Including the comma before it and its keys.
     pub(crate) exception: Range<usize>,
     pub(crate) stack: Range<usize>,
-    /// With the comma before, its name and its braces.
+    /// Including the comma before it, its key and its braces.
     pub(crate) extra: Range<usize>,
 }
 
-impl<'a> Draft<'a> {
-    /// Writes all up to the message.
+impl<'a> RecordBuilder<'a> {
+    /// Begins a record: writes everything before the message.
     pub(crate) fn begin(
         formatter: &'a Formatter,
-        parts: &'a mut Parts,
+        buffers: &'a mut Buffers,
         level: Level,
         logger: &str,
     ) -> Self {
-        let mut draft = Self::new(formatter, parts, level);
+        let mut record = Self::new(formatter, buffers, level);
         match formatter.format {
-            Format::Json => push_head(&mut draft.parts.line, level, logger),
-            Format::Text => draft.text_head(logger),
+            Format::Json => push_head(&mut record.buffers.line, level, logger),
+            Format::Text => record.text_head(logger),
         }
-        draft.message_at = draft.parts.line.len();
-        draft
+        record.message_at = record.buffers.line.len();
+        record
     }
 
-    /// The same for a place in the code that is known already.
-    pub(crate) fn begin_at(formatter: &'a Formatter, parts: &'a mut Parts, site: &Site) -> Self {
-        let mut draft = Self::new(formatter, parts, site.level);
+    /// Like [`Self::begin`], with the cached metadata of a callsite.
+    pub(crate) fn begin_at(
+        formatter: &'a Formatter,
+        buffers: &'a mut Buffers,
+        callsite: &Callsite,
+    ) -> Self {
+        let mut record = Self::new(formatter, buffers, callsite.level);
         match formatter.format {
-            Format::Json => draft.parts.line.extend_from_slice(&site.head),
-            Format::Text => draft.text_head(&site.logger),
+            Format::Json => record.buffers.line.extend_from_slice(&callsite.head),
+            Format::Text => record.text_head(&callsite.logger),
         }
-        draft.message_at = draft.parts.line.len();
-        draft
+        record.message_at = record.buffers.line.len();
+        record
     }
 
-    fn new(formatter: &'a Formatter, parts: &'a mut Parts, level: Level) -> Self {
-        parts.clear();
-        let now = Now::read();
+    fn new(formatter: &'a Formatter, buffers: &'a mut Buffers, level: Level) -> Self {
+        buffers.clear();
+        let now = UtcTime::now();
         match formatter.format {
             Format::Json => {
-                parts.line.extend_from_slice(b"{\"timestamp\": \"");
-                parts.stamp.push_json(&mut parts.line, now);
+                buffers.line.extend_from_slice(b"{\"timestamp\": \"");
+                buffers.timestamp.push_json(&mut buffers.line, now);
             }
-            Format::Text => parts.stamp.push_text(&mut parts.line, now),
+            Format::Text => buffers.timestamp.push_text(&mut buffers.line, now),
         }
-        Self { formatter, parts, level, message_at: 0, mask: 0 }
+        Self { formatter, buffers, level, message_at: 0, mask: 0 }
     }
 
     fn text_head(&mut self, logger: &str) {
-        let line = &mut self.parts.line;
-        text::push_head(line, self.level, name(logger), self.formatter.color);
+        let line = &mut self.buffers.line;
+        text::push_head(line, self.level, truncate_name(logger), self.formatter.color);
         text::push_id(line);
         line.extend_from_slice(b"): ");
     }
@@ -180,27 +187,28 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The message; a second one replaces the first.
+    /// Sets the message; a second one replaces the first.
     pub(crate) fn message(&mut self, text: &str) {
-        self.parts.line.truncate(self.message_at);
+        self.buffers.line.truncate(self.message_at);
         let style = self.style();
-        escape::push(&mut self.parts.line, text, style);
+        escape::push(&mut self.buffers.line, text, style);
     }
 
-    /// The message, as it is printed.
+    /// Formats the message into the record.
     pub(crate) fn message_of(&mut self, message: fmt::Arguments<'_>) {
-        self.parts.line.truncate(self.message_at);
+        self.buffers.line.truncate(self.message_at);
         let style = self.style();
-        push_printed(&mut self.parts.line, message, style);
+        push_printed(&mut self.buffers.line, message, style);
     }
 
-    /// Where the value of a field goes; None when it is a secret and was dealt with.
+    /// Appends the key of a field and returns the buffer for its value; None if the field is a
+    /// secret and was redacted.
     ///
-    /// A field that is there already is taken out: the last one counts.
+    /// An earlier field with the same key is removed.
     pub(crate) fn field(&mut self, info: &FieldInfo) -> Option<&mut Vec<u8>> {
-        let fields = &mut self.parts.fields;
+        let fields = &mut self.buffers.fields;
         if self.mask & info.bit != 0 {
-            members::remove(fields, info.escaped_key());
+            json_members::remove(fields, info.escaped_key());
         }
         self.mask |= info.bit;
         if !fields.is_empty() {
@@ -208,13 +216,13 @@ impl<'a> Draft<'a> {
         }
         fields.extend_from_slice(&info.prefix);
         if info.is_secret {
-            Redaction::push_mark(fields);
+            Redaction::push_placeholder(fields);
             return None;
         }
         Some(fields)
     }
 
-    /// A field whose key is not known in advance.
+    /// Like [`Self::field`], for a key that is not in the metadata of a callsite.
     pub(crate) fn field_named(&mut self, name: &str) -> Option<&mut Vec<u8>> {
         self.field(&FieldInfo::new(name, &self.formatter.redaction))
     }
@@ -223,27 +231,27 @@ impl<'a> Draft<'a> {
         &self.formatter.redaction
     }
 
-    /// The source, told by the field of our macros.
+    /// Sets the source, with the function's path from the field that this crate's macros add.
     pub(crate) fn source_path(&mut self, source: &Source, path: &str) {
-        self.parts.source.clear();
-        source.push_path(&mut self.parts.source, path);
+        self.buffers.source.clear();
+        source.push_path(&mut self.buffers.source, path);
     }
 
     pub(crate) fn has_source(&self) -> bool {
-        !self.parts.source.is_empty()
+        !self.buffers.source.is_empty()
     }
 
-    /// The source, where the event does not tell the function.
+    /// Sets the source, with a function name that the event itself does not contain.
     pub(crate) fn source(&mut self, source: &Source, function: &str) {
-        source.push(&mut self.parts.source, function);
+        source.push(&mut self.buffers.source, function);
     }
 
-    /// Whether the error is the line's exception; it has only one.
+    /// Sets the exception. Returns false if the record already has one.
     pub(crate) fn exception(&mut self, error: &(dyn Error + 'static)) -> bool {
-        if !self.parts.exception.is_empty() {
+        if !self.buffers.exception.is_empty() {
             return false;
         }
-        let out = &mut self.parts.exception;
+        let out = &mut self.buffers.exception;
         match self.formatter.format {
             Format::Json => {
                 out.extend_from_slice(b"{\"type\": ");
@@ -251,7 +259,7 @@ impl<'a> Draft<'a> {
                 out.extend_from_slice(b", \"message\": ");
                 push_quoted(out, format_args!("{error}"));
                 out.extend_from_slice(b", \"chain\": [");
-                for (at, cause) in chain::causes_caught(error).enumerate() {
+                for (at, cause) in chain::causes_catching_panics(error).enumerate() {
                     if at > 0 {
                         out.extend_from_slice(COMMA);
                     }
@@ -269,53 +277,53 @@ impl<'a> Draft<'a> {
         true
     }
 
-    /// The whole line with its newline. `spans` are the fields of the spans around.
+    /// Completes the line, with its newline. `spans` are the fields of the enclosing spans.
     pub(crate) fn finish(mut self, spans: Option<&Members>) -> &'a [u8] {
-        let stack = self.formatter.stack_of(self.level);
-        // One look at the scope, after the last foreign code has run.
-        let looked = local::read(|active| self.finish_in(Some(active), spans, stack.as_deref()));
-        if looked.is_none() {
+        let stack = self.formatter.backtrace_for(self.level);
+        // The scope is read only once, after all code outside this crate has run.
+        let in_scope = local::read(|active| self.finish_in(Some(active), spans, stack.as_deref()));
+        if in_scope.is_none() {
             self.finish_in(None, spans, stack.as_deref());
         }
-        let Self { parts, .. } = self;
-        &parts.line
+        let Self { buffers, .. } = self;
+        &buffers.line
     }
 
     fn finish_in(&mut self, scope: Option<&State>, spans: Option<&Members>, stack: Option<&str>) {
         let redaction = &self.formatter.redaction;
-        let parts = &mut *self.parts;
+        let buffers = &mut *self.buffers;
         let frame = scope.and_then(State::top);
         let context = frame.map_or(Fields::NONE, |frame| {
             let mask = frame.members().mask();
             if frame.is_clean(redaction) {
                 return Fields { text: frame.members().as_bytes(), mask };
             }
-            redaction.push_members(&mut parts.redacted, frame.members().as_bytes());
-            Fields { text: &parts.redacted, mask }
+            redaction.push_members(&mut buffers.redacted, frame.members().as_bytes());
+            Fields { text: &buffers.redacted, mask }
         });
         let spans =
             spans.map_or(Fields::NONE, |it| Fields { text: it.as_bytes(), mask: it.mask() });
-        let own = Fields { text: &parts.fields, mask: self.mask };
-        let line = &mut parts.line;
-        let mut places = Places { message: self.message_at..line.len(), ..Places::default() };
+        let own = Fields { text: &buffers.fields, mask: self.mask };
+        let line = &mut buffers.line;
+        let mut sections = Sections { message: self.message_at..line.len(), ..Sections::default() };
         match self.formatter.format {
             Format::Json => {
                 push_ids(line, scope, self.formatter.trace_context);
                 line.extend_from_slice(b", \"source\": ");
-                line.extend_from_slice(&parts.source);
-                places.exception = pushed(line, |line| {
-                    if !parts.exception.is_empty() {
+                line.extend_from_slice(&buffers.source);
+                sections.exception = pushed(line, |line| {
+                    if !buffers.exception.is_empty() {
                         line.extend_from_slice(b", \"exception\": ");
-                        line.extend_from_slice(&parts.exception);
+                        line.extend_from_slice(&buffers.exception);
                     }
                 });
-                places.stack = pushed(line, |line| {
+                sections.stack = pushed(line, |line| {
                     if let Some(stack) = stack {
                         line.extend_from_slice(b", \"stack_info\": ");
                         push_str(line, stack);
                     }
                 });
-                places.extra = pushed(line, |line| {
+                sections.extra = pushed(line, |line| {
                     if !(own.is_empty() && context.is_empty() && spans.is_empty()) {
                         line.extend_from_slice(b", \"extra\": {");
                         push_merged(line, [spans, context, own]);
@@ -324,24 +332,24 @@ impl<'a> Draft<'a> {
                 });
                 line.push(b'}');
                 if line.len() >= self.formatter.max_bytes {
-                    fit::json(line, &places, self.formatter.max_bytes - 1);
+                    truncate::json(line, &sections, self.formatter.max_bytes - 1);
                 }
             }
             Format::Text => {
-                places.exception =
-                    pushed(line, |line| text::push_pair(line, b"exception", &parts.exception));
-                places.stack = pushed(line, |line| {
+                sections.exception =
+                    pushed(line, |line| text::push_pair(line, b"exception", &buffers.exception));
+                sections.stack = pushed(line, |line| {
                     if let Some(stack) = stack {
-                        parts.source.clear();
-                        push_str(&mut parts.source, stack);
-                        text::push_pair(line, b"stack_info", &parts.source);
+                        buffers.source.clear();
+                        push_str(&mut buffers.source, stack);
+                        text::push_pair(line, b"stack_info", &buffers.source);
                     }
                 });
-                parts.source.clear();
-                push_merged(&mut parts.source, [spans, context, own]);
-                text::push_pairs(line, &parts.source);
+                buffers.source.clear();
+                push_merged(&mut buffers.source, [spans, context, own]);
+                text::push_pairs(line, &buffers.source);
                 if line.len() >= self.formatter.max_bytes {
-                    fit::text(line, &places, self.formatter.max_bytes - 1);
+                    truncate::text(line, &sections, self.formatter.max_bytes - 1);
                 }
             }
         }
@@ -349,24 +357,24 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// What a name has at most: the record's limit is no limit for what cannot be cut.
-const LONGEST_NAME: usize = 200;
+/// The maximum length of a name, which the limit of the whole record does not truncate.
+const MAX_NAME_BYTES: usize = 200;
 
-/// The start of a name that somebody made too long.
-pub(crate) fn name(name: &str) -> &str {
-    name.get(..name.floor_char_boundary(LONGEST_NAME)).unwrap_or(name)
+/// Truncates a name that is too long.
+pub(crate) fn truncate_name(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(MAX_NAME_BYTES)).unwrap_or(name)
 }
 
-/// Appends what stands between the time and the message.
+/// Appends the members between the timestamp and the message.
 pub(crate) fn push_head(line: &mut Vec<u8>, level: Level, logger: &str) {
     line.extend_from_slice(b"\", \"level\": \"");
     line.extend_from_slice(level.as_str().as_bytes());
     line.extend_from_slice(b"\", \"logger\": ");
-    push_str(line, name(logger));
+    push_str(line, truncate_name(logger));
     line.extend_from_slice(b", \"message\": \"");
 }
 
-/// Appends what follows the message.
+/// Ends the message and appends the IDs.
 fn push_ids(line: &mut Vec<u8>, scope: Option<&State>, trace_context: bool) {
     line.extend_from_slice(b"\", \"correlation_id\": \"");
     let id = scope.and_then(|it| it.id.as_ref());
@@ -381,33 +389,33 @@ fn push_ids(line: &mut Vec<u8>, scope: Option<&State>, trace_context: bool) {
     }
 }
 
-/// Where it was pushed to.
+/// Runs `push` and returns the range that it appended.
 fn pushed(line: &mut Vec<u8>, push: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
     let start = line.len();
     push(line);
     start..line.len()
 }
 
-/// Appends what foreign code prints as a quoted string.
+/// Appends formatted output as a quoted string.
 pub(crate) fn push_quoted(out: &mut Vec<u8>, value: fmt::Arguments<'_>) {
     out.push(b'"');
     push_printed(out, value, Style::Json);
     out.push(b'"');
 }
 
-/// Appends what foreign code prints, whatever else it does: what came out before it failed or
-/// panicked is kept, with a mark.
+/// Appends formatted output. If formatting fails or panics, the output up to then is kept and
+/// marked.
 fn push_printed(out: &mut Vec<u8>, value: fmt::Arguments<'_>, style: Style) {
-    let mut escaping = Escaping::new(out, style);
+    let mut escaping = EscapingWriter::new(out, style);
     let printed = catch_unwind(AssertUnwindSafe(|| escaping.write_fmt(value)));
-    let was_cut = escaping.finish();
+    let was_truncated = escaping.finish();
     match printed {
         Ok(Ok(())) => {}
-        Ok(Err(fmt::Error)) if was_cut => {}
+        Ok(Err(fmt::Error)) if was_truncated => {}
         Ok(Err(fmt::Error)) => out.extend_from_slice(b"<fmt error>"),
         Err(panic) => {
             out.extend_from_slice(b"<panicked>");
-            chain::forget(panic);
+            chain::drop_payload(panic);
         }
     }
 }

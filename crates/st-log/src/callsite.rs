@@ -1,6 +1,6 @@
-//! What every event of one place in the code has in common, written down once.
+//! Cached, pre-encoded metadata of a callsite.
 //!
-//! Level, logger, file, line, keys: an event copies them instead of escaping them again.
+//! An event copies its level, logger, file, line and keys instead of escaping them again.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,29 +11,29 @@ use tracing::field::Field;
 
 use crate::escape::Style;
 use crate::json::push_str;
+use crate::json_members::bit;
 use crate::level::Level;
 use crate::logger::DYNAMIC;
-use crate::members::bit;
 use crate::redact::Redaction;
-use crate::{carry, draft, escape, json};
+use crate::{carry, escape, json, record};
 
-/// The field in which this crate's macros hand over the function's path. It is the name that
-/// OpenTelemetry has for it, for subscribers that show all fields.
+/// The field in which this crate's macros pass the function's path. It is OpenTelemetry's name for
+/// it, because other subscribers show it.
 const FUNCTION: &str = "code.function.name";
-/// The field of a logger whose name is known only at run time.
+/// The field for the name of a dynamic logger, which is known only at run time.
 pub(crate) const LOGGER: &str = "log.logger";
 
-/// A place that logs.
+/// The metadata of one callsite, encoded for one redaction.
 #[derive(Debug)]
-pub(crate) struct Site {
+pub(crate) struct Callsite {
     pub(crate) level: Level,
-    /// The logger, with dots.
+    /// The logger's dotted name.
     pub(crate) logger: String,
-    /// What stands between the time and the message, as JSON.
+    /// The JSON between the timestamp and the message.
     pub(crate) head: Vec<u8>,
     pub(crate) source: Source,
     pub(crate) is_dynamic: bool,
-    /// By the index of the field.
+    /// Indexed like the fields of the metadata.
     fields: Vec<FieldInfo>,
 }
 
@@ -54,12 +54,12 @@ pub(crate) enum Role {
     Plain,
 }
 
-impl Site {
+impl Callsite {
     fn new(metadata: &Metadata<'_>, redaction: &Redaction) -> Self {
         let field = |field: Field| FieldInfo::new(field.name(), redaction);
         let (level, logger) = (Level::of(metadata), dotted(metadata.target()).into_owned());
         let mut head = Vec::new();
-        draft::push_head(&mut head, level, &logger);
+        record::push_head(&mut head, level, &logger);
         Self {
             level,
             logger,
@@ -91,35 +91,35 @@ impl FieldInfo {
         Self { role, prefix, bit, is_secret }
     }
 
-    /// The key as it stands in the record, without quotes.
+    /// The key as JSON, without quotes.
     pub(crate) fn escaped_key(&self) -> &[u8] {
         self.prefix.get(1..self.prefix.len() - 3).unwrap_or_default()
     }
 }
 
-/// Where events come from.
+/// The `source` of a record.
 #[derive(Debug)]
 pub(crate) struct Source {
     /// `{"file": "jobs.rs", "line": 350, "function": "`
     start: Vec<u8>,
-    /// The path of the function that was seen first, and what stands in the record for it. One
-    /// place in the code has one function, unless the field comes from somebody else.
+    /// The function path that was seen first, with the encoded source. A callsite has only one
+    /// function, unless other code than this crate's macros sets the field.
     first: OnceLock<(String, Vec<u8>)>,
 }
 
 impl Source {
-    /// `path` may be a whole path; only the file's name is told.
+    /// Only the file name of `path` is kept.
     pub(crate) fn new(path: Option<&str>, line: Option<u32>) -> Self {
         let file = path.and_then(|it| it.rsplit(['/', '\\']).next()).unwrap_or("unknown");
         let mut start = b"{\"file\": ".to_vec();
-        push_str(&mut start, draft::name(file));
+        push_str(&mut start, record::truncate_name(file));
         start.extend_from_slice(b", \"line\": ");
         json::push_int(&mut start, line.unwrap_or(0));
         start.extend_from_slice(b", \"function\": \"");
         Self { start, first: OnceLock::new() }
     }
 
-    /// Appends it for a function that our macros tell of.
+    /// Appends the source with the function's path from this crate's macros.
     pub(crate) fn push_path(&self, out: &mut Vec<u8>, path: &str) {
         let (known, whole) = self.first.get_or_init(|| {
             let mut whole = Vec::new();
@@ -133,68 +133,72 @@ impl Source {
         }
     }
 
-    /// Appends it for the function of this name.
+    /// Appends the source with the function's name.
     pub(crate) fn push(&self, out: &mut Vec<u8>, function: &str) {
         out.extend_from_slice(&self.start);
-        escape::push(out, draft::name(function), Style::Json);
+        escape::push(out, record::truncate_name(function), Style::Json);
         out.extend_from_slice(b"\"}");
     }
 }
 
-/// All sites that were seen so far, by the address of their metadata, which never moves.
+/// All callsites seen so far, by the address of their metadata, which is static.
 #[derive(Debug, Default)]
-pub(crate) struct Sites(RwLock<HashMap<usize, Arc<Site>>>);
+pub(crate) struct Callsites(RwLock<HashMap<usize, Arc<Callsite>>>);
 
-impl Sites {
-    fn get(&self, metadata: &'static Metadata<'static>, redaction: &Redaction) -> Arc<Site> {
+impl Callsites {
+    fn get(&self, metadata: &'static Metadata<'static>, redaction: &Redaction) -> Arc<Callsite> {
         let key = address(metadata);
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         known.unwrap_or_else(|| {
-            let mut sites = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(sites.entry(key).or_insert_with(|| Arc::new(Site::new(metadata, redaction))))
+            let mut callsites = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(
+                callsites
+                    .entry(key)
+                    .or_insert_with(|| Arc::new(Callsite::new(metadata, redaction))),
+            )
         })
     }
 }
 
-/// The sites that one thread used last, so that the threads do not meet at the lock.
+/// A thread-local cache of callsites, so that threads do not contend for the lock of [`Callsites`].
 #[derive(Debug)]
-pub(crate) struct Recent(Vec<Option<Entry>>);
+pub(crate) struct CallsiteCache(Vec<Option<Entry>>);
 
 #[derive(Debug)]
 struct Entry {
     address: usize,
     redaction: u32,
-    site: Arc<Site>,
+    callsite: Arc<Callsite>,
 }
 
-impl Recent {
-    const PLACES: usize = 64;
+impl CallsiteCache {
+    const SLOTS: usize = 64;
 
     pub(crate) fn new() -> Self {
-        Self((0..Self::PLACES).map(|_| None).collect())
+        Self((0..Self::SLOTS).map(|_| None).collect())
     }
 
     pub(crate) fn get<'a>(
         &'a mut self,
         metadata: &'static Metadata<'static>,
-        sites: &Sites,
+        callsites: &Callsites,
         redaction: &Redaction,
-        fallback: &'a mut Option<Arc<Site>>,
-    ) -> &'a Site {
+        fallback: &'a mut Option<Arc<Callsite>>,
+    ) -> &'a Callsite {
         let address = address(metadata);
-        // The lowest bits are the same for all, by alignment.
-        let place = (address >> 4 ^ address >> 11) % Self::PLACES;
-        let Some(place) = self.0.get_mut(place) else {
-            return fallback.insert(sites.get(metadata, redaction));
+        // The lowest bits are always zero, because of alignment.
+        let slot = (address >> 4 ^ address >> 11) % Self::SLOTS;
+        let Some(slot) = self.0.get_mut(slot) else {
+            return fallback.insert(callsites.get(metadata, redaction));
         };
-        let is_here = |it: &Entry| it.address == address && it.redaction == redaction.id();
-        if !place.as_ref().is_some_and(is_here) {
-            let site = sites.get(metadata, redaction);
-            *place = Some(Entry { address, redaction: redaction.id(), site });
+        let is_match = |it: &Entry| it.address == address && it.redaction == redaction.id();
+        if !slot.as_ref().is_some_and(is_match) {
+            let callsite = callsites.get(metadata, redaction);
+            *slot = Some(Entry { address, redaction: redaction.id(), callsite });
         }
-        match place {
-            Some(entry) => &entry.site,
-            None => fallback.insert(sites.get(metadata, redaction)),
+        match slot {
+            Some(entry) => &entry.callsite,
+            None => fallback.insert(callsites.get(metadata, redaction)),
         }
     }
 }
@@ -203,7 +207,7 @@ fn address(metadata: &'static Metadata<'static>) -> usize {
     std::ptr::from_ref(metadata).addr()
 }
 
-/// The dotted name of a logger that may be given as a Rust path.
+/// Converts a Rust path to the dotted name of a logger.
 pub(crate) fn dotted(target: &str) -> Cow<'_, str> {
     if target.contains("::") { target.replace("::", ".").into() } else { target.into() }
 }

@@ -1,22 +1,22 @@
-//! Reading back the JSON that this crate wrote itself: the members of an object, as they stand.
+//! The members of JSON objects, as text: appends, removes and scans them without a JSON tree.
 //!
-//! Fields of a scope are kept as ready text, `"job_id": "xyz789", "attempt": 2`, because a line then
-//! only copies them. Whoever has to look inside (a key that is set again, a secret, the text
-//! format) looks here. What was not written by this crate ends the reading.
+//! The fields of a scope are kept as encoded text, `"job_id": "xyz789", "attempt": 2`, so that a
+//! line only copies them. The scanner is used to replace keys, to redact secrets and to write the
+//! text format. It expects this crate's separators and stops at anything else.
 
 use std::collections::BTreeMap;
 
 use crate::json::{self, COMMA};
 use crate::value::Value;
 
-/// What fields usually take, so that there is one allocation for all of a context.
-const USUAL: usize = 96;
+/// The initial capacity, so that a typical context needs only one allocation.
+const TYPICAL_BYTES: usize = 96;
 
-/// Fields as ready text, each key once.
+/// Fields as encoded text, each key once.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Members {
     text: Vec<u8>,
-    /// The bits of all keys.
+    /// The union of the [`bit`]s of all keys.
     mask: u64,
 }
 
@@ -29,12 +29,12 @@ impl Members {
         self.mask
     }
 
-    /// Sets a field; a key that is there already goes to the end.
+    /// Sets a field; an existing key is removed and appended again.
     #[inline]
     pub(crate) fn put(&mut self, key: &str, value: &Value<'_>) {
         let before = self.text.len();
         if before == 0 {
-            self.text.reserve(USUAL);
+            self.text.reserve(TYPICAL_BYTES);
         } else {
             self.text.extend_from_slice(COMMA);
         }
@@ -43,7 +43,7 @@ impl Members {
         let escaped = self.text.get(at + 1..self.text.len() - 1).unwrap_or_default();
         let bit = bit(escaped);
         if self.mask & bit != 0 {
-            // The key may be there: take it out, and begin again behind what is left.
+            // The key may already exist: remove it, and append the member to the rest.
             let added = self.text.split_off(at);
             self.text.truncate(before);
             remove(&mut self.text, added.get(1..added.len() - 1).unwrap_or_default());
@@ -57,8 +57,8 @@ impl Members {
         value.push(&mut self.text);
     }
 
-    /// These with those of an inner scope behind them, which replace what has the same key. Also
-    /// where the inner ones begin.
+    /// Merges these members with those of an inner scope, which follow them and replace members
+    /// with the same key. Also returns the offset of the inner ones.
     pub(crate) fn with_inner(&self, inner: &[u8], inner_mask: u64) -> (Self, usize) {
         let mut text = Vec::with_capacity(self.text.len() + inner.len() + COMMA.len());
         push_others(&mut text, &self.text, self.mask, inner, inner_mask);
@@ -71,7 +71,7 @@ impl Members {
     }
 }
 
-/// Appends the outer members that no inner one replaces.
+/// Appends the outer members whose keys are not among the inner ones.
 pub(crate) fn push_others(
     out: &mut Vec<u8>,
     outer: &[u8],
@@ -101,11 +101,11 @@ pub(crate) struct Member<'a> {
     /// Escaped, without its quotes.
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
-    /// Key and value as they stand.
+    /// Key and value, as in the text.
     pub(crate) whole: &'a [u8],
 }
 
-/// The members of `"a": 1, "b": 2`.
+/// Iterates over the members of `"a": 1, "b": 2`.
 pub(crate) fn members(text: &[u8]) -> impl Iterator<Item = Member<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -123,7 +123,7 @@ pub(crate) fn members(text: &[u8]) -> impl Iterator<Item = Member<'_>> {
     })
 }
 
-/// The items of `1, "b", {"c": 2}`.
+/// Iterates over the items of `1, "b", {"c": 2}`.
 pub(crate) fn items(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -134,7 +134,7 @@ pub(crate) fn items(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What stands between the braces of an object or the brackets of an array.
+/// The text between the braces of an object or the brackets of an array.
 pub(crate) fn inside(value: &[u8], open: u8) -> Option<&[u8]> {
     if value.first() != Some(&open) {
         return None;
@@ -142,7 +142,7 @@ pub(crate) fn inside(value: &[u8], open: u8) -> Option<&[u8]> {
     value.get(1..value.len().checked_sub(1)?)
 }
 
-/// Where the string at the start ends, after its closing quote.
+/// The length of the string at the start, with its quotes.
 fn string_end(text: &[u8]) -> Option<usize> {
     if text.first() != Some(&b'"') {
         return None;
@@ -187,7 +187,7 @@ fn value_end(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether some object in this value says a key twice.
+/// Whether an object in this value, at any depth, has a duplicate key.
 pub(crate) fn has_repeated_key(value: &[u8]) -> bool {
     if let Some(object) = inside(value, b'{') {
         let mut keys: Vec<&[u8]> = members(object).map(|it| it.key).collect();
@@ -198,7 +198,7 @@ pub(crate) fn has_repeated_key(value: &[u8]) -> bool {
     inside(value, b'[').is_some_and(|array| items(array).any(has_repeated_key))
 }
 
-/// Appends a value in which of each key only the last one is left.
+/// Appends a value without duplicate keys; of each key, the last member is kept.
 pub(crate) fn push_unique(out: &mut Vec<u8>, value: &[u8]) {
     if let Some(object) = inside(value, b'{') {
         let last: BTreeMap<&[u8], usize> =
@@ -231,7 +231,7 @@ pub(crate) fn push_unique(out: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
-/// A bit for a key, of 64: keys that differ in it differ.
+/// Hashes a key to one of 64 bits, as in a Bloom filter: keys with different bits are different.
 pub(crate) fn bit(escaped_key: &[u8]) -> u64 {
     let first = escaped_key.first().copied().unwrap_or_default();
     let last = escaped_key.last().copied().unwrap_or_default();
@@ -239,7 +239,7 @@ pub(crate) fn bit(escaped_key: &[u8]) -> u64 {
     1 << (mixed % 64)
 }
 
-/// Takes the member of this key out; what is left keeps its order.
+/// Removes the member with this key; the others keep their order.
 pub(crate) fn remove(text: &mut Vec<u8>, escaped_key: &[u8]) {
     let mut start = 0;
     let found = members(text).find_map(|member| {
@@ -249,7 +249,7 @@ pub(crate) fn remove(text: &mut Vec<u8>, escaped_key: &[u8]) {
         (member.key == escaped_key).then_some(range)
     });
     let Some(range) = found else { return };
-    // The separator goes with it: the one after it or, for the last member, the one before.
+    // Also remove a separator: the one after the member or, for the last member, the one before.
     text.drain(if range.end < text.len() {
         range.start..range.end + 2
     } else {
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn a_key_that_is_set_again_goes_to_the_end() {
         let mut fields = Members::default();
-        // "a" and "b" differ in their bit, "ab" and "cb" could not matter less.
+        // "a" and "b" have different bits.
         for (key, value) in [("a", 1), ("b", 2), ("a", 3), ("b", 4), ("b", 5)] {
             fields.put(key, &Value::I64(value));
         }

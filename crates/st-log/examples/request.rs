@@ -1,6 +1,6 @@
 //! One request through a handler and a background task: `cargo run -p st-log --example request`.
 //!
-//! With `SIMPLETUNER_LOG_FORMAT=text` the lines are for people.
+//! Set `SIMPLETUNER_LOG_FORMAT=text` for the text format.
 
 use st_log::{CorrelationId, InScope as _, LogContext, Logger, get_logger};
 
@@ -18,7 +18,7 @@ async fn handle(user: &str) {
     let context = LogContext::new().field("order", 4711).field("user", user);
     async {
         st_log::info!(logger: LOG, items = 3, "Order placed");
-        // The task keeps the ID and the fields, on whatever thread it runs.
+        // The spawned task inherits the ID and the fields.
         if let Err(error) = st_log::spawn(charge()).await {
             st_log::error!(logger: LOG, error = &error as &dyn std::error::Error, "Charge lost");
         }

@@ -29,7 +29,7 @@ async fn show(Path(order): Path<u32>) -> String {
     let context = LogContext::new().field("order", order);
     async {
         st_log::info!(logger: LOG, "Order shown");
-        // The task keeps the ID and the fields, on whatever thread it runs.
+        // The spawned task inherits the ID and the fields.
         st_log::spawn(async { st_log::info!(logger: LOG, weight_kg = 0.5, "Order weighed") });
         format!("order {order}\n")
     }

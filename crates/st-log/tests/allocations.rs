@@ -1,7 +1,7 @@
-//! A line allocates nothing once its thread has logged before.
+//! A line allocates nothing after the first ones of its thread.
 //!
-//! The whole way is counted, into a file and stdout, so the measuring runs in another process
-//! whose stdout nobody reads.
+//! The writes to a file and to stdout are included, so the measurement runs in a child process
+//! whose stdout is discarded.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
@@ -17,7 +17,7 @@ const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.test");
 const FILE: &str = "ST_LOG_TEST_FILE";
 const RECORDS: u64 = 500;
 
-/// What `work` allocates in many runs, after some that were not counted.
+/// The allocations of many runs of `work`, after a warm-up.
 fn allocations_of(mut work: impl FnMut()) -> u64 {
     for _ in 0..3 {
         work();
@@ -79,13 +79,13 @@ fn measure_all(file: &Path) {
     ];
     let expected = found.map(|(what, _)| (what, 0));
     assert_eq!(found, expected, "in {RECORDS} records");
-    // All of them were really logged.
+    // Check that all lines were in fact logged.
     assert_eq!(log.dropped_lines(), 0);
     let lines = std::fs::read_to_string(file).unwrap().lines().count();
     assert_eq!(u64::try_from(lines).unwrap(), 8 * (RECORDS + 3));
 }
 
-/// Not a test by itself: the body of the started program.
+/// Not a test by itself: the body of the child process.
 #[test]
 fn program() {
     if let Some(file) = std::env::var_os(FILE) {
@@ -103,7 +103,7 @@ fn a_line_allocates_nothing() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Prints itself in pieces, and is far longer than memory should be used for.
+/// Prints many pieces, which together exceed the limit of a text by far.
 struct Endless;
 
 impl std::fmt::Display for Endless {
@@ -132,7 +132,7 @@ fn a_text_without_end_takes_little_memory_and_gives_it_back() {
             say(&Endless);
             say(&"small");
         });
-        // Two texts of a megabyte, in buffers that grow by doubling, and the line that is cut.
+        // Two texts of a megabyte, in buffers that grow by doubling, and the truncated line.
         assert!(counted.bytes_max < 12 << 20, "{counted:?}");
         assert!(counted.bytes_current < 512 << 10, "{counted:?}");
     });

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The benchmark cases.
 
 use std::fs;
 use std::hint::black_box;
@@ -18,12 +18,12 @@ use crate::subjects::{Behind, Subject, bytes_so_far};
 const LOG: Logger = get_logger("simpletuner.cloud.jobs");
 const JOB: &str = "0198f2c0-7d3e-7c1a-9b1e-2f6f0f3c9a11";
 
-/// One comparison.
+/// A comparison of several subjects in one case.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// The first is ours.
+    /// The first one is st-log.
     pub(crate) subjects: &'static [Subject],
-    /// Whom `must` and `aim` are about.
+    /// The subject to which the factors `must` and `aim` refer.
     pub(crate) against: Subject,
     pub(crate) must: &'static str,
     pub(crate) aim: &'static str,
@@ -103,7 +103,8 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
-/// The median of many short stretches, each long enough for the clock.
+/// The time of one run of `work` in nanoseconds: the median of several stretches, each long enough
+/// for the resolution of the clock.
 fn time(mut work: impl FnMut()) -> f64 {
     const STRETCHES: usize = 31;
     let mut count = 1_u32;
@@ -142,7 +143,7 @@ fn message(subject: Subject) -> Measured {
     events(|| tracing::info!(target: "simpletuner.cloud.jobs", "Job submitted successfully"))
 }
 
-/// Runs `work` with an event within two scopes, or what the subject has instead of them.
+/// Runs `work` with an event within two scopes, or two spans for other subjects.
 fn in_scopes<R>(subject: Subject, work: impl FnOnce(fn()) -> R) -> R {
     if subject.is_ours() {
         let outer = LogContext::new().field("job_id", JOB).field("provider", "replicate");
@@ -168,7 +169,7 @@ fn scopes(subject: Subject) -> Measured {
     in_scopes(subject, events)
 }
 
-/// A file that is gone with its program's work.
+/// A temporary file that is removed at the end.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -203,7 +204,7 @@ fn scopes_to_file(subject: Subject) -> Measured {
     })
 }
 
-/// Bursts that fit into every buffer, with time to write them down in between.
+/// Bursts that fit into every buffer, with time between them to write the lines.
 fn scopes_batched(subject: Subject) -> Measured {
     const BURST: u32 = 8_000;
     const BURSTS: usize = 15;
@@ -264,7 +265,7 @@ fn open_and_close(subject: Subject) -> Measured {
     Measured { nanoseconds, bytes: 0 }
 }
 
-/// Is polled, and that is all.
+/// A future that does nothing when it is polled.
 struct Never;
 
 impl Future for Never {
@@ -278,7 +279,7 @@ impl Future for Never {
 fn poll(subject: Subject) -> Measured {
     subject.to_sink();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    // As a task, because that is where futures are polled.
+    // In a task, because that is where futures are usually polled.
     let nanoseconds = runtime.block_on(async move {
         let polls = async move {
             let mut cx = Context::from_waker(Waker::noop());

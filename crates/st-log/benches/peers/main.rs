@@ -1,8 +1,9 @@
-//! st-log beside its peers: `cargo bench -p st-log`, or with the start of a case's name.
+//! Compares st-log with similar crates: `cargo bench -p st-log`, optionally with the start of a
+//! case's name.
 //!
-//! A program has one global subscriber, and a scoped one is slower for everybody. So each subject
-//! runs as a program of its own, this one started again, in turns with the others, and the medians
-//! over all turns are compared. What a case measures is in `cases`, who is measured in `subjects`.
+//! A program has only one global subscriber, and scoped ones are slower for all subjects. So each
+//! subject runs in a child process, alternating with the others, and the medians over all turns are
+//! compared. The cases are in `cases`, the measured crates in `subjects`.
 
 #![expect(clippy::print_stdout, reason = "it talks to the person who ran it")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
@@ -16,7 +17,7 @@ use std::process::Command;
 use cases::{CASES, Case};
 use subjects::Subject;
 
-/// Turns that each subject takes in each case.
+/// The number of child processes per subject and case.
 const TURNS: usize = 9;
 
 fn main() {
@@ -37,7 +38,7 @@ fn main() {
     }
 }
 
-/// What one turn found out.
+/// The result of one turn.
 pub(crate) struct Measured {
     pub(crate) nanoseconds: f64,
     pub(crate) bytes: u64,

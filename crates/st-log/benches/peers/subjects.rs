@@ -1,4 +1,4 @@
-//! Who is measured, each set up as its users would.
+//! The measured crates, each set up as its users would do it.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -23,9 +23,9 @@ pub(crate) enum Subject {
     JsonSubscriber,
     /// `.json()` with tracing-appender's non-blocking writer.
     Appender,
-    /// tracing with a filter and nothing behind it.
+    /// tracing with a filter and no output.
     Tracing,
-    /// One write of a line of ours that is there already: what a file costs whoever formats.
+    /// One write of an already formatted line: the cost of the file alone.
     Write,
 }
 
@@ -41,7 +41,7 @@ fn count(bytes: &[u8]) {
     BYTES.set(BYTES.get() + bytes.len() as u64);
 }
 
-/// Counts what is written, and forgets it.
+/// Counts the bytes that are written, and discards them.
 #[derive(Debug, Clone, Copy)]
 struct Sink;
 
@@ -79,7 +79,7 @@ impl Subject {
         if matches!(self, Self::StLogTwoThreads | Self::TracingJsonTwoThreads) { 2 } else { 1 }
     }
 
-    /// Everything goes to a sink.
+    /// Sets up the subject with output to a sink that discards everything.
     pub(crate) fn to_sink(self) {
         match self {
             Self::StLog | Self::StLogOneThread | Self::StLogTwoThreads => {
@@ -96,7 +96,7 @@ impl Subject {
         }
     }
 
-    /// One write per event, to a file that is opened for append.
+    /// Sets up the subject with one write per event to a file opened for append.
     pub(crate) fn to_file(self, path: &Path) -> Option<LogGuard> {
         if self.is_ours() {
             return Some(ours(path, Writer::Direct));
@@ -110,7 +110,7 @@ impl Subject {
         None
     }
 
-    /// Whatever the subject has so that the disk is somebody else's business.
+    /// Sets up the subject with its asynchronous writer.
     pub(crate) fn batched(self, path: &Path) -> Behind {
         if self.is_ours() {
             return Behind::Ours(ours(path, Writer::BATCHED));
@@ -121,14 +121,14 @@ impl Subject {
     }
 }
 
-/// What has to be kept while a writer works behind the scenes.
+/// The guard of an asynchronous writer, which has to be kept.
 pub(crate) enum Behind {
     Ours(LogGuard),
     Appender(#[expect(dead_code, reason = "kept for its drop")] WorkerGuard),
 }
 
 fn ours(path: &Path, writer: Writer) -> LogGuard {
-    // The others write to the file only.
+    // Without stdout, because the others write to the file only.
     let settings = Settings {
         level: Level::Info.into(),
         file: Some(path.to_owned()),

@@ -1,4 +1,4 @@
-//! The example of a web service, as its reader would run it.
+//! Runs the example of a web service as a separate program.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ fn parsed(line: std::io::Result<String>) -> Value {
 
 #[test]
 fn every_line_of_the_service_carries_its_request_s_id() {
-    // Examples are built with the tests, beside their folder.
+    // Cargo builds examples with the tests, into a directory next to theirs.
     let tests = std::env::current_exe().unwrap();
     let service = tests.ancestors().nth(2).unwrap().join("examples/service");
     let mut service = Command::new(service);

@@ -1,4 +1,4 @@
-//! `source.function` is the function in which the macro stands.
+//! `source.function` is the function that contains the macro call.
 
 use crate::capture::{foreign_span, records_of_async};
 

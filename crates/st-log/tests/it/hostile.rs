@@ -68,8 +68,8 @@ fn a_panicking_debug_keeps_the_line_and_the_program() {
 #[test]
 fn a_display_that_logs_does_not_lose_the_line_around() {
     let records = records_of(|| st_log::info!(logger: LOG, value = %Logs, "outside"));
-    // A scoped subscriber is not entered twice on one thread, by tracing's own rule; the global one
-    // is, see `process.rs`.
+    // By design of `tracing`, a scoped subscriber does not receive events that are logged within
+    // it; the global one does, see `process.rs`.
     let outside = records.iter().find(|it| it["message"] == "outside").unwrap();
     assert_eq!(outside["extra"]["value"], "logged");
 }

@@ -1,7 +1,7 @@
-//! Thousands of tasks that nest scopes at random: no line has a field or an ID of another one.
+//! Thousands of tasks that nest scopes at random: no line has a field or an ID of another task.
 //!
-//! Every line says in its event what it expects of its scope. A run is told by its seed; the order
-//! in which threads get on is not.
+//! Every event contains the fields and the ID that it expects from its scope. The seed determines a
+//! run, except for the scheduling of threads.
 
 mod model;
 mod work;
@@ -22,13 +22,13 @@ const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.test");
 pub(crate) const SEED: &str = "ST_LOG_TEST_SEED";
 pub(crate) const TASKS: &str = "ST_LOG_TEST_TASKS";
 
-/// What a line has to carry here.
+/// The fields and the ID that a line is expected to have.
 #[derive(Debug, Clone, Default, Serialize)]
 struct Expected {
-    /// None: that of the process.
+    /// None if the ID of the process is expected.
     id: Option<String>,
     fields: BTreeMap<String, u64>,
-    /// Where in the program that is, for whoever has to find it.
+    /// The position in the random program, to find the cause of a failure.
     path: String,
 }
 
@@ -49,7 +49,7 @@ impl Expected {
     }
 }
 
-/// Lines that were logged so far.
+/// The number of lines logged so far.
 static SAID: AtomicU64 = AtomicU64::new(0);
 
 fn number() -> u64 {
@@ -57,7 +57,7 @@ fn number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Fields with few keys, so that they replace each other, and values that are never used again.
+/// Fields with few distinct keys, so that they replace each other, and unique values.
 fn random_fields(rng: &mut Rng) -> Vec<(String, u64)> {
     (0..rng.usize(0..4)).map(|_| (format!("f{}", rng.u8(0..6)), number())).collect()
 }
@@ -67,12 +67,12 @@ fn context(fields: &[(String, u64)]) -> LogContext {
 }
 
 fn random_id(rng: &mut Rng) -> CorrelationId {
-    // Short ones are copied, long ones shared.
+    // Short IDs are stored inline, long ones are shared.
     let padding = if rng.bool() { "-long-enough-not-to-be-inline" } else { "" };
     format!("id-{}{padding}", number()).parse().unwrap()
 }
 
-/// The body of the other process.
+/// Runs in the child process.
 pub(crate) fn interleaves(file: &Path) {
     let log = process::init();
     let seed = env_number(SEED);
@@ -86,7 +86,7 @@ fn env_number(name: &str) -> u64 {
     std::env::var_os(name).unwrap().into_string().unwrap().parse().unwrap()
 }
 
-/// Runs the tasks in another process and looks at each line.
+/// Runs the tasks in a child process and checks each line.
 fn no_line_has_what_is_not_its_own(tasks: u64) {
     let seed = std::env::var_os(SEED).map_or_else(|| fastrand::u64(..), |_| env_number(SEED));
     let dir = tempfile::tempdir().unwrap();
@@ -126,7 +126,7 @@ fn no_line_has_what_is_not_its_own(tasks: u64) {
     assert!(said > tasks * 5, "{SEED}={seed}: only {said} lines");
 }
 
-/// The fields without that of the event.
+/// The fields of the record without the event's own.
 fn fields_of(record: &Value) -> Value {
     let mut extra = record["extra"].as_object().unwrap().clone();
     extra.remove("expected");

@@ -1,4 +1,4 @@
-//! Which events come out.
+//! Which events pass the filter.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
@@ -117,11 +117,11 @@ fn tracing_asks_once_per_callsite() {
     let seen = Asked::default();
     let asked = Arc::clone(&seen.0);
     tracing::subscriber::with_default(Registry::default().with(seen).with(layer), one_of_each);
-    // Only what may pass is left; what cannot is off for good, ERROR by its name.
+    // Only CRITICAL is left, which `tracing` sees as an ERROR; plain errors have another name.
     assert_eq!(*asked.lock().unwrap(), ["simpletuner.cloud.test ERROR message code.function.name"]);
 }
 
-/// Another subscriber beside ours: what does it see?
+/// Another layer, to check which events it receives.
 #[derive(Default)]
 struct Asked(Arc<Mutex<Vec<String>>>);
 

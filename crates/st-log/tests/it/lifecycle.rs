@@ -1,4 +1,4 @@
-//! Scopes and values at the moments when things end: drops, panics, forgotten guards.
+//! Scopes and values during drops and panics, and with leaked guards.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -36,7 +36,7 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Says where it is dropped.
+/// Logs when it is dropped.
 struct SaysWhere(&'static str);
 
 impl Drop for SaysWhere {
@@ -189,7 +189,7 @@ fn a_panic_in_a_drop_restores_the_scope_around() {
     assert_eq!((current(), fields()), (None, json!({"outer": 1})));
 }
 
-/// An error of which everything may go wrong.
+/// An error whose methods may panic or fail.
 #[derive(Clone, Copy, PartialEq)]
 enum Bad {
     DisplayFails,
@@ -197,7 +197,7 @@ enum Bad {
     DebugPanics,
     SourcePanics,
     IsItsOwnSource,
-    /// One that is well, with a bad source.
+    /// A well-behaved error with a faulty source.
     Wraps(&'static Self),
 }
 
@@ -292,7 +292,7 @@ fn values_that_fail_or_panic_do_so_in_a_message_and_in_a_field_of_log_records() 
     }
 }
 
-/// What a panic leaves behind, which logs when it is dropped.
+/// The payload of a panic, which logs when it is dropped.
 struct Payload;
 
 impl Drop for Payload {
@@ -343,6 +343,6 @@ fn a_value_may_change_the_scope_while_it_is_printed() {
     let record = only(parsed(&text));
     assert_eq!(record["message"], "printed");
     assert_eq!(record["correlation_id"], "mine");
-    // The scope is looked at once, when all values are printed.
+    // The scope is read once, after all values are formatted.
     assert_eq!(record["extra"], json!({"outer": 1, "left": 1}));
 }

@@ -1,4 +1,4 @@
-//! Every form in which the macros take fields.
+//! All forms of fields that the macros accept.
 
 use std::error::Error;
 use std::fmt;
@@ -29,7 +29,7 @@ struct Inner {
     y: u32,
 }
 
-/// What the record of `work` has in `extra`.
+/// The `extra` of the record that `work` logs.
 fn extra_of(work: impl FnOnce()) -> Value {
     only(records_of(work)).get("extra").cloned().unwrap_or(Value::Null)
 }

@@ -1,4 +1,4 @@
-//! What the crate promises, tested through its public interface.
+//! Tests of the crate through its public interface.
 
 #![expect(
     clippy::unwrap_used,

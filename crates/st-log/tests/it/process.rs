@@ -1,4 +1,4 @@
-//! Logging set up for a whole process: each test starts this test program again, as another.
+//! Global logging: each test runs this test program again as a child process.
 
 mod endings;
 mod interop;
@@ -26,11 +26,11 @@ use crate::interleave;
 const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.test");
 const PROGRAM: &str = "ST_LOG_TEST_PROGRAM";
 const FILE: &str = "SIMPLETUNER_LOG_FILE";
-/// Set where lines are to be written by a thread; `wait` and `drop` are for a small queue.
+/// Set if a background thread is to write the lines; `wait` and `drop` select a small buffer.
 const BATCHED: &str = "ST_LOG_TEST_BATCHED";
 type Program = (&'static str, fn(&Path));
 
-/// What a started program does; the parent looks at what came out.
+/// The bodies of the child processes, whose output the parent checks.
 const PROGRAMS: &[Program] = &[
     ("logs_three_deep", endings::logs_three_deep),
     ("ends_a_thread_with_scopes", endings::ends_a_thread_with_scopes),
@@ -63,7 +63,7 @@ const PROGRAMS: &[Program] = &[
     ("goes_on_after_the_guard", goes_on_after_the_guard),
 ];
 
-/// Not a test by itself: the body of the started programs.
+/// Not a test by itself: the entry point of the child processes.
 #[test]
 fn program() {
     let Some(name) = std::env::var_os(PROGRAM) else { return };
@@ -84,12 +84,12 @@ fn lines_of(output: &Output) -> String {
 }
 
 fn harness_cut_off(stdout: &str) -> String {
-    // The harness begins a line and leaves it to the program to go on.
+    // The test harness writes the start of a line, and the program continues it.
     let lines = stdout.split_inclusive('\n');
     lines.filter_map(|it| it.get(it.find("{\"timestamp\"")?..)).collect()
 }
 
-/// What [`Command::output`] gives, by way of a file: a pipe that is not read in time loses lines.
+/// Like [`Command::output`], but through a file: a pipe that is not read in time loses lines.
 fn output_of(command: &mut Command) -> Output {
     let mut stdout = tempfile::tempfile().unwrap();
     command.stdout(stdout.try_clone().unwrap());
@@ -106,7 +106,7 @@ struct Ran {
 }
 
 impl Ran {
-    /// The lines on stdout without those of the test harness.
+    /// The lines on stdout, without the output of the test harness.
     fn stdout(&self) -> String {
         lines_of(&self.output)
     }
@@ -120,7 +120,7 @@ fn run(name: &str) -> Ran {
     run_as(name, |_| {})
 }
 
-/// Runs a program with each of the writers.
+/// Runs a program with each kind of writer.
 fn run_both(name: &str) -> [Ran; 2] {
     let batched = run_as(name, |command| {
         command.env(BATCHED, "1");
@@ -141,7 +141,7 @@ pub(crate) fn init() -> LogGuard {
     st_log::init(&settings()).unwrap()
 }
 
-/// As the environment says, and with everything that is off by default.
+/// Settings from the environment, with everything turned on that is off by default.
 fn settings() -> Settings {
     let vars = std::env::vars().filter(|(name, _)| name.starts_with("SIMPLETUNER_"));
     let settings = Settings::from_env(vars).unwrap();
@@ -175,7 +175,7 @@ fn a_panic_is_logged_after_everything_before_it() {
         assert_eq!(last["level"], "CRITICAL");
         assert_eq!(last["correlation_id"], "abc123");
         assert_eq!(last["source"]["file"], "process.rs");
-        // Whatever printed panics before still does.
+        // The previous panic hook still prints the panic.
         assert!(String::from_utf8_lossy(&ran.output.stderr).contains("on purpose"));
     }
 }
@@ -227,7 +227,7 @@ fn logs_while_the_thread_ends(_: &Path) {
     let _log = init();
     let thread = std::thread::spawn(|| {
         LAST.with(|_| {});
-        // Made after LAST, so gone before it.
+        // Initialized after LAST, so destroyed before it.
         st_log::get_correlation_id();
         tracing::info_span!("span").in_scope(|| st_log::info!(logger: LOG, "first"));
     });

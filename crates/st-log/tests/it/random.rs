@@ -1,4 +1,4 @@
-//! Whatever is logged, the line is JSON that says exactly what was given, also to other readers.
+//! Random values: every line is valid JSON with exactly these values, also for other parsers.
 
 mod readers;
 
@@ -16,14 +16,14 @@ const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.test");
 const KEYS: [&str; 11] =
     ["a", "job_id", "level", "message", "", "a\"b", "new\nline", "\u{1b}", "é\\", "\u{8}", "b"];
 
-/// A value as it is given, and what a reader has to find.
+/// A value, and the JSON that a parser has to return for it.
 #[derive(Debug, Clone)]
 struct Sample {
     given: Value<'static>,
     read: Json,
 }
 
-/// One line to log.
+/// The contents of one random line.
 #[derive(Debug, Clone)]
 struct Said {
     contexts: Vec<Vec<(String, Sample)>>,
@@ -53,18 +53,18 @@ fn text() -> impl Strategy<Value = String> {
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(&KEYS[..]).prop_map(String::from),
-        // Few enough that they meet.
+        // Few enough to collide.
         "[a-c]{1,2}",
         text(),
     ]
 }
 
-/// As a reader has it that knows no more than 64 bits and 53 of a fraction.
+/// The value as parsed by a reader with 64-bit integers and `f64` floats.
 fn number(text: &str) -> Json {
     strict::read(text).unwrap()
 }
 
-/// As another serializer has it, which may take either of two texts that are as short.
+/// The value as written by another serializer, which may choose another text of the same length.
 fn float(it: impl Serialize) -> Json {
     number(&serde_json::to_string(&it).unwrap())
 }
@@ -107,7 +107,7 @@ fn nested() -> impl Strategy<Value = Sample> {
     prop_oneof![value, of_types()]
 }
 
-/// What serde makes of types.
+/// Types that are serialized with serde.
 fn of_types() -> impl Strategy<Value = Sample> {
     (text(), any::<f32>(), any::<u64>(), any::<i128>(), 0..4).prop_map(|(text, f, u, i, kind)| {
         let map = BTreeMap::from([(-1, '\u{85}'), (2, '"')]);
@@ -118,7 +118,7 @@ fn of_types() -> impl Strategy<Value = Sample> {
             2 => Nested::Tuple(u, i),
             _ => Nested::Struct { text, inner: Some(Box::new(simple)), map },
         };
-        // Another serializer, and its own reader.
+        // Another serializer, with its own parser.
         let read = number(&serde_json::to_string(&nested).unwrap());
         Sample { given: Value::Json(st_log::json(&nested)), read }
     })
@@ -145,7 +145,7 @@ fn said() -> impl Strategy<Value = Said> {
 }
 
 fn settings() -> Settings {
-    // Keys are random, so some would be those of secrets; and nothing is to be cut here.
+    // Random keys could denote secrets, and nothing is to be truncated here.
     Settings { redaction: Redaction::none(), max_record_bytes: usize::MAX, ..Settings::default() }
 }
 
@@ -180,7 +180,7 @@ impl Said {
         })
     }
 
-    /// What has to be in `extra`: the inner ones win, and the event over them all.
+    /// The expected `extra`: inner fields replace outer ones, and fields of the event replace both.
     fn fields(&self) -> BTreeMap<String, Json> {
         let contexts = self.contexts.iter().flatten();
         let mut all: BTreeMap<String, Json> =
@@ -226,7 +226,7 @@ proptest! {
         let found: BTreeMap<String, Json> =
             extra.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
         prop_assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
-        // As text, in which -0.0 is not 0.0 and 1.0 is not 1.
+        // Compared as text, in which -0.0 differs from 0.0, and 1.0 from 1.
         for (key, value) in &expected {
             prop_assert_eq!(found[key].to_string(), value.to_string(), "{:?}", key);
         }

@@ -1,4 +1,4 @@
-//! The shape of a line.
+//! The format of a record.
 
 use std::error::Error;
 use std::fmt;
@@ -105,7 +105,7 @@ fn values_keep_their_json_type() {
         "nan_too": null, "debug": "Some(\"x\")", "bytes": "\u{fffd}\0a", "dotted.key": 1,
     });
     let mut extra = record["extra"].as_object().unwrap().clone();
-    // Beyond what the parser can hold exactly.
+    // More digits than the parser can represent.
     assert!(extra.remove("i128").unwrap().is_number());
     assert!(extra.remove("big").unwrap().is_number());
     assert_eq!(Value::Object(extra), expected);

@@ -23,7 +23,7 @@ fn current() -> Option<String> {
     st_log::current_correlation_id().map(|it| it.to_string())
 }
 
-/// The fields that a line carries here and now.
+/// The fields of a line that is logged in the current scope.
 fn fields() -> Value {
     let records = records_of(|| st_log::info!(logger: LOG, "x"));
     only(records).get("extra").cloned().unwrap_or(Value::Null)
@@ -230,12 +230,12 @@ fn a_bare_task_never_sees_a_foreign_scope() {
     let root = (None, Value::Null);
     let look = || (current(), fields());
     runtime.block_on(async {
-        // The guard and the ID stay on the thread while the bare task runs on it.
+        // The guard and the ID stay on the thread while the unscoped task runs on it.
         let _context = context("main").enter();
         st_log::set_correlation_id(id("main"));
         assert_eq!(spawn_bare(async move { look() }).await.unwrap(), root);
         assert_eq!(st_log::current_correlation_id(), Some(id("main")));
-        // One that sets an ID outside any scope keeps it to itself.
+        // An ID that a task sets outside any scope applies to that task only.
         let sets = spawn_bare(async move {
             st_log::set_correlation_id(id("bare"));
             yield_now().await;

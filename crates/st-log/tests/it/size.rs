@@ -1,4 +1,4 @@
-//! A record that is too long is cut to its largest size and stays a record.
+//! A record that is too long is truncated to the limit and stays a valid record.
 
 use std::error::Error;
 use std::fmt;
@@ -13,12 +13,12 @@ use crate::strict::{self, Judge};
 const LOG: st_log::Logger = st_log::get_logger("simpletuner.cloud.test");
 const ID: &str = "0123456789abcdef0123456789abcdef";
 const JOB: &str = "019bc123-4567-789a-bcde-f0123456789a";
-/// What texts are made of.
+/// The units of which long texts consist.
 const UNITS: [&str; 8] = ["x", "\"", "\\", "\u{1f600}", "é\n", "\u{85}", "ab\u{202e}", "{[\"\\\\"];
-/// Beyond everything that is logged here.
+/// A limit that no record here exceeds.
 const UNLIMITED: usize = 1 << 30;
 
-/// How much of what a line has.
+/// The sizes and counts of the parts of a record.
 #[derive(Debug, Clone, Default)]
 struct Load {
     message: usize,
@@ -27,7 +27,7 @@ struct Load {
     nested: usize,
     error: usize,
     causes: usize,
-    /// What texts are made of.
+    /// The unit of which texts consist.
     unit: &'static str,
 }
 
@@ -50,7 +50,7 @@ impl Error for Failure {
 }
 
 impl Load {
-    /// About so many bytes.
+    /// A text of about this many bytes.
     fn text(&self, length: usize) -> String {
         self.unit.repeat(length / self.unit.len().max(1))
     }
@@ -113,13 +113,13 @@ fn load() -> impl Strategy<Value = Load> {
             small_fields,
             nested,
             error,
-            // Many causes are enough if they are short.
+            // Short causes, but many of them.
             causes: causes.min(100_000 / error.max(1)),
             unit,
         })
 }
 
-/// The line without what differs each time.
+/// The line without the parts that differ between runs.
 fn timeless(line: &str) -> &str {
     line.get("{\"timestamp\": \"2024-01-15T10:30:00.000Z".len()..).unwrap()
 }
@@ -170,7 +170,7 @@ fn a_line_of_text_that_is_too_long_is_cut_and_any_other_is_not() {
         if whole.len() + 19 <= max {
             prop_assert_eq!(cut, whole);
         } else {
-            // Whatever was cut, what is left stands in the whole line in this order.
+            // The parts that are left occur in the untruncated line in the same order.
             let mut rest = whole;
             for (at, part) in cut.trim_end().split("...[truncated ").enumerate() {
                 let kept = if at == 0 { part } else { part.split_once(" bytes]").unwrap().1 };
@@ -192,7 +192,7 @@ fn a_cut_text_says_how_much_of_it_is_missing() {
         let left_out: usize = marker.strip_suffix(" bytes]").unwrap().parse().unwrap();
         assert!(kept.len() > 500, "{}", kept.len());
         assert!(load.text(40_000).starts_with(kept));
-        // As they would stand in the line.
+        // Escaped as in the line.
         let escaped = |text: &str| serde_json::to_string(text).unwrap().len() - 2;
         assert_eq!(escaped(kept) + left_out, escaped(&load.text(40_000)));
         assert_eq!(record["extra"]["last"], true);

@@ -1,4 +1,4 @@
-//! Fields of `tracing` spans, and other layers beside ours.
+//! Fields of `tracing` spans, and other layers in the same subscriber.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ fn settings() -> Settings {
     Settings { include_span_fields: true, ..Settings::default() }
 }
 
-/// What the records of `work` have in `extra`.
+/// The `extra` of each record that `work` logs.
 fn extras_of(work: impl FnOnce()) -> Vec<Value> {
     let records = parsed(&text_of(&settings(), work));
     records.iter().map(|it| it.get("extra").cloned().unwrap_or(Value::Null)).collect()
@@ -152,7 +152,7 @@ fn a_value_of_a_span_may_log_and_fail() {
         }
     }
     let extras = extras_of(|| {
-        // A place in the code that is met first while a scoped subscriber is busy stays off.
+        // A callsite that is first reached while a scoped subscriber is busy stays disabled.
         say();
         let span = info_span!("span", bad = %Bad, later = Empty);
         span.record("later", tracing::field::display(Bad));
@@ -164,7 +164,7 @@ fn a_value_of_a_span_may_log_and_fail() {
     );
 }
 
-/// A layer that sees what it is shown.
+/// A layer that collects what it receives.
 #[derive(Clone, Default)]
 struct Beside(Arc<Mutex<Vec<String>>>);
 

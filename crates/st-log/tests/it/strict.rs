@@ -1,5 +1,5 @@
-//! Judges of a line: a reader that refuses a key said twice, the published schema, and which
-//! characters may stand in a log at all.
+//! Checks of a line: a parser that rejects duplicate keys, the published schema, and the characters
+//! that a log may contain.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,17 +12,17 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// Where a crate of the build has turned on `arbitrary_precision` of `serde_json`, numbers that are
-/// no integers of 64 bits come as objects with this key and their text.
+/// If a crate of the build enables `arbitrary_precision` of `serde_json`, numbers that are not
+/// 64-bit integers are parsed as objects with this key and their text.
 const NUMBER: &str = "$serde_json::private::Number";
 
-/// Reads JSON in which no object, at any depth, says a key twice. A number is the same value whether
-/// or not the build keeps all digits: of 64 bits or a fraction with 53.
+/// Parses JSON and rejects duplicate keys at any depth. Numbers are 64-bit integers or `f64`,
+/// whether or not the build keeps all digits.
 pub(crate) fn read(line: &str) -> Result<Value, serde_json::Error> {
     serde_json::from_str::<Strict>(line).map(|it| it.0)
 }
 
-/// What is wrong with the characters of a line.
+/// The first character of a line that a log must not contain.
 pub(crate) fn unsafe_character(line: &str) -> Option<char> {
     line.trim_end_matches('\n').chars().find(|it| {
         matches!(u32::from(*it),
@@ -30,8 +30,8 @@ pub(crate) fn unsafe_character(line: &str) -> Option<char> {
     })
 }
 
-/// Whether a test that needs this program runs. Where it is not installed the test says so and is
-/// skipped; in continuous integration it fails.
+/// Whether a program that a test needs is installed. If not, the test prints that it is skipped; in
+/// continuous integration, it fails.
 pub(crate) fn has(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
     if found.unwrap().status.success() {
@@ -42,7 +42,7 @@ pub(crate) fn has(program: &str) -> bool {
     false
 }
 
-/// Whether slow tests run.
+/// Whether slow tests are enabled by `ST_SLOW=1`.
 pub(crate) fn is_slow_wanted() -> bool {
     let wanted = std::env::var_os("ST_SLOW").is_some_and(|it| it == "1");
     if !wanted {
@@ -51,12 +51,12 @@ pub(crate) fn is_slow_wanted() -> bool {
     wanted
 }
 
-/// Past the capture of a test's output, which is shown only when it fails.
+/// Bypasses the capture of a test's output, which is shown only if the test fails.
 fn say(notice: &str) {
     std::io::stderr().write_all(notice.as_bytes()).unwrap();
 }
 
-/// The schema that docs/logging.md publishes.
+/// Validates records against the schema that docs/logging.md publishes.
 pub(crate) struct Judge {
     schemas: Schemas,
     record: SchemaIndex,

@@ -1,4 +1,4 @@
-//! The layer for servers, around an axum router.
+//! The tower layer, with an axum router.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -39,7 +39,7 @@ async fn hello(Extension(id): Extension<CorrelationId>) -> String {
     id.to_string()
 }
 
-/// Says three pieces, each when it is asked for.
+/// A body of three frames, each generated when it is polled.
 async fn streams() -> Body {
     let last = SaysLast("body dropped");
     let pieces = stream::iter(0..3).map(move |at| {
@@ -78,7 +78,7 @@ fn id(value: &str) -> (HeaderName, HeaderValue) {
     (CORRELATION_ID_HEADER, HeaderValue::from_bytes(value.as_bytes()).unwrap())
 }
 
-/// What is answered and logged.
+/// A response, and what was logged for it.
 struct Answered {
     status: StatusCode,
     id: Vec<String>,
@@ -87,7 +87,7 @@ struct Answered {
 }
 
 impl Answered {
-    /// The one ID that the answer carries.
+    /// The only correlation ID in the headers of the response.
     fn id(&self) -> &str {
         assert_eq!(self.id.len(), 1);
         &self.id[0]
@@ -107,7 +107,7 @@ fn ask_with(layer: CorrelationLayer, settings: &Settings, request: Request<Body>
     let mut answer = None;
     let settings = Settings { level: st_log::Level::Debug.into(), ..settings.clone() };
     let text = text_of(&settings, || {
-        // What is around belongs to the server and not to the request.
+        // The enclosing scope belongs to the server, not to the request.
         let _server = LogContext::new().field("server", 1).enter();
         answer = Some(runtime.block_on(async {
             let response = app(layer).call(request).await.unwrap();
@@ -189,7 +189,7 @@ fn a_hostile_id_is_replaced_and_never_repeated() {
     let bytes = HeaderValue::from_bytes(b"\xff\xfehostile").unwrap();
     let answered = ask(request("/", &[(CORRELATION_ID_HEADER, bytes)]));
     assert!(is_generated(answered.id()));
-    // A header value cannot even hold what would begin another header.
+    // A header value cannot contain the line break that would begin another header.
     HeaderValue::from_str("a\r\nSet-Cookie: b").unwrap_err();
 }
 
@@ -210,7 +210,7 @@ fn a_body_is_made_in_the_scope_of_its_request() {
     assert!(answered.records.iter().all(|it| it["correlation_id"] == "mine"));
 }
 
-/// What is logged while an answer is begun and dropped half way.
+/// The records logged while a response is started and dropped before its end.
 fn dropped_half_way(path: &str, pieces: usize) -> Vec<Value> {
     let request = request(path, &[id("mine")]);
     let text = text_of(&Settings::default(), || {
@@ -256,7 +256,7 @@ fn a_traceparent_is_kept_where_it_is_asked_for_twice() {
     assert_eq!(traced(true, true, &TRACE.to_uppercase()), [None, None]);
 }
 
-/// A service that is not always ready and fails.
+/// A service that is not always ready, and whose calls fail.
 #[derive(Clone, Default)]
 struct Fails(Arc<AtomicUsize>);
 

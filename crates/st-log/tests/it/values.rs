@@ -1,4 +1,4 @@
-//! Values in events, where the compiler or the reader could take them for something else.
+//! Values in events whose type the compiler or a parser could mistake.
 
 use std::error::Error;
 use std::fmt;

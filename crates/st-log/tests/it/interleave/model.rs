@@ -1,5 +1,5 @@
-//! Random sequences of all that can be done with scopes on one thread, beside a model that is too
-//! simple to be wrong: a list of fields and an ID for each scope.
+//! Random sequences of scope operations on one thread, compared with a simple model: a list of
+//! fields and an ID for each scope.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use super::LOG;
 #[derive(Debug, Clone)]
 enum Step {
     Enter(&'static str),
-    /// Drops one of the guards that are left.
+    /// Drops one of the remaining guards.
     Leave(usize),
     SetId,
     ClearId,
@@ -41,16 +41,16 @@ enum Kind {
     InRoot,
 }
 
-/// A scope as it should be.
+/// The expected state of a scope.
 #[derive(Debug, Clone, Default)]
 struct Model {
     id: Option<String>,
-    /// Outermost first; with the number of the guard that takes it away.
+    /// Outermost first, with the number of the guard that removes it.
     fields: Vec<(Option<usize>, &'static str, usize)>,
 }
 
 impl Model {
-    /// What is taken along stays, whatever happens to the guards.
+    /// A captured scope keeps its fields when their guards are dropped.
     fn taken_along(&self) -> Self {
         let fields = self.fields.iter().map(|(_, key, value)| (None, *key, *value)).collect();
         Self { id: self.id.clone(), fields }
@@ -71,20 +71,20 @@ type Steps = Rc<RefCell<Vec<Step>>>;
 struct Parked {
     kind: Kind,
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    /// What it does when it is polled next.
+    /// The operations to run at the next poll.
     next: Steps,
-    /// None until it is polled first.
+    /// None until the first poll.
     model: Option<Model>,
     id: Option<String>,
     value: usize,
 }
 
-/// Both sides.
+/// The model and the real scopes.
 struct World {
     guards: RefCell<Vec<(usize, ContextGuard)>>,
     captured: RefCell<Vec<(Scope, Model)>>,
     futures: RefCell<Vec<Rc<RefCell<Parked>>>>,
-    /// The scopes that are in force, innermost last.
+    /// The active scopes, innermost last.
     stack: RefCell<Vec<Model>>,
     next: Cell<usize>,
     line: Arc<Mutex<Vec<u8>>>,
@@ -191,7 +191,7 @@ impl World {
         let forget = |it: &mut Model| it.fields.retain(|(guard, ..)| *guard != Some(number));
         self.stack.borrow_mut().iter_mut().for_each(forget);
         for parked in self.futures.borrow().iter() {
-            // One that is being polled is on the stack.
+            // A future that is being polled is on the stack.
             if let Ok(mut parked) = parked.try_borrow_mut() {
                 parked.model.iter_mut().for_each(forget);
             }
@@ -236,7 +236,7 @@ impl World {
         let futures = self.futures.borrow();
         let Some(parked) = futures.get(at % futures.len().max(1)).cloned() else { return };
         drop(futures);
-        // One that is being polled cannot be polled by itself.
+        // A future that is being polled cannot poll itself.
         let Ok(mut parked) = parked.try_borrow_mut() else { return };
         parked.next.replace(steps);
         self.in_force(&mut parked, |future| {
@@ -260,7 +260,7 @@ impl World {
         self.in_force(&mut parked, |future| *future = None);
     }
 
-    /// Runs `work` with the future, whose scope is then in force.
+    /// Runs `work` with the future while its scope is active.
     fn in_force(
         &self,
         parked: &mut Parked,
@@ -284,7 +284,7 @@ impl World {
     }
 }
 
-/// Looks at the scope when its future is dropped.
+/// Checks the scope when its future is dropped.
 struct Last(Rc<World>);
 
 impl Drop for Last {
@@ -354,7 +354,7 @@ fn beside_the_model(steps: Vec<Step>) {
 proptest! {
     #[test]
     fn scopes_are_what_the_model_says(steps in steps()) {
-        // A thread of its own, on which nothing was done yet.
+        // A new thread, whose thread-local state is still unused.
         let thread = std::thread::spawn(move || beside_the_model(steps));
         prop_assert!(thread.join().is_ok());
     }

@@ -1,4 +1,4 @@
-//! What the tasks do.
+//! The random programs that the tasks run.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,7 +29,7 @@ pub(super) fn run(seed: u64, tasks: u64) {
                 depth: 0,
             };
             all.spawn(task.act().in_scope(Scope::root()));
-            // Some finish while others begin.
+            // Limit the number of running tasks, so that some finish while others begin.
             while all.len() > 500 {
                 all.join_next().await.unwrap().unwrap();
             }
@@ -40,12 +40,12 @@ pub(super) fn run(seed: u64, tasks: u64) {
     });
 }
 
-/// Some work with a scope of which all is known.
+/// A random program, with the expected contents of its scope.
 struct Task {
     rng: Rng,
     expected: Expected,
-    /// Whether an ID that is set here is found here later. One that a bare task sets is not, on
-    /// another thread; and one that is shared with futures beside this one may be set by them.
+    /// Whether an ID that the task sets is still there later. An unscoped task loses it on another
+    /// thread, and futures that share the ID may replace it.
     owns_its_id: bool,
     depth: u8,
 }
@@ -60,7 +60,7 @@ impl Drop for SaysLast {
 }
 
 impl Task {
-    /// Another task with this scope.
+    /// Creates another task with this scope.
     fn child(&mut self, step: &str) -> Self {
         Self {
             rng: self.rng.fork(),
@@ -70,7 +70,7 @@ impl Task {
         }
     }
 
-    /// Ends with the ID that the scope then has.
+    /// Returns the ID that the scope has at the end.
     fn act(mut self) -> Boxed<Option<String>> {
         Box::pin(async move {
             let steps = if self.depth > 1 { 1 } else { self.rng.u8(1..4) };
@@ -114,7 +114,7 @@ impl Task {
         let mut child = self.child("context");
         child.expected = child.expected.with(&fields);
         let id = child.act().in_context(context(&fields)).await;
-        // It shares the ID of the scope around.
+        // It shares the ID of the enclosing scope.
         self.expected.id = id;
     }
 
@@ -126,7 +126,7 @@ impl Task {
         (child, id)
     }
 
-    /// A scope that has nothing to do with this one, or is this one with more.
+    /// A scope that is unrelated to the current one, or extends it.
     fn elsewhere(&mut self) -> (Self, Scope) {
         let mut child = self.child("scope");
         child.owns_its_id = true;
@@ -168,7 +168,7 @@ impl Task {
         let (done, wait) = oneshot::channel();
         st_log::spawn_thread(move || {
             child.act_on_a_thread();
-            // Dropped half way, nobody waits any more.
+            // The receiver is gone if the parent was dropped.
             let _nobody_waits = done.send(()).is_err();
         });
         wait.await.unwrap();
@@ -218,7 +218,7 @@ impl Task {
             } else {
                 let mut child = self.child("beside, in a context");
                 child.expected = child.expected.with(&fields);
-                // The others share it.
+                // The other futures share the ID.
                 child.owns_its_id = false;
                 all.push(Box::pin(child.act().in_context(context(&fields))));
             }
@@ -226,7 +226,7 @@ impl Task {
         all.collect::<Vec<_>>().await;
     }
 
-    /// Tasks that cannot move, with guards that live across awaits.
+    /// Tasks on a `LocalSet`, with guards that are held across awaits.
     async fn local(&mut self) {
         let mut children: Vec<Self> = (0..3).map(|_| self.child("local")).collect();
         let work = move || {
@@ -291,7 +291,7 @@ impl Task {
         }
     }
 
-    /// Guards that come and go in any order, and panics.
+    /// Guards that are dropped in any order, and panics.
     fn act_without_waiting(&mut self) {
         let mut guards: Vec<(Vec<(String, u64)>, ContextGuard)> = Vec::new();
         for _ in 0..self.rng.u8(1..6) {

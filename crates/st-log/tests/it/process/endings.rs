@@ -1,4 +1,4 @@
-//! Logging within logging, and at the very end of threads and processes.
+//! Logging while a value is logged, and during the exit of threads and processes.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -21,7 +21,7 @@ fn messages(records: &[Value]) -> Vec<&str> {
     records.iter().map(|it| it["message"].as_str().unwrap()).collect()
 }
 
-/// Logs a line with one of its kind, so many deep, each in a scope of its own.
+/// When printed, logs a line whose value is one of a lower depth, in a scope of its own.
 struct Deep(u32);
 
 impl fmt::Display for Deep {
@@ -104,7 +104,7 @@ pub(super) fn ends_a_thread_with_scopes(_: &Path) {
             Box::pin(work.in_context(context).with_correlation_id(id("scoped")));
         assert!(work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         PARKED.with(|parked| *parked.borrow_mut() = Some(work));
-        // Made after the others, so gone before them.
+        // Initialized after the others, so destroyed before them.
         st_log::set_correlation_id(id("thread"));
         st_log::info!(logger: LOG, "first");
     });
@@ -117,7 +117,7 @@ fn scopes_and_scoped_futures_may_be_dropped_with_a_thread_s_variables() {
     assert!(ran.output.status.success(), "{:?}", ran.output);
     let records = ran.records();
     let count = |message: &str| records.iter().filter(|it| it["message"] == message).count();
-    // With the lines from inside their values.
+    // Including the lines that their values log.
     assert_eq!(records.len(), 1 + 2 * 3, "{records:?}");
     assert_eq!((count("thread-local dropped"), count("future dropped")), (2, 2));
 }

@@ -109,7 +109,7 @@ fn evaluated() -> u32 {
     EVALUATED.get()
 }
 
-/// One place in the code for each, so that what it remembers is seen.
+/// Logs through the same callsites in each round, so that their cached state is tested.
 fn says_all(round: u32) -> u32 {
     let before = EVALUATED.get();
     st_log::debug!(logger: LOG, round, at = evaluated(), "debug");
@@ -131,7 +131,7 @@ pub(super) fn changes_its_level(_: &Path) {
         log.handle().set_level(filter.clone());
         assert_eq!(log.level(), filter);
         counts.push(says_all(round));
-        // What the place remembers by now says the same.
+        // The cached state of the callsite agrees.
         counts.push(says_all(round));
         let expected = match text {
             "DEBUG" => log::LevelFilter::Trace,
@@ -144,7 +144,8 @@ pub(super) fn changes_its_level(_: &Path) {
             text == "DEBUG"
         );
     }
-    // What is hidden was not even evaluated; where one dynamic logger is loud, it has to be.
+    // The arguments of disabled events were not evaluated, except for dynamic loggers once one of
+    // them is enabled.
     assert_eq!(counts, [6, 6, 1, 1, 3 + 1, 3 + 1, 3, 3, 6, 6]);
     log.set_level(Level::Critical);
     assert_eq!(says_all(9), 1);
@@ -172,7 +173,7 @@ fn the_level_may_change_while_the_program_runs() {
     assert_eq!(said(4), all);
 }
 
-/// Another logger that was there first.
+/// Another logger that was installed first.
 struct Other;
 
 impl log::Log for Other {
@@ -192,7 +193,7 @@ pub(super) fn has_a_logger_already(_: &Path) {
     assert!(!log.take_log_records());
     log::error!("not ours");
     st_log::info!(logger: LOG, "ours");
-    // How much the other one takes is its business.
+    // The maximum level of the other logger is left alone.
     log.set_level(Level::Debug);
     assert_eq!(log::max_level(), log::LevelFilter::Warn);
 }

@@ -1,4 +1,4 @@
-//! Where lines go, and what happens when they cannot.
+//! Outputs, and what happens when writing to them fails.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,7 +12,7 @@ use st_log::{CorrelationId, LogContext};
 use super::{LOG, command, init, lines_of, output_of, run};
 use crate::capture::parsed;
 
-/// Nothing takes so long; a wake-up that is lost must not pass for one that is late.
+/// Far longer than any wait here, so that a lost wake-up cannot pass for a late one.
 const LONG: Duration = Duration::from_hours(1);
 
 pub(super) fn says_ten_thousand_lines(_: &Path) {
@@ -63,7 +63,7 @@ fn a_closed_stdout_disturbs_neither_the_program_nor_the_file() {
     let mut program = command("speaks_to_nobody", &path);
     program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = program.spawn().unwrap();
-    // The harness has to be past its own output, or it would be the one that fails.
+    // The test harness has to finish its own output first, or its write would fail.
     let mut begun = BufReader::new(child.stdout.take().unwrap());
     begun.read_until(b'.', &mut Vec::new()).unwrap();
     drop(begun);
@@ -100,7 +100,7 @@ fn a_reader_that_stands_still_stops_neither_the_program_nor_the_file() {
     let mut program = command("is_not_heard", &path);
     let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let unread = child.stdout.take();
-    // Not to the end: the harness has something to say on the same stdout when the program is done.
+    // Not to the end: the test harness still writes to the same stdout when the program is done.
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let said: Vec<String> = said.by_ref().take_while(|it| it != "came through").collect();
     drop(unread);
@@ -132,7 +132,7 @@ pub(super) fn reopens(file: &Path) {
     fs::remove_dir(file).unwrap();
     assert!(log.reopen());
     st_log::info!(logger: LOG, "at last");
-    // The line that tells of the failure had no file to go to either.
+    // The record of the failure could not be written to the file either.
     assert_eq!(log.dropped_lines(), 2);
 }
 

@@ -1,4 +1,4 @@
-//! Stdout as pipes and sockets whose readers are slow, stand still, go away or were never there.
+//! Stdout as pipes and sockets whose readers are slow, stall, exit or never existed.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -13,10 +13,10 @@ use serde_json::Value;
 use super::{BATCHED, LOG, command, harness_cut_off, init};
 use crate::capture::parsed;
 
-/// Nothing takes so long.
+/// Far longer than any wait here.
 const LONG: Duration = Duration::from_hours(1);
 
-/// The numbers that arrived, in their order, and how many the log says were dropped.
+/// The numbers that arrived, in order, and how many lines the log reports as dropped.
 fn arrived(text: &str) -> (Vec<u64>, u64) {
     let (mut numbers, mut dropped) = (Vec::new(), 0);
     for record in parsed(&harness_cut_off(text)) {
@@ -33,7 +33,7 @@ fn arrived(text: &str) -> (Vec<u64>, u64) {
     (numbers, dropped)
 }
 
-/// Logs until there is no room, waits to be told that somebody reads, and goes on.
+/// Logs until the pipe is full, waits until the parent starts to read, and continues.
 pub(super) fn meets_a_full_pipe(file: &Path) {
     let log = init();
     let padding = "x".repeat(10_000);
@@ -46,13 +46,13 @@ pub(super) fn meets_a_full_pipe(file: &Path) {
         say();
     }
     if std::env::var_os(BATCHED).is_none() {
-        // The last line that went through did so in part.
+        // The last line was written only in part.
         assert!(!log.flush(Duration::ZERO));
     }
     std::io::stderr().write_all(b"full\n").unwrap();
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
     loop {
-        // A torn line that is finished is lost no more, so that comes first.
+        // A torn line no longer counts as lost once it is completed, so flush first.
         log.flush(LONG);
         let before = log.dropped_lines();
         say();
@@ -76,7 +76,7 @@ fn a_full_pipe_that_is_read_again_gets_lines_again_and_how_many_were_dropped() {
         let mut child = program.spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        // One that fails has to be read as well, or it never ends.
+        // The output of a failing program has to be read as well, or it never exits.
         let is_before = |it: &String| it != "full" && !it.contains("panicked");
         let before: Vec<String> = stderr.by_ref().take_while(is_before).collect();
         let reader = std::thread::spawn(move || {
@@ -116,12 +116,12 @@ fn a_stdout_that_was_never_there_disturbs_nothing() {
     assert_eq!(dropped, 0);
 }
 
-/// A program whose stdout is one end of a socket, and the other end.
+/// Starts a program whose stdout is one end of a socket, and returns the other end.
 fn on_a_socket(program: &mut Command) -> (std::process::Child, UnixStream) {
     let (mine, theirs) = UnixStream::pair().unwrap();
     program.stdout(OwnedFd::from(theirs)).stderr(Stdio::piped());
     let child = program.spawn().unwrap();
-    // Or this process would keep the other end open.
+    // Otherwise this process would keep the other end open.
     program.stdout(Stdio::null());
     (child, mine)
 }
@@ -137,7 +137,7 @@ fn a_socket_gets_what_a_pipe_does() {
     assert!(output.status.success(), "{output:?}");
     let (numbers, dropped) = arrived(&text);
     assert!(arrived(&fs::read_to_string(path).unwrap()).0.into_iter().eq(0..10_000));
-    // On a machine that is busy with something else this reader may have been too slow.
+    // On a busy machine, this reader may have been too slow.
     if dropped == 0 && output.stderr.is_empty() {
         assert!(numbers.into_iter().eq(0..10_000));
     }
@@ -165,7 +165,7 @@ fn a_socket_whose_reader_stands_still_or_goes_away_stops_nothing() {
     assert_eq!(fs::read_to_string(path.with_extension("dropped")).unwrap(), "1000");
 }
 
-/// What comes of ten thousand lines and a queue with room for a dozen of them.
+/// The result of ten thousand lines with a buffer for a dozen of them.
 fn with_a_small_queue(overflow: &str) -> (Vec<u64>, u64) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cloud.log");
@@ -185,7 +185,7 @@ fn a_queue_that_waits_loses_nothing_and_one_that_drops_counts() {
     assert!(dropped > 0);
 }
 
-/// Logs until two lines had no room, and says so in a file.
+/// Logs until two lines were dropped, and records that in a file.
 pub(super) fn is_read_by_nobody(file: &Path) {
     let log = init();
     let padding = "x".repeat(10_000);
@@ -195,7 +195,7 @@ pub(super) fn is_read_by_nobody(file: &Path) {
     fs::write(file.with_extension("done"), "").unwrap();
 }
 
-/// Waits until the program got there; the harness around it may well hang on the same pipe.
+/// Waits until the program has done that; its test harness may block on the same pipe.
 fn wait_until_done(path: &Path) {
     while !path.with_extension("done").exists() {
         std::thread::yield_now();
@@ -236,7 +236,7 @@ fn a_pipe_as_log_file_whose_reader_stands_still_does_not_stop_the_program() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cloud.log");
     pipe_at(&path);
-    // Reading and writing, so that opening does not wait for the other side.
+    // For reading and writing, so that opening does not block until the other side is opened.
     let reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
     let mut program = command("is_read_by_nobody", &path);
     let mut child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

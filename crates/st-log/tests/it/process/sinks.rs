@@ -14,9 +14,9 @@ use super::{BATCHED, LOG, command, init, output_of};
 use crate::capture::parsed;
 use crate::strict;
 
-/// Nothing takes so long.
+/// Far longer than any wait here.
 const LONG: Duration = Duration::from_hours(1);
-/// A file is looked after once a second, and one that is missing once more.
+/// A file is checked once a second, and a missing one is checked once more before it is created.
 const DEADLINE: Duration = Duration::from_secs(20);
 const LINES: u64 = 5000;
 
@@ -54,7 +54,7 @@ fn say(log: &LogGuard, message: &str) {
 
 pub(super) fn shares_a_file(_: &Path) {
     let _log = init();
-    // Both begin at once: when the other's end is closed.
+    // Both begin at the same time: when the other end is closed.
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
     st_log::set_correlation_id(CorrelationId::generate());
     let padding = "x".repeat(fastrand::usize(0..3000));
@@ -131,7 +131,7 @@ fn each_record_is_one_write() {
     assert_eq!(written, lengths);
 }
 
-/// Logs until it is so, which has to be at some time.
+/// Logs until the condition holds; panics after a deadline.
 #[expect(clippy::disallowed_methods, reason = "the sink looks at the real time")]
 fn says_until(log: &LogGuard, message: &str, done: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + DEADLINE;
@@ -142,7 +142,7 @@ fn says_until(log: &LogGuard, message: &str, done: impl Fn() -> bool) {
     }
 }
 
-/// A rename, a removal and a directory that vanishes for a while, none of which anybody announces.
+/// A rename, a removal and a directory that is missing for a while, all without a reopen request.
 pub(super) fn is_moved_about(file: &Path) {
     let log = init();
     say(&log, "first");
@@ -152,7 +152,7 @@ pub(super) fn is_moved_about(file: &Path) {
     fs::remove_file(file).unwrap();
     says_until(&log, "removed", || file.exists());
     say(&log, "third");
-    // Another file is there already, as logrotate makes it.
+    // Another file exists already, as with logrotate's `create`.
     fs::rename(file, file.with_extension("log.2")).unwrap();
     OpenOptions::new().append(true).create_new(true).open(file).unwrap();
     says_until(&log, "replaced", || fs::metadata(file).unwrap().len() > 0);
@@ -171,7 +171,7 @@ fn a_file_that_is_renamed_removed_or_replaced_is_followed() {
     let check = |path: &Path, _: &Output| {
         let (old, replaced) = (messages(&rotated(path)), messages(&path.with_extension("log.2")));
         assert_eq!(old.first().unwrap(), "first");
-        // Until it was noticed, nothing was lost.
+        // Nothing was lost before the rename was noticed.
         assert!(old.len() > 1 && old[1..].iter().all(|it| it == "renamed"), "{old:?}");
         assert_eq!((replaced[0].as_str(), replaced[1].as_str()), ("removed", "third"));
         assert!(replaced.len() > 2 && replaced[2..].iter().all(|it| it == "replaced"));
@@ -186,7 +186,7 @@ pub(super) fn is_truncated(file: &Path) {
     for at in 0..3 {
         say(&log, &format!("before {at}"));
     }
-    // As logrotate's copytruncate does.
+    // Like logrotate's `copytruncate`.
     fs::copy(file, rotated(file)).unwrap();
     OpenOptions::new().write(true).truncate(true).open(file).unwrap();
     say(&log, "after");
@@ -259,7 +259,7 @@ fn the_lines_of_each_thread_stay_in_their_order() {
     });
 }
 
-/// Logs on while another program rotates.
+/// Logs while another program rotates the file.
 pub(super) fn is_rotated_by_logrotate(file: &Path) {
     let log = init();
     say(&log, "before");

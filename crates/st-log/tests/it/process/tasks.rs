@@ -22,7 +22,7 @@ pub(super) fn mixes_tasks(_: &Path) {
     });
 }
 
-/// Half of the tasks are wrapped and say who they are; the others are bare and have no scope.
+/// Half of the tasks have a scope with their number; the others are unscoped.
 #[expect(clippy::disallowed_methods, reason = "what happens without the scope is what is tested")]
 fn start(task: usize, wrapped: bool) -> tokio::task::JoinHandle<()> {
     if !wrapped {
@@ -98,7 +98,7 @@ fn a_blocking_call_carries_the_scope_and_the_root_does_not() {
 
 pub(super) fn makes_an_id(_: &Path) {
     let _log = init();
-    // As if both had started at the same moment.
+    // Simulates two processes that started at the same moment.
     fastrand::seed(4711);
     st_log::get_correlation_id();
     st_log::info!(logger: LOG, "mine");

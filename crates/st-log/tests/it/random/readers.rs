@@ -1,4 +1,4 @@
-//! Other programs read the same from a file of random lines as we do.
+//! Other programs parse a file of random lines to the same values.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::strict;
 
 const LINES: usize = 500;
 
-/// Refuses a key said twice and `NaN`, and writes what it read.
+/// Rejects duplicate keys and `NaN`, and prints the parsed values.
 const PYTHON: &str = r#"
 import json, sys
 def strict(pairs):
@@ -38,7 +38,7 @@ fn written(path: &Path) -> Vec<String> {
     lines
 }
 
-/// What a program makes of a file of random lines beside what was written.
+/// The values that a program parses from a file of random lines, and the expected ones.
 fn read_by(program: &str, arguments: &[&str]) -> Vec<(String, String)> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cloud.log");
@@ -50,7 +50,7 @@ fn read_by(program: &str, arguments: &[&str]) -> Vec<(String, String)> {
     lines.into_iter().zip(stdout.lines().map(str::to_owned)).collect()
 }
 
-/// Numbers that a reader with nothing but `f64` may read as another are left out.
+/// Numbers that a parser with only `f64` cannot represent are left out.
 fn rounded(value: Json) -> Json {
     match value {
         Json::Number(it) => match it.as_f64().filter(|it| it.abs() < 9_007_199_254_740_992.0) {

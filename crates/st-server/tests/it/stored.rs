@@ -12,10 +12,10 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const LOCAL: &str = "/api/cloud/jobs/submit?provider=local";
 const REPLICATE: &str = "/api/cloud/jobs/submit?provider=replicate";
 const GIVEN: &str = "[123456789012345678901234567890,0.1000000000000000055511151231257827,1E5,-0.0,\
-                     1e-7,1e400,18446744073709551616,2.50,-0]";
+                     1e-7,1e300,18446744073709551616,2.50,-0]";
 /// The same but for the way of writing an exponent.
 const STORED: &str = "[123456789012345678901234567890,0.1000000000000000055511151231257827,1e+5,-0.0,\
-                      1e-7,1e+400,18446744073709551616,2.50,-0]";
+                      1e-7,1e+300,18446744073709551616,2.50,-0]";
 
 fn pointers(answer: &Answer) -> Vec<&str> {
     assert_eq!(answer.status, 422, "{:?}", answer.body);
@@ -80,6 +80,25 @@ async fn numbers_go_digit_for_digit_from_a_body_and_a_file_to_the_store_and_the_
     let other_number = body.replace("567890,", "567891,");
     let other = server.post_raw(REPLICATE, &[JSON], other_number).await;
     assert_eq!((other.status, &other.body["code"]), (409, &json!("idempotency_mismatch")));
+}
+
+#[tokio::test]
+async fn a_number_that_a_job_would_read_as_infinity_is_refused_where_it_is() {
+    let server = Server::start(Setup::default()).await;
+    for (body, place) in [
+        (r#"{"config": {"lr": [1, 1e400]}}"#, "/config/lr/1"),
+        (r#"{"config": {}, "dataloader_config": [-1e309]}"#, "/dataloader_config/0"),
+    ] {
+        let answer = server.post_raw(LOCAL, &[JSON], body.to_owned()).await;
+        assert_eq!(pointers(&answer), [place]);
+        assert!(message(&answer).ends_with("about 1.8e308"), "{}", message(&answer));
+    }
+    std::fs::create_dir_all(server.config_dir()).unwrap();
+    std::fs::write(server.config_dir().join("huge.json"), r#"{"--lr": 1e400}"#).unwrap();
+    let named = server.post(LOCAL, json!({"config_name_to_load": "huge"})).await;
+    assert_eq!(pointers(&named), ["/config_name_to_load"]);
+    assert!(message(&named).contains("the file: \"/--lr\""), "{}", message(&named));
+    no_job(&server).await;
 }
 
 #[tokio::test]

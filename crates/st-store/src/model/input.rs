@@ -48,6 +48,10 @@ pub enum InputProblem {
     /// A key that the reader keeps for itself.
     #[error("may not have a key that begins with {RESERVED:?}")]
     Reserved,
+    /// A number beyond those of 64-bit floating point. Most readers of JSON take it for infinity, so that
+    /// the job would run with a value that its submitter did not give.
+    #[error("is a number beyond the largest that programs read, about 1.8e308")]
+    NumberTooLarge,
 }
 
 /// Whether the input can be stored and read back; the first problem otherwise.
@@ -101,6 +105,9 @@ fn look(value: &Value, place: Option<&Place<'_>>, level: usize) -> Result<(), In
     };
     match value {
         Value::String(text) if text.contains('\0') => fault(place, InputProblem::Nul),
+        Value::Number(number) if number.as_f64().is_none() => {
+            fault(place, InputProblem::NumberTooLarge)
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
         Value::Array(_) | Value::Object(_) if level > MAX_DEPTH => {
             fault(place, InputProblem::TooDeep)
@@ -213,6 +220,22 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_is_read_as_infinity_is_refused() {
+        let long = "9".repeat(400);
+        for text in ["1e400", "-1e309", "1.8e308", "1e99999999999999999999", &long] {
+            // Without the feature that keeps digits, it is no number.
+            let Ok(input) = serde_json::from_str::<Value>(&format!(r#"{{"a": [0, {text}]}}"#))
+            else {
+                continue;
+            };
+            assert_eq!(problem(&input), ("/a/1".to_owned(), InputProblem::NumberTooLarge));
+        }
+        for text in ["1.7e308", "-1.7e308", "1e-400", "123456789012345678901234567890"] {
+            assert_eq!(check_input(&serde_json::from_str(text).unwrap()), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
     fn messages_are_for_people() {
         let said = [
             (InputProblem::TooDeep, "is nested deeper than 100 levels"),
@@ -221,6 +244,10 @@ mod tests {
                 "is 5000000 bytes long, the longest may have 4194304",
             ),
             (InputProblem::Nul, "may not contain the character U+0000"),
+            (
+                InputProblem::NumberTooLarge,
+                "is a number beyond the largest that programs read, about 1.8e308",
+            ),
         ];
         for (problem, text) in said {
             assert_eq!(InvalidInput { pointer: "/a".to_owned(), problem }.to_string(), text);
@@ -296,6 +323,9 @@ mod tests {
                     InputProblem::TooLarge { .. } => false,
                     InputProblem::Nul => says(&pointer) || found.as_str().is_some_and(says),
                     InputProblem::Reserved => found.to_string().contains("$serde_json"),
+                    InputProblem::NumberTooLarge => {
+                        found.as_number().is_some_and(|number| number.as_f64().is_none())
+                    }
                 };
                 prop_assert!(stands_there, "{problem} at {pointer:?}");
             }

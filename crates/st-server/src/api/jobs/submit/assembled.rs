@@ -106,7 +106,7 @@ fn unfit(invalid: &InvalidInput, origin: Origin) -> Problem {
                 None => Problem::invalid_field(&format!("/{member}"), message),
             }
         }
-        InputProblem::Nul | InputProblem::Reserved => match file {
+        InputProblem::Nul | InputProblem::Reserved | InputProblem::NumberTooLarge => match file {
             Some(file) => Problem::invalid_field(NAMED, format!("{file}: {below:?} {problem}")),
             None => Problem::invalid_field(pointer, problem.to_string()),
         },
@@ -136,6 +136,8 @@ mod tests {
             ("/dataloader_config/0", InputProblem::Nul, alone, "/dataloader_config/0", "U+0000"),
             ("/config/a", InputProblem::Nul, alone, NAMED, "/a"),
             ("/config/a", InputProblem::Nul, request, "/config/a", "U+0000"),
+            ("/config/a", InputProblem::NumberTooLarge, request, "/config/a", "1.8e308"),
+            ("/config/a", InputProblem::NumberTooLarge, alone, NAMED, "/a"),
             ("/config_name", InputProblem::Nul, both, "/config_name", "U+0000"),
         ] {
             let said = said(pointer, problem, origin);

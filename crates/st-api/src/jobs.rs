@@ -85,7 +85,8 @@ pub struct Job {
     pub attempt: u32,
     /// Under which the log has its life.
     pub correlation_id: String,
-    /// How long it is expected to wait for its turn; `null` in lists.
+    /// How long it is expected to wait for its turn, in seconds; `null` unless it may be claimed now, and while
+    /// no job was claimed yet.
     pub estimated_wait_seconds: Option<f64>,
     /// Whether its cancellation was requested.
     pub cancel_requested: bool,

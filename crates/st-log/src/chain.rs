@@ -81,8 +81,9 @@ struct Prefix(String);
 
 impl fmt::Write for Prefix {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        const MAX_BYTES: usize = 100;
-        self.0.extend(text.chars().take(MAX_BYTES.saturating_sub(self.0.len())));
-        if self.0.len() < MAX_BYTES { Ok(()) } else { Err(fmt::Error) }
+        /// Enough for a name, which is ASCII.
+        const ENOUGH_BYTES: usize = 100;
+        self.0.extend(text.chars().take(ENOUGH_BYTES.saturating_sub(self.0.len())));
+        if self.0.len() < ENOUGH_BYTES { Ok(()) } else { Err(fmt::Error) }
     }
 }

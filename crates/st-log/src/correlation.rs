@@ -50,7 +50,7 @@ impl CorrelationId {
 
     /// Generates an ID of 12 lower-case hexadecimal digits. It is not cryptographically random.
     pub fn generate() -> Self {
-        // Not the thread-local generator, which may already be destroyed when the thread exits.
+        // Does not panic where the thread-local generator is already destroyed, as when the thread exits.
         let bits = (fastrand::Rng::new().u64(..) ^ process_seed()) & 0xffff_ffff_ffff;
         Self(Text::new(&format!("{bits:012x}")))
     }

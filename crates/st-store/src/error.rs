@@ -242,6 +242,14 @@ pub enum Error {
         /// The migration's number.
         version: i64,
     },
+    /// A migration is missing below a later one: applied now, it would change what that one has made.
+    #[error("the database {} lacks migration {version} but has a later one", path.display())]
+    SchemaGap {
+        /// The file.
+        path: PathBuf,
+        /// The migration's number.
+        version: i64,
+    },
     /// A file is no database that can be used.
     #[error("{} cannot be used as a database: {finding}", path.display())]
     NoDatabase {

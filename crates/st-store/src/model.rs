@@ -80,7 +80,9 @@ pub use ids::{
     JobPrefix, KeyId, Marker, OrgId, ProviderJobId, ProviderName, QueueEntryId, RuleId, TeamId,
     UserId, WebhookId,
 };
-pub use input::{InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input};
+pub use input::{
+    InputProblem, InvalidInput, MAX_BYTES, MAX_DEPTH, check_input, check_submitted_input,
+};
 pub use job::{
     Idempotency, InvalidJob, InvalidText, Job, JobType, NewJob, Predecessor, ProviderStatus,
 };

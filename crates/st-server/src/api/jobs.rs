@@ -81,7 +81,7 @@ fn view(record: &JobRecord, surroundings: &Surroundings) -> Job {
         provider_job_id: record.provider_job_id().map(ToString::to_string),
         attempt: shown_attempt(record),
         correlation_id: job.correlation_id.to_string(),
-        estimated_wait_seconds: None,
+        estimated_wait_seconds: surroundings.estimated_wait_seconds(record),
         cancel_requested: record.cancel_requested(),
         waiting_for: surroundings.waiting_for(record),
     }
@@ -181,9 +181,7 @@ pub(crate) async fn list(api: Api, call: Call<(), ListJobs>) -> Result<JobPage, 
 pub(crate) async fn show(api: Api, call: Call<JobName>) -> Result<OneJob, Problem> {
     let record = find(&api, &call.caller, &call.named.0).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
-    let mut job = view(&record, &surroundings);
-    job.estimated_wait_seconds = surroundings.estimated_wait_seconds(&record);
-    Ok(OneJob { job })
+    Ok(OneJob { job: view(&record, &surroundings) })
 }
 
 pub(crate) async fn history(

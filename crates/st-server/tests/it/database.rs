@@ -92,19 +92,25 @@ async fn what_would_be_migrated_is_told_and_not_done() {
     assert_eq!((plan.code, plan.stdout.as_str()), (Some(0), "schema 12: up to date\n"), "{plan:?}");
     assert!(server.stop().await.success());
     let raw = rusqlite::Connection::open(state_dir.join("cloud.db")).unwrap();
-    let undo = "DROP TRIGGER queue_group_added; DROP TRIGGER queue_group_left; \
-                DROP TRIGGER queue_group_joined; DROP TRIGGER queue_group_gone; \
-                DROP TABLE queue_groups";
+    // The newest migration, and nothing that it needs.
+    let undo = "DROP TRIGGER queue_position_added; DROP TRIGGER queue_position_left; \
+                DROP TRIGGER queue_position_joined; DROP TRIGGER queue_position_gone; \
+                DROP INDEX queue_latest_claims; \
+                CREATE INDEX queue_claims ON queue_entries (started_at); \
+                CREATE TRIGGER queue_depth_added AFTER INSERT ON queue_entries BEGIN SELECT 1; END; \
+                CREATE TRIGGER queue_depth_left AFTER INSERT ON queue_entries BEGIN SELECT 1; END; \
+                CREATE TRIGGER queue_depth_joined AFTER INSERT ON queue_entries BEGIN SELECT 1; END; \
+                CREATE TRIGGER queue_depth_gone AFTER INSERT ON queue_entries BEGIN SELECT 1; END";
     raw.execute_batch(undo).unwrap();
-    raw.execute("DELETE FROM schema_migrations WHERE version = 11", []).unwrap();
+    raw.execute("DELETE FROM schema_migrations WHERE version = 12", []).unwrap();
     raw.close().unwrap();
     for _ in 0..2 {
         let plan = run(&state_dir, &["migrate", "--check"]).await;
-        let says = "schema 10\n11 waiting would be applied, after a copy is made\n";
+        let says = "schema 11\n12 positions would be applied, after a copy is made\n";
         assert_eq!((plan.code, plan.stdout.as_str()), (Some(2), says), "{plan:?}");
     }
     let done = run(&state_dir, &["migrate"]).await;
-    let says = "schema 10\n11 waiting was applied\n";
+    let says = "schema 11\n12 positions was applied\n";
     assert_eq!((done.code, done.stdout.as_str()), (Some(0), says), "{done:?}");
     let plan = run(&state_dir, &["migrate", "--check"]).await;
     assert_eq!(plan.code, Some(0), "{plan:?}");

@@ -162,11 +162,15 @@ fn pending(applied: &[(i64, String)], path: &Path) -> Result<Vec<&'static Migrat
         return Err(Error::SchemaTooNew { path: path.to_owned(), found, known, backup });
     }
     let mut pending = Vec::new();
+    let newest = applied.last().map_or(0, |(version, _)| *version);
     for migration in MIGRATIONS {
         let version = migration.version;
         match applied.iter().find(|(applied, _)| *applied == version) {
             Some((_, applied)) if *applied == checksum(migration.sql) => {}
             Some(_) => return Err(Error::SchemaChanged { path: path.to_owned(), version }),
+            None if version < newest => {
+                return Err(Error::SchemaGap { path: path.to_owned(), version });
+            }
             None => pending.push(migration),
         }
     }

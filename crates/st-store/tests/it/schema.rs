@@ -307,6 +307,13 @@ async fn another_text_of_a_migration_is_refused() {
 }
 
 #[tokio::test]
+async fn a_migration_that_is_missing_below_a_later_one_is_refused() {
+    let error = refused("DELETE FROM schema_migrations WHERE version = 2").await;
+    assert!(matches!(error, Error::SchemaGap { version: 2, .. }), "{error:?}");
+    assert!(error.to_string().ends_with("lacks migration 2 but has a later one"), "{error}");
+}
+
+#[tokio::test]
 async fn a_migration_that_fails_leaves_nothing_of_itself() {
     // Tables of another program: the initial migration meets one of its own names.
     let folder = folder();

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use st_api::jobs::{ExpectedStart, Explanation, LimitUsed, WaitKind};
 use st_api::names::JobName;
 use st_api::schema::Time;
-use st_store::{BudgetUse, Group, JobRecord, LimitUse, QueueStats, QueueStatus, Stage};
+use st_store::{BudgetUse, Group, JobRecord, LimitUse, Pace, Stage};
 
 use super::find;
 use crate::api::waiting::Surroundings;
@@ -15,17 +15,20 @@ use crate::http::route::Call;
 pub(crate) async fn explain(api: Api, call: Call<JobName>) -> Result<Explanation, Problem> {
     let record = find(&api, &call.caller, &call.named.0).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
-    let stats = api.store.queue_stats().await?;
+    let pace = match surroundings.pace() {
+        Some(pace) => pace,
+        None => api.store.queue_stats().await?.pace(),
+    };
     let group = Group::of(&record);
     let limits = api.store.limit_uses(&group).await?;
     let budgets = api.store.budgets_of(&group).await?;
-    Ok(explanation(&record, &surroundings, &stats, (&limits, &budgets)))
+    Ok(explanation(&record, &surroundings, pace, (&limits, &budgets)))
 }
 
 fn explanation(
     record: &JobRecord,
     surroundings: &Surroundings,
-    stats: &QueueStats,
+    pace: Pace,
     (limits, budgets): (&[LimitUse], &[BudgetUse]),
 ) -> Explanation {
     let waiting_for = surroundings.waiting_for(record);
@@ -45,11 +48,11 @@ fn explanation(
         next_step,
         waiting_for,
         position,
-        waiting: stats.count(QueueStatus::Pending),
+        waiting: pace.pending,
         limits: limits.iter().map(limit).collect(),
         budgets: budgets.iter().map(quotas::view).collect(),
         expected_start: expected
-            .and_then(|position| expected_start(position, waits_since, stats, surroundings.now())),
+            .and_then(|position| expected_start(position, waits_since, pace, surroundings.now())),
     }
 }
 
@@ -87,14 +90,13 @@ pub(super) fn limit(one: &LimitUse) -> LimitUsed {
 fn expected_start(
     position: u64,
     waits_since: Timestamp,
-    stats: &QueueStats,
+    pace: Pace,
     now: Timestamp,
 ) -> Option<ExpectedStart> {
-    let mean = stats.avg_wait_seconds?;
-    let whole =
-        SignedDuration::try_from_secs_f64(stats.pace().estimated_wait_seconds(position)?).ok()?;
+    let mean = pace.avg_wait_seconds?;
+    let whole = SignedDuration::try_from_secs_f64(pace.estimated_wait_seconds(position)?).ok()?;
     let at = waits_since.checked_add(whole).ok().filter(|&at| at > now)?;
-    let waiting = stats.count(QueueStatus::Pending);
+    let waiting = pace.pending;
     Some(ExpectedStart {
         at: Time(at),
         in_seconds: at.duration_since(now).as_secs_f64(),
@@ -107,28 +109,17 @@ fn expected_start(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use st_store::Limits;
-
     use super::*;
 
     #[test]
     fn the_start_is_expected_after_what_others_waited_and_only_in_the_future() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
-        let mut stats = QueueStats {
-            by_status: BTreeMap::from([(QueueStatus::Pending, 4)]),
-            by_user: BTreeMap::new(),
-            at_providers: BTreeMap::new(),
-            avg_wait_seconds: Some(200.0),
-            oldest_claimable_at: None,
-            limits: Limits::default(),
-        };
-        let soon = expected_start(2, at(1000), &stats, at(1030)).unwrap();
+        let pace = Pace { pending: 4, avg_wait_seconds: Some(200.0) };
+        let soon = expected_start(2, at(1000), pace, at(1030)).unwrap();
         assert_eq!((soon.at, soon.in_seconds), (Time(at(1100)), 70.0), "half of 200 s after 1000");
         assert!(soon.basis.contains("200 s") && soon.basis.ends_with("number 2 of 4"));
-        assert_eq!(expected_start(2, at(1000), &stats, at(1100)), None, "it waited longer");
-        stats.avg_wait_seconds = None;
-        assert_eq!(expected_start(2, at(1000), &stats, at(1030)), None, "nothing is known");
+        assert_eq!(expected_start(2, at(1000), pace, at(1100)), None, "it waited longer");
+        let unknown = Pace { avg_wait_seconds: None, ..pace };
+        assert_eq!(expected_start(2, at(1000), unknown, at(1030)), None, "nothing is known");
     }
 }

@@ -158,6 +158,26 @@ async fn lists_and_single_jobs_say_what_each_waits_for() {
 }
 
 #[tokio::test]
+async fn lists_single_jobs_and_the_queue_expect_the_same_wait() {
+    let api = Harness::start().await;
+    let first = api.submit("alpha").await;
+    let next = api.submit("alpha").await;
+    let unknown = api.job(&next).await;
+    assert_eq!(unknown["estimated_wait_seconds"], Value::Null, "nothing was claimed yet");
+    assert_eq!(api.claim("alpha").await.len(), 2, "a user has two slots");
+    let waiting = api.submit("alpha").await;
+    let single = api.job(&waiting).await["estimated_wait_seconds"].clone();
+    assert!(single.is_f64(), "{single}");
+    let (_, list) = api.get("/api/cloud/jobs").await;
+    for job in list["jobs"].as_array().unwrap() {
+        let expected = if job["job_id"] == waiting.as_str() { &single } else { &Value::Null };
+        assert_eq!(&job["estimated_wait_seconds"], expected, "{first}: {job}");
+    }
+    let (_, position) = api.get(&format!("/api/queue/position/{waiting}")).await;
+    assert_eq!(position["estimated_wait_seconds"], single);
+}
+
+#[tokio::test]
 async fn a_job_that_was_never_claimed_shows_its_first_attempt_and_its_date() {
     let api = Harness::start().await;
     let body = json!({"config": {}, "run_after": "2100-01-01T00:00:00Z"});

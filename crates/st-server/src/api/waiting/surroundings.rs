@@ -73,6 +73,11 @@ impl Surroundings {
         self.standings.get(&record.id()).map(|standing| standing.position)
     }
 
+    /// How fast the queue moves; `None` where none of the jobs is in it.
+    pub(in crate::api) fn pace(&self) -> Option<Pace> {
+        self.pace
+    }
+
     /// How long a job may wait for its turn; `None` unless it may be claimed, and while nothing was claimed yet.
     pub(in crate::api) fn estimated_wait_seconds(&self, record: &JobRecord) -> Option<f64> {
         self.pace?.estimated_wait_seconds(self.position(record)?)

@@ -78,7 +78,7 @@ fn remedy(error: &Error) -> &'static str {
             "Start the version that made it, or restore the copy that was made before with \
              `st-server restore FILE`."
         }
-        Error::SchemaChanged { .. } => {
+        Error::SchemaChanged { .. } | Error::SchemaGap { .. } => {
             "Restore a backup with `st-server restore FILE`: what was changed by hand is not known."
         }
         Error::NetworkFileSystem { .. } => {

@@ -102,6 +102,7 @@ impl From<Error> for Problem {
             | Error::DamagedFile { .. }
             | Error::SchemaTooNew { .. }
             | Error::SchemaChanged { .. }
+            | Error::SchemaGap { .. }
             | Error::NoDatabase { .. }
             | Error::OtherChecksum { .. }
             | Error::Exists { .. }

@@ -71,11 +71,11 @@ pub(in crate::sqlite) fn position(
 ) -> Result<Option<u64>> {
     let found = all(
         connection,
-        "SELECT (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d \
+        "SELECT (SELECT COALESCE(SUM(MAX(d.waiting, 0)), 0) FROM queue_depth d \
          WHERE d.shift = 17 AND d.bucket < q.deadline >> 17) \
-         + (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d WHERE d.shift = 11 \
+         + (SELECT COALESCE(SUM(MAX(d.waiting, 0)), 0) FROM queue_depth d WHERE d.shift = 11 \
          AND d.bucket >= q.deadline >> 17 << 6 AND d.bucket < q.deadline >> 11) \
-         + (SELECT COALESCE(SUM(d.waiting), 0) FROM queue_depth d WHERE d.shift = 5 \
+         + (SELECT COALESCE(SUM(MAX(d.waiting, 0)), 0) FROM queue_depth d WHERE d.shift = 5 \
          AND d.bucket >= q.deadline >> 11 << 6 AND d.bucket < q.deadline >> 5) \
          + (SELECT COUNT(*) FROM queue_entries p WHERE p.claimable AND p.deadline >= q.deadline >> 5 << 5 \
          AND (p.deadline, p.entry_id) <= (q.deadline, q.entry_id)) \

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use st_api::jobs::SubmitJob;
-use st_store::{InputProblem, InvalidInput, check_input};
+use st_store::{InputProblem, InvalidInput, check_submitted_input};
 
 use super::named;
 use crate::api::Api;
@@ -54,7 +54,7 @@ impl Assembled {
             input.insert("config_name".to_owned(), name.as_str().into());
         }
         let input = Value::Object(input);
-        check_input(&input).map_err(|invalid| unfit(&invalid, origin))?;
+        check_submitted_input(&input).map_err(|invalid| unfit(&invalid, origin))?;
         Ok(Self { input, config_name, origin })
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 use st_store::{
-    Cost, LONGEST_HTTP_TIMEOUT, MOST_PROVIDER_SLOTS, MOST_RUNTIME_MINUTES, OutputsSetting,
-    ProviderSettingsPatch, SHORTEST_HTTP_TIMEOUT, SettingChange,
+    Cost, InputProblem, InvalidInput, LONGEST_HTTP_TIMEOUT, MOST_PROVIDER_SLOTS,
+    MOST_RUNTIME_MINUTES, OutputsSetting, ProviderSettingsPatch, SHORTEST_HTTP_TIMEOUT,
+    SettingChange, check_submitted_input,
 };
 
 use crate::input::{Fields, quoted};
@@ -100,7 +101,15 @@ fn path(fields: &mut Fields, name: &str) -> Option<String> {
 
 fn object(fields: &mut Fields, name: &str) -> Option<Map<String, Value>> {
     let object = fields.object(name)?;
-    let bytes = Value::Object(object.clone()).to_string().len();
+    let value = Value::Object(object.clone());
+    // U+0000 is reported for each place already.
+    if let Err(InvalidInput { pointer, problem }) = check_submitted_input(&value)
+        && problem != InputProblem::Nul
+    {
+        fields.faults_in(name, [(pointer, problem.to_string())]);
+        return None;
+    }
+    let bytes = value.to_string().len();
     if bytes > MAX_OBJECT {
         fields.fault(name, format!("has {bytes} bytes, {MAX_OBJECT} are legal"));
         return None;
@@ -149,6 +158,19 @@ mod tests {
     fn read(body: &Value) -> Result<ProviderSettingsPatch, Vec<FieldFault>> {
         let fields = Fields::new(body.as_object().unwrap().clone());
         SetProviderConfig::from_fields(fields).map(|SetProviderConfig(patch)| patch)
+    }
+
+    #[test]
+    fn an_object_that_would_be_read_as_another_is_refused_where_it_is() {
+        for (text, fault) in [
+            (r#"{"preferences": {"a": [1, 1e400]}}"#, ("/preferences/a/1", "about 1.8e308")),
+            (r#"{"hardware_info": {"h": {"n": -1e309}}}"#, ("/hardware_info/h/n", "about 1.8e308")),
+            (r#"{"preferences": {"a": "\u0000"}}"#, ("/preferences/a", "U+0000")),
+        ] {
+            let faults = read(&crate::input::parse_json(text.as_bytes()).unwrap()).unwrap_err();
+            let [one] = faults.as_slice() else { panic!("{faults:?}") };
+            assert!(one.pointer == fault.0 && one.message.ends_with(fault.1), "{one:?}");
+        }
     }
 
     #[test]

@@ -102,6 +102,24 @@ async fn a_number_that_a_job_would_read_as_infinity_is_refused_where_it_is() {
 }
 
 #[tokio::test]
+async fn a_job_with_a_number_that_an_older_version_accepted_can_be_retried() {
+    let server = Server::start(Setup::default()).await;
+    assert_eq!(server.post("/api/queue/pause", json!({"reason": "test"})).await.status, 200);
+    let body = r#"{"config": {"command": "example", "lr": 1e300}}"#;
+    let job = server.post_raw(LOCAL, &[JSON], body.to_owned()).await.body["job_id"].clone();
+    let job = job.as_str().unwrap();
+    assert_eq!(server.post(&format!("/api/cloud/jobs/{job}/cancel"), json!({})).await.status, 200);
+    let database = rusqlite::Connection::open(server.state_dir().join("cloud.db")).unwrap();
+    let older = "UPDATE job_inputs SET input = replace(input, '1e+300', '1e+400')";
+    assert_eq!(database.execute(older, []).unwrap(), 1);
+    let retried = server.post(&format!("/api/cloud/jobs/{job}/retry"), json!({})).await;
+    assert_eq!(retried.status, 200, "{:?}", retried.body);
+    let inputs = stored(&server);
+    assert_eq!(inputs.len(), 2);
+    assert!(inputs.iter().all(|input| input.contains("1e+400")), "{inputs:?}");
+}
+
+#[tokio::test]
 async fn u0000_is_refused_in_whatever_a_client_sends() {
     let server = Server::start(Setup::default()).await;
     for (body, place) in [

@@ -62,7 +62,7 @@ enum Purpose {
     Submission,
 }
 
-/// Whether an input that someone submits is fit to be run and can be stored; the first problem otherwise.
+/// Whether a submitted input is fit to be run and can be stored; the first problem otherwise.
 pub fn check_submitted_input(input: &Value) -> Result<(), InvalidInput> {
     check(input, Purpose::Submission)
 }

@@ -298,6 +298,21 @@ async fn a_number_that_is_no_time_stops_neither_a_start_nor_a_clock_that_is_set(
 }
 
 #[tokio::test]
+async fn damaged_counts_of_waiting_jobs_keep_no_place_from_being_read() {
+    let bench = Bench::new().await;
+    // In other parts of the queue, of each size.
+    for (number, seconds) in [(1, 0), (2, 1), (3, 10), (4, 1000)] {
+        bench.go_to(seconds);
+        bench.submit(job(number, "ann")).await;
+    }
+    for damaged in ["-1000000", "NULL"] {
+        bench.raw().execute(&format!("UPDATE queue_depth SET waiting = {damaged}"), []).unwrap();
+        let standings = bench.store.standings(&[1, 2, 3, 4].map(id)).await.unwrap().of;
+        assert!(standings.iter().all(|it| it.is_some_and(|it| it.position >= 1)), "{standings:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_call_about_a_damaged_job_says_what_is_wrong_with_it() {
     let damages = [
         ("UPDATE jobs SET metadata = '{' WHERE job_id = '{}'", "jobs row {}: metadata: "),

@@ -468,6 +468,7 @@ macro_rules! conformance {
             a_budget_refuses_what_it_has_no_room_for, a_budget_of_each_scope_counts_its_own_jobs,
             what_ends_is_spent_in_the_period_of_its_end,
             a_new_budget_knows_what_its_period_has_cost,
+            a_budget_made_by_a_clock_ahead_knows_what_the_period_before_has_cost,
             a_lowered_budget_holds_claims_until_there_is_room,
             what_a_budget_holds_is_claimed_in_the_next_period,
             a_budget_that_warns_or_requires_approval_lets_jobs_in,
@@ -476,6 +477,7 @@ macro_rules! conformance {
         $crate::conformance!(@topic $store, quotas:
             a_number_of_jobs_a_day_is_used_up_until_midnight,
             a_new_quota_of_a_day_counts_what_was_deleted,
+            a_quota_made_by_a_clock_ahead_counts_the_jobs_of_the_day_before,
             rules_about_earlier_jobs_are_not_got_round_by_deleting_them,
             what_a_budget_spent_is_not_given_back_by_a_delete,
             jobs_beyond_a_number_at_once_wait_for_a_slot,

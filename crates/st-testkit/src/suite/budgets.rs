@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use st_store::{
     Actor, Amount, ApprovalRequest, BudgetAction, BudgetId, BudgetLimit, BudgetPatch, BudgetUse,
     Cost, Error, HeldBy, JobRecord, JobStatus, LimitsPatch, Marker, NewBudget, NewJob, OrgId,
@@ -179,6 +180,28 @@ pub async fn a_new_budget_knows_what_its_period_has_cost(harness: &Harness) {
     assert_eq!(taken(harness, weekly).await, (5.0, 0.0));
     for budget in [daily, today] {
         assert_eq!(taken(harness, budget).await, (1.0, 0.0));
+    }
+}
+
+pub async fn a_budget_made_by_a_clock_ahead_knows_what_the_period_before_has_cost(
+    harness: &Harness,
+) {
+    harness.go_to(12 * HOUR);
+    harness.submit(costing(1, 5.0)).await;
+    let claims = harness.claim().await;
+    harness.settle(&claims[0].record, accepted(1)).await.unwrap();
+    end(harness, 1, JobStatus::Completed, 4.0).await;
+    harness.go_to(36 * HOUR);
+    let block = (50.0, BudgetAction::Block);
+    let daily = add(harness, acme(), Period::Daily, block).await;
+    harness.go_to(15 * DAY);
+    let weekly = add(harness, acme(), Period::Weekly, block).await;
+    assert_eq!(taken(harness, weekly).await, (0.0, 0.0));
+    harness.clock.step(SignedDuration::from_hours(12 - 15 * 24));
+    // The first write after the clock was set notices it.
+    harness.submit(costing(2, 1.0)).await;
+    for budget in [daily, weekly] {
+        assert_eq!(taken(harness, budget).await, (4.0, 1.0));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Budgets of numbers of jobs, and that nothing that counts jobs is got round by deleting them.
 
+use jiff::SignedDuration;
 use st_store::{
     Actor, Amount, BudgetAction, BudgetId, BudgetLimit, BudgetPatch, BudgetUse, Condition, Error,
     HeldBy, InvalidBudget, JobRecord, LimitsPatch, NewBudget, NewRule, OrgId, Owner, RequiredBy,
@@ -79,6 +80,17 @@ pub async fn a_new_quota_of_a_day_counts_what_was_deleted(harness: &Harness) {
     let budget = add(harness, BudgetLimit::DailyJobs(3), BudgetAction::RequireApproval).await;
     let record = harness.submit(job(4, "ann")).await;
     assert_eq!(required_by(&record), Some(RequiredBy::Budget(budget)));
+}
+
+pub async fn a_quota_made_by_a_clock_ahead_counts_the_jobs_of_the_day_before(harness: &Harness) {
+    harness.go_to(12 * HOUR);
+    harness.submit(job(1, "ann")).await;
+    harness.go_to(36 * HOUR);
+    let budget = add(harness, BudgetLimit::DailyJobs(1), BudgetAction::Block).await;
+    assert_eq!(used(harness, budget).await.jobs, 0);
+    harness.clock.step(SignedDuration::from_hours(-24));
+    assert!(is_refused(harness, 2).await, "the day is used up by the first job");
+    assert_eq!(used(harness, budget).await.jobs, 1);
 }
 
 pub async fn rules_about_earlier_jobs_are_not_got_round_by_deleting_them(harness: &Harness) {

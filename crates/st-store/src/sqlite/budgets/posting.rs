@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use jiff::civil::Date;
 use rusqlite::{Connection, params};
 
@@ -110,24 +111,29 @@ fn spend(connection: &Connection, group: &Group, posting: &Posting) -> Result<()
     )
 }
 
-/// Stores what was taken of a budget before there was one: what was spent from its current period on
-/// (the clock may have been set back), and what each job that is not over reserves in the period of its
-/// submission, where it is released.
+/// How far back a clock may still be set after a budget was made, so that the periods that it returns to
+/// are known with all that was taken of them.
+const CLOCK_AHEAD_BY: SignedDuration = SignedDuration::from_hours(31 * 24);
+
+/// Stores what was taken of a budget before there was one: what was spent in its current period and, as
+/// the clock may have been wrong either way, in those around it, and what each job that is not over
+/// reserves in the period of its submission, where it is released.
 pub(super) fn take_up(tx: &Tx<'_>, budget: &Budget) -> Result<()> {
     let (scope, limit) = (&budget.budget.scope, budget.budget.limit);
     let start = limit.start(tx.now);
+    let since = limit.start(tx.now.checked_sub(CLOCK_AHEAD_BY).unwrap_or(tx.now));
     let mut sums = BTreeMap::<Date, Posted>::new();
     match limit.measure() {
         Measure::Cost => {
             sums = reserved_by_period(tx.connection, scope, limit)?;
-            for (day, spent) in spent_since(tx.connection, scope, start)? {
+            for (day, spent) in spent_since(tx.connection, scope, since)? {
                 let of_period = sums.entry(limit.start_of(day)).or_default();
                 of_period.spent = of_period.spent.plus(spent);
             }
         }
         Measure::ConcurrentJobs => sums = reserved_by_period(tx.connection, scope, limit)?,
         Measure::DailyJobs => {
-            for (day, jobs) in submissions::since(tx.connection, scope, start)? {
+            for (day, jobs) in submissions::since(tx.connection, scope, since)? {
                 let of_day = sums.entry(day).or_default();
                 of_day.jobs = of_day.jobs.saturating_add(jobs);
             }

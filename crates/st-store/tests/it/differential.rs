@@ -318,9 +318,14 @@ fn compare_random(
         .build()
         .unwrap();
     let cases = if std::env::var_os("ST_SLOW").is_some() { 2 * cases } else { cases };
-    // A failing case is printed whole, so no file keeps it.
-    let config =
-        Config { cases, max_shrink_iters: 500, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases,
+        max_shrink_iters: 500,
+        // A failing case is printed whole before the test is ended for its time, so no file keeps it.
+        max_shrink_time: 30_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
     proptest!(config, |(steps in vec(step, 20..60), fair in fair_share)| {
         // One correlation ID for both stores: changes of settings carry the caller's.
         let id = CorrelationId::parse("c-case").unwrap();

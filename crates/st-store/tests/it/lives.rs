@@ -428,6 +428,8 @@ fn a_database_goes_on_after_every_restart_as_the_store_in_memory_does() {
         cases: if slow { 150 } else { 24 },
         rng_seed: if slow { RngSeed::Random } else { RngSeed::Fixed(1) },
         max_shrink_iters: 200,
+        // A failing case is printed before the test is ended for its time.
+        max_shrink_time: 30_000,
         failure_persistence: None,
         ..Config::default()
     };

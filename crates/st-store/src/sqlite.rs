@@ -16,6 +16,7 @@ mod holds;
 mod integrity;
 mod jobs;
 mod keys;
+mod known_settings;
 mod life;
 mod lists;
 mod merge;
@@ -54,6 +55,7 @@ use crate::health::{Integrity, StoreHealth};
 use crate::model::EventId;
 
 use integrity::Checker;
+use known_settings::KnownSettings;
 use life::Chronicle;
 pub use life::{EventGap, Life};
 pub use migrate::MigrationPlan;
@@ -127,6 +129,7 @@ pub struct SqliteStore {
     clock: Arc<StoreClock>,
     /// For which generation of the clock dates were last cut.
     dates_cut_for: Arc<AtomicI64>,
+    known_settings: KnownSettings,
     life: Life,
 }
 
@@ -203,6 +206,7 @@ impl SqliteStore {
             health: received_health,
             clock,
             dates_cut_for: Arc::new(AtomicI64::new(i64::MIN)),
+            known_settings: KnownSettings::default(),
             life,
         })
     }

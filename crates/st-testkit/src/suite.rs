@@ -501,7 +501,9 @@ macro_rules! conformance {
             weights_are_kept_and_their_changes_have_events);
         $crate::conformance!(@topic $store, settings:
             limits_are_patched_without_loss, limits_out_of_range_are_refused,
-            settings_are_patched_without_loss, settings_out_of_range_are_refused, a_patch_that_changes_nothing_has_no_event,
+            settings_are_patched_without_loss,
+            settings_that_were_read_before_are_those_of_the_last_patch,
+            settings_out_of_range_are_refused, a_patch_that_changes_nothing_has_no_event,
             the_polling_preference_is_kept_until_it_is_cleared);
 
         #[tokio::test]

@@ -9,6 +9,7 @@
 //! with the year 2039 must not expire every approval before NTP corrects it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -122,7 +123,7 @@ impl StoreClock {
     /// The store's time, to the millisecond.
     pub(crate) fn now(&self) -> Timestamp {
         let offset = self.state().offset;
-        timestamp(self.monotonic().saturating_add(offset))
+        timestamp(self.monotonic_millis().saturating_add(offset))
     }
 
     /// Compares with the time of day and adopts it when it was set.
@@ -153,7 +154,7 @@ impl StoreClock {
 
     /// Whether the clock may be relied on for what cannot be undone.
     pub(crate) fn is_confirmed(&self) -> bool {
-        let monotonic = self.monotonic();
+        let monotonic = self.monotonic_millis();
         self.state().is_confirmed(monotonic)
     }
 
@@ -164,7 +165,7 @@ impl StoreClock {
 
     /// Weighs evidence about the clock; the result is whether it is confirmed now.
     pub(crate) fn confirm(&self, evidence: ClockEvidence) -> bool {
-        let monotonic = self.monotonic();
+        let monotonic = self.monotonic_millis();
         let mut state = self.state();
         let now = monotonic.saturating_add(state.offset);
         state.confirmed |= match evidence {
@@ -174,7 +175,12 @@ impl StoreClock {
         state.is_confirmed(monotonic)
     }
 
-    fn monotonic(&self) -> i64 {
+    /// The time since some fixed moment, which no set clock moves.
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn monotonic_millis(&self) -> i64 {
         monotonic(self.clock.as_ref())
     }
 

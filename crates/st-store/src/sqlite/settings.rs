@@ -39,10 +39,17 @@ impl SettingsRepo for SqliteStore {
     }
 
     async fn provider_settings(&self, provider: &ProviderName) -> Result<ProviderSettings> {
-        let provider = provider.clone();
+        let now = self.clock.monotonic();
+        let unknown = match self.known_settings.get(provider, now) {
+            Ok(known) => return Ok(known),
+            Err(unknown) => unknown,
+        };
+        let (provider, known) = (provider.clone(), self.known_settings.clone());
         self.readers
             .point("read a provider's settings", move |connection| {
-                provider_settings(connection, &provider)
+                let settings = provider_settings(connection, &provider)?;
+                known.keep(provider.clone(), &settings, (unknown, now));
+                Ok(settings)
             })
             .await
     }
@@ -56,8 +63,11 @@ impl SettingsRepo for SqliteStore {
         patch.check()?;
         let (provider, by) = (provider.clone(), by.clone());
         let request = st_log::get_correlation_id();
+        let (_changing, changing) =
+            (self.known_settings.changing(), self.known_settings.changing());
         self.writer
             .write(Lane::Interactive, "store a provider's settings", move |tx| {
+                let _changing = &changing;
                 let before = provider_settings(tx.connection, &provider)?;
                 let mut after = before.clone();
                 after.apply(patch.clone());

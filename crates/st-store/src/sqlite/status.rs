@@ -56,6 +56,7 @@ impl StoreStatus for SqliteStore {
     async fn close(&self) -> Result<()> {
         self.writer.refuse_more();
         self.readers.close().await;
+        self.known_settings.forget();
         self.writer.close().await
     }
 }

@@ -170,6 +170,7 @@ pub async fn a_closed_store_refuses_every_call(harness: &Harness) {
     harness.submit(job(1, "ann")).await;
     let store = &harness.store;
     let last = *store.last_event().borrow();
+    store.provider_settings(&fake()).await.unwrap();
     store.close().await.unwrap();
     let closed = [
         store.submit(job(2, "ann")).await.map(drop),
@@ -179,6 +180,7 @@ pub async fn a_closed_store_refuses_every_call(harness: &Harness) {
         store.list_jobs(&JobFilter::default(), everything()).await.map(drop),
         store.events_after(EventId(0), 1).await.map(drop),
         store.limits().await.map(drop),
+        store.provider_settings(&fake()).await.map(drop),
         store.expire(1).await.map(drop),
     ];
     for result in closed {

@@ -130,6 +130,19 @@ pub async fn settings_are_patched_without_loss(harness: &Harness) {
     assert_eq!(messages.last().unwrap(), last, "only what changed");
 }
 
+pub async fn settings_that_were_read_before_are_those_of_the_last_patch(harness: &Harness) {
+    let profile = async || harness.store.provider_settings(&fake()).await.unwrap().hardware_profile;
+    assert_eq!(profile().await, None);
+    for name in ["l40s", "h100"] {
+        let patch = ProviderSettingsPatch {
+            hardware_profile: set(name),
+            ..ProviderSettingsPatch::default()
+        };
+        harness.store.patch_provider_settings(&fake(), patch, &Actor::Operator).await.unwrap();
+        assert_eq!(profile().await.as_deref(), Some(name));
+    }
+}
+
 pub async fn settings_out_of_range_are_refused(harness: &Harness) {
     let store = &harness.store;
     let nul = ProviderSettingsPatch { webhook_url: set("a\0b"), ..Default::default() };

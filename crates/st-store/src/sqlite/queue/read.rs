@@ -62,7 +62,8 @@ fn standing(
     Ok(position.map(|position| admission.standing(position, &group, cost)))
 }
 
-/// The position of an entry among those that may be claimed now; `None` where it is not one of them. A sum
+/// The position of an entry among those that may be claimed now; `None` where it is not one of them. The
+/// last one, which is most of those that were just submitted, has all before it. Of another one it is a sum
 /// over the two-minute parts of the queue before its own, one over the parts of two seconds before its own
 /// within that, one over the parts of 32 ms within that, and a count within its own 32 ms.
 pub(in crate::sqlite) fn position(
@@ -71,14 +72,17 @@ pub(in crate::sqlite) fn position(
 ) -> Result<Option<u64>> {
     let found = all(
         connection,
-        "SELECT (SELECT COALESCE(SUM(MAX(d.waiting, 0)), 0) FROM queue_depth d \
+        "SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM queue_entries p WHERE p.claimable \
+         AND (p.deadline, p.entry_id) > (q.deadline, q.entry_id)) \
+         THEN (SELECT MAX(COALESCE(SUM(MAX(d.waiting, 0)), 0), 1) FROM queue_depth d WHERE d.shift = 17) \
+         ELSE (SELECT COALESCE(SUM(MAX(d.waiting, 0)), 0) FROM queue_depth d \
          WHERE d.shift = 17 AND d.bucket < q.deadline >> 17) \
          + (SELECT COALESCE(SUM(MAX(d.waiting, 0)), 0) FROM queue_depth d WHERE d.shift = 11 \
          AND d.bucket >= q.deadline >> 17 << 6 AND d.bucket < q.deadline >> 11) \
          + (SELECT COALESCE(SUM(MAX(d.waiting, 0)), 0) FROM queue_depth d WHERE d.shift = 5 \
          AND d.bucket >= q.deadline >> 11 << 6 AND d.bucket < q.deadline >> 5) \
          + (SELECT COUNT(*) FROM queue_entries p WHERE p.claimable AND p.deadline >= q.deadline >> 5 << 5 \
-         AND (p.deadline, p.entry_id) <= (q.deadline, q.entry_id)) \
+         AND (p.deadline, p.entry_id) <= (q.deadline, q.entry_id)) END AS position \
          FROM queue_entries q WHERE q.entry_id = ?1 AND q.claimable",
         [entry.0],
         |row| Columns::new(row, "queue_depth").number("position"),

@@ -8,7 +8,7 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, ToSql, params};
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{
     AccountId, Actor, Approval, Due, Group, JobRecord, OrgId, Priority, ProviderJobId,
     QueueEntryId, RequiredBy, ResultsState, Stage, TeamId, UserId,
@@ -39,16 +39,17 @@ pub(in crate::sqlite) fn insert(
     events::append_of(connection, record)
 }
 
+/// The row numbers itself, as [`JobRecord::submit`] was given the next number: of a row with a number of
+/// its own that has triggers, SQLite first copies all pages that it writes.
 fn insert_job(connection: &Connection, record: &JobRecord) -> Result<()> {
     let job = record.job();
     change_one(
         connection,
         "store a job",
-        "INSERT OR FAIL INTO jobs (entry_id, job_id, job_type, provider, status, config_name, \
-         user_id, team_id, org_id, correlation_id, created_at, hardware_type, metadata) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT OR FAIL INTO jobs (job_id, job_type, provider, status, config_name, user_id, team_id, \
+         org_id, correlation_id, created_at, hardware_type, metadata) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
-            record.entry().id.0,
             job.id.to_string(),
             job.job_type.as_str(),
             job.provider.as_str(),
@@ -62,23 +63,28 @@ fn insert_job(connection: &Connection, record: &JobRecord) -> Result<()> {
             job.hardware_type,
             Value::Object(job.metadata.clone()).to_string(),
         ],
-    )
+    )?;
+    if connection.last_insert_rowid() == record.entry().id.0 {
+        return Ok(());
+    }
+    Err(Error::Database { operation: "store a job", source: "it got another number".into() })
 }
 
+/// The row numbers itself, for the same reason. It gets the job's number unless the last jobs before it were
+/// deleted, which is then set right.
 fn insert_entry(connection: &Connection, record: &JobRecord) -> Result<()> {
     let (job, entry) = (record.job(), record.entry());
     let (not_before, kind) = due(record.stage());
     change_one(
         connection,
         "store a queue entry",
-        "INSERT OR FAIL INTO queue_entries (entry_id, user_id, team_id, org_id, job_type, \
+        "INSERT OR FAIL INTO queue_entries (user_id, team_id, org_id, job_type, \
          provider, status, priority, priority_override, deadline, queued_at, run_after, \
          waits_since, epoch, estimated_cost, attempt, failed_attempts, max_attempts, token, \
          not_before, not_before_kind) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-         ?19, ?20, ?21)",
+         ?19, ?20)",
         params![
-            entry.id.0,
             job.owner.user.as_str(),
             job.owner.team.as_ref().map_or("", TeamId::as_str),
             job.owner.org.as_ref().map_or("", OrgId::as_str),
@@ -100,6 +106,16 @@ fn insert_entry(connection: &Connection, record: &JobRecord) -> Result<()> {
             millis(not_before),
             kind,
         ],
+    )?;
+    let inserted = connection.last_insert_rowid();
+    if inserted == entry.id.0 {
+        return Ok(());
+    }
+    change_one(
+        connection,
+        "number a queue entry",
+        "UPDATE queue_entries SET entry_id = ?1 WHERE entry_id = ?2",
+        [entry.id.0, inserted],
     )
 }
 

@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep};
 use crate::access::Accesses;
 use crate::api::{self, Api, REPLICATE, Setup};
 use crate::auth::{Auth, Reach};
-use crate::config::{Config, DescribedProvider, Origin};
+use crate::config::{Config, DescribedProvider, SettledOrigin};
 use crate::http::front::{Front, Live};
 use crate::http::listen::tls::TlsError;
 use crate::http::listen::{self, Capacity};
@@ -213,7 +213,7 @@ impl App {
         self,
         shutdown: Shutdown,
         log: LogHandle,
-        origin: Origin,
+        origin: SettledOrigin,
     ) -> Result<(), StartError> {
         let Self {
             config,

@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use st_log::{Chain, Logger, get_logger};
 
 use crate::app::App;
-use crate::config::{Config, Flags, Origin};
+use crate::config::{Config, Flags, Origin, SettledOrigin};
 use crate::init;
 use crate::shutdown::Shutdown;
 
@@ -171,6 +171,7 @@ impl Serve {
             Err(error) => return fail(1, &format!("cannot start the runtime: {error}")),
         };
         let handle = log.handle();
+        let origin = origin.settle(&config);
         let code = runtime.block_on(serve(config, handle, origin));
         // What still hangs in a system call must not keep the process.
         runtime.shutdown_background();
@@ -192,7 +193,7 @@ fn load(environment: &BTreeMap<String, String>, flags: &Flags) -> Result<Config,
     read.map_err(|faults| fail(EXIT_USAGE, &faults.to_string()))
 }
 
-async fn serve(config: Config, log: st_log::LogHandle, origin: Origin) -> ExitCode {
+async fn serve(config: Config, log: st_log::LogHandle, origin: SettledOrigin) -> ExitCode {
     let shutdown = match Shutdown::on_signals(log.clone()) {
         Ok(shutdown) => shutdown,
         Err(error) => return fail(1, &format!("cannot listen for signals: {error}")),

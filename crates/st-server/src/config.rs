@@ -9,6 +9,7 @@ mod filled;
 #[cfg(test)]
 mod fuzz;
 mod local;
+mod origin;
 mod outputs;
 pub(crate) mod plain;
 mod position;
@@ -37,6 +38,7 @@ use st_workers::provider::replicate::ReplicateConfig;
 pub use changes::Changes;
 pub use filled::Filled;
 pub use local::{Command, LocalSettings};
+pub use origin::{Origin, SettledOrigin};
 pub use outputs::OutputsSettings;
 pub use providers::DescribedProvider;
 use sections::{Sections, Surroundings};
@@ -107,37 +109,6 @@ impl Flags {
             "--port" => self.port.clone(),
             _ => None,
         }
-    }
-}
-
-/// What the configuration is read from, again and again.
-#[derive(Clone)]
-pub struct Origin {
-    /// The process's variables.
-    pub environment: BTreeMap<String, String>,
-    /// What the command line says.
-    pub flags: Flags,
-    /// Where a file is looked for first.
-    pub cwd: PathBuf,
-}
-
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Values of variables may be secrets.
-        let Self { environment, flags, cwd } = self;
-        let names: Vec<&String> = environment.keys().collect();
-        f.debug_struct("Origin")
-            .field("environment", &names)
-            .field("flags", flags)
-            .field("cwd", cwd)
-            .finish()
-    }
-}
-
-impl Origin {
-    /// Reads it as it is now.
-    pub fn read(&self) -> Result<Config, Faults> {
-        Config::load(&self.environment, &self.flags, &self.cwd)
     }
 }
 

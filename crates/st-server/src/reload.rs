@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use st_log::{Chain, LogHandle, Logger, get_logger};
 use st_workers::BackgroundTasks;
 use tokio::sync::Notify;
 
-use crate::config::{Access, Changes, Config, Faults, Origin};
+use crate::config::{Access, Changes, Config, Faults, SettledOrigin};
 use crate::http::front::{Front, Live};
 use crate::http::listen::tls::{self, TlsError};
 use crate::http::peer::TrustedProxies;
@@ -39,10 +40,18 @@ pub(crate) fn live(access: &Access) -> Result<Live, TlsError> {
     })
 }
 
+/// What a reload found.
+struct Read {
+    config: Config,
+    live: Live,
+    /// What a restart would read instead.
+    other_file: Option<PathBuf>,
+}
+
 /// What is reloaded, and into what.
 #[derive(Debug)]
 pub(crate) struct Reload {
-    pub(crate) origin: Origin,
+    pub(crate) origin: SettledOrigin,
     /// As it is in effect.
     pub(crate) config: Config,
     pub(crate) front: Arc<Front>,
@@ -64,8 +73,8 @@ impl Reload {
     /// Fails with what is wrong, which is in the log by then.
     async fn once(&mut self) -> Result<(), String> {
         match self.read().await {
-            Ok((config, live)) => {
-                self.apply(config, live);
+            Ok(read) => {
+                self.apply(read);
                 Ok(())
             }
             Err(error) => {
@@ -80,17 +89,17 @@ impl Reload {
     }
 
     /// Reads files, which may take time.
-    async fn read(&self) -> Result<(Config, Live), ReloadError> {
+    async fn read(&self) -> Result<Read, ReloadError> {
         let origin = self.origin.clone();
         let read = st_log::spawn_blocking(move || {
             let config = origin.read()?;
             let live = live(&config.access)?;
-            Ok((config, live))
+            Ok(Read { config, live, other_file: origin.other_file() })
         });
         read.await.map_err(|_panic| ReloadError::Panicked)?
     }
 
-    fn apply(&mut self, config: Config, live: Live) {
+    fn apply(&mut self, Read { config, live, other_file }: Read) {
         let Changes { reloaded, need_restart } = self.config.changes(&config);
         // Also without a change: the files of TLS may have another content.
         self.front.replace(live);
@@ -105,6 +114,12 @@ impl Reload {
             st_log::warning!(
                 logger: LOG, settings = names(&need_restart),
                 "Changed settings take effect only after a restart"
+            );
+        }
+        if let Some(other) = other_file {
+            st_log::warning!(
+                logger: LOG, config_file = other.display().to_string(),
+                "Another configuration file is read only after a restart"
             );
         }
     }

@@ -65,6 +65,18 @@ pub(super) fn find(
     None
 }
 
+/// The file with this path, which an earlier search found.
+pub(super) fn read(path: &Path) -> Result<Text, Fault> {
+    let path = path.to_owned();
+    match plain::text(&path, LONGEST) {
+        Ok(text) => Ok(Text { path, text }),
+        Err(error) => {
+            let message = format!("cannot be read: {error}");
+            Err(Fault { place: path.display().to_string(), message })
+        }
+    }
+}
+
 /// Puts the environment's values in the place of `${NAME}`; `$${` is a plain `${`. What is filled in
 /// is text, and noted in `texts`: whether it is to be a number is decided by the setting, not by its
 /// look.

@@ -8,7 +8,7 @@ use st_testkit::flaky_store::FlakyStore;
 use st_workers::{BackgroundConfig, Providers, start_background_tasks};
 
 use super::*;
-use crate::config::Flags;
+use crate::config::{Flags, Origin};
 use crate::http::listen::Capacity;
 
 const FILE: &str = "simpletuner-enterprise.yaml";
@@ -30,6 +30,7 @@ impl Harness {
             cwd: dir.path().to_owned(),
         };
         let config = origin.read().unwrap();
+        let origin = origin.settle(&config);
         let store: Arc<dyn Store> = Arc::new(FlakyStore::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let background = start_background_tasks(
@@ -123,4 +124,46 @@ async fn the_files_of_tls_are_read_again_and_kept_when_they_cannot_be_used() {
     copy("other.key.pem", &key);
     harness.write(&file(8)).await;
     assert!(!Arc::ptr_eq(&first, &tls(&harness)) && harness.connections() == 8);
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_or_cannot_be_read_changes_nothing() {
+    let yaml = "server: {connections_per_address: 7, hosts: [a.example]}";
+    let mut harness = Harness::start(yaml);
+    let file = harness.dir.path().join(FILE);
+    // A search would go on to this one.
+    let in_home = harness.dir.path().join(".config/simpletuner/enterprise.yaml");
+    std::fs::create_dir_all(in_home.parent().unwrap()).unwrap();
+    std::fs::write(in_home, "server: {connections_per_address: 8}").unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let said = harness.reload.once().await.unwrap_err();
+    assert!(said.contains(&format!("{}: cannot be read: ", file.display())), "{said}");
+    assert_eq!(said.matches("cannot be read").count(), 1, "{said}");
+    std::fs::create_dir(&file).unwrap();
+    harness.reload.once().await.unwrap_err();
+    assert_eq!(harness.connections(), 7);
+    std::fs::remove_dir(&file).unwrap();
+    harness.write("server: {connections_per_address: 9}").await;
+    assert_eq!(harness.connections(), 9);
+}
+
+#[tokio::test]
+async fn a_file_that_a_start_would_read_instead_is_not_read_by_a_reload() {
+    let dir = tempfile::tempdir().unwrap();
+    let environment = BTreeMap::from([("HOME".to_owned(), dir.path().display().to_string())]);
+    let flags = Flags::default();
+    let origin = Origin { environment, flags, cwd: dir.path().to_owned() };
+    let port_and_other =
+        |origin: &SettledOrigin| (origin.read().unwrap().port, origin.other_file());
+    let without = origin.clone().settle(&origin.read().unwrap());
+    assert_eq!(port_and_other(&without), (8001, None));
+    let in_home = dir.path().join(".config/simpletuner/enterprise.yaml");
+    std::fs::create_dir_all(in_home.parent().unwrap()).unwrap();
+    std::fs::write(&in_home, "server: {port: 2}").unwrap();
+    assert_eq!(port_and_other(&without), (8001, Some(in_home)));
+    let with = origin.clone().settle(&origin.read().unwrap());
+    assert_eq!(port_and_other(&with), (2, None));
+    let first = dir.path().join(FILE);
+    std::fs::write(&first, "server: {port: 3}").unwrap();
+    assert_eq!(port_and_other(&with), (2, Some(first)));
 }

@@ -46,6 +46,37 @@ async fn what_the_file_changes_takes_effect_and_a_fault_in_it_changes_nothing() 
 }
 
 #[tokio::test]
+async fn a_server_whose_file_is_gone_goes_on_with_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("simpletuner-enterprise.yaml");
+    std::fs::write(&file, "server: {hosts: [jobs.example.org]}\n").unwrap();
+    let server = Server::start_in(dir, Setup::default()).await;
+    std::fs::remove_file(&file).unwrap();
+    hang_up(&server).await;
+    let failed = "Configuration could not be reloaded, nothing was changed";
+    eventually("the fault is logged", async || logged(&server, failed).is_some()).await;
+    let said = logged(&server, failed).unwrap()["exception"]["message"].to_string();
+    assert!(said.contains("simpletuner-enterprise.yaml: cannot be read"), "{said}");
+    let request = server.client().get(server.url("/health")).header("host", "jobs.example.org");
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn a_file_that_appears_after_the_start_is_named_and_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("simpletuner-enterprise.yaml");
+    let server = Server::start_in(dir, Setup::default()).await;
+    std::fs::write(&file, "server: {hosts: [jobs.example.org]}\n").unwrap();
+    hang_up(&server).await;
+    let other = "Another configuration file is read only after a restart";
+    eventually("it is named", async || logged(&server, other).is_some()).await;
+    let line = logged(&server, other).unwrap();
+    assert_eq!(line["extra"]["config_file"], file.display().to_string());
+    let request = server.client().get(server.url("/health")).header("host", "jobs.example.org");
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 421);
+}
+
+#[tokio::test]
 async fn a_server_whose_output_nobody_takes_any_more_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");

@@ -86,8 +86,10 @@ async fn ready_reload_and_stop_are_sent_each_at_its_time() {
 #[tokio::test]
 async fn a_reload_that_fails_says_why_until_one_succeeds() {
     let manager = Manager::new();
-    let server = Server::start(manager.setup()).await;
-    let file = server.state_dir().parent().unwrap().join("simpletuner-enterprise.yaml");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("simpletuner-enterprise.yaml");
+    std::fs::write(&file, "{}").unwrap();
+    let server = Server::start_in(dir, manager.setup()).await;
     let expected = [
         (
             "server: {porrt: 1}\nserv: {}\n",

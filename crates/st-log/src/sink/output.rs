@@ -13,6 +13,12 @@ use super::wait_budget::{WaitBudget, now};
 
 /// How often to check whether the file was renamed or removed.
 const RENAME_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The time until the next check if nothing was at the path: long enough for a log rotator that is
+/// about to create the file.
+const MISSING_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// If the last check is older than this, the file was most likely renamed long ago and nobody is
+/// about to create another one.
+const IDLE_AFTER: Duration = Duration::from_secs(2);
 /// The minimum time between two reports of write failures on stderr.
 const FAILURE_REPORT_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -46,8 +52,39 @@ struct OpenFile {
     /// The file has no name any more and a new one could not be created: writes to it are lost.
     is_unlinked: bool,
     /// The path did not exist at the last check. A log rotator may be about to create the file with
-    /// another owner, so the file is not created before the next check.
+    /// another owner, so the file is not created before the next check, unless lines would be lost
+    /// until then or go to the old file long after it was renamed.
     was_missing: bool,
+}
+
+impl OpenFile {
+    /// Whether the path should be opened again, because another file or none is there.
+    fn has_moved(&mut self, now: Instant) -> bool {
+        let since_check = now.duration_since(self.checked_at);
+        let interval =
+            if self.was_missing { MISSING_CHECK_INTERVAL } else { RENAME_CHECK_INTERVAL };
+        if since_check < interval {
+            return false;
+        }
+        self.checked_at = now;
+        match std::fs::metadata(&self.path) {
+            Ok(found) => {
+                self.was_missing = false;
+                device_and_inode(&found) != self.device_and_inode
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let was_missing = mem::replace(&mut self.was_missing, true);
+                was_missing || since_check >= IDLE_AFTER || self.is_removed()
+            }
+            // The check itself failed, so keep the open file if what is written to it can be read.
+            Err(_unknown) => self.is_removed(),
+        }
+    }
+
+    /// Whether the open file has no name any more, so that what is written to it is lost.
+    fn is_removed(&self) -> bool {
+        self.file.metadata().is_ok_and(|it| it.nlink() == 0)
+    }
 }
 
 impl Output {
@@ -157,7 +194,7 @@ impl Output {
     pub(crate) fn reopen(&mut self) -> io::Result<bool> {
         let Some(before) = &mut self.open_file else { return Ok(false) };
         let (file, poll_fd, open_file) = open(&before.path).inspect_err(|_| {
-            before.is_unlinked = before.file.metadata().is_ok_and(|it| it.nlink() == 0);
+            before.is_unlinked = before.is_removed();
         })?;
         self.sink = Box::new(file);
         self.poll_fd = poll_fd;
@@ -168,27 +205,14 @@ impl Output {
         Ok(true)
     }
 
-    /// Opens a new file if the open one was renamed or removed. Truncation needs no handling,
-    /// because the file is opened for append.
+    /// Opens a new file if the open one was renamed or removed. This comes before each write, not
+    /// after it: the first lines after hours of silence must not go to a file that was deleted in
+    /// the meantime. Truncation needs no handling, because the file is opened for append.
     fn follow_rename(&mut self) {
         let Some(open_file) = &mut self.open_file else { return };
-        let now = now();
-        if now.duration_since(open_file.checked_at) < RENAME_CHECK_INTERVAL {
-            return;
-        }
-        open_file.checked_at = now;
-        let moved = match std::fs::metadata(&open_file.path) {
-            Ok(found) => {
-                open_file.was_missing = false;
-                device_and_inode(&found) != open_file.device_and_inode
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                mem::replace(&mut open_file.was_missing, true)
-            }
-            // The check itself failed, so keep the open file.
-            Err(_unknown) => false,
-        };
-        if moved && let Err(error) = self.reopen() {
+        if open_file.has_moved(now())
+            && let Err(error) = self.reopen()
+        {
             let is_unlinked = self.open_file.as_ref().is_some_and(|it| it.is_unlinked);
             self.report_failure(
                 if is_unlinked { "lines are dropped" } else { "lines still go to the old file" },
@@ -291,3 +315,6 @@ fn device_and_inode(metadata: &Metadata) -> (u64, u64) {
 fn count_lines(lines: &[u8]) -> u64 {
     lines.iter().map(|it| u64::from(*it == b'\n')).sum()
 }
+
+#[cfg(test)]
+mod tests;

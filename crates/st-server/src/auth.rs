@@ -13,14 +13,13 @@ mod cookie;
 mod failures;
 mod guard;
 pub(crate) mod key;
+mod mode;
 mod recorder;
 mod session;
 mod verified;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -29,7 +28,7 @@ use st_log::{Logger, get_logger};
 use st_store::{ApiKey, KeyId, NewAudit, Store};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +36,7 @@ use crate::http::peer::Peer;
 use crate::http::problem::Problem;
 use failures::{Failures, Refusal};
 use key::{Presented, SecretHash};
+use mode::Mode;
 use recorder::Recorder;
 use session::{Found, Sessions};
 use verified::Verified;
@@ -48,9 +48,6 @@ pub(crate) use recorder::PATIENCE as RECORDING_PATIENCE;
 pub(crate) use session::{LIFETIME, Opened};
 
 const LOG: Logger = get_logger("simpletuner.cloud.auth");
-
-/// How long it may take until a first key that another process made is noticed.
-const KEYS_AGAIN: Duration = Duration::from_secs(2);
 
 /// How long changes that are under way may take when the server stops.
 const FINISH: Duration = Duration::from_secs(2);
@@ -88,24 +85,10 @@ pub(crate) struct Auth {
     cut: CancellationToken,
 }
 
-/// Whether callers need a key.
-#[derive(Debug)]
-struct Mode {
-    reach: Reach,
-    /// A key was made. That is never undone.
-    has_keys: AtomicBool,
-    /// When it was last looked for one.
-    checked_at: Mutex<Instant>,
-}
-
 impl Auth {
     /// `has_keys`: whether a key was ever made.
     pub(crate) fn start(store: Arc<dyn Store>, reach: Reach, has_keys: bool) -> Arc<Self> {
-        let mode = Mode {
-            reach,
-            has_keys: AtomicBool::new(has_keys),
-            checked_at: Mutex::new(Instant::now()),
-        };
+        let mode = Mode::start(Arc::clone(&store), reach, has_keys);
         let failures = Arc::<Failures>::default();
         Arc::new(Self {
             recorder: Recorder::start(Arc::clone(&store), Arc::clone(&failures)),
@@ -133,31 +116,13 @@ impl Auth {
     }
 
     /// Whether every request is the local administrator's.
-    pub(crate) async fn is_single_user(&self) -> bool {
-        if self.mode.reach == Reach::Network || self.mode.has_keys.load(Ordering::Relaxed) {
-            return false;
-        }
-        if !self.mode.is_due() {
-            return true;
-        }
-        match self.store.has_keys().await {
-            Ok(true) => {
-                self.note_key_made();
-                false
-            }
-            Ok(false) => true,
-            Err(error) => {
-                st_log::debug!(
-                    logger: LOG, error, "Whether there is a key could not be read"
-                );
-                true
-            }
-        }
+    pub(crate) fn is_single_user(&self) -> bool {
+        self.mode.is_single_user()
     }
 
     /// From now on a key is needed.
     pub(crate) fn note_key_made(&self) {
-        self.mode.has_keys.store(true, Ordering::Relaxed);
+        self.mode.note_key_made();
     }
 
     /// Makes a revocation count at once: for the next request, and for streams that are open.
@@ -182,7 +147,7 @@ impl Auth {
         headers: &HeaderMap,
         peer: Option<Peer>,
     ) -> Result<Option<Caller>, Problem> {
-        if self.is_single_user().await {
+        if self.is_single_user() {
             return Ok(Some(Caller::local()));
         }
         if let Some(text) = presented(headers) {
@@ -285,18 +250,6 @@ impl Auth {
             self.sessions.end(token);
         }
         self.revocations.send_replace(());
-    }
-}
-
-impl Mode {
-    /// Whether to look for a key again.
-    fn is_due(&self) -> bool {
-        let mut checked_at = self.checked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = checked_at.elapsed() >= KEYS_AGAIN;
-        if due {
-            *checked_at = Instant::now();
-        }
-        due
     }
 }
 

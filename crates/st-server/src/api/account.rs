@@ -74,7 +74,7 @@ pub(crate) async fn sign_in(State(api): State<Api>, request: Request) -> Result<
     let (parts, body) = request.into_parts();
     let fields = Fields::new(body_of(&parts, body, None).await?);
     let SignIn { api_key } = SignIn::from_fields(fields).map_err(Problem::invalid)?;
-    if api.auth.is_single_user().await {
+    if api.auth.is_single_user() {
         let detail = "there is no key yet, and every request is the local administrator's";
         return Err(Problem::new(Code::SingleUser, detail));
     }

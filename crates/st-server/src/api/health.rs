@@ -20,7 +20,7 @@ use crate::http::route::Call;
 const STALE_SECONDS: i64 = 60;
 
 pub(crate) async fn plain(auth: Arc<Auth>, _call: Call) -> Result<Alive, Problem> {
-    let mode = if auth.is_single_user().await { Mode::SingleUser } else { Mode::MultiUser };
+    let mode = if auth.is_single_user() { Mode::SingleUser } else { Mode::MultiUser };
     Ok(Alive { status: Condition::Healthy, mode })
 }
 

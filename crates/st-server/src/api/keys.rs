@@ -56,7 +56,7 @@ pub(crate) async fn create(api: Api, call: Call<(), (), CreateKey>) -> Result<Ke
     let minted = Minted::new().map_err(|error| Problem::internal().caused_by(error))?;
     let new = new_key(body, minted.id.clone(), api.store.now())?;
     let rules_all = new.role == Role::Admin && new.scopes.allow(KeyScope::Admin);
-    if api.auth.is_single_user().await && !(rules_all && new.expires_at.is_none()) {
+    if api.auth.is_single_user() && !(rules_all && new.expires_at.is_none()) {
         let detail = "the first key must have the role admin, the scope admin and no end: from then on \
                       every request needs a key";
         return Err(Problem::new(Code::FirstKeyMustBeAdmin, detail));

@@ -290,11 +290,16 @@ async fn record(change: &Change, outcome: Outcome) {
     }
 }
 
-/// Ends a stream when its key is no longer valid.
+/// Ends a stream when its key is no longer valid, and one without a key when a key is needed.
 fn while_valid(auth: Arc<Auth>, caller: &Caller, response: Response) -> Response {
-    let Some(presented) = caller.presented().cloned() else { return response };
-    let mut revocations = auth.revocations.subscribe();
+    let presented = match &caller.via {
+        Via::Nobody => return response,
+        Via::Local => None,
+        Via::Key(presented) | Via::Session { key: presented, .. } => Some(presented.clone()),
+    };
     let invalid = async move {
+        let Some(presented) = presented else { return auth.mode.needs_key().await };
+        let mut revocations = auth.revocations.subscribe();
         loop {
             tokio::select! {
                 // The sender is in `auth`.

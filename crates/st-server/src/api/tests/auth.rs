@@ -356,6 +356,16 @@ async fn an_open_stream_ends_with_its_key() {
 }
 
 #[tokio::test]
+async fn a_stream_that_was_opened_without_a_key_ends_with_the_first_one() {
+    let api = Harness::start().await;
+    let mut stream = api.client.get(format!("{}/api/events", api.url)).send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    stream.chunk().await.unwrap().unwrap();
+    assert_eq!(api.post("/api/keys", new("root", "admin")).await.0, 200);
+    while stream.chunk().await.unwrap().is_some() {}
+}
+
+#[tokio::test]
 async fn the_trail_says_who_did_what() {
     let keyed = Keyed::start().await;
     let key = keyed.key("ann", "researcher").await;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::model::{
     DamagedRow, Exceeded, InvalidBudget, InvalidJob, InvalidLimits, InvalidRule, InvalidSetting,
-    InvalidText, InvalidWebhook, JobId, TransitionError,
+    InvalidText, InvalidWebhook, JobId, TransitionError, WouldWait,
 };
 
 /// Why a call on a store failed. Nothing was changed, except perhaps where it is
@@ -97,6 +97,9 @@ pub enum Error {
     /// A budget leaves no room for the job.
     #[error("{0}")]
     OverBudget(Box<Exceeded>),
+    /// The job was to begin at once, and would have to wait.
+    #[error("the job would have to wait: {0}")]
+    WouldWait(WouldWait),
     /// A key that cannot be stored.
     #[error(transparent)]
     InvalidKey(InvalidText),

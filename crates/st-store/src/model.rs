@@ -7,6 +7,7 @@ mod account;
 mod actor;
 mod admission;
 mod approval;
+mod at_once;
 mod audit;
 pub(crate) mod blame;
 mod bounds;
@@ -55,6 +56,7 @@ pub use approval::{
     APPROVAL_TTL, Approval, ApprovalOutcome, ApprovalRequest, Decision, RequiredBy, Requirement,
     Review, SettledApproval, Verdict,
 };
+pub use at_once::{ServedProviders, WouldWait};
 pub use audit::{Audit, AuditCursor, AuditFilter, AuditPage, InvalidCursor, NewAudit};
 pub use blame::Acceptances;
 pub(crate) use bounds::MOST_FORGOTTEN;

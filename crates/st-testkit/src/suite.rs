@@ -323,6 +323,8 @@ macro_rules! conformance {
             a_preview_decides_as_the_submission_does, a_preview_writes_and_reserves_nothing,
             a_preview_names_all_that_holds_a_job_from_a_slot,
             a_preview_counts_the_jobs_that_wait_for_the_free_slots,
+            of_jobs_that_are_to_begin_at_once_as_many_get_in_as_there_are_slots,
+            a_job_that_is_to_begin_at_once_is_refused_for_whatever_it_would_wait_for,
             what_was_submitted_before_is_found_by_its_key_alone,
             a_preview_recognizes_what_was_submitted_before);
         $crate::conformance!(@topic $store, jobs:

@@ -3,7 +3,7 @@
 use st_api::jobs::SubmitJob;
 use st_api::local::{LocalSubmitted, SubmitLocal, TARGETS};
 use st_api::problem::Code;
-use st_store::{JobRecord, NewJob, ProviderName, QueueStatus, Submitted};
+use st_store::{Error, JobRecord, NewJob, ProviderName, QueueStatus, Submitted};
 
 use super::jobs::submit::{
     answer, configured, idempotency, log_submitted, new_job, submitted_before,
@@ -36,17 +36,25 @@ pub(crate) async fn submit(
     let provider = configured(&api, &name)?;
     let request = SubmitJob::named(body.config_name).map_err(Problem::invalid)?;
     let new = new_job(&api, &caller, provider.as_ref(), request).await?;
-    let new = NewJob { asks_beyond_budget: body.for_approval, idempotency, ..new };
-    if body.no_wait
-        && let Some(reason) = Outlook::of(&api, &new).await?.would_wait()
-    {
-        caller.changed_nothing();
-        return Ok(rejected(&format!("the job would have to wait: {reason}")));
+    let mut new = NewJob { asks_beyond_budget: body.for_approval, idempotency, ..new };
+    if body.no_wait {
+        let outlook = Outlook::of(&api, &new).await?;
+        if let Some(reason) = outlook.would_wait() {
+            caller.changed_nothing();
+            return Ok(rejected(&format!("the job would have to wait: {reason}")));
+        }
+        new.only_at_once = Some(outlook.served);
     }
     let id = new.id;
-    let submitted = api.store.submit(new).await;
-    let submitted = submitted.map_err(|error| Problem::of_submission(error, id))?;
-    Ok(accepted(&caller, submitted))
+    match api.store.submit(new).await {
+        Ok(submitted) => Ok(accepted(&caller, submitted)),
+        // Another came between.
+        Err(would_wait @ Error::WouldWait(_)) => {
+            caller.changed_nothing();
+            Ok(rejected(&would_wait.to_string()))
+        }
+        Err(error) => Err(Problem::of_submission(error, id)),
+    }
 }
 
 /// The answer where there is a job.

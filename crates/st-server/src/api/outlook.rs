@@ -1,7 +1,7 @@
 //! What a submission would come to now: what would refuse it, and what its job would wait for.
 
 use st_api::jobs::WaitingFor;
-use st_store::{Cost, Group, HeldBy, NewJob, Preview, Scope};
+use st_store::{Cost, Group, HeldBy, NewJob, Preview, Scope, ServedProviders};
 use st_workers::GateStatus;
 
 use super::Api;
@@ -12,6 +12,8 @@ use crate::http::problem::Problem;
 #[derive(Debug)]
 pub(super) struct Outlook {
     pub(super) preview: Preview,
+    /// The providers whose jobs are being claimed.
+    pub(super) served: ServedProviders,
     waiter: Waiter,
     gate: Option<GateStatus>,
     /// What would keep its job from a slot behind the jobs that wait already.
@@ -30,13 +32,15 @@ impl Outlook {
         let preview = api.store.preview(new).await?;
         let (group, cost) = (Group::of_new(new), Cost::from_usd(new.estimated_cost));
         let mut gates = api.background.gates();
-        let behind = preview.ahead.held_behind(&group, cost, |provider| {
-            api.providers.get(provider).is_some() && !gates.get(provider).is_some_and(is_closed)
-        });
+        let configured = api.providers.iter().map(|provider| provider.name().clone());
+        let open = configured.filter(|name| !gates.get(name).is_some_and(is_closed));
+        let served = ServedProviders(open.collect());
+        let behind =
+            preview.ahead.held_behind(&group, cost, |provider| served.0.contains(provider));
         let gate = gates.remove(&new.provider);
         let waiter = Waiter { group, cost, since: None };
         let (run_after, now) = (new.run_after, api.store.now());
-        Ok(Self { preview, waiter, gate, behind, run_after, now })
+        Ok(Self { preview, served, waiter, gate, behind, run_after, now })
     }
 
     /// What would refuse it, as the submission would be answered.

@@ -29,6 +29,11 @@ impl State {
             });
         }
         let (requirement, warnings) = Ruling::of(&new, self.grounds(&new, now), now)?.admit()?;
+        if let Some(served) = &new.only_at_once {
+            let ahead = Ahead::new(self.admission(now), self.waiting_groups());
+            let wait = served.wait_of(&new, requirement.as_ref(), &ahead, now);
+            wait.map_or(Ok(()), |wait| Err(Error::WouldWait(wait)))?;
+        }
         self.last_entry_id += 1;
         self.last_approval_id += i64::from(requirement.is_some());
         let ids = (QueueEntryId(self.last_entry_id), ApprovalId(self.last_approval_id));

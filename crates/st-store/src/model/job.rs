@@ -10,7 +10,7 @@ use crate::model::input::{InvalidInput, check_input};
 use crate::model::text::{has_nul, text_enum, without_nul};
 use crate::model::{
     APPROVAL_TTL, Cost, JobId, JobStatus, MAX_RUN_AFTER, OrgId, Owner, Priority, ProviderEnding,
-    ProviderJobId, ProviderName, Results, Role, TeamId,
+    ProviderJobId, ProviderName, Results, Role, ServedProviders, TeamId,
 };
 
 text_enum! {
@@ -98,6 +98,8 @@ pub struct NewJob {
     pub approval_ttl: SignedDuration,
     /// Whether a budget that would refuse it makes it wait for approval instead.
     pub asks_beyond_budget: bool,
+    /// Whether it is refused where it would have to wait, with the providers whose jobs are being claimed.
+    pub only_at_once: Option<ServedProviders>,
     /// The run that it follows, where no person asked for it.
     pub follows: Option<Predecessor>,
 }
@@ -190,6 +192,7 @@ impl NewJob {
             idempotency: None,
             approval_ttl: APPROVAL_TTL,
             asks_beyond_budget: false,
+            only_at_once: None,
             follows: None,
         }
     }

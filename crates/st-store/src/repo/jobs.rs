@@ -62,7 +62,8 @@ pub trait JobRepo: Send + Sync {
     /// approval request, its idempotency key and their events. The same idempotency key or job ID
     /// again returns the job that is there; the key with another body is
     /// [`crate::Error::IdempotencyMismatch`], and a job for which a budget leaves no room is
-    /// [`crate::Error::OverBudget`].
+    /// [`crate::Error::OverBudget`], and one that was to begin at once and would have to wait is
+    /// [`crate::Error::WouldWait`].
     async fn submit(&self, new: NewJob) -> Result<Submitted>;
 
     /// The job that an earlier submission of this user made with the same idempotency key. The key with

@@ -36,6 +36,13 @@ pub(super) fn submit(tx: &Tx<'_>, new: &NewJob) -> Result<Submitted> {
     let ruling =
         on_grounds(tx.connection, new, tx.now, |grounds| Ruling::of(new, grounds, tx.now))?;
     let (requirement, warnings) = ruling.admit()?;
+    if let Some(served) = &new.only_at_once {
+        // The budgets that cover the job are among its grounds, where one that is damaged is the error.
+        let admission = shown_admission(tx.connection, tx.now)?;
+        let ahead = Ahead::new(admission, waiting_groups(tx.connection)?);
+        let wait = served.wait_of(new, requirement.as_ref(), &ahead, tx.now);
+        wait.map_or(Ok(()), |wait| Err(Error::WouldWait(wait)))?;
+    }
     let ids = (QueueEntryId(next_id(tx, "jobs")?), ApprovalId(next_id(tx, "approvals")?));
     let mut record = JobRecord::submit(new, requirement, ids, (tx.now, tx.epoch));
     insert(tx.connection, &mut record, &new.input)?;

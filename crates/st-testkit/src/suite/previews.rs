@@ -2,11 +2,11 @@
 
 use st_store::{
     Actor, BudgetAction, BudgetLimit, Cost, Error, EventId, Exceeded, Group, HeldBy, Idempotency,
-    InvalidJob, LimitsPatch, MAX_RUN_AFTER, NewBudget, NewJob, Period, Preview, RequiredBy, Scope,
-    ScopeLevel, UserId,
+    InvalidJob, LimitsPatch, MAX_RUN_AFTER, NewBudget, NewJob, Period, Preview, ProviderName,
+    RequiredBy, Scope, ScopeLevel, ServedProviders, UserId, WouldWait,
 };
 
-use super::{Harness, accepted, at, costs_more_than, id, job, user};
+use super::{Harness, accepted, at, claiming, costs_more_than, id, job, user};
 
 /// A job of Ann's that is estimated to cost so many dollars.
 fn costing(number: u8, usd: f64) -> NewJob {
@@ -147,6 +147,54 @@ pub async fn a_preview_counts_the_jobs_that_wait_for_the_free_slots(harness: &Ha
     assert_eq!(held, None, "where nothing is claimed, no slot is taken");
     store.pause(Scope::User(UserId::new("ann")), None, &user("lea")).await.unwrap();
     assert_eq!(is_held_behind(harness, "cid").await, None, "what is on hold takes no slot");
+}
+
+fn at_once(new: NewJob, served: &[&str]) -> NewJob {
+    let served = served.iter().map(|name| ProviderName::new(*name)).collect();
+    NewJob { only_at_once: Some(ServedProviders(served)), ..new }
+}
+
+fn would_wait(result: st_store::Result<st_store::Submitted>) -> Option<WouldWait> {
+    match result {
+        Ok(_) => None,
+        Err(Error::WouldWait(why)) => Some(why),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+pub async fn of_jobs_that_are_to_begin_at_once_as_many_get_in_as_there_are_slots(
+    harness: &Harness,
+) {
+    let store = &harness.store;
+    let patch = LimitsPatch { global: Some(2), per_user: Some(5), ..LimitsPatch::default() };
+    store.patch_limits(patch, &Actor::Operator).await.unwrap();
+    let together = (1..=6).map(|number| store.submit(at_once(job(number, "ann"), &["fake"])));
+    let results = futures_util::future::join_all(together).await;
+    let waits: Vec<_> = results.into_iter().filter_map(would_wait).collect();
+    assert_eq!(waits, [WouldWait::ForSlot(st_store::Limit::Global.into()); 4]);
+    assert_eq!(store.claim(&claiming(9)).await.unwrap().claims.len(), 2);
+}
+
+pub async fn a_job_that_is_to_begin_at_once_is_refused_for_whatever_it_would_wait_for(
+    harness: &Harness,
+) {
+    let store = &harness.store;
+    store.add_rule(costs_more_than("2")).await.unwrap();
+    let asked = async |new, served| would_wait(store.submit(at_once(new, served)).await);
+    assert_eq!(asked(costing(1, 3.0), &["fake"]).await, Some(WouldWait::ForApproval));
+    let later = NewJob { run_after: Some(at(60)), ..costing(1, 1.0) };
+    assert_eq!(asked(later, &["fake"]).await, Some(WouldWait::ForDate));
+    harness.submit(job(2, "bob")).await;
+    let patch = LimitsPatch { global: Some(1), ..LimitsPatch::default() };
+    store.patch_limits(patch, &Actor::Operator).await.unwrap();
+    let by_limit = Some(WouldWait::ForSlot(st_store::Limit::Global.into()));
+    assert_eq!(asked(costing(1, 1.0), &["fake"]).await, by_limit);
+    // What waits where nothing is claimed needs no slot.
+    assert_eq!(asked(costing(1, 1.0), &["other"]).await, None);
+    assert_eq!(asked(costing(1, 1.0), &["fake"]).await, None, "it is there already");
+    store.pause(Scope::User(UserId::new("ann")), None, &user("lea")).await.unwrap();
+    let by_hold = Some(WouldWait::ForSlot(HeldBy::Hold(ScopeLevel::User)));
+    assert_eq!(asked(costing(3, 1.0), &["other"]).await, by_hold);
 }
 
 pub async fn what_was_submitted_before_is_found_by_its_key_alone(harness: &Harness) {

@@ -1,0 +1,64 @@
+//! Submissions that are refused where their job would have to wait. It is decided where the job is stored:
+//! of those that come together, only so many get in as may begin.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::{Ahead, Cost, Group, HeldBy, NewJob, ProviderName, Requirement};
+
+/// Why a job that was to begin at once would have to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WouldWait {
+    /// It needs approval.
+    ForApproval,
+    /// It is not to begin before its date.
+    ForDate,
+    /// It would have no slot after the jobs that wait already.
+    ForSlot(HeldBy),
+}
+
+impl fmt::Display for WouldWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForApproval => f.write_str("it needs approval"),
+            Self::ForDate => f.write_str("its date is not reached"),
+            Self::ForSlot(HeldBy::Limit(limit)) => {
+                let name = limit.as_str();
+                write!(f, "other jobs need all the slots that are free by {name}")
+            }
+            Self::ForSlot(HeldBy::Budget(id)) => {
+                write!(f, "other jobs need what budget {id} leaves")
+            }
+            Self::ForSlot(HeldBy::Hold(level)) => write!(f, "there is a hold on its {level}"),
+        }
+    }
+}
+
+/// The providers whose jobs are being claimed. Those of others wait, and take no slot from a job that is to
+/// begin at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServedProviders(pub BTreeSet<ProviderName>);
+
+impl ServedProviders {
+    /// What a job that is submitted now would wait for. `requirement`: the approval that it needs; `ahead`:
+    /// the jobs that wait already.
+    pub(crate) fn wait_of(
+        &self,
+        new: &NewJob,
+        requirement: Option<&Requirement>,
+        ahead: &Ahead,
+        now: Timestamp,
+    ) -> Option<WouldWait> {
+        if requirement.is_some() {
+            return Some(WouldWait::ForApproval);
+        }
+        if new.run_after.is_some_and(|at| at > now) {
+            return Some(WouldWait::ForDate);
+        }
+        let (group, cost) = (Group::of_new(new), Cost::from_usd(new.estimated_cost));
+        let held_by = ahead.held_behind(&group, cost, |provider| self.0.contains(provider));
+        held_by.map(WouldWait::ForSlot)
+    }
+}

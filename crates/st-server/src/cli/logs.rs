@@ -14,6 +14,7 @@ mod lines;
 mod pretty;
 mod record;
 mod viewer;
+mod wrapped;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -41,7 +42,8 @@ const COLOR: &str = "auto (on a terminal, unless NO_COLOR is set), always or nev
 const MORE: &str = "\
 Without FILE it reads what is piped in, else the file that SIMPLETUNER_LOG_FILE names.
 A record is shown when it passes all filters. Lines that are no records are shown as they
-are, unless there is a filter. Times are UTC.
+are, unless there is a filter. Of a line that docker compose, kubectl or journald has put
+something around, the record is shown. Times are UTC.
 
 Examples:
   What went wrong in the last two hours:
@@ -51,6 +53,7 @@ Examples:
   What the queue does from now on:
     st-server logs -f --logger simpletuner.cloud.queue --since 0s cloud.log
   A log that is elsewhere, and one that is packed:
+    docker compose logs st-server | st-server logs --level ERROR
     kubectl logs deploy/st-server | st-server logs --level ERROR
     zcat cloud.log.2.gz | st-server logs";
 

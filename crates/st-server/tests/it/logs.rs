@@ -121,6 +121,45 @@ async fn each_filter_leaves_out_what_it_should() {
 }
 
 #[tokio::test]
+async fn a_wrapped_log_is_filtered_and_shown_as_the_log_itself() {
+    let json_file = |line: &str| {
+        let text = serde_json::to_string(&format!("{line}\n")).unwrap();
+        format!(r#"{{"log":{text},"stream":"stdout","time":"2024-01-15T10:30:00.1Z"}}"#)
+    };
+    let compose = |line: &str| format!("st-server-1  | {line}");
+    let cri = |line: &str| format!("2024-01-15T10:30:00.100000000Z stdout F {line}");
+    let journald = |line: &str| format!("Jan 15 10:30:00 host st-server[1]: {line}");
+    let wrappings: [&dyn Fn(&str) -> String; 4] = [&compose, &json_file, &cri, &journald];
+    let filters: [&[&str]; 3] =
+        [&["--level", "INFO"], &["--correlation-id", "aaa111aaa111"], &["--job-id", "j2"]];
+    for wrap in wrappings {
+        let wrapped: String = LOG.lines().map(|line| wrap(line) + "\n").collect();
+        for args in filters {
+            let expected = piped(args, LOG.as_bytes()).await;
+            assert_eq!(piped(args, wrapped.as_bytes()).await.out, expected.out, "{wrapped}");
+        }
+        let open = piped(&[], wrapped.as_bytes()).await;
+        let other = wrap("thread 'main' panicked");
+        let expected = piped(&[], LOG.as_bytes()).await.out;
+        assert_eq!(open.out, expected.replace("thread 'main' panicked", &other));
+    }
+    // Lines that an ID rules out before they are read are not taken for lines of other programs.
+    let told = piped(
+        &["--job-id", "j2"],
+        LOG.lines().map(compose).collect::<Vec<_>>().join("\n").as_bytes(),
+    )
+    .await;
+    assert_eq!(told.err, "st-server: left out 1 line that is no record\n");
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_hides_no_line() {
+    let marked =
+        LOG.replace("{\"timestamp\"", "\u{feff}{\"timestamp\"").replace("thread", "\u{feff}thread");
+    assert_eq!(piped(&[], marked.as_bytes()).await, piped(&[], LOG.as_bytes()).await);
+}
+
+#[tokio::test]
 async fn a_bad_value_is_refused_with_what_is_legal() {
     for (args, legal) in [
         (["--level", "LOUD"], "DEBUG, INFO, WARNING, ERROR and CRITICAL"),
@@ -266,7 +305,9 @@ async fn a_live_pipe_is_shown_as_it_comes() {
 async fn help_shows_how_it_is_used() {
     let told = told(command(&["--help"])).await;
     assert_eq!((told.code, told.err.as_str()), (Some(0), ""));
-    for named in ["--follow", "--since", "SIMPLETUNER_LOG_FILE", "kubectl logs", "zcat"] {
+    for named in
+        ["--follow", "--since", "SIMPLETUNER_LOG_FILE", "kubectl logs", "compose logs", "zcat"]
+    {
         assert!(told.out.contains(named), "{named} is missing in:\n{}", told.out);
     }
 }

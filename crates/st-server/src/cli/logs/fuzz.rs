@@ -6,10 +6,13 @@ use st_testkit::fuzz::{Fuzz, JSON};
 use super::lines::Lines;
 use super::pretty::Pretty;
 use super::record::Record;
+use super::wrapped;
 
 const CORPUS: &[&[u8]] = &[
     br#"{"timestamp": "2026-01-15T10:30:00.000Z", "level": "INFO", "logger": "simpletuner.cloud.jobs", "message": "Job submitted", "correlation_id": "abc123def456", "source": {"file": "submit.rs", "line": 263, "function": "log_submitted"}, "extra": {"job_id": "019c", "cost": 2.50}}"#,
     br#"{"timestamp":"2026-01-15T10:30:00Z","level":"ERROR","logger":"a.b","message":"x\n\u001b[31m","exception":{"type":"E","message":"m","chain":["a","b"]},"stack_info":"1\n2","others":[1,{"a":null}]}"#,
+    br#"st-server-1  | {"timestamp": "2026-01-15T10:30:00.000Z", "level": "INFO", "logger": "a", "message": "m"}"#,
+    br#"{"log":"{\"timestamp\": \"2026-01-15T10:30:00Z\", \"level\": \"INFO\", \"logger\": \"a\", \"message\": \"m\"}\n","stream":"stdout"}"#,
     b"thread 'main' panicked at src/main.rs:1:1:\r\n\x1b[2Jboom\n",
     b"{\"timestamp\": \"2026-01-15T10:30:00.000Z\", \"level\": \"INFO\", \"logger\": \"a\", \"message\"",
 ];
@@ -22,6 +25,7 @@ const WORDS: &[&str] = &[
     "\"source\"",
     "\"chain\"",
     "\"exception\"",
+    "\"log\"",
     "\x1b[31m",
     "\u{9b}2J",
     "\u{202e}",
@@ -54,15 +58,18 @@ fn log_lines() {
 }
 
 fn check(line: &str) {
-    let Some(record) = Record::read(line) else { return };
     let plain: Result<Value, _> = serde_json::from_str(line);
-    // What is legal JSON but beyond a plain reader, such as half of a surrogate pair.
-    if let Ok(plain) = plain {
+    // What is legal JSON can be beyond a plain reader, such as half of a surrogate pair.
+    if let Some(record) = Record::read(line)
+        && let Ok(plain) = plain
+    {
         assert_eq!(plain["message"].as_str(), Some(&*record.message), "{line}");
         assert_eq!(plain["logger"].as_str(), Some(&*record.logger), "{line}");
         let id = record.correlation_id.as_deref();
         assert_eq!(plain["correlation_id"].as_str(), id, "{line}");
     }
+    let mut room = String::new();
+    let Some(record) = wrapped::read(line, &mut room) else { return };
     let mut shown = String::new();
     Pretty { color: false }.write(&mut shown, &record);
     assert!(shown.ends_with('\n'), "{line}");

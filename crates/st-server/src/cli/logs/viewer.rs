@@ -9,7 +9,7 @@ use super::escape;
 use super::filter::Filter;
 use super::lines::{LONGEST, Line};
 use super::pretty::Pretty;
-use super::record::Record;
+use super::wrapped;
 
 /// Shows the lines that pass.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Viewer<W: Write> {
     out: BufWriter<W>,
     /// The text of one record, kept for its room.
     text: String,
+    /// See [`wrapped::read`].
+    unwrapped: String,
     strangers: u64,
     cut: u64,
 }
@@ -26,22 +28,32 @@ pub(super) struct Viewer<W: Write> {
 impl<W: Write> Viewer<W> {
     pub(super) fn new(filter: Filter, pretty: Pretty, out: W) -> Self {
         let out = BufWriter::with_capacity(64 * 1024, out);
-        Self { filter, pretty, out, text: String::new(), strangers: 0, cut: 0 }
+        Self {
+            filter,
+            pretty,
+            out,
+            text: String::new(),
+            unwrapped: String::new(),
+            strangers: 0,
+            cut: 0,
+        }
     }
 
     pub(super) fn take(&mut self, line: Line<'_>) -> io::Result<()> {
         let text = String::from_utf8_lossy(line.bytes);
         let text = text.strip_suffix('\r').unwrap_or(&text);
+        // Files that were put together can have a byte order mark anywhere.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if line.cut {
             self.cut += 1;
             return if self.filter.is_open() { self.show_line(text) } else { Ok(()) };
         }
         if !self.filter.may_pass(text) {
             // Not worth reading for a count that is only a hint.
-            self.strangers += u64::from(!text.starts_with('{') && !text.is_empty());
+            self.strangers += u64::from(!text.contains('{') && !text.is_empty());
             return Ok(());
         }
-        match Record::read(text) {
+        match wrapped::read(text, &mut self.unwrapped) {
             Some(record) if self.filter.passes(&record) => {
                 self.text.clear();
                 self.pretty.write(&mut self.text, &record);

@@ -37,6 +37,12 @@ impl Filled {
         secrets.map(|(_, value)| value.trim()).filter(|value| value.len() >= SHORTEST)
     }
 
+    /// The variables of these that are secrets by their names.
+    pub(super) fn named_as_secrets(&self, redaction: &Redaction) -> Self {
+        let secrets = self.0.iter().filter(|(name, _)| redaction.covers(name));
+        Self(secrets.map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
     /// The text with `${NAME}` where the value of a variable is, or the beginning of one that was cut off.
     pub fn hide(&self, text: &str) -> String {
         let mut values: Vec<(&str, &str)> =

@@ -19,6 +19,8 @@ const LEAST_MIB: i64 = 16;
 const LEAST_FILES: i64 = 16;
 const MOST_FILES: i64 = 1024 * 1024;
 const MOST_LOG_MIB: i64 = 1024;
+/// No machine has more cards.
+const MOST_DEVICES: i64 = 1024;
 
 /// What jobs on this machine may run and use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,9 +166,14 @@ fn command(fields: &mut Fields, around: &Surroundings<'_>, devices: usize) -> Op
     }
     let args = fields.strings("args").unwrap_or_default();
     let env = fields.section("env", |fields| fields.each(Fields::string));
+    let needed = fields.integer("devices", 0..=MOST_DEVICES);
+    let needed = needed.and_then(|count| usize::try_from(count).ok());
     // More than there are could never begin.
-    let most = i64::try_from(devices).unwrap_or(i64::MAX);
-    let needed = fields.integer("devices", 0..=most).and_then(|count| usize::try_from(count).ok());
+    if let Some(needed) = needed.filter(|needed| *needed > devices) {
+        let legal = format!("expected a whole number from 0 to {devices}");
+        let why = "as many as providers.local.devices has";
+        fields.fault("devices", format!("{legal}, {why}, found {needed}"));
+    }
     Some(Command {
         program: program?,
         args,

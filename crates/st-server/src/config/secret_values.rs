@@ -10,10 +10,14 @@ use super::{Config, Filled, Origin};
 impl Config {
     /// What the environment put into the file, and each setting that is a secret, by its name.
     pub(crate) fn secret_values(&self, origin: &Origin) -> Filled {
-        let mut known = self.filled.clone();
         // Its faults were found when it was read.
         let sources =
             Sources::gather(&origin.environment, &origin.flags, &origin.cwd, &mut Vec::new());
+        self.with_secrets_of(&sources, self.filled.clone())
+    }
+
+    /// What is `known` already, and each setting that is a secret.
+    pub(super) fn with_secrets_of(&self, sources: &Sources, mut known: Filled) -> Filled {
         let tree = Value::Object(sources.tree().clone());
         for (pointer, value) in leaves(&tree, String::new()) {
             let Value::String(value) = value else { continue };

@@ -1,22 +1,24 @@
-//! The settings for people: the values and what set them, the table of all settings, the schema of
-//! the file.
+//! The settings for people: the values and what set them, the table of all settings.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::sections::{Sections, Surroundings};
 use super::sources::Sources;
-use super::table::{Setting, TABLE};
+use super::table::{COMMAS, Setting, TABLE};
 use super::{Config, Fault, Faults, Flags};
 use st_api::input::{ANY_NAME, Fields, Kind, Shape, escape};
 
 /// In the place of a secret.
 const MASK: &str = "***";
+/// Texts that mean nothing to the server: whatever a variable puts there may be a secret.
+const FREE: [&str; 2] = ["providers.local.commands.*.args", "providers.local.commands.*.env.*"];
 
 impl Config {
-    /// Each setting with its value, one in a line; `origin`: also what set it. Secrets are masked.
+    /// Each setting with its value, one in a line; `origin`: also what set it. Secrets are masked; what may
+    /// have some in it is shown as the file has it.
     pub fn show(
         environment: &BTreeMap<String, String>,
         flags: &Flags,
@@ -26,6 +28,8 @@ impl Config {
         let mut faults: Vec<Fault> = Vec::new();
         let sources = Sources::gather(environment, flags, cwd, &mut faults);
         let config = Self::of(&sources, environment, faults)?;
+        let named = sources.filled().named_as_secrets(&config.log.redaction);
+        let secrets = config.with_secrets_of(&sources, named);
         let mut lines = Vec::new();
         for setting in TABLE.iter().filter(|setting| !setting.path.contains(ANY_NAME)) {
             let set = value_at(&sources, &setting.pointer());
@@ -42,6 +46,8 @@ impl Config {
             let place = sources.place(&pointer);
             let name = path.rsplit('.').next().unwrap_or_default();
             let is_secret = config.log.redaction.covers(name);
+            let as_written = sources.written(&pointer).filter(|_| is_free(&pointer));
+            let value = as_written.unwrap_or(value);
             let value = if is_secret { MASK.to_owned() } else { value.to_string() };
             lines.push((path, value, place));
         }
@@ -52,11 +58,17 @@ impl Config {
                 None if origin => "  # default".to_owned(),
                 Some(_) | None => String::new(),
             };
-            let value = sources.filled().hide(&value);
+            let value = secrets.hide(&value);
             text.extend([&*path, ": ", &*value, &*origin, "\n"]);
         }
         Ok(text)
     }
+}
+
+/// Whether a value is a free text, of a command or of a provider that the file describes.
+fn is_free(pointer: &str) -> bool {
+    let setting = TABLE.iter().find(|setting| setting.covers(pointer));
+    setting.is_none_or(|setting| FREE.contains(&setting.path))
 }
 
 /// Whether a value belongs to a list or an object that is shown as a whole.
@@ -102,21 +114,6 @@ pub(super) fn shape() -> Shape {
     Fields::shape_of(|fields| Sections::read(fields, &around))
 }
 
-/// The JSON Schema (draft 2020-12) of the file.
-pub fn schema() -> Value {
-    let describe = |path: &str| {
-        let setting = TABLE.iter().find(|setting| setting.path == path)?;
-        Some(format!("{}. Default: {}.", setting.meaning, setting.default))
-    };
-    let mut schema = shape().schema(&describe);
-    if let Value::Object(members) = &mut schema {
-        let draft = json!("https://json-schema.org/draft/2020-12/schema");
-        members.insert("$schema".to_owned(), draft);
-        members.insert("title".to_owned(), "simpletuner-enterprise.yaml".into());
-    }
-    schema
-}
-
 /// The table of all settings, in Markdown.
 pub fn table() -> String {
     let shape = shape();
@@ -129,9 +126,10 @@ pub fn table() -> String {
         let flag = setting.flag.map(|flag| format!("`{flag}`"));
         let names: Vec<String> = variables.chain(flag).collect();
         let kind = kinds.get(setting.path).map_or_else(String::new, |kind| kind.words());
+        let commas = if COMMAS.contains(&setting.path) { ", or one with commas" } else { "" };
         let reloaded = if setting.reloaded { "yes" } else { "" };
         let line = format!(
-            "| `{}` | {} | {kind} | {} | {reloaded} | {} |\n",
+            "| `{}` | {} | {kind}{commas} | {} | {reloaded} | {} |\n",
             setting.path,
             names.join(", "),
             setting.default,
@@ -178,34 +176,5 @@ mod tests {
         assert!(document.contains(&all), "docs/configuration.md needs this table:\n{all}");
         let readme = include_str!("../../../../README.md");
         assert!(readme.contains(&variables), "README.md needs this table:\n{variables}");
-    }
-
-    #[test]
-    fn the_schema_takes_what_is_read_and_refuses_what_is_not() {
-        let schema = schema();
-        let mut schemas = boon::Schemas::new();
-        let mut compiler = boon::Compiler::new();
-        compiler.add_resource("settings.json", schema).unwrap();
-        let schema = compiler.compile("settings.json", &mut schemas).unwrap();
-        let takes = |text: &str| {
-            let value: Value = serde_yaml::from_str(text).unwrap();
-            schemas.validate(&value, schema).is_ok()
-        };
-        for good in [
-            "{}",
-            "server: {port: 1, host: '::1'}",
-            "providers: {local: {commands: {train: {program: /bin/x, args: [a], devices: 0}}}}",
-            "providers: {mine: {kind: http}, replicate: {prices: {l40s: 0.5}}}",
-        ] {
-            assert!(takes(good), "{good}");
-        }
-        for bad in [
-            "server: {port: 0}",
-            "server: {prot: 1}",
-            "providers: {local: {commands: {train: {args: [a]}}}}",
-            "background: {job_status_polling: {enabled: perhaps}}",
-        ] {
-            assert!(!takes(bad), "{bad}");
-        }
     }
 }

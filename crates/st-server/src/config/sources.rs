@@ -18,6 +18,8 @@ use st_api::input::{FieldFault, Fields, StrictValue};
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     tree: Map<String, Value>,
+    /// The file as it is written, with the names of variables.
+    written: Value,
     /// What set the values that are not of the file, by pointer.
     places: BTreeMap<String, String>,
     /// The values that are text although another kind may be meant, by pointer.
@@ -72,6 +74,7 @@ impl Sources {
         let mut found = Vec::new();
         match serde_yaml::from_str::<StrictValue>(&file.text) {
             Ok(StrictValue(mut value)) => {
+                self.written = value.clone();
                 file::fill(
                     &mut value,
                     environment,
@@ -125,6 +128,11 @@ impl Sources {
     /// All that is set.
     pub(super) fn tree(&self) -> &Map<String, Value> {
         &self.tree
+    }
+
+    /// The value of the file with this pointer as it is written there.
+    pub(super) fn written(&self, pointer: &str) -> Option<&Value> {
+        self.written.pointer(pointer)
     }
 
     /// What the environment put into the file.

@@ -59,6 +59,9 @@ pub(super) const FILE_VARIABLE: &str = "SIMPLETUNER_ENTERPRISE_CONFIG";
 /// Without colours, by the convention of <https://no-color.org>.
 pub(super) const NO_COLOR: &str = "NO_COLOR";
 
+/// Lists that may also be one text with commas in it, as they are in a variable.
+pub(super) const COMMAS: [&str; 2] = ["server.hosts", "server.trusted_proxies"];
+
 /// All of them, by section.
 pub(super) const TABLE: &[Setting] = &[
     Setting::new(
@@ -263,7 +266,7 @@ pub(super) const TABLE: &[Setting] = &[
     Setting::new(
         "providers.local.commands.*.devices",
         "1, or 0 without cards",
-        "how many graphics cards it gets",
+        "how many graphics cards it gets, at most as many as `providers.local.devices` has",
     ),
     Setting::new(
         "providers.local.pass_env",

@@ -5,6 +5,7 @@
 //! is noted as used. For an instant it locks the database as a reader would and, where no server answers,
 //! listens on the server's address. Leaves out: reading the whole database, which `st-server integrity` does.
 
+mod broken_link;
 pub(super) mod client;
 mod configuration;
 mod database;

@@ -6,6 +6,7 @@ use std::path::Path;
 use st_log::Chain;
 use st_store::{Error, offline};
 
+use super::broken_link::BrokenLink;
 use super::finding::{Finding, Subject};
 use super::server::Presence;
 
@@ -26,6 +27,12 @@ pub(super) fn check(database: &Path, presence: Option<Presence>) -> Finding {
             let found =
                 format!("a server runs, and its database is not {shown}, which is not there");
             return Finding::failed(Subject::Database, found, ITS_OWN);
+        }
+        if let Some(link) = BrokenLink::above(database) {
+            let remedy = "Put the database where the link leads, or remove the link: a start makes nothing \
+                          behind it.";
+            let found = format!("{shown} is not there: {link}");
+            return Finding::failed(Subject::Database, found, remedy);
         }
         let found = format!("{shown} is not there yet; the first start makes it");
         return Finding::ok(Subject::Database, found);
@@ -85,5 +92,28 @@ fn remedy(error: &Error) -> &'static str {
             "Set SIMPLETUNER_STATE_DIR to a folder on a disk of this machine."
         }
         _ => "Run `st-server integrity`, and restore a backup if it finds damage.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::finding::Level;
+    use super::*;
+
+    #[test]
+    fn a_database_behind_a_link_to_nothing_is_not_one_that_a_start_makes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cloud.db");
+        assert_eq!(check(&path, Some(Presence::Absent)).level(), Level::Ok);
+        symlink("/nowhere/cloud.db", &path).unwrap();
+        let found = check(&path, Some(Presence::Absent));
+        assert_eq!(found.level(), Level::Failed);
+        let why = "is a symbolic link to /nowhere/cloud.db, which is not there";
+        assert!(found.found.ends_with(why), "{found:?}");
+        let state = dir.path().join("state");
+        symlink("/nowhere/state", &state).unwrap();
+        assert_eq!(check(&state.join("cloud.db"), None).level(), Level::Failed);
     }
 }

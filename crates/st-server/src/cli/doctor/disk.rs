@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, OFlags, StatVfs, access, statvfs};
 use rustix::process::geteuid;
 
+use super::broken_link::BrokenLink;
 use super::finding::{Finding, Subject};
 use crate::cli::database::size;
 
@@ -70,6 +71,12 @@ fn owned_by(metadata: &Metadata, path: &Path, me: u32) -> Finding {
 
 /// The folder is not there: whether a start could make it.
 fn missing(path: &Path) -> Finding {
+    if let Some(link) = BrokenLink::above(path) {
+        let remedy =
+            "Make the folder that the link leads to, mount its disk, or set SIMPLETUNER_STATE_DIR.";
+        let found = format!("{} is not there: {link}", path.display());
+        return Finding::failed(Subject::StateDir, found, remedy);
+    }
     let above = path.ancestors().skip(1).find(|above| above.exists()).unwrap_or(Path::new("/"));
     if above.is_dir() && access(above, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
         let found = format!("{} is not there yet; the first start makes it", path.display());
@@ -259,6 +266,23 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert_eq!(state_dir(&file.join("state")).level(), Level::Failed);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+    }
+
+    #[test]
+    fn a_folder_behind_a_link_to_nothing_is_named_with_where_the_link_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("state");
+        std::os::unix::fs::symlink("/nowhere/disk", &link).unwrap();
+        for path in [link.clone(), link.join("below")] {
+            let found = state_dir(&path);
+            assert_eq!(found.level(), Level::Failed);
+            let why = format!(
+                "{} is not there: {} is a symbolic link to /nowhere/disk, which is not there",
+                path.display(),
+                link.display()
+            );
+            assert_eq!(found.found, why);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The server: what it is made of, in which order it starts, and in which order it stops.
 
+pub(crate) mod clients;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use st_http::{AddressPolicy, IpNet};
 use st_log::{LogHandle, Logger, get_logger};
 use st_store::{
     Clock, JobRepo, KeyRepo, ProviderName, SqliteConfig, SqliteStore, Store, StoreStatus,
@@ -19,17 +20,16 @@ use st_workers::provider::local::{
     GRACE, Local, LocalCommand, LocalConfig, RunnerCommand, machine,
 };
 use st_workers::provider::replicate::Replicate;
-use st_workers::tasks::results::{DownloadConfig, ResultsConfig};
+use st_workers::tasks::results::ResultsConfig;
 use st_workers::tasks::webhooks::WebhooksConfig;
 use st_workers::{
-    BackgroundConfig, KeptLogs, Providers, Unfinished, start_background_tasks,
-    stop_background_tasks,
+    BackgroundConfig, Providers, Unfinished, start_background_tasks, stop_background_tasks,
 };
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use crate::access::Accesses;
-use crate::api::{self, Api, REPLICATE, Setup};
+use crate::api::{Api, REPLICATE, Setup};
 use crate::auth::{Auth, Reach};
 use crate::config::{Config, DescribedProvider, SettledOrigin};
 use crate::http::front::{Front, Live};
@@ -46,18 +46,8 @@ const DRAIN_REQUESTS: Duration = Duration::from_secs(5);
 /// How long background work may take when the server stops.
 const DRAIN_WORK: Duration = Duration::from_secs(10);
 
-/// The folder of kept logs in the state directory.
-const RESULTS: &str = "results";
 /// The database's name in the state directory.
 pub(crate) const DATABASE: &str = "cloud.db";
-
-/// So many connections to a described provider are kept: its jobs are polled by single calls.
-const POLLED_AT_ONCE: usize = 192;
-
-/// How long the receiver of a webhook may take.
-const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(15);
-/// The largest answer of one, in bytes. It means nothing.
-const WEBHOOK_ANSWER: usize = 64 * 1024;
 
 /// The provider of jobs on this machine.
 const LOCAL: &str = "local";
@@ -186,8 +176,8 @@ impl App {
         }
         let (providers, access) = providers(&config)?;
         access.follow_settings(&store).await.map_err(StartError::Store)?;
-        let (store, results) = (Arc::new(store), results(&config)?);
-        let webhooks = webhooks(&config)?;
+        let (store, results) = (Arc::new(store), clients::results(&config)?);
+        let webhooks = clients::webhooks(&config)?;
         Ok(Self {
             config,
             store,
@@ -205,6 +195,11 @@ impl App {
     /// Where it listens.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Whether requests need a key.
+    pub fn needs_key(&self) -> bool {
+        self.has_keys
     }
 
     /// Serves until `shutdown`, then stops in order: no new requests, no new work, what runs
@@ -351,43 +346,6 @@ pub(crate) fn replicate(config: &Config, access: &mut Accesses) -> Result<Replic
     Ok(replicate)
 }
 
-/// Where results go whose providers delete them.
-fn results(config: &Config) -> Result<ResultsConfig, StartError> {
-    let outputs = &config.outputs;
-    // The addresses are those that providers name.
-    let public = AddressPolicy::public().through_proxies();
-    let addresses = outputs.allowed_networks.iter().fold(public, |it, net| it.allow(*net));
-    let http = st_http::Config { addresses, ..config.http.clone() };
-    let client = st_http::Client::new(http).map_err(StartError::Downloads)?;
-    let downloads = DownloadConfig {
-        download: outputs.download,
-        dir: outputs.dir.clone(),
-        max_bytes: outputs.max_bytes,
-        client,
-    };
-    Ok(ResultsConfig { logs: KeptLogs::new(config.state_dir.join(RESULTS)), downloads })
-}
-
-/// Where webhooks may be sent, and how long a receiver may take.
-fn webhooks(config: &Config) -> Result<WebhooksConfig, StartError> {
-    let http = of_receivers(&config.http, &config.webhooks.allowed_networks);
-    let client = st_http::Client::new(http).map_err(StartError::Webhooks)?;
-    Ok(WebhooksConfig { client, show: api::shown })
-}
-
-fn of_receivers(http: &st_http::Config, networks: &[IpNet]) -> st_http::Config {
-    let public = AddressPolicy::public().through_proxies();
-    st_http::Config {
-        addresses: networks.iter().fold(public, |it, net| it.allow(*net)),
-        // That the certificates of providers are not checked says nothing about receivers.
-        tls_verify: true,
-        attempt_timeout: WEBHOOK_TIMEOUT,
-        overall_timeout: WEBHOOK_TIMEOUT,
-        body_limit: WEBHOOK_ANSWER,
-        ..http.clone()
-    }
-}
-
 /// A provider of the configuration file.
 pub(crate) fn described(
     config: &Config,
@@ -405,11 +363,7 @@ pub(crate) fn described(
             logger: LOG, provider = name.as_str(), warning, "Provider is described with a risk"
         );
     }
-    let mut http = config.http.clone();
-    http.pool_max_idle_per_host = POLLED_AT_ONCE;
-    if let Some(ca_file) = description.ca_file() {
-        http.ca_bundle = Some(ca_file.to_owned());
-    }
+    let http = clients::of_described(config, provider);
     let client = st_http::Client::new(http.clone()).map_err(|error| fail(error.into()))?;
     let credentials = provider.credentials.clone();
     let provider = HttpProvider::new(name.clone(), description, credentials, client);
@@ -463,12 +417,6 @@ fn local(config: &Config) -> Result<Local, StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_certificates_of_receivers_are_checked_whatever_providers_have() {
-        let unchecked = st_http::Config { tls_verify: false, ..st_http::Config::default() };
-        assert!(of_receivers(&unchecked, &[]).tls_verify);
-    }
 
     #[tokio::test]
     async fn an_address_that_is_let_go_of_a_moment_later_is_no_error() {

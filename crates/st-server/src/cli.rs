@@ -1,11 +1,13 @@
 //! The command line.
 
 mod api;
+mod banner;
 mod config;
 mod database;
 mod doctor;
 mod healthcheck;
 mod keys;
+mod log_file;
 mod logs;
 mod provider;
 
@@ -213,7 +215,7 @@ async fn serve(config: Config, log: st_log::LogHandle, origin: SettledOrigin) ->
         Ok(address) => address,
         Err(error) => return fail(1, &format!("the port was lost: {error}")),
     };
-    let url = format!("{scheme}://{address}");
+    let url = banner::url(scheme, address);
     st_log::info!(
         logger: LOG,
         version = env!("CARGO_PKG_VERSION"),
@@ -222,7 +224,7 @@ async fn serve(config: Config, log: st_log::LogHandle, origin: SettledOrigin) ->
         config_file = file.map(|file| file.display().to_string()),
         "Listening on {url}"
     );
-    print_banner(&url);
+    print(&banner::banner(scheme, address, app.needs_key()));
     let hard = shutdown.hard.clone();
     tokio::select! {
         stopped = app.run(shutdown, log, origin) => match stopped {
@@ -235,19 +237,6 @@ async fn serve(config: Config, log: st_log::LogHandle, origin: SettledOrigin) ->
         },
         () = hard.cancelled() => ExitCode::from(EXIT_INSISTED),
     }
-}
-
-/// Prints how to try the server, for a person who started it by hand.
-fn print_banner(url: &str) {
-    let hello = format!(
-        "st-server listens on {url}\n\
-         Submit an example job:\n  \
-         curl -s '{url}/api/cloud/jobs/submit?provider=local' \
-         -H 'Content-Type: application/json' \
-         -d '{{\"config\": {{\"command\": \"example\"}}, \"config_name\": \"first\"}}'\n\
-         and watch it go:\n  curl -sN '{url}/api/events?last_event_id=0'\n"
-    );
-    print(&hello);
 }
 
 fn print_out(text: &str) -> ExitCode {

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use st_log::Chain;
 
-use super::{EXIT_USAGE, fail, load, print_out};
+use super::{EXIT_USAGE, fail, load, log_file, print_out};
+use crate::app::clients;
 use crate::config::{self, Flags};
 use crate::reload;
 
@@ -59,9 +60,9 @@ impl CheckConfig {
             Ok(config) => config,
             Err(code) => return code,
         };
-        // A reload reads these files, too.
-        if let Err(error) = reload::live(&config.access) {
-            return fail(EXIT_USAGE, &Chain(&error).to_string());
+        let faults = files(&config);
+        if !faults.is_empty() {
+            return fail(EXIT_USAGE, &faults.join("\nst-server: "));
         }
         let file = config.file.as_ref();
         let read = file.map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
@@ -75,6 +76,19 @@ impl CheckConfig {
         }
         print_out(&text)
     }
+}
+
+/// What is wrong with the files that a start opens beside the configuration.
+fn files(config: &config::Config) -> Vec<String> {
+    // A reload reads those of TLS, too.
+    let tls = reload::live(&config.access).err().map(|error| Chain(&error).to_string());
+    let mut faults: Vec<String> = tls.into_iter().collect();
+    faults.extend(clients::check(config).iter().map(|error| Chain(error).to_string()));
+    let log = config.log.file.as_deref().map(log_file::check);
+    if let Some(Err(why)) = log {
+        faults.push(format!("{}: {why}", config.log_file_setting));
+    }
+    faults
 }
 
 impl Config {

@@ -125,6 +125,27 @@ async fn check_config_reads_what_a_reload_reads() {
 }
 
 #[tokio::test]
+async fn check_config_refuses_files_with_which_the_server_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("empty.pem");
+    std::fs::write(&bundle, "").unwrap();
+    let log = dir.path().join("no/cloud.log");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_st-server"));
+    check.arg("check-config").env_clear().env("HOME", dir.path()).current_dir(dir.path());
+    check.env("SIMPLETUNER_CA_BUNDLE", &bundle).env("SIMPLETUNER_LOG_FILE", &log);
+    let output = check.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    for named in [
+        format!("ca_bundle {} has no certificate", bundle.display()),
+        format!("SIMPLETUNER_LOG_FILE: cannot open the log file {}: No such file", log.display()),
+    ] {
+        assert!(said.contains(&named), "{named}\nis not in\n{said}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+}
+
+#[tokio::test]
 async fn the_watchdog_is_notified_again_and_again_while_the_server_answers() {
     let manager = Manager::new();
     let setup = manager.setup().with("WATCHDOG_USEC", "300000");

@@ -7,7 +7,7 @@ use st_log::{Chain, Format};
 use st_store::offline;
 
 use super::finding::{Finding, Subject};
-use crate::app::DATABASE;
+use crate::app::{DATABASE, clients};
 use crate::auth::Reach;
 use crate::config::{Config, Origin};
 use crate::http::listen::tls;
@@ -49,6 +49,11 @@ fn judge(config: &Config) -> Vec<Finding> {
     }
     if let Some(Err(error)) = config.access.tls.as_ref().map(tls::read) {
         let remedy = "Put a certificate and its key there, both in PEM.";
+        let found = Chain(&error).to_string();
+        findings.push(Finding::failed(Subject::Configuration, found, remedy));
+    }
+    for error in clients::check(config) {
+        let remedy = "Correct the file with the authorities: http.ca_bundle, or tls.ca_file of the provider.";
         let found = Chain(&error).to_string();
         findings.push(Finding::failed(Subject::Configuration, found, remedy));
     }

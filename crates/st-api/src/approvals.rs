@@ -251,6 +251,9 @@ impl Input for ListRequests {
         let status = fields.choice::<ApprovalStatus>("status");
         let pending_only = fields.boolean("pending_only").unwrap_or(false);
         let before = fields.integer("cursor", 0..=i64::MAX).map(ApprovalId);
+        if pending_only && status.is_some_and(|status| status != ApprovalStatus::Pending) {
+            fields.fault("pending_only", "may not be given together with another status");
+        }
         let status = if pending_only { Some(ApprovalStatus::Pending) } else { status };
         Some(Self { filter: RequestFilter { status, user: None, before }, page })
     }

@@ -77,7 +77,8 @@ pub struct Job {
     pub is_active: bool,
     /// How long it has run, or ran.
     pub duration_seconds: Option<f64>,
-    /// Its place in the queue; 1 is next.
+    /// Its place among the jobs that are due, from 1; `null` for a job that is not. 1 is next, unless the job
+    /// waits for something that others do not: see `waiting_for`.
     pub queue_position: Option<u64>,
     /// The provider's ID of it.
     pub provider_job_id: Option<String>,
@@ -85,8 +86,9 @@ pub struct Job {
     pub attempt: u32,
     /// Under which the log has its life.
     pub correlation_id: String,
-    /// How long it is expected to wait for its turn, in seconds; `null` unless it may be claimed now, and while
-    /// no job was claimed yet.
+    /// How long from now it is expected to wait for its turn, in seconds; `null` for a job that is not due or
+    /// waits for something else than a slot, while no job was claimed yet, and where it has waited longer than
+    /// others did.
     pub estimated_wait_seconds: Option<f64>,
     /// Whether its cancellation was requested.
     pub cancel_requested: bool,

@@ -123,7 +123,8 @@ pub trait Input: Sized {
     ///
     /// # Errors
     /// Every fault.
-    fn from_fields(mut fields: Fields) -> Result<Self, Vec<FieldFault>> {
+    fn from_fields(fields: Fields) -> Result<Self, Vec<FieldFault>> {
+        let mut fields = fields.without_empty_texts();
         let read = Self::read(&mut fields);
         fields.finish()?;
         read.ok_or_else(|| {

@@ -129,7 +129,8 @@ pub struct QueuePage {
 pub struct Position {
     /// The job.
     pub job_id: String,
-    /// Its place; 1 is next. `null` where it cannot be claimed now.
+    /// Its place among the jobs that are due, from 1; `null` for a job that is not. 1 is next, unless the job
+    /// waits for something that others do not: see `waiting_for` of the job.
     pub position: Option<u64>,
     /// The status of its entry.
     #[schemars(schema_with = "word::<QueueStatus>")]
@@ -138,7 +139,7 @@ pub struct Position {
     pub priority: String,
     /// When it was queued.
     pub queued_at: Time,
-    /// How long it is expected to wait.
+    /// How long from now it is expected to wait for its turn, in seconds: as in the job.
     pub estimated_wait_seconds: Option<f64>,
 }
 
@@ -155,7 +156,7 @@ pub struct QueueStats {
     pub running: u64,
     /// How long the entries that were claimed lately had waited, on average.
     pub avg_wait_seconds: Option<f64>,
-    /// How long the first that can be claimed has waited.
+    /// How long the job has waited that has been due for longest, whatever holds it.
     pub oldest_claimable_seconds: f64,
     /// The limits and the settings of fair share.
     #[serde(flatten)]

@@ -59,8 +59,8 @@ pub enum Error {
     /// The step is not allowed.
     #[error(transparent)]
     Refused(#[from] TransitionError),
-    /// The idempotency key was used with another body.
-    #[error("idempotency key {key:?} was used before with another request body")]
+    /// The idempotency key was used for another request.
+    #[error("idempotency key {key:?} was used before for another request")]
     IdempotencyMismatch {
         /// The key.
         key: String,

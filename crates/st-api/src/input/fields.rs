@@ -45,6 +45,8 @@ pub struct Fields {
     open: bool,
     faults: Vec<FieldFault>,
     texts: Texts,
+    /// Whether an empty text counts as not given where it can mean nothing.
+    empty_is_absent: bool,
     /// What is asked for, where that is all that the reader is run for.
     shape: Option<Shape>,
 }
@@ -77,6 +79,7 @@ impl Fields {
             open: false,
             faults: Vec::new(),
             texts: Texts::None,
+            empty_is_absent: false,
             shape: None,
         }
     }
@@ -85,6 +88,12 @@ impl Fields {
     /// `texts` may be text also where a number or a boolean is read.
     pub fn with_texts(given: Map<String, Value>, texts: BTreeSet<String>) -> Self {
         Self { texts: Texts::At(Arc::new(texts)), ..Self::new(given) }
+    }
+
+    /// Lets an empty text count as not given where a word, a time, or in a query a number is read.
+    #[must_use]
+    pub fn without_empty_texts(self) -> Self {
+        Self { empty_is_absent: true, ..self }
     }
 
     /// What a reader takes, by its own account.
@@ -193,6 +202,12 @@ impl Fields {
         self.given.get(key).filter(|value| !value.is_null()).cloned()
     }
 
+    /// The same where an empty text can mean nothing.
+    fn meant(&mut self, key: &str) -> Option<Value> {
+        let is_absent = self.empty_is_absent && self.is_empty_text(key);
+        self.value(key).filter(|_| !is_absent)
+    }
+
     fn wrong<T>(&mut self, key: &str, expected: &str, found: &Value) -> Option<T> {
         self.fault(key, format!("expected {expected}, found {}", kind_of(found)));
         None
@@ -245,7 +260,8 @@ impl Fields {
     /// True or false.
     pub fn boolean(&mut self, key: &str) -> Option<bool> {
         self.note(key, Kind::Boolean);
-        match self.value(key)? {
+        let value = if self.is_textual(key) { self.meant(key) } else { self.value(key) };
+        match value? {
             Value::Bool(value) => Some(value),
             Value::String(text) if self.is_textual(key) => {
                 match text.to_ascii_lowercase().as_str() {
@@ -265,7 +281,7 @@ impl Fields {
     pub fn integer(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
         self.note(key, Kind::Whole { least: *range.start(), most: *range.end() });
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
-        let value = self.value(key)?;
+        let value = if self.is_textual(key) { self.meant(key)? } else { self.value(key)? };
         let number = match &value {
             Value::String(text) if self.is_textual(key) => text.parse().ok(),
             Value::Number(number) => number.as_i64(),
@@ -284,7 +300,7 @@ impl Fields {
     pub fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
         self.note(key, Kind::Number { least: *range.start(), most: *range.end() });
         let expected = format!("a number from {} to {}", range.start(), range.end());
-        let value = self.value(key)?;
+        let value = if self.is_textual(key) { self.meant(key)? } else { self.value(key)? };
         let number = match &value {
             Value::String(text) if self.is_textual(key) => text.parse().ok(),
             Value::Number(number) => number.as_f64(),
@@ -308,9 +324,14 @@ impl Fields {
         }
     }
 
+    fn word_text(&mut self, key: &str) -> Option<String> {
+        let text = self.string(key)?;
+        (!self.empty_is_absent || !text.is_empty()).then_some(text)
+    }
+
     /// Text with a meaning; what it should have been is in the error of its type.
     pub fn word<T: FromStr<Err: Display>>(&mut self, key: &str) -> Option<T> {
-        let text = self.string(key)?;
+        let text = self.word_text(key)?;
         match text.parse() {
             Ok(word) => Some(word),
             Err(error) => {
@@ -333,13 +354,13 @@ impl Fields {
     /// One of the words of an enum, where a caller decides what another word means.
     pub fn attempt<T: Word>(&mut self, key: &str) -> Option<Result<T, UnknownText>> {
         self.note(key, Kind::Word(T::all().iter().map(|word| word.word()).collect()));
-        self.string(key).map(|text| text.parse())
+        self.word_text(key).map(|text| text.parse())
     }
 
     /// One of these words.
     pub fn one_of(&mut self, key: &str, words: &[&'static str]) -> Option<&'static str> {
         self.note(key, Kind::Word(words.to_vec()));
-        let text = self.string(key)?;
+        let text = self.word_text(key)?;
         let found = words.iter().copied().find(|word| *word == text);
         if found.is_none() {
             let expected = words.join(", ");
@@ -367,7 +388,8 @@ impl Fields {
         if let Some(shape) = &mut self.shape {
             shape.require(key);
         }
-        if !self.has(key) {
+        let is_absent = self.empty_is_absent && self.is_empty_text(key);
+        if !self.has(key) || is_absent {
             self.fault(key, format!("is required: one of {}", words.join(", ")));
         }
     }
@@ -381,7 +403,8 @@ impl Fields {
         }
         let given = self.object(key)?;
         let section = Self::at(self.pointer_of(key), given);
-        let mut section = Self { texts: self.texts.clone(), ..section };
+        let (texts, empty_is_absent) = (self.texts.clone(), self.empty_is_absent);
+        let mut section = Self { texts, empty_is_absent, ..section };
         let result = read(&mut section);
         self.faults.extend(section.all_faults());
         Some(result)
@@ -442,6 +465,7 @@ impl Fields {
         for key in unknown {
             let message = match nearest(&key, self.legal.iter().map(String::as_str)) {
                 Some(near) => format!("unknown field, did you mean {near:?}?"),
+                None if self.legal.is_empty() => "unknown field, there are none here".to_owned(),
                 None if self.legal.len() <= LISTED => {
                     format!("unknown field, there are {}", self.legal.join(", "))
                 }

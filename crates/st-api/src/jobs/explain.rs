@@ -74,9 +74,9 @@ pub struct Explanation {
     pub next_step: Option<String>,
     /// What it waits for.
     pub waiting_for: Option<WaitingFor>,
-    /// Its place among the jobs that may be claimed now, from 1; `null` for others.
+    /// Its place among the jobs that are due, from 1; `null` for others.
     pub position: Option<u64>,
-    /// How many jobs wait in all.
+    /// How many jobs are due.
     pub waiting: u64,
     /// The limits that count for it.
     pub limits: Vec<LimitUsed>,

@@ -29,7 +29,7 @@ pub struct SubmitQuery {
 
 impl Input for SubmitQuery {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let provider = fields.non_empty_string("provider", 100).map(ProviderName::new);
+        let provider = fields.optional_string("provider", 100).map(ProviderName::new);
         Some(Self { provider })
     }
 }

@@ -55,6 +55,8 @@ fn results(results: &Results) -> ResultsView {
 /// A job as clients see it.
 fn view(record: &JobRecord, surroundings: &Surroundings) -> Job {
     let (job, status) = (record.job(), record.status());
+    let waiting_for = surroundings.waiting_for(record);
+    let expected_start = surroundings.expected_start(record, waiting_for.as_ref());
     Job {
         job_id: job.id.to_string(),
         job_type: job.job_type,
@@ -81,9 +83,9 @@ fn view(record: &JobRecord, surroundings: &Surroundings) -> Job {
         provider_job_id: record.provider_job_id().map(ToString::to_string),
         attempt: shown_attempt(record),
         correlation_id: job.correlation_id.to_string(),
-        estimated_wait_seconds: surroundings.estimated_wait_seconds(record),
+        estimated_wait_seconds: expected_start.map(|it| it.in_seconds),
         cancel_requested: record.cancel_requested(),
-        waiting_for: surroundings.waiting_for(record),
+        waiting_for,
     }
 }
 

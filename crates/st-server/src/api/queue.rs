@@ -138,13 +138,15 @@ pub(crate) async fn position(api: Api, call: Call<JobName>) -> Result<Position, 
     let record = find(&api, &call.caller, &call.named.0).await?;
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
     let position = surroundings.position(&record);
+    let waiting_for = surroundings.waiting_for(&record);
+    let expected_start = surroundings.expected_start(&record, waiting_for.as_ref());
     Ok(Position {
         job_id: record.id().to_string(),
         position,
         status: record.queue_status(),
         priority: record.entry().effective_priority().name().to_owned(),
         queued_at: Time(record.entry().queued_at),
-        estimated_wait_seconds: surroundings.estimated_wait_seconds(&record),
+        estimated_wait_seconds: expected_start.map(|it| it.in_seconds),
     })
 }
 

@@ -206,6 +206,18 @@ impl Problem {
         Self::with_faults(faults.collect())
     }
 
+    /// The same where the request names a field otherwise than the part that refuses its value.
+    pub(crate) fn with_pointer(self, from: &str, to: &str) -> Self {
+        if !self.faults.iter().any(|fault| fault.pointer.as_deref() == Some(from)) {
+            return self;
+        }
+        let mut faults = self.faults;
+        for fault in faults.iter_mut().filter(|fault| fault.pointer.as_deref() == Some(from)) {
+            fault.pointer = Some(to.to_owned());
+        }
+        Self::with_faults(faults)
+    }
+
     fn with_faults(mut faults: Vec<Fault>) -> Self {
         let more = faults.len().saturating_sub(MOST_FAULTS);
         faults.truncate(MOST_FAULTS);

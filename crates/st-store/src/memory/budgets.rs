@@ -221,7 +221,7 @@ impl BudgetRepo for MemoryStore {
                     if stopped.len() >= max as usize {
                         return Ok(stopped);
                     }
-                    let stop = |it: &mut JobRecord| Ok(it.cancel(&Actor::Operator, now)?);
+                    let stop = |it: &mut JobRecord| Ok(it.cancel(&Actor::Scheduler, now)?);
                     let (_, record) = state.step(record.id(), stop)?;
                     stopped.push((record, budget.clone()));
                 }

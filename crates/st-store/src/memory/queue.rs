@@ -199,6 +199,7 @@ impl State {
             by_user,
             at_providers,
             avg_wait_seconds: Pace::mean_wait(total, count),
+            claimable: self.claimable().count() as u64,
             oldest_claimable_at: self.claimable().map(|record| record.entry().waits_since).min(),
             limits: self.limits,
         }

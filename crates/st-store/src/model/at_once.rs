@@ -8,30 +8,30 @@ use jiff::Timestamp;
 
 use super::{Ahead, Cost, Group, HeldBy, NewJob, ProviderName, Requirement};
 
-/// Why a job that was to begin at once would have to wait.
+/// What a job that was to begin at once would have to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WouldWait {
-    /// It needs approval.
-    ForApproval,
-    /// It is not to begin before its date.
-    ForDate,
-    /// It would have no slot after the jobs that wait already.
-    ForSlot(HeldBy),
+    /// The approval that it needs.
+    Approval,
+    /// The date before which it is not to begin.
+    Date,
+    /// A slot: the jobs that wait already, or what holds it, leave it none.
+    Slot(HeldBy),
 }
 
 impl fmt::Display for WouldWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ForApproval => f.write_str("it needs approval"),
-            Self::ForDate => f.write_str("its date is not reached"),
-            Self::ForSlot(HeldBy::Limit(limit)) => {
+            Self::Approval => f.write_str("it needs approval"),
+            Self::Date => f.write_str("its date is not reached"),
+            Self::Slot(HeldBy::Limit(limit)) => {
                 let name = limit.as_str();
                 write!(f, "other jobs need all the slots that are free by {name}")
             }
-            Self::ForSlot(HeldBy::Budget(id)) => {
+            Self::Slot(HeldBy::Budget(id)) => {
                 write!(f, "other jobs need what budget {id} leaves")
             }
-            Self::ForSlot(HeldBy::Hold(level)) => write!(f, "there is a hold on its {level}"),
+            Self::Slot(HeldBy::Hold(level)) => write!(f, "there is a hold on its {level}"),
         }
     }
 }
@@ -52,13 +52,13 @@ impl ServedProviders {
         now: Timestamp,
     ) -> Option<WouldWait> {
         if requirement.is_some() {
-            return Some(WouldWait::ForApproval);
+            return Some(WouldWait::Approval);
         }
         if new.run_after.is_some_and(|at| at > now) {
-            return Some(WouldWait::ForDate);
+            return Some(WouldWait::Date);
         }
         let (group, cost) = (Group::of_new(new), Cost::from_usd(new.estimated_cost));
         let held_by = ahead.held_behind(&group, cost, |provider| self.0.contains(provider));
-        held_by.map(WouldWait::ForSlot)
+        held_by.map(WouldWait::Slot)
     }
 }

@@ -91,8 +91,8 @@ pub struct Standings {
 /// How fast the queue moves: what waits are estimated from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// How many entries wait for a slot or a date.
-    pub pending: u64,
+    /// How many jobs may be claimed now.
+    pub claimable: u64,
     /// Mean time from queueing to the claim over the latest claims (at most 100), in seconds.
     pub avg_wait_seconds: Option<f64>,
 }
@@ -102,7 +102,7 @@ impl Pace {
     /// far in front it is. Unknown while nothing was claimed yet.
     pub fn estimated_wait_seconds(self, position: u64) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "queues are shorter than 2^52")]
-        let ahead = position as f64 / self.pending.max(1) as f64;
+        let ahead = position as f64 / self.claimable.max(position).max(1) as f64;
         self.avg_wait_seconds.map(|mean| mean * ahead)
     }
 
@@ -147,6 +147,8 @@ pub struct QueueStats {
     pub at_providers: BTreeMap<ProviderName, u64>,
     /// Mean time from queueing to the claim over the latest claims (at most 100), in seconds.
     pub avg_wait_seconds: Option<f64>,
+    /// How many jobs may be claimed now.
+    pub claimable: u64,
     /// Since when the longest-waiting claimable entry waits.
     pub oldest_claimable_at: Option<Timestamp>,
     /// The current limits.
@@ -156,7 +158,7 @@ pub struct QueueStats {
 impl QueueStats {
     /// How fast the queue moves.
     pub fn pace(&self) -> Pace {
-        Pace { pending: self.count(QueueStatus::Pending), avg_wait_seconds: self.avg_wait_seconds }
+        Pace { claimable: self.claimable, avg_wait_seconds: self.avg_wait_seconds }
     }
 
     /// How many entries have this status.

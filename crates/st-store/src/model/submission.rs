@@ -1,6 +1,8 @@
 //! Attempts at a provider: the claim on a job, and how it is ensured that an attempt takes effect at
 //! most once.
 
+use std::fmt;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::text::text_enum;
@@ -70,8 +72,23 @@ text_enum! {
 pub struct Cancellation {
     /// When it was first requested.
     pub at: Timestamp,
-    /// Who requested it.
+    /// Who requested it. The scheduler does for one reason: more was spent than a budget has that stops
+    /// what runs.
     pub by: Actor,
+}
+
+impl fmt::Display for Cancellation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.by {
+            Actor::Scheduler => f.write_str("stopped because a budget was exceeded"),
+            by @ (Actor::User(_)
+            | Actor::Poller
+            | Actor::Expirer
+            | Actor::Webhook(_)
+            | Actor::Operator
+            | Actor::Provider(_)) => write!(f, "cancelled by {by}"),
+        }
+    }
 }
 
 /// A job at its provider.

@@ -306,9 +306,14 @@ pub async fn a_budget_that_stops_cancels_what_has_a_slot(harness: &Harness) {
     for (record, by) in stopped.iter().chain(&rest) {
         assert!(record.cancel_requested());
         assert_eq!(by.budget.id, budget);
-        assert_eq!(record.stage().cancellation().unwrap().by, Actor::Operator);
+        assert_eq!(record.stage().cancellation().unwrap().by, Actor::Scheduler);
     }
     assert_eq!(store.stop_over_budget(9).await.unwrap(), [], "each once");
+    end(harness, 1, JobStatus::Cancelled, 4.0).await;
+    let reason = "stopped because a budget was exceeded";
+    assert_eq!(harness.found(1).await.job().error_message.as_deref(), Some(reason));
+    let last = harness.messages().await.pop().unwrap();
+    assert_eq!(last, format!("scheduler cancelled {reason}"));
 }
 
 pub async fn what_a_stray_cost_belongs_to_its_job(harness: &Harness) {

@@ -142,7 +142,7 @@ pub async fn a_preview_counts_the_jobs_that_wait_for_the_free_slots(harness: &Ha
     assert_eq!(is_held_behind(harness, "cid").await, Some(st_store::Limit::Global.into()));
     let new = job(9, "cid");
     let ahead = preview(harness, &new).await.ahead;
-    let elsewhere = |it: &st_store::ProviderName| *it != new.provider;
+    let elsewhere = |it: &ProviderName| *it != new.provider;
     let held = ahead.held_behind(&Group::of_new(&new), Cost::ZERO, elsewhere);
     assert_eq!(held, None, "where nothing is claimed, no slot is taken");
     store.pause(Scope::User(UserId::new("ann")), None, &user("lea")).await.unwrap();
@@ -171,7 +171,7 @@ pub async fn of_jobs_that_are_to_begin_at_once_as_many_get_in_as_there_are_slots
     let together = (1..=6).map(|number| store.submit(at_once(job(number, "ann"), &["fake"])));
     let results = futures_util::future::join_all(together).await;
     let waits: Vec<_> = results.into_iter().filter_map(would_wait).collect();
-    assert_eq!(waits, [WouldWait::ForSlot(st_store::Limit::Global.into()); 4]);
+    assert_eq!(waits, [WouldWait::Slot(st_store::Limit::Global.into()); 4]);
     assert_eq!(store.claim(&claiming(9)).await.unwrap().claims.len(), 2);
 }
 
@@ -181,19 +181,19 @@ pub async fn a_job_that_is_to_begin_at_once_is_refused_for_whatever_it_would_wai
     let store = &harness.store;
     store.add_rule(costs_more_than("2")).await.unwrap();
     let asked = async |new, served| would_wait(store.submit(at_once(new, served)).await);
-    assert_eq!(asked(costing(1, 3.0), &["fake"]).await, Some(WouldWait::ForApproval));
+    assert_eq!(asked(costing(1, 3.0), &["fake"]).await, Some(WouldWait::Approval));
     let later = NewJob { run_after: Some(at(60)), ..costing(1, 1.0) };
-    assert_eq!(asked(later, &["fake"]).await, Some(WouldWait::ForDate));
+    assert_eq!(asked(later, &["fake"]).await, Some(WouldWait::Date));
     harness.submit(job(2, "bob")).await;
     let patch = LimitsPatch { global: Some(1), ..LimitsPatch::default() };
     store.patch_limits(patch, &Actor::Operator).await.unwrap();
-    let by_limit = Some(WouldWait::ForSlot(st_store::Limit::Global.into()));
+    let by_limit = Some(WouldWait::Slot(st_store::Limit::Global.into()));
     assert_eq!(asked(costing(1, 1.0), &["fake"]).await, by_limit);
     // What waits where nothing is claimed needs no slot.
     assert_eq!(asked(costing(1, 1.0), &["other"]).await, None);
     assert_eq!(asked(costing(1, 1.0), &["fake"]).await, None, "it is there already");
     store.pause(Scope::User(UserId::new("ann")), None, &user("lea")).await.unwrap();
-    let by_hold = Some(WouldWait::ForSlot(HeldBy::Hold(ScopeLevel::User)));
+    let by_hold = Some(WouldWait::Slot(HeldBy::Hold(ScopeLevel::User)));
     assert_eq!(asked(costing(3, 1.0), &["other"]).await, by_hold);
 }
 

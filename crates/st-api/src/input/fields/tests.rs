@@ -152,3 +152,29 @@ fn a_url_needs_a_scheme_and_a_host() {
         assert!(!is_http_url(bad), "{bad:?}");
     }
 }
+
+#[test]
+fn an_empty_text_counts_as_not_given_where_it_can_mean_nothing() {
+    let query = "word=&limit=&all=&time=&name=";
+    let mut query = Fields::from_query(query).unwrap().without_empty_texts();
+    assert_eq!(query.one_of("word", &["a", "b"]), None);
+    assert_eq!(query.integer("limit", 1..=10), None);
+    assert_eq!(query.boolean("all"), None);
+    assert_eq!(query.word::<jiff::Timestamp>("time"), None);
+    assert_eq!(query.string("name").as_deref(), Some(""), "a text may be empty");
+    query.finish().unwrap();
+    let given = json!({"word": "", "limit": "", "inner": {"time": ""}});
+    let mut body = fields(given).without_empty_texts();
+    assert_eq!(body.required_one_of("word", &["a", "b"]), None);
+    assert_eq!(body.integer("limit", 1..=10), None);
+    let inner = body.section("inner", |inner| inner.word::<jiff::Timestamp>("time"));
+    assert_eq!(inner, Some(None));
+    let limit = "/limit: expected a whole number from 1 to 10, found text";
+    assert_eq!(said(body), [limit, "/word: is required: one of a, b"]);
+}
+
+#[test]
+fn where_nothing_is_legal_the_fault_says_so() {
+    let query = Fields::from_query("x=1").unwrap();
+    assert_eq!(said(query), ["/x: unknown field, there are none here"]);
+}

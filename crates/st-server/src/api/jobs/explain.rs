@@ -1,9 +1,7 @@
 //! Why a job is where it is, and what comes next.
 
-use jiff::{SignedDuration, Timestamp};
-use st_api::jobs::{ExpectedStart, Explanation, LimitUsed, WaitKind};
+use st_api::jobs::{Explanation, LimitUsed};
 use st_api::names::JobName;
-use st_api::schema::Time;
 use st_store::{BudgetUse, Group, JobRecord, LimitUse, Pace, Stage};
 
 use super::find;
@@ -37,9 +35,7 @@ fn explanation(
         Some(wait) => (format!("It waits: {}.", wait.reason), Some(wait.next_step.clone())),
         None => undisturbed(record, position),
     };
-    let is_in_line = waiting_for.as_ref().is_none_or(|wait| wait.kind == WaitKind::Limit);
-    let expected = position.filter(|_| is_in_line);
-    let waits_since = record.entry().waits_since;
+    let expected_start = surroundings.expected_start(record, waiting_for.as_ref());
     Explanation {
         job_id: record.id().to_string(),
         status: record.status(),
@@ -48,11 +44,10 @@ fn explanation(
         next_step,
         waiting_for,
         position,
-        waiting: pace.pending,
+        waiting: pace.claimable,
         limits: limits.iter().map(limit).collect(),
         budgets: budgets.iter().map(quotas::view).collect(),
-        expected_start: expected
-            .and_then(|position| expected_start(position, waits_since, pace, surroundings.now())),
+        expected_start,
     }
 }
 
@@ -84,42 +79,4 @@ fn undisturbed(record: &JobRecord, position: Option<u64>) -> (String, Option<Str
 pub(super) fn limit(one: &LimitUse) -> LimitUsed {
     let LimitUse { limit, used, max } = *one;
     LimitUsed { limit: limit.as_str().to_owned(), used, max, reached: one.is_reached() }
-}
-
-/// `None` while nothing was claimed lately, and for a job that has waited longer than those did.
-fn expected_start(
-    position: u64,
-    waits_since: Timestamp,
-    pace: Pace,
-    now: Timestamp,
-) -> Option<ExpectedStart> {
-    let mean = pace.avg_wait_seconds?;
-    let whole = SignedDuration::try_from_secs_f64(pace.estimated_wait_seconds(position)?).ok()?;
-    let at = waits_since.checked_add(whole).ok().filter(|&at| at > now)?;
-    let waiting = pace.pending;
-    Some(ExpectedStart {
-        at: Time(at),
-        in_seconds: at.duration_since(now).as_secs_f64(),
-        basis: format!(
-            "jobs that were submitted lately had waited {mean:.0} s on average, and it is number \
-             {position} of {waiting}"
-        ),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_start_is_expected_after_what_others_waited_and_only_in_the_future() {
-        let at = |seconds| Timestamp::from_second(seconds).unwrap();
-        let pace = Pace { pending: 4, avg_wait_seconds: Some(200.0) };
-        let soon = expected_start(2, at(1000), pace, at(1030)).unwrap();
-        assert_eq!((soon.at, soon.in_seconds), (Time(at(1100)), 70.0), "half of 200 s after 1000");
-        assert!(soon.basis.contains("200 s") && soon.basis.ends_with("number 2 of 4"));
-        assert_eq!(expected_start(2, at(1000), pace, at(1100)), None, "it waited longer");
-        let unknown = Pace { avg_wait_seconds: None, ..pace };
-        assert_eq!(expected_start(2, at(1000), unknown, at(1030)), None, "nothing is known");
-    }
 }

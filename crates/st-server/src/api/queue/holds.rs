@@ -5,10 +5,11 @@ use std::sync::Arc;
 use st_api::queue::{Hold as HoldView, HoldChanged, Holds, Pause, Resume};
 use st_api::schema::Time;
 use st_log::{Logger, get_logger};
-use st_store::{Hold, Store};
+use st_store::{Hold, Scope, Store};
 use st_workers::TaskId;
 
 use crate::api::Api;
+use crate::api::providers::check_name;
 use crate::http::problem::Problem;
 use crate::http::route::Call;
 
@@ -28,12 +29,13 @@ pub(crate) async fn list(store: Arc<dyn Store>, _call: Call) -> Result<Holds, Pr
     Ok(Holds { holds: store.holds().await?.iter().map(view).collect() })
 }
 
-pub(crate) async fn pause(
-    store: Arc<dyn Store>,
-    call: Call<(), (), Pause>,
-) -> Result<HoldChanged, Problem> {
+pub(crate) async fn pause(api: Api, call: Call<(), (), Pause>) -> Result<HoldChanged, Problem> {
     let Pause { scope, reason } = call.body;
-    let hold = store.pause(scope, reason.as_deref(), &call.caller.actor()).await?;
+    if let Scope::Provider(provider) = &scope {
+        // A misspelt one would look as if it were held.
+        check_name(&api, "/id", provider)?;
+    }
+    let hold = api.store.pause(scope, reason.as_deref(), &call.caller.actor()).await?;
     st_log::info!(
         logger: LOG, scope = hold.scope.to_string(), reason = hold.reason.as_deref(),
         "Submissions are paused"

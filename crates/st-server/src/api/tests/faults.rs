@@ -45,6 +45,28 @@ async fn what_operations_refuse_beyond_their_fields_is_among_their_problems() {
 }
 
 #[tokio::test]
+async fn an_empty_optional_text_counts_as_not_given() {
+    let api = Harness::start().await;
+    for path in ["/api/cloud/jobs?status=&job_type=&limit=", "/api/queue?status=&cursor="] {
+        let (status, answer) = api.get(path).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+    }
+    let body = json!({"config": {}, "run_after": ""});
+    let (status, answer) = api.post("/api/cloud/jobs/submit?provider=alpha", body).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_exist_is_not_paused() {
+    let api = Harness::start().await;
+    let hold = json!({"scope": "provider", "id": "alhpa"});
+    let (status, problem) = api.post("/api/queue/pause", hold).await;
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/id")), "{problem}");
+    let both = "/api/approvals/requests?pending_only=true&status=approved";
+    assert_eq!(api.get(both).await.0, 422);
+}
+
+#[tokio::test]
 async fn a_busy_store_asks_to_try_again() {
     let api = Harness::start().await;
     api.store.faults().list = Some(|| Error::Busy);

@@ -43,6 +43,30 @@ async fn a_job_that_would_be_behind_others_is_rejected_and_recorded_nowhere() {
 }
 
 #[tokio::test]
+async fn of_those_that_come_together_as_many_are_accepted_as_may_begin() {
+    let (api, _file, name) = start().await;
+    let impatient = json!({"config_name": name, "no_wait": true});
+    let together = (0..8).map(|_| api.post(SUBMIT, impatient.clone()));
+    let answers = futures_util::future::join_all(together).await;
+    let accepted = answers.iter().filter(|(_, answer)| answer["success"] == true);
+    assert_eq!(accepted.count(), 2, "a user has two slots: {answers:?}");
+    for (status, answer) in answers.iter().filter(|(_, answer)| answer["success"] == false) {
+        assert_eq!((*status, &answer["status"]), (200, &json!("rejected")), "{answer}");
+        let reason = answer["reason"].as_str().unwrap();
+        assert!(reason.starts_with("the job would have to wait: "), "{reason}");
+    }
+    assert_eq!(recorded(&api).await.len(), 2, "a rejection changes nothing");
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_a_configuration_is_refused_in_the_field_that_has_it() {
+    let (api, _file, _name) = start().await;
+    let (status, problem) = api.post(SUBMIT, json!({"config_name": "../x"})).await;
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/config_name")));
+    assert!(problem["detail"].as_str().unwrap().starts_with("config_name: "), "{problem}");
+}
+
+#[tokio::test]
 async fn a_repetition_is_answered_although_its_configuration_is_gone() {
     let (api, file, name) = start().await;
     let body = json!({"config_name": name, "idempotency_key": "k"});

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use st_api::jobs::{ExpectedStart, WaitKind};
+use st_api::schema::Time;
 use st_store::{
     AccountId, BudgetId, BudgetUse, Due, Group, HeldBy, Hold, JobId, JobRecord, Pace, ProviderName,
     QueueStatus, Scope, Stage, Standing, Standings, Waiting,
@@ -78,9 +80,19 @@ impl Surroundings {
         self.pace
     }
 
-    /// How long a job may wait for its turn; `None` unless it may be claimed, and while nothing was claimed yet.
-    pub(in crate::api) fn estimated_wait_seconds(&self, record: &JobRecord) -> Option<f64> {
-        self.pace?.estimated_wait_seconds(self.position(record)?)
+    /// When a job may have its turn. `waiting_for`: what it waits for. `None` for a job that is not due or
+    /// waits for something else than a slot, while nothing was claimed yet, and for a job that has waited
+    /// longer than others did.
+    pub(in crate::api) fn expected_start(
+        &self,
+        record: &JobRecord,
+        waiting_for: Option<&WaitingFor>,
+    ) -> Option<ExpectedStart> {
+        if waiting_for.is_some_and(|wait| wait.kind != WaitKind::Limit) {
+            return None;
+        }
+        let position = self.position(record)?;
+        expected_start(position, record.entry().waits_since, self.pace?, self.now)
     }
 
     /// What a job waits for.
@@ -136,5 +148,43 @@ fn reach(record: &JobRecord, configured: Option<&Option<AccountId>>) -> Reach {
     match (its, ours) {
         (Some(its), Some(ours)) if !its.is_same(ours) => Reach::OtherAccount(its.clone()),
         (Some(_) | None, Some(_) | None) => Reach::Served,
+    }
+}
+
+/// `None` while nothing was claimed lately, and for a job that has waited longer than those did.
+fn expected_start(
+    position: u64,
+    waits_since: Timestamp,
+    pace: Pace,
+    now: Timestamp,
+) -> Option<ExpectedStart> {
+    let mean = pace.avg_wait_seconds?;
+    let whole = SignedDuration::try_from_secs_f64(pace.estimated_wait_seconds(position)?).ok()?;
+    let at = waits_since.checked_add(whole).ok().filter(|&at| at > now)?;
+    let waiting = pace.claimable;
+    Some(ExpectedStart {
+        at: Time(at),
+        in_seconds: at.duration_since(now).as_secs_f64(),
+        basis: format!(
+            "jobs that were submitted lately had waited {mean:.0} s on average, and it is number \
+             {position} of {waiting}"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_is_expected_after_what_others_waited_and_only_in_the_future() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let pace = Pace { claimable: 4, avg_wait_seconds: Some(200.0) };
+        let soon = expected_start(2, at(1000), pace, at(1030)).unwrap();
+        assert_eq!((soon.at, soon.in_seconds), (Time(at(1100)), 70.0), "half of 200 s after 1000");
+        assert!(soon.basis.contains("200 s") && soon.basis.ends_with("number 2 of 4"));
+        assert_eq!(expected_start(2, at(1000), pace, at(1100)), None, "it waited longer");
+        let unknown = Pace { avg_wait_seconds: None, ..pace };
+        assert_eq!(expected_start(2, at(1000), unknown, at(1030)), None, "nothing is known");
     }
 }

@@ -73,7 +73,7 @@ impl JobRecord {
         };
         if end == End::Cancelled && self.job.error_message.is_none() {
             self.job.error_message = Some(match &cancellation {
-                Some(cancellation) => format!("cancelled by {}", cancellation.by),
+                Some(cancellation) => cancellation.to_string(),
                 None => "the provider ended it".to_owned(),
             });
         }

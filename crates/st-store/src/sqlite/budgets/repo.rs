@@ -94,11 +94,9 @@ impl BudgetRepo for SqliteStore {
                 for budget in readable_uses(tx.connection, stopping, tx.now)? {
                     let left = max.saturating_sub(u32::try_from(stopped.len()).unwrap_or(max));
                     for mut record in over(tx.connection, &budget, left)? {
-                        step_loaded(
-                            tx,
-                            &mut record,
-                            |it| Ok(it.cancel(&Actor::Operator, tx.now)?),
-                        )?;
+                        step_loaded(tx, &mut record, |it| {
+                            Ok(it.cancel(&Actor::Scheduler, tx.now)?)
+                        })?;
                         stopped.push((record, budget.clone()));
                     }
                 }

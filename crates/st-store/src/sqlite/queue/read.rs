@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::sqlite::budgets;
 use crate::sqlite::holds::holds;
-use crate::sqlite::query::{Columns, all, readable};
+use crate::sqlite::query::{Columns, all, readable, value};
 use crate::sqlite::settings::limits;
 
 pub(super) fn standings(
@@ -117,12 +117,17 @@ pub(in crate::sqlite) fn counted(connection: &Connection) -> Result<Vec<(QueueSt
 }
 
 fn pace(connection: &Connection) -> Result<Pace> {
-    let counted = counted(connection)?;
-    let pending = counted.into_iter().find(|(status, _)| *status == QueueStatus::Pending);
-    Ok(Pace {
-        pending: pending.map_or(0, |(_, entries)| entries),
-        avg_wait_seconds: mean_wait(connection)?,
-    })
+    Ok(Pace { claimable: claimable(connection)?, avg_wait_seconds: mean_wait(connection)? })
+}
+
+/// How many jobs may be claimed now, by the longest parts of the queue.
+fn claimable(connection: &Connection) -> Result<u64> {
+    let counted: Option<i64> = value(
+        connection,
+        "SELECT COALESCE(SUM(MAX(waiting, 0)), 0) FROM queue_depth WHERE shift = 17",
+        [],
+    )?;
+    Ok(counted.unwrap_or(0).unsigned_abs())
 }
 
 fn mean_wait(connection: &Connection) -> Result<Option<f64>> {
@@ -173,6 +178,7 @@ pub(super) fn stats(connection: &Connection) -> Result<QueueStats> {
             sums
         }),
         avg_wait_seconds: mean_wait(connection)?,
+        claimable: claimable(connection)?,
         oldest_claimable_at: time_of(connection, oldest, [])?,
         limits: limits(connection)?,
     })

@@ -28,9 +28,9 @@ pub(super) fn check(database: &Path, presence: Option<Presence>) -> Finding {
                 format!("a server runs, and its database is not {shown}, which is not there");
             return Finding::failed(Subject::Database, found, ITS_OWN);
         }
-        if let Some(link) = BrokenLink::above(database) {
-            let remedy = "Put the database where the link leads, or remove the link: a start makes nothing \
-                          behind it.";
+        if let Some(link) = BrokenLink::before_file(database) {
+            let remedy =
+                "Make the folder to which the link leads, mount its disk, or remove the link.";
             let found = format!("{shown} is not there: {link}");
             return Finding::failed(Subject::Database, found, remedy);
         }
@@ -112,8 +112,22 @@ mod tests {
         assert_eq!(found.level(), Level::Failed);
         let why = "is a symbolic link to /nowhere/cloud.db, which is not there";
         assert!(found.found.ends_with(why), "{found:?}");
-        let state = dir.path().join("state");
-        symlink("/nowhere/state", &state).unwrap();
-        assert_eq!(check(&state.join("cloud.db"), None).level(), Level::Failed);
+        let within = dir.path().join("state");
+        symlink("/nowhere/state", &within).unwrap();
+        assert_eq!(check(&within.join("cloud.db"), None).level(), Level::Failed);
+        let around = dir.path().join("around.db");
+        symlink(&around, &around).unwrap();
+        assert_eq!(check(&around, None).level(), Level::Failed);
+    }
+
+    #[test]
+    fn a_database_behind_a_link_into_a_folder_that_is_there_is_made_by_a_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, between) = (dir.path().join("cloud.db"), dir.path().join("between.db"));
+        symlink("between.db", &path).unwrap();
+        std::fs::create_dir(dir.path().join("disk")).unwrap();
+        symlink(dir.path().join("disk/cloud.db"), between).unwrap();
+        let found = check(&path, Some(Presence::Absent));
+        assert_eq!(found.level(), Level::Ok, "{found:?}");
     }
 }

@@ -78,8 +78,8 @@ pub const SUBMIT: Operation<(), (), SubmitLocal, LocalSubmitted> =
     Operation::new(Group::Queue, Method::Post, "/api/queue/submit", "submit_local_job")
         .summary("Submit a named configuration to this machine")
         .description(
-            "`Idempotency-Key`, as a header or in the body, makes a repetition answer the same job for \
-             24 hours. With `no_wait` there is no job unless it could begin at once: it must need no \
+            "`Idempotency-Key`, as a header or in the body (the header counts where both are there), makes \
+             a repetition answer the same job for 24 hours. With `no_wait` there is no job unless it could begin at once: it must need no \
              approval, and no hold, limit, quota or closed gate may keep it from a slot.",
         )
         .role(Role::Researcher)

@@ -177,8 +177,8 @@ pub const SUBMIT: Operation<(), SubmitQuery, SubmitJob, Submitted> = Operation::
 )
 .summary("Submit a job")
 .description(
-    "The answer leaves when the job is stored. `Idempotency-Key`, as a header or in the body, \
-             makes a repetition answer the same job for 24 hours.",
+    "The answer leaves when the job is stored. `Idempotency-Key`, as a header or in the body (the \
+             header counts where both are there), makes a repetition answer the same job for 24 hours.",
 )
 .role(Role::Researcher)
 .problems(&[

@@ -36,7 +36,8 @@ pub(crate) async fn submit(
     let provider = configured(&api, &name)?;
     let request = SubmitJob::named(body.config_name).map_err(Problem::invalid)?;
     let new = new_job(&api, &caller, provider.as_ref(), request).await;
-    let new = new.map_err(|problem| problem.with_pointer("/config_name_to_load", "/config_name"))?;
+    let new =
+        new.map_err(|problem| problem.with_pointer("/config_name_to_load", "/config_name"))?;
     let mut new = NewJob { asks_beyond_budget: body.for_approval, idempotency, ..new };
     if body.no_wait {
         let outlook = Outlook::of(&api, &new).await?;

@@ -313,7 +313,7 @@ pub async fn a_budget_that_stops_cancels_what_has_a_slot(harness: &Harness) {
     let reason = "stopped because a budget was exceeded";
     assert_eq!(harness.found(1).await.job().error_message.as_deref(), Some(reason));
     let last = harness.messages().await.pop().unwrap();
-    assert_eq!(last, format!("scheduler cancelled {reason}"));
+    assert_eq!(last, format!("scheduler job_status_changed {reason}"));
 }
 
 pub async fn what_a_stray_cost_belongs_to_its_job(harness: &Harness) {

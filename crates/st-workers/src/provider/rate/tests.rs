@@ -1,3 +1,5 @@
+//! The call budget, by a paused clock.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

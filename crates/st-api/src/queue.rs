@@ -161,8 +161,6 @@ pub struct QueueStats {
     /// The limits and the settings of fair share.
     #[serde(flatten)]
     pub limits: LimitsView,
-    /// How many graphics cards jobs on this machine share; `null` where they are not managed.
-    pub local_gpu_max_concurrent: Option<u64>,
     /// Jobs on this machine; `null` where no graphics cards are managed.
     pub local: Option<LocalJobs>,
     /// Always null: there are no agents on other machines.

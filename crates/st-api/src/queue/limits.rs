@@ -1,7 +1,5 @@
 //! How many jobs may have slots, over HTTP.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use st_store::{Limit, Limits, LimitsPatch, Role, ShareTime};
@@ -12,19 +10,42 @@ use crate::operation::{Group, Input, Method, Operation};
 /// The limits and the settings of fair share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitsView {
-    /// Each by its name.
-    #[serde(flatten)]
-    pub numbers: BTreeMap<String, u32>,
+    /// How many jobs may have slots.
+    pub max_concurrent: u32,
+    /// How many of one user.
+    pub user_max_concurrent: u32,
+    /// How many of one team.
+    pub team_max_concurrent: u32,
+    /// How many of one organization.
+    pub org_max_concurrent: u32,
     /// Whether slots are shared out between owners in turn.
     pub enable_fair_share: bool,
+    /// How many graphics cards jobs on this machine share, by the configuration; `null` where they are not
+    /// managed.
+    pub local_gpu_max_concurrent: Option<u64>,
+    /// How many jobs may run on this machine.
+    pub local_job_max_concurrent: u32,
+    /// Under fair share, how long an owner with a waiting job is granted nothing before it goes first.
+    pub starvation_seconds: u32,
+    /// Under fair share, after how long what an owner used counts half.
+    pub usage_half_life_hours: u32,
 }
 
-impl From<&Limits> for LimitsView {
-    fn from(limits: &Limits) -> Self {
-        let slots = Limit::ALL.iter().map(|&it| (it.as_str().to_owned(), limits.get(it)));
-        let times = ShareTime::ALL.iter();
-        let times = times.map(|&it| (it.as_str().to_owned(), limits.time(it)));
-        Self { numbers: slots.chain(times).collect(), enable_fair_share: limits.fair_share }
+impl LimitsView {
+    /// `devices`: how many graphics cards are managed on this machine.
+    pub fn new(limits: &Limits, devices: usize) -> Self {
+        Self {
+            max_concurrent: limits.get(Limit::Global),
+            user_max_concurrent: limits.get(Limit::User),
+            team_max_concurrent: limits.get(Limit::Team),
+            org_max_concurrent: limits.get(Limit::Org),
+            enable_fair_share: limits.fair_share,
+            // Where they are not managed there is no such limit.
+            local_gpu_max_concurrent: Some(devices as u64).filter(|devices| *devices > 0),
+            local_job_max_concurrent: limits.get(Limit::Local),
+            starvation_seconds: limits.time(ShareTime::Starvation),
+            usage_half_life_hours: limits.time(ShareTime::HalfLife),
+        }
     }
 }
 
@@ -37,6 +58,8 @@ pub struct LimitsChanged {
     #[serde(flatten)]
     pub limits: LimitsView,
 }
+
+const GPUS: &str = "local_gpu_max_concurrent";
 
 /// Limits to change; the others stay.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,6 +75,9 @@ impl Input for SetLimits {
             }
         }
         patch.fair_share = fields.boolean("enable_fair_share");
+        if !fields.is_null(GPUS) && fields.has(GPUS) {
+            fields.fault(GPUS, "is what providers.local.devices has in the configuration");
+        }
         for &time in ShareTime::ALL {
             let (smallest, largest) = time.range().into_inner();
             let value = fields.integer(time.as_str(), i64::from(smallest)..=i64::from(largest));

@@ -4,8 +4,6 @@ pub(super) mod control;
 pub(super) mod holds;
 pub(super) mod weights;
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use st_api::names::JobName;
 use st_api::queue::{
@@ -14,7 +12,7 @@ use st_api::queue::{
 };
 use st_api::schema::Time;
 use st_store::{
-    JobRecord, JobType, Priority, QueueFilter, QueueStats, QueueStatus, Stage, Store, Waiting,
+    JobRecord, JobType, Priority, QueueFilter, QueueStats, QueueStatus, Stage, Waiting,
 };
 use st_workers::TaskId;
 
@@ -99,8 +97,6 @@ pub(crate) async fn stats(api: Api, _call: Call) -> Result<StatsView, Problem> {
     let oldest = oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
     let by_status = QueueStatus::ALL.iter();
     let by_status = by_status.map(|&it| (it.as_str().to_owned(), stats.count(it)));
-    // Where they are not managed there is no such limit.
-    let gpus = Some(api.local_devices() as u64).filter(|devices| *devices > 0);
     Ok(StatsView {
         by_status: by_status.collect(),
         by_user: stats.by_user.iter().map(|(user, count)| (user.to_string(), *count)).collect(),
@@ -108,8 +104,7 @@ pub(crate) async fn stats(api: Api, _call: Call) -> Result<StatsView, Problem> {
         running: in_slots(&stats),
         avg_wait_seconds: stats.avg_wait_seconds,
         oldest_claimable_seconds: oldest,
-        limits: LimitsView::from(&stats.limits),
-        local_gpu_max_concurrent: gpus,
+        limits: LimitsView::new(&stats.limits, api.local_devices()),
         local: local(&api, &stats).await,
         workers: None,
     })
@@ -150,8 +145,8 @@ pub(crate) async fn position(api: Api, call: Call<JobName>) -> Result<Position, 
     })
 }
 
-pub(crate) async fn limits(store: Arc<dyn Store>, _call: Call) -> Result<LimitsView, Problem> {
-    Ok(LimitsView::from(&store.limits().await?))
+pub(crate) async fn limits(api: Api, _call: Call) -> Result<LimitsView, Problem> {
+    Ok(LimitsView::new(&api.store.limits().await?, api.local_devices()))
 }
 
 pub(crate) async fn set_limits(
@@ -160,5 +155,5 @@ pub(crate) async fn set_limits(
 ) -> Result<LimitsChanged, Problem> {
     let limits = api.store.patch_limits(call.body.0, &call.caller.actor()).await?;
     api.background.activate(TaskId::QueueProcessing);
-    Ok(LimitsChanged { success: true, limits: LimitsView::from(&limits) })
+    Ok(LimitsChanged { success: true, limits: LimitsView::new(&limits, api.local_devices()) })
 }

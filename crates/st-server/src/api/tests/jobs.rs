@@ -174,8 +174,8 @@ async fn a_wait_is_expected_of_jobs_that_wait_for_a_slot_alone() {
         assert!(wait.is_null() || job["job_id"] == waiting.as_str(), "{first}: {job}");
         assert!(is_short(wait), "{job}");
     }
-    let hold = json!({"scope": "all"});
-    assert_eq!(api.post("/api/queue/pause", hold).await.0, 200);
+    let everything = json!({"scope": "all"});
+    assert_eq!(api.post("/api/queue/pause", everything).await.0, 200);
     for path in ["/api/cloud/jobs", "/api/queue/position"] {
         let (_, held) = api.get(&format!("{path}/{waiting}")).await;
         assert_eq!(

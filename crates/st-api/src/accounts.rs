@@ -126,6 +126,10 @@ impl Input for CreateKey {
             Some(scopes) => KeyScopes::Only(scopes.into_iter().collect()),
         };
         let expires_at = fields.word::<Timestamp>("expires_at");
+        if fields.is_empty_text("expires_at") {
+            // A script whose variable is empty must not make a key for ever.
+            fields.fault("expires_at", "is empty; leave it out for a key that does not expire");
+        }
         let team = fields.optional_string("team_id", MAX_NAME).map(TeamId::new);
         let org = fields.optional_string("org_id", MAX_NAME).map(OrgId::new);
         let user = UserId::new(user?);

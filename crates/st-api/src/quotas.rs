@@ -117,7 +117,8 @@ impl Input for AddQuota {
         let value = fields.number("limit_value", 0.0..=MAX_VALUE);
         let value = fields.require(value, "limit_value");
         let action = fields.choice::<BudgetAction>("action");
-        let action = action.or((!fields.has("action")).then_some(BudgetAction::Block));
+        let absent = !fields.has("action") || fields.is_empty_text("action");
+        let action = action.or(absent.then_some(BudgetAction::Block));
         let scope = read_scope(fields);
         let read = limit(quota_type?, value?);
         if read.is_none() {

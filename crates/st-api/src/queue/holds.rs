@@ -69,6 +69,11 @@ fn read_scope(fields: &mut Fields) -> Option<Scope> {
     let id = fields.optional_string("id", MAX_TEXT);
     let level = match level {
         Some(level) => level,
+        None if fields.is_empty_text("scope") => {
+            // One that was left empty must not hold everything.
+            fields.fault("scope", "is empty; leave it out for everything");
+            return None;
+        }
         None if given => return None,
         None => ScopeLevel::All,
     };

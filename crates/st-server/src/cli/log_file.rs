@@ -2,7 +2,8 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, OFlags, access};
@@ -14,11 +15,15 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
 
 fn open(path: &Path) -> io::Result<()> {
     match path.metadata() {
-        // A start waits for the reader of a pipe, and a device need not be there for this program.
-        Ok(it) if !it.is_file() && !it.is_dir() => Ok(()),
+        // Opening a device may do something, and opening a pipe may end its reader.
+        Ok(it) if it.file_type().is_char_device() || it.file_type().is_fifo() => Ok(()),
         Ok(_) => {
             let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
             OpenOptions::new().append(true).custom_flags(flags).open(path).map(drop)
+        }
+        // A start would take the folder for the file.
+        Err(_) if path.as_os_str().as_bytes().ends_with(b"/") => {
+            Err(io::Error::from(io::ErrorKind::IsADirectory))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let folder = folder_of(path);
@@ -49,6 +54,7 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         fs::write(at("there.log"), "a line\n").unwrap();
         symlink("new.log", at("link.log")).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(at("socket")).unwrap());
         symlink(at("no/new.log"), at("broken.log")).unwrap();
         for good in ["there.log", "new.log", "link.log"] {
             assert_eq!(check(&at(good)), Ok(()), "{good}");
@@ -59,13 +65,15 @@ mod tests {
             ("broken.log", gone),
             ("there.log/x.log", "Not a directory (os error 20)"),
             (".", "Is a directory (os error 21)"),
+            ("new.log/", "is a directory"),
+            ("socket", "No such device or address (os error 6)"),
         ] {
             let path = at(bad);
             let expected = format!("cannot open the log file {}: {why}", path.display());
             assert_eq!(check(&path), Err(expected));
         }
         assert_eq!(check(Path::new("/dev/null")), Ok(()));
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing was made");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "nothing was made");
         assert_eq!(fs::read_to_string(at("there.log")).unwrap(), "a line\n");
     }
 }

@@ -9,7 +9,6 @@
 //! with the year 2039 must not expire every approval before NTP corrects it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -176,7 +175,8 @@ impl StoreClock {
     }
 
     /// The time since some fixed moment, which no set clock moves.
-    pub(crate) fn monotonic(&self) -> Duration {
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn monotonic(&self) -> std::time::Duration {
         self.clock.monotonic()
     }
 

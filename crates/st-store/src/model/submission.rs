@@ -77,6 +77,21 @@ pub struct Cancellation {
     pub by: Actor,
 }
 
+impl Cancellation {
+    /// Why a job was cancelled that its provider never had.
+    pub(crate) const fn before_it_was_submitted(&self) -> &'static str {
+        match self.by {
+            Actor::Scheduler => "stopped before it was submitted, because a budget was exceeded",
+            Actor::User(_)
+            | Actor::Poller
+            | Actor::Expirer
+            | Actor::Webhook(_)
+            | Actor::Operator
+            | Actor::Provider(_) => "cancelled before it was submitted",
+        }
+    }
+}
+
 impl fmt::Display for Cancellation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.by {

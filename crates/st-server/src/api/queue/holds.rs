@@ -32,8 +32,10 @@ pub(crate) async fn list(store: Arc<dyn Store>, _call: Call) -> Result<Holds, Pr
 pub(crate) async fn pause(api: Api, call: Call<(), (), Pause>) -> Result<HoldChanged, Problem> {
     let Pause { scope, reason } = call.body;
     if let Scope::Provider(provider) = &scope {
-        // A misspelt one would look as if it were held.
-        check_name(&api, "/id", provider)?;
+        // A misspelt one would look as if it were held; one that left the configuration may have jobs.
+        if !api.store.providers_in_use().await?.contains(provider) {
+            check_name(&api, "/id", provider)?;
+        }
     }
     let hold = api.store.pause(scope, reason.as_deref(), &call.caller.actor()).await?;
     st_log::info!(

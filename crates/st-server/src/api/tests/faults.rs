@@ -67,6 +67,32 @@ async fn a_provider_that_does_not_exist_is_not_paused() {
 }
 
 #[tokio::test]
+async fn an_empty_text_that_would_mean_more_than_was_meant_is_refused_by_name() {
+    let api = Harness::start().await;
+    let key = json!({"name": "k", "user": "ann", "role": "viewer", "expires_at": ""});
+    for (path, body, pointer) in [
+        ("/api/keys", key, "/expires_at"),
+        ("/api/queue/pause", json!({"scope": ""}), "/scope"),
+        ("/api/queue/resume", json!({"scope": ""}), "/scope"),
+    ] {
+        let (status, problem) = api.post(path, body).await;
+        assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!(pointer)), "{problem}");
+    }
+    let quota = json!({"quota_type": "cost_daily", "limit_value": 5, "action": ""});
+    let (status, answer) = api.post("/api/quotas", quota).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn a_provider_that_left_the_configuration_can_be_paused_as_long_as_it_has_jobs() {
+    let api = Harness::start().await;
+    api.submit_to_absent("gone").await;
+    let hold = json!({"scope": "provider", "id": "gone"});
+    let (status, answer) = api.post("/api/queue/pause", hold).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
 async fn a_busy_store_asks_to_try_again() {
     let api = Harness::start().await;
     api.store.faults().list = Some(|| Error::Busy);

@@ -91,7 +91,12 @@ impl Surroundings {
         if waiting_for.is_some_and(|wait| wait.kind != WaitKind::Limit) {
             return None;
         }
-        let position = self.position(record)?;
+        let standing = self.standings.get(&record.id())?;
+        // One that cannot be read lets nothing through.
+        if standing.limit.is_some_and(|limit| limit.max == 0) {
+            return None;
+        }
+        let position = standing.position;
         expected_start(position, record.entry().waits_since, self.pace?, self.now)
     }
 

@@ -69,7 +69,7 @@ fn check(line: &str) {
         assert_eq!(plain["correlation_id"].as_str(), id, "{line}");
     }
     let mut room = String::new();
-    let Some(record) = wrapped::read(line, &mut room) else { return };
+    let Some(wrapped::Found { record, torn: _ }) = wrapped::read(line, &mut room) else { return };
     let mut shown = String::new();
     Pretty { color: false }.write(&mut shown, &record);
     assert!(shown.ends_with('\n'), "{line}");

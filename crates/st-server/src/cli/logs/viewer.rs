@@ -53,7 +53,23 @@ impl<W: Write> Viewer<W> {
             self.strangers += u64::from(!text.contains('{') && !text.is_empty());
             return Ok(());
         }
-        match wrapped::read(text, &mut self.unwrapped) {
+        // Taken out for its room, so that the rest of this can be changed while it is read.
+        let mut unwrapped = std::mem::take(&mut self.unwrapped);
+        let shown = self.show(text, &mut unwrapped);
+        self.unwrapped = unwrapped;
+        shown
+    }
+
+    fn show(&mut self, text: &str, unwrapped: &mut String) -> io::Result<()> {
+        let found = wrapped::read(text, unwrapped);
+        if let Some(torn) = found.as_ref().and_then(|found| found.torn) {
+            if self.filter.is_open() {
+                self.show_line(torn)?;
+            } else {
+                self.strangers += 1;
+            }
+        }
+        match found.map(|found| found.record) {
             Some(record) if self.filter.passes(&record) => {
                 self.text.clear();
                 self.pretty.write(&mut self.text, &record);

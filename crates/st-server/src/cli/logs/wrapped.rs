@@ -2,8 +2,9 @@
 //!
 //! Promises: a record is found behind a prefix, as docker compose, kubectl, CRI and journald print
 //! one, and in a JSON line that holds the text, as Docker's json-file does; a line is read a few
-//! times at most, whatever is in it. Leaves out: what the other program says, and a record that it
-//! has split over several lines.
+//! times at most, whatever is in it; the piece of another record or message on the same line, which a
+//! crash leaves, is given back. Leaves out: what the other program says, and a record that it has split
+//! over several lines.
 
 use super::json::{Object, string};
 use super::record::Record;
@@ -15,19 +16,35 @@ const BRACES: usize = 8;
 /// Under which keys others keep the line: Docker's json-file, journald and Loki.
 const TEXTS: [&str; 3] = ["log", "MESSAGE", "line"];
 
+/// A record that was found in a line.
+pub(super) struct Found<'a> {
+    pub(super) record: Record<'a>,
+    /// What is before it and no program puts there: a piece that was written without an end of its line.
+    pub(super) torn: Option<&'a str>,
+}
+
 /// None when there is no record in the line. `room` holds the text of one that was within JSON.
-pub(super) fn read<'a>(line: &'a str, room: &'a mut String) -> Option<Record<'a>> {
-    if let Some(record) = behind_a_prefix(line) {
-        return Some(record);
+pub(super) fn read<'a>(line: &'a str, room: &'a mut String) -> Option<Found<'a>> {
+    if let Some(found) = behind_a_prefix(line) {
+        return Some(found);
     }
     *room = held_text(line)?;
     behind_a_prefix(room)
 }
 
 /// A record ends with its line, so that one that is a part of something else is none.
-fn behind_a_prefix(line: &str) -> Option<Record<'_>> {
-    let braces = line.match_indices('{').take(BRACES);
-    braces.filter_map(|(at, _)| line.get(at..)).find_map(Record::read)
+fn behind_a_prefix(line: &str) -> Option<Found<'_>> {
+    let mut braces = line.match_indices('{').take(BRACES);
+    braces.find_map(|(at, _)| {
+        let (before, record) = line.split_at_checked(at)?;
+        Some(Found { record: Record::read(record)?, torn: is_torn(before).then_some(before) })
+    })
+}
+
+/// Prefixes end with a space, coloured or not, and begin as no record does.
+fn is_torn(before: &str) -> bool {
+    let plain = before.strip_suffix("\u{1b}[0m").unwrap_or(before);
+    !before.trim().is_empty() && (!plain.ends_with([' ', '\t']) || before.starts_with('{'))
 }
 
 fn held_text(line: &str) -> Option<String> {
@@ -45,7 +62,7 @@ mod tests {
     /// The message and the fields of the record that was found.
     fn found(line: &str) -> Option<(String, Vec<String>)> {
         let mut room = String::new();
-        let record = read(line, &mut room)?;
+        let record = read(line, &mut room)?.record;
         let fields = record.fields().map(|(key, value)| format!("{key}={value}")).collect();
         Some((record.message.to_string(), fields))
     }
@@ -71,6 +88,24 @@ mod tests {
         ] {
             assert_eq!(found(&format!("{prefix}{RECORD}")), Some(whole()), "{prefix}");
             assert_eq!(found(&format!("{prefix}{RECORD} \r")), Some(whole()), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn a_piece_before_a_record_is_given_back_and_a_prefix_is_not() {
+        let torn = |before: &str| {
+            let (line, mut room) = (format!("{before}{RECORD}"), String::new());
+            read(&line, &mut room).unwrap().torn.map(str::to_owned)
+        };
+        for piece in [
+            r#"{"timestamp": "2026-01-15T10:30:00.000Z", "level": "CRITICAL", "message": "Database is dam"#,
+            r#"{"timestamp": "2026-01-15T10:30:00.000Z", "level": "CRITICAL", "message": "#,
+            "thread main panicked at x.rs:1: index out of bounds",
+        ] {
+            assert_eq!(torn(piece).as_deref(), Some(piece));
+        }
+        for prefix in ["", " ", "st-server-1  | ", "\u{1b}[36mst-server-1  | \u{1b}[0m", "x[1]: "] {
+            assert_eq!(torn(prefix), None, "{prefix}");
         }
     }
 

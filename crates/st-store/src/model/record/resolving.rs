@@ -78,7 +78,7 @@ impl JobRecord {
     /// Nothing of the claim is at the provider: like a release, but without a pause.
     fn resolve_as_absent(&mut self, claimed: &Claimed, epoch: Epoch, step: Step<'_>) {
         if let Some(cancellation) = claimed.cancellation.clone() {
-            self.job.error_message = Some("cancelled before it was submitted".to_owned());
+            self.job.error_message = Some(cancellation.before_it_was_submitted().to_owned());
             return self.finish(End::Cancelled, None, Some(cancellation), step);
         }
         if self.entry.failed_attempts >= self.entry.max_attempts {

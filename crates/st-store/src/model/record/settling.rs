@@ -222,15 +222,11 @@ impl JobRecord {
     }
 
     fn end_cancelled(&mut self, cancellation: Cancellation, now: Timestamp) -> Settled {
-        const REASON: &str = "cancelled before it was submitted";
-        self.job.error_message = Some(REASON.to_owned());
+        let reason = cancellation.before_it_was_submitted();
+        self.job.error_message = Some(reason.to_owned());
         let by = cancellation.by.clone();
-        self.finish(
-            End::Cancelled,
-            None,
-            Some(cancellation),
-            Step::new(&by, now).with_reason(REASON),
-        );
+        let step = Step::new(&by, now).with_reason(reason);
+        self.finish(End::Cancelled, None, Some(cancellation), step);
         Settled::Ended(JobStatus::Cancelled)
     }
 

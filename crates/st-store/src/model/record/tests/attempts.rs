@@ -266,14 +266,19 @@ fn cancelling_names_who_asked_wherever_the_job_is() {
 
 #[test]
 fn a_cancelled_claim_ends_with_its_attempt_and_by_who_asked() {
-    for outcome in [failed(50), not_sent(50), rejected(), final_failure()] {
-        let mut record = claimed();
-        record.cancel(&user("bob"), at(5)).unwrap();
-        let step = |record: &mut JobRecord| settle(record, &outcome, 9);
-        let ended = checked(&mut record, (&user("bob"), 9), step);
-        assert_eq!(ended, Ok(Settled::Ended(JobStatus::Cancelled)), "{outcome:?}");
-        let reason = "cancelled before it was submitted";
-        assert_eq!(record.job().error_message.as_deref(), Some(reason));
+    for (by, reason) in [
+        (user("bob"), "cancelled before it was submitted"),
+        // Which stops jobs of budgets alone.
+        (Actor::Scheduler, "stopped before it was submitted, because a budget was exceeded"),
+    ] {
+        for outcome in [failed(50), not_sent(50), rejected(), final_failure()] {
+            let mut record = claimed();
+            record.cancel(&by, at(5)).unwrap();
+            let step = |record: &mut JobRecord| settle(record, &outcome, 9);
+            let ended = checked(&mut record, (&by, 9), step);
+            assert_eq!(ended, Ok(Settled::Ended(JobStatus::Cancelled)), "{outcome:?}");
+            assert_eq!(record.job().error_message.as_deref(), Some(reason));
+        }
     }
     let mut record = claimed();
     record.cancel(&user("bob"), at(5)).unwrap();

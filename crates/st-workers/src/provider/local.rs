@@ -378,9 +378,12 @@ impl Provider for Local {
 
     async fn logs(&self, job: &RemoteJob) -> Result<String, QueryError> {
         let attempt = self.attempt(job)?;
-        let tail =
-            blocking(move || output::tail(attempt.dir(), LOG_TAIL)).await.map_err(trouble)?;
-        tail.ok_or(QueryError::NotFound)
+        let read = move || match output::tail(attempt.dir(), LOG_TAIL)? {
+            // A job that has printed nothing yet, or nothing at all, has an empty log.
+            None if attempt.dir().is_dir() => Ok(Some(String::new())),
+            tail => Ok(tail),
+        };
+        blocking(read).await.map_err(trouble)?.ok_or(QueryError::NotFound)
     }
 
     /// The end of every runner that this process started.

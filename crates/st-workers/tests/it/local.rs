@@ -350,3 +350,14 @@ async fn logs_are_the_end_of_what_was_printed() {
     assert!(logs.ends_with("x\u{fffd} last\n") && !logs.contains("first"));
     assert!(logs.chars().count() <= 64 * 1024);
 }
+
+#[tokio::test]
+async fn a_job_that_printed_nothing_has_an_empty_log_and_one_that_is_gone_has_none() {
+    let place = Place::new();
+    let local = place.running("");
+    assert!(matches!(local.logs(&place.known()).await, Err(QueryError::NotFound)));
+    place.run("true").await;
+    // As before the first line: the runner of tests prints one of its own.
+    fs::remove_file(place.root.join(place.marker.to_string()).join("output.log")).unwrap();
+    assert_eq!(local.logs(&place.known()).await.unwrap(), "");
+}

@@ -127,7 +127,7 @@ impl Input for CreateKey {
         };
         let expires_at = fields.word::<Timestamp>("expires_at");
         if fields.is_empty_text("expires_at") {
-            // A script whose variable is empty must not make a key for ever.
+            // A script with an unset variable must not create a key that never expires.
             fields.fault("expires_at", "is empty; leave it out for a key that does not expire");
         }
         let team = fields.optional_string("team_id", MAX_NAME).map(TeamId::new);

@@ -40,7 +40,7 @@ pub(crate) fn live(access: &Access) -> Result<Live, TlsError> {
     })
 }
 
-/// What a reload found.
+/// The configuration that a reload has read, before it is applied.
 struct Read {
     config: Config,
     live: Live,

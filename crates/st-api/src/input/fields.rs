@@ -45,7 +45,7 @@ pub struct Fields {
     open: bool,
     faults: Vec<FieldFault>,
     texts: Texts,
-    /// Whether an empty text counts as not given where it can mean nothing.
+    /// Whether an empty text counts as not given where a word or a time is read.
     empty_is_absent: bool,
     /// What is asked for, where that is all that the reader is run for.
     shape: Option<Shape>,
@@ -90,7 +90,8 @@ impl Fields {
         Self { texts: Texts::At(Arc::new(texts)), ..Self::new(given) }
     }
 
-    /// Lets an empty text count as not given where a word, a time, or in a query a number is read.
+    /// Lets an empty text count as not given where a word or a time is read. One in the place of a number
+    /// stays a fault: what is deleted may depend on it.
     #[must_use]
     pub fn without_empty_texts(self) -> Self {
         Self { empty_is_absent: true, ..self }
@@ -202,12 +203,6 @@ impl Fields {
         self.given.get(key).filter(|value| !value.is_null()).cloned()
     }
 
-    /// The same where an empty text can mean nothing.
-    fn meant(&mut self, key: &str) -> Option<Value> {
-        let is_absent = self.empty_is_absent && self.is_empty_text(key);
-        self.value(key).filter(|_| !is_absent)
-    }
-
     fn wrong<T>(&mut self, key: &str, expected: &str, found: &Value) -> Option<T> {
         self.fault(key, format!("expected {expected}, found {}", kind_of(found)));
         None
@@ -260,8 +255,7 @@ impl Fields {
     /// True or false.
     pub fn boolean(&mut self, key: &str) -> Option<bool> {
         self.note(key, Kind::Boolean);
-        let value = if self.is_textual(key) { self.meant(key) } else { self.value(key) };
-        match value? {
+        match self.value(key)? {
             Value::Bool(value) => Some(value),
             Value::String(text) if self.is_textual(key) => {
                 match text.to_ascii_lowercase().as_str() {
@@ -281,7 +275,7 @@ impl Fields {
     pub fn integer(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
         self.note(key, Kind::Whole { least: *range.start(), most: *range.end() });
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
-        let value = if self.is_textual(key) { self.meant(key)? } else { self.value(key)? };
+        let value = self.value(key)?;
         let number = match &value {
             Value::String(text) if self.is_textual(key) => text.parse().ok(),
             Value::Number(number) => number.as_i64(),
@@ -300,7 +294,7 @@ impl Fields {
     pub fn number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
         self.note(key, Kind::Number { least: *range.start(), most: *range.end() });
         let expected = format!("a number from {} to {}", range.start(), range.end());
-        let value = if self.is_textual(key) { self.meant(key)? } else { self.value(key)? };
+        let value = self.value(key)?;
         let number = match &value {
             Value::String(text) if self.is_textual(key) => text.parse().ok(),
             Value::Number(number) => number.as_f64(),

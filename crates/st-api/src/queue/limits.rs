@@ -76,7 +76,7 @@ impl Input for SetLimits {
         }
         patch.fair_share = fields.boolean("enable_fair_share");
         if !fields.is_null(GPUS) && fields.has(GPUS) {
-            fields.fault(GPUS, "is what providers.local.devices has in the configuration");
+            fields.fault(GPUS, "cannot be set here; it is the number of providers.local.devices in the configuration");
         }
         for &time in ShareTime::ALL {
             let (smallest, largest) = time.range().into_inner();

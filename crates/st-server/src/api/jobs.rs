@@ -56,7 +56,7 @@ fn results(results: &Results) -> ResultsView {
 fn view(record: &JobRecord, surroundings: &Surroundings) -> Job {
     let (job, status) = (record.job(), record.status());
     let waiting_for = surroundings.waiting_for(record);
-    let expected_start = surroundings.expected_start(record, waiting_for.as_ref());
+    let expected_wait = surroundings.expected_wait(record, waiting_for.as_ref());
     Job {
         job_id: job.id.to_string(),
         job_type: job.job_type,
@@ -83,7 +83,7 @@ fn view(record: &JobRecord, surroundings: &Surroundings) -> Job {
         provider_job_id: record.provider_job_id().map(ToString::to_string),
         attempt: shown_attempt(record),
         correlation_id: job.correlation_id.to_string(),
-        estimated_wait_seconds: expected_start.map(|it| it.in_seconds),
+        estimated_wait_seconds: expected_wait.map(|it| it.as_secs_f64()),
         cancel_requested: record.cancel_requested(),
         waiting_for,
     }

@@ -1,7 +1,7 @@
 //! What a submission would come to now: what would refuse it, and what its job would wait for.
 
 use st_api::jobs::WaitingFor;
-use st_store::{Cost, Group, HeldBy, NewJob, Preview, Scope, ServedProviders};
+use st_store::{Cost, Group, HeldBy, NewJob, Preview, Scope, ServedProviders, WouldWait};
 use st_workers::GateStatus;
 
 use super::Api;
@@ -84,18 +84,7 @@ impl Outlook {
             format!("it needs approval by the role {} or a higher one: {}", it.role, it.reason)
         });
         let waits = || Some(self.waits().into_iter().next()?.reason);
-        approval.or_else(waits).or_else(|| self.behind.map(behind_others))
-    }
-}
-
-/// That a job would wait for those ahead of it, in words.
-fn behind_others(held_by: HeldBy) -> String {
-    match held_by {
-        HeldBy::Limit(limit) => {
-            let name = limit.as_str();
-            format!("the jobs that wait already need all the slots that are free by {name}")
-        }
-        HeldBy::Budget(id) => format!("the jobs that wait already need what budget {id} leaves"),
-        HeldBy::Hold(level) => format!("there is a hold on its {level}"),
+        let behind = || Some(WouldWait::Slot(self.behind?).to_string());
+        approval.or_else(waits).or_else(behind)
     }
 }

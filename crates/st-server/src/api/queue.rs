@@ -134,14 +134,14 @@ pub(crate) async fn position(api: Api, call: Call<JobName>) -> Result<Position, 
     let surroundings = Surroundings::read(&api, std::slice::from_ref(&record)).await?;
     let position = surroundings.position(&record);
     let waiting_for = surroundings.waiting_for(&record);
-    let expected_start = surroundings.expected_start(&record, waiting_for.as_ref());
+    let expected_wait = surroundings.expected_wait(&record, waiting_for.as_ref());
     Ok(Position {
         job_id: record.id().to_string(),
         position,
         status: record.queue_status(),
         priority: record.entry().effective_priority().name().to_owned(),
         queued_at: Time(record.entry().queued_at),
-        estimated_wait_seconds: expected_start.map(|it| it.in_seconds),
+        estimated_wait_seconds: expected_wait.map(|it| it.as_secs_f64()),
     })
 }
 

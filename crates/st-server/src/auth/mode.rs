@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Mode {
     /// Whether a key is needed. That is never undone.
     needs_key: watch::Sender<bool>,
-    /// Ends the task.
+    /// Ends the task that looks for a first key.
     _looking: DropGuard,
 }
 

@@ -1,4 +1,4 @@
-//! What a person who starts the server by hand is told: where it listens, and how to try it.
+//! The lines that `serve` prints for an operator: where it listens, and commands to try it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, OFlags, access};
 
-/// Fails with why not.
+/// Fails with the reason why a start could not open it.
 pub(super) fn check(path: &Path) -> Result<(), String> {
     open(path).map_err(|error| format!("cannot open the log file {}: {error}", path.display()))
 }

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use super::sources::Sources;
 use super::{Config, Faults, Flags, file};
 
-/// What a start reads.
+/// The sources of the configuration at a start, where the file is searched for.
 #[derive(Clone)]
 pub struct Origin {
-    /// The process's variables.
+    /// The environment variables of the process.
     pub environment: BTreeMap<String, String>,
     /// What the command line says.
     pub flags: Flags,

@@ -26,10 +26,10 @@ impl fmt::Display for WouldWait {
             Self::Date => f.write_str("its date is not reached"),
             Self::Slot(HeldBy::Limit(limit)) => {
                 let name = limit.as_str();
-                write!(f, "other jobs need all the slots that are free by {name}")
+                write!(f, "running and waiting jobs need all the slots that {name} allows")
             }
             Self::Slot(HeldBy::Budget(id)) => {
-                write!(f, "other jobs need what budget {id} leaves")
+                write!(f, "running and waiting jobs leave no room for it in budget {id}")
             }
             Self::Slot(HeldBy::Hold(level)) => write!(f, "there is a hold on its {level}"),
         }

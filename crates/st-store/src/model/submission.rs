@@ -72,37 +72,32 @@ text_enum! {
 pub struct Cancellation {
     /// When it was first requested.
     pub at: Timestamp,
-    /// Who requested it. The scheduler does for one reason: more was spent than a budget has that stops
-    /// what runs.
+    /// Who requested it. The scheduler requests it for one reason: a budget with the action `stop` is
+    /// overspent.
     pub by: Actor,
 }
 
 impl Cancellation {
     /// Why a job was cancelled that its provider never had.
     pub(crate) const fn before_it_was_submitted(&self) -> &'static str {
-        match self.by {
-            Actor::Scheduler => "stopped before it was submitted, because a budget was exceeded",
-            Actor::User(_)
-            | Actor::Poller
-            | Actor::Expirer
-            | Actor::Webhook(_)
-            | Actor::Operator
-            | Actor::Provider(_) => "cancelled before it was submitted",
+        if self.is_for_budget() {
+            "stopped before it was submitted, because a budget was exceeded"
+        } else {
+            "cancelled before it was submitted"
         }
+    }
+
+    const fn is_for_budget(&self) -> bool {
+        matches!(self.by, Actor::Scheduler)
     }
 }
 
 impl fmt::Display for Cancellation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.by {
-            Actor::Scheduler => f.write_str("stopped because a budget was exceeded"),
-            by @ (Actor::User(_)
-            | Actor::Poller
-            | Actor::Expirer
-            | Actor::Webhook(_)
-            | Actor::Operator
-            | Actor::Provider(_)) => write!(f, "cancelled by {by}"),
+        if self.is_for_budget() {
+            return f.write_str("stopped because a budget was exceeded");
         }
+        write!(f, "cancelled by {}", self.by)
     }
 }
 

@@ -154,15 +154,15 @@ fn a_url_needs_a_scheme_and_a_host() {
 }
 
 #[test]
-fn an_empty_text_counts_as_not_given_where_it_can_mean_nothing() {
-    let query = "word=&limit=&all=&time=&name=";
+fn an_empty_text_counts_as_not_given_where_a_word_or_a_time_is_read() {
+    let query = "word=&time=&name=&limit=&all=";
     let mut query = Fields::from_query(query).unwrap().without_empty_texts();
     assert_eq!(query.one_of("word", &["a", "b"]), None);
-    assert_eq!(query.integer("limit", 1..=10), None);
-    assert_eq!(query.boolean("all"), None);
     assert_eq!(query.word::<jiff::Timestamp>("time"), None);
     assert_eq!(query.string("name").as_deref(), Some(""), "a text may be empty");
-    query.finish().unwrap();
+    assert_eq!((query.integer("limit", 1..=10), query.boolean("all")), (None, None));
+    let limit = "/limit: expected a whole number from 1 to 10, found \"\"";
+    assert_eq!(said(query), ["/all: expected true or false, found \"\"", limit]);
     let given = json!({"word": "", "limit": "", "inner": {"time": ""}});
     let mut body = fields(given).without_empty_texts();
     assert_eq!(body.required_one_of("word", &["a", "b"]), None);

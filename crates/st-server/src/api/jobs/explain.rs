@@ -1,7 +1,8 @@
 //! Why a job is where it is, and what comes next.
 
-use st_api::jobs::{Explanation, LimitUsed};
+use st_api::jobs::{ExpectedStart, Explanation, LimitUsed};
 use st_api::names::JobName;
+use st_api::schema::Time;
 use st_store::{BudgetUse, Group, JobRecord, LimitUse, Pace, Stage};
 
 use super::find;
@@ -35,7 +36,18 @@ fn explanation(
         Some(wait) => (format!("It waits: {}.", wait.reason), Some(wait.next_step.clone())),
         None => undisturbed(record, position),
     };
-    let expected_start = surroundings.expected_start(record, waiting_for.as_ref());
+    let expected_wait = surroundings.expected_wait(record, waiting_for.as_ref());
+    let expected_start = expected_wait.and_then(|wait| {
+        let at = surroundings.now().checked_add(wait).ok()?;
+        Some(ExpectedStart {
+            at: Time(at),
+            in_seconds: wait.as_secs_f64(),
+            basis: format!(
+                "jobs that were submitted lately had waited {:.0} s on average, and it is number {} of {}",
+                pace.avg_wait_seconds?, position?, pace.claimable
+            ),
+        })
+    });
     Explanation {
         job_id: record.id().to_string(),
         status: record.status(),

@@ -47,7 +47,7 @@ async fn what_operations_refuse_beyond_their_fields_is_among_their_problems() {
 #[tokio::test]
 async fn an_empty_optional_text_counts_as_not_given() {
     let api = Harness::start().await;
-    for path in ["/api/cloud/jobs?status=&job_type=&limit=", "/api/queue?status=&cursor="] {
+    for path in ["/api/cloud/jobs?status=&job_type=", "/api/queue?status="] {
         let (status, answer) = api.get(path).await;
         assert_eq!(status, 200, "{path}: {answer}");
     }
@@ -78,6 +78,8 @@ async fn an_empty_text_that_would_mean_more_than_was_meant_is_refused_by_name() 
         let (status, problem) = api.post(path, body).await;
         assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!(pointer)), "{problem}");
     }
+    let (status, problem) = api.post("/api/queue/cleanup?days=", json!({})).await;
+    assert_eq!((status, &problem["errors"][0]["parameter"]), (422, &json!("days")), "{problem}");
     let quota = json!({"quota_type": "cost_daily", "limit_value": 5, "action": ""});
     let (status, answer) = api.post("/api/quotas", quota).await;
     assert_eq!(status, 200, "{answer}");

@@ -36,8 +36,8 @@ async fn a_job_that_would_be_behind_others_is_rejected_and_recorded_nowhere() {
     }
     let (status, rejected) = api.post(SUBMIT, impatient).await;
     assert_eq!((status, &rejected["success"]), (200, &json!(false)), "{rejected}");
-    let reason = "the job would have to wait: the jobs that wait already need all the slots that are \
-                  free by user_max_concurrent";
+    let reason = "the job would have to wait: running and waiting jobs need all the slots that \
+                  user_max_concurrent allows";
     assert_eq!(rejected["reason"], reason);
     assert_eq!(recorded(&api).await.len(), 2, "a rejection changes nothing");
 }

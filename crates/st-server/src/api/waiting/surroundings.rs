@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use st_api::jobs::{ExpectedStart, WaitKind};
-use st_api::schema::Time;
+use st_api::jobs::WaitKind;
 use st_store::{
-    AccountId, BudgetId, BudgetUse, Due, Group, HeldBy, Hold, JobId, JobRecord, Pace, ProviderName,
-    QueueStatus, Scope, Stage, Standing, Standings, Waiting,
+    AccountId, BudgetId, BudgetUse, Due, Group, HeldBy, Hold, JobId, JobRecord, LimitUse, Pace,
+    ProviderName, QueueStatus, Scope, Stage, Standing, Standings, Waiting,
 };
 use st_workers::{GateStatus, UnreadJob};
 
@@ -80,24 +79,19 @@ impl Surroundings {
         self.pace
     }
 
-    /// When a job may have its turn. `waiting_for`: what it waits for. `None` for a job that is not due or
-    /// waits for something else than a slot, while nothing was claimed yet, and for a job that has waited
-    /// longer than others did.
-    pub(in crate::api) fn expected_start(
+    /// How long from now a job may wait for its turn. `waiting_for`: what it waits for. `None` for a job that
+    /// is not due or waits for something else than a slot, while nothing was claimed yet, and for a job that
+    /// has waited longer than others did.
+    pub(in crate::api) fn expected_wait(
         &self,
         record: &JobRecord,
         waiting_for: Option<&WaitingFor>,
-    ) -> Option<ExpectedStart> {
-        if waiting_for.is_some_and(|wait| wait.kind != WaitKind::Limit) {
-            return None;
-        }
+    ) -> Option<SignedDuration> {
         let standing = self.standings.get(&record.id())?;
-        // One that cannot be read lets nothing through.
-        if standing.limit.is_some_and(|limit| limit.max == 0) {
+        if !is_in_line(waiting_for, standing.limit) {
             return None;
         }
-        let position = standing.position;
-        expected_start(position, record.entry().waits_since, self.pace?, self.now)
+        expected_wait(standing.position, record.entry().waits_since, self.pace?, self.now)
     }
 
     /// What a job waits for.
@@ -156,40 +150,56 @@ fn reach(record: &JobRecord, configured: Option<&Option<AccountId>>) -> Reach {
     }
 }
 
-/// `None` while nothing was claimed lately, and for a job that has waited longer than those did.
-fn expected_start(
+/// Whether a job waits for its turn alone. `limit`: that which it is at; one that cannot be read is 0 and lets
+/// nothing through.
+fn is_in_line(waiting_for: Option<&WaitingFor>, limit: Option<LimitUse>) -> bool {
+    waiting_for.is_none_or(|wait| wait.kind == WaitKind::Limit)
+        && limit.is_none_or(|limit| limit.max > 0)
+}
+
+fn expected_wait(
     position: u64,
     waits_since: Timestamp,
     pace: Pace,
     now: Timestamp,
-) -> Option<ExpectedStart> {
-    let mean = pace.avg_wait_seconds?;
+) -> Option<SignedDuration> {
     let whole = SignedDuration::try_from_secs_f64(pace.estimated_wait_seconds(position)?).ok()?;
-    let at = waits_since.checked_add(whole).ok().filter(|&at| at > now)?;
-    let waiting = pace.claimable;
-    Some(ExpectedStart {
-        at: Time(at),
-        in_seconds: at.duration_since(now).as_secs_f64(),
-        basis: format!(
-            "jobs that were submitted lately had waited {mean:.0} s on average, and it is number \
-             {position} of {waiting}"
-        ),
-    })
+    let at = waits_since.checked_add(whole).ok()?;
+    (at > now).then(|| at.duration_since(now))
 }
 
 #[cfg(test)]
 mod tests {
+    use st_store::SlotLimit;
+
     use super::*;
 
     #[test]
-    fn the_start_is_expected_after_what_others_waited_and_only_in_the_future() {
+    fn what_is_left_of_the_wait_of_others_is_expected() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let pace = Pace { claimable: 4, avg_wait_seconds: Some(200.0) };
-        let soon = expected_start(2, at(1000), pace, at(1030)).unwrap();
-        assert_eq!((soon.at, soon.in_seconds), (Time(at(1100)), 70.0), "half of 200 s after 1000");
-        assert!(soon.basis.contains("200 s") && soon.basis.ends_with("number 2 of 4"));
-        assert_eq!(expected_start(2, at(1000), pace, at(1100)), None, "it waited longer");
+        let left = |pace, now| expected_wait(2, at(1000), pace, at(now));
+        assert_eq!(left(pace, 1030), Some(SignedDuration::from_secs(70)), "of half of 200 s");
+        assert_eq!(left(pace, 1100), None, "it waited longer");
         let unknown = Pace { avg_wait_seconds: None, ..pace };
-        assert_eq!(expected_start(2, at(1000), unknown, at(1030)), None, "nothing is known");
+        assert_eq!(left(unknown, 1030), None, "nothing is known");
+    }
+
+    #[test]
+    fn a_job_is_in_line_when_it_waits_for_a_slot_that_there_may_be() {
+        let waits = |kind| WaitingFor {
+            kind,
+            reason: String::new(),
+            since: None,
+            until: None,
+            next_step: String::new(),
+        };
+        let limit = |max| Some(LimitUse { limit: SlotLimit::Provider, used: max, max });
+        assert!(is_in_line(None, None));
+        assert!(is_in_line(Some(&waits(WaitKind::Limit)), limit(2)));
+        assert!(!is_in_line(Some(&waits(WaitKind::Limit)), limit(0)), "it cannot be read");
+        for kind in [WaitKind::Hold, WaitKind::Budget, WaitKind::Gate] {
+            assert!(!is_in_line(Some(&waits(kind)), None), "{kind:?}");
+        }
     }
 }

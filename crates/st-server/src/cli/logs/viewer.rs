@@ -19,7 +19,7 @@ pub(super) struct Viewer<W: Write> {
     out: BufWriter<W>,
     /// The text of one record, kept for its room.
     text: String,
-    /// See [`wrapped::read`].
+    /// The text of a record that was within JSON, kept for its room.
     unwrapped: String,
     strangers: u64,
     cut: u64,

@@ -80,7 +80,7 @@ impl From<Error> for Problem {
             Error::InvalidRule(invalid) => Self::invalid_field("/threshold", invalid.to_string()),
             Error::InvalidBudget(invalid) => invalid.into(),
             Error::OverBudget(exceeded) => Self::exceeded(&exceeded),
-            // Only who asked for that meets it, and answers it.
+            // Returned only for `no_wait`, whose handler answers it itself.
             Error::WouldWait(_) => Self::new(Code::Conflict, error.to_string()),
             Error::InvalidWebhook(
                 conflict @ (InvalidWebhook::TooMany | InvalidWebhook::TooManySecrets { .. }),

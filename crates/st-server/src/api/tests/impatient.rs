@@ -1,7 +1,10 @@
 //! Submissions to this machine that do not want to wait, and those that are repeated.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use tokio::sync::Barrier;
 
 use super::Harness;
 
@@ -45,6 +48,8 @@ async fn a_job_that_would_be_behind_others_is_rejected_and_recorded_nowhere() {
 #[tokio::test]
 async fn of_those_that_come_together_as_many_are_accepted_as_may_begin() {
     let (api, _file, name) = start().await;
+    // Each has seen the slots free before one of them is stored.
+    api.store.faults().previews_together = Some(Arc::new(Barrier::new(8)));
     let impatient = json!({"config_name": name, "no_wait": true});
     let together = (0..8).map(|_| api.post(SUBMIT, impatient.clone()));
     let answers = futures_util::future::join_all(together).await;

@@ -350,7 +350,8 @@ macro_rules! conformance {
             pages_of_jobs_leave_nothing_out_and_repeat_nothing,
             pages_of_entries_leave_nothing_out_while_they_move,
             pages_of_requests_leave_nothing_out_while_they_are_decided,
-            totals_are_right_after_every_transition, positions_are_what_counting_gives);
+            totals_are_right_after_every_transition, positions_are_what_counting_gives,
+            the_pace_counts_the_jobs_that_are_due_and_no_others);
         $crate::conformance!(@topic $store, leases:
             a_reclaim_issues_a_fresh_token, jobs_in_flight_are_not_reclaimed,
             leases_are_renewed_for_their_own_holder, leases_of_dead_holders_end,

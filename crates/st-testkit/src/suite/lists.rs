@@ -298,3 +298,19 @@ pub async fn positions_are_what_counting_gives(harness: &Harness) {
         assert_eq!(found, counted(&page.items), "after {number}");
     }
 }
+
+pub async fn the_pace_counts_the_jobs_that_are_due_and_no_others(harness: &Harness) {
+    harness.submit(job(1, "ann")).await;
+    harness.claim().await;
+    for number in 2..=4 {
+        harness.submit(job(number, "ann")).await;
+    }
+    for number in 5..=9 {
+        let run_after = Some(at(3600));
+        harness.submit(NewJob { run_after, ..job(number, "ann") }).await;
+    }
+    let pace = harness.store.standings(&[id(2)]).await.unwrap().pace.unwrap();
+    assert_eq!(pace.claimable, 3);
+    assert_eq!(harness.store.queue_stats().await.unwrap().pace(), pace);
+    assert_eq!(harness.store.queue_stats().await.unwrap().count(QueueStatus::Pending), 8);
+}
